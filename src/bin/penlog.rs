@@ -1,0 +1,2 @@
+//! penlog
+fn main() {}

@@ -1,0 +1,2 @@
+//! penlogd
+fn main() {}
