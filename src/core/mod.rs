@@ -1,1 +1,42 @@
-//! core
+//! The balancer as pure code: no sockets, no clock, no randomness, no tokio. Time and seeds are passed in.
+
+pub mod acl;
+pub mod addr;
+// pub mod client;
+pub mod command;
+pub mod config;
+// pub mod report;
+// pub mod script;
+// pub mod select;
+// pub mod server;
+pub mod settings;
+// pub mod snapshot;
+pub mod words;
+
+/// A bad word, address or command: one line that names what was given and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error(String);
+
+impl Error {
+    /// An error with this text, which must be one line.
+    pub fn new(text: impl Into<String>) -> Self {
+        Error(text.into())
+    }
+
+    /// The same error, found while reading `what`.
+    #[must_use]
+    pub fn of(self, what: &str) -> Self {
+        Error(format!("{what}: {}", self.0))
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Milliseconds on a clock that never goes back, from an origin the caller chose.
+pub type Millis = u64;

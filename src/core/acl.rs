@@ -1,0 +1,212 @@
+//! Access lists: the first matching entry decides.
+
+use super::Error;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// How many lists there are, numbered from 0.
+pub const LISTS: usize = 10;
+
+/// What an entry says of the addresses that it matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// They may pass.
+    Permit,
+    /// They may not.
+    Deny,
+}
+
+/// The addresses an entry matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Net {
+    /// IPv4 addresses that agree with the first in every bit set in the mask.
+    V4(Ipv4Addr, Ipv4Addr),
+    /// IPv6 addresses that agree in that many leading bits.
+    V6(Ipv6Addr, u8),
+}
+
+/// One line of an access list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Permit or deny.
+    pub verdict: Verdict,
+    /// Whom.
+    pub net: Net,
+}
+
+impl Entry {
+    /// Reads `permit|deny IP [MASK]`, `permit|deny IP6[/LEN]` from the words behind `acl N`. `IP/LEN` is taken for IPv4 too.
+    ///
+    /// # Errors
+    /// A word that is none of these; `country`, since pen has no geographical data.
+    pub fn parse(words: &[String]) -> Result<Self, Error> {
+        let (verdict, net) = match words {
+            [verdict, net @ ..] if verdict == "permit" => (Verdict::Permit, net),
+            [verdict, net @ ..] if verdict == "deny" => (Verdict::Deny, net),
+            [other, ..] => return Err(Error::new(format!("'{other}' is not allowed; allowed is permit or deny"))),
+            [] => return Err(Error::new("permit or deny and an address are missing")),
+        };
+        let net = match net {
+            [word, ..] if word == "country" => {
+                return Err(Error::new("country is not available: this pen has no geographical data"));
+            }
+            [address] => Net::parse(address, None)?,
+            [address, mask] => Net::parse(address, Some(mask))?,
+            [] => return Err(Error::new("an address is missing; allowed is IP [MASK] or IP6[/LEN]")),
+            [_, _, extra, ..] => return Err(Error::new(format!("'{extra}' is one word too many"))),
+        };
+        Ok(Entry { verdict, net })
+    }
+}
+
+impl Net {
+    fn parse(text: &str, mask: Option<&str>) -> Result<Self, Error> {
+        let bad = || Error::new(format!("'{text}' is not an address; allowed is IP [MASK] or IP6[/LEN]"));
+        let (address, len) = match text.split_once('/') {
+            Some((address, len)) => (address, Some(len)),
+            None => (text, None),
+        };
+        let length = |max: u8| match len {
+            None => Ok(max),
+            Some(len) => len.parse().ok().filter(|&n| n <= max).ok_or_else(bad),
+        };
+        match address.parse::<IpAddr>().map_err(|_| bad())? {
+            IpAddr::V4(ip) => {
+                let mask = match mask {
+                    None => Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(length(32)?)).unwrap_or(0)),
+                    Some(mask) if len.is_none() => {
+                        mask.parse().map_err(|_| Error::new(format!("'{mask}' is not a mask; allowed is a dotted one")))?
+                    }
+                    Some(mask) => return Err(Error::new(format!("'{mask}' is a second mask"))),
+                };
+                Ok(Net::V4(ip, mask))
+            }
+            IpAddr::V6(_) if mask.is_some() => Err(Error::new("a mask with an IPv6 address; allowed is IP6[/LEN]")),
+            IpAddr::V6(ip) => Ok(Net::V6(ip, length(128)?)),
+        }
+    }
+
+    fn matches(&self, ip: IpAddr) -> bool {
+        match (*self, ip) {
+            (Net::V4(net, mask), IpAddr::V4(ip)) => (u32::from(net) ^ u32::from(ip)) & u32::from(mask) == 0,
+            (Net::V6(net, len), IpAddr::V6(ip)) => {
+                let differ = u128::from(net) ^ u128::from(ip);
+                u32::from(len) <= differ.leading_zeros()
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Permit => "permit",
+            Verdict::Deny => "deny",
+        };
+        match self.net {
+            Net::V4(ip, mask) => write!(f, "{verdict} {ip} {mask}"),
+            Net::V6(ip, len) => write!(f, "{verdict} {ip}/{len}"),
+        }
+    }
+}
+
+/// A list of entries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Acl(Vec<Entry>);
+
+impl Acl {
+    /// Adds an entry behind the others.
+    pub fn push(&mut self, entry: Entry) {
+        self.0.push(entry);
+    }
+
+    /// Removes every entry.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// The entries in their order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.0
+    }
+
+    /// True when nobody is ever denied.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a client may pass: the first matching entry decides; with none matching the answer is the opposite of the
+    /// last entry; an empty list permits. A client without an IP address (of a Unix socket) always may.
+    pub fn permits(&self, client: Option<IpAddr>) -> bool {
+        let (Some(client), Some(last)) = (client, self.0.last()) else { return true };
+        let client = client.to_canonical();
+        match self.0.iter().find(|entry| entry.net.matches(client)) {
+            Some(entry) => entry.verdict == Verdict::Permit,
+            None => last.verdict == Verdict::Deny,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry(text: &str) -> Result<Entry, Error> {
+        Entry::parse(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn entries_print_as_they_are_read() {
+        for (given, shown) in [
+            ("permit 10.0.0.0 255.0.0.0", "permit 10.0.0.0 255.0.0.0"),
+            ("deny 1.2.3.4", "deny 1.2.3.4 255.255.255.255"),
+            ("deny 1.2.3.0/24", "deny 1.2.3.0 255.255.255.0"),
+            ("permit 0.0.0.0/0", "permit 0.0.0.0 0.0.0.0"),
+            ("permit ::1", "permit ::1/128"),
+            ("deny fe80::/10", "deny fe80::/10"),
+        ] {
+            let parsed = entry(given).unwrap();
+            assert_eq!(parsed.to_string(), shown);
+            assert_eq!(entry(shown), Ok(parsed));
+        }
+        for bad in ["allow 1.2.3.4", "permit", "permit x", "permit 1.2.3.4 x", "permit ::1/129", "deny country SE", "permit ::1 255.0.0.0"] {
+            assert!(entry(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mapped_client_is_an_ipv4_client() {
+        let mut acl = Acl::default();
+        acl.push(entry("deny 127.0.0.0/8").unwrap());
+        assert!(!acl.permits(Some("::ffff:127.0.0.1".parse().unwrap())));
+        assert!(acl.permits(Some("::1".parse().unwrap())));
+        assert!(acl.permits(None));
+    }
+
+    /// The rule in words, over a model that counts bits one by one.
+    fn model(entries: &[(bool, u32, u8)], client: u32) -> bool {
+        for &(permit, net, len) in entries {
+            if (0..len).all(|bit| (net >> (31 - bit)) & 1 == (client >> (31 - bit)) & 1) {
+                return permit;
+            }
+        }
+        entries.last().is_none_or(|&(permit, ..)| !permit)
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_match_decides(
+            entries in prop::collection::vec((any::<bool>(), 0u32..8, 28u8..=32), 0..6),
+            client in 0u32..8,
+        ) {
+            let mut acl = Acl::default();
+            for &(permit, net, len) in &entries {
+                let verdict = if permit { "permit" } else { "deny" };
+                acl.push(entry(&format!("{verdict} {}/{len}", Ipv4Addr::from(net))).unwrap());
+            }
+            prop_assert_eq!(acl.permits(Some(Ipv4Addr::from(client).into())), model(&entries, client));
+        }
+    }
+}

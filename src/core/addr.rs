@@ -1,0 +1,211 @@
+//! Addresses as an administrator writes them: hosts, ports, listening addresses and servers.
+
+use super::Error;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Port numbers by service name, as services(5) lists them.
+#[derive(Debug, Clone, Default)]
+pub struct Services(HashMap<String, u16>);
+
+impl Services {
+    /// Reads the text of a services(5) file; the well-known names that pen's users write are there without one.
+    pub fn parse(text: &str) -> Self {
+        const KNOWN: [(&str, u16); 12] = [
+            ("ftp", 21),
+            ("ssh", 22),
+            ("smtp", 25),
+            ("domain", 53),
+            ("http", 80),
+            ("pop3", 110),
+            ("imap2", 143),
+            ("imap", 143),
+            ("ldap", 389),
+            ("https", 443),
+            ("ldaps", 636),
+            ("imaps", 993),
+        ];
+        let mut names: HashMap<String, u16> = KNOWN.iter().map(|&(name, port)| (name.to_owned(), port)).collect();
+        for line in text.lines() {
+            let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+            let (Some(name), Some(port)) = (words.next(), words.next()) else { continue };
+            let Some(port) = port.split('/').next().and_then(|p| p.parse().ok()) else { continue };
+            for name in std::iter::once(name).chain(words) {
+                names.entry(name.to_owned()).or_insert(port);
+            }
+        }
+        Services(names)
+    }
+
+    /// A port: a number from 0 to 65535 or a service name.
+    ///
+    /// # Errors
+    /// Neither.
+    pub fn port(&self, text: &str) -> Result<u16, Error> {
+        if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+            return text.parse().map_err(|_| bad_port(text));
+        }
+        self.0.get(text).copied().ok_or_else(|| bad_port(text))
+    }
+}
+
+fn bad_port(text: &str) -> Error {
+    Error::new(format!("'{text}' is not a port; allowed is a number from 0 to 65535 or a service name"))
+}
+
+/// Where something is: an IP address, a name to be resolved, or the path of a Unix socket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// An IPv4 or IPv6 address.
+    Ip(IpAddr),
+    /// A name for the resolver.
+    Name(String),
+    /// A path in the file system.
+    Unix(String),
+}
+
+impl Host {
+    /// Reads a host: a path holds a `/`; an IPv6 address may stand in brackets.
+    ///
+    /// # Errors
+    /// What is none of the three.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        if text.contains('/') {
+            // The kernel's sockaddr_un holds 108 bytes on every system pen runs on, with a NUL.
+            if text.len() > 107 {
+                return Err(Error::new(format!("'{text}' is too long for a Unix socket; allowed are 107 bytes")));
+            }
+            return Ok(Host::Unix(text.to_owned()));
+        }
+        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            return Ok(Host::Ip(ip));
+        }
+        let name_like = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if text.is_empty() || text.len() > 253 || !text.chars().all(name_like) {
+            return Err(Error::new(format!("'{text}' is not a host; allowed is an IP address, a host name or a path with a /")));
+        }
+        Ok(Host::Name(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Ip(ip) => ip.fmt(f),
+            Host::Name(text) | Host::Unix(text) => f.write_str(text),
+        }
+    }
+}
+
+/// A host with its port (0 for a Unix socket).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// The host.
+    pub host: Host,
+    /// The port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// Reads a listening address: `port`, `host:port` (split at the last colon, so `::1:80` and `:::80` are IPv6) or a path.
+    /// A port alone means every IPv4 address.
+    ///
+    /// # Errors
+    /// A bad host or port.
+    pub fn listening(text: &str, services: &Services) -> Result<Self, Error> {
+        if text.contains('/') {
+            return Ok(Endpoint { host: Host::parse(text)?, port: 0 });
+        }
+        let Some((host, port)) = text.rsplit_once(':') else {
+            return Ok(Endpoint { host: Host::Ip(Ipv4Addr::UNSPECIFIED.into()), port: services.port(text)? });
+        };
+        let host = if host.is_empty() { Host::Ip(Ipv4Addr::UNSPECIFIED.into()) } else { Host::parse(host)? };
+        Ok(Endpoint { host, port: services.port(port)? })
+    }
+
+    /// Reads `host:port` where the port must be there, as `-e`, `-B` and a log's address want it, or a path.
+    ///
+    /// # Errors
+    /// A bad host or port, or no port.
+    pub fn with_port(text: &str, services: &Services) -> Result<Self, Error> {
+        if !text.contains('/') && !text.contains(':') {
+            return Err(Error::new(format!("'{text}' has no port; allowed is host:port")));
+        }
+        Self::listening(text, services)
+    }
+
+    /// The socket address, when no name has to be resolved.
+    pub fn literal(&self) -> Option<SocketAddr> {
+        match self.host {
+            Host::Ip(ip) => Some(SocketAddr::new(ip, self.port)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Unix(path) => f.write_str(path),
+            Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
+            host => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+/// Splits a server operand, `host[:port[:soft[:hard[:weight[:prio]]]]]`, into its host and the fields behind it. An IPv6 host stands in brackets.
+///
+/// # Errors
+/// A bracket that is not closed or is followed by something else than `:`.
+pub fn split_operand(text: &str) -> Result<(&str, Vec<&str>), Error> {
+    let (host, rest) = if text.starts_with('[') {
+        let Some(end) = text.find(']') else {
+            return Err(Error::new(format!("'{text}' has a [ that is not closed")));
+        };
+        text.split_at(end + 1)
+    } else {
+        text.split_at(text.find(':').unwrap_or(text.len()))
+    };
+    match rest.strip_prefix(':') {
+        Some(fields) => Ok((host, fields.split(':').collect())),
+        None if rest.is_empty() => Ok((host, Vec::new())),
+        None => Err(Error::new(format!("'{text}' has text right behind ]; allowed is :port"))),
+    }
+}
+
+/// An IPv6 address that holds an IPv4 one (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2) is that IPv4 address to everything in pen.
+pub fn unmap(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_addresses_split_at_the_last_colon() {
+        let services = Services::parse("submission 587/tcp mail # x\n");
+        let shown = |text| Endpoint::listening(text, &services).map(|e| e.to_string());
+        assert_eq!(shown("80"), Ok("0.0.0.0:80".into()));
+        assert_eq!(shown(":80"), Ok("0.0.0.0:80".into()));
+        assert_eq!(shown("mail"), Ok("0.0.0.0:587".into()));
+        assert_eq!(shown("::1:2222"), Ok("[::1]:2222".into()));
+        assert_eq!(shown(":::10000"), Ok("[::]:10000".into()));
+        assert_eq!(shown("[::1]:http"), Ok("[::1]:80".into()));
+        assert_eq!(shown("/run/pen"), Ok("/run/pen".into()));
+        for bad in ["", "70000", "a b:80", "host:", "x:nosuch"] {
+            assert!(shown(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn operands_fall_into_fields() {
+        assert_eq!(split_operand("h:80:1:2:3:4"), Ok(("h", vec!["80", "1", "2", "3", "4"])));
+        assert_eq!(split_operand("[::1]:80:10"), Ok(("[::1]", vec!["80", "10"])));
+        assert_eq!(split_operand("h"), Ok(("h", vec![])));
+        assert!(split_operand("[::1").is_err());
+        assert!(split_operand("[::1]80").is_err());
+    }
+}
