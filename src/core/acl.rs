@@ -43,7 +43,9 @@ impl Entry {
         let (verdict, net) = match words {
             [verdict, net @ ..] if verdict == "permit" => (Verdict::Permit, net),
             [verdict, net @ ..] if verdict == "deny" => (Verdict::Deny, net),
-            [other, ..] => return Err(Error::new(format!("'{other}' is not allowed; allowed is permit or deny"))),
+            [other, ..] => {
+                return Err(Error::new(format!("'{other}' is not allowed; allowed is permit or deny")));
+            }
             [] => return Err(Error::new("permit or deny and an address are missing")),
         };
         let net = match net {
@@ -74,14 +76,16 @@ impl Net {
             IpAddr::V4(ip) => {
                 let mask = match mask {
                     None => Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(length(32)?)).unwrap_or(0)),
-                    Some(mask) if len.is_none() => {
-                        mask.parse().map_err(|_| Error::new(format!("'{mask}' is not a mask; allowed is a dotted one")))?
-                    }
+                    Some(mask) if len.is_none() => mask.parse().map_err(|_| {
+                        Error::new(format!("'{mask}' is not a mask; allowed is a dotted one"))
+                    })?,
                     Some(mask) => return Err(Error::new(format!("'{mask}' is a second mask"))),
                 };
                 Ok(Net::V4(ip, mask))
             }
-            IpAddr::V6(_) if mask.is_some() => Err(Error::new("a mask with an IPv6 address; allowed is IP6[/LEN]")),
+            IpAddr::V6(_) if mask.is_some() => {
+                Err(Error::new("a mask with an IPv6 address; allowed is IP6[/LEN]"))
+            }
             IpAddr::V6(ip) => Ok(Net::V6(ip, length(128)?)),
         }
     }
@@ -171,7 +175,15 @@ mod tests {
             assert_eq!(parsed.to_string(), shown);
             assert_eq!(entry(shown), Ok(parsed));
         }
-        for bad in ["allow 1.2.3.4", "permit", "permit x", "permit 1.2.3.4 x", "permit ::1/129", "deny country SE", "permit ::1 255.0.0.0"] {
+        for bad in [
+            "allow 1.2.3.4",
+            "permit",
+            "permit x",
+            "permit 1.2.3.4 x",
+            "permit ::1/129",
+            "deny country SE",
+            "permit ::1 255.0.0.0",
+        ] {
             assert!(entry(bad).is_err(), "{bad}");
         }
     }

@@ -26,7 +26,8 @@ impl Services {
             ("ldaps", 636),
             ("imaps", 993),
         ];
-        let mut names: HashMap<String, u16> = KNOWN.iter().map(|&(name, port)| (name.to_owned(), port)).collect();
+        let mut names: HashMap<String, u16> =
+            KNOWN.iter().map(|&(name, port)| (name.to_owned(), port)).collect();
         for line in text.lines() {
             let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
             let (Some(name), Some(port)) = (words.next(), words.next()) else { continue };
@@ -74,7 +75,9 @@ impl Host {
         if text.contains('/') {
             // The kernel's sockaddr_un holds 108 bytes on every system pen runs on, with a NUL.
             if text.len() > 107 {
-                return Err(Error::new(format!("'{text}' is too long for a Unix socket; allowed are 107 bytes")));
+                return Err(Error::new(format!(
+                    "'{text}' is too long for a Unix socket; allowed are 107 bytes"
+                )));
             }
             return Ok(Host::Unix(text.to_owned()));
         }
@@ -84,7 +87,9 @@ impl Host {
         }
         let name_like = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
         if text.is_empty() || text.len() > 253 || !text.chars().all(name_like) {
-            return Err(Error::new(format!("'{text}' is not a host; allowed is an IP address, a host name or a path with a /")));
+            return Err(Error::new(format!(
+                "'{text}' is not a host; allowed is an IP address, a host name or a path with a /"
+            )));
         }
         Ok(Host::Name(text.to_owned()))
     }

@@ -148,17 +148,28 @@ impl Command {
             ("write", [file]) => Command::Write(Some(path(word, file)?)),
             ("include", [file]) => Command::Include(path(word, file)?),
             ("close", [n]) => Command::Close(decimal(word, n, "a connection", 0, 1 << 32)? as usize),
-            ("connection", [n]) => Command::Connection(decimal(word, n, "a connection", 0, 1 << 32)? as usize),
+            ("connection", [n]) => {
+                Command::Connection(decimal(word, n, "a connection", 0, 1 << 32)? as usize)
+            }
             ("socket", [n]) => Command::Socket(decimal(word, n, "a descriptor", 0, 1 << 31)? as i64),
             ("recent", []) => Command::Recent(300),
             ("recent", [n]) => Command::Recent(decimal(word, n, "seconds", 0, 1 << 31)?),
             ("tcp_fastclose", [how]) => match Fastclose::by_word(how) {
                 Some(how) => Command::TcpFastclose(how),
-                None => return bad(format!("tcp_fastclose: '{how}' is not allowed; allowed is up, down, both or off")),
+                None => {
+                    return bad(format!(
+                        "tcp_fastclose: '{how}' is not allowed; allowed is up, down, both or off"
+                    ));
+                }
             },
             ("ssl_option", [option]) => match SSL_OPTIONS.iter().find(|o| *o == option) {
                 Some(option) => Command::SslOption(option),
-                None => return bad(format!("ssl_option: '{option}' is not allowed; allowed is {}", SSL_OPTIONS.join(", "))),
+                None => {
+                    return bad(format!(
+                        "ssl_option: '{option}' is not allowed; allowed is {}",
+                        SSL_OPTIONS.join(", ")
+                    ));
+                }
             },
             ("close" | "connection" | "socket" | "include" | "tcp_fastclose" | "ssl_option", []) => {
                 return bad(format!("{word}: its argument is missing"));
@@ -186,7 +197,9 @@ impl Command {
         if let Some(flag) = Flag::by_word(word) {
             return match arg {
                 None => Ok(Command::Flag(flag, true)),
-                Some(arg) => bad(format!("{word}: '{arg}' is one word too many; allowed is {word} or no {word}")),
+                Some(arg) => {
+                    bad(format!("{word}: '{arg}' is one word too many; allowed is {word} or no {word}"))
+                }
             };
         }
         if let Some(number) = Number::by_word(word) {
@@ -200,7 +213,9 @@ impl Command {
             return match arg {
                 Some(arg) => Ok(Command::Text(text, checked(text.info(), arg, services)?)),
                 None if text.info().shown => Ok(Command::ShowText(text)),
-                None => bad(format!("{word}: its argument is missing; allowed is {}", what(text.info().form))),
+                None => {
+                    bad(format!("{word}: its argument is missing; allowed is {}", what(text.info().form)))
+                }
             };
         }
         if NOT_IN_TABLE.contains(&word) {
@@ -211,7 +226,9 @@ impl Command {
 
     fn of_no(args: &[String]) -> Parsed<Self> {
         let (word, args) = match args {
-            [] => return bad("no: its argument is missing; allowed is a command that can be turned off".into()),
+            [] => {
+                return bad("no: its argument is missing; allowed is a command that can be turned off".into());
+            }
             [word, args @ ..] => (word.as_str(), args),
         };
         if word == "acl" {
@@ -241,8 +258,20 @@ impl Command {
 
 /// Words of commands that no table holds.
 const NOT_IN_TABLE: [&str; 14] = [
-    "servers", "mode", "pid", "status", "exit", "ssl_reload", "write", "include", "close", "connection", "socket", "recent",
-    "tcp_fastclose", "ssl_option",
+    "servers",
+    "mode",
+    "pid",
+    "status",
+    "exit",
+    "ssl_reload",
+    "write",
+    "include",
+    "close",
+    "connection",
+    "socket",
+    "recent",
+    "tcp_fastclose",
+    "ssl_option",
 ];
 
 fn is_word(word: &str) -> bool {
@@ -257,7 +286,9 @@ fn decimal(word: &str, arg: &str, unit: &str, min: u64, max: u64) -> Parsed<u64>
     let number = if arg.bytes().all(|b| b.is_ascii_digit()) { arg.parse().ok() } else { None };
     match number.filter(|n| (min..=max).contains(n)) {
         Some(number) => Ok(number),
-        None => bad(format!("{word}: '{arg}' is not allowed; allowed is a number from {min} to {max} ({unit})")),
+        None => {
+            bad(format!("{word}: '{arg}' is not allowed; allowed is a number from {min} to {max} ({unit})"))
+        }
     }
 }
 
@@ -291,7 +322,9 @@ fn checked(info: &TextInfo, arg: &str, services: &Services) -> Parsed<String> {
         Form::Path | Form::User | Form::Ciphers => fits(!arg.is_empty()),
         Form::Listening => Endpoint::listening(arg, services).map(|_| ()),
         Form::Server => Endpoint::with_port(arg, services).map(|_| ()),
-        Form::Log if arg.contains(':') && !arg.contains('/') => Endpoint::with_port(arg, services).map(|_| ()),
+        Form::Log if arg.contains(':') && !arg.contains('/') => {
+            Endpoint::with_port(arg, services).map(|_| ())
+        }
         Form::Log => fits(!arg.is_empty()),
         Form::Ip => fits(arg.parse::<std::net::IpAddr>().is_ok()),
         Form::Protocol => fits(["ssl23", "ssl2", "ssl3", "tls1"].contains(&arg)),

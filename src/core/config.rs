@@ -137,7 +137,9 @@ impl Config {
     /// See [`Problem`]. Nothing has changed then.
     pub fn apply(&mut self, command: &Command, phase: Phase) -> Result<(), Problem> {
         let fixed = |when: When| phase == Phase::Running && when == When::Start;
-        let restart = |word: &str| Err(Problem::Restart(Error::new(format!("{word}: a change needs a restart of pen"))));
+        let restart = |word: &str| {
+            Err(Problem::Restart(Error::new(format!("{word}: a change needs a restart of pen"))))
+        };
         match command {
             Command::Flag(flag, on) => {
                 if fixed(flag.info().when) && self.flag(*flag) != *on {
@@ -207,7 +209,9 @@ impl Config {
         let mut rest: Vec<Command> = Vec::new();
         rest.extend(Flag::ALL.iter().map(|&f| Command::Flag(f, self.flag(f))));
         rest.extend(Number::ALL.iter().map(|&n| Command::Set(n, self.number(n))));
-        rest.extend(Text::ALL.iter().filter(|t| !matches!(t, Text::Listen | Text::Control)).filter_map(|&t| text(t)));
+        rest.extend(
+            Text::ALL.iter().filter(|t| !matches!(t, Text::Listen | Text::Control)).filter_map(|&t| text(t)),
+        );
         rest.extend(self.ssl_options.iter().map(|o| Command::SslOption(o)));
         rest.push(Command::TcpFastclose(self.fastclose));
         rest.sort_by_key(|command| command.to_string().trim_start_matches("no ").to_owned());
@@ -234,20 +238,42 @@ mod tests {
             format!("{} {}", info.word, info.min + at.index((info.max - info.min + 1) as usize) as u64)
         });
         let texts = prop::sample::select(vec![
-            "listen 80", "listen ::1:99", "log /var/log/pen.log", "log \"/a b\"", "log h:514", "no log", "source ::1",
-            "no source", "emergency 10.0.0.1:80", "abuse /run/x", "user nobody", "web_stats \"/a \\\"b\\\\\"", "ssl_option no_tlsv1",
-            "tcp_fastclose both", "tcp_fastclose off", "chroot /x", "no acl 3", "ssl_ciphers HIGH:!aNULL", "no emergency",
+            "listen 80",
+            "listen ::1:99",
+            "log /var/log/pen.log",
+            "log \"/a b\"",
+            "log h:514",
+            "no log",
+            "source ::1",
+            "no source",
+            "emergency 10.0.0.1:80",
+            "abuse /run/x",
+            "user nobody",
+            "web_stats \"/a \\\"b\\\\\"",
+            "ssl_option no_tlsv1",
+            "tcp_fastclose both",
+            "tcp_fastclose off",
+            "chroot /x",
+            "no acl 3",
+            "ssl_ciphers HIGH:!aNULL",
+            "no emergency",
         ])
         .prop_map(str::to_owned);
         let acl = (0usize..10, any::<bool>(), any::<u32>(), 0u8..=32).prop_map(|(n, permit, ip, len)| {
-            format!("acl {n} {} {}/{len}", if permit { "permit" } else { "deny" }, std::net::Ipv4Addr::from(ip))
+            format!(
+                "acl {n} {} {}/{len}",
+                if permit { "permit" } else { "deny" },
+                std::net::Ipv4Addr::from(ip)
+            )
         });
         let server = (0usize..6, 0usize..8, 0u32..70_000).prop_map(|(n, key, value)| {
             let value = value % if key == 0 { 10 } else { 65_536 };
             match key {
                 6 => format!("server {n} address 10.0.0.{}", value % 256),
                 7 => format!("server {n} address /run/s{value}"),
-                key => format!("server {n} {} {value}", ["acl", "port", "max", "hard", "weight", "prio"][key]),
+                key => {
+                    format!("server {n} {} {value}", ["acl", "port", "max", "hard", "weight", "prio"][key])
+                }
             }
         });
         prop_oneof![flag, number, texts, acl, server]

@@ -2,15 +2,15 @@
 
 pub mod acl;
 pub mod addr;
-// pub mod client;
+pub mod client;
 pub mod command;
 pub mod config;
-// pub mod report;
-// pub mod script;
-// pub mod select;
-// pub mod server;
+pub mod report;
+pub mod script;
+pub mod select;
+pub mod server;
 pub mod settings;
-// pub mod snapshot;
+pub mod snapshot;
 pub mod words;
 
 /// A bad word, address or command: one line that names what was given and what is allowed.

@@ -18,7 +18,8 @@ pub fn split(line: &str) -> Result<Vec<String>, Error> {
     let mut words = Vec::new();
     let mut rest = line.trim_start_matches([' ', '\t']);
     while !rest.is_empty() && !rest.starts_with('#') {
-        let (word, after) = if let Some(quoted) = rest.strip_prefix('"') { unquote(quoted)? } else { plain(rest) };
+        let (word, after) =
+            if let Some(quoted) = rest.strip_prefix('"') { unquote(quoted)? } else { plain(rest) };
         words.push(word);
         rest = after.trim_start_matches([' ', '\t']);
     }

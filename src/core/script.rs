@@ -1,0 +1,159 @@
+//! Commands from files and options: read as a whole, applied as a whole or not at all.
+
+use super::addr::Services;
+use super::command::{Change, Command};
+use super::config::{Config, Phase, Problem};
+use std::collections::BTreeSet;
+use std::io;
+
+/// How deep files may include each other.
+const DEPTH_MAX: usize = 8;
+
+/// A command and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// `FILE:LINE` or the option, for errors.
+    pub at: String,
+    /// The command.
+    pub command: Command,
+}
+
+impl Line {
+    /// A command that an option stands for.
+    pub fn option(at: &str, command: Command) -> Self {
+        Line { at: at.to_owned(), command }
+    }
+}
+
+/// What applying a script leaves to be done and said.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Things the administrator should know: one line each.
+    pub notices: Vec<String>,
+    /// Servers to leave out, and for how many seconds from now.
+    pub blacklists: Vec<(usize, u32)>,
+    /// Server slots that were named.
+    pub servers: BTreeSet<usize>,
+}
+
+/// Reads a file of commands and every file that it includes. `read` returns a file's text.
+///
+/// # Errors
+/// Every bad line, as `FILE:LINE: what`; files that cannot be read; files that include each other without end.
+pub fn load(
+    file: &str,
+    services: &Services,
+    read: &dyn Fn(&str) -> io::Result<String>,
+) -> Result<Vec<Line>, Vec<String>> {
+    let mut loader = Loader { services, read, lines: Vec::new(), errors: Vec::new() };
+    loader.file(file, "", 0);
+    if loader.errors.is_empty() { Ok(loader.lines) } else { Err(loader.errors) }
+}
+
+struct Loader<'a> {
+    services: &'a Services,
+    read: &'a dyn Fn(&str) -> io::Result<String>,
+    lines: Vec<Line>,
+    errors: Vec<String>,
+}
+
+impl Loader<'_> {
+    /// Reads one file; `from` says where it was included, for errors.
+    fn file(&mut self, file: &str, from: &str, depth: usize) {
+        if depth > DEPTH_MAX {
+            self.errors
+                .push(format!("{from}include {file}: files include each other more than {DEPTH_MAX} deep"));
+            return;
+        }
+        let text = match (self.read)(file) {
+            Ok(text) => text,
+            Err(error) => return self.errors.push(format!("{from}{file}: cannot be read: {error}")),
+        };
+        for (n, text) in text.lines().enumerate() {
+            let at = format!("{file}:{}", n + 1);
+            match Command::parse(text, self.services) {
+                Ok(None) => {}
+                Ok(Some(Command::Include(inner))) => self.file(&inner, &format!("{at}: "), depth + 1),
+                Ok(Some(command)) => self.lines.push(Line { at, command }),
+                Err(refusal) => self.errors.push(format!("{at}: {refusal}")),
+            }
+        }
+    }
+}
+
+/// Applies all lines to a configuration. The first mention of an access list empties it, so that a file read twice does not double it.
+///
+/// # Errors
+/// Every line that is not a setting. The configuration is then half changed and to be thrown away.
+pub fn apply(config: &mut Config, lines: &[Line], phase: Phase) -> Result<Applied, Vec<String>> {
+    let mut applied = Applied::default();
+    let mut errors = Vec::new();
+    let mut lists = BTreeSet::new();
+    for Line { at, command } in lines {
+        match command {
+            Command::Acl(n, _) | Command::NoAcl(n) if lists.insert(*n) => {
+                // Emptying a list is a setting in every phase.
+                _ = config.apply(&Command::NoAcl(*n), phase);
+            }
+            Command::Server(n, changes) => {
+                applied.servers.insert(*n);
+                applied.blacklists.extend(changes.iter().filter_map(|change| match change {
+                    Change::Blacklist(seconds) => Some((*n, *seconds)),
+                    _ => None,
+                }));
+            }
+            _ => {}
+        }
+        match config.apply(command, phase) {
+            Ok(()) => {}
+            Err(Problem::Restart(error)) => applied.notices.push(format!("{at}: {error}")),
+            Err(Problem::NotASetting) => {
+                errors.push(format!("{at}: '{command}' is for the control socket; allowed are settings"));
+            }
+        }
+    }
+    if errors.is_empty() { Ok(applied) } else { Err(errors) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(path: &str) -> io::Result<String> {
+        match path {
+            "a" => Ok("# comment\nblacklist 5\ninclude b\nroundrobin\n".into()),
+            "b" => Ok("acl 1 permit 10.0.0.1\nacl 1 permit 10.0.0.2\n".into()),
+            "loop" => Ok("include loop\n".into()),
+            "bad" => Ok("hash\nblacklist abc\n\nfrobnicate\ninclude none\n".into()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    #[test]
+    fn every_error_is_told_with_its_place() {
+        let errors = load("bad", &Services::default(), &files).unwrap_err();
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert!(errors[0].starts_with("bad:2: blacklist: 'abc'"), "{errors:?}");
+        assert!(errors[1].starts_with("bad:4: 'frobnicate'"), "{errors:?}");
+        assert!(errors[2].starts_with("bad:5: none: cannot be read"), "{errors:?}");
+        assert_eq!(load("loop", &Services::default(), &files).unwrap_err().len(), 1);
+    }
+
+    #[test]
+    fn a_file_read_twice_is_the_same_as_once() {
+        let lines = load("a", &Services::default(), &files).unwrap();
+        assert_eq!(lines[1].at, "b:1");
+        let mut config = Config::default();
+        apply(&mut config, &lines, Phase::Start).unwrap();
+        let once = config.clone();
+        apply(&mut config, &lines, Phase::Running).unwrap();
+        assert_eq!(config, once);
+        assert_eq!(config.acl(1).entries().len(), 2);
+    }
+
+    #[test]
+    fn questions_do_not_belong_in_a_file() {
+        let lines = [Line::option("x:1", Command::Servers)];
+        assert!(apply(&mut Config::default(), &lines, Phase::Start).is_err());
+    }
+}

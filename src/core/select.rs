@@ -1,0 +1,235 @@
+//! How a server is chosen, and which comes next when it fails.
+
+use super::Millis;
+use super::addr::Host;
+use super::client::Client;
+use super::server::Slot;
+use super::snapshot::{Backend, Role, Snapshot};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A server to try, with one of its connections taken.
+#[derive(Debug)]
+pub struct Pick {
+    /// The server.
+    pub backend: Arc<Backend>,
+    /// Its connection, given back when dropped.
+    pub slot: Slot,
+}
+
+/// The search for one connection's server: each call of [`Selection::next`] names one that was not tried yet.
+#[derive(Debug)]
+pub struct Selection {
+    snapshot: Arc<Snapshot>,
+    client: Client,
+    key: u64,
+    remembered: Option<usize>,
+    stage: Stage,
+    tried: Tried,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    First,
+    After(usize),
+    Done,
+}
+
+impl Selection {
+    /// Begins the search for a client that connected from `port` and that last had the server `remembered`.
+    pub fn new(snapshot: Arc<Snapshot>, client: Client, port: u16, remembered: Option<usize>) -> Self {
+        let modes = snapshot.modes;
+        // With round robin no client is remembered, and the hash tells connections apart by their port.
+        let key = hash_client(client, if modes.roundrobin { port } else { 0 });
+        let remembered = remembered.filter(|_| !modes.roundrobin && !modes.nomemory);
+        Selection { snapshot, client, key, remembered, stage: Stage::First, tried: Tried::default() }
+    }
+
+    /// The next server to try at `now`; `None` closes the connection.
+    pub fn next(&mut self, now: Millis) -> Option<Pick> {
+        let first = match self.stage {
+            Stage::Done => return None,
+            Stage::After(_) if self.snapshot.modes.stubborn => None,
+            Stage::After(last) => {
+                self.tried.insert(last);
+                self.search(now, Some(last))
+            }
+            Stage::First if !self.snapshot.acls[self.snapshot.client_acl].permits(self.client.ip()) => {
+                self.stage = Stage::Done;
+                return special(self.snapshot.abuse.as_ref());
+            }
+            Stage::First => match self.remembered {
+                None => self.search(now, None),
+                Some(n) => match self.attempt(n, now) {
+                    None if self.snapshot.modes.stubborn => None,
+                    None => {
+                        self.tried.insert(n);
+                        self.search(now, Some(n))
+                    }
+                    pick => pick,
+                },
+            },
+        };
+        match first {
+            Some(pick) => {
+                if let Role::Regular(n) = pick.backend.role {
+                    self.stage = Stage::After(n);
+                    self.snapshot.cursor.store(n, Relaxed);
+                }
+                Some(pick)
+            }
+            None => {
+                self.stage = Stage::Done;
+                if self.snapshot.modes.stubborn { None } else { special(self.snapshot.emergency.as_ref()) }
+            }
+        }
+    }
+
+    /// A connection to the server was made.
+    pub fn succeeded(&self, pick: &Pick) {
+        pick.backend.live.blacklist_until(0);
+    }
+
+    /// The server could not be reached: it is left out for a while.
+    pub fn failed(&self, pick: &Pick, now: Millis) {
+        if matches!(pick.backend.role, Role::Regular(_)) {
+            pick.backend.live.blacklist_until(now + self.snapshot.blacklist);
+        }
+    }
+
+    /// Whether the client will be sent back to this server.
+    pub fn remembers(&self, pick: &Pick) -> Option<usize> {
+        match pick.backend.role {
+            Role::Regular(n) if !self.snapshot.modes.roundrobin && !self.snapshot.modes.nomemory => Some(n),
+            _ => None,
+        }
+    }
+
+    /// The first server by the rule in force that is not tried and gives a connection.
+    fn search(&mut self, now: Millis, after: Option<usize>) -> Option<Pick> {
+        loop {
+            let n = self.candidate(now, after)?;
+            if let Some(pick) = self.attempt(n, now) {
+                return Some(pick);
+            }
+            let hashed = self.snapshot.modes.hash && after.is_none();
+            self.tried.insert(n);
+            if hashed && self.snapshot.modes.stubborn {
+                return None;
+            }
+        }
+    }
+
+    fn candidate(&self, now: Millis, after: Option<usize>) -> Option<usize> {
+        let snapshot = &*self.snapshot;
+        let modes = snapshot.modes;
+        let untried = || {
+            let all = snapshot.backends.iter().enumerate();
+            all.filter_map(|(n, b)| b.as_ref().map(|b| (n, b))).filter(|(n, _)| !self.tried.contains(*n))
+        };
+        let available = || untried().filter(|(n, b)| self.available(*n, b, now));
+        if modes.prio {
+            return available().min_by_key(|(_, b)| b.prio).map(|(n, _)| n);
+        }
+        if modes.weight {
+            let weighted = available().filter(|(_, b)| b.weight > 0);
+            // a/b < c/d as a*d < c*b, exact in 64 bits
+            return weighted
+                .min_by(|(_, a), (_, b)| {
+                    let load =
+                        |x: &Backend, y: &Backend| u64::from(x.live.connections()) * u64::from(y.weight);
+                    load(a, b).cmp(&load(b, a))
+                })
+                .map(|(n, _)| n);
+        }
+        if modes.hash {
+            return untried().max_by_key(|(_, b)| mix(b.identity ^ self.key)).map(|(n, _)| n);
+        }
+        let last = after.unwrap_or_else(|| snapshot.cursor.load(Relaxed));
+        let count = snapshot.backends.len();
+        let turn = (1..=count).map(|step| (last.wrapping_add(step)) % count);
+        turn.filter_map(|n| snapshot.backends[n].as_ref().map(|b| (n, b)))
+            .find(|(n, b)| !self.tried.contains(*n) && self.available(*n, b, now))
+            .map(|(n, _)| n)
+    }
+
+    fn available(&self, n: usize, backend: &Backend, now: Millis) -> bool {
+        !backend.targets.is_empty()
+            && backend.live.blacklisted_for(now) == 0
+            && self.snapshot.acls[backend.acl].permits(self.client.ip())
+            && self.limit(n, backend).is_none_or(|limit| backend.live.connections() < limit)
+    }
+
+    fn limit(&self, n: usize, backend: &Backend) -> Option<u32> {
+        match backend.max {
+            0 => None,
+            max if self.remembered == Some(n) => Some(max.max(backend.hard)),
+            max => Some(max),
+        }
+    }
+
+    fn attempt(&self, n: usize, now: Millis) -> Option<Pick> {
+        let backend = self.snapshot.backends.get(n)?.as_ref()?;
+        if !self.available(n, backend, now) {
+            return None;
+        }
+        let slot = backend.live.acquire(self.limit(n, backend))?;
+        Some(Pick { backend: Arc::clone(backend), slot })
+    }
+}
+
+fn special(backend: Option<&Arc<Backend>>) -> Option<Pick> {
+    let backend = backend.filter(|b| !b.targets.is_empty())?;
+    let slot = backend.live.acquire(None)?;
+    Some(Pick { backend: Arc::clone(backend), slot })
+}
+
+/// A set of server slots that costs nothing while it is empty.
+#[derive(Debug, Default)]
+struct Tried(Vec<u64>);
+
+impl Tried {
+    fn insert(&mut self, n: usize) {
+        if self.0.len() <= n / 64 {
+            self.0.resize(n / 64 + 1, 0);
+        }
+        self.0[n / 64] |= 1 << (n % 64);
+    }
+
+    fn contains(&self, n: usize) -> bool {
+        self.0.get(n / 64).is_some_and(|bits| bits & (1 << (n % 64)) != 0)
+    }
+}
+
+// Rendezvous hashing (Thaler and Ravishankar, 1998): each server's score for a client depends on the two alone, and the best
+// score wins; so when a server comes or goes only the clients move that it wins or won. The functions are fixed, since two
+// balancers that stand in for each other must agree, and so must a pen and its successor.
+
+fn mix(mut x: u64) -> u64 {
+    // The finaliser of splitmix64 (Steele, Lea and Flood, 2014).
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+fn absorb(state: u64, bytes: &[u8]) -> u64 {
+    // FNV-1a, 64 bits (draft-eastlake-fnv).
+    bytes.iter().fold(state, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn hash_client(client: Client, port: u16) -> u64 {
+    let address = match client.ip() {
+        None => SEED,
+        Some(IpAddr::V4(ip)) => absorb(SEED, &ip.octets()),
+        Some(IpAddr::V6(ip)) => absorb(SEED, &ip.octets()),
+    };
+    mix(absorb(address, &port.to_be_bytes()))
+}
+
+/// What stands for a server in the hash.
+pub fn identity(host: &Host, port: u16) -> u64 {
+    mix(absorb(absorb(SEED, host.to_string().as_bytes()), &port.to_be_bytes()))
+}
