@@ -1,1 +1,3 @@
-//! sys
+//! The operating system beneath pen: the only home of `unsafe`.
+
+pub mod socket;

@@ -1,0 +1,107 @@
+//! The memory of the data path: one read buffer a worker, and a small store of buffers for bytes that a slow peer
+//! has not taken yet.
+//!
+//! A connection owns memory only while it has something undelivered, so an idle one costs its sockets alone.
+
+use std::cell::RefCell;
+
+/// Bytes one read asks for, and the size of the worker's read buffer.
+pub const READ_SIZE: usize = 64 * 1024;
+
+/// Buffers a worker keeps for the next slow peer: 4 MiB at most.
+const SPARE: usize = 64;
+
+/// A buffer that grew beyond this is given back to the system rather than kept.
+const KEEP: usize = 2 * READ_SIZE;
+
+thread_local! {
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_SIZE].into_boxed_slice());
+    static STORE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with the worker's read buffer. Not to be nested.
+pub(crate) fn with_read_buffer<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+    READ.with_borrow_mut(|buffer| f(buffer))
+}
+
+/// An empty buffer from the store, or a new one.
+pub(crate) fn take() -> Vec<u8> {
+    STORE.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Gives a buffer back; its content is forgotten.
+pub(crate) fn give(mut buffer: Vec<u8>) {
+    if buffer.capacity() == 0 || buffer.capacity() > KEEP {
+        return;
+    }
+    // A rest dropped while its thread ends finds no store any more: the memory is then simply freed.
+    let _ = STORE.try_with(|store| {
+        let mut store = store.borrow_mut();
+        if store.len() < SPARE {
+            buffer.clear();
+            store.push(buffer);
+        }
+    });
+}
+
+/// Bytes that were read and are not yet written.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    data: Vec<u8>,
+    written: usize,
+}
+
+impl Rest {
+    /// Copies `bytes` out of the read buffer.
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
+        let mut data = take();
+        data.reserve_exact(bytes.len());
+        data.extend_from_slice(bytes);
+        Self { data, written: 0 }
+    }
+
+    /// Takes over `data`, of which the first `written` bytes are delivered.
+    pub(crate) fn of(data: Vec<u8>, written: usize) -> Self {
+        Self { data, written }
+    }
+
+    /// What is still to be written.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.data.get(self.written..).unwrap_or_default()
+    }
+
+    /// The first `n` of [`Rest::bytes`] are delivered.
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.written += n;
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        give(std::mem::take(&mut self.data));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_gives_its_memory_back_and_the_store_is_bounded() {
+        let rests: Vec<Rest> = (0..SPARE + 10).map(|i| Rest::copy_of(&[i as u8; 1000])).collect();
+        drop(rests);
+        assert_eq!(STORE.with_borrow(Vec::len), SPARE);
+        assert!(take().is_empty(), "a stored buffer must come back empty");
+        give(Vec::with_capacity(KEEP + 1));
+        assert_eq!(STORE.with_borrow(Vec::len), SPARE - 1, "too large to keep");
+    }
+
+    #[test]
+    fn a_rest_shows_what_is_left() {
+        let mut rest = Rest::copy_of(b"hello");
+        rest.advance(2);
+        assert_eq!(rest.bytes(), b"llo");
+        rest.advance(3);
+        assert!(rest.bytes().is_empty());
+    }
+}

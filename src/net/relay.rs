@@ -1,0 +1,273 @@
+//! A connection in progress: one future that moves bytes both ways between a client and its server.
+//!
+//! A message costs one read and one write: [`Stream::poll_read`] knows from a short read that the socket is empty and
+//! does not ask again. Nothing is read in a direction while bytes of it are undelivered, which bounds the memory of a
+//! connection and lets TCP slow down its sender.
+//!
+//! How a connection ends:
+//!
+//! - End of stream on one side is passed on as a half close after the bytes before it; with both, it is over.
+//! - A side that breaks off (RST, truncated TLS): what was read is delivered, then the other side is reset. A FIN
+//!   would make a truncated stream look complete.
+//! - A side that takes no more (EPIPE, ECONNRESET on write): its own last bytes are still read and delivered, since a
+//!   server may answer and close before it has read all of a request.
+//! - Idle for too long: closed, or reset where undelivered bytes are lost by it.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::flow::{Flow, State, Turn};
+use super::hooks::{Inspect, Meter};
+use super::parting::{self, Leave, Parting};
+use super::stream::Stream;
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Who connected to pen (downstream).
+    Client,
+    /// Whom pen connected to (upstream).
+    Server,
+}
+
+impl Side {
+    /// The one across.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
+        }
+    }
+}
+
+/// Whose end of stream ends both directions at once (`tcp_fastclose`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fastclose {
+    /// The server's (upstream).
+    pub up: bool,
+    /// The client's (downstream).
+    pub down: bool,
+}
+
+/// What the settings say of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// See [`Fastclose`].
+    pub fastclose: Fastclose,
+    /// The connection ends when no byte has moved for so long; `None` for never.
+    pub idle: Option<Duration>,
+}
+
+/// How a connection went.
+#[derive(Debug)]
+pub struct End {
+    /// Bytes delivered to the server.
+    pub to_server: u64,
+    /// Bytes delivered to the client.
+    pub to_client: u64,
+    /// Why it is over.
+    pub cause: Cause,
+}
+
+/// Why a connection is over.
+#[derive(Debug)]
+pub enum Cause {
+    /// Both sides ended, or one that by [`Fastclose`] is enough.
+    Closed,
+    /// Nothing moved for [`Settings::idle`].
+    Idle,
+    /// The first error, and the side whose socket had it.
+    Broken {
+        /// Whose.
+        side: Side,
+        /// What read(2), write(2), shutdown(2) or TLS said.
+        error: io::Error,
+    },
+}
+
+/// The future. Its output comes once, when both sockets may be closed; dropping it earlier closes them, with RST where
+/// undelivered bytes are lost by it.
+#[must_use = "a future does nothing unless polled"]
+pub struct Relay<M: Meter> {
+    client: Stream,
+    server: Stream,
+    up: Flow,
+    down: Flow,
+    meter: M,
+    inspect: Option<Box<dyn Inspect + Send>>,
+    idle: Option<Box<Idle>>,
+    parting: Option<Box<Parting>>,
+    fault: Option<Box<(Side, io::Error)>>,
+    /// What the meter was last told.
+    pending: (u32, u32),
+    fastclose: Fastclose,
+    stop: bool,
+}
+
+impl<M: Meter> Relay<M> {
+    /// Between two established streams.
+    pub fn new(client: impl Into<Stream>, server: impl Into<Stream>, settings: &Settings, meter: M) -> Self {
+        Self {
+            client: client.into(),
+            server: server.into(),
+            up: Flow::to(Side::Server),
+            down: Flow::to(Side::Client),
+            meter,
+            inspect: None,
+            idle: settings.idle.map(|period| Box::new(Idle::new(period))),
+            parting: None,
+            fault: None,
+            pending: (0, 0),
+            fastclose: settings.fastclose,
+            stop: false,
+        }
+    }
+
+    /// Shows what the client sends to `inspector`, which may rewrite it.
+    pub fn inspected(mut self, inspector: Box<dyn Inspect + Send>) -> Self {
+        self.inspect = Some(inspector);
+        self
+    }
+
+    fn poll_flows(&mut self, cx: &mut Context<'_>) {
+        let Self { client, server, up, down, meter, inspect, .. } = self;
+        let distrust = down.was_reset();
+        let mut turn = Turn { cx, meter, inspect, stop: self.stop, distrust };
+        let fault = up.poll(&mut turn, client, server);
+        turn.distrust = up.was_reset();
+        let fault = fault.or(down.poll(&mut turn, server, client));
+        if let (None, Some(fault)) = (&self.fault, fault) {
+            self.fault = Some(Box::new(fault));
+        }
+    }
+
+    fn report_pending(&mut self) -> bool {
+        let (to_server, to_client) = (self.up.pending(), self.down.pending());
+        let pending = (to_server as u32, to_client as u32);
+        let changed = pending != self.pending;
+        if changed {
+            self.pending = pending;
+            self.meter.pending(to_server, to_client);
+        }
+        changed
+    }
+
+    /// How to leave both, once there is nothing more to move.
+    fn verdict(&self) -> Option<Parting> {
+        use State::{Dead, Failed, Shut};
+        let cut = |flow: &Flow| flow.state() == Failed && flow.pending() == 0;
+        let (client, server) = match (self.up.state(), self.down.state()) {
+            _ if cut(&self.up) || cut(&self.down) => {
+                let leave = |flow: &Flow| if flow.state() == Failed { Leave::Reset } else { Leave::Close };
+                (leave(&self.down), leave(&self.up))
+            }
+            (Shut, Shut) => {
+                // By fastclose one of them may still be sending.
+                let leave =
+                    |flow: &Flow| if flow.eof() { Leave::Close } else { Leave::Drain { patient: false } };
+                (leave(&self.up), leave(&self.down))
+            }
+            (Dead, Shut) => (Leave::Drain { patient: true }, Leave::Close),
+            (Shut, Dead) => (Leave::Close, Leave::Drain { patient: true }),
+            (Dead, Dead) => (Leave::Reset, Leave::Reset),
+            _ => return None,
+        };
+        Some(Parting::new(client, server))
+    }
+
+    /// `cause` unless there was an error before.
+    fn end(&mut self, cause: Cause) -> End {
+        let cause = match self.fault.take() {
+            Some(fault) => Cause::Broken { side: fault.0, error: fault.1 },
+            None => cause,
+        };
+        End { to_server: self.up.moved(), to_client: self.down.moved(), cause }
+    }
+
+    fn reset_if_pending(&self) {
+        if self.up.pending() > 0 || self.down.pending() > 0 {
+            self.client.set_reset_on_close();
+            self.server.set_reset_on_close();
+        }
+    }
+}
+
+impl<M: Meter + Unpin> Future for Relay<M> {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let relay = self.get_mut();
+        if let Some(parting) = &mut relay.parting {
+            ready!(parting.poll(cx, &mut relay.client, &mut relay.server));
+            return Poll::Ready(relay.end(Cause::Closed));
+        }
+        let before = (relay.up.moved(), relay.down.moved());
+        relay.poll_flows(cx);
+        if !relay.stop
+            && ((relay.up.eof() && relay.fastclose.down) || (relay.down.eof() && relay.fastclose.up))
+        {
+            relay.stop = true;
+            relay.poll_flows(cx);
+        }
+        let active = relay.report_pending() || before != (relay.up.moved(), relay.down.moved());
+        if let Some(mut parting) = relay.verdict() {
+            if parting.poll(cx, &mut relay.client, &mut relay.server).is_pending() {
+                relay.parting = Some(Box::new(parting));
+                return Poll::Pending;
+            }
+            return Poll::Ready(relay.end(Cause::Closed));
+        }
+        if relay.idle.is_none() && (relay.up.state() == State::Failed || relay.down.state() == State::Failed)
+        {
+            // Its source is gone and its destination takes nothing: that must not last for ever.
+            relay.idle = Some(Box::new(Idle::new(parting::STALL)));
+        }
+        if let Some(idle) = &mut relay.idle {
+            ready!(idle.poll(cx, active));
+            relay.reset_if_pending();
+            return Poll::Ready(relay.end(Cause::Idle));
+        }
+        Poll::Pending
+    }
+}
+
+impl<M: Meter> Drop for Relay<M> {
+    fn drop(&mut self) {
+        self.reset_if_pending();
+        if self.pending != (0, 0) {
+            self.meter.pending(0, 0);
+        }
+    }
+}
+
+/// The idle timeout: a message only notes the time; the timer, when it fires, is set again to what is then due.
+struct Idle {
+    period: Duration,
+    last: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Idle {
+    fn new(period: Duration) -> Self {
+        Self { period, last: Instant::now(), timer: Box::pin(sleep(period)) }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, active: bool) -> Poll<()> {
+        if active {
+            self.last = Instant::now();
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let due = self.last + self.period;
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One side of a connection: TCP, a Unix socket, or TLS over TCP.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use openssl::ssl::ErrorCode;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_openssl::SslStream;
+
+/// An established stream, its handshakes done.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// A Unix stream socket.
+    Unix(UnixStream),
+    /// TLS over TCP, after a successful handshake.
+    Tls(Box<SslStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Reads into `buf`; 0 is the clean end of the stream: a FIN, for TLS a close_notify.
+    ///
+    /// # Errors
+    /// As read(2). A TLS stream that ends without close_notify is [`io::ErrorKind::UnexpectedEof`] (RFC 8446 6.1: it
+    /// may have been truncated).
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(buf);
+        match self {
+            Self::Tcp(s) => ready!(Pin::new(s).poll_read(cx, &mut into))?,
+            Self::Unix(s) => ready!(Pin::new(s).poll_read(cx, &mut into))?,
+            Self::Tls(s) => return poll_read_records(s, cx, into),
+        }
+        Poll::Ready(Ok(into.filled().len()))
+    }
+
+    /// Writes what the socket takes now; may be fewer bytes than given. For TLS, a call after `Pending` must offer at
+    /// least the same bytes again (SSL_write(3)).
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
+        }
+    }
+
+    /// Half close: tells the peer that no more bytes follow (for TLS close_notify, then FIN). Reading goes on.
+    ///
+    /// # Errors
+    /// As shutdown(2).
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+        }
+    }
+
+    /// Makes the close that follows a reset (RST, RFC 9293 3.10.5) instead of a clean end. A Unix socket has no such
+    /// thing: there the peer sees an end.
+    pub fn set_reset_on_close(&self) {
+        if !matches!(self, Self::Unix(_)) {
+            // Fails only on a socket that the peer has reset already.
+            let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+        }
+    }
+
+    /// Whether splice(2) may move bytes of this stream: not when pen itself has to see them.
+    pub fn may_splice(&self) -> bool {
+        !matches!(self, Self::Tls(_))
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(s) => s.as_fd(),
+            Self::Unix(s) => s.as_fd(),
+            Self::Tls(s) => s.get_ref().as_fd(),
+        }
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Self {
+        Self::Tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Self {
+        Self::Unix(stream)
+    }
+}
+
+impl From<SslStream<TcpStream>> for Stream {
+    fn from(stream: SslStream<TcpStream>) -> Self {
+        Self::Tls(Box::new(stream))
+    }
+}
+
+/// A TLS read gives one record, 16 KiB at most: gathers as many as are there, so that one write takes them on.
+fn poll_read_records(
+    stream: &mut SslStream<TcpStream>,
+    cx: &mut Context<'_>,
+    mut into: ReadBuf<'_>,
+) -> Poll<io::Result<usize>> {
+    while into.remaining() > 0 {
+        let before = into.filled().len();
+        match Pin::new(&mut *stream).poll_read(cx, &mut into) {
+            Poll::Ready(Ok(())) if into.filled().len() > before => {}
+            // What was read before goes first; the next call meets the same end, error or wait again.
+            _ if before > 0 => break,
+            Poll::Ready(Ok(())) => return poll_end_of_tls(stream, cx),
+            Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    Poll::Ready(Ok(into.filled().len()))
+}
+
+/// OpenSSL 1.1.1 shows a FIN without close_notify as an end too; only the error code of a further call tells.
+fn poll_end_of_tls(stream: &mut SslStream<TcpStream>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    match ready!(Pin::new(stream).poll_peek(cx, &mut [0])) {
+        Err(e) if e.code() == ErrorCode::ZERO_RETURN => Poll::Ready(Ok(0)),
+        _ => Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "TLS stream cut off without close_notify",
+        ))),
+    }
+}
