@@ -5,6 +5,7 @@ pub mod addr;
 pub mod client;
 pub mod command;
 pub mod config;
+pub mod http;
 pub mod report;
 pub mod script;
 pub mod select;
