@@ -29,7 +29,8 @@ impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(ip) => ip.fmt(f),
-            None => f.write_str("unix"),
+            // As in C pen's log and replies.
+            None => Ok(()),
         }
     }
 }

@@ -46,6 +46,11 @@ impl Selection {
         Selection { snapshot, client, key, remembered, stage: Stage::First, tried: Tried::default() }
     }
 
+    /// Who is to be served.
+    pub fn client(&self) -> Client {
+        self.client
+    }
+
     /// The next server to try at `now`; `None` closes the connection.
     pub fn next(&mut self, now: Millis) -> Option<Pick> {
         let first = match self.stage {

@@ -270,9 +270,9 @@ pub const SSL_OPTIONS: [&str; 6] =
 /// Which side's end of data ends both sides of a connection at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fastclose {
-    /// The client's.
+    /// The server's (upstream).
     pub up: bool,
-    /// The server's.
+    /// The client's (downstream).
     pub down: bool,
 }
 

@@ -1,8 +1,16 @@
 //! The data path: everything that touches a client's or a server's bytes.
 
 pub mod buffer;
+pub mod connect;
+mod dummy;
 mod flow;
 pub mod hooks;
+mod inspect;
 mod parting;
+pub mod registry;
 pub mod relay;
+pub mod resolve;
+pub mod session;
+pub mod shared;
 pub mod stream;
+pub mod worker;

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::core::settings::Fastclose;
+
 use super::flow::{Flow, State, Turn};
 use super::hooks::{Inspect, Meter};
 use super::parting::{self, Leave, Parting};
@@ -43,15 +45,6 @@ impl Side {
             Self::Server => Self::Client,
         }
     }
-}
-
-/// Whose end of stream ends both directions at once (`tcp_fastclose`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Fastclose {
-    /// The server's (upstream).
-    pub up: bool,
-    /// The client's (downstream).
-    pub down: bool,
 }
 
 /// What the settings say of a connection.

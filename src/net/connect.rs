@@ -1,0 +1,122 @@
+//! Connecting to servers.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::{TcpSocket, UnixStream};
+
+use crate::core::select::{Pick, Selection};
+use crate::core::snapshot::{Role, Snapshot, Target};
+use crate::sys::{listen, log};
+
+use super::shared::Shared;
+use super::stream::Stream;
+
+/// Whose fault a failed connect is.
+enum Failure {
+    /// The server's: it is left out for a while.
+    Server(io::Error),
+    /// Ours, such as no descriptors: it says nothing about the server.
+    Local(io::Error),
+}
+
+/// Connects fail for a reason of ours.
+static LOCAL: log::Condition = log::Condition::new();
+
+/// Finds a server that takes the connection: tries each that `selection` names until one does.
+/// `None` when nobody does, and the client is to be closed.
+pub async fn establish(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> Option<(Pick, Stream)> {
+    let client = selection.client().ip();
+    let _connecting = shared.connecting().await;
+    while let Some(pick) = selection.next(shared.now()) {
+        match connect(snapshot, &pick.backend.targets, client).await {
+            Ok(stream) => {
+                selection.succeeded(&pick);
+                LOCAL.end(format_args!("connecting to servers again"));
+                return Some((pick, stream));
+            }
+            Err(Failure::Local(error)) => {
+                LOCAL.begin(format_args!("cannot connect to servers: {error}"));
+                return None;
+            }
+            Err(Failure::Server(error)) => {
+                report(shared, snapshot, &pick, &error);
+                selection.failed(&pick, shared.now());
+            }
+        }
+    }
+    None
+}
+
+/// Tells of a failed server, once each time it is left out.
+fn report(shared: &Shared, snapshot: &Snapshot, pick: &Pick, error: &io::Error) {
+    let label = &pick.backend.label;
+    match pick.backend.role {
+        Role::Regular(n) if snapshot.blacklist > 0 => {
+            if pick.backend.live.blacklisted_for(shared.now()) == 0 {
+                let seconds = snapshot.blacklist / 1000;
+                log::warn(format_args!("blacklisting server {n} ({label}) for {seconds} s: {error}"));
+            }
+        }
+        role => log::debug(1, format_args!("server {role:?} ({label}) failed: {error}")),
+    }
+}
+
+async fn connect(snapshot: &Snapshot, targets: &[Target], client: Option<IpAddr>) -> Result<Stream, Failure> {
+    let timeout = Duration::from_millis(snapshot.timeout);
+    let mut failure = Failure::Server(io::ErrorKind::NotFound.into());
+    for target in targets {
+        let attempt = tokio::time::timeout(timeout, connect_one(snapshot, target, client));
+        match attempt.await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failure = error,
+            // The time is for the server as a whole: its other addresses get none.
+            Err(_) => return Err(Failure::Server(io::Error::new(io::ErrorKind::TimedOut, "connect timed out"))),
+        }
+    }
+    Err(failure)
+}
+
+async fn connect_one(snapshot: &Snapshot, target: &Target, client: Option<IpAddr>) -> Result<Stream, Failure> {
+    match target {
+        Target::Unix(path) => UnixStream::connect(path).await.map(Stream::from).map_err(classify),
+        Target::Ip(address) => {
+            let socket = socket(snapshot, *address, client).map_err(Failure::Local)?;
+            socket.connect(*address).await.map(Stream::from).map_err(classify)
+        }
+    }
+}
+
+fn socket(snapshot: &Snapshot, address: SocketAddr, client: Option<IpAddr>) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    set_options(snapshot, &SockRef::from(&socket));
+    let same_family = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
+    if let Some(client) = client.filter(same_family).filter(|_| snapshot.modes.transparent) {
+        listen::transparent(&socket, client)?;
+        socket.bind(SocketAddr::new(client, 0))?;
+    } else if let Some(source) = snapshot.source.filter(same_family) {
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    Ok(socket)
+}
+
+/// Sets what the modes ask for on a TCP connection.
+pub fn set_options(snapshot: &Snapshot, socket: &SockRef<'_>) {
+    // A socket that is broken already tells so when it is read.
+    if snapshot.modes.tcp_nodelay {
+        _ = socket.set_tcp_nodelay(true);
+    }
+    if snapshot.modes.keepalive {
+        _ = socket.set_keepalive(true);
+    }
+}
+
+fn classify(error: io::Error) -> Failure {
+    let local = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    match error.raw_os_error() {
+        Some(code) if local.contains(&code) => Failure::Local(error),
+        _ => Failure::Server(error),
+    }
+}

@@ -1,0 +1,234 @@
+//! The connections that pen has: how many there may be, which there are, and how each is doing.
+
+use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::core::client::Client;
+use crate::core::report;
+use crate::core::server::ServerLive;
+
+use super::hooks::Meter;
+
+/// One connection, shared between the task that serves it and those who ask about it.
+#[derive(Debug)]
+pub struct Connection {
+    /// Who connected.
+    pub client: Client,
+    client_id: usize,
+    state: AtomicU8,
+    downfd: i32,
+    upfd: AtomicI32,
+    server: AtomicI64,
+    pending_up: AtomicU32,
+    pending_down: AtomicU32,
+    /// Bytes delivered to the client.
+    sx: AtomicU64,
+    /// Bytes delivered to the server.
+    rx: AtomicU64,
+    task: OnceLock<AbortHandle>,
+    notes: OnceLock<Vec<String>>,
+}
+
+impl Connection {
+    /// A connection that has no server yet. `client_id` is the client's number in the table of clients.
+    pub fn new(client: Client, client_id: usize, downfd: i32) -> Self {
+        Connection {
+            client,
+            client_id,
+            state: AtomicU8::new(1),
+            downfd,
+            upfd: AtomicI32::new(-1),
+            server: AtomicI64::new(-1),
+            pending_up: AtomicU32::new(0),
+            pending_down: AtomicU32::new(0),
+            sx: AtomicU64::new(0),
+            rx: AtomicU64::new(0),
+            task: OnceLock::new(),
+            notes: OnceLock::new(),
+        }
+    }
+
+    /// It has its server now: `server` is the slot, or -1 for emergency and -2 for abuse as C pen numbers them.
+    pub fn connected(&self, server: i64, upfd: i32) {
+        self.server.store(server, Relaxed);
+        self.upfd.store(upfd, Relaxed);
+        self.state.store(2, Relaxed);
+    }
+
+    /// The task that serves it, for [`Registry::close`].
+    pub fn served_by(&self, task: AbortHandle) {
+        _ = self.task.set(task);
+    }
+
+    /// What else `connection N` is to show, once.
+    pub fn note(&self, lines: Vec<String>) {
+        _ = self.notes.set(lines);
+    }
+
+    /// Bytes delivered so far: to the client, to the server.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.sx.load(Relaxed), self.rx.load(Relaxed))
+    }
+
+    fn report(&self, id: usize) -> report::Connection {
+        report::Connection {
+            id,
+            state: self.state.load(Relaxed),
+            downfd: self.downfd,
+            upfd: self.upfd.load(Relaxed),
+            client: self.client_id,
+            server: self.server.load(Relaxed),
+            pending_down: self.pending_down.load(Relaxed) as usize,
+            pending_up: self.pending_up.load(Relaxed) as usize,
+            notes: self.notes.get().cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// Counts a connection's bytes for itself and for its server.
+#[derive(Debug)]
+pub struct ConnectionMeter {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// The server's counters.
+    pub server: Arc<ServerLive>,
+}
+
+impl Meter for ConnectionMeter {
+    fn to_client(&self, bytes: usize) {
+        self.connection.sx.fetch_add(bytes as u64, Relaxed);
+        self.server.rx.fetch_add(bytes as u64, Relaxed);
+    }
+
+    fn to_server(&self, bytes: usize) {
+        self.connection.rx.fetch_add(bytes as u64, Relaxed);
+        self.server.sx.fetch_add(bytes as u64, Relaxed);
+    }
+
+    fn pending(&self, to_server: usize, to_client: usize) {
+        self.connection.pending_up.store(u32::try_from(to_server).unwrap_or(u32::MAX), Relaxed);
+        self.connection.pending_down.store(u32::try_from(to_client).unwrap_or(u32::MAX), Relaxed);
+    }
+}
+
+/// All connections.
+#[derive(Debug, Default)]
+pub struct Registry {
+    slots: Mutex<Slab<Arc<Connection>>>,
+    tickets: AtomicUsize,
+    freed: Notify,
+}
+
+impl Registry {
+    fn slots(&self) -> MutexGuard<'_, Slab<Arc<Connection>>> {
+        // A panic elsewhere leaves the slab as it was between two calls.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there is room for one more connection; `limit` is asked anew whenever one has ended.
+    pub async fn ticket(self: &Arc<Self>, limit: impl Fn() -> usize) -> Ticket {
+        loop {
+            if let Some(ticket) = self.try_ticket(limit()) {
+                return ticket;
+            }
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Listens before the last look, so that an end in between is not missed.
+            freed.as_mut().enable();
+            if let Some(ticket) = self.try_ticket(limit()) {
+                return ticket;
+            }
+            freed.await;
+        }
+    }
+
+    fn try_ticket(self: &Arc<Self>, limit: usize) -> Option<Ticket> {
+        let taken = self.tickets.fetch_update(Relaxed, Relaxed, |n| (n < limit).then(|| n + 1));
+        taken.ok().map(|_| Ticket(Arc::clone(self)))
+    }
+
+    /// Waits until a connection has ended.
+    pub async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
+    /// Those who wait for room look again: the limit has grown.
+    pub fn look_again(&self) {
+        self.freed.notify_waiters();
+    }
+
+    /// Ends a connection at once; false when there is none of that number.
+    pub fn close(&self, id: usize) -> bool {
+        let connection = self.slots().get(id).cloned();
+        match connection.as_ref().and_then(|c| c.task.get()) {
+            Some(task) => {
+                task.abort();
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// How connection `id` is doing.
+    pub fn report(&self, id: usize) -> Option<report::Connection> {
+        self.slots().get(id).map(|c| c.report(id))
+    }
+
+    /// How all connections are doing.
+    pub fn reports(&self) -> Vec<report::Connection> {
+        self.slots().iter().map(|(id, c)| c.report(id)).collect()
+    }
+
+    /// Who has which connection, and the bytes delivered to and received from each client so far.
+    pub fn traffic(&self) -> Vec<(Client, u64, u64)> {
+        let traffic = |c: &Arc<Connection>| {
+            let (sx, rx) = c.traffic();
+            (c.client, sx, rx)
+        };
+        self.slots().iter().map(|(_, c)| traffic(c)).collect()
+    }
+
+    /// The connection that a descriptor belongs to.
+    pub fn by_descriptor(&self, fd: i64) -> Option<usize> {
+        self.slots().iter().find(|(_, c)| [c.downfd, c.upfd.load(Relaxed)].iter().any(|f| i64::from(*f) == fd)).map(|(id, _)| id)
+    }
+}
+
+/// Room for one connection.
+#[derive(Debug)]
+pub struct Ticket(Arc<Registry>);
+
+impl Ticket {
+    /// Puts a connection into the registry.
+    pub fn enter(self, connection: Connection) -> Entry {
+        let connection = Arc::new(connection);
+        let id = self.0.slots().insert(Arc::clone(&connection));
+        Entry { ticket: self, id, connection }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.tickets.fetch_sub(1, Relaxed);
+        self.0.freed.notify_waiters();
+    }
+}
+
+/// A connection's place in the registry, given back when dropped.
+#[derive(Debug)]
+pub struct Entry {
+    ticket: Ticket,
+    id: usize,
+    /// The connection.
+    pub connection: Arc<Connection>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.ticket.0.slots().try_remove(self.id);
+    }
+}

@@ -1,0 +1,37 @@
+//! Names to addresses. The system's resolver blocks, so it runs where nobody waits for it.
+
+use std::io;
+use std::net::IpAddr;
+
+/// The most addresses of one name that pen tries.
+const ADDRESSES_MAX: usize = 8;
+
+/// Looks a name up on a thread of its own.
+///
+/// # Errors
+/// As getaddrinfo(3): no such name, no server answers.
+pub async fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
+    collect(tokio::net::lookup_host((name, 0)).await?)
+}
+
+/// Looks a name up before pen serves, when waiting for the resolver harms nobody.
+///
+/// # Errors
+/// As [`lookup`].
+#[allow(clippy::disallowed_methods, reason = "the one place where blocking is right")]
+pub fn lookup_now(name: &str) -> io::Result<Vec<IpAddr>> {
+    collect(std::net::ToSocketAddrs::to_socket_addrs(&(name, 0))?)
+}
+
+fn collect(found: impl Iterator<Item = std::net::SocketAddr>) -> io::Result<Vec<IpAddr>> {
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for address in found.map(|a| a.ip()) {
+        if !addresses.contains(&address) && addresses.len() < ADDRESSES_MAX {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    Ok(addresses)
+}

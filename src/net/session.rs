@@ -1,0 +1,133 @@
+//! One connection from its acceptance to its end.
+
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::core::client::Client;
+use crate::core::http::Rewriter;
+use crate::core::select::{Pick, Selection};
+use crate::core::snapshot::{Role, Snapshot};
+use crate::sys::log;
+
+use super::hooks::Inspect;
+use super::inspect::{Http, RequestLog};
+use super::registry::{Connection, ConnectionMeter, Entry, Ticket};
+use super::relay::{Relay, Settings};
+use super::shared::Shared;
+use super::stream::Stream;
+use super::{connect, dummy};
+
+/// A client that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its stream.
+    pub stream: Stream,
+    /// Its address, but for a Unix client.
+    pub peer: Option<SocketAddr>,
+}
+
+/// A connection in the registry, and the promise to add its bytes to its client's when it is over, however it ends.
+#[derive(Debug)]
+struct Session {
+    shared: Arc<Shared>,
+    entry: Entry,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let connection = &self.entry.connection;
+        let (sx, rx) = connection.traffic();
+        self.shared.clients().count(connection.client, sx, rx);
+    }
+}
+
+/// Starts the task that serves a client on this worker.
+pub fn start(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) {
+    let client = accepted.peer.map_or(Client::UNIX, |peer| Client::new(peer.ip()));
+    let snapshot = shared.snapshot.load_full();
+    let now = shared.now();
+    let (id, remembered) = shared.clients().arrive(client, now, snapshot.tracking);
+    let entry = ticket.enter(Connection::new(client, id, accepted.stream.as_raw_fd()));
+    let connection = Arc::clone(&entry.connection);
+    let session = Session { shared: Arc::clone(shared), entry };
+    let task = tokio::spawn(serve(session, snapshot, accepted, remembered));
+    connection.served_by(task.abort_handle());
+}
+
+async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, remembered: Option<usize>) {
+    let Accepted { stream, peer } = accepted;
+    if peer.is_some() {
+        connect::set_options(&snapshot, &SockRef::from(&stream));
+    }
+    if snapshot.modes.dummy {
+        return dummy::serve(stream).await;
+    }
+    // Boxed, so that what only the search needs is freed before the connection grows old.
+    let port = peer.map_or(0, |p| p.port());
+    let found = Box::pin(find(&session, &snapshot, port, remembered)).await;
+    let Some((relay, slot)) = found.map(|(pick, server)| begin(&session, &snapshot, pick, stream, server)) else {
+        return;
+    };
+    drop(snapshot);
+    let end = relay.await;
+    log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.client));
+    drop(slot);
+}
+
+async fn find(
+    session: &Session,
+    snapshot: &Arc<Snapshot>,
+    port: u16,
+    remembered: Option<usize>,
+) -> Option<(Pick, Stream)> {
+    let client = session.entry.connection.client;
+    let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered);
+    let (pick, stream) = connect::establish(&session.shared, snapshot, &mut selection).await?;
+    if let Some(n) = selection.remembers(&pick).filter(|n| remembered != Some(*n)) {
+        session.shared.clients().remember(client, n);
+    }
+    Some((pick, stream))
+}
+
+fn begin(
+    session: &Session,
+    snapshot: &Snapshot,
+    pick: Pick,
+    client: Stream,
+    server: Stream,
+) -> (Relay<ConnectionMeter>, crate::core::server::Slot) {
+    let connection = &session.entry.connection;
+    let number = match pick.backend.role {
+        Role::Regular(n) => i64::try_from(n).unwrap_or(i64::MAX),
+        Role::Emergency => -1,
+        Role::Abuse => -2,
+    };
+    connection.connected(number, server.as_raw_fd());
+    let idle = (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout));
+    let settings = Settings { fastclose: snapshot.fastclose, idle };
+    let meter = ConnectionMeter { connection: Arc::clone(connection), server: Arc::clone(&pick.backend.live) };
+    let inspect = inspector(session, snapshot, &pick, matches!(client, Stream::Tls(_)));
+    let relay = Relay::new(client, server, &settings, meter);
+    let relay = match inspect {
+        Some(inspect) => relay.inspected(inspect),
+        None => relay,
+    };
+    (relay, pick.slot)
+}
+
+fn inspector(session: &Session, snapshot: &Snapshot, pick: &Pick, https: bool) -> Option<Box<dyn Inspect + Send>> {
+    let shared = &session.shared;
+    let ip = session.entry.connection.client.ip();
+    let log = || RequestLog::new(shared.log.clone(), ip, Arc::clone(&pick.backend));
+    if snapshot.modes.http {
+        Some(Box::new(Http::new(Rewriter::new(ip, https), log())))
+    } else if shared.log.is_on() {
+        Some(Box::new(log()))
+    } else {
+        None
+    }
+}

@@ -1,0 +1,95 @@
+//! What all workers and the owner of the configuration share.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use crate::core::Millis;
+use crate::core::client::{Client, Clients};
+use crate::core::snapshot::Snapshot;
+use crate::weblog::LogHandle;
+
+use super::registry::Registry;
+
+/// The shared state. Workers read the snapshot and never wait for whoever replaces it.
+#[derive(Debug)]
+pub struct Shared {
+    /// The configuration in force.
+    pub snapshot: ArcSwap<Snapshot>,
+    /// The connections.
+    pub registry: Arc<Registry>,
+    /// The request log.
+    pub log: LogHandle,
+    clients: Mutex<Clients>,
+    connecting: AtomicUsize,
+    connected: Notify,
+    origin: Instant,
+}
+
+impl Shared {
+    /// The state of a pen that begins to serve.
+    pub fn new(snapshot: Snapshot, clients_max: usize, log: LogHandle) -> Self {
+        Shared {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            registry: Arc::default(),
+            log,
+            clients: Mutex::new(Clients::new(clients_max)),
+            connecting: AtomicUsize::new(0),
+            connected: Notify::new(),
+            origin: Instant::now(),
+        }
+    }
+
+    /// Now, on the monotonic clock that everything in pen goes by.
+    pub fn now(&self) -> Millis {
+        // Starts at 1, since 0 stands for "never" in a blacklist.
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// The table of clients.
+    pub fn clients(&self) -> MutexGuard<'_, Clients> {
+        // A panic elsewhere leaves the table as it was between two calls.
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Clients that connected at `since` or later, with the bytes of connections that are still open.
+    pub fn clients_since(&self, since: Millis) -> Vec<(Client, crate::core::client::Record)> {
+        let mut clients = self.clients().since(since);
+        for (client, sx, rx) in self.registry.traffic() {
+            if let Some((_, record)) = clients.iter_mut().find(|(c, _)| *c == client) {
+                record.sx += sx;
+                record.rx += rx;
+            }
+        }
+        clients
+    }
+
+    /// Waits until fewer than `pending_max` connects are in progress, and counts one until it is dropped.
+    pub async fn connecting(&self) -> Connecting<'_> {
+        loop {
+            let connected = self.connected.notified();
+            tokio::pin!(connected);
+            // Listens before it looks, so that an end in between is not missed.
+            connected.as_mut().enable();
+            let max = self.snapshot.load().pending_max;
+            if self.connecting.fetch_update(Relaxed, Relaxed, |n| (n < max).then(|| n + 1)).is_ok() {
+                return Connecting(self);
+            }
+            connected.await;
+        }
+    }
+}
+
+/// A connect in progress.
+#[derive(Debug)]
+pub struct Connecting<'a>(&'a Shared);
+
+impl Drop for Connecting<'_> {
+    fn drop(&mut self) {
+        self.0.connecting.fetch_sub(1, Relaxed);
+        self.0.connected.notify_waiters();
+    }
+}
