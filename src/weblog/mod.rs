@@ -1,1 +1,14 @@
-//! weblog
+//! The log suite: what pen logs of each request, and the programs that put the real client addresses back into the
+//! logs of the web servers behind it.
+//!
+//! [`line`] is the format that all of them share, [`sink`] the writer that pen, penlogd and penlog use.
+
+mod health;
+pub mod line;
+mod output;
+pub mod sink;
+mod target;
+
+pub use line::Entry;
+pub use sink::LogHandle;
+pub use target::Target;

@@ -1,0 +1,237 @@
+//! pen's log line, in a file and on the wire.
+//!
+//! * file: `CLIENT EPOCH SERVER FIRST-LINE\n`, the first line of the request cut at [`FILE_REQUEST`] bytes,
+//!   control characters and bytes from 0x80 as `.`;
+//! * datagram to penlogd: `+ CLIENT SERVER FIRST-LINE\n`, at most [`DATAGRAM`] bytes, control characters as `.`.
+//!
+//! Both are those of the C programs (pen 0.34.1), which wrote control characters as they came.
+
+use std::io::Write as _;
+use std::net::IpAddr;
+
+use memchr::{memchr, memchr2};
+
+/// Most bytes of a request's first line that the file log keeps.
+pub const FILE_REQUEST: usize = 100;
+
+/// Most bytes of a datagram, its newline included.
+pub const DATAGRAM: usize = 1024;
+
+/// What stands for a client that has no address (it came over a Unix-domain socket).
+const NOBODY: &str = "-";
+
+/// One request that pen passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Who sent it; `None` for a client on a Unix-domain socket, which C and we write as an empty word.
+    pub client: Option<IpAddr>,
+    /// When, in seconds since 1970-01-01 UTC. Not in the datagram: 0 after [`Entry::parse_datagram`].
+    pub epoch: i64,
+    /// The server that got it: its address without a port, or the path of its socket.
+    pub server: &'a str,
+    /// The request. What follows the first line is ignored when writing.
+    pub request: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// Appends the line for the file log to `out`.
+    pub fn write_file(&self, out: &mut Vec<u8>) {
+        self.write_client(out);
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, " {} {} ", self.epoch, self.server);
+        let line = first_line(self.request);
+        out.extend(line.iter().take(FILE_REQUEST).map(|&b| file_byte(b)));
+        out.push(b'\n');
+    }
+
+    /// Appends the datagram for penlogd to `out`: at most [`DATAGRAM`] bytes, a newline the last.
+    pub fn write_datagram(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(b"+ ");
+        self.write_client(out);
+        let _ = write!(out, " {} ", self.server);
+        let line = first_line(self.request);
+        let room = (DATAGRAM - 1).saturating_sub(out.len() - start);
+        out.extend(line.iter().take(room).map(|&b| wire_byte(b)));
+        out.truncate(start + DATAGRAM - 1);
+        out.push(b'\n');
+    }
+
+    fn write_client(&self, out: &mut Vec<u8>) {
+        if let Some(client) = self.client {
+            let _ = write!(out, "{}", client.to_canonical());
+        }
+    }
+
+    /// Reads a line of the file log, with or without its newline. `None` if it is not one.
+    pub fn parse_file(line: &'a [u8]) -> Option<Entry<'a>> {
+        let (client, rest) = word(line)?;
+        let (epoch, rest) = word(rest)?;
+        let (server, request) = word(rest)?;
+        let epoch = std::str::from_utf8(epoch).ok()?.parse().ok()?;
+        Some(Entry {
+            client: parse_client(client)?,
+            epoch,
+            server: parse_server(server)?,
+            request: first_line(request),
+        })
+    }
+
+    /// Reads a datagram. `None` if it is not an entry of pen (a web server's line, or garbage).
+    pub fn parse_datagram(datagram: &'a [u8]) -> Option<Entry<'a>> {
+        let (client, rest) = word(datagram.strip_prefix(b"+ ")?)?;
+        let (server, request) = word(rest)?;
+        Some(Entry {
+            client: parse_client(client)?,
+            epoch: 0,
+            server: parse_server(server)?,
+            request: first_line(request),
+        })
+    }
+
+    /// Appends the client as it shall stand in a web server's log: its address, or `-` if it has none.
+    pub fn write_client_field(client: Option<IpAddr>, out: &mut Vec<u8>) {
+        match client {
+            Some(ip) => {
+                let _ = write!(out, "{ip}");
+            }
+            None => out.extend_from_slice(NOBODY.as_bytes()),
+        }
+    }
+}
+
+/// The bytes before the first CR or LF.
+pub fn first_line(chunk: &[u8]) -> &[u8] {
+    memchr2(b'\r', b'\n', chunk).map_or(chunk, |end| &chunk[..end])
+}
+
+/// How a byte of a request is written in the file log.
+pub fn file_byte(b: u8) -> u8 {
+    if b.is_ascii_graphic() || b == b' ' { b } else { b'.' }
+}
+
+/// How a byte of a request is written in a datagram: only what would break a line is replaced.
+pub fn wire_byte(b: u8) -> u8 {
+    if b.is_ascii_control() { b'.' } else { b }
+}
+
+fn word(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    memchr(b' ', line).map(|end| (&line[..end], &line[end + 1..]))
+}
+
+fn parse_client(word: &[u8]) -> Option<Option<IpAddr>> {
+    if word.is_empty() {
+        return Some(None);
+    }
+    let ip: IpAddr = std::str::from_utf8(word).ok()?.parse().ok()?;
+    Some(Some(ip.to_canonical()))
+}
+
+fn parse_server(word: &[u8]) -> Option<&str> {
+    std::str::from_utf8(word).ok().filter(|server| !server.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn entry<'a>(client: &str, request: &'a [u8]) -> Entry<'a> {
+        Entry { client: client.parse().ok(), epoch: 971_175_336, server: "10.0.0.1", request }
+    }
+
+    fn file(entry: &Entry<'_>) -> String {
+        let mut out = Vec::new();
+        entry.write_file(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn datagram(entry: &Entry<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        entry.write_datagram(&mut out);
+        out
+    }
+
+    #[test]
+    fn file_line_is_that_of_c() {
+        let e = entry("127.0.0.1", b"GET /\xc3\xa9 HTTP/1.0\r\nHost: a\r\n\r\n");
+        assert_eq!(file(&e), "127.0.0.1 971175336 10.0.0.1 GET /.. HTTP/1.0\n");
+        assert_eq!(file(&entry("::ffff:1.2.3.4", b"\r\n")), "1.2.3.4 971175336 10.0.0.1 \n");
+        assert_eq!(file(&entry("", b"hello")), " 971175336 10.0.0.1 hello\n");
+        let long = [b'N'; 101];
+        assert_eq!(file(&entry("::1", &long)), format!("::1 971175336 10.0.0.1 {}\n", "N".repeat(100)));
+    }
+
+    #[test]
+    fn control_characters_cannot_break_a_line() {
+        assert_eq!(file(&entry("::1", b"a\x00\x1b\tb")), "::1 971175336 10.0.0.1 a...b\n");
+        assert_eq!(datagram(&entry("::1", b"a\x00\x1b\tb\x7f")), b"+ ::1 10.0.0.1 a...b.\n");
+    }
+
+    #[test]
+    fn datagram_is_that_of_c() {
+        let e = entry("127.0.0.1", b"GET /\xc3\xa9 HTTP/1.0\r\n\r\n");
+        assert_eq!(datagram(&e), b"+ 127.0.0.1 10.0.0.1 GET /\xc3\xa9 HTTP/1.0\n");
+        let long = datagram(&entry("127.0.0.1", &[b'L'; 2000]));
+        assert_eq!((long.len(), long[1023]), (1024, b'\n'));
+    }
+
+    #[test]
+    fn an_overlong_server_does_not_break_the_limit() {
+        let path = format!("/{}", "x".repeat(2000));
+        let e = Entry { server: &path, ..entry("::1", b"GET /") };
+        assert_eq!(datagram(&e).len(), DATAGRAM);
+    }
+
+    #[test]
+    fn appending_leaves_what_was_there() {
+        let mut out = b"before\n".to_vec();
+        entry("::1", &[b'L'; 2000]).write_datagram(&mut out);
+        assert!(out.starts_with(b"before\n+ ::1 ") && out.len() == 7 + DATAGRAM);
+    }
+
+    #[test]
+    fn garbage_is_no_entry() {
+        for line in [
+            "",
+            " ",
+            "x",
+            "1.2.3.4",
+            "1.2.3.4 5",
+            "1.2.3.4 x 10.0.0.1 GET",
+            "host 5 10.0.0.1 GET",
+            "1.2.3.4 5  GET",
+        ] {
+            assert_eq!(Entry::parse_file(line.as_bytes()), None, "{line:?}");
+        }
+        for line in
+            ["+", "+ ", "+ 1.2.3.4", "+ 1.2.3.4 10.0.0.1", "+1.2.3.4 10.0.0.1 G", "1.2.3.4 10.0.0.1 G"]
+        {
+            assert_eq!(Entry::parse_datagram(line.as_bytes()), None, "{line:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(ip: Option<u128>, v4: bool, epoch: i64, request: Vec<u8>) {
+            let client = ip.map(|n| {
+                if v4 { IpAddr::from((n as u32).to_be_bytes()) } else { IpAddr::from(n.to_be_bytes()).to_canonical() }
+            });
+            let e = Entry { client, epoch, server: "2001:db8::1", request: &request };
+            let line = file(&e);
+            let back = Entry::parse_file(line.as_bytes()).unwrap();
+            prop_assert_eq!((back.client, back.epoch, back.server), (client, epoch, e.server));
+            let wire = datagram(&e);
+            prop_assert!(wire.len() <= DATAGRAM && memchr(b'\n', &wire) == Some(wire.len() - 1));
+            let back = Entry::parse_datagram(&wire).unwrap();
+            let sent: Vec<u8> = first_line(&request).iter().map(|&b| wire_byte(b)).take(back.request.len()).collect();
+            prop_assert_eq!((back.client, back.request), (client, &sent[..]));
+        }
+
+        #[test]
+        fn any_bytes_are_survived(line: Vec<u8>) {
+            let _ = Entry::parse_file(&line);
+            let _ = Entry::parse_datagram(&line);
+        }
+    }
+}
