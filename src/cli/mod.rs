@@ -1,1 +1,45 @@
-//! cli
+//! Command lines to plain structs, without input or output.
+
+pub mod pen;
+pub mod penctl;
+
+/// Why a command line is not one to run: the text it asks for, or what is wrong with it.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// `--help` or `--version`: text for the standard output.
+    Text(String),
+    /// Errors, one line each.
+    Errors(Vec<String>),
+}
+
+impl From<clap::Error> for Stop {
+    /// clap's error is a paragraph; its first line has what and where.
+    fn from(error: clap::Error) -> Self {
+        let text = error.render().to_string();
+        if !error.use_stderr() {
+            return Stop::Text(text);
+        }
+        let first = text.lines().next().unwrap_or_default();
+        Stop::Errors(vec![format!("{}; see --help", first.strip_prefix("error: ").unwrap_or(first))])
+    }
+}
+
+impl Stop {
+    /// Prints what is to be printed and returns the status to end with: 0 for a text, 2 for errors.
+    pub fn report(self, program: &str) -> std::process::ExitCode {
+        use std::io::Write;
+        match self {
+            Stop::Text(text) => {
+                // With nobody to read it there is nobody to tell.
+                _ = std::io::stdout().write_all(text.as_bytes());
+                std::process::ExitCode::SUCCESS
+            }
+            Stop::Errors(errors) => {
+                for error in errors {
+                    _ = writeln!(std::io::stderr(), "{program}: {error}");
+                }
+                std::process::ExitCode::from(2)
+            }
+        }
+    }
+}

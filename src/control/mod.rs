@@ -1,1 +1,4 @@
-//! control
+//! The control socket: pen's side of it and penctl's. A connection carries one line there and a text back.
+
+pub mod client;
+pub mod server;

@@ -218,7 +218,7 @@ impl Command {
                 }
             };
         }
-        if NOT_IN_TABLE.contains(&word) {
+        if in_help(word) {
             return bad(format!("{word}: '{}' is one word too many", arg.map_or("", String::as_str)));
         }
         Err(Refusal::Unknown(word.to_owned()))
@@ -256,26 +256,35 @@ impl Command {
     }
 }
 
-/// Words of commands that no table holds.
-const NOT_IN_TABLE: [&str; 14] = [
-    "servers",
-    "mode",
-    "pid",
-    "status",
-    "exit",
-    "ssl_reload",
-    "write",
-    "include",
-    "close",
-    "connection",
-    "socket",
-    "recent",
-    "tcp_fastclose",
-    "ssl_option",
+/// The commands that no table of [`super::settings`] holds: how each is written, and one line for `penctl --help`.
+pub const HELP: [(&str, &str); 19] = [
+    ("acl N permit|deny IP [MASK]", "add an entry to an access list; also IP6[/LEN]"),
+    ("no acl N", "empty an access list"),
+    ("block, delayed_forward, epoll, kqueue, poll, select", "accepted, without effect"),
+    ("close N", "end a connection"),
+    ("connection N", "show a connection"),
+    ("exit", "end pen, if it was started with -X"),
+    ("include FILE", "carry out the commands of a file, all or none"),
+    ("mode", "show how servers are selected"),
+    ("pid", "show the process id"),
+    ("recent [N]", "show the clients of the last N seconds (300)"),
+    ("server N KEY VALUE...", "change acl, address, port, max, hard, blacklist, weight or prio of a server"),
+    ("servers", "show the servers"),
+    ("socket FD", "show which connection a descriptor belongs to"),
+    ("ssl_option WORD", "change what TLS may do; repeatable"),
+    ("ssl_reload", "load certificates, keys and OCSP responses anew"),
+    ("status", "write and show the status page, if web_stats names a file"),
+    ("tcp_fastclose up|down|both|off", "whose end of data ends both sides at once"),
+    ("write [FILE]", "save the configuration, to the file given with -F by default"),
+    ("no WORD", "turn a switch off, unset a text"),
 ];
 
+fn in_help(word: &str) -> bool {
+    HELP.iter().any(|(usage, _)| usage.split(' ').next() == Some(word))
+}
+
 fn is_word(word: &str) -> bool {
-    NOT_IN_TABLE.contains(&word)
+    in_help(word)
         || Flag::by_word(word).is_some()
         || Number::by_word(word).is_some()
         || Text::by_word(word).is_some()

@@ -1,0 +1,304 @@
+//! The command line of pen: every option of C pen 0.17.2 and 0.34.1, and a few of ours.
+//!
+//! Most options are commands of the control language in short form, and become such.
+
+use clap::{Arg, ArgAction, ArgMatches, Command as Cli, builder::OsStringValueParser};
+
+use crate::core::Error;
+use crate::core::addr::{Host, Services, split_operand};
+use crate::core::command::{Change, Command};
+use crate::core::config::ServerConfig;
+use crate::core::script::Line;
+use crate::core::settings::Number;
+use crate::core::words;
+
+use super::Stop;
+
+/// What a command line asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The commands that the options stand for, in a fixed order.
+    pub lines: Vec<Line>,
+    /// `-F`: the configuration file.
+    pub file: Option<String>,
+    /// `--check`: only check.
+    pub check: bool,
+    /// The first operand: where to listen.
+    pub listen: Option<String>,
+    /// The other operands: the servers.
+    pub servers: Vec<String>,
+    /// What is accepted but does nothing: one line each.
+    pub notices: Vec<String>,
+}
+
+/// An option with an argument that is a command: its letter, the command's word, the argument's name, its help.
+const COMMANDS: [(char, &str, &str, &str); 22] = [
+    ('B', "abuse", "host:port", "server for the clients that client_acl denies"),
+    ('C', "control", "addr", "control socket: port, address:port or path"),
+    ('T', "tracking", "sec", "forget a client after so long (0: never)"),
+    ('b', "blacklist", "sec", "leave a failed server out for so long (30)"),
+    ('c', "clients_max", "N", "size of the table of clients (2048)"),
+    ('e', "emergency", "host:port", "server for when no other is available"),
+    ('j', "chroot", "dir", "run in a chroot environment"),
+    ('l', "log", "file|host:port", "log requests to a file or to a penlogd"),
+    ('m', "multi_accept", "N", "accept so many connections in one go (100)"),
+    ('p', "pidfile", "file", "write the process id there"),
+    ('q', "backlog", "N", "length of the listen queue (500)"),
+    ('t', "timeout", "sec", "give up connecting to a server after so long (3)"),
+    ('u', "user", "user", "become this user after binding"),
+    ('w', "web_stats", "file", "write the status page there"),
+    ('x', "conn_max", "N", "most simultaneous connections (500)"),
+    ('E', "ssl_certfile", "file", "TLS: certificate chain"),
+    ('K', "ssl_keyfile", "file", "TLS: private key (default: in the certificate's file)"),
+    ('G', "ssl_cacert_file", "file", "TLS: authorities of client certificates"),
+    ('A', "ssl_cacert_dir", "dir", "TLS: hashed directory of such authorities"),
+    ('L', "ssl_protocol", "proto", "TLS: ssl23, ssl2, ssl3 or tls1; all mean TLS 1.2 and up"),
+    ('O', "", "command", "run one control command at start; repeatable"),
+    ('o', "", "command", "the same as -O"),
+];
+
+/// An option without an argument that is a command.
+const FLAGS: [(char, &str, &str); 13] = [
+    ('H', "http", "add X-Forwarded-For and X-Forwarded-Proto to HTTP requests"),
+    ('N', "nomemory", "hash for the first choice and do not remember the server"),
+    ('U', "udp", "balance UDP datagrams"),
+    ('W', "weight", "select by weight"),
+    ('X', "enable_exit", "allow the control command exit"),
+    ('a', "ascii", "dumps in ASCII rather than hexadecimal"),
+    ('f', "foreground", "stay in the foreground"),
+    ('h', "hash", "hash of the client's address for the first choice"),
+    ('r', "roundrobin", "round robin, no memory of clients"),
+    ('s', "stubborn", "close rather than fail over"),
+    ('Z', "ssl_compat", "TLS: compatibility with defects of old clients"),
+    ('R', "ssl_require_client_cert", "TLS: require a client certificate"),
+    ('d', "", "debug; repeat for more"),
+];
+
+/// What C pen had and nothing needs any more: the letter, whether it takes an argument, why.
+const OBSOLETE: [(char, bool, &str); 5] = [
+    ('D', false, "data is always forwarded at once"),
+    ('P', false, "the system's best event interface is used"),
+    ('Q', false, "the system's best event interface is used"),
+    ('S', true, "the table of servers grows as needed"),
+    ('n', false, "sockets never block"),
+];
+
+fn cli() -> Cli {
+    let valued = |letter: char, value: &'static str, help: &'static str| {
+        Arg::new(letter.to_string())
+            .short(letter)
+            .value_name(value)
+            .help(help)
+            .action(ArgAction::Append)
+            // A value may begin with a hyphen, so that its error tells what is allowed.
+            .allow_hyphen_values(true)
+            .value_parser(OsStringValueParser::new())
+    };
+    let switch = |letter: char| Arg::new(letter.to_string()).short(letter).action(ArgAction::Count);
+    let mut cli = Cli::new("pen")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Load balancer for simple TCP protocols")
+        .override_usage("pen [options] [host:]port|/unix/socket [host[:port[:soft[:hard[:weight[:prio]]]]] ...]")
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .arg(Arg::new("help").long("help").action(ArgAction::Help).help("show this help"))
+        .arg(Arg::new("version").long("version").action(ArgAction::Version).help("show the version"))
+        .arg(Arg::new("check").long("check").action(ArgAction::SetTrue).help("check everything, report every error, serve nothing"))
+        .arg(valued('F', "file", "configuration file, read after the options and again on HUP"))
+        .arg(Arg::new("operands").num_args(0..).hide(true).value_parser(OsStringValueParser::new()));
+    for (letter, _, value, help) in COMMANDS {
+        cli = cli.arg(valued(letter, value, help));
+    }
+    for (letter, _, help) in FLAGS {
+        cli = cli.arg(switch(letter).help(help));
+    }
+    for (letter, takes, _) in OBSOLETE {
+        let arg = if takes { valued(letter, "N", "accepted, does nothing") } else { switch(letter) };
+        cli = cli.arg(arg.help("accepted, does nothing"));
+    }
+    cli
+}
+
+/// Reads a command line; `argv` begins with the program's name.
+///
+/// # Errors
+/// See [`Stop`].
+pub fn parse(argv: impl IntoIterator<Item = std::ffi::OsString>, services: &Services) -> Result<Options, Stop> {
+    let matches = cli().try_get_matches_from(argv).map_err(Stop::from)?;
+    let mut errors = Vec::new();
+    let mut options = Options { check: matches.get_flag("check"), ..Options::default() };
+    let mut add = |options: &mut Options, at: &str, line: &str| match Command::parse(line, services) {
+        Ok(Some(command)) => options.lines.push(Line::option(at, command)),
+        Ok(None) => {}
+        Err(refusal) => errors.push(format!("{at}: {refusal}")),
+    };
+    for (letter, word, _) in FLAGS {
+        let at = format!("-{letter}");
+        match matches.get_count(&letter.to_string()) {
+            0 => {}
+            level if letter == 'd' => add(&mut options, &at, &format!("debug {}", level.min(9))),
+            _ => add(&mut options, &at, word),
+        }
+        if letter == 'N' && matches.get_count("N") > 0 {
+            add(&mut options, &at, "hash");
+        }
+    }
+    for (letter, word, _, _) in COMMANDS {
+        let at = format!("-{letter}");
+        for value in values(&matches, letter) {
+            if word.is_empty() {
+                add(&mut options, &format!("{at} '{value}'"), &value);
+            } else {
+                let value = raised(letter, word, value, &mut options.notices);
+                add(&mut options, &at, &format!("{word} {}", words::quote(&value)));
+            }
+        }
+    }
+    for (letter, takes, why) in OBSOLETE {
+        let given = if takes { values(&matches, letter).next().is_some() } else { matches.get_count(&letter.to_string()) > 0 };
+        if given {
+            options.notices.push(format!("-{letter}: has no effect: {why}"));
+        }
+    }
+    options.file = values(&matches, 'F').last();
+    let mut operands = matches.get_many::<std::ffi::OsString>("operands").into_iter().flatten().map(lossy);
+    options.listen = operands.next();
+    options.servers = operands.collect();
+    if errors.is_empty() { Ok(options) } else { Err(Stop::Errors(errors)) }
+}
+
+fn lossy(word: &std::ffi::OsString) -> String {
+    word.to_string_lossy().into_owned()
+}
+
+fn values(matches: &ArgMatches, letter: char) -> impl Iterator<Item = String> {
+    let values = matches.get_many::<std::ffi::OsString>(&letter.to_string());
+    values.into_iter().flatten().map(lossy).collect::<Vec<_>>().into_iter()
+}
+
+/// C pen raises too small a number for -q and -m, and says so.
+fn raised(letter: char, word: &str, value: String, notices: &mut Vec<String>) -> String {
+    let min = match letter {
+        'q' | 'm' => Number::by_word(word).map_or(0, |n| n.info().min),
+        _ => 0,
+    };
+    match value.parse::<u64>() {
+        Ok(n) if n < min => {
+            notices.push(format!("-{letter} {n}: raised to {min}, the least that is allowed"));
+            min.to_string()
+        }
+        _ => value,
+    }
+}
+
+/// Reads a server operand, `host[:port[:soft[:hard[:weight[:prio]]]]]`. A field that is empty or missing has its default; the
+/// port's is `port`, the one that pen listens on.
+///
+/// # Errors
+/// A bad host, port or number; a port that is missing where pen listens on none.
+pub fn server(n: usize, operand: &str, port: Option<u16>, services: &Services) -> Result<Command, Error> {
+    let (host, fields) = split_operand(operand)?;
+    let host = Host::parse(host)?;
+    if let Some(extra) = fields.get(5) {
+        return Err(Error::new(format!("'{extra}' is one field too many; allowed is host:port:soft:hard:weight:prio")));
+    }
+    let field = |at: usize| fields.get(at).copied().filter(|f| !f.is_empty());
+    let number = |at: usize, name: &str| match field(at) {
+        None => Ok(0),
+        Some(text) => text
+            .parse::<u32>()
+            .ok()
+            .filter(|n| i32::try_from(*n).is_ok())
+            .ok_or_else(|| Error::new(format!("{name} '{text}' is not allowed; allowed is a number from 0 to {}", i32::MAX))),
+    };
+    let port = match (&host, field(0), port) {
+        (Host::Unix(_), _, _) => ServerConfig::UNIX_PORT,
+        (_, Some(text), _) => services.port(text)?,
+        (_, None, Some(port)) => port,
+        (_, None, None) => return Err(Error::new("has no port, and pen listens on none that could stand for it")),
+    };
+    Ok(Command::Server(
+        n,
+        vec![
+            Change::Address(host),
+            Change::Port(port),
+            Change::Max(number(1, "soft limit")?),
+            Change::Hard(number(2, "hard limit")?),
+            Change::Weight(number(3, "weight")?),
+            Change::Prio(number(4, "priority")?),
+        ],
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parsed(line: &str) -> Result<Options, Stop> {
+        let argv = std::iter::once("pen").chain(line.split_whitespace());
+        parse(argv.map(Into::into), &Services::parse(""))
+    }
+
+    fn lines(line: &str) -> Vec<String> {
+        parsed(line).unwrap().lines.iter().map(|l| l.command.to_string()).collect()
+    }
+
+    #[test]
+    fn options_are_commands() {
+        assert_eq!(lines("-r -t 5 80 a:1 -t 3"), ["roundrobin", "timeout 5", "timeout 3"]);
+        assert_eq!(lines("-Ur 80"), ["udp", "roundrobin"]);
+        assert_eq!(lines("-f -df 80"), ["foreground", "debug 1"]);
+        assert_eq!(lines("-ddd 80"), ["debug 3"]);
+        assert_eq!(lines("-N 80"), ["nomemory", "hash"]);
+        assert_eq!(lines("-x10 80"), ["conn_max 10"]);
+        let options = parsed("-F /x 80 a:1 --check b:2:3").unwrap();
+        assert_eq!((options.listen.as_deref(), options.check), (Some("80"), true));
+        assert_eq!(options.servers, ["a:1", "b:2:3"]);
+        assert_eq!(options.file.as_deref(), Some("/x"));
+    }
+
+    #[test]
+    fn every_error_is_one_line() {
+        for line in ["-z 80", "-t", "-t 0 80", "-t -1 80", "-b x 80", "-C a:b:c 80", "--nosuch", "-O frobnicate 80", "-L ssl9"] {
+            match parsed(line) {
+                Err(Stop::Errors(errors)) => {
+                    assert!(errors.iter().all(|e| !e.contains('\n') && !e.is_empty()), "{line}: {errors:?}");
+                }
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+        assert!(matches!(parsed("--help"), Err(Stop::Text(text)) if text.contains("-F <file>")));
+        assert!(matches!(parsed("--version"), Err(Stop::Text(_))));
+    }
+
+    #[test]
+    fn what_is_obsolete_is_said() {
+        assert_eq!(parsed("-n -S 5 -P 80").unwrap().notices.len(), 3);
+        let raised = parsed("-q 10 80").unwrap();
+        assert_eq!((raised.notices.len(), raised.lines[0].command.to_string()), (1, "backlog 50".into()));
+    }
+
+    #[test]
+    fn server_operands() {
+        let shown = |operand| server(2, operand, Some(80), &Services::parse("")).map(|c| c.to_string());
+        let all = "server 2 address a port 8000 max 10 hard 20 weight 3 prio 4";
+        assert_eq!(shown("a:8000:10:20:3:4"), Ok(all.into()));
+        assert_eq!(shown("[::1]"), Ok("server 2 address ::1 port 80 max 0 hard 0 weight 0 prio 0".into()));
+        assert_eq!(shown("/run/x:5:6"), Ok("server 2 address /run/x port 1 max 6 hard 0 weight 0 prio 0".into()));
+        for bad in ["", "a:x", "a:80:-5", "a:1:2:3:4:5:6", "[::1", "a b"] {
+            assert!(shown(bad).is_err(), "{bad}");
+        }
+        assert!(server(0, "a", None, &Services::default()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_command_line_is_survived(args in prop::collection::vec("(-[A-Za-z])?[ -~]{0,8}", 0..6)) {
+            let argv = std::iter::once("pen".to_owned()).chain(args);
+            if let Ok(options) = parse(argv.map(Into::into), &Services::parse("")) {
+                options.servers.iter().for_each(|operand| _ = server(0, operand, None, &Services::parse("")));
+            }
+        }
+    }
+}

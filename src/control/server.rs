@@ -1,0 +1,108 @@
+//! Pen's side: takes a line from each connection, answers, and lets nobody hold up the others.
+
+use std::io;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::cli::penctl::LINE_MAX;
+use crate::sys::log;
+
+/// How long a client may take to send its line, and to take its reply.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Clients at once; more wait to be accepted.
+const CLIENTS_MAX: usize = 32;
+/// How long accepting pauses when the system has no descriptor.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Who carries commands out.
+pub trait Handler: 'static {
+    /// Whether a client may give commands.
+    fn permits(&self, client: IpAddr) -> bool;
+    /// Carries out a line and answers. Called for one line at a time.
+    fn execute(&self, line: &str) -> String;
+}
+
+/// The control socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// On an IP address.
+    Tcp(TcpListener),
+    /// On a path; who may open the file may give commands.
+    Unix(UnixListener),
+}
+
+/// Serves the control socket for ever. To be run on a [`tokio::task::LocalSet`].
+pub async fn serve(listener: Listener, handler: Rc<impl Handler>) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = match &listener {
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
+                if handler.permits(peer.ip().to_canonical()) {
+                    tokio::task::spawn_local(converse(stream, Rc::clone(&handler), place));
+                } else {
+                    log::warn(format_args!("control connection from {} refused by control_acl", peer.ip()));
+                }
+            }),
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                tokio::task::spawn_local(converse(stream, Rc::clone(&handler), place));
+            }),
+        };
+        if let Err(error) = accepted {
+            log::debug(1, format_args!("control socket: {error}"));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    handler: Rc<impl Handler>,
+    _place: OwnedSemaphorePermit,
+) {
+    let talk = async {
+        let reply = match tokio::time::timeout(PATIENCE, line(&mut stream)).await {
+            Ok(Ok(line)) => handler.execute(&line),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => format!("error: {error}\n"),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => format!("error: no line within {} seconds\n", PATIENCE.as_secs()),
+        };
+        stream.write_all(reply.as_bytes()).await?;
+        stream.shutdown().await?;
+        // What follows the line is read and dropped: closing over unread bytes would reset the connection, and the
+        // client could lose the reply.
+        tokio::io::copy(&mut (&mut stream).take(LINE_MAX as u64), &mut tokio::io::sink()).await?;
+        io::Result::Ok(())
+    };
+    match tokio::time::timeout(PATIENCE * 2, talk).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => log::debug(1, format_args!("control connection: {error}")),
+        Err(_) => log::debug(1, format_args!("control connection: the client takes too long")),
+    }
+}
+
+/// Reads up to a line feed or the end.
+async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
+    let mut line = Vec::new();
+    let mut chunk = [0; 1024];
+    loop {
+        let got = stream.read(&mut chunk).await?;
+        let chunk = chunk.get(..got).unwrap_or_default();
+        let end = memchr::memchr(b'\n', chunk);
+        line.extend_from_slice(end.map_or(chunk, |end| &chunk[..end]));
+        if line.len() > LINE_MAX {
+            let text = format!("a line of more than {LINE_MAX} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
+        if end.is_some() || got == 0 {
+            return Ok(String::from_utf8_lossy(&line).into_owned());
+        }
+    }
+}
