@@ -1,3 +1,29 @@
-//! The operating system beneath pen: the only home of `unsafe`.
+//! What pen asks of the operating system and the standard library does not offer.
+//!
+//! This is the only home of `unsafe`, and little is left of it: `fork` and `openlog`. Everything that only Linux has
+//! (splice, transparent sockets, the dumpable flag) is behind one inner module with two bodies, `linux.rs` and
+//! `portable.rs`. On Linux the environment variable `PEN_PORTABLE=1`, read once, makes pen behave as if it were
+//! elsewhere, so that tests cover both ways with one build.
 
+pub mod crash;
+pub mod daemon;
+pub mod limits;
+pub mod listen;
+pub mod log;
+pub mod pidfile;
+pub mod privileges;
 pub mod socket;
+pub mod splice;
+
+#[cfg_attr(target_os = "linux", path = "linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "portable.rs")]
+mod platform;
+
+use std::fmt::Display;
+use std::io;
+
+/// The same kind of error with what was being done in front of it.
+fn context(what: impl Display, error: impl Into<io::Error>) -> io::Error {
+    let error = error.into();
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}

@@ -1,0 +1,55 @@
+//! Descriptors: how many there are, and how many connections that makes.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::context;
+
+/// Descriptors that connections do not get, so that the control socket, a log that is reopened, a configuration that
+/// is read and a name that is resolved still find one when pen is full.
+pub const RESERVE: u64 = 32;
+
+/// Raises the soft limit of open descriptors to the hard one, which needs no privilege, and returns the limit that
+/// holds now.
+///
+/// # Errors
+/// When the system refuses; the old limit then still holds.
+pub fn raise_descriptors() -> io::Result<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+            .map_err(|error| context("cannot raise the limit of open files", error))?;
+    }
+    // No limit is told as `None`.
+    Ok(maximum.unwrap_or(u64::MAX))
+}
+
+/// How many connections fit into `limit` descriptors when `fixed` are taken by listeners, pipes and the like: each
+/// connection has two, one towards its client and one towards its server.
+pub fn connections(limit: u64, fixed: u64) -> u64 {
+    limit.saturating_sub(RESERVE).saturating_sub(fixed) / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_becomes_the_hard_one() {
+        let limit = raise_descriptors().expect("needs no privilege");
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!(now.current, now.maximum);
+        assert_eq!(limit, now.current.unwrap_or(u64::MAX));
+        assert_eq!(raise_descriptors().expect("once more"), limit);
+    }
+
+    #[test]
+    fn a_connection_takes_two() {
+        assert_eq!(connections(1024, 0), 496);
+        assert_eq!(connections(1024, 10), 491);
+        assert_eq!(connections(RESERVE, 0), 0);
+        assert_eq!(connections(3, 7), 0);
+        assert_eq!(connections(u64::MAX, 0), (u64::MAX - RESERVE) / 2);
+    }
+}

@@ -1,0 +1,81 @@
+//! What only Linux has. `portable.rs` has the same interface for every other system.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::LazyLock;
+
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
+};
+use socket2::SockRef;
+
+/// Whether `PEN_PORTABLE=1` asks to do without all this.
+static PORTABLE: LazyLock<bool> =
+    LazyLock::new(|| std::env::var_os("PEN_PORTABLE").is_some_and(|word| word == "1"));
+
+/// Below this a pipe gains nothing over copying.
+const SMALLEST: usize = 64 << 10;
+
+/// Lets `socket` bind to addresses of others, those of `family`'s kind (ip(7), IP_TRANSPARENT).
+pub(super) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Result<()> {
+    if *PORTABLE {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
+    let socket = SockRef::from(socket);
+    match family {
+        IpAddr::V4(_) => socket.set_ip_transparent_v4(true),
+        IpAddr::V6(_) => socket.set_ip_transparent_v6(true),
+    }
+}
+
+/// Lifts the ban on core files that a change of user brings (prctl(2), PR_SET_DUMPABLE).
+pub(super) fn allow_core() {
+    let _ = nix::sys::prctl::set_dumpable(true);
+}
+
+/// The two ends of a pipe in the kernel, neither of which blocks.
+#[derive(Debug)]
+pub(super) struct KernelPipe {
+    out: OwnedFd,
+    into: OwnedFd,
+    capacity: usize,
+}
+
+impl KernelPipe {
+    /// A pipe of `size` bytes, or of what the system allows (pipe(7): pipe-max-size, pipe-user-pages-soft).
+    pub(super) fn new(size: usize) -> io::Result<Self> {
+        if *PORTABLE {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let capacity = fcntl_setpipe_size(&into, size).or_else(|_| fcntl_getpipe_size(&into))?;
+        if capacity < SMALLEST {
+            return Err(io::Error::other(format!("the system gives pipes of {capacity} bytes only")));
+        }
+        Ok(Self { out, into, capacity })
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Moves up to `most` bytes from `source` into the pipe.
+    pub(super) fn fill(&self, source: impl AsFd, most: usize) -> io::Result<usize> {
+        splice(source, &self.into, most)
+    }
+
+    /// Moves up to `most` bytes from the pipe to `sink`.
+    pub(super) fn drain(&self, sink: impl AsFd, most: usize) -> io::Result<usize> {
+        splice(&self.out, sink, most)
+    }
+}
+
+fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {
+    loop {
+        match splice_some(&from, None, &to, None, most, SpliceFlags::MOVE | SpliceFlags::NONBLOCK) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Pen's own messages: on the standard error until it serves and with `-f`, else in the system's log.
+//!
+//! Nothing that carries traffic waits for a terminal or for syslogd: from [`start`] on, messages go through a bounded
+//! queue to a thread that writes them; when the queue is full they are counted, and the count is logged. syslog(3) is
+//! used as it is, on every system: it knows the STREAMS device of Solaris and the socket of Linux, comes back when
+//! syslogd was restarted, and keeps what [`connect`] opened through a chroot.
+
+mod condition;
+mod queue;
+
+use std::fmt::Arguments;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use nix::syslog::{Facility, Priority, Severity, syslog};
+
+pub use condition::Condition;
+use queue::{Message, Queue};
+
+/// Where messages go once pen serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The standard error, each line with its local time: `-f`.
+    Stderr,
+    /// The system's log, facility user.
+    Syslog,
+}
+
+static QUEUE: Queue = Queue::new();
+static DEBUG: AtomicU32 = AtomicU32::new(0);
+
+/// Logs what keeps pen from doing what it was asked to do.
+pub fn error(text: Arguments<'_>) {
+    emit(Severity::LOG_ERR, text);
+}
+
+/// Logs what an administrator should look at.
+pub fn warn(text: Arguments<'_>) {
+    emit(Severity::LOG_WARNING, text);
+}
+
+/// Logs what an administrator may want to know.
+pub fn info(text: Arguments<'_>) {
+    emit(Severity::LOG_INFO, text);
+}
+
+/// Logs for `-d`: only if the debug level is at least `level` (1 is the first). Otherwise costs one atomic read.
+pub fn debug(level: u32, text: Arguments<'_>) {
+    if level <= debug_level() {
+        emit(Severity::LOG_DEBUG, text);
+    }
+}
+
+/// The debug level: how often `-d` was given, or what the command `debug N` has set.
+pub fn debug_level() -> u32 {
+    DEBUG.load(Ordering::Relaxed)
+}
+
+/// Sets the debug level; 0 is none.
+pub fn set_debug_level(level: u32) {
+    DEBUG.store(level, Ordering::Relaxed);
+}
+
+/// Opens the way to the system's log. To be called before a chroot, where there is none.
+#[allow(unsafe_code, reason = "nix's openlog keeps a dangling name on Solaris")]
+pub fn connect() {
+    // SAFETY: openlog(3) keeps the pointer to the name, which is a constant of the program.
+    unsafe { libc::openlog(c"pen".as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_USER) }
+}
+
+/// Starts the thread that writes messages. To be called once, after [`detach`](super::daemon::detach).
+///
+/// # Errors
+/// When the system gives no thread. Messages then go on to the standard error.
+pub fn start(target: Target) -> io::Result<()> {
+    match target {
+        Target::Stderr => {
+            // Read once: there may be no time zones in a chroot.
+            let zone = TimeZone::system();
+            QUEUE.start(move |message| to_stderr(message, &zone))
+        }
+        Target::Syslog => QUEUE.start(to_syslog),
+    }
+}
+
+/// Waits until every message so far is written, but no longer than `patience`: for the end of pen.
+pub fn flush(patience: Duration) {
+    QUEUE.flush(patience);
+}
+
+fn emit(severity: Severity, text: Arguments<'_>) {
+    if let Err(message) = QUEUE.push(Message::new(severity, text)) {
+        for line in message.lines() {
+            // With nobody to read it there is nobody to tell.
+            let _ = writeln!(io::stderr(), "pen: {line}");
+        }
+    }
+}
+
+fn to_stderr(message: &Message, zone: &TimeZone) {
+    let time = message.time.to_zoned(zone.clone());
+    for line in message.lines() {
+        let _ = writeln!(io::stderr(), "{}: {line}", time.strftime("%Y-%m-%d %H:%M:%S"));
+    }
+}
+
+fn to_syslog(message: &Message) {
+    for line in message.lines() {
+        // Fails only on a NUL, which `lines` has replaced.
+        let _ = syslog(Priority::new(message.severity, Facility::LOG_USER), line.as_str());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_costs_nothing_below_its_level() {
+        struct Untouchable;
+        impl std::fmt::Display for Untouchable {
+            fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                panic!("formatted");
+            }
+        }
+        debug(u32::MAX, format_args!("{Untouchable}"));
+    }
+}

@@ -1,0 +1,137 @@
+//! A state of affairs that is logged when it begins and when it ends, not each time somebody meets it.
+
+use std::fmt::Arguments;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{info, warn};
+
+/// Shorter than this after its last message, a condition that comes and goes is not logged again.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// A condition such as "out of descriptors" or "the log cannot be written". Make it a `static`, or a field of what it
+/// is about.
+///
+/// ```
+/// static FULL: pen::sys::log::Condition = pen::sys::log::Condition::new();
+/// FULL.begin(format_args!("the disk is full"));
+/// FULL.begin(format_args!("the disk is full")); // says nothing
+/// FULL.end(format_args!("the disk has room again"));
+/// FULL.end(format_args!("the disk has room again")); // says nothing
+/// ```
+#[derive(Debug)]
+pub struct Condition {
+    /// The same as in `state`, to be read without a lock by the many who find nothing changed.
+    holds: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    holds: bool,
+    told: bool,
+    last: Option<Instant>,
+}
+
+impl Condition {
+    /// A condition that does not hold.
+    pub const fn new() -> Self {
+        let state = State { holds: false, told: false, last: None };
+        Self { holds: AtomicBool::new(false), state: Mutex::new(state) }
+    }
+
+    /// The condition holds: warns with `text` if that is news.
+    pub fn begin(&self, text: Arguments<'_>) {
+        let mut state = self.state();
+        let news = state.begin(Instant::now());
+        self.holds.store(true, Ordering::Relaxed);
+        drop(state);
+        if news {
+            warn(text);
+        }
+    }
+
+    /// The condition is over: says so with `text` if its beginning was logged. Costs one atomic read otherwise.
+    pub fn end(&self, text: Arguments<'_>) {
+        if !self.holds.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.state();
+        let news = state.end();
+        self.holds.store(false, Ordering::Relaxed);
+        drop(state);
+        if news {
+            info(text);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can panic half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Condition {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl State {
+    /// Whether to log that the condition holds. One that began too early to be logged again is logged when it still
+    /// holds later.
+    fn begin(&mut self, now: Instant) -> bool {
+        let told = self.holds && self.told;
+        let early = self.last.is_some_and(|last| now.saturating_duration_since(last) < QUIET);
+        self.holds = true;
+        if told || early {
+            self.told = told;
+            return false;
+        }
+        self.told = true;
+        self.last = Some(now);
+        true
+    }
+
+    /// Whether to log that the condition is over.
+    fn end(&mut self) -> bool {
+        let news = self.holds && self.told;
+        (self.holds, self.told) = (false, false);
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn is_logged_once_however_long_it_lasts() {
+        let (mut state, start) = (Condition::new().state.into_inner().expect("new"), Instant::now());
+        assert!(!state.end(), "never began");
+        assert!(state.begin(start));
+        for seconds in [0, 1, 60, 3600, 86_400] {
+            assert!(!state.begin(start + seconds * SECOND));
+        }
+        assert!(state.end());
+        assert!(!state.end());
+        assert!(state.begin(start + 86_401 * SECOND));
+    }
+
+    #[test]
+    fn coming_and_going_is_not_logged_each_time() {
+        let (mut state, start) = (Condition::new().state.into_inner().expect("new"), Instant::now());
+        assert!(state.begin(start));
+        assert!(state.end());
+        for seconds in 1..60 {
+            assert!(!state.begin(start + seconds * SECOND));
+            assert!(!state.end(), "its beginning was not logged");
+        }
+        assert!(!state.begin(start + 59 * SECOND));
+        assert!(state.begin(start + 60 * SECOND), "still holds, and the quiet time is over");
+        assert!(state.end());
+    }
+}

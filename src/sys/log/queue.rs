@@ -1,0 +1,187 @@
+//! The bounded queue between those who have something to say and the thread that writes it.
+
+use std::collections::VecDeque;
+use std::fmt::Arguments;
+use std::io;
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::syslog::Severity;
+
+/// As many messages as may wait; at a hundred bytes each some 400 KiB.
+const MOST: usize = 4096;
+
+/// One message, of one or more lines.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) severity: Severity,
+    pub(super) time: Timestamp,
+    text: String,
+}
+
+impl Message {
+    pub(super) fn new(severity: Severity, text: Arguments<'_>) -> Self {
+        Self { severity, time: Timestamp::now(), text: text.to_string() }
+    }
+
+    /// The lines, with `.` for what could play tricks on a terminal or a log.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        self.text
+            .lines()
+            .map(|line| line.chars().map(|c| if c.is_control() && c != '\t' { '.' } else { c }).collect())
+    }
+}
+
+/// The queue; before [`Queue::start`] it takes nothing.
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// There is something to write.
+    work: Condvar,
+    /// Everything is written.
+    idle: Condvar,
+}
+
+struct State {
+    started: bool,
+    waiting: VecDeque<Message>,
+    lost: u64,
+    writing: bool,
+}
+
+impl Queue {
+    pub(super) const fn new() -> Self {
+        let state = State { started: false, waiting: VecDeque::new(), lost: 0, writing: false };
+        Self { state: Mutex::new(state), work: Condvar::new(), idle: Condvar::new() }
+    }
+
+    /// Starts the thread that hands each message to `write`; a queue that has one keeps it.
+    pub(super) fn start(&'static self, write: impl FnMut(&Message) + Send + 'static) -> io::Result<()> {
+        let mut state = self.state();
+        if !state.started {
+            thread::Builder::new().name("log".to_owned()).spawn(move || self.run(write))?;
+            state.started = true;
+        }
+        Ok(())
+    }
+
+    /// Takes a message, or counts it when there is no room. Gives it back when nobody has started to write yet.
+    pub(super) fn push(&self, message: Message) -> Result<(), Message> {
+        let mut state = self.state();
+        if !state.started {
+            return Err(message);
+        }
+        if state.waiting.len() < MOST {
+            state.waiting.push_back(message);
+        } else {
+            state.lost += 1;
+        }
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Waits until all is written or `patience` is over.
+    pub(super) fn flush(&self, patience: Duration) {
+        let busy = |state: &mut State| state.writing || !state.waiting.is_empty() || state.lost > 0;
+        let state = self.state();
+        // Either way, there is nothing more to be done.
+        drop(self.idle.wait_timeout_while(state, patience, busy));
+    }
+
+    fn run(&self, mut write: impl FnMut(&Message)) {
+        loop {
+            let (messages, lost) = self.next();
+            messages.iter().for_each(&mut write);
+            if lost > 0 {
+                write(&Message::new(
+                    Severity::LOG_WARNING,
+                    format_args!("{lost} messages were lost: too many at once"),
+                ));
+            }
+        }
+    }
+
+    /// Waits for something to write.
+    fn next(&self) -> (VecDeque<Message>, u64) {
+        let mut state = self.state();
+        state.writing = false;
+        while state.waiting.is_empty() && state.lost == 0 {
+            self.idle.notify_all();
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.writing = true;
+        (mem::take(&mut state.waiting), mem::take(&mut state.lost))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing in here can panic half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn message(text: &str) -> Message {
+        Message::new(Severity::LOG_INFO, format_args!("{text}"))
+    }
+
+    fn queue() -> &'static Queue {
+        Box::leak(Box::new(Queue::new()))
+    }
+
+    #[test]
+    fn takes_nothing_before_the_start() {
+        assert!(queue().push(message("early")).is_err());
+    }
+
+    #[test]
+    fn writes_in_order_and_flush_waits_for_all() {
+        let queue = queue();
+        let (sender, written) = mpsc::channel();
+        queue.start(move |m| sender.send(m.text.clone()).expect("test listens")).expect("thread");
+        for number in 0..100 {
+            queue.push(message(&number.to_string())).expect("started");
+        }
+        queue.flush(LONG);
+        let texts: Vec<String> = written.try_iter().collect();
+        assert_eq!(texts, (0..100).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn counts_what_finds_no_room_and_never_blocks() {
+        let queue = queue();
+        let (open, gate) = mpsc::channel::<()>();
+        let (sender, written) = mpsc::channel();
+        queue
+            .start(move |m| {
+                sender.send(m.text.clone()).expect("test listens");
+                let _ = gate.recv();
+            })
+            .expect("thread");
+        queue.push(message("first")).expect("started");
+        assert_eq!(written.recv_timeout(LONG).expect("written"), "first");
+        for _ in 0..MOST + 7 {
+            queue.push(message("more")).expect("counted"); // The writer is held up all the while.
+        }
+        queue.flush(Duration::ZERO); // Gives up, for the same reason.
+        drop(open);
+        queue.flush(LONG);
+        let texts: Vec<String> = written.try_iter().collect();
+        assert_eq!(texts.len(), MOST + 1);
+        assert_eq!(texts.last().map(String::as_str), Some("7 messages were lost: too many at once"));
+    }
+
+    #[test]
+    fn lines_play_no_tricks() {
+        let lines: Vec<String> = message("one\ttwo\x1b[2J\0\r\nthree\n").lines().collect();
+        assert_eq!(lines, ["one\ttwo.[2J.", "three"]);
+    }
+}

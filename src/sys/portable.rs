@@ -1,0 +1,35 @@
+//! The body of what only Linux has, for every other system: it is not there, and says so.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+/// No system but Linux does this here.
+pub(super) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing to lift.
+pub(super) fn allow_core() {}
+
+/// A pipe that cannot exist.
+#[derive(Debug)]
+pub(super) enum KernelPipe {}
+
+impl KernelPipe {
+    pub(super) fn new(_size: usize) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        match *self {}
+    }
+
+    pub(super) fn fill(&self, _source: impl AsFd, _most: usize) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(super) fn drain(&self, _sink: impl AsFd, _most: usize) -> io::Result<usize> {
+        match *self {}
+    }
+}

@@ -1,0 +1,149 @@
+//! Becoming somebody with less power: `-j` (chroot) and `-u` (user).
+//!
+//! The steps depend on each other's order, so there is one function for all, [`confine`]. Nothing is kept back from
+//! root, no capability either: sockets on ports below 1024 are bound before. Under SMF pen may be started as its user
+//! already, with `net_privaddr` in its privilege set (see privileges(5)); then `-u` of that same user has nothing to
+//! do, and a later `listen 443` goes on working.
+
+use std::ffi::CString;
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use nix::unistd::{
+    Gid, Uid, User, chdir, chroot, getegid, geteuid, getgid, getuid, initgroups, setegid, seteuid, setgid,
+    setuid,
+};
+
+use super::context;
+
+/// A user of this machine, as `-u` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    name: CString,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Account {
+    /// Finds a user by name, or by number where no user has that name. To be called before a chroot, which hides the
+    /// user database.
+    ///
+    /// # Errors
+    /// When there is no such user, and when the user database cannot be read.
+    pub fn lookup(word: &str) -> io::Result<Self> {
+        let unreadable = |error| context(format_args!("cannot look up user `{word}`"), error);
+        let mut found = User::from_name(word).map_err(unreadable)?;
+        if found.is_none()
+            && let Ok(number) = word.parse()
+        {
+            found = User::from_uid(Uid::from_raw(number)).map_err(unreadable)?;
+        }
+        let user = found.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::NotFound, format!("there is no user `{word}` here"))
+        })?;
+        Ok(Self { name: CString::new(user.name)?, uid: user.uid, gid: user.gid })
+    }
+
+    /// The user's number.
+    pub fn uid(&self) -> u32 {
+        self.uid.as_raw()
+    }
+
+    /// The number of the user's own group.
+    pub fn gid(&self) -> u32 {
+        self.gid.as_raw()
+    }
+
+    /// Whether this process already runs as this user and group, in every respect.
+    fn is_current(&self) -> bool {
+        getuid() == self.uid && geteuid() == self.uid && getgid() == self.gid && getegid() == self.gid
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name.to_string_lossy())
+    }
+}
+
+/// Whether this process acts as root.
+pub fn running_as_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Enters the directory `jail` for good (chroot), then becomes `account`: supplementary groups, group, user; then
+/// verifies that root cannot be had back, unless `account` is root. A user that pen already runs as is no change.
+///
+/// # Errors
+/// Says which step failed. The process may then be half way and must end.
+pub fn confine(jail: Option<&Path>, account: Option<&Account>) -> io::Result<()> {
+    let account = account.filter(|account| account.uid.is_root() || !account.is_current());
+    if let Some(account) = account {
+        // Reads the group database, so before the chroot.
+        initgroups(&account.name, account.gid)
+            .map_err(|error| context(format_args!("cannot take the groups of user {account}"), error))?;
+    }
+    if let Some(jail) = jail {
+        let refused = |error| context(format_args!("cannot chroot to {}", jail.display()), error);
+        chroot(jail).map_err(refused)?;
+        // A working directory outside is a way out.
+        chdir("/").map_err(refused)?;
+    }
+    if let Some(account) = account {
+        setgid(account.gid).map_err(|error| {
+            context(format_args!("cannot take the group {} of user {account}", account.gid), error)
+        })?;
+        setuid(account.uid).map_err(|error| context(format_args!("cannot become user {account}"), error))?;
+        verify(account)?;
+    }
+    Ok(())
+}
+
+/// Checks that the change happened and is final: no identity of root is left to go back to.
+fn verify(account: &Account) -> io::Result<()> {
+    let way_back = || {
+        setuid(Uid::from_raw(0)).is_ok()
+            || seteuid(Uid::from_raw(0)).is_ok()
+            || (account.gid.as_raw() != 0
+                && (setgid(Gid::from_raw(0)).is_ok() || setegid(Gid::from_raw(0)).is_ok()))
+    };
+    if !account.is_current() {
+        return Err(io::Error::other(format!("the system did not make pen user {account}")));
+    }
+    if !account.uid.is_root() && way_back() {
+        return Err(io::Error::other(format!("as user {account}, root can still be had back")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_users_by_name_and_number() {
+        let root = Account::lookup("root").expect("every machine has root");
+        assert_eq!((root.uid(), root.gid(), root.to_string().as_str()), (0, 0, "root"));
+        assert_eq!(Account::lookup("0").expect("by number"), root);
+    }
+
+    #[test]
+    fn names_the_user_that_is_not_there() {
+        for word in ["nobody-of-that-name", "", "4294967294", "-1", "99999999999"] {
+            let error = Account::lookup(word).expect_err("no such user");
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+            assert!(error.to_string().contains(&format!("`{word}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_to_do_is_no_change() {
+        confine(None, None).expect("nothing asked for");
+        if !running_as_root()
+            && let Ok(myself) = Account::lookup(&geteuid().to_string())
+        {
+            confine(None, Some(&myself)).expect("already that user");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Moving bytes from socket to socket inside the kernel, where the system can (Linux, splice(2)).
+//!
+//! A connection that moves bulk data borrows a pipe from its worker's [`Pool`], and goes on copying when there is none:
+//! the same code serves every system. A pipe knows how many bytes it holds, and only an empty one is ever lent again,
+//! so a connection that ends in the middle cannot leak a byte into another.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::platform::KernelPipe;
+
+/// The size of a pipe, in bytes: the most that Linux gives without privilege (pipe(7), pipe-max-size).
+pub const PIPE_SIZE: usize = 1 << 20;
+
+/// A bounded number of pipes that are lent to one connection after the other. Clones share the pipes.
+#[derive(Debug, Clone)]
+pub struct Pool(Arc<Mutex<Shelf>>);
+
+#[derive(Debug)]
+struct Shelf {
+    idle: Vec<KernelPipe>,
+    /// How many more pipes may be lent or made.
+    left: usize,
+}
+
+impl Pool {
+    /// A pool of at most `most` pipes, each made when it is first needed. A pipe takes two descriptors.
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Mutex::new(Shelf { idle: Vec::new(), left: most })))
+    }
+
+    /// Lends an empty pipe. `None` when all are lent, or the system has no splice or gives no pipe now: go on copying,
+    /// and ask no more for this connection.
+    pub fn take(&self) -> Option<Pipe> {
+        let pipe = {
+            let mut shelf = self.shelf();
+            if shelf.left == 0 {
+                return None;
+            }
+            let pipe = match shelf.idle.pop() {
+                Some(pipe) => pipe,
+                None => KernelPipe::new(PIPE_SIZE).ok()?,
+            };
+            shelf.left -= 1;
+            pipe
+        };
+        Some(Pipe { pipe: Some(pipe), held: 0, pool: self.clone() })
+    }
+
+    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        // Nothing in here can panic half way.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pipe on loan; dropping it gives it back, or closes it with what it still holds.
+#[derive(Debug)]
+pub struct Pipe {
+    /// There until the drop.
+    pipe: Option<KernelPipe>,
+    held: usize,
+    pool: Pool,
+}
+
+impl Pipe {
+    /// The bytes read from a source and not yet written to a sink.
+    pub fn len(&self) -> usize {
+        self.held
+    }
+
+    /// Whether everything that was read has been written.
+    pub fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    /// Reads from `source` into the pipe, without waiting, and returns the count of bytes; 0 is the end of `source`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when `source` has nothing to read, **or when the pipe is full**, which a source of small segments
+    /// reaches long before [`PIPE_SIZE`] bytes: drain a pipe that holds something before filling it. Others as read(2)
+    /// on `source`; no byte is lost by any.
+    pub fn fill(&mut self, source: impl AsFd) -> io::Result<usize> {
+        let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::Unsupported.into()) };
+        let room = pipe.capacity().saturating_sub(self.held);
+        if room == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let count = pipe.fill(source, room)?;
+        self.held += count;
+        Ok(count)
+    }
+
+    /// Writes from the pipe to `sink`, without waiting, and returns the count of bytes.
+    ///
+    /// # Errors
+    /// `WouldBlock` when `sink` takes nothing now; others as write(2) on `sink`.
+    pub fn drain(&mut self, sink: impl AsFd) -> io::Result<usize> {
+        let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::Unsupported.into()) };
+        if self.held == 0 {
+            return Ok(0);
+        }
+        let count = pipe.drain(sink, self.held)?;
+        self.held -= count;
+        Ok(count)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        let mut shelf = self.pool.shelf();
+        shelf.left += 1;
+        if self.held == 0
+            && let Some(pipe) = self.pipe.take()
+        {
+            shelf.idle.push(pipe);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use super::*;
+
+    /// A pipe, where the system has them; a Linux without is a failure.
+    fn pipe(pool: &Pool) -> Option<Pipe> {
+        let pipe = pool.take();
+        let expected = cfg!(target_os = "linux") && std::env::var_os("PEN_PORTABLE").is_none();
+        assert_eq!(pipe.is_some(), expected);
+        pipe
+    }
+
+    fn pair() -> (UnixStream, UnixStream) {
+        let (near, far) = UnixStream::pair().expect("pair");
+        near.set_nonblocking(true).expect("non-blocking");
+        (near, far)
+    }
+
+    #[test]
+    fn carries_every_byte_in_order_and_sees_the_end() {
+        let pool = Pool::new(1);
+        let Some(mut pipe) = pipe(&pool) else { return };
+        let data: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let ((source, mut client), (sink, mut server)) = (pair(), pair());
+        let sent = data.clone();
+        let writer = thread::spawn(move || client.write_all(&sent));
+        let reader = thread::spawn(move || {
+            let mut got = Vec::new();
+            server.read_to_end(&mut got).map(|_| got)
+        });
+        let mut end = false;
+        while !end || !pipe.is_empty() {
+            let before = pipe.len();
+            match pipe.drain(&sink) {
+                Ok(count) => assert_eq!(pipe.len(), before - count),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+            if !end {
+                match pipe.fill(&source) {
+                    Ok(count) => end = count == 0,
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+            }
+        }
+        drop(sink);
+        writer.join().expect("thread").expect("all written");
+        assert!(reader.join().expect("thread").expect("all read") == data);
+    }
+
+    #[test]
+    fn never_holds_more_than_its_capacity_and_never_blocks() {
+        let pool = Pool::new(1);
+        let Some(mut pipe) = pipe(&pool) else { return };
+        let (source, mut client) = pair();
+        assert_eq!(pipe.fill(&source).expect_err("nothing there").kind(), io::ErrorKind::WouldBlock);
+        client.set_nonblocking(true).expect("non-blocking");
+        let block = [7; 65536];
+        let mut written = 0;
+        let full = loop {
+            written += client.write(&block).unwrap_or(0);
+            match pipe.fill(&source) {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        assert!(pipe.len() <= PIPE_SIZE && pipe.len() <= written);
+    }
+
+    #[test]
+    fn lends_no_more_than_its_number_and_no_byte_of_another() {
+        let pool = Pool::new(2);
+        let (Some(mut first), Some(second)) = (pipe(&pool), pipe(&pool)) else { return };
+        assert!(pool.take().is_none());
+        let (source, mut client) = pair();
+        client.write_all(b"secret").expect("writes");
+        assert_eq!(first.fill(&source).expect("reads"), 6);
+        drop(first); // With bytes in it: closed.
+        assert!(pool.shelf().idle.is_empty());
+        drop(second); // Empty: kept.
+        assert_eq!(pool.shelf().idle.len(), 1);
+        assert_eq!(pool.shelf().left, 2);
+        let (mut one, mut two) = (pool.take().expect("kept"), pool.take().expect("made"));
+        let (sink, _far) = pair();
+        assert_eq!(one.drain(&sink).expect("empty") + two.drain(&sink).expect("empty"), 0);
+    }
+
+    #[test]
+    fn a_pool_of_none_lends_none() {
+        assert!(Pool::new(0).take().is_none());
+    }
+}
