@@ -49,10 +49,10 @@ impl Contender {
         Contender { role, name: name.to_owned(), extra: Vec::new() }
     }
 
-    /// From `NAME=ARGS`, the arguments split at spaces.
+    /// From `NAME=ARG|ARG...`: an argument may hold spaces.
     pub(crate) fn variant(word: &str) -> Result<Self, String> {
         let (name, args) =
-            word.split_once('=').ok_or_else(|| format!("--variant `{word}`: NAME=ARGUMENTS expected"))?;
+            word.split_once('=').ok_or_else(|| format!("--variant `{word}`: NAME=ARG|ARG... expected"))?;
         let extra = args.split('|').map(str::to_owned).collect();
         Ok(Contender { role: Role::Variant, name: name.to_owned(), extra })
     }
@@ -65,6 +65,8 @@ pub(crate) struct Setup {
     pub(crate) backend: SocketAddr,
     pub(crate) ours: PathBuf,
     pub(crate) c_pen: PathBuf,
+    /// Threads or processes of each: one a core, which is pen's own default.
+    pub(crate) workers: usize,
 }
 
 impl Setup {
@@ -141,11 +143,12 @@ impl Setup {
             false => (6000, ""),
         };
         format!(
-            "global\n  nbthread 2\n  maxconn {conns}\n\
+            "global\n  nbthread {workers}\n  maxconn {conns}\n\
              defaults\n  mode tcp\n{splice}  timeout connect 5s\n  timeout client 5m\n  timeout server 5m\n\
              frontend f\n  bind 127.0.0.1:{port}{ssl}\n  default_backend b\n\
              backend b\n  server s {}\n",
-            self.backend
+            self.backend,
+            workers = self.workers,
         )
     }
 
@@ -160,10 +163,11 @@ impl Setup {
         };
         format!(
             "{module}user root;\ndaemon off;\npid nginx-{port}.pid;\nerror_log stderr error;\n\
-             worker_processes 2;\nevents {{ worker_connections 18000; }}\n\
+             worker_processes {workers};\nevents {{ worker_connections 18000; }}\n\
              stream {{\n  server {{\n    listen 127.0.0.1:{port}{flag} backlog=4096; {ssl}\n\
              \x20   proxy_pass {}; proxy_connect_timeout 5s; proxy_timeout 5m;\n  }}\n}}\n",
-            self.backend
+            self.backend,
+            workers = self.workers,
         )
     }
 
@@ -171,7 +175,7 @@ impl Setup {
         vec![
             format!("--frontend=[127.0.0.1]:{port}"),
             format!("--backend=[127.0.0.1]:{}", self.backend.port()),
-            "--workers=2".into(),
+            format!("--workers={}", self.workers),
             "--user=root".into(),
             "--daemon=off".into(),
             "--tls-protos=TLSv1.2 TLSv1.3".into(),

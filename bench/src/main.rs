@@ -48,12 +48,20 @@ fn bench(options: &args::Options) -> Result<(), String> {
         backend: backend.addr,
         ours: options.ours.clone(),
         c_pen: options.c_pen.clone(),
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     setup.certify()?;
     // Below the ports that the namespace gives to clients.
     let mut ports = 10_000..20_000u16;
+    let mut notes = String::new();
+    let mut rows = options.rows.clone();
+    if let Some(why) = without_tls(&rows, &setup, &mut ports) {
+        rows.retain(|row| row.tls.is_none());
+        notes = format!("TLS rows are left out: pen with -E: {why}\n\n");
+        println!("{notes}");
+    }
     let mut all = Vec::new();
-    for row in &options.rows {
+    for row in rows {
         eprintln!("{}: {} rounds", row.title, options.effort.rounds);
         let measured = rows::measure(row, &setup, &options.effort, &mut ports);
         println!("{}", measured.section());
@@ -67,13 +75,25 @@ fn bench(options: &args::Options) -> Result<(), String> {
     if let Some(path) = &options.out {
         let sections: Vec<String> = all.iter().map(rows::Measured::section).collect();
         let text = format!(
-            "# Measured by `make bench`\n\n{}\n## Verdict\n\n{verdicts}\n{}",
+            "# Measured by `make bench`\n\n{}\n{notes}## Verdict\n\n{verdicts}\n{}",
             about::head(&setup, &options.effort),
             sections.join("\n")
         );
         std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     Ok(())
+}
+
+/// Why TLS rows, if there are any, make no sense yet.
+fn without_tls(
+    rows: &[&rows::Row],
+    setup: &contender::Setup,
+    ports: &mut impl Iterator<Item = u16>,
+) -> Option<String> {
+    rows.iter().find(|row| row.tls.is_some())?;
+    let tls = load::Tls { ca: setup.ca(), resume: false };
+    let pen = contender::Contender::new(contender::Role::Ours);
+    process::Running::start(setup, &pen, ports.next()?, Some(&tls)).err()
 }
 
 /// 5,000 connections cost a proxy 10,000 descriptors; contenders inherit the limit.

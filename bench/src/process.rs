@@ -120,6 +120,9 @@ fn end(child: &mut Child, others: &[u32]) {
     let signal = |pid: u32, signal| {
         let _ = kill(Pid::from_raw(pid as i32), signal);
     };
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
     signal(child.id(), Signal::SIGTERM);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {

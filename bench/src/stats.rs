@@ -27,8 +27,9 @@ pub(crate) fn interval(values: &[f64]) -> Option<(f64, f64)> {
 }
 
 /// How far the ratio of a contender to itself strays from 1: the far end of the interval of its median.
+/// `None` below three rounds, which tell nothing.
 pub(crate) fn noise(control: &[f64]) -> Option<f64> {
-    let (low, high) = interval(control)?;
+    let (low, high) = interval(control).filter(|_| control.len() >= 3)?;
     Some((1.0 - low).abs().max((high - 1.0).abs()))
 }
 
@@ -60,6 +61,7 @@ mod tests {
         assert_eq!(interval(&[1.0, 2.0, 3.0]), Some((1.0, 3.0)));
         let many: Vec<f64> = (0..100).map(f64::from).collect();
         assert_eq!(interval(&many), Some((40.0, 59.0)));
+        assert_eq!(noise(&[1.0]), None);
         assert!(noise(&[0.9, 1.0, 1.05]).is_some_and(|n| (n - 0.1).abs() < 1e-9));
     }
 }

@@ -2,16 +2,22 @@
 
 use crate::contender::Role;
 use crate::load::Work;
-use crate::rows::{Measured, Sample};
+use crate::rows::{Measured, Sample, Series};
 use crate::stats::{median, noise};
+use Bound::{Cap, Floor};
 
 /// CPU ratios are good to about 10 % on a small machine, rates to 20 %: more noise than that excuses nothing.
 const COST_TRUST: f64 = 0.10;
 const RATE_TRUST: f64 = 0.20;
 /// Noise is never taken to be less than this.
-const FLOOR: f64 = 0.03;
+const LEAST_NOISE: f64 = 0.03;
+/// What is assumed where too little was measured to tell.
+const UNKNOWN_NOISE: f64 = 1.0;
 /// Memory an idle connection may hold, KB.
 const IDLE_KB: f64 = 3.0;
+
+/// Who else speaks TLS.
+const RIVALS: [Role; 4] = [Role::HaProxy, Role::Nginx, Role::Hitch, Role::CPen];
 
 /// A line a bound.
 pub(crate) fn lines(all: &[Measured]) -> Vec<String> {
@@ -19,86 +25,93 @@ pub(crate) fn lines(all: &[Measured]) -> Vec<String> {
 }
 
 fn row(row: &Measured) -> Vec<String> {
-    let mut lines = Vec::new();
-    let Some(ours) = row.find(Role::Ours) else {
-        return vec![format!("{}: not measured", row.row.key)];
-    };
-    let noisy = |field: fn(&Sample) -> Option<f64>| {
-        let control = row.find(Role::Control).map(|c| row.against(c, Role::Ours, field)).unwrap_or_default();
-        noise(&control).unwrap_or(FLOOR).max(FLOOR)
-    };
-    let cost: fn(&Sample) -> Option<f64> = |s| s.cost;
-    let rate: fn(&Sample) -> Option<f64> = |s| s.rate;
-    let ratio = |role, field| median(&row.against(ours, role, field));
     let key = row.row.key;
-    let (cost_noise, rate_noise) = (noisy(cost), noisy(rate));
-    let mut say = |what: &str, ratio: Option<f64>, verdict: &dyn Fn(f64) -> &'static str, noise: f64| {
-        lines.push(match ratio {
-            Some(r) => format!("{key}: {what}: {} ({r:.2}, noise {:.0} %)", verdict(r), noise * 100.0),
-            None => format!("{key}: {what}: not measured"),
-        });
-    };
-    let level = |r: f64| at_most(r, cost_noise);
-
-    if row.row.tls.is_none() {
-        if row.row.work != Work::Idle {
-            say("CPU level with C pen", ratio(Role::CPen, cost), &level, cost_noise);
-            say("CPU below HAProxy's", ratio(Role::HaProxy, cost), &|r| below(r, cost_noise), cost_noise);
+    let Some(ours) = row.find(Role::Ours) else { return vec![format!("{key}: not measured")] };
+    let cost = Scale::new(row, ours, |s| s.cost, COST_TRUST);
+    let rate = Scale::new(row, ours, |s| s.rate, RATE_TRUST);
+    let mut lines = Vec::new();
+    match (row.row.work, row.row.tls) {
+        (Work::Idle, None) => {
+            let each: Vec<f64> = ours.values(|s| s.cost).into_iter().flatten().collect();
+            let each = median(&each).unwrap_or(0.0);
+            let verdict = if each <= IDLE_KB { "met" } else { "NOT MET" };
+            lines.push(format!("at most {IDLE_KB} KB a connection: {verdict} ({each:.2} KB)"));
         }
-        if row.row.work == Work::Bulk {
-            let twice = |r: f64| at_least(r, 2.0, rate_noise);
-            say(
-                "GB/s at least twice HAProxy's forced splice",
-                ratio(Role::HaProxySplice, rate),
-                &twice,
-                rate_noise,
-            );
-            let half = |r: f64| at_least(1.0 / r, 2.0, cost_noise);
-            say(
-                "CPU at most half of HAProxy's forced splice",
-                ratio(Role::HaProxySplice, cost),
-                &half,
-                cost_noise,
-            );
+        (Work::Idle, Some(_)) => {}
+        (_, Some(_)) => {
+            let costs = RIVALS.into_iter().filter_map(|role| cost.to(role)).reduce(f64::max);
+            lines.push(cost.line("CPU level with the best of the others", costs, Cap(1.0), Rule::Level));
+            let rates = RIVALS.into_iter().filter_map(|role| rate.to(role)).reduce(f64::min);
+            lines.push(rate.line("rate level with the best of the others", rates, Floor(1.0), Rule::Level));
         }
-    } else if row.row.work != Work::Idle {
-        let rivals = [Role::HaProxy, Role::Nginx, Role::Hitch, Role::CPen];
-        let worst = rivals.into_iter().filter_map(|role| ratio(role, cost)).reduce(f64::max);
-        say("CPU level with the best of the others", worst, &level, cost_noise);
-        let worst = rivals.into_iter().filter_map(|role| ratio(role, rate)).reduce(f64::min);
-        let level = |r: f64| at_most(1.0 / r, rate_noise.min(RATE_TRUST));
-        say("rate level with the best of the others", worst, &level, rate_noise);
+        (work, None) => {
+            lines.push(cost.line("CPU level with C pen's", cost.to(Role::CPen), Cap(1.0), Rule::Level));
+            lines.push(cost.line("CPU below HAProxy's", cost.to(Role::HaProxy), Cap(1.0), Rule::Strict));
+            if work == Work::Bulk {
+                let splice = Role::HaProxySplice;
+                let text = "GB/s at least twice HAProxy's forced splice";
+                lines.push(rate.line(text, rate.to(splice), Floor(2.0), Rule::Strict));
+                let text = "CPU at most half of HAProxy's forced splice";
+                lines.push(cost.line(text, cost.to(splice), Cap(0.5), Rule::Strict));
+            }
+        }
     }
-    if row.row.work == Work::Idle && row.row.tls.is_none() {
-        let each: Vec<f64> = ours.values(cost).into_iter().flatten().collect();
-        let each = median(&each).unwrap_or(0.0);
-        let verdict = if each <= IDLE_KB { "met" } else { "NOT MET" };
-        lines.push(format!("{key}: at most {IDLE_KB} KB a connection: {verdict} ({each:.2} KB)"));
-    }
-    lines
+    lines.iter().map(|line| format!("{key}: {line}")).collect()
 }
 
-/// Level: no more than 1, give or take trusted noise.
-fn at_most(ratio: f64, noise: f64) -> &'static str {
-    match ratio {
-        r if r <= 1.0 + noise.min(COST_TRUST) => "met",
-        r if r <= 1.0 + noise => "open, too noisy",
-        _ => "NOT MET",
+/// Which side of the bound is good.
+enum Bound {
+    Cap(f64),
+    Floor(f64),
+}
+
+/// One measure of a row, with its noise.
+struct Scale<'a> {
+    row: &'a Measured,
+    ours: &'a Series,
+    field: fn(&Sample) -> Option<f64>,
+    noise: f64,
+    trust: f64,
+}
+
+impl<'a> Scale<'a> {
+    fn new(row: &'a Measured, ours: &'a Series, field: fn(&Sample) -> Option<f64>, trust: f64) -> Self {
+        let control = row.find(Role::Control).map(|c| row.against(c, Role::Ours, field)).unwrap_or_default();
+        let noise = noise(&control).unwrap_or(UNKNOWN_NOISE).max(LEAST_NOISE);
+        Scale { row, ours, field, noise, trust }
+    }
+
+    /// Ours to theirs.
+    fn to(&self, role: Role) -> Option<f64> {
+        median(&self.row.against(self.ours, role, self.field))
+    }
+
+    fn line(&self, what: &str, ratio: Option<f64>, bound: Bound, rule: Rule) -> String {
+        let Some(ratio) = ratio else { return format!("{what}: not measured") };
+        let normal = match bound {
+            Cap(most) => ratio / most,
+            Floor(least) => least / ratio,
+        };
+        let verdict = judge(normal, rule, self.noise, self.trust);
+        format!("{what}: {verdict} (ratio {ratio:.2}, noise {:.0} %)", self.noise * 100.0)
     }
 }
 
-fn below(ratio: f64, noise: f64) -> &'static str {
-    match ratio {
-        r if r < 1.0 => "met",
-        r if r <= 1.0 + noise => "open, within noise",
-        _ => "NOT MET",
-    }
+/// Whether the bound itself is enough, or has to be kept with no help of the noise.
+#[derive(Clone, Copy)]
+enum Rule {
+    Level,
+    Strict,
 }
 
-fn at_least(ratio: f64, bound: f64, noise: f64) -> &'static str {
-    match ratio {
-        r if r >= bound => "met",
-        r if r >= bound * (1.0 - noise) => "open, within noise",
+/// Judges a ratio that is good at 1 and below. Noise beyond `trust` settles only what is further off than the noise.
+fn judge(ratio: f64, rule: Rule, noise: f64, trust: f64) -> &'static str {
+    let over = ratio - 1.0;
+    match rule {
+        _ if noise > trust && over.abs() <= noise => "open, too noisy",
+        Rule::Level if over <= noise => "met",
+        Rule::Strict if over < 0.0 => "met",
+        Rule::Strict if over <= noise => "open, within noise",
         _ => "NOT MET",
     }
 }
@@ -108,14 +121,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds() {
-        assert_eq!(at_most(1.04, 0.05), "met");
-        assert_eq!(at_most(1.15, 0.2), "open, too noisy");
-        assert_eq!(at_most(1.15, 0.05), "NOT MET");
-        assert_eq!(below(0.99, 0.05), "met");
-        assert_eq!(below(1.01, 0.05), "open, within noise");
-        assert_eq!(at_least(2.1, 2.0, 0.1), "met");
-        assert_eq!(at_least(1.9, 2.0, 0.1), "open, within noise");
-        assert_eq!(at_least(1.5, 2.0, 0.1), "NOT MET");
+    fn trusted_noise_helps_a_level_bound_alone() {
+        assert_eq!(judge(1.04, Rule::Level, 0.05, 0.1), "met");
+        assert_eq!(judge(1.15, Rule::Level, 0.05, 0.1), "NOT MET");
+        assert_eq!(judge(0.99, Rule::Strict, 0.05, 0.1), "met");
+        assert_eq!(judge(1.01, Rule::Strict, 0.05, 0.1), "open, within noise");
+        assert_eq!(judge(1.10, Rule::Strict, 0.05, 0.1), "NOT MET");
+    }
+
+    #[test]
+    fn great_noise_settles_great_differences_alone() {
+        assert_eq!(judge(0.95, Rule::Level, 0.3, 0.1), "open, too noisy");
+        assert_eq!(judge(1.15, Rule::Strict, 0.3, 0.1), "open, too noisy");
+        assert_eq!(judge(0.5, Rule::Strict, 0.3, 0.1), "met");
+        assert_eq!(judge(1.5, Rule::Level, 0.3, 0.1), "NOT MET");
     }
 }
