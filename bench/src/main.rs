@@ -1,2 +1,105 @@
-//! bench
-fn main() {}
+//! `make bench`: pen side by side with no proxy, C pen, HAProxy, nginx stream and hitch, in one run.
+//!
+//! The program is also its own server (`backend`) and client (`load`), each in a process of its own.
+
+mod about;
+mod args;
+mod backend;
+mod contender;
+mod load;
+mod netns;
+mod process;
+mod procfs;
+mod report;
+mod rows;
+mod stats;
+mod verdict;
+mod wire;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.split_first() {
+        Some((word, _)) if word == "backend" => backend::serve().map_err(|e| format!("server: {e}")),
+        Some((word, rest)) if word == "load" => {
+            load::Task::from_args(rest).and_then(|task| load::run(&task)).map(|outcome| println!("{outcome}"))
+        }
+        Some((word, rest)) if word == "hold" => process::hold(rest),
+        _ => args::parse().and_then(|options| bench(&options)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("pen-bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures every row asked for and prints the report.
+fn bench(options: &args::Options) -> Result<(), String> {
+    netns::enter()?;
+    raise_descriptors()?;
+    let dir = tempfile::tempdir().map_err(|e| format!("temporary directory: {e}"))?;
+    let backend = process::Backend::start()?;
+    let setup = contender::Setup {
+        dir: dir.path().to_owned(),
+        backend: backend.addr,
+        ours: options.ours.clone(),
+        c_pen: options.c_pen.clone(),
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    setup.certify()?;
+    // Below the ports that the namespace gives to clients.
+    let mut ports = 10_000..20_000u16;
+    let mut notes = String::new();
+    let mut rows = options.rows.clone();
+    if let Some(why) = without_tls(&rows, &setup, &mut ports) {
+        rows.retain(|row| row.tls.is_none());
+        notes = format!("TLS rows are left out: pen with -E: {why}\n\n");
+        println!("{notes}");
+    }
+    let mut all = Vec::new();
+    for row in rows {
+        eprintln!("{}: {} rounds", row.title, options.effort.rounds);
+        let measured = rows::measure(row, &setup, &options.effort, &mut ports);
+        println!("{}", measured.section());
+        if row.tls.is_none() && measured.find(contender::Role::Ours).is_none() {
+            return Err(format!("{} does not serve: see the table", setup.ours.display()));
+        }
+        all.push(measured);
+    }
+    let verdicts: String = verdict::lines(&all).iter().map(|line| format!("- {line}\n")).collect();
+    println!("## Verdict\n\n{verdicts}");
+    if let Some(path) = &options.out {
+        let sections: Vec<String> = all.iter().map(rows::Measured::section).collect();
+        let text = format!(
+            "# Measured by `make bench`\n\n{}\n{notes}## Verdict\n\n{verdicts}\n{}",
+            about::head(&setup, &options.effort),
+            sections.join("\n")
+        );
+        std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Why TLS rows, if there are any, make no sense yet.
+fn without_tls(
+    rows: &[&rows::Row],
+    setup: &contender::Setup,
+    ports: &mut impl Iterator<Item = u16>,
+) -> Option<String> {
+    rows.iter().find(|row| row.tls.is_some())?;
+    let tls = load::Tls { ca: setup.ca(), resume: false };
+    let pen = contender::Contender::new(contender::Role::Ours);
+    process::Running::start(setup, &pen, ports.next()?, Some(&tls)).err()
+}
+
+/// 5,000 connections cost a proxy 10,000 descriptors; contenders inherit the limit.
+fn raise_descriptors() -> Result<(), String> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let fail = |e| format!("descriptor limit: {e}");
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(fail)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard.min(65_536), hard).map_err(fail)
+}

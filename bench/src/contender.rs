@@ -1,0 +1,223 @@
+//! Who is measured, and the configuration that makes them comparable.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A place in the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// No proxy: what the machine can do.
+    Direct,
+    /// The pen under test.
+    Ours,
+    /// The same pen again: what differs from `Ours` is noise.
+    Control,
+    /// The pen under test with other arguments.
+    Variant,
+    CPen,
+    HaProxy,
+    /// HAProxy forced to splice(2).
+    HaProxySplice,
+    Nginx,
+    Hitch,
+}
+
+/// A role with its name in the table.
+#[derive(Clone, Debug)]
+pub(crate) struct Contender {
+    pub(crate) role: Role,
+    pub(crate) name: String,
+    /// More arguments, of a [`Role::Variant`] alone.
+    pub(crate) extra: Vec<String>,
+}
+
+impl Contender {
+    pub(crate) fn new(role: Role) -> Self {
+        let name = match role {
+            Role::Direct => "direct",
+            Role::Ours => "pen",
+            Role::Control => "pen again (A/A)",
+            Role::Variant => "pen, other arguments",
+            Role::CPen => "C pen",
+            Role::HaProxy => "HAProxy",
+            Role::HaProxySplice => "HAProxy, forced splice",
+            Role::Nginx => "nginx stream",
+            Role::Hitch => "hitch",
+        };
+        Contender { role, name: name.to_owned(), extra: Vec::new() }
+    }
+
+    /// From `NAME=ARG|ARG...`: an argument may hold spaces.
+    pub(crate) fn variant(word: &str) -> Result<Self, String> {
+        let (name, args) =
+            word.split_once('=').ok_or_else(|| format!("--variant `{word}`: NAME=ARG|ARG... expected"))?;
+        let extra = args.split('|').map(str::to_owned).collect();
+        Ok(Contender { role: Role::Variant, name: name.to_owned(), extra })
+    }
+}
+
+/// What every contender is started with.
+pub(crate) struct Setup {
+    /// Configuration files and stderr go here.
+    pub(crate) dir: PathBuf,
+    pub(crate) backend: SocketAddr,
+    pub(crate) ours: PathBuf,
+    pub(crate) c_pen: PathBuf,
+    /// Threads or processes of each: one a core, which is pen's own default.
+    pub(crate) workers: usize,
+}
+
+impl Setup {
+    /// Key and certificate in one PEM file.
+    pub(crate) fn pair(&self) -> PathBuf {
+        self.dir.join("pair.pem")
+    }
+
+    /// The certificate in DER, for the client to trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.join("cert.der")
+    }
+
+    /// Makes the certificate: P-256, signed by itself.
+    pub(crate) fn certify(&self) -> Result<(), String> {
+        let made = rcgen::generate_simple_self_signed(["bench.example".to_owned()])
+            .map_err(|e| format!("cannot make a certificate: {e}"))?;
+        write(&self.pair(), &format!("{}{}", made.signing_key.serialize_pem(), made.cert.pem()))?;
+        fs::write(self.ca(), made.cert.der()).map_err(|e| format!("{}: {e}", self.ca().display()))
+    }
+
+    /// The command that serves on `port` in the foreground, or `None` for [`Role::Direct`].
+    pub(crate) fn command(&self, who: &Contender, port: u16, tls: bool) -> Result<Option<Command>, String> {
+        let (program, args) = match who.role {
+            Role::Direct if tls => return Err("the server speaks no TLS".into()),
+            Role::Direct => return Ok(None),
+            Role::Ours | Role::Control | Role::Variant => {
+                (self.ours.clone(), self.pen_args(&who.extra, port, tls))
+            }
+            Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, tls)),
+            Role::HaProxy | Role::HaProxySplice => {
+                let splice = who.role == Role::HaProxySplice;
+                if splice && tls {
+                    return Err("TLS cannot be spliced".into());
+                }
+                let file = self.dir.join(format!("haproxy-{port}.cfg"));
+                write(&file, &self.haproxy(port, tls, splice))?;
+                (find("haproxy")?, words(&["-db", "-f", &file.to_string_lossy()]))
+            }
+            Role::Nginx => {
+                let nginx = find("nginx")?;
+                let module = stream_module(&nginx)?;
+                let file = self.dir.join(format!("nginx-{port}.conf"));
+                write(&file, &self.nginx(port, tls, &module))?;
+                let dir = self.dir.to_string_lossy();
+                (nginx, words(&["-e", "stderr", "-p", &dir, "-c", &file.to_string_lossy()]))
+            }
+            Role::Hitch if !tls => return Err("TLS only".into()),
+            Role::Hitch => (find("hitch")?, self.hitch(port)),
+        };
+        if !program.is_file() {
+            return Err(format!("{} is not there", program.display()));
+        }
+        let mut command = Command::new(program);
+        command.args(args);
+        Ok(Some(command))
+    }
+
+    fn pen_args(&self, extra: &[String], port: u16, tls: bool) -> Vec<String> {
+        let mut args = words(&["-f", "-x", "6000", "-c", "16384", "-t", "5"]);
+        if tls {
+            args.extend(words(&["-E", &self.pair().to_string_lossy()]));
+        }
+        args.extend_from_slice(extra);
+        args.extend([format!("127.0.0.1:{port}"), self.backend.to_string()]);
+        args
+    }
+
+    fn haproxy(&self, port: u16, tls: bool, splice: bool) -> String {
+        let ssl = if tls { format!(" ssl crt {}", self.pair().display()) } else { String::new() };
+        // Pipes count against the descriptor limit, and only bulk rows splice.
+        let (conns, splice) = match splice {
+            true => (1000, "  option splice-request\n  option splice-response\n"),
+            false => (6000, ""),
+        };
+        format!(
+            "global\n  nbthread {workers}\n  maxconn {conns}\n\
+             defaults\n  mode tcp\n{splice}  timeout connect 5s\n  timeout client 5m\n  timeout server 5m\n\
+             frontend f\n  bind 127.0.0.1:{port}{ssl}\n  default_backend b\n\
+             backend b\n  server s {}\n",
+            self.backend,
+            workers = self.workers,
+        )
+    }
+
+    fn nginx(&self, port: u16, tls: bool, module: &str) -> String {
+        let pair = self.pair();
+        let pair = pair.display();
+        let (flag, ssl) = if tls {
+            let session = "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;";
+            (" ssl", format!("ssl_certificate {pair}; ssl_certificate_key {pair}; {session}"))
+        } else {
+            ("", String::new())
+        };
+        format!(
+            "{module}user root;\ndaemon off;\npid nginx-{port}.pid;\nerror_log stderr error;\n\
+             worker_processes {workers};\nevents {{ worker_connections 18000; }}\n\
+             stream {{\n  server {{\n    listen 127.0.0.1:{port}{flag} backlog=4096; {ssl}\n\
+             \x20   proxy_pass {}; proxy_connect_timeout 5s; proxy_timeout 5m;\n  }}\n}}\n",
+            self.backend,
+            workers = self.workers,
+        )
+    }
+
+    fn hitch(&self, port: u16) -> Vec<String> {
+        vec![
+            format!("--frontend=[127.0.0.1]:{port}"),
+            format!("--backend=[127.0.0.1]:{}", self.backend.port()),
+            format!("--workers={}", self.workers),
+            "--user=root".into(),
+            "--daemon=off".into(),
+            "--tls-protos=TLSv1.2 TLSv1.3".into(),
+            self.pair().to_string_lossy().into_owned(),
+        ]
+    }
+}
+
+fn words(list: &[&str]) -> Vec<String> {
+    list.iter().map(|&w| w.to_owned()).collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// Looks for a daemon in PATH and where distributions keep them.
+pub(crate) fn find(program: &str) -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);
+    std::env::split_paths(&path)
+        .chain(usual)
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+        .ok_or_else(|| format!("{program} is not installed"))
+}
+
+/// The line that loads nginx's stream module, empty when it is built in.
+fn stream_module(nginx: &Path) -> Result<String, String> {
+    let out = Command::new(nginx).arg("-V").output().map_err(|e| format!("{}: {e}", nginx.display()))?;
+    let text = String::from_utf8_lossy(&out.stderr).into_owned();
+    if text.split_whitespace().any(|w| w == "--with-stream") {
+        return Ok(String::new());
+    }
+    let dir = text
+        .split_whitespace()
+        .find_map(|w| w.strip_prefix("--modules-path="))
+        .unwrap_or("/usr/lib/nginx/modules");
+    let file = Path::new(dir).join("ngx_stream_module.so");
+    if file.is_file() {
+        Ok(format!("load_module {};\n", file.display()))
+    } else {
+        Err("nginx has no stream module".into())
+    }
+}

@@ -1,0 +1,245 @@
+//! The client: a process of its own that drives one contender for one round and reads the contender's CPU time
+//! at both ends of the measured interval.
+
+mod bulk;
+mod idle;
+mod keep;
+mod short;
+mod tls;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use crate::procfs;
+
+/// What the connections of a round do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Requests one after the other on connections that stay.
+    Keep,
+    /// A connection a request.
+    Short,
+    /// Endless downloads.
+    Bulk,
+    /// One request each, then nothing.
+    Idle,
+}
+
+impl Work {
+    const NAMES: [(Work, &str); 4] =
+        [(Work::Keep, "keep"), (Work::Short, "short"), (Work::Bulk, "bulk"), (Work::Idle, "idle")];
+
+    fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(w, _)| *w == self).map_or("", |(_, n)| n)
+    }
+}
+
+/// How the client speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// The certificate to trust, DER.
+    pub(crate) ca: PathBuf,
+    /// Resume the session of the connection before.
+    pub(crate) resume: bool,
+}
+
+/// One round against one contender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Task {
+    pub(crate) work: Work,
+    pub(crate) addr: SocketAddr,
+    /// Connections at a time.
+    pub(crate) conns: usize,
+    /// Length of the measured interval; a fifth more goes before it to warm up.
+    pub(crate) length: Duration,
+    /// The contender's processes.
+    pub(crate) pids: Vec<u32>,
+    pub(crate) tls: Option<Tls>,
+}
+
+/// What a round gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Outcome {
+    /// Requests, connections or bytes.
+    pub(crate) units: u64,
+    /// Length of the interval in nanoseconds.
+    pub(crate) wall_ns: u64,
+    /// CPU time of the contender in it.
+    pub(crate) cpu_ns: u64,
+    /// 99th percentile of the latency; 0 when not taken.
+    pub(crate) p99_ns: u64,
+    /// Growth of the contender's anonymous memory.
+    pub(crate) grown_kib: u64,
+    /// All of its anonymous memory in the end.
+    pub(crate) all_kib: u64,
+}
+
+/// Runs a round.
+pub(crate) fn run(task: &Task) -> Result<Outcome, String> {
+    match (task.work, &task.tls) {
+        (Work::Keep, None) => keep::run(task),
+        (Work::Short, None) => short::run(task),
+        (Work::Bulk, None) => bulk::run(task),
+        (Work::Idle, _) => idle::run(task),
+        (_, Some(tls)) => tls::run(task, tls),
+    }
+}
+
+/// One request on a new connection, answered in full: the contender works.
+pub(crate) fn probe(addr: SocketAddr, tls: Option<&Tls>) -> Result<(), String> {
+    let task = Task {
+        work: Work::Idle,
+        addr,
+        conns: 1,
+        length: Duration::ZERO,
+        pids: Vec::new(),
+        tls: tls.cloned(),
+    };
+    idle::run(&task).map(|_| ())
+}
+
+/// Wall clock and CPU time from [`Meter::start`] on.
+struct Meter<'a> {
+    pids: &'a [u32],
+    cpu: u64,
+    since: Instant,
+}
+
+impl<'a> Meter<'a> {
+    fn start(pids: &'a [u32]) -> Self {
+        Meter { pids, cpu: procfs::cpu_ns(pids), since: Instant::now() }
+    }
+
+    fn stop(&self, units: u64) -> Outcome {
+        let wall_ns = self.since.elapsed().as_nanos() as u64;
+        let cpu_ns = procfs::cpu_ns(self.pids).saturating_sub(self.cpu);
+        Outcome { units, wall_ns, cpu_ns, ..Outcome::default() }
+    }
+}
+
+/// The two intervals of a round: a warm-up, then the measured one.
+struct Phases<'a> {
+    task: &'a Task,
+    until: Instant,
+    meter: Option<Meter<'a>>,
+}
+
+impl<'a> Phases<'a> {
+    fn start(task: &'a Task) -> Self {
+        let warm = (task.length / 5).max(Duration::from_millis(50));
+        Phases { task, until: Instant::now() + warm, meter: None }
+    }
+
+    /// Told the time and the units done since the last `Turn::Begin`; says when to set them to 0 and when to stop.
+    fn turn(&mut self, now: Instant, units: u64) -> Turn {
+        if now < self.until {
+            return Turn::On;
+        }
+        if let Some(meter) = &self.meter {
+            return Turn::Done(meter.stop(units));
+        }
+        let meter = Meter::start(&self.task.pids);
+        self.until = meter.since + self.task.length;
+        self.meter = Some(meter);
+        Turn::Begin
+    }
+}
+
+enum Turn {
+    On,
+    Begin,
+    Done(Outcome),
+}
+
+/// A step that failed, with what it was doing.
+fn failed<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> String {
+    move |e| format!("{what}: {e}")
+}
+
+impl Task {
+    /// The task as arguments of `pen-bench load`.
+    pub(crate) fn to_args(&self) -> Vec<String> {
+        let pids: Vec<String> = self.pids.iter().map(u32::to_string).collect();
+        let mut args = vec![
+            self.work.name().to_owned(),
+            self.addr.to_string(),
+            self.conns.to_string(),
+            self.length.as_micros().to_string(),
+            pids.join(","),
+        ];
+        if let Some(tls) = &self.tls {
+            args.push(if tls.resume { "resume" } else { "full" }.to_owned());
+            args.push(tls.ca.to_string_lossy().into_owned());
+        }
+        args
+    }
+
+    /// The inverse of [`Task::to_args`].
+    pub(crate) fn from_args(args: &[String]) -> Result<Self, String> {
+        let [work, addr, conns, micros, pids, tls @ ..] = args else {
+            return Err("load: WORK ADDR CONNS MICROSECONDS PIDS [full|resume CERT]".into());
+        };
+        let find = |(_, name): &&(Work, &str)| name == work;
+        let work = Work::NAMES.iter().find(find).ok_or_else(|| format!("load: no work `{work}`"))?.0;
+        let pids = pids.split(',').filter(|p| !p.is_empty()).map(number).collect::<Result<_, _>>()?;
+        let tls = match tls {
+            [kind, ca] => Some(Tls { ca: ca.into(), resume: kind == "resume" }),
+            _ => None,
+        };
+        Ok(Task {
+            work,
+            addr: number(addr)?,
+            conns: number(conns)?,
+            length: Duration::from_micros(number(micros)?),
+            pids,
+            tls,
+        })
+    }
+}
+
+fn number<T: FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("load: `{word}` is not understood"))
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outcome { units, wall_ns, cpu_ns, p99_ns, grown_kib, all_kib } = self;
+        write!(f, "{units} {wall_ns} {cpu_ns} {p99_ns} {grown_kib} {all_kib}")
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = String;
+
+    fn from_str(line: &str) -> Result<Self, String> {
+        let fields = line.split_whitespace().map(number).collect::<Result<Vec<u64>, _>>()?;
+        let [units, wall_ns, cpu_ns, p99_ns, grown_kib, all_kib] = fields[..] else {
+            return Err(format!("load: `{line}` is not a result"));
+        };
+        Ok(Outcome { units, wall_ns, cpu_ns, p99_ns, grown_kib, all_kib })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn task_and_outcome_survive_the_command_line() {
+        let task = Task {
+            work: Work::Bulk,
+            addr: "127.0.0.1:80".parse().unwrap(),
+            conns: 8,
+            length: Duration::from_millis(300),
+            pids: vec![1, 2],
+            tls: Some(Tls { ca: "/x/y".into(), resume: true }),
+        };
+        assert_eq!(Task::from_args(&task.to_args()), Ok(task));
+        let out = Outcome { units: 1, wall_ns: 2, cpu_ns: 3, p99_ns: 4, grown_kib: 5, all_kib: 6 };
+        assert_eq!(out.to_string().parse(), Ok(out));
+        assert!("1 2 3".parse::<Outcome>().is_err());
+    }
+}

@@ -1,0 +1,66 @@
+//! A connection a request: connect, ask, read to the end, close.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::Instant;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::keep::p99;
+use super::{Outcome, Phases, Task, Turn, failed};
+use crate::wire;
+
+struct Conn {
+    stream: TcpStream,
+    since: Instant,
+    got: usize,
+}
+
+pub(super) fn run(task: &Task) -> Result<Outcome, String> {
+    let epoll = Epoll::new(EpollCreateFlags::empty()).map_err(failed("epoll"))?;
+    let mut conns = Vec::with_capacity(task.conns);
+    for id in 0..task.conns {
+        conns.push(open(task, &epoll, id)?);
+    }
+    let mut phases = Phases::start(task);
+    let mut latencies: Vec<u32> = Vec::with_capacity(1 << 16);
+    let mut events = [EpollEvent::empty(); 128];
+    let mut answer = [0u8; 1024];
+    loop {
+        let ready = match epoll.wait(&mut events, EpollTimeout::from(5000u16)) {
+            Ok(0) => return Err("no answer for 5 s".into()),
+            Ok(n) => n,
+            Err(e) => return Err(format!("epoll: {e}")),
+        };
+        for event in &events[..ready] {
+            let id = event.data() as usize;
+            let conn = &mut conns[id];
+            match conn.stream.read(&mut answer) {
+                Ok(0) if conn.got == wire::ANSWER.len() => {
+                    latencies.push(u32::try_from(conn.since.elapsed().as_nanos()).unwrap_or(u32::MAX));
+                    // The old stream is closed as the new one takes its place.
+                    *conn = open(task, &epoll, id)?;
+                }
+                Ok(0) => return Err(format!("closed after {} bytes of the answer", conn.got)),
+                Ok(n) => conn.got += n,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                Err(e) => return Err(format!("read: {e}")),
+            }
+        }
+        match phases.turn(Instant::now(), latencies.len() as u64) {
+            Turn::On => {}
+            Turn::Begin => latencies.clear(),
+            Turn::Done(outcome) => return Ok(Outcome { p99_ns: p99(&mut latencies), ..outcome }),
+        }
+    }
+}
+
+/// On loopback the kernel finishes a connect within the call, so blocking costs nothing.
+fn open(task: &Task, epoll: &Epoll, id: usize) -> Result<Conn, String> {
+    let since = Instant::now();
+    let mut stream = TcpStream::connect(task.addr).map_err(failed("connect"))?;
+    stream.write_all(wire::CLOSE).map_err(failed("write"))?;
+    stream.set_nonblocking(true).map_err(failed("nonblocking"))?;
+    epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64)).map_err(failed("epoll"))?;
+    Ok(Conn { stream, since, got: 0 })
+}

@@ -1,0 +1,159 @@
+//! Contenders, server and client as processes that never outlive the bench.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::contender::{Contender, Setup};
+use crate::load::{self, Outcome, Task, Tls};
+use crate::procfs;
+
+/// How long a start or an end may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The arguments after `pen-bench hold`: a program that is to die with whoever started it.
+pub(crate) fn hold(args: &[String]) -> Result<(), String> {
+    let [program, args @ ..] = args else { return Err("hold: no program".into()) };
+    nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(|e| format!("prctl: {e}"))?;
+    Err(format!("{program}: {}", Command::new(program).args(args).exec()))
+}
+
+fn held(command: &Command) -> Result<Command, String> {
+    let mut held = myself()?;
+    held.arg("hold").arg(command.get_program()).args(command.get_args());
+    held.stdin(Stdio::null());
+    Ok(held)
+}
+
+fn myself() -> Result<Command, String> {
+    std::env::current_exe().map(Command::new).map_err(|e| format!("own program: {e}"))
+}
+
+/// The bench's own server.
+pub(crate) struct Backend {
+    child: Child,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Backend {
+    pub(crate) fn start() -> Result<Self, String> {
+        let mut own = myself()?;
+        own.arg("backend");
+        let mut child = held(&own)?.stdout(Stdio::piped()).spawn().map_err(|e| format!("server: {e}"))?;
+        let mut line = String::new();
+        let stdout = child.stdout.take().ok_or("server: no stdout")?;
+        BufReader::new(stdout).read_line(&mut line).map_err(|e| format!("server: {e}"))?;
+        let port = line.trim().parse().map_err(|_| "server: did not tell its port".to_owned())?;
+        Ok(Backend { child, addr: (Ipv4Addr::LOCALHOST, port).into() })
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        end(&mut self.child, &[]);
+    }
+}
+
+/// A contender that answers.
+pub(crate) struct Running {
+    child: Option<Child>,
+    pub(crate) addr: SocketAddr,
+    pub(crate) pids: Vec<u32>,
+}
+
+impl Running {
+    /// Starts `who` and waits until a request through it is answered. The error is the reason to skip it.
+    pub(crate) fn start(
+        setup: &Setup,
+        who: &Contender,
+        port: u16,
+        tls: Option<&Tls>,
+    ) -> Result<Self, String> {
+        let Some(command) = setup.command(who, port, tls.is_some())? else {
+            return Ok(Running { child: None, addr: setup.backend, pids: Vec::new() });
+        };
+        let errors = setup.dir.join(format!("stderr-{port}"));
+        let file = File::create(&errors).map_err(|e| format!("{}: {e}", errors.display()))?;
+        let mut command = held(&command)?;
+        let child = command.stdout(Stdio::null()).stderr(file).spawn().map_err(|e| e.to_string())?;
+        let addr = (Ipv4Addr::LOCALHOST, port).into();
+        let mut running = Running { pids: vec![child.id()], child: Some(child), addr };
+        running.wait(tls, &errors)?;
+        running.pids = procfs::tree(running.pids[0]);
+        Ok(running)
+    }
+
+    fn wait(&mut self, tls: Option<&Tls>, errors: &Path) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let Err(why) = load::probe(self.addr, tls) else { return Ok(()) };
+            let ended = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten());
+            if let Some(status) = ended {
+                return Err(format!("{status}: {}", last_line(errors)));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("gives no service: {why}; {}", last_line(errors)));
+            }
+            pause();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            end(child, &self.pids);
+        }
+    }
+}
+
+/// Asks a child to end, then makes it and `others` end.
+fn end(child: &mut Child, others: &[u32]) {
+    // Errors here mean that the process has gone already, which is what is wanted.
+    let signal = |pid: u32, signal| {
+        let _ = kill(Pid::from_raw(pid as i32), signal);
+    };
+    if !matches!(child.try_wait(), Ok(None)) {
+        return;
+    }
+    signal(child.id(), Signal::SIGTERM);
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            return;
+        }
+        pause();
+    }
+    others.iter().for_each(|&pid| signal(pid, Signal::SIGKILL));
+    signal(child.id(), Signal::SIGKILL);
+    let _ = child.wait();
+}
+
+/// A contender tells nobody when it is ready or gone, so it is asked every few milliseconds.
+fn pause() {
+    let _ = nix::poll::poll(&mut [], 5u16);
+}
+
+fn last_line(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("nothing on stderr").trim().to_owned()
+}
+
+/// Runs a client for one round.
+pub(crate) fn drive(task: &Task) -> Result<Outcome, String> {
+    let mut own = myself()?;
+    own.arg("load").args(task.to_args());
+    let out = held(&own)?.output().map_err(|e| format!("client: {e}"))?;
+    if !out.status.success() {
+        let why = String::from_utf8_lossy(&out.stderr);
+        return Err(why.trim().trim_start_matches("pen-bench: ").to_owned());
+    }
+    String::from_utf8_lossy(&out.stdout).parse()
+}

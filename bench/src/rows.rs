@@ -1,0 +1,191 @@
+//! What is measured: the rows, and how a round becomes a rate and a cost.
+
+use std::time::Duration;
+
+use crate::contender::{Contender, Role, Setup};
+use crate::load::{Outcome, Task, Tls, Work};
+use crate::process::{self, Running};
+
+/// One kind of load.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) key: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) work: Work,
+    pub(crate) conns: usize,
+    /// TLS towards the client, and whether it resumes.
+    pub(crate) tls: Option<bool>,
+}
+
+const fn row(key: &'static str, title: &'static str, work: Work, conns: usize, tls: Option<bool>) -> Row {
+    Row { key, title, work, conns, tls }
+}
+
+/// All rows, in the order of the report.
+pub(crate) const ROWS: [Row; 10] = [
+    row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
+    row("short", "Short connections, 32 at a time", Work::Short, 32, None),
+    row("bulk1", "Bulk download, 1 stream", Work::Bulk, 1, None),
+    row("bulk8", "Bulk download, 8 streams", Work::Bulk, 8, None),
+    row("idle", "Idle connections, 5,000", Work::Idle, 5000, None),
+    row("tls-full", "TLS full handshakes, 16 at a time", Work::Short, 16, Some(false)),
+    row("tls-resumed", "TLS resumed handshakes, 16 at a time", Work::Short, 16, Some(true)),
+    row("tls-bulk1", "TLS bulk download, 1 stream", Work::Bulk, 1, Some(false)),
+    row("tls-bulk8", "TLS bulk download, 8 streams", Work::Bulk, 8, Some(false)),
+    row("tls-idle", "TLS idle connections, 1,000", Work::Idle, 1000, Some(false)),
+];
+
+/// A round in the row's units.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) rate: Option<f64>,
+    /// Latency, microseconds.
+    pub(crate) p99: Option<f64>,
+    /// CPU time a unit, or growth of memory a connection.
+    pub(crate) cost: Option<f64>,
+    /// All memory, whenever it was taken, by connection.
+    pub(crate) all: Option<f64>,
+}
+
+impl Row {
+    pub(crate) fn rate_label(&self) -> Option<&'static str> {
+        match self.work {
+            Work::Keep => Some("req/s"),
+            Work::Short if self.tls.is_some() => Some("handshakes/s"),
+            Work::Short => Some("conn/s"),
+            Work::Bulk => Some("GB/s"),
+            Work::Idle => None,
+        }
+    }
+
+    pub(crate) fn cost_label(&self) -> &'static str {
+        match self.work {
+            Work::Keep => "CPU us a request",
+            Work::Short => "CPU us each",
+            Work::Bulk => "CPU s a GB",
+            Work::Idle => "KB each",
+        }
+    }
+
+    /// Those who take part.
+    pub(crate) fn contenders(&self, variants: &[Contender]) -> Vec<Contender> {
+        let mut roles = vec![Role::Ours, Role::Control, Role::CPen, Role::HaProxy, Role::Nginx];
+        if self.tls.is_some() {
+            roles.push(Role::Hitch);
+        } else if self.work != Work::Idle {
+            roles.insert(0, Role::Direct);
+        }
+        if self.work == Work::Bulk && self.tls.is_none() {
+            roles.insert(5, Role::HaProxySplice);
+        }
+        roles.into_iter().map(Contender::new).chain(variants.iter().cloned()).collect()
+    }
+
+    fn sample(&self, out: &Outcome) -> Sample {
+        let units = if self.work == Work::Bulk { out.units as f64 / 1e9 } else { out.units as f64 };
+        let positive = |v: f64| (v > 0.0 && v.is_finite()).then_some(v);
+        let cpu = |scale: f64| positive(out.cpu_ns as f64 / scale / units);
+        Sample {
+            rate: positive(units / (out.wall_ns as f64 / 1e9)),
+            p99: positive(out.p99_ns as f64 / 1e3),
+            cost: match self.work {
+                Work::Idle => positive(out.grown_kib as f64 / units),
+                Work::Bulk => cpu(1e9),
+                Work::Keep | Work::Short => cpu(1e3),
+            },
+            all: positive(out.all_kib as f64 / units),
+        }
+    }
+}
+
+/// The rounds of one contender.
+pub(crate) struct Series {
+    pub(crate) who: Contender,
+    /// One a round; `None` where the round failed.
+    pub(crate) rounds: Vec<Option<Sample>>,
+    /// Why it takes no part.
+    pub(crate) skipped: Option<String>,
+    /// Why the last of the rounds that failed did.
+    pub(crate) failure: Option<String>,
+}
+
+impl Series {
+    pub(crate) fn values(&self, field: fn(&Sample) -> Option<f64>) -> Vec<Option<f64>> {
+        self.rounds.iter().map(|s| s.as_ref().and_then(field)).collect()
+    }
+
+    fn take(&mut self, row: &Row, outcome: Result<Outcome, String>) {
+        self.rounds.push(match outcome {
+            Ok(out) => Some(row.sample(&out)),
+            Err(why) => {
+                self.failure = Some(why);
+                None
+            }
+        });
+    }
+}
+
+/// A row as measured.
+pub(crate) struct Measured {
+    pub(crate) row: &'static Row,
+    pub(crate) series: Vec<Series>,
+}
+
+/// How much to measure.
+pub(crate) struct Effort {
+    pub(crate) rounds: usize,
+    pub(crate) length: Duration,
+    pub(crate) variants: Vec<Contender>,
+}
+
+/// Measures one row: rounds in turn, and who goes first moves on every round.
+pub(crate) fn measure(
+    row: &'static Row,
+    setup: &Setup,
+    effort: &Effort,
+    ports: &mut impl Iterator<Item = u16>,
+) -> Measured {
+    let tls = row.tls.map(|resume| Tls { ca: setup.ca(), resume });
+    let mut series: Vec<Series> = row
+        .contenders(&effort.variants)
+        .into_iter()
+        .map(|who| Series { who, rounds: Vec::new(), skipped: None, failure: None })
+        .collect();
+    let mut start = |who: &Contender| {
+        let port = ports.next().ok_or("out of ports")?;
+        Running::start(setup, who, port, tls.as_ref())
+    };
+    let drive = |run: &Running| {
+        process::drive(&Task {
+            work: row.work,
+            addr: run.addr,
+            conns: row.conns,
+            length: effort.length,
+            pids: run.pids.clone(),
+            tls: tls.clone(),
+        })
+    };
+    // Memory once used hides what comes after, so each idle round has a process of its own; few rounds are enough.
+    let fresh = row.work == Work::Idle;
+    let rounds = if fresh { effort.rounds.div_ceil(5).min(5) } else { effort.rounds };
+    let mut running: Vec<Option<Running>> = Vec::new();
+    for one in &mut series {
+        let started = start(&one.who).map_err(|why| one.skipped = Some(why)).ok();
+        running.push(started.filter(|_| !fresh));
+    }
+    let count = series.len();
+    for round in 0..rounds {
+        for turn in 0..count {
+            let at = (round + turn) % count;
+            let one = &mut series[at];
+            if one.skipped.is_none() {
+                let outcome = match &running[at] {
+                    Some(run) => drive(run),
+                    None => start(&one.who).and_then(|run| drive(&run)),
+                };
+                one.take(row, outcome);
+            }
+        }
+    }
+    Measured { row, series }
+}

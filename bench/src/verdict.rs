@@ -1,0 +1,139 @@
+//! What was asked for, and whether it was met. A bound that the noise could decide is said to be open.
+
+use crate::contender::Role;
+use crate::load::Work;
+use crate::rows::{Measured, Sample, Series};
+use crate::stats::{median, noise};
+use Bound::{Cap, Floor};
+
+/// CPU ratios are good to about 10 % on a small machine, rates to 20 %: more noise than that excuses nothing.
+const COST_TRUST: f64 = 0.10;
+const RATE_TRUST: f64 = 0.20;
+/// Noise is never taken to be less than this.
+const LEAST_NOISE: f64 = 0.03;
+/// What is assumed where too little was measured to tell.
+const UNKNOWN_NOISE: f64 = 1.0;
+/// Memory an idle connection may hold, KB.
+const IDLE_KB: f64 = 3.0;
+
+/// Who else speaks TLS.
+const RIVALS: [Role; 4] = [Role::HaProxy, Role::Nginx, Role::Hitch, Role::CPen];
+
+/// A line a bound.
+pub(crate) fn lines(all: &[Measured]) -> Vec<String> {
+    all.iter().flat_map(row).collect()
+}
+
+fn row(row: &Measured) -> Vec<String> {
+    let key = row.row.key;
+    let Some(ours) = row.find(Role::Ours) else { return vec![format!("{key}: not measured")] };
+    let cost = Scale::new(row, ours, |s| s.cost, COST_TRUST);
+    let rate = Scale::new(row, ours, |s| s.rate, RATE_TRUST);
+    let mut lines = Vec::new();
+    match (row.row.work, row.row.tls) {
+        (Work::Idle, None) => {
+            let each: Vec<f64> = ours.values(|s| s.cost).into_iter().flatten().collect();
+            let each = median(&each).unwrap_or(0.0);
+            let verdict = if each <= IDLE_KB { "met" } else { "NOT MET" };
+            lines.push(format!("at most {IDLE_KB} KB a connection: {verdict} ({each:.2} KB)"));
+        }
+        (Work::Idle, Some(_)) => {}
+        (_, Some(_)) => {
+            let costs = RIVALS.into_iter().filter_map(|role| cost.to(role)).reduce(f64::max);
+            lines.push(cost.line("CPU level with the best of the others", costs, Cap(1.0), Rule::Level));
+            let rates = RIVALS.into_iter().filter_map(|role| rate.to(role)).reduce(f64::min);
+            lines.push(rate.line("rate level with the best of the others", rates, Floor(1.0), Rule::Level));
+        }
+        (work, None) => {
+            lines.push(cost.line("CPU level with C pen's", cost.to(Role::CPen), Cap(1.0), Rule::Level));
+            lines.push(cost.line("CPU below HAProxy's", cost.to(Role::HaProxy), Cap(1.0), Rule::Strict));
+            if work == Work::Bulk {
+                let splice = Role::HaProxySplice;
+                let text = "GB/s at least twice HAProxy's forced splice";
+                lines.push(rate.line(text, rate.to(splice), Floor(2.0), Rule::Strict));
+                let text = "CPU at most half of HAProxy's forced splice";
+                lines.push(cost.line(text, cost.to(splice), Cap(0.5), Rule::Strict));
+            }
+        }
+    }
+    lines.iter().map(|line| format!("{key}: {line}")).collect()
+}
+
+/// Which side of the bound is good.
+enum Bound {
+    Cap(f64),
+    Floor(f64),
+}
+
+/// One measure of a row, with its noise.
+struct Scale<'a> {
+    row: &'a Measured,
+    ours: &'a Series,
+    field: fn(&Sample) -> Option<f64>,
+    noise: f64,
+    trust: f64,
+}
+
+impl<'a> Scale<'a> {
+    fn new(row: &'a Measured, ours: &'a Series, field: fn(&Sample) -> Option<f64>, trust: f64) -> Self {
+        let control = row.find(Role::Control).map(|c| row.against(c, Role::Ours, field)).unwrap_or_default();
+        let noise = noise(&control).unwrap_or(UNKNOWN_NOISE).max(LEAST_NOISE);
+        Scale { row, ours, field, noise, trust }
+    }
+
+    /// Ours to theirs.
+    fn to(&self, role: Role) -> Option<f64> {
+        median(&self.row.against(self.ours, role, self.field))
+    }
+
+    fn line(&self, what: &str, ratio: Option<f64>, bound: Bound, rule: Rule) -> String {
+        let Some(ratio) = ratio else { return format!("{what}: not measured") };
+        let normal = match bound {
+            Cap(most) => ratio / most,
+            Floor(least) => least / ratio,
+        };
+        let verdict = judge(normal, rule, self.noise, self.trust);
+        format!("{what}: {verdict} (ratio {ratio:.2}, noise {:.0} %)", self.noise * 100.0)
+    }
+}
+
+/// Whether the bound itself is enough, or has to be kept with no help of the noise.
+#[derive(Clone, Copy)]
+enum Rule {
+    Level,
+    Strict,
+}
+
+/// Judges a ratio that is good at 1 and below. Noise beyond `trust` settles only what is further off than the noise.
+fn judge(ratio: f64, rule: Rule, noise: f64, trust: f64) -> &'static str {
+    let over = ratio - 1.0;
+    match rule {
+        _ if noise > trust && over.abs() <= noise => "open, too noisy",
+        Rule::Level if over <= noise => "met",
+        Rule::Strict if over < 0.0 => "met",
+        Rule::Strict if over <= noise => "open, within noise",
+        _ => "NOT MET",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trusted_noise_helps_a_level_bound_alone() {
+        assert_eq!(judge(1.04, Rule::Level, 0.05, 0.1), "met");
+        assert_eq!(judge(1.15, Rule::Level, 0.05, 0.1), "NOT MET");
+        assert_eq!(judge(0.99, Rule::Strict, 0.05, 0.1), "met");
+        assert_eq!(judge(1.01, Rule::Strict, 0.05, 0.1), "open, within noise");
+        assert_eq!(judge(1.10, Rule::Strict, 0.05, 0.1), "NOT MET");
+    }
+
+    #[test]
+    fn great_noise_settles_great_differences_alone() {
+        assert_eq!(judge(0.95, Rule::Level, 0.3, 0.1), "open, too noisy");
+        assert_eq!(judge(1.15, Rule::Strict, 0.3, 0.1), "open, too noisy");
+        assert_eq!(judge(0.5, Rule::Strict, 0.3, 0.1), "met");
+        assert_eq!(judge(1.5, Rule::Level, 0.3, 0.1), "NOT MET");
+    }
+}
