@@ -98,12 +98,19 @@ fn cli() -> Cli {
     let mut cli = Cli::new("pen")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Load balancer for simple TCP protocols")
-        .override_usage("pen [options] [host:]port|/unix/socket [host[:port[:soft[:hard[:weight[:prio]]]]] ...]")
+        .override_usage(
+            "pen [options] [host:]port|/unix/socket [host[:port[:soft[:hard[:weight[:prio]]]]] ...]",
+        )
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(Arg::new("help").long("help").action(ArgAction::Help).help("show this help"))
         .arg(Arg::new("version").long("version").action(ArgAction::Version).help("show the version"))
-        .arg(Arg::new("check").long("check").action(ArgAction::SetTrue).help("check everything, report every error, serve nothing"))
+        .arg(
+            Arg::new("check")
+                .long("check")
+                .action(ArgAction::SetTrue)
+                .help("check everything, report every error, serve nothing"),
+        )
         .arg(valued('F', "file", "configuration file, read after the options and again on HUP"))
         .arg(Arg::new("operands").num_args(0..).hide(true).value_parser(OsStringValueParser::new()));
     for (letter, _, value, help) in COMMANDS {
@@ -123,7 +130,10 @@ fn cli() -> Cli {
 ///
 /// # Errors
 /// See [`Stop`].
-pub fn parse(argv: impl IntoIterator<Item = std::ffi::OsString>, services: &Services) -> Result<Options, Stop> {
+pub fn parse(
+    argv: impl IntoIterator<Item = std::ffi::OsString>,
+    services: &Services,
+) -> Result<Options, Stop> {
     let matches = cli().try_get_matches_from(argv).map_err(Stop::from)?;
     let mut errors = Vec::new();
     let mut options = Options { check: matches.get_flag("check"), ..Options::default() };
@@ -155,7 +165,11 @@ pub fn parse(argv: impl IntoIterator<Item = std::ffi::OsString>, services: &Serv
         }
     }
     for (letter, takes, why) in OBSOLETE {
-        let given = if takes { values(&matches, letter).next().is_some() } else { matches.get_count(&letter.to_string()) > 0 };
+        let given = if takes {
+            values(&matches, letter).next().is_some()
+        } else {
+            matches.get_count(&letter.to_string()) > 0
+        };
         if given {
             options.notices.push(format!("-{letter}: has no effect: {why}"));
         }
@@ -200,22 +214,24 @@ pub fn server(n: usize, operand: &str, port: Option<u16>, services: &Services) -
     let (host, fields) = split_operand(operand)?;
     let host = Host::parse(host)?;
     if let Some(extra) = fields.get(5) {
-        return Err(Error::new(format!("'{extra}' is one field too many; allowed is host:port:soft:hard:weight:prio")));
+        return Err(Error::new(format!(
+            "'{extra}' is one field too many; allowed is host:port:soft:hard:weight:prio"
+        )));
     }
     let field = |at: usize| fields.get(at).copied().filter(|f| !f.is_empty());
     let number = |at: usize, name: &str| match field(at) {
         None => Ok(0),
-        Some(text) => text
-            .parse::<u32>()
-            .ok()
-            .filter(|n| i32::try_from(*n).is_ok())
-            .ok_or_else(|| Error::new(format!("{name} '{text}' is not allowed; allowed is a number from 0 to {}", i32::MAX))),
+        Some(text) => text.parse::<u32>().ok().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
+            Error::new(format!("{name} '{text}' is not allowed; allowed is a number from 0 to {}", i32::MAX))
+        }),
     };
     let port = match (&host, field(0), port) {
         (Host::Unix(_), _, _) => ServerConfig::UNIX_PORT,
         (_, Some(text), _) => services.port(text)?,
         (_, None, Some(port)) => port,
-        (_, None, None) => return Err(Error::new("has no port, and pen listens on none that could stand for it")),
+        (_, None, None) => {
+            return Err(Error::new("has no port, and pen listens on none that could stand for it"));
+        }
     };
     Ok(Command::Server(
         n,
@@ -260,7 +276,17 @@ mod tests {
 
     #[test]
     fn every_error_is_one_line() {
-        for line in ["-z 80", "-t", "-t 0 80", "-t -1 80", "-b x 80", "-C a:b:c 80", "--nosuch", "-O frobnicate 80", "-L ssl9"] {
+        for line in [
+            "-z 80",
+            "-t",
+            "-t 0 80",
+            "-t -1 80",
+            "-b x 80",
+            "-C a:b:c 80",
+            "--nosuch",
+            "-O frobnicate 80",
+            "-L ssl9",
+        ] {
             match parsed(line) {
                 Err(Stop::Errors(errors)) => {
                     assert!(errors.iter().all(|e| !e.contains('\n') && !e.is_empty()), "{line}: {errors:?}");
@@ -285,7 +311,10 @@ mod tests {
         let all = "server 2 address a port 8000 max 10 hard 20 weight 3 prio 4";
         assert_eq!(shown("a:8000:10:20:3:4"), Ok(all.into()));
         assert_eq!(shown("[::1]"), Ok("server 2 address ::1 port 80 max 0 hard 0 weight 0 prio 0".into()));
-        assert_eq!(shown("/run/x:5:6"), Ok("server 2 address /run/x port 1 max 6 hard 0 weight 0 prio 0".into()));
+        assert_eq!(
+            shown("/run/x:5:6"),
+            Ok("server 2 address /run/x port 1 max 6 hard 0 weight 0 prio 0".into())
+        );
         for bad in ["", "a:x", "a:80:-5", "a:1:2:3:4:5:6", "[::1", "a b"] {
             assert!(shown(bad).is_err(), "{bad}");
         }

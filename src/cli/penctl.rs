@@ -56,7 +56,8 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> R
 
 /// Every command with one line each.
 fn help() -> String {
-    let mut lines: Vec<(String, &str)> = HELP.iter().map(|(usage, help)| ((*usage).to_owned(), *help)).collect();
+    let mut lines: Vec<(String, &str)> =
+        HELP.iter().map(|(usage, help)| ((*usage).to_owned(), *help)).collect();
     lines.extend(Flag::ALL.iter().map(|f| (format!("[no] {}", f.info().word), f.info().help)));
     lines.extend(Number::ALL.iter().map(|n| (format!("{} [N]", n.info().word), n.info().help)));
     lines.extend(Text::ALL.iter().map(|t| {

@@ -27,7 +27,11 @@ static LOCAL: log::Condition = log::Condition::new();
 
 /// Finds a server that takes the connection: tries each that `selection` names until one does.
 /// `None` when nobody does, and the client is to be closed.
-pub async fn establish(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> Option<(Pick, Stream)> {
+pub async fn establish(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    selection: &mut Selection,
+) -> Option<(Pick, Stream)> {
     let client = selection.client().ip();
     let _connecting = shared.connecting().await;
     while let Some(pick) = selection.next(shared.now()) {
@@ -73,13 +77,19 @@ async fn connect(snapshot: &Snapshot, targets: &[Target], client: Option<IpAddr>
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failure = error,
             // The time is for the server as a whole: its other addresses get none.
-            Err(_) => return Err(Failure::Server(io::Error::new(io::ErrorKind::TimedOut, "connect timed out"))),
+            Err(_) => {
+                return Err(Failure::Server(io::Error::new(io::ErrorKind::TimedOut, "connect timed out")));
+            }
         }
     }
     Err(failure)
 }
 
-async fn connect_one(snapshot: &Snapshot, target: &Target, client: Option<IpAddr>) -> Result<Stream, Failure> {
+async fn connect_one(
+    snapshot: &Snapshot,
+    target: &Target,
+    client: Option<IpAddr>,
+) -> Result<Stream, Failure> {
     match target {
         Target::Unix(path) => UnixStream::connect(path).await.map(Stream::from).map_err(classify),
         Target::Ip(address) => {

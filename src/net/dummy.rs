@@ -12,7 +12,7 @@ const ANSWER: &[u8] =
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers the first bytes that come, whatever they are.
-pub async fn serve(mut stream: Stream) {
+pub(super) async fn serve(mut stream: Stream) {
     let answered = async {
         let mut request = [0; 1024];
         poll_fn(|cx| stream.poll_read(cx, &mut request)).await?;

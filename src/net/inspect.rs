@@ -15,7 +15,7 @@ const LOGGED_READ: usize = 32 * 1024;
 
 /// Logs requests.
 #[derive(Debug)]
-pub struct RequestLog {
+pub(super) struct RequestLog {
     log: LogHandle,
     client: Option<IpAddr>,
     backend: Arc<Backend>,
@@ -23,7 +23,7 @@ pub struct RequestLog {
 
 impl RequestLog {
     /// A log of what `client` asks of `backend`.
-    pub fn new(log: LogHandle, client: Option<IpAddr>, backend: Arc<Backend>) -> Self {
+    pub(super) fn new(log: LogHandle, client: Option<IpAddr>, backend: Arc<Backend>) -> Self {
         RequestLog { log, client, backend }
     }
 
@@ -52,14 +52,14 @@ impl Inspect for RequestLog {
 
 /// With -H: headers into each request, a line a request.
 #[derive(Debug)]
-pub struct Http {
+pub(super) struct Http {
     rewriter: Rewriter,
     log: RequestLog,
 }
 
 impl Http {
     /// Adds headers to the requests of a connection; `https` when it came over TLS.
-    pub fn new(rewriter: Rewriter, log: RequestLog) -> Self {
+    pub(super) fn new(rewriter: Rewriter, log: RequestLog) -> Self {
         Http { rewriter, log }
     }
 }

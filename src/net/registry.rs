@@ -1,6 +1,8 @@
 //! The connections that pen has: how many there may be, which there are, and how each is doing.
 
-use std::sync::atomic::{AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use slab::Slab;
@@ -194,7 +196,10 @@ impl Registry {
 
     /// The connection that a descriptor belongs to.
     pub fn by_descriptor(&self, fd: i64) -> Option<usize> {
-        self.slots().iter().find(|(_, c)| [c.downfd, c.upfd.load(Relaxed)].iter().any(|f| i64::from(*f) == fd)).map(|(id, _)| id)
+        self.slots()
+            .iter()
+            .find(|(_, c)| [c.downfd, c.upfd.load(Relaxed)].iter().any(|f| i64::from(*f) == fd))
+            .map(|(id, _)| id)
     }
 }
 

@@ -69,7 +69,8 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, re
     // Boxed, so that what only the search needs is freed before the connection grows old.
     let port = peer.map_or(0, |p| p.port());
     let found = Box::pin(find(&session, &snapshot, port, remembered)).await;
-    let Some((relay, slot)) = found.map(|(pick, server)| begin(&session, &snapshot, pick, stream, server)) else {
+    let Some((relay, slot)) = found.map(|(pick, server)| begin(&session, &snapshot, pick, stream, server))
+    else {
         return;
     };
     drop(snapshot);
@@ -109,7 +110,8 @@ fn begin(
     connection.connected(number, server.as_raw_fd());
     let idle = (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout));
     let settings = Settings { fastclose: snapshot.fastclose, idle };
-    let meter = ConnectionMeter { connection: Arc::clone(connection), server: Arc::clone(&pick.backend.live) };
+    let meter =
+        ConnectionMeter { connection: Arc::clone(connection), server: Arc::clone(&pick.backend.live) };
     let inspect = inspector(session, snapshot, &pick, matches!(client, Stream::Tls(_)));
     let relay = Relay::new(client, server, &settings, meter);
     let relay = match inspect {
@@ -119,7 +121,12 @@ fn begin(
     (relay, pick.slot)
 }
 
-fn inspector(session: &Session, snapshot: &Snapshot, pick: &Pick, https: bool) -> Option<Box<dyn Inspect + Send>> {
+fn inspector(
+    session: &Session,
+    snapshot: &Snapshot,
+    pick: &Pick,
+    https: bool,
+) -> Option<Box<dyn Inspect + Send>> {
     let shared = &session.shared;
     let ip = session.entry.connection.client.ip();
     let log = || RequestLog::new(shared.log.clone(), ip, Arc::clone(&pick.backend));

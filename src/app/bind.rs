@@ -1,0 +1,83 @@
+//! The sockets and files that a configuration names.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::core::addr::{Endpoint, Host};
+use crate::core::config::Config;
+use crate::core::settings::{Number, Text};
+use crate::net::resolve;
+use crate::net::worker::Listening;
+use crate::sys::listen::{self, SocketFile};
+use crate::weblog::Target;
+
+/// The control socket, bound.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// On an IP address.
+    Tcp(std::net::TcpListener),
+    /// On a path, and the file that stands for it.
+    Unix(std::os::unix::net::UnixListener, SocketFile),
+}
+
+/// Who may open the control socket's file may command pen: only its owner.
+const CONTROL_MODE: u32 = 0o600;
+
+fn backlog(config: &Config) -> i32 {
+    i32::try_from(config.number(Number::Backlog)).unwrap_or(i32::MAX)
+}
+
+fn address(endpoint: &Endpoint) -> Result<SocketAddr, String> {
+    match &endpoint.host {
+        Host::Ip(ip) => Ok(SocketAddr::new(*ip, endpoint.port)),
+        // An address of this machine, looked up while nobody is served or by an administrator who waits for it.
+        Host::Name(name) => match resolve::lookup_now(name).map(|found| found.first().copied()) {
+            Ok(Some(ip)) => Ok(SocketAddr::new(ip, endpoint.port)),
+            Ok(None) => Err(format!("{name} has no address")),
+            Err(error) => Err(format!("{name}: {error}")),
+        },
+        Host::Unix(path) => Err(format!("{path} is no network address")),
+    }
+}
+
+/// Binds the socket that clients connect to.
+///
+/// # Errors
+/// As bind(2) and listen(2), with the address; a name that has none.
+pub(super) fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listening, String> {
+    match &endpoint.host {
+        Host::Unix(path) => {
+            let (listener, file) =
+                listen::bind_unix(Path::new(path), None, backlog(config)).map_err(|e| e.to_string())?;
+            Ok(Listening::Unix(listener, file))
+        }
+        _ => listen::bind_tcp(address(endpoint)?, backlog(config))
+            .map(Listening::Tcp)
+            .map_err(|e| e.to_string()),
+    }
+}
+
+/// Binds the control socket.
+///
+/// # Errors
+/// As [`listening`].
+pub(super) fn control(endpoint: &Endpoint, config: &Config) -> Result<Control, String> {
+    match &endpoint.host {
+        Host::Unix(path) => {
+            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(config))
+                .map_err(|e| e.to_string())?;
+            Ok(Control::Unix(listener, file))
+        }
+        _ => {
+            listen::bind_tcp(address(endpoint)?, backlog(config)).map(Control::Tcp).map_err(|e| e.to_string())
+        }
+    }
+}
+
+/// Where requests are to be logged.
+///
+/// # Errors
+/// A text that names neither a file nor a penlogd.
+pub(super) fn log_target(config: &Config) -> Result<Option<Target>, String> {
+    config.text(Text::Log).map(Target::parse).transpose()
+}

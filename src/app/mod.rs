@@ -1,0 +1,187 @@
+//! Pen itself: puts the parts together and starts them in the order that lets a failed start be told.
+//!
+//! Everything is parsed before anything is done; every socket is bound before the fork, so that the caller's exit status tells
+//! whether pen serves; privileges are dropped before a file is opened for writing; threads start after all that.
+
+mod assemble;
+mod bind;
+mod clock;
+mod owner;
+mod run;
+mod save;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::cli::{Stop, pen};
+use crate::core::addr::{Endpoint, Services};
+use crate::core::settings::{Flag, Number, Text};
+use crate::core::snapshot::{Live, Resolved, Snapshot};
+use crate::net::resolve;
+use crate::net::shared::Shared;
+use crate::sys::daemon::{self, Fork, Ready};
+use crate::sys::privileges::{self, Account};
+use crate::sys::{crash, limits, log, pidfile::PidFile};
+use crate::weblog::{LogHandle, sink};
+
+use assemble::Assembled;
+use bind::Control;
+use owner::{Owner, Parts};
+
+/// Descriptors that pen itself needs: standard streams, listeners, logs, an event port a worker and the like.
+const FIXED_DESCRIPTORS: u64 = 64;
+
+/// Runs the command line `argv` to its end: 0 for success, 1 when pen could not start, 2 for a command line or a file that is wrong.
+pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let services = assemble::services();
+    let options = match pen::parse(argv, &services) {
+        Ok(options) => options,
+        Err(stop) => return stop.report("pen"),
+    };
+    let assembled = match assemble::assemble(&options, &services) {
+        Ok(assembled) => assembled,
+        Err(errors) => return Stop::Errors(errors).report("pen"),
+    };
+    for notice in &assembled.notices {
+        say(notice);
+    }
+    if options.check {
+        return check(&assembled);
+    }
+    match start(assembled, options.file, services) {
+        Ok(status) => status,
+        Err(reason) => {
+            say(&reason);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Pen's own words before it serves.
+fn say(line: &str) {
+    // With nobody to read it there is nobody to tell.
+    _ = writeln!(std::io::stderr(), "pen: {line}");
+}
+
+/// The rest of `--check`: what the configuration names on this machine.
+fn check(assembled: &Assembled) -> ExitCode {
+    let mut errors = Vec::new();
+    if let Some(user) = assembled.config.text(Text::User) {
+        errors.extend(Account::lookup(user).err().map(|e| format!("user: {e}")));
+    }
+    errors.extend(bind::log_target(&assembled.config).err());
+    if errors.is_empty() {
+        _ = writeln!(std::io::stdout(), "pen: the configuration has no errors");
+        return ExitCode::SUCCESS;
+    }
+    Stop::Errors(errors).report("pen")
+}
+
+/// What is bound before the fork and served after it.
+struct Bound {
+    account: Option<Account>,
+    listening: crate::net::worker::Listening,
+    control: Option<Control>,
+    resolved: Resolved,
+    descriptors: usize,
+}
+
+fn start(assembled: Assembled, file: Option<String>, services: Services) -> Result<ExitCode, String> {
+    let bound = bind_all(&assembled, &services)?;
+    let ready = if assembled.config.flag(Flag::Foreground) {
+        Ready::foreground()
+    } else {
+        match daemon::detach().map_err(|e| e.to_string())? {
+            Fork::Parent(status) => return Ok(status),
+            Fork::Child(ready) => ready,
+        }
+    };
+    match serve(assembled, bound, file, services) {
+        Ok(running) => match ready.release() {
+            Ok(()) => Ok(running.to_the_end()),
+            Err(error) => Err(error.to_string()),
+        },
+        Err(reason) => Ok(ready.fail(reason)),
+    }
+}
+
+fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String> {
+    let config = &assembled.config;
+    let account =
+        config.text(Text::User).map(Account::lookup).transpose().map_err(|e| format!("user: {e}"))?;
+    let descriptors = limits::raise_descriptors().map_err(|e| e.to_string())?;
+    let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
+    let Some(endpoint) = assemble::listening(config, services) else {
+        return Err("no listening address".into());
+    };
+    // The control socket first, as in C pen.
+    let control = match config.text(Text::Control) {
+        None => None,
+        Some(_) if account.is_none() && privileges::running_as_root() => {
+            say("won't open the control socket running as root; use -u to run as a different user");
+            None
+        }
+        Some(text) => {
+            let endpoint = Endpoint::listening(text, services).map_err(|e| e.to_string())?;
+            Some(bind::control(&endpoint, config).map_err(|e| format!("control: {e}"))?)
+        }
+    };
+    let listening = bind::listening(&endpoint, config)?;
+    Ok(Bound {
+        account,
+        listening,
+        control,
+        resolved: resolve_all(config, services),
+        descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
+    })
+}
+
+/// Looks up the servers' names while the resolver can still be reached: there may be none in a chroot.
+fn resolve_all(config: &crate::core::config::Config, services: &Services) -> Resolved {
+    let mut resolved = Resolved::new();
+    for name in owner::names(config, services) {
+        match resolve::lookup_now(&name) {
+            Ok(addresses) => _ = resolved.insert(name, addresses),
+            Err(error) => {
+                say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"))
+            }
+        }
+    }
+    resolved
+}
+
+fn serve(
+    assembled: Assembled,
+    bound: Bound,
+    file: Option<String>,
+    services: Services,
+) -> Result<run::Running, String> {
+    let Assembled { config, blacklists, file_servers, .. } = assembled;
+    let Bound { account, listening, control, resolved, descriptors } = bound;
+    let foreground = config.flag(Flag::Foreground);
+    log::connect();
+    privileges::confine(config.text(Text::Chroot).map(Path::new), account.as_ref())
+        .map_err(|e| e.to_string())?;
+    crash::log_panics();
+    let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
+    let requests = LogHandle::start(sink::Options::default(), report).map_err(|e| e.to_string())?;
+    requests.set(bind::log_target(&config)?).map_err(|e| format!("log: {e}"))?;
+    let pid_file = config.text(Text::Pidfile).map(|f| PidFile::write(Path::new(f))).transpose();
+    let pid_file = pid_file.map_err(|e| e.to_string())?;
+    log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })
+        .map_err(|e| e.to_string())?;
+    let mut live = Live::default();
+    let snapshot = Snapshot::new(&config, &mut live, &resolved, &services);
+    let clients_max = config.number(Number::ClientsMax) as usize;
+    let shared = Arc::new(Shared::new(snapshot, clients_max, requests));
+    let (listening, current) = tokio::sync::watch::channel(Arc::new(listening));
+    let workers = run::workers(config.number(Number::Workers) as usize, &shared, &current)?;
+    let parts =
+        Parts { config, live, resolved, services, shared, listening, file, file_servers, descriptors };
+    let owner = Owner::new(parts);
+    owner.begin(&blacklists);
+    run::Running::new(owner, control, workers, pid_file)
+}

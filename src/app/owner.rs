@@ -1,0 +1,402 @@
+//! The one owner of the configuration: carries out commands, from wherever they come, one at a time.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use crate::control::server::Handler;
+use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::command::{Change, Command, Refusal};
+use crate::core::config::{Config, Phase, Problem};
+use crate::core::report::{self, Status};
+use crate::core::script::{self, Applied};
+use crate::core::settings::{Answer, Flag, Number, Text};
+use crate::core::snapshot::{Live, Resolved, Snapshot};
+use crate::net::shared::Shared;
+use crate::net::worker::Listening;
+use crate::sys::log;
+use crate::weblog::LogHandle;
+
+use super::assemble::{self, read};
+use super::{bind, clock, save};
+
+/// What [`Owner::new`] needs.
+#[derive(Debug)]
+pub(super) struct Parts {
+    /// The configuration in force.
+    pub(super) config: Config,
+    /// The counters behind it.
+    pub(super) live: Live,
+    /// The addresses found so far.
+    pub(super) resolved: Resolved,
+    /// Port names.
+    pub(super) services: Services,
+    /// What the workers read.
+    pub(super) shared: Arc<Shared>,
+    /// Where they listen.
+    pub(super) listening: watch::Sender<Arc<Listening>>,
+    /// `-F`.
+    pub(super) file: Option<String>,
+    /// The slots that it named.
+    pub(super) file_servers: BTreeSet<usize>,
+    /// The most connections that there are descriptors for.
+    pub(super) descriptors: usize,
+}
+
+/// The owner. Shared by the tasks of the main thread, none of which holds it across a wait.
+#[derive(Debug)]
+pub(super) struct Owner {
+    parts: RefCell<Parts>,
+    names: RefCell<Names>,
+    /// There are names to look up.
+    pub(super) wanted: Notify,
+    /// Pen is to end.
+    pub(super) stop: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    /// To be looked up although an address is known.
+    stale: HashSet<String>,
+    /// Reported as not found.
+    reported: HashSet<String>,
+}
+
+impl Owner {
+    /// The owner of a pen that is about to serve.
+    pub(super) fn new(parts: Parts) -> Self {
+        Owner {
+            parts: RefCell::new(parts),
+            names: RefCell::default(),
+            wanted: Notify::new(),
+            stop: Notify::new(),
+        }
+    }
+
+    /// What is left of the start: servers that are left out at first, and a look at the limits.
+    pub(super) fn begin(&self, blacklists: &[(usize, u32)]) {
+        let mut parts = self.parts.borrow_mut();
+        blacklists.iter().for_each(|(n, seconds)| parts.blacklist(*n, *seconds));
+        parts.publish();
+    }
+
+    /// The request log.
+    pub(super) fn request_log(&self) -> LogHandle {
+        self.parts.borrow().shared.log.clone()
+    }
+
+    /// Opens the log anew and reads the file of `-F` again, all of it or nothing.
+    pub(super) fn reload(&self) {
+        let mut parts = self.parts.borrow_mut();
+        parts.shared.log.reopen();
+        if let Some(file) = parts.file.clone() {
+            parts.reload(&file);
+        }
+        // An administrator who changed DNS says so with HUP.
+        self.names.borrow_mut().stale = names(&parts.config, &parts.services);
+        self.wanted.notify_one();
+    }
+
+    /// Writes the statistics: the page to the file of web_stats, else text to pen's own log.
+    pub(super) fn statistics(&self) {
+        let parts = self.parts.borrow();
+        match parts.config.text(Text::WebStats) {
+            Some(file) => {
+                if let Err(error) = save::replace(file, &parts.status(|s| s.html())) {
+                    log::error(format_args!("{error}"));
+                }
+            }
+            None => parts.status(|s| s.text()).lines().for_each(|line| log::info(format_args!("{line}"))),
+        }
+    }
+
+    /// The names to look up now.
+    pub(super) fn wanted_names(&self) -> Vec<String> {
+        let parts = self.parts.borrow();
+        let stale = &self.names.borrow().stale;
+        names(&parts.config, &parts.services)
+            .into_iter()
+            .filter(|n| stale.contains(n) || !parts.resolved.contains_key(n))
+            .collect()
+    }
+
+    /// What the resolver says of a name.
+    pub(super) fn found(&self, name: &str, result: std::io::Result<Vec<IpAddr>>) {
+        let mut names = self.names.borrow_mut();
+        names.stale.remove(name);
+        match result {
+            Ok(addresses) => {
+                if names.reported.remove(name) {
+                    log::info(format_args!("{name} has an address now"));
+                }
+                let mut parts = self.parts.borrow_mut();
+                if parts.resolved.insert(name.to_owned(), addresses.clone()) != Some(addresses) {
+                    parts.publish();
+                }
+            }
+            Err(error) => {
+                if names.reported.insert(name.to_owned()) {
+                    log::warn(format_args!(
+                        "{name} cannot be resolved, its servers are left out until it can: {error}"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+impl Handler for Owner {
+    fn permits(&self, client: IpAddr) -> bool {
+        let parts = self.parts.borrow();
+        parts.config.acl(parts.config.number(Number::ControlAcl) as usize).permits(Some(client))
+    }
+
+    fn execute(&self, line: &str) -> String {
+        let mut parts = self.parts.borrow_mut();
+        let command = match Command::parse(line, &parts.services) {
+            Ok(Some(command)) => command,
+            Ok(None) => return String::new(),
+            Err(Refusal::Unknown(word)) => {
+                return format!("do_cmd: ignoring command starting with '{word}'\n");
+            }
+            Err(refusal) => return format!("error: {refusal}\n"),
+        };
+        let reply = match &command {
+            Command::Exit if parts.config.flag(Flag::EnableExit) => {
+                self.stop.notify_one();
+                Ok(String::new())
+            }
+            command => parts.execute(command),
+        };
+        self.wanted.notify_one();
+        reply.unwrap_or_else(|errors| errors.iter().map(|e| format!("error: {e}\n")).collect())
+    }
+}
+
+/// The names among the servers' addresses.
+pub(super) fn names(config: &Config, services: &Services) -> HashSet<String> {
+    let servers = config.servers.iter().filter_map(|s| s.host.clone());
+    let special = [Text::Emergency, Text::Abuse].into_iter().filter_map(|text| config.text(text));
+    let special = special.filter_map(|text| Endpoint::with_port(text, services).ok()).map(|e| e.host);
+    let name = |host| if let Host::Name(name) = host { Some(name) } else { None };
+    servers.chain(special).filter_map(name).collect()
+}
+
+impl Parts {
+    /// Carries out one command from the control socket.
+    fn execute(&mut self, command: &Command) -> Result<String, Vec<String>> {
+        let shared = Arc::clone(&self.shared);
+        let snapshot = shared.snapshot.load();
+        Ok(match command {
+            Command::Show(number) => self.answer(*number),
+            Command::ShowText(text) => {
+                self.config.text(*text).map_or(String::new(), |value| format!("{value}\n"))
+            }
+            Command::Servers => report::server_lines(&snapshot),
+            Command::Mode => report::mode_line(&snapshot),
+            Command::Pid => format!("{}\n", std::process::id()),
+            Command::Recent(seconds) => {
+                let since = shared.now().saturating_sub(seconds.saturating_mul(1000));
+                report::recent_lines(&shared.clients_since(since))
+            }
+            Command::Close(n) if *n < snapshot.conn_max => {
+                shared.registry.close(*n);
+                format!("Forcibly closing connection {n}\n")
+            }
+            Command::Connection(n) if *n < snapshot.conn_max => {
+                shared.registry.report(*n).unwrap_or_else(|| report::Connection::unused(*n)).reply()
+            }
+            Command::Close(n) | Command::Connection(n) => format!("Connection {n} out of range\n"),
+            Command::Socket(fd) => {
+                let owner = shared.registry.by_descriptor(*fd).map_or("-1".into(), |n| n.to_string());
+                format!("Socket {fd} belongs to connection {owner}\n")
+            }
+            Command::Status => self.web_page(),
+            Command::Exit => "Exit is not enabled; restart with -X flag\n".into(),
+            Command::Write(file) => {
+                self.write(file.as_deref()).map_err(|e| vec![e])?;
+                String::new()
+            }
+            Command::Include(file) => {
+                let notices = self.include(file)?.notices;
+                notices.iter().map(|notice| format!("{notice}\n")).collect()
+            }
+            Command::SslReload => return Err(vec!["ssl_reload: not available in this pen".into()]),
+            setting => {
+                self.set(setting).map_err(|e| vec![e])?;
+                self.echo(setting)
+            }
+        })
+    }
+
+    /// What a bare number, or a change of one, answers.
+    fn answer(&self, number: Number) -> String {
+        let value = match number {
+            Number::ConnMax => self.shared.snapshot.load().conn_max as u64,
+            number => self.config.number(number),
+        };
+        match number.info().answer {
+            Answer::Number => format!("{value}\n"),
+            Answer::IdleTimeout => format!("Idle timeout: {value} seconds\n"),
+            Answer::Nothing => String::new(),
+        }
+    }
+
+    /// What a setting answers once it is made.
+    fn echo(&self, setting: &Command) -> String {
+        match setting {
+            Command::Set(number, _) => self.answer(*number),
+            Command::Text(text, value) if text.info().shown => format!("{value}\n"),
+            _ => String::new(),
+        }
+    }
+
+    fn set(&mut self, setting: &Command) -> Result<(), String> {
+        let mut config = self.config.clone();
+        match config.apply(setting, Phase::Running) {
+            Ok(()) => {}
+            Err(Problem::Restart(error)) => return Err(error.to_string()),
+            Err(Problem::NotASetting) => return Err(format!("'{setting}' is not for a running pen")),
+        }
+        self.change(config)?;
+        if let Command::Server(n, changes) = setting {
+            for change in changes {
+                if let Change::Blacklist(seconds) = change {
+                    self.blacklist(*n, *seconds);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn blacklist(&mut self, n: usize, seconds: u32) {
+        let until = if seconds == 0 { 0 } else { self.shared.now() + u64::from(seconds) * 1000 };
+        self.live.server(n).blacklist_until(until);
+    }
+
+    /// Carries out the commands of a file, all or none.
+    fn include(&mut self, file: &str) -> Result<Applied, Vec<String>> {
+        let lines = script::load(file, &self.services, &read)?;
+        let mut config = self.config.clone();
+        let applied = script::apply(&mut config, &lines, Phase::Running)?;
+        self.change(config).map_err(|e| vec![format!("{file}: {e}")])?;
+        for (n, seconds) in &applied.blacklists {
+            self.blacklist(*n, *seconds);
+        }
+        Ok(applied)
+    }
+
+    fn reload(&mut self, file: &str) {
+        match self.include(file) {
+            Ok(applied) => {
+                applied.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+                let gone: Vec<String> =
+                    self.file_servers.difference(&applied.servers).map(usize::to_string).collect();
+                if !gone.is_empty() {
+                    log::warn(format_args!(
+                        "{file} names no longer, and pen keeps: server {}",
+                        gone.join(", ")
+                    ));
+                }
+                self.file_servers = applied.servers;
+                log::info(format_args!("{file} read again"));
+            }
+            Err(errors) => {
+                errors.iter().for_each(|error| log::error(format_args!("{error}")));
+                log::error(format_args!("{file}: nothing of it is applied"));
+            }
+        }
+    }
+
+    /// Makes `config` the one in force: first all that can fail, then all that cannot.
+    fn change(&mut self, config: Config) -> Result<(), String> {
+        assemble::validate(&config).map_err(|e| e.to_string())?;
+        let changed = |text| config.text(text) != self.config.text(text);
+        let listening = if changed(Text::Listen) {
+            let Some(endpoint) = assemble::listening(&config, &self.services) else {
+                return Err("listen: no address".into());
+            };
+            Some(bind::listening(&endpoint, &config).map_err(|e| format!("listen: {e}"))?)
+        } else {
+            None
+        };
+        if changed(Text::Log) {
+            let target = bind::log_target(&config)?;
+            self.shared.log.set(target).map_err(|e| format!("log: {e}"))?;
+        }
+        if let Some(listening) = listening {
+            self.listening.send_replace(Arc::new(listening));
+        }
+        self.forgive_moved(&config);
+        self.config = config;
+        self.publish();
+        Ok(())
+    }
+
+    /// A server that moves to another address is not the one that was blacklisted.
+    fn forgive_moved(&mut self, config: &Config) {
+        for (n, (old, new)) in self.config.servers.iter().zip(&config.servers).enumerate() {
+            if (&old.host, old.port) != (&new.host, new.port) {
+                self.live.server(n).blacklist_until(0);
+            }
+        }
+    }
+
+    /// Lets the workers and everyone else see the configuration.
+    fn publish(&mut self) {
+        log::set_debug_level(self.config.number(Number::Debug) as u32);
+        self.shared.clients().grow(self.config.number(Number::ClientsMax) as usize);
+        let mut snapshot = Snapshot::new(&self.config, &mut self.live, &self.resolved, &self.services);
+        if snapshot.conn_max > self.descriptors {
+            static SHORT: log::Condition = log::Condition::new();
+            SHORT.begin(format_args!("there are descriptors for {} connections only", self.descriptors));
+            snapshot.conn_max = self.descriptors;
+        }
+        self.shared.snapshot.store(Arc::new(snapshot));
+        self.shared.registry.look_again();
+    }
+
+    fn status(&self, show: impl Fn(&Status<'_>) -> String) -> String {
+        let snapshot = self.shared.snapshot.load();
+        show(&Status {
+            time: &clock::local_time(),
+            now: self.shared.now(),
+            snapshot: &snapshot,
+            clients: &self.shared.clients_since(0),
+            clients_max: self.shared.clients().max(),
+            connections: &self.shared.registry.reports(),
+        })
+    }
+
+    /// Writes the status page to the file of web_stats and answers it.
+    fn web_page(&self) -> String {
+        const FAILED: &str = "Unable to create webstats\n";
+        let Some(file) = self.config.text(Text::WebStats) else {
+            log::warn(format_args!("status: web_stats names no file"));
+            return FAILED.into();
+        };
+        let page = self.status(|s| s.html());
+        match save::replace(file, &page) {
+            Ok(()) => page,
+            Err(error) => {
+                log::error(format_args!("{error}"));
+                FAILED.into()
+            }
+        }
+    }
+
+    fn write(&self, file: Option<&str>) -> Result<(), String> {
+        let Some(file) = file.or(self.file.as_deref()) else {
+            return Err("write: no file; name one, or start pen with -F".into());
+        };
+        let mut text = format!("# Written by pen {} at {}\n", env!("CARGO_PKG_VERSION"), clock::local_time());
+        for command in self.config.commands() {
+            text.push_str(&command.to_string());
+            text.push('\n');
+        }
+        save::replace(file, &text).map_err(|e| format!("write: {e}"))
+    }
+}

@@ -1,0 +1,170 @@
+//! Pen while it serves: the main thread's tasks, and the end.
+
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{JoinSet, LocalSet};
+
+use crate::control::server::{self, Listener};
+use crate::net::resolve;
+use crate::net::shared::Shared;
+use crate::net::worker::{self, Current};
+use crate::sys::pidfile::PidFile;
+use crate::sys::{crash, log};
+
+use super::bind::Control;
+use super::owner::Owner;
+
+/// How long a name that cannot be resolved is left alone.
+const RETRY: Duration = Duration::from_secs(10);
+/// How long the end waits for logs to be written.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Starts the workers: `count` of them, or one a core for 0.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(super) fn workers(
+    count: usize,
+    shared: &Arc<Shared>,
+    current: &Current,
+) -> Result<Vec<JoinHandle<()>>, String> {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let count = if count == 0 { cores() } else { count };
+    (0..count)
+        .map(|n| worker::start(n, Arc::clone(shared), current.clone()).map_err(|e| format!("a worker: {e}")))
+        .collect()
+}
+
+struct Signals {
+    hangup: Signal,
+    user1: Signal,
+    user2: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// A pen that serves.
+pub(super) struct Running {
+    runtime: Runtime,
+    owner: Rc<Owner>,
+    control: Option<Control>,
+    signals: Signals,
+    workers: Vec<JoinHandle<()>>,
+    pid_file: Option<PidFile>,
+}
+
+impl Running {
+    /// Takes over the main thread's part.
+    ///
+    /// # Errors
+    /// When the system gives no event port or no signal handler.
+    pub(super) fn new(
+        owner: Owner,
+        control: Option<Control>,
+        workers: Vec<JoinHandle<()>>,
+        pid_file: Option<PidFile>,
+    ) -> Result<Self, String> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        let signals = {
+            let _within = runtime.enter();
+            let on = |kind| signal(kind).map_err(|e: std::io::Error| e.to_string());
+            Signals {
+                hangup: on(SignalKind::hangup())?,
+                user1: on(SignalKind::user_defined1())?,
+                user2: on(SignalKind::user_defined2())?,
+                terminate: on(SignalKind::terminate())?,
+                interrupt: on(SignalKind::interrupt())?,
+            }
+        };
+        Ok(Running { runtime, owner: Rc::new(owner), control, signals, workers, pid_file })
+    }
+
+    /// Serves until a signal or the command `exit`; then closes everything, writes out the logs and removes the pid file.
+    pub(super) fn to_the_end(self) -> ExitCode {
+        let Running { runtime, owner, control, mut signals, workers, pid_file } = self;
+        let log = owner.request_log();
+        log::debug(1, format_args!("pen {} starting", env!("CARGO_PKG_VERSION")));
+        let local = LocalSet::new();
+        let socket_file = local.block_on(&runtime, async {
+            let file = serve_control(control, &owner);
+            tokio::task::spawn_local(resolve_names(Rc::clone(&owner)));
+            attend(&owner, &mut signals).await;
+            file
+        });
+        log::debug(1, format_args!("quitting"));
+        // The tasks hold the owner, and the owner what keeps the workers at work.
+        drop(local);
+        drop(owner);
+        for worker in workers {
+            // A worker that panicked has said so.
+            _ = worker.join();
+        }
+        log.flush(PATIENCE);
+        log::flush(PATIENCE);
+        drop((socket_file, pid_file));
+        ExitCode::SUCCESS
+    }
+}
+
+fn serve_control(control: Option<Control>, owner: &Rc<Owner>) -> Option<crate::sys::listen::SocketFile> {
+    let (listener, file) = match control? {
+        Control::Tcp(listener) => (TcpListener::from_std(listener).map(Listener::Tcp), None),
+        Control::Unix(listener, file) => (UnixListener::from_std(listener).map(Listener::Unix), Some(file)),
+    };
+    match listener {
+        Ok(listener) => _ = tokio::task::spawn_local(server::serve(listener, Rc::clone(owner))),
+        Err(error) => log::error(format_args!("the control socket does not work: {error}")),
+    }
+    file
+}
+
+/// Does what signals say until pen is to end.
+async fn attend(owner: &Owner, signals: &mut Signals) {
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => owner.reload(),
+            _ = signals.user1.recv() => owner.statistics(),
+            _ = signals.user2.recv() => {
+                log::error(format_args!("aborting, as USR2 asks"));
+                log::flush(PATIENCE);
+                crash::abort_with_core();
+            }
+            _ = signals.terminate.recv() => return,
+            _ = signals.interrupt.recv() => return,
+            () = owner.stop.notified() => return,
+        }
+    }
+}
+
+/// Looks up names as they are wanted, on threads of their own.
+async fn resolve_names(owner: Rc<Owner>) {
+    loop {
+        let mut lookups = JoinSet::new();
+        for name in owner.wanted_names() {
+            lookups.spawn_local(async move {
+                let found = resolve::lookup(&name).await;
+                (name, found)
+            });
+        }
+        let mut failed = false;
+        while let Some(done) = lookups.join_next().await {
+            if let Ok((name, found)) = done {
+                failed |= found.is_err();
+                owner.found(&name, found);
+            }
+        }
+        if failed {
+            _ = tokio::time::timeout(RETRY, owner.wanted.notified()).await;
+        } else {
+            owner.wanted.notified().await;
+        }
+    }
+}
