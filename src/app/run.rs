@@ -88,7 +88,7 @@ impl Running {
     }
 
     /// Serves until a signal or the command `exit`; then closes everything, writes out the logs and removes the pid file.
-    pub(super) fn to_the_end(self) -> ExitCode {
+    pub(super) fn serve(self) -> ExitCode {
         let Running { runtime, owner, control, mut signals, workers, pid_file } = self;
         let log = owner.request_log();
         log::debug(1, format_args!("pen {} starting", env!("CARGO_PKG_VERSION")));
