@@ -183,7 +183,6 @@ impl Rewriter {
                 }
             }
             Some(true) => self.give_up(),
-            None if lost && self.undecided => self.give_up(),
             None => {}
         }
         if lost {
@@ -269,16 +268,13 @@ impl Rewriter {
             self.following = Following::On(Box::default());
         }
         let followed = match &mut self.following {
-            Following::On(answers) => {
-                answers.expect(request.ask);
-                !answers.is_lost()
-            }
+            Following::On(answers) => answers.expect(request.ask),
             Following::Fresh | Following::Off => false,
         };
         if !followed {
             self.following = Following::Off;
         }
-        if request.last || (asks && !followed) {
+        if request.last {
             return self.give_up();
         }
         self.undecided = asks;
