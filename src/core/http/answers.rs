@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::body::{Body, Then};
-use super::head::{Ask, Framing, MAX_HEAD, Scan, Tunnel, read_answer, scan};
+use super::head::{Ask, Framing, MAX_HEAD, Scan, Tunnel, read_answer, recycle, scan};
 
 /// Most requests that may wait for their answers; a client with more is no longer followed.
 const MAX_WAITING: usize = 64;
@@ -54,7 +54,7 @@ impl Answers {
                     Scan::End(end) if self.head.len() + end <= MAX_HEAD => {
                         self.head.extend(input.iter().take(end));
                         granted = self.answer().or(granted);
-                        self.head.clear();
+                        self.head = recycle(std::mem::take(&mut self.head));
                         end
                     }
                     Scan::More if self.head.len() + input.len() <= MAX_HEAD => {
