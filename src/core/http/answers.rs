@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::body::{Body, Then};
-use super::head::{Ask, Framing, MAX_HEAD, Scan, Tunnel, read_answer, scan};
+use super::head::{Ask, Framing, MAX_HEAD, Scan, Tunnel, read_answer, recycle, scan};
 
 /// Most requests that may wait for their answers; a client with more is no longer followed.
 const MAX_WAITING: usize = 64;
@@ -21,13 +21,14 @@ pub(super) struct Answers {
 }
 
 impl Answers {
-    /// Notes a request whose answer is to come.
-    pub(super) fn expect(&mut self, ask: Ask) {
-        if self.waiting.len() < MAX_WAITING {
+    /// Notes a request whose answer is to come. False: too many are, so that none can be followed any longer.
+    #[must_use]
+    pub(super) fn expect(&mut self, ask: Ask) -> bool {
+        let room = self.waiting.len() < MAX_WAITING;
+        if room {
             self.waiting.push_back(ask);
-        } else {
-            self.lost = true;
         }
+        room
     }
 
     /// Whether it can no longer be told which answer belongs to which request.
@@ -38,7 +39,7 @@ impl Answers {
     /// Takes what the server sent. Returns whether the protocol last asked for was granted, once that is known.
     pub(super) fn observe(&mut self, mut input: &[u8]) -> Option<bool> {
         let mut granted = None;
-        while !self.lost && granted != Some(true) && !input.is_empty() {
+        while !self.lost && !input.is_empty() {
             let used = match &mut self.body {
                 Some(body) => {
                     let (used, then) = body.advance(input);
@@ -53,7 +54,7 @@ impl Answers {
                     Scan::End(end) if self.head.len() + end <= MAX_HEAD => {
                         self.head.extend(input.iter().take(end));
                         granted = self.answer().or(granted);
-                        self.head.clear();
+                        self.head = recycle(std::mem::take(&mut self.head));
                         end
                     }
                     Scan::More if self.head.len() + input.len() <= MAX_HEAD => {
@@ -81,25 +82,29 @@ impl Answers {
             return None;
         }
         self.waiting.pop_front();
-        let granted = match ask.tunnel {
-            Tunnel::No => None,
-            Tunnel::Upgrade => Some(answer.code == 101),
-            Tunnel::Connect => Some(matches!(answer.code, 200..=299)),
+        let granted = match (ask.tunnel, answer.code) {
+            (Tunnel::Upgrade, 101) | (Tunnel::Connect, 200..=299) => {
+                self.lost = true;
+                return Some(true);
+            }
+            // Nobody asked for it: who knows what goes on.
+            (_, 101) => {
+                self.lost = true;
+                return None;
+            }
+            (Tunnel::No, _) => None,
+            _ => Some(false),
         };
-        if granted == Some(true) {
-            return granted;
-        }
         self.body = match answer.framing {
             _ if ask.head || matches!(answer.code, 204 | 304) => None,
             Framing::Length(length) => Body::of_length(length),
             Framing::Chunked => Some(Body::chunked()),
-            // Up to the end of the connection; and a 101 that nobody asked for goes on with who knows what.
+            // Up to the end of the connection.
             Framing::Unstated => {
                 self.lost = true;
                 None
             }
         };
-        self.lost |= answer.code == 101;
         granted
     }
 }

@@ -33,7 +33,7 @@ pub(super) enum Chunk {
     Extension(u64),
     /// After the CR of the size line.
     SizeCr(u64),
-    /// In the data; never 0 between two calls.
+    /// In the data, with so many bytes to come.
     Data(u64),
     /// After the data.
     DataEnd,
@@ -70,21 +70,10 @@ impl Body {
 
     /// Goes over `count` bytes of data, at most [`opaque`](Self::opaque), and says whether that ended the body.
     pub(super) fn skip(&mut self, count: u64) -> bool {
-        match self {
-            Self::Length(left) => {
-                *left = left.saturating_sub(count);
-                *left == 0
-            }
-            Self::Chunked(Chunk::Data(left)) if *left <= count => {
-                *self = Self::Chunked(Chunk::DataEnd);
-                false
-            }
-            Self::Chunked(Chunk::Data(left)) => {
-                *left -= count;
-                false
-            }
-            Self::Chunked(_) => false,
+        if let Self::Length(left) | Self::Chunked(Chunk::Data(left)) = self {
+            *left = left.saturating_sub(count);
         }
+        matches!(self, Self::Length(0))
     }
 
     /// Goes over `input` up to the end of the body and says how many bytes that was.

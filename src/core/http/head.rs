@@ -15,6 +15,18 @@ pub(super) const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of a head that is looked at.
 const MAX_HEADERS: usize = 256;
 
+/// A buffer for parts of heads that grew beyond this is freed with the head: an idle connection stays small. In bytes.
+const KEEP_CAPACITY: usize = 1024;
+
+/// The buffer emptied for the next head, or none if it is large.
+pub(super) fn recycle(mut buffer: Vec<u8>) -> Vec<u8> {
+    if buffer.capacity() > KEEP_CAPACITY {
+        return Vec::new();
+    }
+    buffer.clear();
+    buffer
+}
+
 /// What [`scan`] found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scan {

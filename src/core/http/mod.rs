@@ -38,10 +38,7 @@ mod tests;
 
 use answers::Answers;
 use body::{Body, Then};
-use head::{MAX_HEAD, Request, Scan, Tunnel, may_be_request, read_request, scan};
-
-/// A copy of a split head that grew beyond this is freed with the head: an idle connection stays small. In bytes.
-const KEEP_CAPACITY: usize = 1024;
+use head::{MAX_HEAD, Request, Scan, Tunnel, may_be_request, read_request, recycle, scan};
 
 /// Inserts the client's address into the requests of one connection.
 #[derive(Debug)]
@@ -183,7 +180,6 @@ impl Rewriter {
                 }
             }
             Some(true) => self.give_up(),
-            None if lost && self.undecided => self.give_up(),
             None => {}
         }
         if lost {
@@ -207,7 +203,7 @@ impl Rewriter {
             Scan::End(_) if whole == b"\r\n" => {
                 // RFC 9112, 2.2: an empty line before a request is to be ignored.
                 out.extend_from_slice(new);
-                self.keep(copy);
+                self.head = recycle(copy);
                 return used;
             }
             Scan::End(_) if fits => {
@@ -218,7 +214,7 @@ impl Rewriter {
                     out.extend(new.get(..used.saturating_sub(2)).unwrap_or_default());
                     self.insert(&request, out);
                     out.extend_from_slice(b"\r\n");
-                    self.keep(copy);
+                    self.head = recycle(copy);
                     self.begin_message(&request);
                     return used;
                 }
@@ -269,16 +265,13 @@ impl Rewriter {
             self.following = Following::On(Box::default());
         }
         let followed = match &mut self.following {
-            Following::On(answers) => {
-                answers.expect(request.ask);
-                !answers.is_lost()
-            }
+            Following::On(answers) => answers.expect(request.ask),
             Following::Fresh | Following::Off => false,
         };
         if !followed {
             self.following = Following::Off;
         }
-        if request.last || (asks && !followed) {
+        if request.last {
             return self.give_up();
         }
         self.undecided = asks;
@@ -301,14 +294,6 @@ impl Rewriter {
         self.head = Vec::new();
         self.undecided = false;
         self.following = Following::Off;
-    }
-
-    /// Puts the buffer of a head's copy back.
-    fn keep(&mut self, mut copy: Vec<u8>) {
-        if copy.capacity() <= KEEP_CAPACITY {
-            copy.clear();
-            self.head = copy;
-        }
     }
 }
 
