@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::LazyLock;
 
 use rustix::pipe::{
@@ -32,6 +32,19 @@ pub(super) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Result<()> 
 /// Lifts the ban on core files that a change of user brings (prctl(2), PR_SET_DUMPABLE).
 pub(super) fn allow_core() {
     let _ = nix::sys::prctl::set_dumpable(true);
+}
+
+/// Bytes that the peer of `socket` has not acknowledged.
+#[allow(unsafe_code, reason = "no crate has this ioctl")]
+pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
+    if *PORTABLE {
+        return None;
+    }
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: SIOCOUTQ, which has the number of TIOCOUTQ, writes one int to the address given, which `bytes` is, and
+    // keeps nothing.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if result == 0 { usize::try_from(bytes).ok() } else { None }
 }
 
 /// The two ends of a pipe in the kernel, neither of which blocks.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// No system but Linux does this here.
 pub(super) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()> {
@@ -11,6 +11,11 @@ pub(super) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()
 
 /// Nothing to lift.
 pub(super) fn allow_core() {}
+
+/// Not told.
+pub(super) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {
+    None
+}
 
 /// A pipe that cannot exist.
 #[derive(Debug)]

@@ -1,21 +1,45 @@
 //! What no crate tells about a socket.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
+
+use super::platform;
 
 /// Bytes written to a stream socket that its peer has not acknowledged yet (tcp(7), unix(7): SIOCOUTQ). `None` where
 /// the system does not tell.
-#[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
-    let mut bytes: libc::c_int = 0;
-    // SAFETY: SIOCOUTQ (the number of TIOCOUTQ) writes one int to the address given, which `bytes` is.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if result == 0 { usize::try_from(bytes).ok() } else { None }
+    platform::unacknowledged(socket)
 }
 
-/// Not known on this system.
-#[cfg(not(target_os = "linux"))]
-pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
-    let _ = socket.as_raw_fd();
-    None
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn counts_what_the_peer_has_not_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connects");
+        let (mut server, _) = listener.accept().expect("accepts");
+        let Some(before) = unacknowledged(client.as_fd()) else {
+            assert!(cfg!(not(target_os = "linux")) || std::env::var_os("PEN_PORTABLE").is_some());
+            return;
+        };
+        assert_eq!(before, 0);
+        // Until no more fits between the two.
+        client.set_nonblocking(true).expect("non-blocking");
+        let mut written = 0;
+        while let Ok(count) = client.write(&[7; 65536]) {
+            written += count;
+        }
+        let waiting = unacknowledged(client.as_fd()).expect("told");
+        assert!(0 < waiting && waiting <= written, "{waiting} of {written}");
+        drop(listener);
+        server.read_exact(&mut vec![0; written]).expect("everything arrives");
+        while unacknowledged(client.as_fd()) != Some(0) {
+            std::thread::yield_now(); // The last acknowledgement is on its way.
+        }
+    }
 }
