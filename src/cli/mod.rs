@@ -2,6 +2,8 @@
 
 pub mod pen;
 pub mod penctl;
+pub mod penlog;
+pub mod penlogd;
 
 /// Why a command line is not one to run: the text it asks for, or what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,9 +3,16 @@
 //!
 //! [`line`] is the format that all of them share, [`sink`] the writer that pen, penlogd and penlog use.
 
+pub mod combined;
 mod health;
+pub mod key;
+pub mod keyed;
 pub mod line;
+pub mod matcher;
+pub mod merge;
 mod output;
+pub mod penlog;
+pub mod penlogd;
 pub mod sink;
 mod target;
 

@@ -3,7 +3,6 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -41,19 +40,12 @@ pub(super) fn open_file(path: &Path) -> io::Result<File> {
 }
 
 impl Output {
-    /// Takes `file` as the open target if it is a file.
-    pub(super) fn new(target: Target, file: Option<File>, health: &mut Health) -> Option<Output> {
+    /// Takes `file` as the open target, unless the target is no file.
+    pub(super) fn new(target: Target, file: Option<File>) -> Option<Output> {
         let to = match (&target, file) {
             (Target::Udp { source, .. }, _) => To::Udp(Box::new(Sender::new(*source))),
             (_, Some(file)) => To::File { file, mid_line: false },
-            (Target::File(_), None) => return None,
-            (Target::Stdout, None) => match io::stdout().as_fd().try_clone_to_owned() {
-                Ok(fd) => To::File { file: File::from(fd), mid_line: false },
-                Err(error) => {
-                    health.failed(format_args!("cannot write to standard output: {error}"));
-                    return None;
-                }
-            },
+            (_, None) => return None,
         };
         Some(Output { target, to })
     }

@@ -5,9 +5,11 @@
 //! and the writer. When the queue is full lines are dropped, counted and reported.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -46,6 +48,12 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct LogHandle {
     owner: Arc<Owner>,
+}
+
+impl fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogHandle").field("on", &self.is_on()).finish_non_exhaustive()
+    }
 }
 
 /// Dropped with the last handle, which tells the thread to end.
@@ -163,6 +171,7 @@ impl LogHandle {
     pub fn set(&self, target: Option<Target>) -> io::Result<()> {
         let file = match &target {
             Some(Target::File(path)) => Some(open_file(path)?),
+            Some(Target::Stdout) => Some(io::stdout().as_fd().try_clone_to_owned()?.into()),
             _ => None,
         };
         let format = match &target {
@@ -354,7 +363,7 @@ impl Writer {
             Order::Set(target) => {
                 self.health.lost(count_lines(todo), "they could not be written");
                 self.health.begin_anew();
-                self.output = target.and_then(|(target, file)| Output::new(target, file, &mut self.health));
+                self.output = target.and_then(|(target, file)| Output::new(target, file));
                 todo.len()
             }
         };
@@ -485,7 +494,7 @@ mod tests {
     fn datagrams_go_to_penlogd_and_its_absence_is_survived() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
-        let target = Target::parse(&address.to_string()).unwrap();
+        let target = Target::parse(&address.to_string(), &Default::default()).unwrap();
         let (log, told) = start(Options::default());
         log.set(Some(target)).unwrap();
         let mut buffer = [0; 2048];

@@ -1,8 +1,11 @@
 //! Where a log goes.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use crate::core::Error;
+use crate::core::addr::{Endpoint, Host, Services};
 
 /// Where log lines go, as `-l` and the control command `log` name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,40 +26,31 @@ pub enum Target {
 }
 
 impl Target {
-    /// Reads `FILE` or `host:port`. Whatever holds a `/` or no colon is a file; else the last colon
-    /// separates a host (a name, an IPv4 or an IPv6 address, which may stand in brackets) from a port number.
+    /// Reads `FILE` or `host:port`. Whatever holds a `/` or no colon is a file; else the last colon separates a host (a
+    /// name, an IPv4 or an IPv6 address, which may stand in brackets) from a port (a number or a service name).
     ///
     /// # Errors
     /// Says what is wrong and what is allowed.
-    pub fn parse(text: &str) -> Result<Target, String> {
+    pub fn parse(text: &str, services: &Services) -> Result<Target, Error> {
         if text.is_empty() {
-            return Err("log: expected a file or host:port, found nothing".into());
+            return Err(Error::new("the name of the log is empty; allowed is a file or host:port"));
         }
-        let Some((host, port)) = text.rsplit_once(':').filter(|_| !text.contains('/')) else {
+        if text.contains('/') || !text.contains(':') {
             return Ok(Target::File(text.into()));
+        }
+        let Endpoint { host, port } = Endpoint::with_port(text, services)?;
+        let host = match host {
+            Host::Ip(ip) if !ip.is_unspecified() => ip.to_string(),
+            Host::Name(name) => name,
+            Host::Ip(_) | Host::Unix(_) => {
+                return Err(Error::new(format!("'{text}' names no host; allowed is a file or host:port")));
+            }
         };
-        let (host, port) = split(text, host, port)?;
-        Ok(Target::Udp { host: host.to_owned(), port, source: None })
+        if port == 0 {
+            return Err(Error::new(format!("'{text}' has port 0; allowed is 1 to 65535")));
+        }
+        Ok(Target::Udp { host, port, source: None })
     }
-}
-
-fn split<'a>(text: &str, host: &'a str, port: &str) -> Result<(&'a str, u16), String> {
-    let bad = |what: &str| {
-        format!("log: '{text}': {what}; expected a file or host:port (a file with a colon: ./FILE)")
-    };
-    let port = match port.parse::<u16>() {
-        Ok(port) if port > 0 => port,
-        _ => return Err(bad("the port must be a number from 1 to 65535")),
-    };
-    if let Some(inner) = host.strip_prefix('[') {
-        let inner = inner.strip_suffix(']').ok_or_else(|| bad("missing ']'"))?;
-        inner.parse::<Ipv6Addr>().map_err(|_| bad("no IPv6 address in the brackets"))?;
-        return Ok((inner, port));
-    }
-    if host.is_empty() || host.contains(':') && host.parse::<Ipv6Addr>().is_err() {
-        return Err(bad("no host name or address"));
-    }
-    Ok((host, port))
 }
 
 impl fmt::Display for Target {
@@ -74,26 +68,28 @@ impl fmt::Display for Target {
 mod tests {
     use super::*;
 
-    fn udp(host: &str, port: u16) -> Result<Target, String> {
-        Ok(Target::Udp { host: host.into(), port, source: None })
+    fn parse(text: &str) -> Result<Target, Error> {
+        Target::parse(text, &Services::parse(""))
     }
 
     #[test]
     fn files_and_hosts() {
-        assert_eq!(Target::parse("pen.log"), Ok(Target::File("pen.log".into())));
-        assert_eq!(Target::parse("/a:1"), Ok(Target::File("/a:1".into())));
-        assert_eq!(Target::parse("localhost:10000"), udp("localhost", 10000));
-        assert_eq!(Target::parse("[::1]:5"), udp("::1", 5));
-        assert_eq!(Target::parse("::1:5"), udp("::1", 5));
-        for bad in ["", "host:", "host:0", "host:65536", "host:x", ":5", "[::1:5", "[a]:5", "a:b:5"] {
-            assert!(Target::parse(bad).is_err(), "{bad}");
+        let udp = |host: &str, port| Ok(Target::Udp { host: host.into(), port, source: None });
+        assert_eq!(parse("pen.log"), Ok(Target::File("pen.log".into())));
+        assert_eq!(parse("/a:1"), Ok(Target::File("/a:1".into())));
+        assert_eq!(parse("localhost:10000"), udp("localhost", 10000));
+        assert_eq!(parse("localhost:http"), udp("localhost", 80));
+        assert_eq!(parse("[::1]:5"), udp("::1", 5));
+        assert_eq!(parse("::1:5"), udp("::1", 5));
+        for bad in ["", "host:", "host:0", "host:65536", "host:x", ":5", "[::1:5", "[a]:5"] {
+            assert!(parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
     fn printed_as_it_is_read() {
         for text in ["/var/log/pen", "lb:10000", "[::1]:5"] {
-            assert_eq!(Target::parse(text).unwrap().to_string(), text);
+            assert_eq!(parse(text).unwrap().to_string(), text);
         }
     }
 }
