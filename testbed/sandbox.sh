@@ -1,0 +1,116 @@
+#!/bin/sh
+# Runs a command where the stand-ins are installed as the system's own commands: in private mount, process and
+# network namespaces, over an overlay of / that goes away with the command. Nothing the command writes, starts or
+# binds is seen outside or left behind.
+#
+#   sandbox.sh [-b bindir] [-s shell] command [argument...]
+#
+#   -b  where the stand-ins are built; default: $CARGO_TARGET_DIR/debug, or target/debug of this project
+#   -s  the shell that /bin/sh is inside, a name in /usr/bin: ksh93 is what Solaris 11 has
+#
+# The exit status is the command's; 125 when the sandbox could not be made.
+
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+fail() {
+    printf 'sandbox.sh: %s\n' "$1" >&2
+    exit 125
+}
+
+# ---------------------------------------------------------------------------------------------- inside, new root
+inside() {
+    dir=$1 bin=$2 shell=$3
+    shift 3
+    umask 022
+    # What a Solaris system has before any package of ours is there.
+    mkdir -p /etc/svc/volatile /var/svc/log /var/svc/manifest /var/sadm/pkg /lib/svc/bin /var/spool/pkg
+    mount -t tmpfs -o mode=755 tmpfs "$(readlink -f /var/run)" || fail 'no tmpfs for /var/run'
+    mount -t tmpfs -o mode=755 tmpfs /etc/svc/volatile || fail 'no tmpfs for /etc/svc/volatile'
+    cp -R "$here/root/." /.solaris
+    (cd /.solaris && find . -type f) | while read -r file; do
+        mkdir -p "/$(dirname "$file")"
+        cp "/.solaris/$file" "/$file"
+    done
+    rm -rf /.solaris
+    for name in SUNWcsr SUNWcsu SUNWcsl SUNWcsd SUNWopenssl-libraries SUNWlibms SUNWckr SUNWcakr; do
+        mkdir -p "/var/sadm/pkg/$name"
+        printf 'PKG=%s\nNAME=Placeholder for %s\nARCH=i386\nVERSION=11.11\nCATEGORY=system\nCLASSES=none\n' \
+            "$name" "$name" >"/var/sadm/pkg/$name/pkginfo"
+    done
+    for name in pkgadd pkgrm pkgchk; do
+        cp "$bin/$name" /usr/sbin/ || fail "$bin/$name is not built: cargo build -p pen-testbed"
+    done
+    cp "$bin/pkginfo" /usr/bin/
+    [ ! -x "$bin/testbed-startd" ] || cp "$bin/testbed-startd" /lib/svc/bin/svc.startd || fail "$bin/testbed-startd is not built"
+    [ -z "$shell" ] || ln -sf "/usr/bin/$shell" /bin/sh
+    [ -e /usr/sbin/sh ] || ln -s ../bin/sh /usr/sbin/sh
+    ip link set lo up || fail 'no loopback'
+    cd "$dir" 2>/dev/null || cd /
+    PATH=/usr/sbin:/usr/bin
+    export PATH
+    [ ! -x /lib/svc/bin/svc.startd ] || /lib/svc/bin/svc.startd || fail 'svc.startd does not start'
+    # Not exec: this shell is process 1 and reaps what the command orphans; when it ends, all else is killed.
+    status=0
+    "$@" || status=$?
+    exit "$status"
+}
+
+# ------------------------------------------------------------------------------- in the new namespaces, old root
+enter() {
+    # A directory that is everywhere, under a tmpfs that only this namespace sees.
+    base=/mnt
+    mounts=$(cut -d' ' -f5 /proc/self/mountinfo | sort -u)
+    kinds=$(sed 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - \([^ ]*\) .*/\1 \2/' /proc/self/mountinfo)
+    mount -t tmpfs -o mode=755 tmpfs $base || fail "no tmpfs on $base"
+    new=$base/root
+    mkdir "$base/up" "$base/work" "$new"
+    number=0
+    for point in $mounts; do
+        kind=$(printf '%s\n' "$kinds" | awk -v p="$point" '$1 == p { kind = $2 } END { print kind }')
+        case $point:$kind in
+        /proc* | /sys* | /dev* | "$base" | "$base"/*) continue ;;
+        *:proc | *:sysfs | *:cgroup* | *:autofs | *:devpts) continue ;;
+        esac
+        if ! [ -d "$point" ] || ! [ -d "$new$point" ]; then continue; fi
+        number=$((number + 1))
+        mkdir "$base/up/$number" "$base/work/$number"
+        # userxattr: the only kind of overlay a user namespace may have.
+        options=lowerdir=$point,upperdir=$base/up/$number,workdir=$base/work/$number
+        mount -t overlay -o "$options" overlay "$new$point" 2>/dev/null ||
+            mount -t overlay -o "$options,userxattr" overlay "$new$point" ||
+            fail "no overlay of $point"
+    done
+    mount --rbind /dev "$new/dev"
+    mount --rbind /sys "$new/sys"
+    mount -t proc proc "$new/proc" || fail 'no /proc'
+    dir=$PWD
+    cd "$new"
+    pivot_root . mnt || fail 'pivot_root'
+    umount -l /mnt
+    inside "$dir" "$@"
+}
+
+# --------------------------------------------------------------------------------------------------- the outside
+if [ "${1-}" = --in-new-namespaces ]; then
+    shift
+    enter "$@"
+fi
+bin=${CARGO_TARGET_DIR:-$here/../target}/debug
+shell=
+while getopts b:s: option; do
+    case $option in
+    b) bin=$OPTARG ;;
+    s) shell=$OPTARG ;;
+    *) fail 'usage: sandbox.sh [-b bindir] [-s shell] command [argument...]' ;;
+    esac
+done
+shift $((OPTIND - 1))
+[ $# -gt 0 ] || fail 'usage: sandbox.sh [-b bindir] [-s shell] command [argument...]'
+bin=$(CDPATH='' cd -- "$bin" 2>/dev/null && pwd) || fail "$bin: no such directory"
+[ -z "$shell" ] || [ -x "/usr/bin/$shell" ] || fail "/usr/bin/$shell: no such shell"
+user=
+[ "$(id -u)" -eq 0 ] || user='--user --map-root-user --map-auto'
+# shellcheck disable=SC2086
+exec unshare $user --mount --pid --net --fork --kill-child \
+    /bin/sh "$here/sandbox.sh" --in-new-namespaces "$bin" "$shell" "$@"

@@ -1,0 +1,31 @@
+//! Stand-ins for the commands that install a package and run a service on Solaris, for machines without them.
+//!
+//! `pkg` holds the System V package commands, `smf` the service commands and a restarter. Each does what its
+//! manual page says for the options that the tests, the demo and the documents of pen use, and refuses the rest
+//! with a usage line and exit status 2. They write to the real paths (`/var/sadm`, `/etc/svc`, `/var/svc`), so
+//! they belong in the sandbox that `sandbox.sh` makes, and nowhere else.
+
+mod cli;
+mod pkg;
+
+use std::process::ExitCode;
+
+/// Runs pkgadd(1M) with the arguments of this process.
+pub fn pkgadd() -> ExitCode {
+    cli::run("pkgadd", pkg::add::main)
+}
+
+/// Runs pkgrm(1M) with the arguments of this process.
+pub fn pkgrm() -> ExitCode {
+    cli::run("pkgrm", pkg::remove::main)
+}
+
+/// Runs pkgchk(1M) with the arguments of this process.
+pub fn pkgchk() -> ExitCode {
+    cli::run("pkgchk", pkg::check::main)
+}
+
+/// Runs pkginfo(1) with the arguments of this process.
+pub fn pkginfo() -> ExitCode {
+    cli::run("pkginfo", pkg::list::main)
+}

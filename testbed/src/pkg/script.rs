@@ -1,0 +1,161 @@
+//! Runs the scripts of a package: procedure scripts, class action scripts, checkinstall.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use nix::unistd::{User, geteuid};
+
+use super::Root;
+use super::params::Params;
+use crate::cli;
+
+/// Where class action scripts of the system lie, for classes whose script the package does not bring.
+const SYSTEM_SCRIPTS: &str = "/usr/sadm/install/scripts";
+
+/// The environment that every script of a package gets.
+pub(crate) struct Scripts {
+    /// install/ of the package.
+    pub(crate) dir: PathBuf,
+    pub(crate) env: Params,
+    /// -v: trace the commands.
+    pub(crate) trace: bool,
+    /// The worst exit status but 0 so far: 2 a warning, 10 and 20 a reboot.
+    pub(crate) worst: u8,
+}
+
+impl Scripts {
+    pub(crate) fn new(dir: PathBuf, info: &Params, root: &Root, package: &str, trace: bool) -> Scripts {
+        let mut env = info.clone();
+        let base = basedir(info);
+        env.set("CLIENT_BASEDIR", &base);
+        env.set("BASEDIR", &root.join(&base).display().to_string());
+        env.set("PKGINST", package);
+        env.set("PKGSAV", &root.package(package).join("save").display().to_string());
+        env.set("PATH", "/sbin:/usr/sbin:/usr/bin:/usr/sadm/install/bin");
+        if let Some(root) = root.alternate() {
+            env.set("PKG_INSTALL_ROOT", &root.display().to_string());
+        }
+        Scripts { dir, env, trace, worst: 0 }
+    }
+
+    /// The script of a class: the package's own, else the system's.
+    pub(crate) fn class(&self, prefix: &str, class: &str) -> Option<PathBuf> {
+        let name = format!("{prefix}.{class}");
+        [self.dir.join(&name), Path::new(SYSTEM_SCRIPTS).join(&name)].into_iter().find(|path| path.is_file())
+    }
+
+    /// Runs a procedure script (preinstall, ...) if the package has it.
+    pub(crate) fn procedure(&mut self, name: &str) -> anyhow::Result<()> {
+        let path = self.dir.join(name);
+        if !path.is_file() {
+            return Ok(());
+        }
+        println!("## Executing {name} script.");
+        self.run(&path, &[], None)
+    }
+
+    /// Runs a class action script with `lines` on its standard input.
+    pub(crate) fn class_action(&mut self, path: &Path, args: &[&str], lines: &str) -> anyhow::Result<()> {
+        self.run(path, args, Some(lines))
+    }
+
+    /// Runs checkinstall as the user without rights that pkgadd(1M) runs it as; takes the parameters it writes.
+    pub(crate) fn checkinstall(&mut self) -> anyhow::Result<()> {
+        let script = self.dir.join("checkinstall");
+        if !script.is_file() {
+            return Ok(());
+        }
+        println!("## Executing checkinstall script.");
+        // The user can read neither the package nor a file of root's: it gets copies.
+        let dir = tempfile::tempdir_in("/var/tmp")?;
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+        let (copy, answers) = (dir.path().join("checkinstall"), dir.path().join("answers"));
+        fs::copy(&script, &copy)?;
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o644))?;
+        self.env.write(&answers)?;
+        let mut command = self.command(&copy, &[answers.as_os_str().to_string_lossy().as_ref()]);
+        command.stdin(Stdio::null());
+        let user = ["install", "noaccess", "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten());
+        if let (true, Some(user)) = (geteuid().is_root(), user) {
+            nix::unistd::chown(&answers, Some(user.uid), Some(user.gid))?;
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        let status = command.status()?.code().unwrap_or(3);
+        self.judge("checkinstall", status)?;
+        for (name, value) in Params::read(&answers)?.iter() {
+            self.env.set(name, value);
+        }
+        Ok(())
+    }
+
+    fn command(&self, script: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().envs(self.env.iter());
+        for name in ["TZ", "LANG", "LC_ALL", "TMPDIR"] {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        if self.trace {
+            command.arg("-x");
+        }
+        command.arg(script).args(args).current_dir("/");
+        command
+    }
+
+    fn run(&mut self, script: &Path, args: &[&str], input: Option<&str>) -> anyhow::Result<()> {
+        let name = script.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut command = self.command(script, args);
+        match input {
+            None => _ = command.stdin(File::open("/dev/null")?),
+            Some(lines) => {
+                let mut file = tempfile::tempfile()?;
+                file.write_all(lines.as_bytes())?;
+                std::io::Seek::rewind(&mut file)?;
+                command.stdin(file);
+            }
+        }
+        let status = command.status().with_context(|| script.display().to_string())?.code().unwrap_or(3);
+        self.judge(&name, status)
+    }
+
+    /// What the exit status of a script means: 1 and 3 end everything, the others are remembered.
+    fn judge(&mut self, name: &str, status: i32) -> anyhow::Result<()> {
+        match status {
+            0 => {}
+            2 => {
+                println!("WARNING: {name} script reports a warning (status 2)");
+                self.worst = self.worst.max(2);
+            }
+            10 | 20 => self.worst = self.worst.max(u8::try_from(status)?),
+            1 | 3 | 4 => {
+                return Err(cli::exit(
+                    u8::try_from(status)?,
+                    format!("ERROR: {name} script did not complete successfully"),
+                ));
+            }
+            _ => bail!("ERROR: {name} script did not complete successfully (status {status})"),
+        }
+        Ok(())
+    }
+}
+
+/// BASEDIR of a pkginfo(4) file, `/` when it has none.
+pub(crate) fn basedir(info: &Params) -> String {
+    info.get("BASEDIR").filter(|base| !base.is_empty()).unwrap_or("/").to_owned()
+}
+
+/// The absolute path of an object on the system it is installed on.
+pub(crate) fn absolute(base: &str, path: &str) -> String {
+    match path.starts_with('/') {
+        true => path.to_owned(),
+        false => format!("{}/{path}", base.trim_end_matches('/')),
+    }
+}
