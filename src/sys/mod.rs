@@ -1,9 +1,10 @@
 //! What pen asks of the operating system and the standard library does not offer.
 //!
-//! This is the only home of `unsafe`, and little is left of it: `fork`, `openlog` and one ioctl. Everything that only
-//! Linux has (splice, transparent sockets, the dumpable flag, the count of unacknowledged bytes) is behind one inner
-//! module with two bodies, `linux.rs` and `portable.rs`. On Linux the environment variable `PEN_PORTABLE=1`, read
-//! once, makes pen behave as if it were elsewhere, so that tests cover both ways with one build.
+//! This is the only home of `unsafe`, and little is left of it: `fork`, `openlog`, one ioctl and, on Solaris, `setppriv`.
+//! Everything that only Linux has (splice, transparent sockets, the dumpable flag, the count of unacknowledged bytes) is
+//! behind one inner module with two bodies, `linux.rs` and `portable.rs`; the rights that outlive root, which Solaris has
+//! in its own way, are in `serving`. On Linux the environment variable `PEN_PORTABLE=1`, read once, makes pen behave as
+//! if it were elsewhere, so that tests cover both ways with one build.
 
 pub mod crash;
 pub mod daemon;
@@ -12,6 +13,7 @@ pub mod listen;
 pub mod log;
 pub mod pidfile;
 pub mod privileges;
+mod serving;
 pub mod socket;
 pub mod splice;
 

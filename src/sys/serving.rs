@@ -1,0 +1,148 @@
+//! What pen may still do once it is no longer root: bind a port below 1024, and only when whoever started pen granted that
+//! to outlive root.
+//!
+//! Solaris grants it with `net_privaddr` in the inheritable set, which smf(5) takes from `privileges` of the method
+//! (see privileges(5), smf_method(5)); Linux with CAP_NET_BIND_SERVICE in the ambient set (see capabilities(7)). A pen
+//! that root starts at a command line has neither and keeps nothing. The other direction matters as much: a start method
+//! has more than pen may serve with (become another user, chroot), and on Solaris a process that knows its privileges
+//! takes all of them along through setuid(2).
+
+use std::io;
+
+/// Whether the right to bind low ports is to outlive root; made before, used after the change of user.
+#[derive(Debug)]
+pub(super) struct Kept(system::Kept);
+
+impl Kept {
+    /// Notes the grant and prepares the process to take it along.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn prepare() -> io::Result<Self> {
+        system::prepare().map(Self)
+    }
+
+    /// Lays down every privilege but those that pen serves with. To be called as the user that serves, before that is
+    /// verified.
+    ///
+    /// # Errors
+    /// When the system refuses; the process may then hold too much and must end.
+    pub(super) fn lay_down_all_others(self) -> io::Result<()> {
+        system::lay_down_all_others(self.0)
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod system {
+    use std::io;
+
+    use caps::{CapSet, Capability, CapsHashSet};
+
+    /// Capabilities that outlive root.
+    pub(super) type Kept = CapsHashSet;
+
+    pub(super) fn prepare() -> io::Result<Kept> {
+        let mut kept = caps::read(None, CapSet::Ambient).map_err(io::Error::other)?;
+        kept.retain(|capability| *capability == Capability::CAP_NET_BIND_SERVICE);
+        if !kept.is_empty() {
+            nix::sys::prctl::set_keepcaps(true)?;
+        }
+        Ok(kept)
+    }
+
+    pub(super) fn lay_down_all_others(kept: Kept) -> io::Result<()> {
+        if kept.is_empty() {
+            // The kernel has taken them all.
+            return Ok(());
+        }
+        for set in [CapSet::Effective, CapSet::Permitted] {
+            caps::set(None, set, &kept).map_err(io::Error::other)?;
+        }
+        caps::clear(None, CapSet::Inheritable).map_err(io::Error::other)?;
+        Ok(nix::sys::prctl::set_keepcaps(false)?)
+    }
+}
+
+#[cfg(any(target_os = "solaris", target_os = "illumos"))]
+mod system {
+    use std::ffi::{CStr, c_char, c_int};
+    use std::io;
+    use std::ptr;
+
+    /// What pen serves with where it was granted; see priv_str_to_set(3C) for the form and privileges(5) for the names.
+    /// Without `proc_fork` and `proc_exec`, since a balancer starts no program.
+    const SERVING: &CStr =
+        c"basic,!file_link_any,!proc_exec,!proc_fork,!proc_info,!proc_session,net_privaddr";
+
+    /// PRIV_SET of priv_op_t in <sys/priv.h>.
+    const PRIV_SET: c_int = 2;
+    const PERMITTED: &CStr = c"Permitted";
+
+    /// priv_set_t of <sys/priv.h>: only ever behind a pointer.
+    #[repr(C)]
+    struct PrivSet([u8; 0]);
+
+    #[allow(unsafe_code, reason = "setppriv(2) has no safe form")]
+    unsafe extern "C" {
+        fn priv_str_to_set(buf: *const c_char, sep: *const c_char, end: *mut *const c_char) -> *mut PrivSet;
+        fn priv_allocset() -> *mut PrivSet;
+        fn priv_freeset(set: *mut PrivSet);
+        fn priv_intersect(from: *const PrivSet, into: *mut PrivSet);
+        fn getppriv(which: *const c_char, set: *mut PrivSet) -> c_int;
+        fn setppriv(op: c_int, which: *const c_char, set: *const PrivSet) -> c_int;
+    }
+
+    /// Nothing has to be noted: the sets of the process itself tell.
+    pub(super) type Kept = ();
+
+    pub(super) fn prepare() -> io::Result<Kept> {
+        Ok(())
+    }
+
+    #[allow(unsafe_code, reason = "setppriv(2) has no safe form")]
+    pub(super) fn lay_down_all_others((): Kept) -> io::Result<()> {
+        // SAFETY: the strings end in NUL and live on; `end` may be null (priv_str_to_set(3C)); each set comes from the
+        // library, is checked for null before use, is used by no other thread and freed once.
+        unsafe {
+            let serving = priv_str_to_set(SERVING.as_ptr(), c",".as_ptr(), ptr::null_mut());
+            if serving.is_null() {
+                return Err(io::Error::last_os_error());
+            }
+            let held = priv_allocset();
+            let done = if held.is_null() || getppriv(PERMITTED.as_ptr(), held) != 0 {
+                Err(io::Error::last_os_error())
+            } else {
+                // Nobody can take what he does not hold: that would be EPERM.
+                priv_intersect(held, serving);
+                // Permitted last but for the limit: the effective set must lie within it, and shrinks with it.
+                [c"Inheritable", PERMITTED, c"Limit"].iter().try_for_each(|which| {
+                    match setppriv(PRIV_SET, which.as_ptr(), serving) {
+                        0 => Ok(()),
+                        _ => Err(io::Error::last_os_error()),
+                    }
+                })
+            };
+            if !held.is_null() {
+                priv_freeset(held);
+            }
+            priv_freeset(serving);
+            done
+        }
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")))]
+mod system {
+    use std::io;
+
+    /// Nothing can be kept.
+    pub(super) type Kept = ();
+
+    pub(super) fn prepare() -> io::Result<Kept> {
+        Ok(())
+    }
+
+    pub(super) fn lay_down_all_others((): Kept) -> io::Result<()> {
+        Ok(())
+    }
+}

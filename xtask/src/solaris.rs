@@ -1,0 +1,66 @@
+//! A type-check of the programs for targets that have no prebuilt standard library.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use crate::Result;
+
+/// Where the programs must compile: illumos, and Solaris on both of its processors.
+const TARGETS: [&str; 3] = ["x86_64-unknown-illumos", "x86_64-pc-solaris", "sparcv9-sun-solaris"];
+
+/// A toolchain with the sources of the standard library: Debian's rustc-web, cargo-web and rust-web-src.
+const TOOLCHAIN: &str = "/usr/bin";
+
+/// Type-checks all programs for each target (all of them when none is given), building the standard library from source.
+///
+/// This proves that the code and its dependencies compile there, and nothing about how they run.
+///
+/// # Errors
+/// The first target that does not pass.
+pub(crate) fn check(top: &Path, targets: &[String]) -> Result<()> {
+    let toolchain = Path::new(&env("SOLARIS_TOOLCHAIN", TOOLCHAIN)).to_owned();
+    let libraries = env("OPENSSL_LIB_DIR", &library_directory());
+    let chosen: Vec<&str> =
+        if targets.is_empty() { TARGETS.to_vec() } else { targets.iter().map(String::as_str).collect() };
+    for target in chosen {
+        println!("checking for {target}");
+        let status = Command::new(toolchain.join("cargo"))
+            .current_dir(top)
+            .args(["check", "--quiet", "--locked", "--bins", "--package", "pen"])
+            .args(["-Zbuild-std=std,panic_abort", "--target", target])
+            // What this task was started by must not choose the compiler.
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env("RUSTC", toolchain.join("rustc"))
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_DIR", top.join("target/solaris"))
+            .env("RUSTFLAGS", "-Dwarnings")
+            // OpenSSL's headers give openssl-sys the version to check against; nothing is linked.
+            .env("OPENSSL_INCLUDE_DIR", env("OPENSSL_INCLUDE_DIR", "/usr/include"))
+            .env("OPENSSL_LIB_DIR", &libraries)
+            // Any preprocessor will do to read them: there is no compiler for the target here.
+            .env(format!("CC_{}", target.replace('-', "_")), "cc")
+            .status()
+            .map_err(|e| {
+                format!(
+                    "{}: {e} (install rustc-web, cargo-web, rust-web-src)",
+                    toolchain.join("cargo").display()
+                )
+            })?;
+        if !status.success() {
+            return Err(format!("the programs do not type-check for {target}").into());
+        }
+    }
+    Ok(())
+}
+
+/// Where this machine has OpenSSL: openssl-sys insists on a directory that holds it even when nothing is linked.
+fn library_directory() -> String {
+    let asked = Command::new("pkg-config").args(["--variable=libdir", "openssl"]).output();
+    let told = asked.ok().and_then(|o| String::from_utf8(o.stdout).ok()).unwrap_or_default();
+    if told.trim().is_empty() { "/usr/lib".to_owned() } else { told.trim().to_owned() }
+}
+
+fn env(name: &str, default: &str) -> OsString {
+    std::env::var_os(name).unwrap_or_else(|| default.into())
+}
