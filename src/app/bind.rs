@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::core::addr::{Endpoint, Host};
+use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
 use crate::core::settings::{Number, Text};
 use crate::net::resolve;
@@ -78,6 +78,7 @@ pub(super) fn control(endpoint: &Endpoint, config: &Config) -> Result<Control, S
 ///
 /// # Errors
 /// A text that names neither a file nor a penlogd.
-pub(super) fn log_target(config: &Config) -> Result<Option<Target>, String> {
-    config.text(Text::Log).map(Target::parse).transpose()
+pub(super) fn log_target(config: &Config, services: &Services) -> Result<Option<Target>, String> {
+    let target = config.text(Text::Log).map(|text| Target::parse(text, services)).transpose();
+    target.map_err(|error| error.to_string())
 }

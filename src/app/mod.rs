@@ -49,7 +49,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         say(notice);
     }
     if options.check {
-        return check(&assembled);
+        return check(&assembled, &services);
     }
     match start(assembled, options.file, services) {
         Ok(status) => status,
@@ -67,12 +67,12 @@ fn say(line: &str) {
 }
 
 /// The rest of `--check`: what the configuration names on this machine.
-fn check(assembled: &Assembled) -> ExitCode {
+fn check(assembled: &Assembled, services: &Services) -> ExitCode {
     let mut errors = Vec::new();
     if let Some(user) = assembled.config.text(Text::User) {
         errors.extend(Account::lookup(user).err().map(|e| format!("user: {e}")));
     }
-    errors.extend(bind::log_target(&assembled.config).err());
+    errors.extend(bind::log_target(&assembled.config, services).err());
     if errors.is_empty() {
         _ = writeln!(std::io::stdout(), "pen: the configuration has no errors");
         return ExitCode::SUCCESS;
@@ -168,7 +168,7 @@ fn serve(
     crash::log_panics();
     let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
     let requests = LogHandle::start(sink::Options::default(), report).map_err(|e| e.to_string())?;
-    requests.set(bind::log_target(&config)?).map_err(|e| format!("log: {e}"))?;
+    requests.set(bind::log_target(&config, &services)?).map_err(|e| format!("log: {e}"))?;
     let pid_file = config.text(Text::Pidfile).map(|f| PidFile::write(Path::new(f))).transpose();
     let pid_file = pid_file.map_err(|e| e.to_string())?;
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })

@@ -324,7 +324,7 @@ impl Parts {
             None
         };
         if changed(Text::Log) {
-            let target = bind::log_target(&config)?;
+            let target = bind::log_target(&config, &self.services)?;
             self.shared.log.set(target).map_err(|e| format!("log: {e}"))?;
         }
         if let Some(listening) = listening {

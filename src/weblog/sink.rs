@@ -99,12 +99,6 @@ enum Order {
     Flush,
 }
 
-impl std::fmt::Debug for LogHandle {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogHandle").field("on", &self.is_on()).finish_non_exhaustive()
-    }
-}
-
 impl LogHandle {
     /// Starts a writer that has no target yet.
     ///
