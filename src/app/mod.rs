@@ -101,7 +101,7 @@ fn start(assembled: Assembled, file: Option<String>, services: Services) -> Resu
     };
     match serve(assembled, bound, file, services) {
         Ok(running) => match ready.release() {
-            Ok(()) => Ok(running.serve()),
+            Ok(()) => Ok(running.to_the_end()),
             Err(error) => Err(error.to_string()),
         },
         Err(reason) => Ok(ready.fail(reason)),

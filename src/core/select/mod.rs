@@ -238,3 +238,6 @@ fn hash_client(client: Client, port: u16) -> u64 {
 pub fn identity(host: &Host, port: u16) -> u64 {
     mix(absorb(absorb(SEED, host.to_string().as_bytes()), &port.to_be_bytes()))
 }
+
+#[cfg(test)]
+mod tests;
