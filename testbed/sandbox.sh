@@ -24,15 +24,14 @@ inside() {
     shift 3
     umask 022
     # What a Solaris system has before any package of ours is there.
-    mkdir -p /etc/svc/volatile /var/svc/log /var/svc/manifest /var/sadm/pkg /lib/svc/bin /var/spool/pkg
+    mkdir -p /etc/svc/volatile /var/sadm/pkg
+    cut -d' ' -f1 "$here/root/var/sadm/install/contents" | xargs mkdir -p
     mount -t tmpfs -o mode=755 tmpfs "$(readlink -f /var/run)" || fail 'no tmpfs for /var/run'
     mount -t tmpfs -o mode=755 tmpfs /etc/svc/volatile || fail 'no tmpfs for /etc/svc/volatile'
-    cp -R "$here/root/." /.solaris
-    (cd /.solaris && find . -type f) | while read -r file; do
+    (cd "$here/root" && find . -type f) | while read -r file; do
         mkdir -p "/$(dirname "$file")"
-        cp "/.solaris/$file" "/$file"
+        cp "$here/root/$file" "/$file"
     done
-    rm -rf /.solaris
     for name in SUNWcsr SUNWcsu SUNWcsl SUNWcsd SUNWopenssl-libraries SUNWlibms SUNWckr SUNWcakr; do
         mkdir -p "/var/sadm/pkg/$name"
         printf 'PKG=%s\nNAME=Placeholder for %s\nARCH=i386\nVERSION=11.11\nCATEGORY=system\nCLASSES=none\n' \
