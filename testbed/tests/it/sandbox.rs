@@ -69,3 +69,29 @@ fn has_a_network_of_its_own() {
         "#,
     );
 }
+
+/// As somebody without rights, if the machine has newuidmap(1): in a root's sandbox where that user has a range of ids.
+#[test]
+fn works_without_root() {
+    if !Path::new("/usr/bin/newuidmap").exists() {
+        eprintln!("skipped: no newuidmap, which an unprivileged sandbox needs");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    sandbox(
+        dir.path(),
+        r#"
+        for file in subuid subgid; do echo games:100000:65536 >/etc/$file; done
+        # What this sandbox has put where the inner one wants to.
+        umount -l /etc/svc/volatile
+        rm -rf /var/sadm /var/svc /etc/svc /lib/svc /etc/security/*_attr /etc/user_attr /usr/*bin/pkg* /usr/*bin/svc*
+        chmod 711 "$1"
+        setpriv --reuid=games --regid=games --clear-groups "$2/sandbox.sh" -b "$3" sh -euc '
+            [ "$(svcs -Ho state milestone/network)" = online ]
+            touch /usr/bin/own /etc/own /var/run/own
+            chown daemon:sys /usr/bin/own
+        '
+        [ ! -e /usr/bin/own ]
+        "#,
+    );
+}

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Runs a shell script in the sandbox with `$1` = `dir`.
+/// Runs a shell script in the sandbox with `$1` = `dir`, `$2` where sandbox.sh is, `$3` where the stand-ins are.
 pub(crate) fn run(dir: &Path, script: &str) -> Output {
     let bin = Path::new(env!("CARGO_BIN_EXE_pkgadd")).parent().unwrap();
     let runner = Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox.sh");
     let mut command = Command::new(runner);
     command.arg("-b").arg(bin).args(["/bin/sh", "-euc", &format!("{HELPERS}\n{script}"), "script"]).arg(dir);
+    command.arg(env!("CARGO_MANIFEST_DIR")).arg(bin);
     command.output().unwrap()
 }
 
