@@ -38,18 +38,20 @@ inside() {
         printf 'PKG=%s\nNAME=Placeholder for %s\nARCH=i386\nVERSION=11.11\nCATEGORY=system\nCLASSES=none\n' \
             "$name" "$name" >"/var/sadm/pkg/$name/pkginfo"
     done
-    for name in pkgadd pkgrm pkgchk; do
+    for name in pkgadd pkgrm pkgchk svcadm svccfg; do
         cp "$bin/$name" /usr/sbin/ || fail "$bin/$name is not built: cargo build -p pen-testbed"
     done
-    cp "$bin/pkginfo" /usr/bin/
-    [ ! -x "$bin/testbed-startd" ] || cp "$bin/testbed-startd" /lib/svc/bin/svc.startd || fail "$bin/testbed-startd is not built"
+    for name in pkginfo svcs svcprop; do
+        cp "$bin/$name" /usr/bin/ || fail "$bin/$name is not built: cargo build -p pen-testbed"
+    done
+    cp "$bin/testbed-startd" /lib/svc/bin/svc.startd || fail "$bin/testbed-startd is not built"
     [ -z "$shell" ] || ln -sf "/usr/bin/$shell" /bin/sh
     [ -e /usr/sbin/sh ] || ln -s ../bin/sh /usr/sbin/sh
     ip link set lo up || fail 'no loopback'
     cd "$dir" 2>/dev/null || cd /
     PATH=/usr/sbin:/usr/bin
     export PATH
-    [ ! -x /lib/svc/bin/svc.startd ] || /lib/svc/bin/svc.startd || fail 'svc.startd does not start'
+    /lib/svc/bin/svc.startd || fail 'svc.startd does not start'
     # Not exec: this shell is process 1 and reaps what the command orphans; when it ends, all else is killed.
     status=0
     "$@" || status=$?

@@ -7,6 +7,7 @@
 
 mod cli;
 mod pkg;
+mod smf;
 
 use std::process::ExitCode;
 
@@ -28,4 +29,29 @@ pub fn pkgchk() -> ExitCode {
 /// Runs pkginfo(1) with the arguments of this process.
 pub fn pkginfo() -> ExitCode {
     cli::run("pkginfo", pkg::list::main)
+}
+
+/// Runs svcadm(1M) with the arguments of this process.
+pub fn svcadm() -> ExitCode {
+    cli::run("svcadm", smf::svcadm::main)
+}
+
+/// Runs svccfg(1M) with the arguments of this process.
+pub fn svccfg() -> ExitCode {
+    cli::run("svccfg", smf::cfg::main)
+}
+
+/// Runs svcs(1) with the arguments of this process.
+pub fn svcs() -> ExitCode {
+    cli::run("svcs", smf::svcs::main)
+}
+
+/// Runs svcprop(1) with the arguments of this process.
+pub fn svcprop() -> ExitCode {
+    cli::run("svcprop", smf::svcprop::main)
+}
+
+/// Runs the restarter in place of svc.startd(1M) with the arguments of this process.
+pub fn startd() -> ExitCode {
+    cli::run("svc.startd", smf::startd::main)
 }

@@ -1,4 +1,7 @@
 //! The stand-ins, tried in the sandbox with a toy package and a toy service.
 
+#![allow(clippy::unwrap_used)] // A test may fail that way, and so may its helpers.
+
 mod pkg;
+mod smf;
 mod support;

@@ -1,0 +1,68 @@
+//! The words of a svccfg(1M) subcommand line.
+
+use anyhow::bail;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// A bare word, or what stood in double quotes.
+    Word(String),
+    Open,
+    Close,
+    Equals,
+}
+
+/// Splits a line. As in svccfg, the arguments of a command line are joined with spaces before they come here, so
+/// what the shell quoted has to be quoted once more to stay one word.
+pub(crate) fn split(line: &str) -> anyhow::Result<Vec<Token>> {
+    let mut tokens = Vec::new();
+    let mut letters = line.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            ' ' | '\t' | '\n' | '\r' => {}
+            '(' => tokens.push(Token::Open),
+            ')' => tokens.push(Token::Close),
+            '=' => tokens.push(Token::Equals),
+            '>' | ';' => bail!("syntax error at \"{letter}\""),
+            '"' => {
+                let mut word = String::new();
+                loop {
+                    match letters.next() {
+                        Some('"') => break,
+                        Some('\\') => word.extend(letters.next()),
+                        Some(letter) => word.push(letter),
+                        None => bail!("unterminated string"),
+                    }
+                }
+                tokens.push(Token::Word(word));
+            }
+            _ => {
+                let mut word = String::from(letter);
+                while let Some(letter) = letters.next_if(|letter| !" \t\n\r()=>;\"".contains(*letter)) {
+                    word.push(letter);
+                }
+                tokens.push(Token::Word(word));
+            }
+        }
+    }
+    Ok(tokens)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_as_svccfg_does() {
+        let word = |text: &str| Token::Word(text.into());
+        assert_eq!(
+            split(r#"setprop pen/servers = astring: ("a b" c\d "e\"f")"#).unwrap(),
+            [word("setprop"), word("pen/servers"), Token::Equals, word("astring:"), Token::Open]
+                .into_iter()
+                .chain([word("a b"), word("c\\d"), word("e\"f"), Token::Close])
+                .collect::<Vec<_>>()
+        );
+        assert_eq!(split("a=b").unwrap(), [word("a"), Token::Equals, word("b")]);
+        assert!(split("\"a").is_err());
+        assert!(split("a ; b").is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! svcadm(1M).
+
+use anyhow::bail;
+use lexopt::prelude::*;
+
+use super::fmri::{Fmri, instances};
+use super::repo::{Group, Property, Repository};
+use super::{depend_of, door};
+use crate::cli;
+
+const USAGE: &str = "usage: svcadm [-v] {enable [-rst] | disable [-st] | restart | refresh | clear | mark [-It] maintenance} \
+                     {FMRI | pattern}...";
+
+/// A service that was waited for cannot come to the state without help: because of itself, of a dependency.
+const OWN_PROBLEM: u8 = 3;
+const DEPENDENCIES: u8 = 4;
+
+pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
+    let usage = || cli::exit(2, USAGE);
+    let (mut verbose, mut command, mut flags, mut operands) = (false, None, Vec::new(), Vec::new());
+    while let Some(arg) = args.next()? {
+        match arg {
+            Short('v') if command.is_none() => verbose = true,
+            Short(flag) if command.is_some() => flags.push(flag),
+            Value(word) if command.is_none() => command = Some(word.string()?),
+            Value(word) => operands.push(word.string()?),
+            _ => return Err(usage()),
+        }
+    }
+    let command = command.ok_or_else(usage)?;
+    let allowed = match command.as_str() {
+        "enable" => "rst",
+        "disable" => "st",
+        "mark" => "It",
+        "restart" | "refresh" | "clear" => "",
+        _ => return Err(usage()),
+    };
+    if flags.iter().any(|flag| !allowed.contains(*flag)) {
+        return Err(usage());
+    }
+    let mark = if command == "mark" && !operands.is_empty() { Some(operands.remove(0)) } else { None };
+    if operands.is_empty() || mark.as_deref().is_some_and(|state| state != "maintenance") {
+        return Err(usage());
+    }
+    let (mut chosen, mut status) = (Vec::new(), 0);
+    let repo = Repository::read()?;
+    for operand in &operands {
+        let found = instances(&repo, operand);
+        let pattern = operand.contains(['*', '?', '[']);
+        let services = found.iter().map(Fmri::of_service).collect::<std::collections::BTreeSet<_>>().len();
+        match found.as_slice() {
+            [] => {
+                eprintln!("svcadm: Pattern '{operand}' doesn't match any instances");
+                status = 1;
+            }
+            [_] => chosen.extend(found),
+            _ if pattern => chosen.extend(found),
+            many => {
+                let names: Vec<String> = many.iter().map(|fmri| format!("\t{fmri}")).collect();
+                let what = if services > 1 { "services" } else { "instances" };
+                eprintln!("svcadm: Pattern '{operand}' matches multiple {what}:\n{}", names.join("\n"));
+                status = 1;
+            }
+        }
+    }
+    let (temporary, wait) = (flags.contains(&'t'), flags.contains(&'s'));
+    if flags.contains(&'r') {
+        let direct = chosen.clone();
+        direct.iter().for_each(|fmri| depend_of(&repo, fmri, &mut chosen));
+    }
+    for fmri in &chosen {
+        match command.as_str() {
+            "enable" | "disable" => {
+                enable(fmri, command == "enable", temporary)?;
+                tell(&format!("changed {fmri}"))?;
+            }
+            "mark" => tell(&format!("maintenance {fmri}"))?,
+            verb => tell(&format!("{verb} {fmri}"))?,
+        }
+        if verbose {
+            println!(
+                "{fmri} {}.",
+                match command.as_str() {
+                    "restart" => "set to restart".to_owned(),
+                    "refresh" => "refreshed".to_owned(),
+                    "clear" => "cleared".to_owned(),
+                    "mark" => "marked maintenance".to_owned(),
+                    verb => format!("{verb}d"),
+                }
+            );
+        }
+    }
+    if wait {
+        for fmri in &chosen {
+            match door::call(&format!(
+                "wait-{} {fmri}",
+                if command == "enable" { "online" } else { "disabled" }
+            ))?
+            .as_str()
+            {
+                "ok" => {}
+                "dependencies" => {
+                    eprintln!("svcadm: Instance \"{fmri}\" has unsatisfied dependencies.");
+                    status = DEPENDENCIES;
+                }
+                "maintenance" => {
+                    eprintln!("svcadm: Instance \"{fmri}\" is in maintenance state.");
+                    status = OWN_PROBLEM;
+                }
+                other => bail!("Instance \"{fmri}\": {other}"),
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// Asks the restarter, and says so when it refuses; only root may.
+fn tell(request: &str) -> anyhow::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("Permission denied.");
+    }
+    match door::call(request)?.as_str() {
+        "ok" => Ok(()),
+        answer => bail!("{answer}"),
+    }
+}
+
+fn enable(fmri: &Fmri, enabled: bool, temporary: bool) -> anyhow::Result<()> {
+    Repository::update(|repo| {
+        let groups = repo.groups_mut(fmri)?;
+        let value = Property::one("boolean", enabled.to_string());
+        if temporary {
+            let group = groups
+                .entry("general_ovr".to_owned())
+                .or_insert_with(|| Group { nonpersistent: true, ..Group::new("framework") });
+            group.set("enabled", value);
+        } else {
+            groups.remove("general_ovr");
+            groups
+                .entry("general".to_owned())
+                .or_insert_with(|| Group::new("framework"))
+                .set("enabled", value);
+        }
+        Ok(())
+    })
+}
