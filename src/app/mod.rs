@@ -49,7 +49,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         say(notice);
     }
     if options.check {
-        return check(&assembled, &services);
+        return check(&assembled, &options, &services);
     }
     match start(assembled, options.file, services) {
         Ok(status) => status,
@@ -66,11 +66,28 @@ fn say(line: &str) {
     _ = writeln!(std::io::stderr(), "pen: {line}");
 }
 
-/// The rest of `--check`: what the configuration names on this machine.
-fn check(assembled: &Assembled, services: &Services) -> ExitCode {
+/// The rest of `--check`: what the configuration names on this machine, read again as the user that pen is going to be.
+///
+/// A file that only root may read is there at start and not on HUP: the check is where that is to show.
+fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> ExitCode {
     let mut errors = Vec::new();
-    if let Some(user) = assembled.config.text(Text::User) {
-        errors.extend(Account::lookup(user).err().map(|e| format!("user: {e}")));
+    match assembled.config.text(Text::User).map(Account::lookup) {
+        Some(Err(error)) => errors.push(format!("user: {error}")),
+        Some(Ok(account)) if privileges::running_as_root() => {
+            match privileges::confine(None, Some(&account)).map_err(|e| e.to_string()) {
+                Ok(()) => {
+                    let read_again = assemble::assemble(options, services).err();
+                    errors.extend(
+                        read_again
+                            .into_iter()
+                            .flatten()
+                            .map(|e| format!("{e} (as user {account}, which reads it on HUP)")),
+                    );
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        _ => {}
     }
     errors.extend(bind::log_target(&assembled.config, services).err());
     if errors.is_empty() {

@@ -51,10 +51,7 @@ mod system {
     }
 
     pub(super) fn lay_down_all_others(kept: Kept) -> io::Result<()> {
-        if kept.is_empty() {
-            // The kernel has taken them all.
-            return Ok(());
-        }
+        // The kernel has taken all of them only where it was not told otherwise (SECBIT_NO_SETUID_FIXUP).
         for set in [CapSet::Effective, CapSet::Permitted] {
             caps::set(None, set, &kept).map_err(io::Error::other)?;
         }

@@ -102,7 +102,7 @@ fn archive(data: &[u8], start: usize, dir: &Path) -> anyhow::Result<usize> {
             return Ok(start + used.next_multiple_of(BLOCK));
         }
         let name = entry.name().to_owned();
-        let mode = entry.mode();
+        let (mode, mtime) = (entry.mode(), entry.mtime());
         let safe = Path::new(&name)
             .components()
             .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
@@ -119,6 +119,7 @@ fn archive(data: &[u8], start: usize, dir: &Path) -> anyhow::Result<usize> {
                 let mut content = Vec::new();
                 reader.read_to_end(&mut content)?;
                 fs::write(&path, content)?;
+                super::verify::set_mtime(&path, mtime.into())?;
             }
             other => bail!("{name}: file type {other:o} in the archive"),
         }

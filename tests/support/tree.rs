@@ -1,0 +1,51 @@
+//! The source tree, and the tools of this machine that judge it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The top of the source tree.
+pub fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below a directory of the tree whose path fits, without what is built or not ours to judge.
+pub fn files(below: &str, fits: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![top().join(below)];
+    while let Some(path) = open.pop() {
+        if !path.is_dir() {
+            found.extend(Some(path).filter(|p| p.is_file() && fits(p)));
+            continue;
+        }
+        let children = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap());
+        open.extend(
+            children.filter(|c| c.file_name() != "target" && c.file_name() != ".git").map(|c| c.path()),
+        );
+    }
+    found.sort();
+    found
+}
+
+/// A program of this machine, or a line that the test is skipped for want of it.
+pub fn tool(name: &str) -> Option<Command> {
+    let path = std::env::var_os("PATH")?;
+    if std::env::split_paths(&path).any(|directory| directory.join(name).is_file()) {
+        Some(Command::new(name))
+    } else {
+        eprintln!("skipped: {name} is not installed");
+        None
+    }
+}
+
+/// Runs a command at the top of the tree and returns what it said; it must not fail.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.current_dir(top()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    assert!(output.status.success(), "{command:?}: {}\n{}", output.status, text(&output));
+    output
+}
+
+/// Both streams of a command as text.
+pub fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
