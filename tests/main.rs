@@ -7,7 +7,10 @@ mod support;
 
 mod it {
     mod acl;
+    mod control;
     mod failover;
     mod limits;
+    mod penctl;
     mod selection;
+    mod status;
 }

@@ -1,8 +1,10 @@
 //! Starting pen and talking to it.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
@@ -64,6 +66,7 @@ pub(crate) struct Setup {
     environment: Vec<(String, String)>,
     listen: Option<String>,
     user: bool,
+    probe: bool,
     daemon: bool,
     directory: TempDir,
 }
@@ -79,6 +82,7 @@ impl Setup {
             environment: Vec::new(),
             listen: None,
             user: true,
+            probe: true,
             daemon: false,
             directory: directory(),
         }
@@ -142,6 +146,12 @@ impl Setup {
         self
     }
 
+    /// Does not wait for the control socket to answer: the test puts it elsewhere.
+    pub(crate) fn no_probe(mut self) -> Self {
+        self.probe = false;
+        self
+    }
+
     /// Lets it go to the background.
     pub(crate) fn daemon(mut self) -> Self {
         self.daemon = true;
@@ -190,6 +200,16 @@ impl Setup {
         }
     }
 
+    /// Whether the control socket answers, if there is to be one.
+    fn answers(&self) -> bool {
+        if !self.probe || (!self.user && super::is_root()) {
+            return true;
+        }
+        let Ok(mut stream) = UnixStream::connect(self.path().join("control")) else { return false };
+        let mut reply = String::new();
+        stream.write_all(b"pid\n").is_ok() && stream.read_to_string(&mut reply).is_ok() && !reply.is_empty()
+    }
+
     fn attempt(&self) -> Attempt {
         let path = |name: &str| self.path().join(name);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
@@ -214,7 +234,8 @@ impl Setup {
         } else {
             wait_for("pen to serve or to end", || match child.try_wait().unwrap() {
                 Some(status) => Some(Err(status)),
-                None => read_pid(&pid_file).map(|_| Ok(())),
+                // Who answers has also set up its signals.
+                None => (read_pid(&pid_file).is_some() && self.answers()).then_some(Ok(())),
             })
             .map(|()| Process::Child(child))
         };
