@@ -68,7 +68,7 @@ fn a_bad_command_line_is_told_from_a_refusal() {
 
 #[test]
 fn it_speaks_ipv4_ipv6_and_names() {
-    for (host, targets) in [("127.0.0.1", &["127.0.0.1", "localhost"][..]), ("[::1]", &["[::1]", "::1", "localhost"])] {
+    for (host, targets) in [("127.0.0.1", &["127.0.0.1", "localhost"][..]), ("[::1]", &["[::1]", "::1"])] {
         let port = free_port();
         let pen = Setup::new().options(format!("-C {host}:{port}")).no_probe().start();
         for target in targets {

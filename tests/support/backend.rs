@@ -1,5 +1,6 @@
 //! Servers to put behind pen. Each is a thread that accepts, and a thread a connection.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -24,7 +25,7 @@ pub(crate) struct Backend {
 struct Shared {
     stop: AtomicBool,
     accepted: AtomicUsize,
-    open: Mutex<Vec<Arc<Socket>>>,
+    open: Mutex<HashMap<usize, Socket>>,
     received: Mutex<Vec<Received>>,
 }
 
@@ -72,10 +73,14 @@ impl Backend {
                 if of_thread.stop.load(SeqCst) {
                     break;
                 }
-                of_thread.accepted.fetch_add(1, SeqCst);
-                of_thread.open.lock().unwrap().push(Arc::new(socket.try_clone().unwrap()));
+                let number = of_thread.accepted.fetch_add(1, SeqCst);
+                of_thread.open.lock().unwrap().insert(number, socket.try_clone().unwrap());
                 let (serve, shared) = (Arc::clone(&serve), Arc::clone(&of_thread));
-                thread::spawn(move || serve(socket.into(), &shared));
+                thread::spawn(move || {
+                    serve(socket.into(), &shared);
+                    // The connection closes with its last descriptor.
+                    shared.open.lock().unwrap().remove(&number);
+                });
             }
         });
         Backend { address, shared, acceptor: Some(acceptor) }
@@ -206,7 +211,7 @@ impl Backend {
             }
             _ = acceptor.join();
         }
-        for socket in self.shared.open.lock().unwrap().drain(..) {
+        for (_, socket) in self.shared.open.lock().unwrap().drain() {
             _ = socket.shutdown(std::net::Shutdown::Both);
         }
     }

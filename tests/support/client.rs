@@ -1,6 +1,7 @@
 //! Clients of pen, and the streams of its servers: TCP and Unix sockets alike.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -110,10 +111,10 @@ impl Client {
         }
     }
 
-    /// Whether nothing comes within the time: only for what must not happen.
-    pub(crate) fn is_silent_for(&mut self, time: Duration) -> bool {
+    /// Whether nothing comes within the time: only for what must not happen. What comes stays to be read.
+    pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
         self.0.set_read_timeout(Some(time)).unwrap();
-        let silent = matches!(self.0.read(&mut [0]), Err(e) if is_timeout(&e));
+        let silent = matches!(self.0.peek(&mut [MaybeUninit::uninit()]), Err(e) if is_timeout(&e));
         self.0.set_read_timeout(Some(DEADLINE)).unwrap();
         silent
     }
