@@ -79,8 +79,12 @@ impl Selection {
         match first {
             Some(pick) => {
                 if let Role::Regular(n) = pick.backend.role {
+                    // A client that is sent back takes nobody's turn, as in C pen.
+                    let returned = matches!(self.stage, Stage::First) && self.remembered == Some(n);
+                    if !returned {
+                        self.snapshot.cursor.store(n, Relaxed);
+                    }
                     self.stage = Stage::After(n);
-                    self.snapshot.cursor.store(n, Relaxed);
                 }
                 Some(pick)
             }
