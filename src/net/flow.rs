@@ -394,3 +394,52 @@ fn unseen(inspector: &dyn Inspect) -> usize {
 fn cannot_splice(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_in_a_pipe_survive_a_destination_that_does_not_splice() {
+        let pool = Pool::new(1);
+        let Some(mut pipe) = pool.take() else { return };
+        let ((mut from, source), (sink, mut to)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let data: Vec<u8> = (0..150_000_u32).map(|i| (i >> 3) as u8).collect();
+        from.write_all(&data).await.unwrap();
+        while pipe.len() < data.len() {
+            source.readable().await.unwrap();
+            let _ = source.try_io(tokio::io::Interest::READABLE, || pipe.fill(&source));
+        }
+        let mut flow = Flow::to(Side::Server, true);
+        flow.pipe = Some(pipe);
+        flow.bulk = 0; // As EINVAL sets it.
+        drop(from);
+        let (mut source, mut sink) = (Stream::from(source), Stream::from(sink));
+        let mut got = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while flow.state() != State::Shut {
+            let mut inspect = None;
+            let mut turn = Turn {
+                cx: &mut cx,
+                meter: &(),
+                inspect: &mut inspect,
+                pool: None,
+                stop: false,
+                distrust: false,
+            };
+            assert!(flow.poll(&mut turn, &mut source, &mut sink).is_none());
+            tokio::task::yield_now().await;
+            let mut piece = vec![0; 10_000];
+            if let Ok(n) = to.try_read(&mut piece) {
+                got.extend_from_slice(&piece[..n]);
+            }
+        }
+        to.read_to_end(&mut got).await.unwrap();
+        assert!(got == data, "{} of {}", got.len(), data.len());
+    }
+}

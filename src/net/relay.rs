@@ -272,7 +272,3 @@ impl Idle {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "relay_tests.rs"]
-mod tests;
