@@ -8,9 +8,12 @@ mod support;
 mod it {
     mod acl;
     mod control;
+    mod datapath;
     mod failover;
+    mod http;
     mod limits;
     mod penctl;
+    mod reqlog;
     mod selection;
     mod static_documents;
     mod static_manifest;
