@@ -7,12 +7,14 @@ mod support;
 
 mod it {
     mod acl;
+    mod cli;
     mod control;
     mod datapath;
     mod failover;
     mod http;
     mod limits;
     mod penctl;
+    mod reload;
     mod reqlog;
     mod selection;
     mod static_documents;
