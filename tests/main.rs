@@ -7,10 +7,15 @@ mod support;
 
 mod it {
     mod acl;
+    mod cli;
     mod control;
+    mod datapath;
     mod failover;
+    mod http;
     mod limits;
     mod penctl;
+    mod reload;
+    mod reqlog;
     mod selection;
     mod static_documents;
     mod static_manifest;
