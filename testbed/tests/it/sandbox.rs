@@ -87,7 +87,7 @@ fn works_without_root() {
         chmod u+s /usr/sbin/new[ug]idmap
         for file in subuid subgid; do echo games:100000:65536 >/etc/$file; done
         # What this sandbox has put where the inner one wants to.
-        umount -l /etc/svc/volatile
+        umount -l /etc/svc/volatile /lib/svc/testbed
         rm -rf /var/sadm /var/svc /etc/svc /lib/svc /etc/security/*_attr /etc/user_attr /usr/*bin/pkg* /usr/*bin/svc*
         chmod 711 "$1"
         setpriv --reuid=games --regid=games --clear-groups "$2/sandbox.sh" -b "$3" sh -euc '
