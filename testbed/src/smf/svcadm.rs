@@ -78,16 +78,12 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
             verb => tell(&format!("{verb} {fmri}"))?,
         }
         if verbose {
-            println!(
-                "{fmri} {}.",
-                match command.as_str() {
-                    "restart" => "set to restart".to_owned(),
-                    "refresh" => "refreshed".to_owned(),
-                    "clear" => "cleared".to_owned(),
-                    "mark" => "marked maintenance".to_owned(),
-                    verb => format!("{verb}d"),
-                }
-            );
+            match command.as_str() {
+                "enable" | "disable" => println!("{fmri} {command}d."),
+                "clear" => println!("Action maint_off set for {fmri}."),
+                "mark" => println!("Action maint_on set for {fmri}."),
+                verb => println!("Action {verb} set for {fmri}."),
+            }
         }
     }
     if wait {

@@ -144,7 +144,7 @@ impl Session {
                     .map(drop)
                     .with_context(|| format!("No such property \"{name}\"")),
             })?,
-            ("setprop", [name, "=", rest @ ..] | [name, rest @ ..]) => self.setprop(name, rest, false)?,
+            ("setprop", [name, "=", rest @ ..]) => self.setprop(name, rest, false)?,
             ("addpropvalue", [name, rest @ ..]) => self.setprop(name, rest, true)?,
             ("delpropvalue", [name, pattern]) => {
                 let pattern = glob::Pattern::new(pattern)?;

@@ -11,6 +11,7 @@ mod instance;
 mod log;
 mod method;
 mod outcome;
+mod steps;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
