@@ -24,15 +24,14 @@ inside() {
     shift 3
     umask 022
     # What a Solaris system has before any package of ours is there.
-    mkdir -p /etc/svc/volatile /var/svc/log /var/svc/manifest /var/sadm/pkg /lib/svc/bin /var/spool/pkg
+    mkdir -p /etc/svc/volatile /var/sadm/pkg
+    cut -d' ' -f1 "$here/root/var/sadm/install/contents" | xargs mkdir -p
     mount -t tmpfs -o mode=755 tmpfs "$(readlink -f /var/run)" || fail 'no tmpfs for /var/run'
     mount -t tmpfs -o mode=755 tmpfs /etc/svc/volatile || fail 'no tmpfs for /etc/svc/volatile'
-    cp -R "$here/root/." /.solaris
-    (cd /.solaris && find . -type f) | while read -r file; do
+    (cd "$here/root" && find . -type f) | while read -r file; do
         mkdir -p "/$(dirname "$file")"
-        cp "/.solaris/$file" "/$file"
+        cp "$here/root/$file" "/$file"
     done
-    rm -rf /.solaris
     for name in SUNWcsr SUNWcsu SUNWcsl SUNWcsd SUNWopenssl-libraries SUNWlibms SUNWckr SUNWcakr; do
         mkdir -p "/var/sadm/pkg/$name"
         printf 'PKG=%s\nNAME=Placeholder for %s\nARCH=i386\nVERSION=11.11\nCATEGORY=system\nCLASSES=none\n' \
@@ -59,7 +58,39 @@ inside() {
 }
 
 # ------------------------------------------------------------------------------- in the new namespaces, old root
+# overlay DIR: what is written to DIR of the new root goes to a layer of its own.
+layer=0
+overlay() {
+    layer=$((layer + 1))
+    up=$base/up/$layer
+    mkdir "$up" "$base/work/$layer"
+    chmod --reference="$1" "$up"
+    if [ -n "$user" ]; then
+        # In a user namespace the directories of the system are nobody's and cannot be written to; a directory
+        # in the upper layer is ours and still shows what is in the lower one.
+        { echo /var/tmp; cut -d' ' -f1 "$here/root/var/sadm/install/contents"; } | while read -r path; do
+            path=$(readlink -m "$path")
+            case $path in
+            "$1"/*) [ ! -d "$path" ] || { mkdir -p "$up${path#"$1"}" && chmod --reference="$path" "$up${path#"$1"}"; } ;;
+            esac
+        done
+    fi
+    mount -t overlay -o "lowerdir=$1,upperdir=$up,workdir=$base/work/$layer$user" overlay "$new$1"
+}
+
+# cover DIR: a directory that has mounts below it, as /etc has in many containers, is copied where it must be
+# writable and missing where it need not be.
+cover() {
+    case $1 in
+    /etc | /var) cp -RP "$1/." "$new$1" 2>/dev/null || : ;;
+    *) echo "sandbox.sh: $1 is not there inside" >&2 ;;
+    esac
+}
+
 enter() {
+    user=
+    [ "$1" = root ] || user=,userxattr
+    shift
     # A directory that is everywhere, under a tmpfs that only this namespace sees.
     base=/mnt
     mounts=$(cut -d' ' -f5 /proc/self/mountinfo | sort -u)
@@ -67,21 +98,30 @@ enter() {
     mount -t tmpfs -o mode=755 tmpfs $base || fail "no tmpfs on $base"
     new=$base/root
     mkdir "$base/up" "$base/work" "$new"
-    number=0
+    if [ -z "$user" ]; then
+        overlay / || fail 'no overlay of /'
+    else
+        # A user namespace may not clone what others have mounted below /: each directory by itself.
+        mount -t tmpfs -o mode=755 tmpfs "$new"
+        for top in /*; do
+            if [ -h "$top" ]; then
+                cp -P "$top" "$new$top"
+            elif [ -d "$top" ]; then
+                mkdir "$new$top"
+                case $top in
+                /proc | /sys | /dev | "$base") ;;
+                *) overlay "$top" 2>/dev/null || cover "$top" ;;
+                esac
+            fi
+        done
+    fi
     for point in $mounts; do
         kind=$(printf '%s\n' "$kinds" | awk -v p="$point" '$1 == p { kind = $2 } END { print kind }')
         case $point:$kind in
-        /proc* | /sys* | /dev* | "$base" | "$base"/*) continue ;;
-        *:proc | *:sysfs | *:cgroup* | *:autofs | *:devpts) continue ;;
+        /:* | /proc:* | /proc/* | /sys:* | /sys/* | /dev:* | /dev/* | "$base":* | "$base"/*) ;;
+        *:proc | *:sysfs | *:cgroup* | *:autofs | *:devpts) ;;
+        *) if [ -d "$point" ] && [ -d "$new$point" ]; then overlay "$point" || fail "no overlay of $point"; fi ;;
         esac
-        if ! [ -d "$point" ] || ! [ -d "$new$point" ]; then continue; fi
-        number=$((number + 1))
-        mkdir "$base/up/$number" "$base/work/$number"
-        # userxattr: the only kind of overlay a user namespace may have.
-        options=lowerdir=$point,upperdir=$base/up/$number,workdir=$base/work/$number
-        mount -t overlay -o "$options" overlay "$new$point" 2>/dev/null ||
-            mount -t overlay -o "$options,userxattr" overlay "$new$point" ||
-            fail "no overlay of $point"
     done
     mount --rbind /dev "$new/dev"
     mount --rbind /sys "$new/sys"
@@ -111,8 +151,12 @@ shift $((OPTIND - 1))
 [ $# -gt 0 ] || fail 'usage: sandbox.sh [-b bindir] [-s shell] command [argument...]'
 bin=$(CDPATH='' cd -- "$bin" 2>/dev/null && pwd) || fail "$bin: no such directory"
 [ -z "$shell" ] || [ -x "/usr/bin/$shell" ] || fail "/usr/bin/$shell: no such shell"
-user=
-[ "$(id -u)" -eq 0 ] || user='--user --map-root-user --map-auto'
+run="--mount --pid --net --fork --kill-child /bin/sh $here/sandbox.sh --in-new-namespaces"
+if [ "$(id -u)" -eq 0 ]; then
+    # shellcheck disable=SC2086  # words
+    exec unshare $run root "$bin" "$shell" "$@"
+fi
+# Accounts other than root are needed: a range of subordinate ids in /etc/subuid and /etc/subgid, and newuidmap(1).
+unshare --user --map-root-user --map-auto true || fail 'not root, and no user namespace with a range of ids'
 # shellcheck disable=SC2086
-exec unshare $user --mount --pid --net --fork --kill-child \
-    /bin/sh "$here/sandbox.sh" --in-new-namespaces "$bin" "$shell" "$@"
+exec unshare --user --map-root-user --map-auto $run user "$bin" "$shell" "$@"

@@ -1,13 +1,25 @@
-//! Integration tests.
+//! Integration tests: the real programs, driven over sockets, signals and files.
+//!
+//! Every test starts its own processes on ports that the system picks and waits for events, never for time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on is to fail, and says where"
+)]
+
+mod support;
 
 mod it {
+    mod acl;
+    mod control;
+    mod failover;
     mod install;
+    mod limits;
+    mod penctl;
+    mod selection;
     mod static_documents;
     mod static_manifest;
     mod static_package;
     mod static_scripts;
-}
-mod support {
-    pub(crate) mod solaris;
-    pub(crate) mod tree;
+    mod status;
 }

@@ -9,7 +9,7 @@ use crate::core::settings::{Number, Text};
 use crate::net::resolve;
 use crate::net::worker::Listening;
 use crate::sys::listen::{self, SocketFile};
-use crate::weblog::Target;
+use crate::weblog::{LogHandle, Target};
 
 /// The control socket, bound.
 #[derive(Debug)]
@@ -81,4 +81,14 @@ pub(super) fn control(endpoint: &Endpoint, config: &Config) -> Result<Control, S
 pub(super) fn log_target(config: &Config, services: &Services) -> Result<Option<Target>, String> {
     let target = config.text(Text::Log).map(|text| Target::parse(text, services));
     target.transpose().map_err(|e| format!("log: {e}"))
+}
+
+/// Points the request log to where the configuration says.
+///
+/// # Errors
+/// As [`log_target`]; a file that cannot be opened, with its name.
+pub(super) fn set_log(log: &LogHandle, config: &Config, services: &Services) -> Result<(), String> {
+    let target = log_target(config, services)?;
+    let name = config.text(Text::Log).unwrap_or_default();
+    log.set(target).map_err(|e| format!("log: {name}: {e}"))
 }

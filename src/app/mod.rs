@@ -185,7 +185,7 @@ fn serve(
     crash::log_panics();
     let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
     let requests = LogHandle::start(sink::Options::default(), report).map_err(|e| e.to_string())?;
-    requests.set(bind::log_target(&config, &services)?).map_err(|e| format!("log: {e}"))?;
+    bind::set_log(&requests, &config, &services)?;
     let pid_file = config.text(Text::Pidfile).map(|f| PidFile::write(Path::new(f))).transpose();
     let pid_file = pid_file.map_err(|e| e.to_string())?;
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })

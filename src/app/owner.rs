@@ -324,8 +324,7 @@ impl Parts {
             None
         };
         if changed(Text::Log) {
-            let target = bind::log_target(&config, &self.services)?;
-            self.shared.log.set(target).map_err(|e| format!("log: {e}"))?;
+            bind::set_log(&self.shared.log, &config, &self.services)?;
         }
         if let Some(listening) = listening {
             self.listening.send_replace(Arc::new(listening));

@@ -21,7 +21,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> R
         .version(env!("CARGO_PKG_VERSION"))
         .about("Send a web server's log to penlogd")
         .override_usage("penlog server_ip server_port [my_ip]\n       penlog server_ip:server_port")
-        .arg(Arg::new("server").value_name("server_ip").required(true).help("where penlogd runs"))
+        .arg(Arg::new("server").value_name("server_ip").help("where penlogd runs"))
         .arg(Arg::new("port").value_name("server_port").help("its UDP port"))
         .arg(
             Arg::new("source")
@@ -29,7 +29,9 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> R
                 .help("the address to send from: that of this web server in pen's command line"),
         );
     let mut matches = cli.try_get_matches_from(argv).map_err(Stop::from)?;
-    let server: String = matches.remove_one("server").unwrap_or_default();
+    let Some(server) = matches.remove_one::<String>("server") else {
+        return Err(Stop::Errors(vec!["server_ip and server_port are missing; see --help".into()]));
+    };
     let port: Option<String> = matches.remove_one("port");
     let source: Option<String> = matches.remove_one("source");
     target(&server, port.as_deref(), source.as_deref(), services)

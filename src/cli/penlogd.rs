@@ -24,7 +24,7 @@ fn cli() -> Cli {
         let arg = Arg::new(letter.to_string()).short(letter).value_name(value).help(help);
         arg.allow_hyphen_values(true).value_parser(parser)
     };
-    let path = || value_parser!(PathBuf).into();
+    let path = || value_parser!(PathBuf);
     let switch = |letter: char, help: &'static str| {
         Arg::new(letter.to_string()).short(letter).help(help).action(ArgAction::Count)
     };
@@ -42,13 +42,9 @@ fn cli() -> Cli {
         .arg(valued('l', "file", "write the log there (standard output)", path()))
         .arg(valued('n', "N", "entries of pen to keep (1000)", number(1..=ENTRIES_MAX)))
         .arg(valued('p', "file", "write the process id there", path()))
-        .arg(valued('u', "user", "become this user", value_parser!(String).into()))
+        .arg(valued('u', "user", "become this user", value_parser!(String)))
         .arg(valued('w', "ms", "hold a line so long for its entry of pen (200)", number(0..=HOLD_MAX)))
-        .arg(
-            Arg::new("port")
-                .required(true)
-                .help("where to receive; a port alone means every address, IPv4 and IPv6"),
-        )
+        .arg(Arg::new("port").help("where to receive; a port alone means every address, IPv4 and IPv6"))
 }
 
 /// Reads the arguments; `argv` begins with the program's name.
@@ -61,7 +57,9 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> R
     let (acl, jail, log, pid_file) = (path("a"), path("j"), path("l"), path("p"));
     let mut number = |letter: &str, default| matches.remove_one::<u64>(letter).unwrap_or(default);
     let (entries, hold) = (number("n", 1000), number("w", 200));
-    let port = matches.remove_one::<String>("port").unwrap_or_default();
+    let Some(port) = matches.remove_one::<String>("port") else {
+        return Err(Stop::Errors(vec!["the port is missing; allowed is port or address:port".into()]));
+    };
     let (address, port) =
         listening(&port, services).map_err(|error| Stop::Errors(vec![error.to_string()]))?;
     Ok(Options {

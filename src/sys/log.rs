@@ -8,8 +8,10 @@
 mod condition;
 mod queue;
 
+use std::ffi::CStr;
 use std::fmt::Arguments;
 use std::io::{self, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub enum Target {
 }
 
 static QUEUE: Queue = Queue::new();
+static PROGRAM: OnceLock<&CStr> = OnceLock::new();
 static DEBUG: AtomicU32 = AtomicU32::new(0);
 
 /// Logs what keeps pen from doing what it was asked to do.
@@ -63,11 +66,21 @@ pub fn set_debug_level(level: u32) {
     DEBUG.store(level, Ordering::Relaxed);
 }
 
+/// Tells which program this is, if it is not pen. To be called first of all.
+pub fn set_program(name: &'static CStr) {
+    // Set twice, the first one counts.
+    let _ = PROGRAM.set(name);
+}
+
+fn program() -> &'static CStr {
+    PROGRAM.get().copied().unwrap_or(c"pen")
+}
+
 /// Opens the way to the system's log. To be called before a chroot, where there is none.
 #[allow(unsafe_code, reason = "nix's openlog keeps a dangling name on Solaris")]
 pub fn connect() {
-    // SAFETY: openlog(3) keeps the pointer to the name, which is a constant of the program.
-    unsafe { libc::openlog(c"pen".as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_USER) }
+    // SAFETY: openlog(3) keeps the pointer to the name, which is a constant of the program (`'static`).
+    unsafe { libc::openlog(program().as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_USER) }
 }
 
 /// Starts the thread that writes messages. To be called once, after [`detach`](super::daemon::detach).
@@ -94,7 +107,7 @@ fn emit(severity: Severity, text: Arguments<'_>) {
     if let Err(message) = QUEUE.push(Message::new(severity, text)) {
         for line in message.lines() {
             // With nobody to read it there is nobody to tell.
-            let _ = writeln!(io::stderr(), "pen: {line}");
+            let _ = writeln!(io::stderr(), "{}: {line}", program().to_string_lossy());
         }
     }
 }

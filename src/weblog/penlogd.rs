@@ -65,6 +65,7 @@ pub struct Options {
 
 /// Runs penlogd until TERM or INT. Returns the status to exit with.
 pub fn run(options: &Options) -> ExitCode {
+    log::set_program(c"penlogd");
     let (setup, socket) = match prepare(options) {
         Ok(prepared) => prepared,
         Err(error) => return failed(&error),

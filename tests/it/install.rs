@@ -1,9 +1,10 @@
 //! SUNWpen on a system: from pkgadd to pkgrm.
 
 use crate::support::solaris::{
-    Client, admin, get, log, on_solaris, package, pid, pkgadd, run, state, try_run, until, web_server,
+    Client, admin, get, log, on_solaris, package, pid, pkgadd, run, state, try_run, web_server,
 };
 use crate::support::tree::text;
+use crate::support::wait_for;
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::TcpListener;
@@ -86,7 +87,7 @@ on_solaris! {
         let third = web_server("c");
         fs::write(CONF, format!("{configuration}server 2 address 127.0.0.1 port {third}\n")).unwrap();
         run(&["svcadm", "refresh", "pen"]);
-        until("the third server", || {
+        wait_for("the third server", || {
             run(&["penctl", CONTROL, "servers"]).contains(&third.to_string()).then_some(())
         });
         assert!((0..3).map(|_| get(80)).any(|answer| answer == "c"));
@@ -105,11 +106,11 @@ on_solaris! {
         fs::write(CONF, format!("{configuration}server 2 address 127.0.0.1 port 81\nblacklist soon\nfrobnicate\n"))
             .unwrap();
         run(&["svcadm", "refresh", "pen"]);
-        let log = until("the report", || Some(log("default")).filter(|l| l.contains("nothing has changed")));
+        let log = wait_for("the report", || Some(log("default")).filter(|l| l.contains("nothing has changed")));
         for line in ["/etc/pen/pen.conf:6: ", "/etc/pen/pen.conf:7: "] {
             assert!(log.contains(line), "{log}");
         }
-        until("the state", || (state(DEFAULT) == "online").then_some(()));
+        wait_for("the state", || (state(DEFAULT) == "online").then_some(()));
         assert_eq!(pid(DEFAULT), process);
         assert_eq!(run(&["penctl", CONTROL, "servers"]).lines().count(), servers);
         assert!(["a", "b"].contains(&get(80).as_str()));
@@ -117,7 +118,7 @@ on_solaris! {
         // The next good one is taken.
         fs::write(CONF, format!("{configuration}blacklist 77\n")).unwrap();
         run(&["svcadm", "refresh", "pen"]);
-        until("the new value", || (run(&["penctl", CONTROL, "blacklist"]).trim() == "77").then_some(()));
+        wait_for("the new value", || (run(&["penctl", CONTROL, "blacklist"]).trim() == "77").then_some(()));
     }
 
     /// What kills pen from outside brings a new one, with its control socket.
@@ -126,7 +127,7 @@ on_solaris! {
         run(&["svcadm", "enable", "-s", "pen"]);
         let first = pid(DEFAULT);
         run(&["kill", "-9", &first]);
-        until("another process", || {
+        wait_for("another process", || {
             let listed = text(&try_run(&["svcs", "-H", "-p", DEFAULT]));
             (listed.starts_with("online ") && listed.lines().count() == 2 && !listed.contains(&format!(" {first} ")))
                 .then_some(())
@@ -151,7 +152,7 @@ on_solaris! {
 
         drop(other);
         run(&["svcadm", "clear", "pen"]);
-        until("the service", || (state(DEFAULT) == "online").then_some(()));
+        wait_for("the service", || (state(DEFAULT) == "online").then_some(()));
         assert!(["a", "b"].contains(&get(80).as_str()));
     }
 
@@ -169,7 +170,7 @@ on_solaris! {
             }
             run(&["svcadm", "disable", "-s", "pen"]);
             run(&["svcadm", "clear", "pen"]);
-            until("the end of maintenance", || (state(DEFAULT) == "disabled").then_some(()));
+            wait_for("the end of maintenance", || (state(DEFAULT) == "disabled").then_some(()));
         };
         fails(&["/etc/pen/pen.conf is missing", "Copy /etc/pen/pen.conf.sample to /etc/pen/pen.conf"]);
         fs::write(CONF, "listen 80\nfrobnicate\nblacklist soon\n").unwrap();

@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 /// Declares tests that need Solaris's commands.
 macro_rules! on_solaris {
@@ -113,18 +113,6 @@ pub(crate) fn pkgadd(directory: &Path) {
     let admin = admin();
     let admin = admin.path().to_str().unwrap();
     run(&["pkgadd", "-n", "-a", admin, "-d", directory.to_str().unwrap(), "SUNWpen"]);
-}
-
-/// Waits until something is so; an install test's one way to wait, since SMF reports in states and logs.
-pub(crate) fn until<T>(what: &str, mut so: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(found) = so() {
-            return found;
-        }
-        assert!(Instant::now() < end, "not within a minute: {what}");
-        std::thread::park_timeout(Duration::from_millis(20));
-    }
 }
 
 /// The state of an instance.

@@ -33,7 +33,7 @@ pub(crate) fn tool(name: &str) -> Option<Command> {
     if std::env::split_paths(&path).any(|directory| directory.join(name).is_file()) {
         Some(Command::new(name))
     } else {
-        eprintln!("skipped: {name} is not installed");
+        super::skipped("a check of the sources", format_args!("{name} is not installed"));
         None
     }
 }

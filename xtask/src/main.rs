@@ -1,7 +1,8 @@
 //! `cargo xtask package` and `cargo xtask check-solaris`: what pkgmk(1), pkgtrans(1) and a Solaris machine would do,
-//! on any machine.
+//! on any machine; and `cargo xtask demo`.
 
 mod datastream;
+mod demo;
 mod package;
 mod pkginfo;
 mod prototype;
@@ -22,7 +23,9 @@ usage: cargo xtask package [--isa i386|sparc] [--root DIR] [--output DIR]
            make the package SUNWpen: a directory and a datastream in DIR (target/package)
            from the proto area --root, or from `make -f Makefile.sfw install` when it is not given
        cargo xtask check-solaris [TARGET...]
-           type-check the programs for illumos and Solaris";
+           type-check the programs for illumos and Solaris
+       cargo xtask demo [--once] [--bin DIR]
+           show pen at work: build it, or take the programs in DIR; serve until interrupted, or end by itself";
 
 fn main() -> ExitCode {
     match run() {
@@ -48,6 +51,7 @@ fn run() -> Result<()> {
             }
             solaris::check(&top(), &targets)
         }
+        Some(Value(task)) if task == "demo" => demo::run(&top(), parser),
         Some(Short('h') | Long("help")) => {
             println!("{USAGE}");
             Ok(())

@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod contents;
 pub(crate) mod entry;
 pub(crate) mod list;
+pub(crate) mod object;
 pub(crate) mod params;
 pub(crate) mod remove;
 pub(crate) mod script;

@@ -11,7 +11,7 @@ use super::startd::depend;
 use super::{RESTARTER, explain, process};
 use crate::cli;
 
-const USAGE: &str = "usage: svcs [-aHpv] [-o col[,col]...] [-sS col] [FMRI | pattern]...\n\
+const USAGE: &str = "usage: svcs [-aHpv] [-o col[,col]...] [FMRI | pattern]...\n\
                      \x20      svcs {-d | -D} [-Hpv] [-o col[,col]...] [FMRI | pattern]...\n\
                      \x20      svcs {-l | -L} [FMRI | pattern]...\n\
                      \x20      svcs -x [-v] [FMRI]...";
@@ -24,7 +24,6 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
             Short('o') => {
                 columns.extend(args.value()?.string()?.to_lowercase().split(',').map(str::to_owned))
             }
-            Short('s' | 'S') => _ = args.value()?,
             Value(operand) => operands.push(operand.string()?),
             _ => return Err(cli::exit(2, USAGE)),
         }

@@ -3,5 +3,6 @@
 #![allow(clippy::unwrap_used)] // A test may fail that way, and so may its helpers.
 
 mod pkg;
+mod sandbox;
 mod smf;
 mod support;

@@ -72,6 +72,7 @@ fn installs_checks_and_removes() {
         pkgrm -n -a /tmp/admin TOYsvc
         [ ! -e /usr/bin/toy ] && [ ! -e /etc/toy/toy.conf.sample ] && [ ! -d /lib/toy ]
         [ -e /etc/toy/toy.conf ]
+        has "$(cat /var/sadm/install/contents)" '/usr/bin d none 0755 root bin SUNWcsr'
         is "$(grep -c TOYsvc /var/sadm/install/contents || :)" 0
         is "$(cut -d' ' -f1 /tmp/keep.log | tr '\n' ' ')" 'i.keep i.keep postinstall preremove r.keep '
         has "$(cat /tmp/keep.log)" 'args=ENDOFCLASS BASEDIR=/ ROOT= UPDATE='

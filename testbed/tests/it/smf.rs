@@ -54,11 +54,13 @@ smf_present || exit $SMF_EXIT_ERR_NOSMF
 mode=$(svcprop -p toy/mode "$SMF_FMRI")
 echo "method $* mode=$mode fmri=$SMF_FMRI method=$SMF_METHOD user=$(id -un) env=$TOYENV dir=$(pwd) $(grep CapEff /proc/self/status)"
 case $1:$mode in
+refresh:hup) smf_kill_contract "$(svcprop -p restarter/contract "$SMF_FMRI")" HUP ;;
 refresh:*) exit 0 ;;
 *:config) exit $SMF_EXIT_ERR_CONFIG ;;
 *:fail) exit 1 ;;
 *:hang) exec sleep 1000 ;;
 *:quick) ;;
+*:hup) smf_clear_env; sh -c 'trap "echo got HUP >/tmp/hup" HUP; while :; do sleep 1000 & wait $!; done' & ;;
 *:stubborn) smf_clear_env; (trap '' TERM; sleep 1001 & sleep 1000 &) ;;
 *) smf_clear_env; sleep 1000 & ;;
 esac
@@ -142,6 +144,15 @@ fn restarts_what_dies_and_gives_up_on_what_dies_at_once() {
     svcadm restart toy
     until_is is_new online
     has "$(cat $log)" 'Stopping because service restarting.'
+    # Refresh by a signal to the contract.
+    svccfg -s toy setprop toy/mode = hup
+    svcadm refresh toy
+    old=$(pid)
+    svcadm restart toy
+    until_is is_new online
+    svcadm refresh toy
+    until_is 'cat /tmp/hup 2>/dev/null || :' 'got HUP'
+    is "$(state)" online
     # A start method that leaves nothing running: all processes exit at once, again and again.
     svccfg -s toy setprop toy/mode = quick
     svcadm refresh toy

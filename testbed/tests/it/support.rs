@@ -3,19 +3,21 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
-/// Runs a shell script in the sandbox with `$1` = `dir`; fails the test unless it ends with status 0.
-pub(crate) fn sandbox(dir: &Path, script: &str) -> String {
+/// Runs a shell script in the sandbox with `$1` = `dir`, `$2` where sandbox.sh is, `$3` where the stand-ins are.
+pub(crate) fn run(dir: &Path, script: &str) -> Output {
     let bin = Path::new(env!("CARGO_BIN_EXE_pkgadd")).parent().unwrap();
     let runner = Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox.sh");
-    let output = Command::new(runner)
-        .arg("-b")
-        .arg(bin)
-        .args(["/bin/sh", "-euc", &format!("{HELPERS}\n{script}"), "script"])
-        .arg(dir)
-        .output()
-        .unwrap();
+    let mut command = Command::new(runner);
+    command.arg("-b").arg(bin).args(["/bin/sh", "-euc", &format!("{HELPERS}\n{script}"), "script"]).arg(dir);
+    command.arg(env!("CARGO_MANIFEST_DIR")).arg(bin);
+    command.output().unwrap()
+}
+
+/// The same; fails the test unless the script ends with status 0, and returns what it wrote.
+pub(crate) fn sandbox(dir: &Path, script: &str) -> String {
+    let output = run(dir, script);
     let text =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{text}", output.status);

@@ -169,16 +169,16 @@ fn credential(context: &Group, run: &mut Run) -> anyhow::Result<()> {
         ),
         None => "--init-groups".to_owned(),
     });
+    let bound = if root { caps.clone().or(limit) } else { limit };
     if let Some(caps) = caps {
         argv.push(format!("--inh-caps={caps}"));
         argv.push(format!("--ambient-caps={caps}"));
         if root {
-            argv.push(format!("--bounding-set={caps}"));
             argv.push("--securebits=+no_setuid_fixup".to_owned());
         }
     }
-    if let Some(limit) = limit.filter(|_| !root) {
-        argv.push(format!("--bounding-set={limit}"));
+    if let Some(bound) = bound {
+        argv.push(format!("--bounding-set={bound}"));
     }
     argv.push("--".to_owned());
     run.argv = argv;

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Stand-in for the shell support of service methods that smf_method(5) documents: exit statuses and functions.
 # shellcheck disable=SC2034  # used by the methods that include this file
 
@@ -33,4 +34,35 @@ smf_is_globalzone() {
 
 smf_is_nonglobalzone() {
 	! smf_is_globalzone
+}
+
+# smf_kill_contract CONTRACT [SIGNAL [WAIT [TIMEOUT]]]: signals all processes of a contract, here the descendants of
+# the process with that number. With WAIT 1, returns when none is left: 2 if that takes more than TIMEOUT seconds.
+smf_kill_contract() {
+	case $1 in
+	'' | *[!0-9]*)
+		echo "smf_kill_contract: '$1' is not a contract" >&2
+		return 1
+		;;
+	esac
+	for smf_pid in $(smf_members "$1"); do
+		kill -"${2:-TERM}" "$smf_pid" 2>/dev/null
+	done
+	smf_left=${4:-0}
+	while [ "${3:-0}" = 1 ] && [ -n "$(smf_members "$1")" ]; do
+		sleep 1
+		smf_left=$((smf_left - 1))
+		[ "$smf_left" -ne 0 ] || return 2
+	done
+	return 0
+}
+
+smf_members() {
+	ps -e -o pid= -o ppid= | awk -v top="$1" '
+	    { parent[$1] = $2 }
+	    END {
+		for (pid in parent)
+			for (up = parent[pid]; up in parent; up = parent[up])
+				if (up == top) { print pid; break }
+	    }'
 }

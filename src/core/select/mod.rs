@@ -79,8 +79,12 @@ impl Selection {
         match first {
             Some(pick) => {
                 if let Role::Regular(n) = pick.backend.role {
+                    // A client that is sent back takes nobody's turn, as in C pen.
+                    let returned = matches!(self.stage, Stage::First) && self.remembered == Some(n);
+                    if !returned {
+                        self.snapshot.cursor.store(n, Relaxed);
+                    }
                     self.stage = Stage::After(n);
-                    self.snapshot.cursor.store(n, Relaxed);
                 }
                 Some(pick)
             }
@@ -238,3 +242,6 @@ fn hash_client(client: Client, port: u16) -> u64 {
 pub fn identity(host: &Host, port: u16) -> u64 {
     mix(absorb(absorb(SEED, host.to_string().as_bytes()), &port.to_be_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

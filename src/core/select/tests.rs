@@ -1,0 +1,222 @@
+//! What must hold whatever happens: properties of the choice, and the rules one by one.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::addr::Services;
+use crate::core::command::Command;
+use crate::core::config::{Config, Phase};
+use crate::core::snapshot::{Live, Resolved};
+
+fn snapshot(live: &mut Live, lines: &[String]) -> Arc<Snapshot> {
+    let mut config = Config::default();
+    let services = Services::default();
+    for line in lines {
+        let command = Command::parse(line, &services).unwrap().unwrap();
+        config.apply(&command, Phase::Start).unwrap();
+    }
+    Arc::new(Snapshot::new(&config, live, &Resolved::new(), &services))
+}
+
+fn servers(count: usize, rest: &[&str]) -> Vec<String> {
+    let servers = (0..count).map(|n| format!("server {n} address 10.0.0.{n} port 80"));
+    servers.chain(rest.iter().map(|line| (*line).to_owned())).collect()
+}
+
+fn client(n: u32) -> Client {
+    Client::new(IpAddr::V4(Ipv4Addr::from(n)))
+}
+
+/// Whom a new client gets, everybody being up; the connection is closed again.
+fn first(snapshot: &Arc<Snapshot>, who: Client, remembered: Option<usize>) -> Option<Role> {
+    Selection::new(Arc::clone(snapshot), who, 0, remembered).next(1).map(|pick| pick.backend.role)
+}
+
+/// A step of a random history.
+#[derive(Debug, Clone)]
+enum Step {
+    /// A client connects; so many servers fail it before one takes it.
+    Connect { who: u32, remembered: Option<usize>, failures: usize },
+    /// One of the open connections closes.
+    Close(prop::sample::Index),
+    /// Time passes.
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let connect = (0u32..6, prop::option::of(0usize..7), 0usize..4)
+        .prop_map(|(who, remembered, failures)| Step::Connect { who, remembered, failures });
+    let step = prop_oneof![
+        4 => connect,
+        2 => any::<prop::sample::Index>().prop_map(Step::Close),
+        1 => (0u64..40_000).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+fn lines() -> impl Strategy<Value = Vec<String>> {
+    let server = (0u16..3, 0u32..4, 0u32..5, 0u32..3, 0u32..3, 0usize..3).prop_map(|(port, max, hard, weight, prio, acl)| {
+        format!("port {port} max {max} hard {hard} weight {weight} prio {prio} acl {acl}")
+    });
+    let modes = prop::sample::subsequence(vec!["roundrobin", "prio", "weight", "hash", "stubborn", "nomemory"], 0..=3);
+    let special = prop::sample::subsequence(vec!["emergency 10.1.0.1:80", "abuse 10.1.0.2:80", "client_acl 3"], 0..=3);
+    (prop::collection::vec(server, 1..6), modes, special).prop_map(|(servers, modes, special)| {
+        let mut lines: Vec<String> =
+            servers.iter().enumerate().map(|(n, s)| format!("server {n} address 10.0.0.{n} {s}")).collect();
+        lines.extend(modes.iter().chain(&special).map(|line| (*line).to_owned()));
+        lines.extend(["acl 1 deny 0.0.0.1", "acl 1 deny 0.0.0.2", "acl 2 permit 0.0.0.3", "acl 3 deny 0.0.0.4"].map(Into::into));
+        lines
+    })
+}
+
+proptest! {
+    #[test]
+    fn nobody_gets_a_server_that_must_not_serve_him(lines in lines(), steps in steps()) {
+        let mut live = Live::default();
+        let snapshot = snapshot(&mut live, &lines);
+        let mut open: Vec<Pick> = Vec::new();
+        let mut now = 1;
+        for step in steps {
+            match step {
+                Step::Wait(pause) => now += pause,
+                Step::Close(at) if open.is_empty() => _ = at,
+                Step::Close(at) => _ = open.swap_remove(at.index(open.len())),
+                Step::Connect { who, remembered, failures } => {
+                    let who = client(who);
+                    let mut selection = Selection::new(Arc::clone(&snapshot), who, 0, remembered);
+                    let mut seen = HashSet::new();
+                    let mut failures = failures;
+                    while let Some(pick) = selection.next(now) {
+                        let b = &pick.backend;
+                        match b.role {
+                            Role::Regular(n) => {
+                                prop_assert!(snapshot.acls[snapshot.client_acl].permits(who.ip()));
+                                prop_assert!(snapshot.acls[b.acl].permits(who.ip()), "denied by its list");
+                                prop_assert!(!b.targets.is_empty(), "unused");
+                                prop_assert_eq!(b.live.blacklisted_for(now), 0, "blacklisted");
+                                let memory = !snapshot.modes.roundrobin && !snapshot.modes.nomemory;
+                                let own = memory && remembered == Some(n);
+                                let limit = if own { b.max.max(b.hard) } else { b.max };
+                                prop_assert!(b.max == 0 || b.live.connections() <= limit, "full");
+                                prop_assert!(seen.insert(n), "tried twice");
+                                prop_assert!(seen.len() == 1 || !snapshot.modes.stubborn, "stubborn tried again");
+                                prop_assert!(!snapshot.modes.weight || snapshot.modes.prio || own || b.weight > 0);
+                            }
+                            Role::Abuse => prop_assert!(!snapshot.acls[snapshot.client_acl].permits(who.ip())),
+                            Role::Emergency => {
+                                prop_assert!(!snapshot.modes.stubborn);
+                                prop_assert!(snapshot.acls[snapshot.client_acl].permits(who.ip()));
+                            }
+                        }
+                        if failures == 0 {
+                            selection.succeeded(&pick);
+                            open.push(pick);
+                            break;
+                        }
+                        failures -= 1;
+                        selection.failed(&pick, now);
+                    }
+                }
+            }
+            for backend in snapshot.backends.iter().flatten() {
+                let held = open.iter().filter(|p| p.backend.role == backend.role).count();
+                prop_assert_eq!(backend.live.connections() as usize, held, "the count is not exact");
+            }
+        }
+    }
+
+    /// With one server gone only its clients move; with one more, only clients that it takes.
+    #[test]
+    fn a_change_of_the_set_moves_a_fair_share(count in 2usize..9, gone in any::<prop::sample::Index>()) {
+        let lines = servers(count, &["hash", "nomemory"]);
+        let mut fewer = lines.clone();
+        let gone = gone.index(count);
+        fewer[gone] = format!("server {gone} address 10.0.0.{gone} port 0");
+        let (mut live, mut live2) = (Live::default(), Live::default());
+        let (all, fewer) = (snapshot(&mut live, &lines), snapshot(&mut live2, &fewer));
+        let mut moved = 0;
+        const CLIENTS: u32 = 2000;
+        for n in 0..CLIENTS {
+            let who = client(0x7f00_0000 + n * 7);
+            let (before, after) = (first(&all, who, None), first(&fewer, who, None));
+            if before != after {
+                prop_assert_eq!(before, Some(Role::Regular(gone)));
+                moved += 1;
+            }
+        }
+        let share = f64::from(CLIENTS) / count as f64;
+        prop_assert!(f64::from(moved) < share * 1.3 && f64::from(moved) > share * 0.7, "{moved} of {CLIENTS} moved");
+    }
+}
+
+fn sequence(snapshot: &Arc<Snapshot>, count: u32) -> Vec<Option<usize>> {
+    let regular = |role| if let Role::Regular(n) = role { Some(n) } else { None };
+    (0..count).map(|n| first(snapshot, client(n), None).and_then(regular)).collect()
+}
+
+#[test]
+fn round_robin_begins_with_server_1() {
+    let mut live = Live::default();
+    let snapshot = snapshot(&mut live, &servers(3, &["roundrobin"]));
+    assert_eq!(sequence(&snapshot, 5), [1, 2, 0, 1, 2].map(Some));
+    live.server(1).blacklist_until(1000);
+    assert_eq!(sequence(&snapshot, 4), [0, 2, 0, 2].map(Some));
+}
+
+#[test]
+fn a_remembered_client_may_go_up_to_the_hard_limit() {
+    let mut live = Live::default();
+    let snapshot = snapshot(&mut live, &servers(2, &["server 0 max 1 hard 2", "server 1 max 1"]));
+    let get = |remembered| Selection::new(Arc::clone(&snapshot), client(1), 0, remembered).next(1);
+    let held: Vec<Pick> = [Some(0), Some(0), Some(0)].into_iter().filter_map(get).collect();
+    assert_eq!(held.iter().map(|p| p.backend.role).collect::<Vec<_>>(), [0, 0, 1].map(Role::Regular));
+    assert!(get(Some(0)).is_none() && get(None).is_none());
+}
+
+#[test]
+fn denied_clients_get_the_abuse_server_alone() {
+    let mut live = Live::default();
+    let lines = servers(2, &["acl 0 deny 0.0.0.0/0", "emergency 10.9.9.9:1"]);
+    assert_eq!(first(&snapshot(&mut live, &lines), client(1), Some(1)), None, "not even emergency");
+    let lines = servers(2, &["acl 0 deny 0.0.0.0/0", "abuse 10.9.9.8:1", "emergency 10.9.9.9:1"]);
+    let snapshot = snapshot(&mut live, &lines);
+    let mut selection = Selection::new(snapshot, client(1), 0, Some(1));
+    let pick = selection.next(1).unwrap();
+    assert_eq!(pick.backend.role, Role::Abuse);
+    selection.failed(&pick, 1);
+    assert!(selection.next(1).is_none());
+}
+
+#[test]
+fn weight_and_prio_take_the_first_of_equals() {
+    let mut live = Live::default();
+    let weights = ["weight", "server 0 weight 1", "server 1 weight 2", "server 2 weight 3"];
+    let weighted = snapshot(&mut live, &servers(4, &weights));
+    let mut held = Vec::new();
+    for n in 0..12 {
+        held.extend(Selection::new(Arc::clone(&weighted), client(n), 0, None).next(1));
+    }
+    // As the live C pen 0.34.1 chose: A B C C B C, twice.
+    let roles: Vec<Role> = held.iter().map(|p| p.backend.role).collect();
+    assert_eq!(roles, [0, 1, 2, 2, 1, 2, 0, 1, 2, 2, 1, 2].map(Role::Regular));
+    let mut live = Live::default();
+    let prios = ["prio", "server 0 prio 3", "server 1 prio 1", "server 2 prio 2", "server 3 prio 1"];
+    let snapshot = snapshot(&mut live, &servers(4, &prios));
+    assert_eq!(sequence(&snapshot, 2), [1, 1].map(Some));
+    live.server(1).blacklist_until(1000);
+    assert_eq!(sequence(&snapshot, 2), [3, 3].map(Some));
+}
+
+#[test]
+fn the_whole_ipv6_address_counts_in_the_hash() {
+    let mut live = Live::default();
+    let snapshot = snapshot(&mut live, &servers(8, &["hash"]));
+    let chosen = |n: u128| first(&snapshot, Client::new(IpAddr::V6((0xfd00u128 << 112 | n << 64 | 1).into())), None);
+    assert!((0..64).map(chosen).collect::<Vec<_>>().windows(2).any(|w| w[0] != w[1]));
+    let mapped = Client::new("::ffff:10.1.2.3".parse().unwrap());
+    assert_eq!(first(&snapshot, mapped, None), first(&snapshot, client(0x0a01_0203), None));
+}

@@ -1,0 +1,186 @@
+//! Servers that fail: who is tried next, who is left out and for how long, and that no byte of the client is lost.
+
+use std::time::{Duration, Instant};
+
+use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
+use crate::support::{Setup, wait_until};
+
+#[test]
+fn a_refused_connection_goes_to_the_next_server() {
+    let dead = Refusing::new();
+    let backends = greeters(2);
+    let pen = Setup::new().options("-r").server(dead.address()).servers(&backends).start();
+    assert_eq!(pen.choices([2; 6]), "A B A B A B");
+    pen.says("Connection refused");
+}
+
+#[test]
+fn a_remembered_server_that_dies_is_replaced_and_the_new_one_remembered() {
+    let mut backends = greeters(3);
+    let pen = Setup::new().servers(&backends).start();
+    assert_eq!(pen.choices([2, 3]), "B C");
+    let address = backends.remove(1).stop();
+    assert_eq!(pen.choices([2, 2]), "C C");
+    let _again = Backend::greeter_on(&address, "again");
+    pen.control("server 1 blacklist 0");
+    assert_eq!(pen.choice(2), "C");
+}
+
+#[test]
+fn a_server_that_comes_back_is_used_when_its_blacklist_time_is_over() {
+    let mut backends = greeters(2);
+    let pen = Setup::new().options("-r -b 1").servers(&backends).start();
+    let address = backends.remove(1).stop();
+    assert_eq!(pen.choices([2, 2, 2]), "A A A");
+    let _again = Backend::greeter_on(&address, "again");
+    wait_until("the server to be used again", || pen.choice(2) == "again");
+}
+
+#[test]
+fn blacklist_zero_takes_a_server_back_in() {
+    let backends = greeters(4);
+    let pen = Setup::new().options("-r").servers(&backends).start();
+    assert_eq!(pen.control("server 1 blacklist 100"), "");
+    assert_eq!(pen.choices([2; 7]), "C D A C D A C");
+    pen.control("server 1 blacklist 0");
+    assert_eq!(pen.choices([2; 4]), "D A B C");
+}
+
+#[test]
+fn a_blacklisting_outlasts_a_change_of_the_blacklist_time() {
+    let backends = greeters(2);
+    let pen = Setup::new().options("-r").servers(&backends).start();
+    pen.control("server 1 blacklist 100");
+    assert_eq!(pen.control("blacklist 0"), "0\n");
+    assert_eq!(pen.choices([2, 2, 2]), "A A A");
+}
+
+#[test]
+fn a_connect_that_takes_too_long_fails_over_and_keeps_what_the_client_sent() {
+    let hole = BlackHole::new();
+    let recorder = Backend::recorder("got it");
+    let pen = Setup::new()
+        .options("-t 1")
+        .servers(&greeters(0))
+        .server(recorder.address())
+        .server(hole.address())
+        .start();
+    let text: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    let begin = Instant::now();
+    let mut client = pen.client();
+    let mut twin = client.twin();
+    let sender = std::thread::spawn({
+        let text = text.clone();
+        move || {
+            twin.send(&text);
+            twin.finish();
+        }
+    });
+    assert_eq!(client.text(), "got it");
+    sender.join().unwrap();
+    assert!(begin.elapsed() >= Duration::from_millis(900), "{:?}", begin.elapsed());
+    assert_eq!(recorder.received_by(0), text);
+    pen.says("timed out");
+    // The next client does not wait: the server is blacklisted.
+    let begin = Instant::now();
+    let mut client = pen.client_from(3);
+    client.finish();
+    assert_eq!(client.text(), "got it");
+    assert!(begin.elapsed() < Duration::from_millis(900), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn what_a_client_sent_and_ended_before_a_refusal_arrives_whole() {
+    let dead = Refusing::new();
+    let recorder = Backend::recorder("got it");
+    let pen = Setup::new().options("-b 0").server(recorder.address()).server(dead.address()).start();
+    for n in 0..10 {
+        let mut client = pen.client_from(n + 2);
+        client.send(format!("request {n}"));
+        client.finish();
+        assert_eq!(client.text(), "got it");
+        assert_eq!(recorder.received_by(usize::from(n)), format!("request {n}").into_bytes());
+    }
+}
+
+#[test]
+fn with_all_servers_dead_the_emergency_server_serves() {
+    let dead = [Refusing::new(), Refusing::new()];
+    let emergency = Backend::greeter("E");
+    let setup = || dead.iter().map(Refusing::address).fold(Setup::new(), Setup::server);
+    let pen = setup().option("-e", emergency.address().to_string()).start();
+    assert_eq!(pen.choices([2, 2, 3]), "E E E");
+    let pen = setup().start();
+    assert_eq!(pen.choices([2, 2, 3]), "EOF EOF EOF");
+    pen.becomes_idle();
+}
+
+#[test]
+fn a_dead_emergency_server_closes_the_client() {
+    let dead = [Refusing::new(), Refusing::new()];
+    let pen = Setup::new().option("-e", dead[1].address().to_string()).server(dead[0].address()).start();
+    assert_eq!(pen.choices([2, 2]), "EOF EOF");
+}
+
+#[test]
+fn stubborn_does_not_fail_over() {
+    let dead = Refusing::new();
+    let backends = greeters(1);
+    let emergency = Backend::greeter("E");
+    let pen = Setup::new()
+        .options("-s")
+        .option("-e", emergency.address().to_string())
+        .servers(&backends)
+        .server(dead.address())
+        .start();
+    // B is dead and blacklisted by the first try; whoever comes next gets A.
+    assert_eq!(pen.choices([2, 3, 4]), "EOF A A");
+}
+
+#[test]
+fn each_server_is_tried_once() {
+    let dead: Vec<Refusing> = (0..5).map(|_| Refusing::new()).collect();
+    let pen = dead.iter().map(Refusing::address).fold(Setup::new().options("-r"), Setup::server).start();
+    assert_eq!(pen.choice(2), "EOF");
+    (0..5).for_each(|n| pen.says(&format!("blacklisting server {n} ")));
+    assert_eq!(pen.choice(2), "EOF");
+    assert_eq!(pen.stderr().matches("blacklisting").count(), 5);
+    pen.becomes_idle();
+}
+
+#[test]
+fn a_server_that_resets_is_passed_on_as_a_reset() {
+    let resetter = Backend::resetter();
+    let pen = Setup::new().server(resetter.address()).start();
+    let mut client = pen.client();
+    assert_eq!(client.end(), crate::support::client::End::Reset);
+    pen.becomes_idle();
+}
+
+#[test]
+fn a_name_that_does_not_resolve_is_no_reason_not_to_start() {
+    let backends = greeters(1);
+    let pen = Setup::new().options("-r").servers(&backends).server("nohost.invalid:1").start();
+    pen.says("nohost.invalid");
+    assert_eq!(pen.choices([2, 2, 2]), "A A A");
+    // The rest of its settings are there all the same.
+    assert_eq!(pen.servers()[1].port, 1);
+}
+
+#[test]
+fn names_are_resolved() {
+    let backends = greeters(1);
+    let pen = Setup::new().server(format!("localhost:{}", backends[0].port())).start();
+    wait_until("the name to be resolved", || pen.choice(2) == "A");
+}
+
+#[test]
+fn setting_a_name_holds_nothing_up() {
+    let backends = greeters(2);
+    let pen = Setup::new().options("-r").servers(&backends).start();
+    let begin = Instant::now();
+    pen.control("server 1 address nohost.invalid");
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    pen.choices([2, 2]);
+    pen.says("nohost.invalid");
+}

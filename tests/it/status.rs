@@ -1,0 +1,142 @@
+//! The status page and the statistics.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+
+use crate::support::backend::{Backend, greeters};
+use crate::support::{Pen, Setup, skipped, wait_for};
+
+/// What xmllint has to say of a page, other than that it does not know HTML 5.
+fn complaints(page: &str) -> Option<String> {
+    let mut child = Command::new("xmllint")
+        .args(["--html", "--noout", "-"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .ok()?;
+    child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    Some(text.lines().filter(|l| l.contains("error")).collect::<Vec<_>>().join("\n"))
+}
+
+/// The cells of the page's tables, row by row.
+fn rows(page: &str) -> Vec<Vec<String>> {
+    page.split("<tr>")
+        .skip(1)
+        .map(|row| {
+            let row = row.split("</tr>").next().unwrap();
+            row.split("</t")
+                .filter_map(|cell| Some(cell.rsplit_once('>')?.1.to_owned()))
+                .filter(|c| !c.is_empty())
+                .collect()
+        })
+        .collect()
+}
+
+fn page(pen: &Pen) -> String {
+    let page = pen.control("status");
+    assert_eq!(page, pen.read("page"), "the reply is what the file holds");
+    page
+}
+
+#[test]
+fn the_page_is_html_with_three_tables() {
+    let backends = [Backend::echo(), Backend::echo()];
+    let setup = Setup::new();
+    let file = setup.file("page");
+    let pen = setup.options(format!("-w {file}")).servers(&backends).start();
+    let mut client = pen.client_from(2);
+    client.send("12345");
+    assert_eq!(client.bytes(5), b"12345");
+    let page = page(&pen);
+    assert!(page.starts_with("<!DOCTYPE html>\n"), "{page}");
+    match complaints(&page) {
+        Some(text) => assert_eq!(text, "", "xmllint finds fault with {page}"),
+        None => skipped("the page is HTML", "no xmllint"),
+    }
+    let rows = rows(&page);
+    let is = |row: &[&str]| assert!(rows.iter().any(|r| r == row), "{row:?} is not in {rows:?}");
+    is(&[
+        "server",
+        "address",
+        "status",
+        "port",
+        "connections",
+        "max soft",
+        "max hard",
+        "sent",
+        "received",
+        "weight",
+        "prio",
+    ]);
+    is(&["client", "address", "age(secs)", "last server", "connects", "sent", "received"]);
+    is(&["connection", "downfd", "upfd", "pending data down", "pending data up", "client", "server"]);
+    let port = backends[1].port().to_string();
+    let server = rows.iter().find(|r| r.get(3) == Some(&port)).unwrap();
+    assert_eq!(server[..2], ["1", "127.0.0.1"]);
+    assert_eq!(server[4..], ["1", "0", "0", "5", "5", "0", "0"]);
+    let client = rows.iter().find(|r| r.get(1).is_some_and(|a| a == "127.0.0.2")).unwrap();
+    assert_eq!(client[3..], ["1", "1", "5", "5"]);
+}
+
+#[test]
+fn what_others_name_is_escaped() {
+    let setup = Setup::new();
+    let file = setup.file("page");
+    let pen = setup.options(format!("-w {file}")).start();
+    pen.control("server 0 address /tmp/<script>&'x' port 1");
+    let page = page(&pen);
+    assert!(page.contains("/tmp/&lt;script&gt;&amp;"), "{page}");
+    assert!(!page.contains("<script>"), "{page}");
+    if let Some(text) = complaints(&page) {
+        assert_eq!(text, "");
+    }
+}
+
+#[test]
+fn a_signal_writes_the_page() {
+    let backends = greeters(1);
+    let setup = Setup::new();
+    let file = setup.file("page");
+    let pen = setup.options(format!("-w {file}")).servers(&backends).start();
+    pen.signal(Signal::SIGUSR1);
+    let page = wait_for("the page", || std::fs::read_to_string(&file).ok());
+    // It is there as a whole or not at all.
+    assert!(page.ends_with("</html>\n"), "{page}");
+    assert_eq!(pen.choice(2), "A");
+}
+
+#[test]
+fn without_a_file_the_signal_writes_text() {
+    let backends = greeters(2);
+    let pen = Setup::new().servers(&backends).start();
+    let _held = pen.hold(2);
+    pen.signal(Signal::SIGUSR1);
+    pen.says("Active connections:");
+    for text in [
+        "2 servers",
+        "Server 1 status:",
+        "1 connections (0 soft, 0 hard)",
+        "address 127.0.0.2",
+        "Connection 0 status:",
+    ] {
+        pen.says(text);
+    }
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_reported_and_nothing_else_happens() {
+    let backends = greeters(1);
+    let pen = Setup::new().options("-w /nonexistent/page").servers(&backends).start();
+    assert_eq!(pen.control("status"), "Unable to create webstats\n");
+    pen.says("/nonexistent/page");
+    pen.signal(Signal::SIGUSR1);
+    assert_eq!(pen.choice(2), "A");
+    assert_eq!(pen.control(&format!("web_stats {}", pen.file("page"))), format!("{}\n", pen.file("page")));
+    assert!(page(&pen).contains("Pen status page"));
+    assert_eq!(pen.control("no web_stats"), "");
+    assert_eq!(pen.control("status"), "Unable to create webstats\n");
+}

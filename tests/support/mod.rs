@@ -1,0 +1,27 @@
+//! What the tests share: starting pen, servers to put behind it, clients, and waiting.
+
+pub(crate) mod backend;
+pub(crate) mod client;
+pub(crate) mod pen;
+pub(crate) mod process;
+pub(crate) mod solaris;
+pub(crate) mod tree;
+pub(crate) mod wait;
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+pub(crate) use backend::Backend;
+pub(crate) use client::Client;
+pub(crate) use pen::{Pen, Setup};
+pub(crate) use wait::{wait_for, wait_until};
+
+/// Says that a test cannot run here, and why; shown even when the test harness captures output.
+pub(crate) fn skipped(test: &str, why: impl Display) {
+    _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
+}
+
+/// Whether the tests run as root, which some of what pen does needs.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}

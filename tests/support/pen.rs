@@ -1,0 +1,498 @@
+//! Starting pen and talking to it.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::backend::Backend;
+use super::client::Client;
+use super::process;
+use super::wait::{DEADLINE, wait_for, wait_until};
+
+/// The pen that the tests are about: ours, or what `PEN_PROGRAM` names (to try the tests themselves on C pen).
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("PEN_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_pen").into(), PathBuf::from)
+}
+
+/// Its penctl.
+pub(crate) fn penctl_program() -> PathBuf {
+    std::env::var_os("PENCTL_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_penctl").into(), PathBuf::from)
+}
+
+/// Runs pen to its end, for what does not serve.
+#[track_caller]
+pub(crate) fn run_pen<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    assert_cmd::Command::new(program()).args(args).timeout(DEADLINE).output().unwrap()
+}
+
+/// Runs penctl to its end.
+#[track_caller]
+pub(crate) fn run_penctl<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    assert_cmd::Command::new(penctl_program()).args(args).timeout(DEADLINE).output().unwrap()
+}
+
+/// A port of 127.0.0.1 that was free a moment ago. Whoever takes it must be ready to find it taken after all.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A directory for a test; everybody may read it.
+pub(crate) fn directory() -> TempDir {
+    let dir = tempfile::Builder::new().prefix("pen-it-").tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+/// Gives a file or directory to the user `nobody`.
+pub(crate) fn give_to_nobody(path: &Path) {
+    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("a user nobody");
+    chown(path, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();
+}
+
+/// How to start a pen.
+pub(crate) struct Setup {
+    program: PathBuf,
+    wrapper: Vec<String>,
+    options: Vec<String>,
+    operands: Vec<String>,
+    environment: Vec<(String, String)>,
+    listen: Option<String>,
+    user: bool,
+    probe: bool,
+    daemon: bool,
+    directory: TempDir,
+}
+
+impl Setup {
+    /// A pen in the foreground on a free port of 127.0.0.1, with a control socket and a pid file.
+    pub(crate) fn new() -> Setup {
+        Setup {
+            program: program(),
+            wrapper: Vec::new(),
+            options: Vec::new(),
+            operands: Vec::new(),
+            environment: Vec::new(),
+            listen: None,
+            user: true,
+            probe: true,
+            daemon: false,
+            directory: directory(),
+        }
+    }
+
+    /// Another program than [`program`].
+    pub(crate) fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+
+    /// Adds options, split at blanks.
+    pub(crate) fn options(mut self, options: impl AsRef<str>) -> Self {
+        self.options.extend(options.as_ref().split_whitespace().map(str::to_owned));
+        self
+    }
+
+    /// Adds one option with an argument that may hold blanks.
+    pub(crate) fn option(mut self, option: &str, argument: impl AsRef<str>) -> Self {
+        self.options.extend([option.to_owned(), argument.as_ref().to_owned()]);
+        self
+    }
+
+    /// Adds a command of the control language, run at start.
+    pub(crate) fn command(self, command: impl AsRef<str>) -> Self {
+        self.option("-O", command)
+    }
+
+    /// Adds a server as it stands on the command line.
+    pub(crate) fn server(mut self, operand: impl ToString) -> Self {
+        self.operands.push(operand.to_string());
+        self
+    }
+
+    /// Adds servers.
+    pub(crate) fn servers<'a>(self, servers: impl IntoIterator<Item = &'a Backend>) -> Self {
+        servers.into_iter().fold(self, |setup, backend| setup.server(backend.address()))
+    }
+
+    /// Listens there instead of on a port that the system picks.
+    pub(crate) fn listen(mut self, address: impl ToString) -> Self {
+        self.listen = Some(address.to_string());
+        self
+    }
+
+    /// Runs pen by way of another program, such as `prlimit --nofile=64`.
+    pub(crate) fn wrapper(mut self, wrapper: &str) -> Self {
+        self.wrapper = wrapper.split_whitespace().map(str::to_owned).collect();
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Leaves out the `-u root` that lets root have a control socket.
+    pub(crate) fn no_user(mut self) -> Self {
+        self.user = false;
+        self
+    }
+
+    /// Does not wait for the control socket to answer: the test puts it elsewhere.
+    pub(crate) fn no_probe(mut self) -> Self {
+        self.probe = false;
+        self
+    }
+
+    /// Lets it go to the background.
+    pub(crate) fn daemon(mut self) -> Self {
+        self.daemon = true;
+        self
+    }
+
+    /// Its directory, that of the control socket and of the pid file.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A file in its directory, as text for options.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file there.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        fs::write(self.file(name), text).unwrap();
+        self.file(name)
+    }
+
+    /// Starts it and waits until it serves.
+    #[track_caller]
+    pub(crate) fn start(self) -> Pen {
+        self.try_start().unwrap_or_else(|failure| panic!("pen does not start: {failure:?}"))
+    }
+
+    /// Starts it, and waits until it serves or is gone.
+    pub(crate) fn try_start(self) -> Result<Pen, Failure> {
+        let mut tries = 5;
+        loop {
+            match self.attempt() {
+                Attempt::Serves(address, process) => {
+                    let Setup { directory, listen, .. } = self;
+                    return Ok(Pen { address, listen, directory, process, may_end: false });
+                }
+                // Somebody else got the port first.
+                Attempt::Failed(failure)
+                    if tries > 0
+                        && self.listen.is_none()
+                        && failure.stderr.to_lowercase().contains("in use") =>
+                {
+                    tries -= 1;
+                }
+                Attempt::Failed(failure) => return Err(failure),
+            }
+        }
+    }
+
+    /// Whether the control socket answers, if there is to be one.
+    fn answers(&self) -> bool {
+        if !self.probe || (!self.user && super::is_root()) {
+            return true;
+        }
+        let Ok(mut stream) = UnixStream::connect(self.path().join("control")) else { return false };
+        let mut reply = String::new();
+        stream.write_all(b"pid\n").is_ok() && stream.read_to_string(&mut reply).is_ok() && !reply.is_empty()
+    }
+
+    fn attempt(&self) -> Attempt {
+        let path = |name: &str| self.path().join(name);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let (pid_file, stderr) = (path("pid"), path("stderr"));
+        let words = self.wrapper.iter().map(PathBuf::from).chain([self.program.clone()]).collect::<Vec<_>>();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args((!self.daemon).then_some("-f"));
+        command.arg("-C").arg(path("control")).arg("-p").arg(&pid_file);
+        if self.user && super::is_root() {
+            command.args(["-u", "root"]);
+        }
+        command.args(&self.options);
+        command.arg(self.listen.clone().unwrap_or_else(|| address.to_string()));
+        command.args(&self.operands);
+        command.envs(self.environment.iter().map(|(n, v)| (n, v)));
+        command.stdin(Stdio::null());
+        command.stdout(File::create(path("stdout")).unwrap()).stderr(File::create(&stderr).unwrap());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", words[0].display()));
+        let process = if self.daemon {
+            let status = child.wait().unwrap();
+            status.success().then(|| read_pid(&pid_file).map(Process::Daemon)).flatten().ok_or(status)
+        } else {
+            wait_for("pen to serve or to end", || match child.try_wait().unwrap() {
+                Some(status) => Some(Err(status)),
+                // Who answers has also set up its signals.
+                None => (read_pid(&pid_file).is_some() && self.answers()).then_some(Ok(())),
+            })
+            .map(|()| Process::Child(child))
+        };
+        match process {
+            Ok(process) => Attempt::Serves(address, process),
+            Err(status) => {
+                Attempt::Failed(Failure { status, stderr: fs::read_to_string(&stderr).unwrap_or_default() })
+            }
+        }
+    }
+}
+
+enum Attempt {
+    Serves(SocketAddr, Process),
+    Failed(Failure),
+}
+
+/// A pen that did not start.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// How it ended.
+    pub(crate) status: ExitStatus,
+    /// What it said.
+    pub(crate) stderr: String,
+}
+
+fn read_pid(file: &Path) -> Option<i32> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+#[derive(Debug)]
+enum Process {
+    Child(Child),
+    Daemon(i32),
+}
+
+/// A running pen; killed when dropped. A pen that ended by itself, or panicked, fails its test then.
+#[derive(Debug)]
+pub(crate) struct Pen {
+    /// Where it listens, when the system picked the port.
+    pub(crate) address: SocketAddr,
+    listen: Option<String>,
+    directory: TempDir,
+    process: Process,
+    may_end: bool,
+}
+
+impl Pen {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        match &self.process {
+            Process::Child(child) => i32::try_from(child.id()).unwrap(),
+            Process::Daemon(pid) => *pid,
+        }
+    }
+
+    /// Its directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A file in its directory.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Writes a file there.
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        fs::write(self.file(name), text).unwrap();
+        self.file(name)
+    }
+
+    /// The text of a file there.
+    #[track_caller]
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
+    /// What it said so far.
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.file("stderr")).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until it says so.
+    #[track_caller]
+    pub(crate) fn says(&self, text: &str) {
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < DEADLINE && !self.stderr().contains(text) {
+            super::wait::pause();
+        }
+        assert!(self.stderr().contains(text), "pen was to say {text:?}, and said: {}", self.stderr());
+    }
+
+    /// A client of it.
+    #[track_caller]
+    pub(crate) fn client(&self) -> Client {
+        Client::to(self.address)
+    }
+
+    /// The client 127.0.0.`n`.
+    #[track_caller]
+    pub(crate) fn client_from(&self, n: u8) -> Client {
+        Client::from(&format!("127.0.0.{n}"), self.address)
+    }
+
+    /// Which greeter serves the client 127.0.0.`n`; `EOF` when none does.
+    #[track_caller]
+    pub(crate) fn choice(&self, n: u8) -> String {
+        self.hold(n).1
+    }
+
+    /// The same, and the connection, still open.
+    #[track_caller]
+    pub(crate) fn hold(&self, n: u8) -> (Client, String) {
+        let mut client = self.client_from(n);
+        let name = client.line();
+        (client, if name.is_empty() { "EOF".into() } else { name })
+    }
+
+    /// Which greeters serve these clients, one after the other.
+    #[track_caller]
+    pub(crate) fn choices(&self, clients: impl IntoIterator<Item = u8>) -> String {
+        clients.into_iter().map(|n| self.choice(n)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Which greeters serve these clients while all of them stay.
+    #[track_caller]
+    pub(crate) fn choices_held(&self, clients: impl IntoIterator<Item = u8>) -> String {
+        let held: Vec<_> = clients.into_iter().map(|n| self.hold(n)).collect();
+        held.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The path of its control socket.
+    pub(crate) fn control_path(&self) -> PathBuf {
+        self.path().join("control")
+    }
+
+    /// Sends one line to the control socket; the whole reply.
+    #[track_caller]
+    pub(crate) fn control(&self, line: &str) -> String {
+        let mut client = Client::to_path(&self.control_path());
+        client.send(format!("{line}\n"));
+        client.text()
+    }
+
+    /// Runs penctl on the control socket.
+    #[track_caller]
+    pub(crate) fn penctl(&self, command: &str) -> Output {
+        let path = self.control_path();
+        run_penctl([path.to_str().unwrap()].into_iter().chain(command.split_whitespace()))
+    }
+
+    /// The reply to `servers`, in fields.
+    #[track_caller]
+    pub(crate) fn servers(&self) -> Vec<ServerLine> {
+        self.control("servers").lines().map(ServerLine::parse).collect()
+    }
+
+    /// Waits until no server has a connection.
+    #[track_caller]
+    pub(crate) fn becomes_idle(&self) {
+        wait_until("no connections", || self.servers().iter().all(|s| s.conn == 0));
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        process::signal(self.pid(), signal);
+    }
+
+    /// It may end now: waits for it, and tells how.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> Option<ExitStatus> {
+        self.may_end = true;
+        match &mut self.process {
+            Process::Child(child) => Some(wait_for("the end of pen", || child.try_wait().unwrap())),
+            Process::Daemon(pid) => {
+                wait_until("the end of pen", || !process::is_alive(*pid));
+                None
+            }
+        }
+    }
+
+    /// Ends it with SIGTERM; its directory stays.
+    #[track_caller]
+    pub(crate) fn terminate(&mut self) -> Option<ExitStatus> {
+        self.signal(Signal::SIGTERM);
+        self.wait()
+    }
+
+    /// The listening operand that it was given, if it was not a port that the system picked.
+    pub(crate) fn operand(&self) -> String {
+        self.listen.clone().unwrap_or_else(|| self.address.to_string())
+    }
+
+    fn has_ended(&mut self) -> bool {
+        match &mut self.process {
+            Process::Child(child) => !matches!(child.try_wait(), Ok(None)),
+            Process::Daemon(pid) => !process::is_alive(*pid),
+        }
+    }
+}
+
+impl Drop for Pen {
+    fn drop(&mut self) {
+        let ended = self.has_ended();
+        if !ended {
+            self.signal(Signal::SIGKILL);
+        }
+        if let Process::Child(child) = &mut self.process {
+            _ = child.wait();
+        }
+        let stderr = self.stderr();
+        if std::thread::panicking() {
+            eprintln!("pen said:\n{stderr}");
+        } else {
+            assert!(self.may_end || !ended, "pen ended by itself; it said: {stderr}");
+            assert!(!stderr.contains("panicked at"), "pen panicked: {stderr}");
+        }
+    }
+}
+
+/// A line of the reply to `servers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServerLine {
+    pub(crate) number: usize,
+    pub(crate) address: String,
+    pub(crate) port: u16,
+    pub(crate) conn: i64,
+    pub(crate) max: i64,
+    pub(crate) hard: i64,
+    pub(crate) weight: i64,
+    pub(crate) prio: i64,
+    pub(crate) sx: u64,
+    pub(crate) rx: u64,
+}
+
+impl ServerLine {
+    fn parse(line: &str) -> ServerLine {
+        let words: Vec<&str> = line.split(' ').collect();
+        let field = |name: &str| {
+            let at = words.iter().position(|w| *w == name).unwrap_or_else(|| panic!("no {name} in {line:?}"));
+            words[at + 1]
+        };
+        let number = |name: &str| field(name).parse().unwrap_or_else(|e| panic!("{name} in {line:?}: {e}"));
+        ServerLine {
+            number: words[0].parse().unwrap(),
+            address: field("addr").to_owned(),
+            port: field("port").parse().unwrap(),
+            conn: number("conn"),
+            max: number("max"),
+            hard: number("hard"),
+            weight: number("weight"),
+            prio: number("prio"),
+            sx: field("sx").parse().unwrap(),
+            rx: field("rx").parse().unwrap(),
+        }
+    }
+}

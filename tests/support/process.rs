@@ -1,0 +1,45 @@
+//! What the system tells of a process.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A line of `/proc/PID/status`, without its name.
+pub(crate) fn status(pid: i32, field: &str) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':').map(|v| v.trim().to_owned()))
+}
+
+/// Memory in use, in KiB.
+pub(crate) fn resident(pid: i32) -> u64 {
+    let text = status(pid, "VmRSS").expect("VmRSS");
+    text.trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Time on a processor so far, user and system.
+pub(crate) fn cpu_time(pid: i32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    // The name, in parentheses, may hold blanks; utime and stime are fields 14 and 15, name the second.
+    let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    // USER_HZ is 100 on every Linux that matters here.
+    Duration::from_millis(ticks * 10)
+}
+
+/// How many descriptors are open.
+pub(crate) fn descriptors(pid: i32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+}
+
+/// Whether there is such a process, and not only what its parent has yet to collect.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    kill(Pid::from_raw(pid), None).is_ok() && status(pid, "State").is_none_or(|s| !s.starts_with('Z'))
+}
+
+/// Sends a signal to a process that the test started.
+pub(crate) fn signal(pid: i32, signal: Signal) {
+    assert!(pid > 1, "no pen has pid {pid}");
+    _ = kill(Pid::from_raw(pid), signal);
+}

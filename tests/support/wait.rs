@@ -1,0 +1,33 @@
+//! Waiting for events: the only place in the tests that lets time pass.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine; only a test that fails waits so long.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until there is an answer.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begin.elapsed() < DEADLINE, "waited in vain for: {what}");
+        pause();
+    }
+}
+
+/// Asks again and again until the answer is yes.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
+    wait_for(what, || ready().then_some(()));
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "files, /proc and replies cannot be waited for, only asked again"
+)]
+pub(super) fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
+}
