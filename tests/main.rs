@@ -14,6 +14,7 @@ mod it {
     mod control;
     mod failover;
     mod install;
+    mod install_properties;
     mod limits;
     mod penctl;
     mod selection;
