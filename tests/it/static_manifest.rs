@@ -1,5 +1,6 @@
 //! The service manifest: valid, and its templates describe what pen understands.
 
+use crate::support::skipped;
 use crate::support::tree::{self, tool};
 use pen::core::settings::{Flag, Number, Text};
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ fn dtd() -> Option<PathBuf> {
     ];
     let found = places.into_iter().find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("skipped: there is no service_bundle.dtd.1 here");
+        skipped("the_manifest_is_valid", "there is no service_bundle.dtd.1 here");
     }
     found
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// The top of the source tree.
-pub fn top() -> &'static Path {
+pub(crate) fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// All files below a directory of the tree whose path fits, without what is built or not ours to judge.
-pub fn files(below: &str, fits: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
+pub(crate) fn files(below: &str, fits: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![top().join(below)];
     while let Some(path) = open.pop() {
@@ -28,24 +28,24 @@ pub fn files(below: &str, fits: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
 }
 
 /// A program of this machine, or a line that the test is skipped for want of it.
-pub fn tool(name: &str) -> Option<Command> {
+pub(crate) fn tool(name: &str) -> Option<Command> {
     let path = std::env::var_os("PATH")?;
     if std::env::split_paths(&path).any(|directory| directory.join(name).is_file()) {
         Some(Command::new(name))
     } else {
-        eprintln!("skipped: {name} is not installed");
+        super::skipped("a check of the sources", format_args!("{name} is not installed"));
         None
     }
 }
 
 /// Runs a command at the top of the tree and returns what it said; it must not fail.
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.current_dir(top()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, text(&output));
     output
 }
 
 /// Both streams of a command as text.
-pub fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
 }

@@ -1,0 +1,223 @@
+//! Instances of the service that properties configure, whatever the properties hold.
+
+use crate::support::solaris::{get, log, on_solaris, package, pid, pkgadd, run, state, try_run, web_server};
+use crate::support::tree::text;
+use crate::support::wait_for;
+use std::fs;
+
+/// Installs the package and adds an instance.
+fn added(instance: &str) -> String {
+    pkgadd(&package());
+    add(instance)
+}
+
+fn add(instance: &str) -> String {
+    run(&["svccfg", "-s", "pen", "add", instance]);
+    format!("svc:/network/pen:{instance}")
+}
+
+/// Sets a property to values, each quoted as svccfg(1M) has it, for the next start or refresh method to see.
+fn set(fmri: &str, property: &str, values: &[&str]) {
+    let quoted: Vec<_> = values
+        .iter()
+        .map(|value| format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"")))
+        .collect();
+    let list = format!("({})", quoted.join(" "));
+    setprop(fmri, property, if values.len() == 1 { &quoted[0] } else { &list });
+}
+
+fn setprop(fmri: &str, property: &str, value: &str) {
+    run(&["svccfg", "-s", fmri, "setprop", property, "=", value]);
+}
+
+fn delprop(fmri: &str, property: &str) {
+    run(&["svccfg", "-s", fmri, "delprop", property]);
+}
+
+fn servers(instance: &str) -> String {
+    run(&["penctl", &format!("/var/run/pen/{instance}/control"), "servers"])
+}
+
+/// Enabling fails for its configuration; the log of this start.
+fn refused(instance: &str, fmri: &str) -> String {
+    run(&["svcadm", "refresh", fmri]);
+    let enable = try_run(&["svcadm", "enable", "-s", fmri]);
+    assert!(!enable.status.success(), "{}", text(&enable));
+    assert_eq!(state(fmri), "maintenance");
+    let log = log(instance);
+    let (_, last) = log.rsplit_once("Executing start method").unwrap();
+    assert!(last.contains("exited with status 96"), "{log}");
+    run(&["svcadm", "disable", "-s", fmri]);
+    run(&["svcadm", "clear", fmri]);
+    wait_for("the end of maintenance", || (state(fmri) == "disabled").then_some(()));
+    last.to_owned()
+}
+
+on_solaris! {
+    /// Two instances, no file at all, each with its own process, port and control socket.
+    fn two_instances_from_properties_alone() {
+        let (a, b) = (web_server("a"), web_server("b"));
+        let first = added("first");
+        let second = add("second");
+        set(&first, "pen/listenport", &["80"]);
+        set(&first, "pen/servers", &[&format!("127.0.0.1:{a}"), &format!("127.0.0.1:{b}:10:20:3:4")]);
+        setprop(&first, "pen/roundrobin", "true");
+        set(&second, "pen/listenport", &["127.0.0.1:443"]);
+        set(&second, "pen/servers", &[&format!("127.0.0.1:{b}")]);
+        setprop(&second, "pen/blacklist", "7");
+        for fmri in [&first, &second] {
+            run(&["svcadm", "enable", "-s", fmri]);
+        }
+        assert_ne!(pid(&first), pid(&second));
+        let mut answers = [get(80), get(80)];
+        answers.sort();
+        assert_eq!(answers, ["a", "b"]);
+        assert_eq!(get(443), "b");
+        let shown = servers("first");
+        let line = shown.lines().nth(1).unwrap();
+        assert!(line.contains("max 10 hard 20 weight 3 prio 4"), "{shown}");
+        assert_eq!(run(&["penctl", "/var/run/pen/second/control", "blacklist"]).trim(), "7");
+
+        // One of them changes and the other one does not notice.
+        set(&second, "pen/servers", &[&format!("127.0.0.1:{a}")]);
+        setprop(&second, "pen/blacklist", "8");
+        run(&["svcadm", "refresh", &second]);
+        wait_for("the new server", || (get(443) == "a").then_some(()));
+        assert_eq!(run(&["penctl", "/var/run/pen/second/control", "blacklist"]).trim(), "8");
+        assert_eq!(servers("first").lines().count(), 2);
+        run(&["svcadm", "disable", "-s", &first]);
+        assert_eq!(get(443), "a");
+        assert_eq!(state("svc:/network/pen:default"), "disabled");
+    }
+
+    /// Properties add to the file and win over it, at start and after a refresh.
+    fn properties_win_over_the_file() {
+        let (a, b, c) = (web_server("a"), web_server("b"), web_server("c"));
+        let fmri = added("both");
+        let file = tempfile::Builder::new().prefix("pen file").tempfile_in("/var/tmp").unwrap();
+        let lines = format!("listen 81\nblacklist 11\ntracking 12\nserver 0 address 127.0.0.1 port {a}\nserver 1 address 127.0.0.1 port {b}\n");
+        fs::write(file.path(), lines).unwrap();
+        run(&["chmod", "644", file.path().to_str().unwrap()]);
+        set(&fmri, "config/file", &[file.path().to_str().unwrap()]);
+        set(&fmri, "pen/listenport", &["80"]);
+        set(&fmri, "pen/servers", &[&format!("127.0.0.1:{c}")]);
+        setprop(&fmri, "pen/tracking", "13");
+        run(&["svcadm", "enable", "-s", &fmri]);
+        assert!((0..4).map(|_| get(80)).all(|answer| answer != "a"));
+        let ask = |word: &str| run(&["penctl", "/var/run/pen/both/control", word]).trim().to_owned();
+        assert_eq!((ask("blacklist").as_str(), ask("tracking").as_str()), ("11", "13"));
+        let shown = servers("both");
+        assert!(shown.contains(&format!("port {b} ")) && !shown.contains(&format!("port {a} ")), "{shown}");
+
+        fs::write(file.path(), "listen 81\nblacklist 21\ntracking 22\n").unwrap();
+        run(&["svcadm", "refresh", &fmri]);
+        wait_for("the new file", || (ask("blacklist") == "21").then_some(()));
+        assert_eq!(ask("tracking"), "13");
+        assert!(servers("both").contains(&format!("port {c} ")));
+    }
+
+    /// A value reaches pen as it is: no shell, no pattern and no second word comes of it.
+    fn values_are_single_arguments() {
+        let fmri = added("odd");
+        set(&fmri, "pen/listenport", &["80"]);
+        set(&fmri, "pen/servers", &["127.0.0.1:81"]);
+        run(&["svcadm", "enable", "-s", &fmri]);
+        for value in [
+            "/var/tmp/a b",
+            "/var/tmp/$(touch /var/tmp/ran)",
+            "/var/tmp/`touch /var/tmp/ran`",
+            "/var/tmp/;touch /var/tmp/ran",
+            "/var/tmp/*",
+            "/var/tmp/\"quoted\" 'and' \\back\\slashed\\\\",
+            "/var/tmp/ends in \\",
+            "/var/tmp/#no comment",
+            "  /var/tmp/$HOME ${PATH} & | < > ( ) ^ ! ~ \t tab",
+            "/var/tmp/grün",
+        ] {
+            set(&fmri, "pen/web_stats", &[value]);
+            run(&["svcadm", "refresh", &fmri]);
+            wait_for(value, || {
+                let told = run(&["penctl", "/var/run/pen/odd/control", "web_stats"]);
+                (told.strip_suffix('\n') == Some(value)).then_some(())
+            });
+        }
+        assert!(!std::path::Path::new("/var/tmp/ran").exists());
+    }
+
+    /// What cannot be a configuration is refused with the name of its property.
+    fn bad_values_are_refused() {
+        let fmri = added("bad");
+        let told = refused("bad", &fmri);
+        assert!(told.contains("neither config/file nor pen/listenport is set"), "{told}");
+
+        set(&fmri, "pen/listenport", &["80"]);
+        for (property, value, because) in [
+            ("pen/web_stats", "/var/tmp/a\nuser root", "pen/web_stats: a line feed in a value"),
+            ("pen/user", "root", "pen/user: 'root' is root"),
+            ("pen/user", "nobody-of-that-name", "pen/user: there is no account 'nobody-of-that-name'"),
+            ("pen/user", "-x; id", "pen/user: '-x; id' is not allowed"),
+            ("pen/tcp_fastclose", "sometimes", "pen/tcp_fastclose: "),
+            ("pen/source", "here", "pen/source: "),
+            ("pen/servers", "10.0.0.1:80:1:2:3:4:5", "pen/servers: \"10.0.0.1:80:1:2:3:4:5\" is not allowed"),
+            ("pen/servers", "10.0.0.1:nosuchservice", "pen/servers: "),
+            ("pen/servers", "[::1", "pen/servers: "),
+            ("pen/command", "frobnicate", "pen/command: "),
+            ("pen/command", "blacklist 5\nuser root", "pen/command: a line feed in a value"),
+        ] {
+            set(&fmri, property, &[value]);
+            let told = refused("bad", &fmri);
+            assert!(told.contains(because), "{property} = {value:?}: {told}");
+            delprop(&fmri, property);
+        }
+        // All at once are told at once.
+        set(&fmri, "pen/source", &["here"]);
+        set(&fmri, "pen/command", &["frobnicate"]);
+        let told = refused("bad", &fmri);
+        assert!(told.contains("pen/source: ") && told.contains("pen/command: "), "{told}");
+        delprop(&fmri, "pen/source");
+        delprop(&fmri, "pen/command");
+        run(&["svcadm", "refresh", &fmri]);
+        run(&["svcadm", "enable", "-s", &fmri]);
+    }
+
+    /// Every form of a server, and a port that comes from pen/listenport.
+    fn servers_take_every_form() {
+        let fmri = added("forms");
+        set(&fmri, "pen/listenport", &["[::1]:80"]);
+        set(&fmri, "pen/servers", &["[::1]:81:5", "10.0.0.1", "/var/run/x y", "[::1]", "10.0.0.2:82::7", "10.0.0.3:http"]);
+        set(&fmri, "pen/command", &["acl 1 permit 10.0.0.1", "server 0 acl 1"]);
+        run(&["svcadm", "enable", "-s", &fmri]);
+        let shown = servers("forms");
+        let lines: Vec<_> = shown.lines().collect();
+        for (line, part) in lines.iter().zip([
+            "0 addr ::1 port 81 conn 0 max 5 hard 0",
+            "1 addr 10.0.0.1 port 80 ",
+            "2 addr /var/run/x y port ",
+            "3 addr ::1 port 80 ",
+            "4 addr 10.0.0.2 port 82 conn 0 max 0 hard 7",
+            "5 addr 10.0.0.3 port 80 ",
+        ]) {
+            assert!(line.contains(part), "{part}: {shown}");
+        }
+        assert_eq!(lines.len(), 6);
+    }
+
+    /// Another account for one instance.
+    fn the_account_is_a_property() {
+        let fmri = added("other");
+        set(&fmri, "pen/listenport", &["80"]);
+        set(&fmri, "pen/user", &["nobody"]);
+        run(&["svcadm", "enable", "-s", &fmri]);
+        assert_eq!(run(&["ps", "-o", "user=", "-p", &pid(&fmri)]).trim(), "nobody");
+        // The account changes with a restart, and so does whose the directory is.
+        set(&fmri, "pen/user", &["daemon"]);
+        run(&["svcadm", "refresh", &fmri]);
+        run(&["svcadm", "restart", &fmri]);
+        wait_for("the other account", || {
+            let listed = text(&try_run(&["svcs", "-H", "-p", &fmri]));
+            (listed.starts_with("online ") && listed.lines().count() == 2).then_some(())?;
+            (run(&["ps", "-o", "user=", "-p", &pid(&fmri)]).trim() == "daemon").then_some(())
+        });
+        assert_eq!(servers("other"), "");
+    }
+}

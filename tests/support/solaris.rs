@@ -1,0 +1,199 @@
+//! Tests of the installed package and its service.
+//!
+//! They call the commands of Solaris by name, and where those are on PATH that is all there is to it. Elsewhere the test
+//! runs itself again in a sandbox that has stand-ins under the same names (see testbed/); only this file knows.
+
+use super::tree;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+/// Declares tests that need Solaris's commands.
+macro_rules! on_solaris {
+    ($($(#[$doc:meta])* fn $name:ident() $body:block)*) => {$(
+        $(#[$doc])*
+        #[test]
+        fn $name() {
+            $crate::support::solaris::here_or_in_a_sandbox(concat!(module_path!(), "::", stringify!($name)), || $body);
+        }
+    )*};
+}
+pub(crate) use on_solaris;
+
+/// Runs the body of the test of this path: here, or by a copy of this program in a sandbox.
+pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
+    let native = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|directory| directory.join("svcadm").is_file());
+    if native {
+        // The tests share one system, whose service is one.
+        let lock = fs::File::create(std::env::temp_dir().join("pen-install-tests")).unwrap();
+        let _alone = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
+        return body();
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    tree::run(Command::new(cargo).args(["build", "--quiet", "--package", "pen-testbed"]));
+    let programs = Path::new(env!("CARGO_BIN_EXE_pen")).parent().unwrap();
+    let (_, test) = path.split_once("::").unwrap();
+    let mut sandbox = Command::new("sh");
+    sandbox.current_dir(tree::top()).arg("testbed/sandbox.sh").arg("-b").arg(programs);
+    let package = package();
+    sandbox.env("PEN_TEST_PACKAGE", package).arg(std::env::current_exe().unwrap());
+    let output = sandbox.args(["--exact", test, "--nocapture", "--include-ignored"]).output().unwrap();
+    let said = tree::text(&output);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "in the sandbox: {}\n{said}",
+        output.status
+    );
+}
+
+/// The directory that holds SUNWpen of the programs under test, made anew when anything in it has changed.
+pub(crate) fn package() -> PathBuf {
+    if let Some(made) = std::env::var_os("PEN_TEST_PACKAGE") {
+        return made.into();
+    }
+    let programs = Path::new(env!("CARGO_BIN_EXE_pen")).parent().unwrap();
+    let inputs = ["pkg", "smf", "etc", "man1", "doc", "Makefile.sfw", "install-sfw"]
+        .map(|input| tree::top().join(input));
+    let named = ["pen", "penctl", "penlog", "penlogd", "mergelogs"].map(|p| programs.join(p));
+    let newest = inputs.iter().chain(&named).flat_map(|input| newest(input)).max().unwrap();
+    let age = newest.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    let done = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("package-{age}"));
+    if !done.is_dir() {
+        let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut make = Command::new("make");
+        make.args(["-s", "-f", "Makefile.sfw", "CARGO=true"]);
+        make.arg(format!("BINDIR={}", programs.display())).arg("install");
+        make.arg(format!("ROOT={}", made.path().join("proto").display()));
+        tree::run(&mut make);
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut xtask = Command::new(cargo);
+        xtask.args(["xtask", "package", "--root"]).arg(made.path().join("proto"));
+        tree::run(xtask.arg("--output").arg(made.path().join("package")));
+        // Another test may have been faster; its package is as good.
+        _ = fs::rename(made.path().join("package"), &done);
+        assert!(done.is_dir());
+    }
+    done
+}
+
+fn newest(path: &Path) -> Option<SystemTime> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    let children = if meta.is_dir() { fs::read_dir(path).ok() } else { None };
+    children.into_iter().flatten().filter_map(|c| newest(&c.ok()?.path())).chain(meta.modified().ok()).max()
+}
+
+/// Runs a command line of words.
+pub(crate) fn try_run(line: &[&str]) -> Output {
+    let (program, words) = line.split_first().unwrap();
+    Command::new(program).args(words).output().unwrap_or_else(|e| panic!("{program}: {e}"))
+}
+
+/// Runs a command that must succeed, and returns what it wrote on its standard output.
+pub(crate) fn run(line: &[&str]) -> String {
+    let output = try_run(line);
+    assert!(output.status.success(), "{line:?}: {}\n{}", output.status, tree::text(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// An admin(4) file under which pkgadd and pkgrm ask nothing.
+pub(crate) fn admin() -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let checks = ["partial", "runlevel", "idepend", "rdepend", "space", "setuid", "conflict", "action"];
+    let checks = checks.map(|check| format!("{check}=nocheck\n")).concat();
+    write!(file, "mail=\ninstance=overwrite\n{checks}basedir=default\n").unwrap();
+    file
+}
+
+/// Installs the package from its directory.
+pub(crate) fn pkgadd(directory: &Path) {
+    let admin = admin();
+    let admin = admin.path().to_str().unwrap();
+    run(&["pkgadd", "-n", "-a", admin, "-d", directory.to_str().unwrap(), "SUNWpen"]);
+}
+
+/// The state of an instance.
+pub(crate) fn state(fmri: &str) -> String {
+    run(&["svcs", "-H", "-o", "STATE", fmri]).trim().to_owned()
+}
+
+/// The log of an instance.
+pub(crate) fn log(instance: &str) -> String {
+    fs::read_to_string(format!("/var/svc/log/network-pen:{instance}.log")).unwrap()
+}
+
+/// The process of an instance that serves.
+pub(crate) fn pid(fmri: &str) -> String {
+    let listed = run(&["svcs", "-H", "-p", fmri]);
+    let pids: Vec<_> = listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(pids.len(), 1, "{listed}");
+    pids[0].to_owned()
+}
+
+/// Starts an HTTP server that answers its name, and returns its port. It ends with the test.
+pub(crate) fn web_server(name: &'static str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let Ok(client) = client else { continue };
+            std::thread::spawn(move || answer(client, name));
+        }
+    });
+    port
+}
+
+/// Answers every request on a connection.
+fn answer(client: TcpStream, name: &str) {
+    let mut requests = BufReader::new(client.try_clone().unwrap());
+    let mut client = client;
+    let mut line = String::new();
+    while requests.read_line(&mut line).is_ok_and(|n| n > 0) {
+        if line == "\r\n" {
+            let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+            if client.write_all(reply.as_bytes()).is_err() {
+                return;
+            }
+        }
+        line.clear();
+    }
+}
+
+/// A client's connection.
+pub(crate) struct Client(TcpStream);
+
+impl Client {
+    /// Connects to a port of this machine.
+    pub(crate) fn connect(port: u16) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(Self(stream))
+    }
+
+    /// One request; the body of its reply.
+    pub(crate) fn get(&mut self) -> std::io::Result<String> {
+        self.0.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+        let mut reply = BufReader::new(&self.0);
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            if reply.read_line(&mut line)? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if let Some(number) = line.strip_prefix("Content-Length: ") {
+                length = number.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        reply.read_exact(&mut body)?;
+        Ok(String::from_utf8(body).unwrap())
+    }
+}
+
+/// One request on a connection of its own.
+pub(crate) fn get(port: u16) -> String {
+    Client::connect(port).and_then(|mut client| client.get()).unwrap_or_else(|e| panic!("port {port}: {e}"))
+}
