@@ -1,6 +1,5 @@
 //! What the tests share: starting pen, servers to put behind it, clients, and waiting.
 
-pub(crate) mod tree;
 pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod pen;
