@@ -63,6 +63,12 @@ pub(crate) fn package() -> PathBuf {
     let age = newest.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
     let done = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("package-{age}"));
     if !done.is_dir() {
+        // Those of earlier programs.
+        for old in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().map(|entry| entry.unwrap()) {
+            if old.file_name().to_string_lossy().starts_with("package-") && old.path() != done {
+                _ = fs::remove_dir_all(old.path());
+            }
+        }
         let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut make = Command::new("make");
         make.args(["-s", "-f", "Makefile.sfw", "CARGO=true"]);
