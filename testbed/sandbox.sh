@@ -60,9 +60,9 @@ inside() {
 
 # ------------------------------------------------------------------------------- in the new namespaces, old root
 # overlay DIR: what is written to DIR of the new root goes to a layer of its own.
-layer=0
+layer=
 overlay() {
-    layer=$((layer + 1))
+    layer=x$layer
     up=$base/up/$layer
     mkdir "$up" "$base/work/$layer"
     chmod --reference="$1" "$up"

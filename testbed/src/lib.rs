@@ -9,7 +9,8 @@
 //!
 //! - pkgadd knows no request scripts, devices, pipes, compression, signatures, zones or `instance=unique` beyond
 //!   one instance.
-//! - The repository checks that the caller is root, not authorizations; snapshots other than `running` do not exist.
+//! - Snapshots other than `running` do not exist. Nothing is read-protected, and authorizations are those of
+//!   user_attr, prof_attr and their fragments: no policy.conf, no roles.
 //! - Only the models contract and transient are known, and svc.startd as the restarter. What happens to a
 //!   dependency of a running service (`restart_on`) does not reach it.
 //! - A contract is a subreaper with its descendants: see `smf::startd::contract` for what it cannot see. Privileges

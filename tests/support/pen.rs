@@ -70,6 +70,8 @@ pub(crate) struct Setup {
     user: bool,
     probe: bool,
     daemon: bool,
+    /// Where the test finds the pid file, and what pen is told, which differ in a jail.
+    pid_file: Option<(PathBuf, String)>,
     directory: TempDir,
 }
 
@@ -88,6 +90,7 @@ impl Setup {
             user: true,
             probe: true,
             daemon: false,
+            pid_file: None,
             directory: directory(),
         }
     }
@@ -168,6 +171,12 @@ impl Setup {
         self
     }
 
+    /// Puts the pid file elsewhere: where the test finds it, and what pen is told.
+    pub(crate) fn pid_file(mut self, found: &Path, told: &str) -> Self {
+        self.pid_file = Some((found.to_owned(), told.to_owned()));
+        self
+    }
+
     /// Its directory, that of the control socket and of the pid file.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
@@ -228,11 +237,13 @@ impl Setup {
     fn attempt(&self) -> Attempt {
         let path = |name: &str| self.path().join(name);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let (pid_file, stderr) = (path("pid"), path("stderr"));
+        let stderr = path("stderr");
+        let default = || (path("pid"), path("pid").to_str().unwrap().to_owned());
+        let (pid_file, told) = self.pid_file.clone().unwrap_or_else(default);
         let words = self.wrapper.iter().map(PathBuf::from).chain([self.program.clone()]).collect::<Vec<_>>();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args((!self.daemon).then_some("-f"));
-        command.arg("-C").arg(path("control")).arg("-p").arg(&pid_file);
+        command.arg("-C").arg(path("control")).arg("-p").arg(told);
         if self.user && super::is_root() {
             command.args(["-u", "root"]);
         }
