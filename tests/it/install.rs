@@ -62,7 +62,7 @@ on_solaris! {
         run(&["pkgrm", "-n", "-a", admin.path().to_str().unwrap(), "SUNWpen"]);
         assert!(!try_run(&["svcs", "-H", DEFAULT]).status.success());
         assert!(!try_run(&["pkginfo", "-q", "SUNWpen"]).status.success());
-        for gone in ["/usr/bin/pen", "/lib/svc/method/svc-pen", "/etc/pen/pen.conf.sample"] {
+        for gone in ["/usr/bin/pen", "/var/run/pen", "/var/run/pen-conf", "/lib/svc/method/svc-pen", "/etc/pen/pen.conf.sample"] {
             assert!(!Path::new(gone).exists(), "{gone}");
         }
         assert_eq!(fs::read_dir("/etc/pen").unwrap().count(), 1, "the administrator's own file stays");

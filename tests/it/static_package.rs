@@ -56,6 +56,10 @@ fn matches_the_prototypes(make: Option<Command>) {
             .collect();
         assert_eq!(named, installed, "{isa} and the proto area of {make:?}");
     }
+    let program = make.get_program();
+    for target in ["all", "clean", "clobber"] {
+        tree::run(Command::new(program).args(["-s", "-f", "Makefile.sfw", "CARGO=true", target]));
+    }
 }
 
 #[test]
