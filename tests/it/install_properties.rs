@@ -94,7 +94,7 @@ on_solaris! {
     fn properties_win_over_the_file() {
         let (a, b, c) = (web_server("a"), web_server("b"), web_server("c"));
         let fmri = added("both");
-        let file = tempfile::Builder::new().prefix("pen file").tempfile_in("/var/tmp").unwrap();
+        let file = tempfile::Builder::new().prefix("pen \\ \"file\" ").tempfile_in("/var/tmp").unwrap();
         let lines = format!("listen 81\nblacklist 11\ntracking 12\nserver 0 address 127.0.0.1 port {a}\nserver 1 address 127.0.0.1 port {b}\n");
         fs::write(file.path(), lines).unwrap();
         run(&["chmod", "644", file.path().to_str().unwrap()]);

@@ -39,6 +39,10 @@ pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
     let (_, test) = path.split_once("::").unwrap();
     let mut sandbox = Command::new("sh");
     sandbox.current_dir(tree::top()).arg("testbed/sandbox.sh").arg("-b").arg(programs);
+    if Path::new("/usr/bin/ksh93").exists() {
+        // What /bin/sh is on Solaris 11.
+        sandbox.args(["-s", "ksh93"]);
+    }
     let package = package();
     sandbox.env("PEN_TEST_PACKAGE", package).arg(std::env::current_exe().unwrap());
     let output = sandbox.args(["--exact", test, "--nocapture", "--include-ignored"]).output().unwrap();
