@@ -133,6 +133,18 @@ fn the_jitter_decides_and_an_entry_is_used_once() {
 }
 
 #[test]
+fn a_stamp_from_the_far_future_spoils_only_its_own_line() {
+    let damaged = "9.9.9.9 - - [10/Oct/2099:13:55:36 +0300] \"GET /x HTTP/1.0\" 200 1\n";
+    let pen = format!("192.0.2.9 4095571336 10.0.0.1 GET /x HTTP/1.0\n{PEN}");
+    let (first, rest) = ONE.split_at(ONE.find('\n').unwrap() + 1);
+    let directory = files(&[("pen", &pen), ("one", &format!("{first}{damaged}{rest}")), ("two", TWO)]);
+    let output = merge(MERGELOGS, directory.path(), "-p @/pen 10.0.0.1:@/one [::1]:@/two");
+    let (first, rest) = MERGED.split_at(MERGED.find('\n').unwrap() + 1);
+    assert_eq!(text(output.stdout), format!("{first}{}{rest}", damaged.replacen("9.9.9.9", "10.0.0.1", 1)));
+    assert!(text(output.stderr).contains("1 line of "), "one of pen's log too");
+}
+
+#[test]
 fn what_cannot_be_is_one_clear_line() {
     let directory = files(&[("pen", PEN), ("one", ONE)]);
     for (args, code, wanted) in [

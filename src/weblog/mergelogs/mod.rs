@@ -30,6 +30,10 @@ const ORDER_LEAST: i64 = 60;
 /// A run that takes longer than this shows how far it is, on a terminal.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Seconds by which a line is later than the one before it to be looked at twice: one damaged stamp in the far future
+/// must not make all that follow it late.
+const LEAP: i64 = 86_400;
+
 /// How many lines pass between two looks at the clock.
 const GLANCE: u64 = 4096;
 
@@ -90,7 +94,7 @@ fn merge(options: &Options, tell: &mut dyn FnMut(&str)) -> io::Result<bool> {
         keys: Keys::default(),
         request: Vec::new(),
         window: Window::new(options.jitter),
-        pen: Pen { input: pen, line: Vec::new(), next: None, bad: 0 },
+        pen: Pen { input: pen, line: Vec::new(), next: None, ahead: None, epoch: i64::MIN, bad: 0 },
         order: Order::default(),
         released: i64::MIN,
         out,
@@ -133,12 +137,21 @@ struct Web {
     path: PathBuf,
     input: Input,
     stamps: Stamps,
-    line: Vec<u8>,
-    parsed: Option<WebLine>,
+    head: Head,
+    /// The line behind the next, if it had to be looked at.
+    ahead: Option<Head>,
     /// The time of the line; of the one before if it has none.
     epoch: i64,
-    timed: bool,
     open: bool,
+}
+
+/// A line and what is known of it.
+#[derive(Default)]
+struct Head {
+    line: Vec<u8>,
+    parsed: Option<WebLine>,
+    /// Its date in seconds since 1970, if it has one.
+    date: Option<i64>,
 }
 
 impl Web {
@@ -148,34 +161,65 @@ impl Web {
             path: path.to_owned(),
             input,
             stamps: Stamps::default(),
-            line: Vec::new(),
-            parsed: None,
+            head: Head::default(),
+            ahead: None,
             epoch: i64::MIN,
-            timed: false,
             open: true,
         }
     }
 
     fn advance(&mut self) -> io::Result<()> {
-        let read = self.input.next(&mut self.line);
-        self.open = matches!(read, Ok(true));
-        read.map_err(|error| about(&self.path, &error))?;
-        self.parsed = WebLine::parse(&self.line);
-        let date = self.parsed.as_ref().and_then(|web| web.date.clone());
-        let epoch = date.and_then(|date| self.stamps.parse(&self.line[date]));
-        self.timed = epoch.is_some();
-        self.epoch = epoch.unwrap_or(self.epoch);
+        match self.ahead.take() {
+            Some(ahead) => self.head = ahead,
+            None => {
+                let mut head = std::mem::take(&mut self.head);
+                self.open = false;
+                self.open = self.read(&mut head)?;
+                self.head = head;
+            }
+        }
+        if self.head.date.is_some_and(|date| date > self.epoch.saturating_add(LEAP)) {
+            let mut ahead = Head::default();
+            // An error shows again when the line is due.
+            if let Ok(true) = self.read(&mut ahead) {
+                self.head.date = self.head.date.filter(|&date| !is_damaged(date, ahead.date));
+                self.ahead = Some(ahead);
+            }
+        }
+        self.epoch = self.head.date.unwrap_or(self.epoch);
         Ok(())
     }
+
+    fn read(&mut self, head: &mut Head) -> io::Result<bool> {
+        if !self.input.next(&mut head.line).map_err(|error| about(&self.path, &error))? {
+            return Ok(false);
+        }
+        head.parsed = WebLine::parse(&head.line);
+        let date = head.parsed.as_ref().and_then(|web| web.date.clone());
+        head.date = date.and_then(|date| self.stamps.parse(&head.line[date]));
+        Ok(true)
+    }
+}
+
+/// Whether a time far ahead of those before it is damage, and not a long pause: the next one is far behind it.
+fn is_damaged(epoch: i64, next: Option<i64>) -> bool {
+    next.is_some_and(|next| next < epoch.saturating_sub(LEAP))
 }
 
 /// pen's log, with its next entry.
 struct Pen {
     input: Input,
     line: Vec<u8>,
-    next: Option<(i64, Key, Client)>,
+    next: Option<PenEntry>,
+    /// The entry behind the next, if it had to be looked at.
+    ahead: Option<PenEntry>,
+    /// The time of the last one.
+    epoch: i64,
     bad: u64,
 }
+
+/// Time, key and client.
+type PenEntry = (i64, Key, Client);
 
 #[derive(Default)]
 struct Counts {
@@ -238,17 +282,18 @@ impl Run<'_> {
             self.progress.show();
         }
         let mut line = Line { text: 0..0, client: 0, date: 0..0, server, key: None };
-        if let Some(parsed) = &web.parsed {
+        let Head { line: text, parsed, date } = &web.head;
+        if let Some(parsed) = parsed {
             line.client = parsed.client;
-            if web.timed {
+            if date.is_some() {
                 line.date = parsed.date.clone().unwrap_or(0..0);
                 self.request.clear();
-                unescape(&web.line[parsed.request.clone()], file_byte, FILE_REQUEST, &mut self.request);
+                unescape(&text[parsed.request.clone()], file_byte, FILE_REQUEST, &mut self.request);
                 line.key = Some(self.keys.key(&Server::parse(&web.server), &self.request));
             }
         }
         self.counts.late += u64::from(web.epoch < self.released);
-        self.order.add(web.epoch, &web.line, line);
+        self.order.add(web.epoch, text, line);
     }
 
     /// Writes the lines of a second.
@@ -290,17 +335,33 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads pen's log up to the next entry.
+    /// Goes on to the next entry of pen's log.
     fn load(&mut self) {
-        self.pen.next = None;
+        let mut next = self.pen.ahead.take().or_else(|| self.read_entry());
+        while let Some((epoch, ..)) = next
+            && epoch > self.pen.epoch.saturating_add(LEAP)
+        {
+            let ahead = self.read_entry();
+            if !is_damaged(epoch, ahead.map(|ahead| ahead.0)) {
+                self.pen.ahead = ahead;
+                break;
+            }
+            self.pen.bad += 1;
+            next = ahead;
+        }
+        self.pen.epoch = next.map_or(self.pen.epoch, |next| next.0);
+        self.pen.next = next;
+    }
+
+    fn read_entry(&mut self) -> Option<PenEntry> {
         loop {
             match self.pen.input.next(&mut self.pen.line) {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => return None,
                 Err(error) => {
                     (self.tell)(&about(&self.options.pen, &error).to_string());
                     self.whole = false;
-                    return;
+                    return None;
                 }
             }
             let Some(entry) = Entry::parse_file(&self.pen.line) else {
@@ -310,8 +371,7 @@ impl Run<'_> {
             self.request.clear();
             self.request.extend(entry.request.iter().take(FILE_REQUEST).map(|&b| file_byte(b)));
             let key = self.keys.key(&Server::parse(entry.server), &self.request);
-            self.pen.next = Some((entry.epoch, key, entry.client));
-            return;
+            return Some((entry.epoch, key, entry.client));
         }
     }
 
