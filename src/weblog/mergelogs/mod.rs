@@ -4,6 +4,7 @@
 
 mod input;
 mod order;
+mod web;
 mod window;
 
 use std::fs::File;
@@ -16,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::combined::{WebLine, unescape};
+use super::combined::unescape;
 use super::key::{Key, Keys, Server};
 use super::line::{Entry, FILE_REQUEST, file_byte};
-use super::stamp::{Stamps, write_utc};
+use super::stamp::write_utc;
 use input::{Input, Meter};
 use order::{Line, Order, Second};
+use web::{Head, LEAP, Web, is_damaged};
 use window::{Client, Window};
 
 /// Least seconds over which lines are put in order, however small the jitter is.
@@ -29,10 +31,6 @@ const ORDER_LEAST: i64 = 60;
 
 /// A run that takes longer than this shows how far it is, on a terminal.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// Seconds by which a line is later than the one before it to be looked at twice: one damaged stamp in the far future
-/// must not make all that follow it late.
-const LEAP: i64 = 86_400;
 
 /// How many lines pass between two looks at the clock.
 const GLANCE: u64 = 4096;
@@ -128,82 +126,6 @@ fn output<'a>(
         }
     };
     Ok(BufWriter::with_capacity(256 << 10, out))
-}
-
-/// A web server's log, with its next line.
-struct Web {
-    /// The server as it is written where no client is known.
-    server: String,
-    path: PathBuf,
-    input: Input,
-    stamps: Stamps,
-    head: Head,
-    /// The line behind the next, if it had to be looked at.
-    ahead: Option<Head>,
-    /// The time of the line; of the one before if it has none.
-    epoch: i64,
-    open: bool,
-}
-
-/// A line and what is known of it.
-#[derive(Default)]
-struct Head {
-    line: Vec<u8>,
-    parsed: Option<WebLine>,
-    /// Its date in seconds since 1970, if it has one.
-    date: Option<i64>,
-}
-
-impl Web {
-    fn new(server: &str, path: &Path, input: Input) -> Web {
-        Web {
-            server: server.to_owned(),
-            path: path.to_owned(),
-            input,
-            stamps: Stamps::default(),
-            head: Head::default(),
-            ahead: None,
-            epoch: i64::MIN,
-            open: true,
-        }
-    }
-
-    fn advance(&mut self) -> io::Result<()> {
-        match self.ahead.take() {
-            Some(ahead) => self.head = ahead,
-            None => {
-                let mut head = std::mem::take(&mut self.head);
-                self.open = false;
-                self.open = self.read(&mut head)?;
-                self.head = head;
-            }
-        }
-        if self.head.date.is_some_and(|date| date > self.epoch.saturating_add(LEAP)) {
-            let mut ahead = Head::default();
-            // An error shows again when the line is due.
-            if let Ok(true) = self.read(&mut ahead) {
-                self.head.date = self.head.date.filter(|&date| !is_damaged(date, ahead.date));
-                self.ahead = Some(ahead);
-            }
-        }
-        self.epoch = self.head.date.unwrap_or(self.epoch);
-        Ok(())
-    }
-
-    fn read(&mut self, head: &mut Head) -> io::Result<bool> {
-        if !self.input.next(&mut head.line).map_err(|error| about(&self.path, &error))? {
-            return Ok(false);
-        }
-        head.parsed = WebLine::parse(&head.line);
-        let date = head.parsed.as_ref().and_then(|web| web.date.clone());
-        head.date = date.and_then(|date| self.stamps.parse(&head.line[date]));
-        Ok(true)
-    }
-}
-
-/// Whether a time far ahead of those before it is damage, and not a long pause: the next one is far behind it.
-fn is_damaged(epoch: i64, next: Option<i64>) -> bool {
-    next.is_some_and(|next| next < epoch.saturating_sub(LEAP))
 }
 
 /// pen's log, with its next entry.
