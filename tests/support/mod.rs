@@ -8,6 +8,7 @@ pub(crate) mod process;
 pub(crate) mod solaris;
 pub(crate) mod tree;
 pub(crate) mod wait;
+pub(crate) mod weblog;
 
 use std::fmt::Display;
 use std::io::Write as _;
