@@ -13,4 +13,5 @@ pub mod resolve;
 pub mod session;
 pub mod shared;
 pub mod stream;
+pub mod tls;
 pub mod worker;

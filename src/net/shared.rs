@@ -13,6 +13,7 @@ use crate::core::snapshot::Snapshot;
 use crate::weblog::LogHandle;
 
 use super::registry::Registry;
+use super::tls;
 
 /// The shared state. Workers read the snapshot and never wait for whoever replaces it.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// The request log.
     pub log: LogHandle,
+    /// TLS towards clients, when pen was started with it.
+    pub tls: Option<tls::Server>,
     clients: Mutex<Clients>,
     connecting: AtomicUsize,
     connected: Notify,
@@ -31,11 +34,12 @@ pub struct Shared {
 
 impl Shared {
     /// The state of a pen that begins to serve.
-    pub fn new(snapshot: Snapshot, clients_max: usize, log: LogHandle) -> Self {
+    pub fn new(snapshot: Snapshot, clients_max: usize, log: LogHandle, tls: Option<tls::Server>) -> Self {
         Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry: Arc::default(),
             log,
+            tls,
             clients: Mutex::new(Clients::new(clients_max)),
             connecting: AtomicUsize::new(0),
             connected: Notify::new(),

@@ -15,6 +15,7 @@ use crate::sys::log;
 
 use super::session::{self, Accepted};
 use super::shared::Shared;
+use super::tls;
 
 /// How long a worker that is out of descriptors waits for a connection to end before it looks again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -84,6 +85,7 @@ impl Local {
 pub fn start(number: usize, shared: Arc<Shared>, current: Current) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
+        tls::this_is_worker(number);
         runtime.block_on(work(shared, current));
         // Connections end with the runtime.
     })
