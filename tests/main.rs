@@ -1,7 +1,11 @@
 //! Integration tests: the real programs, driven over sockets, signals and files.
 //!
 //! Every test starts its own processes on ports that the system picks and waits for events, never for time.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on is to fail, and says where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on is to fail, and says where"
+)]
 
 mod support;
 

@@ -118,7 +118,10 @@ fn nonsense_changes_no_list() {
         "server 0 acl 10",
     ] {
         let reply = pen.control(line);
-        assert!(reply.starts_with("error: ") && reply.ends_with('\n') && reply.lines().count() == 1, "{line}: {reply}");
+        assert!(
+            reply.starts_with("error: ") && reply.ends_with('\n') && reply.lines().count() == 1,
+            "{line}: {reply}"
+        );
     }
     assert_eq!(pen.choices([2, 3]), "EOF A");
     assert_eq!(pen.control("client_acl"), "1\n");

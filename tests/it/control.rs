@@ -72,13 +72,24 @@ fn replies_are_those_of_c_pen() {
         assert_eq!(pen.control(line), reply, "{line}");
     }
     for flag in [
-        "abort_on_error", "ascii", "dummy", "hash", "http", "keepalive", "prio", "roundrobin", "stubborn", "tcp_nodelay",
+        "abort_on_error",
+        "ascii",
+        "dummy",
+        "hash",
+        "http",
+        "keepalive",
+        "prio",
+        "roundrobin",
+        "stubborn",
+        "tcp_nodelay",
         "weight",
     ] {
         assert_eq!(pen.control(flag), "", "{flag}");
         assert_eq!(pen.control(&format!("no {flag}")), "", "no {flag}");
     }
-    for obsolete in ["epoll", "poll", "select", "kqueue", "block", "delayed_forward", "no block", "no delayed_forward"] {
+    for obsolete in
+        ["epoll", "poll", "select", "kqueue", "block", "delayed_forward", "no block", "no delayed_forward"]
+    {
         assert_eq!(pen.control(obsolete), "", "{obsolete}");
     }
     pen.control("hash");
@@ -171,7 +182,10 @@ fn servers_shows_every_number() {
     wait_until("the bytes to be counted", || pen.servers()[0].rx == 7);
     assert_eq!(
         pen.control("servers"),
-        format!("0 addr 127.0.0.1 port {} conn 1 max 5 hard 10 weight 3 prio 1 sx 7 rx 7\n", backends[0].port())
+        format!(
+            "0 addr 127.0.0.1 port {} conn 1 max 5 hard 10 weight 3 prio 1 sx 7 rx 7\n",
+            backends[0].port()
+        )
     );
     assert_eq!(pen.control("recent"), "127.0.0.1 connects 1 sx 7 rx 7\n");
     drop(client);
@@ -181,7 +195,10 @@ fn servers_shows_every_number() {
     pen.control("server 3 address 127.0.0.9 port 99 max 7");
     let shown: Vec<usize> = pen.servers().iter().map(|s| s.number).collect();
     assert_eq!(shown, [0, 3]);
-    assert!(pen.control("servers").contains("3 addr 127.0.0.9 port 99 conn 0 max 7 hard 0 weight 0 prio 0 sx 0 rx 0\n"));
+    assert!(
+        pen.control("servers")
+            .contains("3 addr 127.0.0.9 port 99 conn 0 max 7 hard 0 weight 0 prio 0 sx 0 rx 0\n")
+    );
     // The last of two counts.
     pen.control("server 3 max 1 max 2");
     assert_eq!(pen.servers()[1].max, 2);
@@ -242,7 +259,9 @@ fn one_line_a_connection() {
 #[test]
 fn a_line_of_any_bytes_is_answered() {
     let pen = Setup::new().start();
-    for line in [&b"\xff\xfe\n"[..], b"blacklist\0 26\n", b"\x1b[31m\n", b"%s%n%n\n", b"server 0 address \xe9\n"] {
+    for line in
+        [&b"\xff\xfe\n"[..], b"blacklist\0 26\n", b"\x1b[31m\n", b"%s%n%n\n", b"server 0 address \xe9\n"]
+    {
         let mut client = Client::to_path(&pen.control_path());
         client.send(line);
         let reply = client.rest();

@@ -60,11 +60,8 @@ fn a_full_house_goes_to_the_emergency_server() {
 fn connects_in_progress_count_against_the_limit() {
     let hole = BlackHole::new();
     let backends = greeters(1);
-    let pen = Setup::new()
-        .options("-r -t 2")
-        .servers(&backends)
-        .server(format!("{}:2", hole.address()))
-        .start();
+    let pen =
+        Setup::new().options("-r -t 2").servers(&backends).server(format!("{}:2", hole.address())).start();
     // The hole takes its two; everybody else is served by A at once. C pen let any number into it.
     let mut waiting = Vec::new();
     let mut served = 0;
@@ -132,11 +129,8 @@ fn beyond_conn_max_clients_wait_in_the_backlog() {
 fn waiting_clients_are_served_in_any_number_of_workers() {
     let backends = greeters(1);
     for workers in [1, 4] {
-        let pen = Setup::new()
-            .options("-x 1")
-            .command(format!("workers {workers}"))
-            .servers(&backends)
-            .start();
+        let pen =
+            Setup::new().options("-x 1").command(format!("workers {workers}")).servers(&backends).start();
         let mut clients: Vec<Client> = (0..8).map(|_| pen.client()).collect();
         let mut served = 0;
         // Whoever is served leaves, so that the next one is.

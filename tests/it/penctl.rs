@@ -96,10 +96,26 @@ fn help_has_a_line_a_command() {
     assert!(output.status.success());
     let help = text(&output.stdout);
     for word in [
-        "acl", "blacklist", "close", "connection", "exit", "include", "listen", "mode", "pid", "recent", "server",
-        "servers", "socket", "status", "tcp_fastclose", "write",
+        "acl",
+        "blacklist",
+        "close",
+        "connection",
+        "exit",
+        "include",
+        "listen",
+        "mode",
+        "pid",
+        "recent",
+        "server",
+        "servers",
+        "socket",
+        "status",
+        "tcp_fastclose",
+        "write",
     ] {
-        let of = |line: &&str| line.trim_start().trim_start_matches("[no] ").split([' ', '[']).next() == Some(word);
+        let of = |line: &&str| {
+            line.trim_start().trim_start_matches("[no] ").split([' ', '[']).next() == Some(word)
+        };
         assert_eq!(help.lines().filter(of).count(), 1, "{word} in {help}");
     }
     assert!(text(&run_penctl(["--version"]).stdout).starts_with("penctl "));

@@ -185,9 +185,7 @@ fn a_client_that_client_acl_denies_gets_the_abuse_server_or_nothing() {
     let emergency = Backend::greeter("emergency");
     let abuse = Backend::greeter("abuse");
     let backends = greeters(3);
-    let setup = || {
-        Setup::new().command("acl 1 deny 127.0.0.3").command("client_acl 1").servers(&backends)
-    };
+    let setup = || Setup::new().command("acl 1 deny 127.0.0.3").command("client_acl 1").servers(&backends);
     let pen = setup().option("-e", emergency.address().to_string()).start();
     // C pen sent .3 to the emergency server.
     assert_eq!(pen.choices([2, 3, 4]), "B EOF C");

@@ -1,7 +1,7 @@
 //! The status page and the statistics.
 
-use std::process::{Command, Stdio};
 use std::io::Write as _;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -28,7 +28,10 @@ fn rows(page: &str) -> Vec<Vec<String>> {
         .skip(1)
         .map(|row| {
             let row = row.split("</tr>").next().unwrap();
-            row.split("</t").filter_map(|cell| Some(cell.rsplit_once('>')?.1.to_owned())).filter(|c| !c.is_empty()).collect()
+            row.split("</t")
+                .filter_map(|cell| Some(cell.rsplit_once('>')?.1.to_owned()))
+                .filter(|c| !c.is_empty())
+                .collect()
         })
         .collect()
 }
@@ -57,7 +60,17 @@ fn the_page_is_html_with_three_tables() {
     let rows = rows(&page);
     let is = |row: &[&str]| assert!(rows.iter().any(|r| r == row), "{row:?} is not in {rows:?}");
     is(&[
-        "server", "address", "status", "port", "connections", "max soft", "max hard", "sent", "received", "weight", "prio",
+        "server",
+        "address",
+        "status",
+        "port",
+        "connections",
+        "max soft",
+        "max hard",
+        "sent",
+        "received",
+        "weight",
+        "prio",
     ]);
     is(&["client", "address", "age(secs)", "last server", "connects", "sent", "received"]);
     is(&["connection", "downfd", "upfd", "pending data down", "pending data up", "client", "server"]);
@@ -103,7 +116,13 @@ fn without_a_file_the_signal_writes_text() {
     let _held = pen.hold(2);
     pen.signal(Signal::SIGUSR1);
     pen.says("Active connections:");
-    for text in ["2 servers", "Server 1 status:", "1 connections (0 soft, 0 hard)", "address 127.0.0.2", "Connection 0 status:"] {
+    for text in [
+        "2 servers",
+        "Server 1 status:",
+        "1 connections (0 soft, 0 hard)",
+        "address 127.0.0.2",
+        "Connection 0 status:",
+    ] {
         pen.says(text);
     }
 }

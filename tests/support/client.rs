@@ -27,7 +27,9 @@ impl Client {
     #[track_caller]
     pub(crate) fn to(address: SocketAddr) -> Client {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        socket.connect_timeout(&address.into(), DEADLINE).unwrap_or_else(|e| panic!("connect to {address}: {e}"));
+        socket
+            .connect_timeout(&address.into(), DEADLINE)
+            .unwrap_or_else(|e| panic!("connect to {address}: {e}"));
         socket.into()
     }
 
@@ -69,7 +71,9 @@ impl Client {
     pub(crate) fn line(&mut self) -> String {
         let mut line = Vec::new();
         let mut byte = [0];
-        while self.0.read(&mut byte).unwrap_or_else(|e| panic!("a line was to come: {e}")) == 1 && byte[0] != b'\n' {
+        while self.0.read(&mut byte).unwrap_or_else(|e| panic!("a line was to come: {e}")) == 1
+            && byte[0] != b'\n'
+        {
             line.push(byte[0]);
         }
         String::from_utf8(line).unwrap()

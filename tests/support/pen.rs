@@ -191,7 +191,9 @@ impl Setup {
                 }
                 // Somebody else got the port first.
                 Attempt::Failed(failure)
-                    if tries > 0 && self.listen.is_none() && failure.stderr.to_lowercase().contains("in use") =>
+                    if tries > 0
+                        && self.listen.is_none()
+                        && failure.stderr.to_lowercase().contains("in use") =>
                 {
                     tries -= 1;
                 }

@@ -24,7 +24,10 @@ pub(crate) fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
     wait_for(what, || ready().then_some(()));
 }
 
-#[allow(clippy::disallowed_methods, reason = "files, /proc and replies cannot be waited for, only asked again")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "files, /proc and replies cannot be waited for, only asked again"
+)]
 pub(super) fn pause() {
     std::thread::sleep(Duration::from_millis(2));
 }
