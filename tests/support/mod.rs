@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod pen;
 pub(crate) mod process;
+pub(crate) mod tls;
 pub(crate) mod tree;
 pub(crate) mod wait;
 
