@@ -6,8 +6,10 @@ pub(crate) mod namespace;
 pub(crate) mod pen;
 pub(crate) mod process;
 pub(crate) mod solaris;
+pub(crate) mod tls;
 pub(crate) mod tree;
 pub(crate) mod wait;
+pub(crate) mod weblog;
 
 use std::fmt::Display;
 use std::io::Write as _;
