@@ -42,10 +42,10 @@ pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
             _ => return Err(arg.unexpected().into()),
         }
     }
-    let interrupt = Interrupt::catch()?;
     if let Some(package) = options.inside {
-        return service::inside(&package, options.once, &interrupt);
+        return service::inside(&package, options.once, &Interrupt::at_end_of_input());
     }
+    let interrupt = Interrupt::catch()?;
     let bin = match options.bin {
         Some(bin) => bin,
         None => build(top)?,

@@ -5,8 +5,10 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::interrupt::Interrupt;
 use super::server::Server;
@@ -63,7 +65,19 @@ pub(super) fn run(top: &Path, bin: &Path, once: bool, interrupt: &Interrupt) -> 
     if once {
         again.arg("--once");
     }
-    if again.status()?.success() { Ok(true) } else { Err("the demo failed in the sandbox".into()) }
+    let mut child = again.stdin(Stdio::piped()).process_group(0).spawn()?;
+    let mut words = child.stdin.take();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if interrupt.came_within(Duration::from_millis(50)) {
+            // The end of its input.
+            words = None;
+        }
+    };
+    drop(words);
+    if status.success() { Ok(true) } else { Err("the demo failed in the sandbox".into()) }
 }
 
 /// Installs the package, enables the service, balances requests, and takes it all away.
