@@ -12,6 +12,8 @@ mod support;
 mod it {
     mod acl;
     mod control;
+    mod docs;
+    mod docs_complete;
     mod failover;
     mod install;
     mod install_properties;

@@ -1,10 +1,10 @@
 //! What the tests share: starting pen, servers to put behind it, clients, and waiting.
 
-pub(crate) mod tree;
 pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod pen;
 pub(crate) mod process;
+pub(crate) mod script;
 pub(crate) mod solaris;
 pub(crate) mod tree;
 pub(crate) mod wait;

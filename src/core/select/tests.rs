@@ -59,16 +59,25 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn lines() -> impl Strategy<Value = Vec<String>> {
-    let server = (0u16..3, 0u32..4, 0u32..5, 0u32..3, 0u32..3, 0usize..3).prop_map(|(port, max, hard, weight, prio, acl)| {
-        format!("port {port} max {max} hard {hard} weight {weight} prio {prio} acl {acl}")
-    });
-    let modes = prop::sample::subsequence(vec!["roundrobin", "prio", "weight", "hash", "stubborn", "nomemory"], 0..=3);
-    let special = prop::sample::subsequence(vec!["emergency 10.1.0.1:80", "abuse 10.1.0.2:80", "client_acl 3"], 0..=3);
+    let server = (0u16..3, 0u32..4, 0u32..5, 0u32..3, 0u32..3, 0usize..3).prop_map(
+        |(port, max, hard, weight, prio, acl)| {
+            format!("port {port} max {max} hard {hard} weight {weight} prio {prio} acl {acl}")
+        },
+    );
+    let modes = prop::sample::subsequence(
+        vec!["roundrobin", "prio", "weight", "hash", "stubborn", "nomemory"],
+        0..=3,
+    );
+    let special =
+        prop::sample::subsequence(vec!["emergency 10.1.0.1:80", "abuse 10.1.0.2:80", "client_acl 3"], 0..=3);
     (prop::collection::vec(server, 1..6), modes, special).prop_map(|(servers, modes, special)| {
         let mut lines: Vec<String> =
             servers.iter().enumerate().map(|(n, s)| format!("server {n} address 10.0.0.{n} {s}")).collect();
         lines.extend(modes.iter().chain(&special).map(|line| (*line).to_owned()));
-        lines.extend(["acl 1 deny 0.0.0.1", "acl 1 deny 0.0.0.2", "acl 2 permit 0.0.0.3", "acl 3 deny 0.0.0.4"].map(Into::into));
+        lines.extend(
+            ["acl 1 deny 0.0.0.1", "acl 1 deny 0.0.0.2", "acl 2 permit 0.0.0.3", "acl 3 deny 0.0.0.4"]
+                .map(Into::into),
+        );
         lines
     })
 }
@@ -215,7 +224,8 @@ fn weight_and_prio_take_the_first_of_equals() {
 fn the_whole_ipv6_address_counts_in_the_hash() {
     let mut live = Live::default();
     let snapshot = snapshot(&mut live, &servers(8, &["hash"]));
-    let chosen = |n: u128| first(&snapshot, Client::new(IpAddr::V6((0xfd00u128 << 112 | n << 64 | 1).into())), None);
+    let chosen =
+        |n: u128| first(&snapshot, Client::new(IpAddr::V6((0xfd00u128 << 112 | n << 64 | 1).into())), None);
     assert!((0..64).map(chosen).collect::<Vec<_>>().windows(2).any(|w| w[0] != w[1]));
     let mapped = Client::new("::ffff:10.1.2.3".parse().unwrap());
     assert_eq!(first(&snapshot, mapped, None), first(&snapshot, client(0x0a01_0203), None));
