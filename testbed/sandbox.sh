@@ -37,13 +37,14 @@ inside() {
         printf 'PKG=%s\nNAME=Placeholder for %s\nARCH=i386\nVERSION=11.11\nCATEGORY=system\nCLASSES=none\n' \
             "$name" "$name" >"/var/sadm/pkg/$name/pkginfo"
     done
-    for name in pkgadd pkgrm pkgchk svcadm svccfg; do
-        cp "$bin/$name" /usr/sbin/ || fail "$bin/$name is not built: cargo build -p pen-testbed"
+    # A mount and links, not copies: an account that may not search the way to where they are built runs them too.
+    mkdir /lib/svc/testbed
+    mount --bind "$bin" /lib/svc/testbed || fail "no mount of $bin"
+    for name in sbin/pkgadd sbin/pkgrm sbin/pkgchk sbin/svcadm sbin/svccfg bin/pkginfo bin/svcs bin/svcprop; do
+        [ -x "/lib/svc/testbed/${name#*/}" ] || fail "${name#*/} is not in $bin: cargo build -p pen-testbed"
+        ln -sf "/lib/svc/testbed/${name#*/}" "/usr/$name"
     done
-    for name in pkginfo svcs svcprop; do
-        cp "$bin/$name" /usr/bin/ || fail "$bin/$name is not built: cargo build -p pen-testbed"
-    done
-    cp "$bin/testbed-startd" /lib/svc/bin/svc.startd || fail "$bin/testbed-startd is not built"
+    ln -s /lib/svc/testbed/testbed-startd /lib/svc/bin/svc.startd
     [ -z "$shell" ] || ln -sf "/usr/bin/$shell" /bin/sh
     [ -e /usr/sbin/sh ] || ln -s ../bin/sh /usr/sbin/sh
     ip link set lo up || fail 'no loopback'
@@ -59,9 +60,9 @@ inside() {
 
 # ------------------------------------------------------------------------------- in the new namespaces, old root
 # overlay DIR: what is written to DIR of the new root goes to a layer of its own.
-layer=0
+layer=
 overlay() {
-    layer=$((layer + 1))
+    layer=x$layer
     up=$base/up/$layer
     mkdir "$up" "$base/work/$layer"
     chmod --reference="$1" "$up"

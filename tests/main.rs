@@ -11,18 +11,29 @@ mod support;
 
 mod it {
     mod acl;
+    mod cli;
     mod control;
+    mod daemon;
+    mod datapath;
     mod docs;
     mod docs_complete;
+    mod exhaustion;
     mod failover;
+    mod http;
     mod install;
     mod install_properties;
+    mod ipv6;
     mod limits;
     mod penctl;
+    mod reload;
+    mod reqlog;
     mod selection;
+    mod signals;
     mod static_documents;
     mod static_manifest;
     mod static_package;
     mod static_scripts;
     mod status;
+    mod transparent;
+    mod unix;
 }

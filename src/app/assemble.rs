@@ -33,7 +33,7 @@ pub(super) fn assemble(options: &Options, services: &Services) -> Result<Assembl
     let mut notices = options.notices.clone();
     let mut blacklists = Vec::new();
     let mut file_servers = BTreeSet::new();
-    let mut errors = Vec::new();
+    let mut errors = options.errors.clone();
     let mut apply = |config: &mut Config, lines: &[Line]| match script::apply(config, lines, Phase::Start) {
         Ok(applied) => {
             notices.extend(applied.notices);

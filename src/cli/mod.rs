@@ -1,5 +1,6 @@
 //! Command lines to plain structs, without input or output.
 
+pub mod mergelogs;
 pub mod pen;
 pub mod penctl;
 pub mod penlog;

@@ -29,6 +29,8 @@ pub struct Options {
     pub servers: Vec<String>,
     /// What is accepted but does nothing: one line each.
     pub notices: Vec<String>,
+    /// What is wrong with single options: one line each, to be told with what is wrong elsewhere.
+    pub errors: Vec<String>,
 }
 
 /// An option with an argument that is a command: its letter, the command's word, the argument's name, its help.
@@ -129,7 +131,7 @@ fn cli() -> Cli {
 /// Reads a command line; `argv` begins with the program's name.
 ///
 /// # Errors
-/// See [`Stop`].
+/// See [`Stop`]; options that there are, with arguments that cannot be, are in [`Options::errors`].
 pub fn parse(
     argv: impl IntoIterator<Item = std::ffi::OsString>,
     services: &Services,
@@ -178,7 +180,8 @@ pub fn parse(
     let mut operands = matches.get_many::<std::ffi::OsString>("operands").into_iter().flatten().map(lossy);
     options.listen = operands.next();
     options.servers = operands.collect();
-    if errors.is_empty() { Ok(options) } else { Err(Stop::Errors(errors)) }
+    options.errors = errors;
+    Ok(options)
 }
 
 fn lossy(word: &std::ffi::OsString) -> String {
@@ -287,12 +290,13 @@ mod tests {
             "-O frobnicate 80",
             "-L ssl9",
         ] {
-            match parsed(line) {
-                Err(Stop::Errors(errors)) => {
-                    assert!(errors.iter().all(|e| !e.contains('\n') && !e.is_empty()), "{line}: {errors:?}");
-                }
+            let errors = match parsed(line) {
+                Ok(options) => options.errors,
+                Err(Stop::Errors(errors)) => errors,
                 other => panic!("{line}: {other:?}"),
-            }
+            };
+            assert!(!errors.is_empty(), "{line}");
+            assert!(errors.iter().all(|e| !e.contains('\n') && !e.is_empty()), "{line}: {errors:?}");
         }
         assert!(matches!(parsed("--help"), Err(Stop::Text(text)) if text.contains("-F <file>")));
         assert!(matches!(parsed("--version"), Err(Stop::Text(_))));

@@ -4,6 +4,7 @@
 //! A connection owns memory only while it has something undelivered, so an idle one costs its sockets alone.
 
 use std::cell::RefCell;
+use std::io;
 
 /// Bytes one read asks for, and the size of the worker's read buffer.
 pub const READ_SIZE: usize = 64 * 1024;
@@ -63,6 +64,15 @@ impl Rest {
     /// Takes over `data`, of which the first `written` bytes are delivered.
     pub(crate) fn of(data: Vec<u8>, written: usize) -> Self {
         Self { data, written }
+    }
+
+    /// Reads it, [`READ_SIZE`] bytes at most.
+    pub(crate) fn read(read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Self> {
+        let mut rest = Self { data: take(), written: 0 };
+        rest.data.resize(READ_SIZE, 0);
+        let count = read(&mut rest.data)?;
+        rest.data.truncate(count);
+        Ok(rest)
     }
 
     /// What is still to be written.

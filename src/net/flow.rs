@@ -5,13 +5,21 @@ use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use super::buffer::{self, Rest};
+use super::buffer::{self, READ_SIZE, Rest};
 use super::hooks::{Inspect, Meter, Verdict};
 use super::relay::Side;
 use super::stream::Stream;
+use crate::sys::splice::{Pipe, Pool};
 
-/// Reads of one direction before other connections of the worker get their turn.
-const BURST: u32 = 16;
+/// Bytes of one direction before other connections of the worker get their turn; a read counts as [`READ_SIZE`] at
+/// least.
+const BURST: usize = 16 * READ_SIZE;
+
+/// Full reads one after the other that make a direction a bulk one, worth a pipe.
+const BULK: u32 = 2;
+
+/// As [`BULK`], before asking again when there was no pipe.
+const NO_PIPE: u32 = 64;
 
 /// How far a direction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +41,7 @@ pub(crate) struct Turn<'a, 'w, M> {
     pub(crate) cx: &'a mut Context<'w>,
     pub(crate) meter: &'a M,
     pub(crate) inspect: &'a mut Option<Box<dyn Inspect + Send>>,
+    pub(crate) pool: Option<&'a Pool>,
     /// Read nothing more: end after what was read.
     pub(crate) stop: bool,
     /// Writing to the source has failed with a reset: its end is no clean one, whatever read(2) says.
@@ -43,7 +52,14 @@ pub(crate) struct Turn<'a, 'w, M> {
 #[derive(Debug)]
 pub(crate) struct Flow {
     rest: Option<Rest>,
+    /// There while the source has bulk for it; filled only when empty.
+    pipe: Option<Pipe>,
     moved: u64,
+    /// Full reads in a row, as bulk begins; how many of them ask for a pipe, 0 for never.
+    full: u32,
+    bulk: u32,
+    /// Bytes that went through the pipe since it was taken.
+    spliced: u32,
     to: Side,
     state: State,
     /// The source itself has ended (not only the relay, by fastclose).
@@ -53,15 +69,28 @@ pub(crate) struct Flow {
 }
 
 enum Step {
-    Moved,
+    /// So many bytes were read.
+    Moved(usize),
     End,
     ReadFailed(io::Error),
     WriteFailed(io::Error),
 }
 
 impl Flow {
-    pub(crate) fn to(side: Side) -> Self {
-        Self { rest: None, moved: 0, to: side, state: State::Open, eof: false, reset: false }
+    /// A direction towards `side`, which may use splice or not.
+    pub(crate) fn to(side: Side, splice: bool) -> Self {
+        Self {
+            rest: None,
+            pipe: None,
+            moved: 0,
+            full: 0,
+            bulk: if splice { BULK } else { 0 },
+            spliced: 0,
+            to: side,
+            state: State::Open,
+            eof: false,
+            reset: false,
+        }
     }
 
     pub(crate) fn state(&self) -> State {
@@ -75,7 +104,7 @@ impl Flow {
 
     /// Bytes read and not yet delivered.
     pub(crate) fn pending(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| rest.bytes().len())
+        self.rest.as_ref().map_or(0, |rest| rest.bytes().len()) + self.pipe.as_ref().map_or(0, Pipe::len)
     }
 
     /// Whether the source has ended cleanly.
@@ -97,7 +126,8 @@ impl Flow {
         destination: &mut Stream,
     ) -> Option<(Side, io::Error)> {
         let mut fault = None;
-        for _ in 0..BURST {
+        let mut left = BURST;
+        while left > 0 {
             match self.poll_deliver(with, destination) {
                 Poll::Pending => return fault,
                 Poll::Ready(Ok(())) => {}
@@ -119,9 +149,13 @@ impl Flow {
                 },
                 State::Failed | State::Shut | State::Dead => return fault,
             }
-            match self.poll_copy(with, source, destination) {
+            let step = match self.may_splice(with) {
+                0 => self.poll_copy(with, source, destination),
+                most => self.poll_splice(with, source, most),
+            };
+            match step {
                 Poll::Pending => return fault,
-                Poll::Ready(Step::Moved) => {}
+                Poll::Ready(Step::Moved(bytes)) => left = left.saturating_sub(bytes.max(READ_SIZE)),
                 Poll::Ready(Step::End) if with.distrust => self.end(State::Failed, with.inspect),
                 Poll::Ready(Step::End) => {
                     self.eof = true;
@@ -139,6 +173,74 @@ impl Flow {
         fault
     }
 
+    /// The bytes that may go through a pipe now.
+    fn may_splice<M>(&self, with: &Turn<'_, '_, M>) -> usize {
+        if self.bulk == 0 || self.full < self.bulk {
+            return 0;
+        }
+        match (self.to, &*with.inspect) {
+            (_, None) => usize::MAX,
+            (Side::Server, Some(inspector)) => unseen(inspector.as_ref()),
+            (Side::Client, Some(inspector)) => {
+                if inspector.wants_response() {
+                    0
+                } else {
+                    usize::MAX
+                }
+            }
+        }
+    }
+
+    /// Fills a pipe; [`Flow::poll_deliver`] empties it.
+    fn poll_splice<M>(&mut self, with: &mut Turn<'_, '_, M>, source: &Stream, most: usize) -> Poll<Step> {
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            none => match with.pool.and_then(Pool::take) {
+                Some(pipe) => {
+                    self.spliced = 0;
+                    none.insert(pipe)
+                }
+                None => {
+                    (self.full, self.bulk) = (0, NO_PIPE);
+                    return Poll::Ready(Step::Moved(0));
+                }
+            },
+        };
+        match source.poll_fill(with.cx, pipe, most) {
+            Poll::Pending => {
+                self.pipe = None;
+                if (self.spliced as usize) < READ_SIZE {
+                    self.full = 0;
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(0)) => {
+                self.pipe = None;
+                Poll::Ready(Step::End)
+            }
+            Poll::Ready(Ok(n)) => {
+                self.spliced = self.spliced.saturating_add(n as u32);
+                if self.to == Side::Server
+                    && let Some(inspector) = with.inspect
+                {
+                    inspector.skip(n as u64);
+                    if unseen(inspector.as_ref()) == 0 {
+                        self.full = 0;
+                    }
+                }
+                Poll::Ready(Step::Moved(n))
+            }
+            Poll::Ready(Err(e)) => {
+                self.pipe = None;
+                if !cannot_splice(&e) {
+                    return Poll::Ready(Step::ReadFailed(e));
+                }
+                self.bulk = 0;
+                Poll::Ready(Step::Moved(0))
+            }
+        }
+    }
+
     /// One read, and at once the write of what it gave; only what the destination does not take is kept.
     fn poll_copy<M: Meter>(
         &mut self,
@@ -146,48 +248,48 @@ impl Flow {
         source: &mut Stream,
         destination: &mut Stream,
     ) -> Poll<Step> {
+        self.pipe = None;
         buffer::with_read_buffer(|buffer| {
             let inspector = if self.to == Side::Server { with.inspect.as_mut() } else { None };
-            let most = inspector.as_ref().map_or(buffer.len(), |i| i.max_read().clamp(1, buffer.len()));
+            let unseen = inspector.as_ref().map_or(0, |i| unseen(i.as_ref()));
+            let most = match &inspector {
+                Some(i) if unseen == 0 => i.max_read().clamp(1, buffer.len()),
+                _ => buffer.len(),
+            };
             let chunk = match ready!(source.poll_read(with.cx, &mut buffer[..most])) {
                 Ok(0) => return Poll::Ready(Step::End),
                 Ok(n) => &buffer[..n],
                 Err(e) => return Poll::Ready(Step::ReadFailed(e)),
             };
-            let Some(inspector) = inspector else {
-                if let Some(i) = with.inspect.as_mut().filter(|i| i.wants_response()) {
-                    i.response(chunk);
+            self.full = if chunk.len() == READ_SIZE { self.full.saturating_add(1) } else { 0 };
+            let mut out = Vec::new();
+            let verdict = match inspector {
+                Some(inspector) if unseen == 0 => {
+                    out = buffer::take();
+                    inspector.request(chunk, &mut out)
                 }
-                return Poll::Ready(match self.write(with, destination, chunk) {
-                    Ok(written) => {
-                        if written < chunk.len() {
-                            self.rest = Some(Rest::copy_of(&chunk[written..]));
-                        }
-                        Step::Moved
+                Some(inspector) => {
+                    inspector.skip(chunk.len() as u64);
+                    Verdict::Pass
+                }
+                None => {
+                    if let Some(i) =
+                        with.inspect.as_mut().filter(|i| self.to == Side::Client && i.wants_response())
+                    {
+                        i.response(chunk);
                     }
-                    Err(e) => Step::WriteFailed(e),
-                });
-            };
-            let mut out = buffer::take();
-            let verdict = inspector.request(chunk, &mut out);
-            let bytes = if verdict == Verdict::Pass { chunk } else { out.as_slice() };
-            let step = match self.write(with, destination, bytes) {
-                Ok(written) if written == bytes.len() => Step::Moved,
-                Ok(written) => {
-                    self.rest = Some(if verdict == Verdict::Pass {
-                        Rest::copy_of(&chunk[written..])
-                    } else {
-                        Rest::of(std::mem::take(&mut out), written)
-                    });
-                    Step::Moved
+                    Verdict::Pass
                 }
-                Err(e) => Step::WriteFailed(e),
             };
-            buffer::give(out);
-            if verdict == Verdict::Last {
-                *with.inspect = None;
+            let bytes = if verdict == Verdict::Pass { chunk } else { out.as_slice() };
+            match self.write(with, destination, bytes) {
+                Ok(written) if written == bytes.len() => {}
+                Ok(written) if verdict == Verdict::Pass => self.rest = Some(Rest::copy_of(&chunk[written..])),
+                Ok(written) => self.rest = Some(Rest::of(std::mem::take(&mut out), written)),
+                Err(e) => return Poll::Ready(Step::WriteFailed(e)),
             }
-            Poll::Ready(step)
+            buffer::give(out);
+            Poll::Ready(Step::Moved(chunk.len()))
         })
     }
 
@@ -219,14 +321,29 @@ impl Flow {
         with: &mut Turn<'_, '_, M>,
         destination: &mut Stream,
     ) -> Poll<io::Result<()>> {
-        let Some(mut rest) = self.rest.take() else { return Poll::Ready(Ok(())) };
-        let written = self.write(with, destination, rest.bytes())?;
-        rest.advance(written);
-        if rest.bytes().is_empty() {
-            return Poll::Ready(Ok(()));
+        loop {
+            if let Some(mut rest) = self.rest.take() {
+                let written = self.write(with, destination, rest.bytes())?;
+                rest.advance(written);
+                if !rest.bytes().is_empty() {
+                    self.rest = Some(rest);
+                    return Poll::Pending;
+                }
+            }
+            let Some(pipe) = self.pipe.as_mut().filter(|pipe| !pipe.is_empty()) else {
+                return Poll::Ready(Ok(()));
+            };
+            if self.bulk == 0 {
+                self.rest = Some(Rest::read(|buffer| pipe.read(buffer))?);
+                continue;
+            }
+            match ready!(destination.poll_drain(with.cx, pipe)) {
+                Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Ok(n) => self.count(with.meter, n),
+                Err(e) if cannot_splice(&e) => self.bulk = 0,
+                Err(e) => return Poll::Ready(Err(e)),
+            }
         }
-        self.rest = Some(rest);
-        Poll::Pending
     }
 
     fn count<M: Meter>(&mut self, meter: &M, bytes: usize) {
@@ -256,10 +373,73 @@ impl Flow {
     /// The destination takes no more: what is left for it is lost.
     fn die(&mut self, error: io::Error) -> Option<(Side, io::Error)> {
         self.rest = None;
+        self.pipe = None;
         self.state = State::Dead;
         // EPIPE comes after the peer's FIN, so its own bytes end properly. Any other error has used up the news of
         // a reset: read(2) gives what came before it and then 0 (tcp(7)), which must not pass for a clean end.
         self.reset = error.kind() != io::ErrorKind::BrokenPipe;
         Some((self.to, error))
+    }
+}
+
+/// How many of the client's next bytes may be passed on unseen: 0 where it is not worth it.
+fn unseen(inspector: &dyn Inspect) -> usize {
+    match usize::try_from(inspector.opaque()).unwrap_or(usize::MAX) {
+        few if few < READ_SIZE => 0,
+        many => many,
+    }
+}
+
+/// The system does not splice this kind of socket (splice(2): EINVAL).
+fn cannot_splice(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_in_a_pipe_survive_a_destination_that_does_not_splice() {
+        let pool = Pool::new(1);
+        let Some(mut pipe) = pool.take() else { return };
+        let ((mut from, source), (sink, mut to)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let data: Vec<u8> = (0..150_000_u32).map(|i| (i >> 3) as u8).collect();
+        from.write_all(&data).await.unwrap();
+        while pipe.len() < data.len() {
+            source.readable().await.unwrap();
+            let _ = source.try_io(tokio::io::Interest::READABLE, || pipe.fill(&source));
+        }
+        let mut flow = Flow::to(Side::Server, true);
+        flow.pipe = Some(pipe);
+        flow.bulk = 0; // As EINVAL sets it.
+        drop(from);
+        let (mut source, mut sink) = (Stream::from(source), Stream::from(sink));
+        let mut got = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while flow.state() != State::Shut {
+            let mut inspect = None;
+            let mut turn = Turn {
+                cx: &mut cx,
+                meter: &(),
+                inspect: &mut inspect,
+                pool: None,
+                stop: false,
+                distrust: false,
+            };
+            assert!(flow.poll(&mut turn, &mut source, &mut sink).is_none());
+            tokio::task::yield_now().await;
+            let mut piece = vec![0; 10_000];
+            if let Ok(n) = to.try_read(&mut piece) {
+                got.extend_from_slice(&piece[..n]);
+            }
+        }
+        to.read_to_end(&mut got).await.unwrap();
+        assert!(got == data, "{} of {}", got.len(), data.len());
     }
 }

@@ -1,5 +1,7 @@
 //! What the owner of a connection may see and change of the bytes that a relay moves.
 
+use std::sync::Arc;
+
 /// Counts the bytes of one connection. Called on the worker's thread for every message: must not block.
 pub trait Meter {
     /// `bytes` more were delivered to the client.
@@ -17,6 +19,20 @@ impl Meter for () {
     fn pending(&self, _: usize, _: usize) {}
 }
 
+impl<M: Meter + ?Sized> Meter for Arc<M> {
+    fn to_client(&self, bytes: usize) {
+        (**self).to_client(bytes);
+    }
+
+    fn to_server(&self, bytes: usize) {
+        (**self).to_server(bytes);
+    }
+
+    fn pending(&self, to_server: usize, to_client: usize) {
+        (**self).pending(to_server, to_client);
+    }
+}
+
 /// What [`Inspect::request`] made of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -24,13 +40,10 @@ pub enum Verdict {
     Pass,
     /// What is in `out` goes on instead, which may be nothing while the inspector waits for more.
     Replace,
-    /// As `Replace`, and the inspector wants to see nothing more: it is dropped, [`Inspect::finish`] not called. An
-    /// inspector that only wants to end gives the chunk back in `out`.
-    Last,
 }
 
-/// Sees, and may rewrite, what the client sends (for HTTP header insertion, the request log). While one is there, the
-/// client's direction is copied rather than spliced.
+/// Sees, and may rewrite, what the client sends (for HTTP header insertion, the request log). What it wants to see is
+/// copied rather than spliced.
 pub trait Inspect {
     /// The most bytes of one chunk; 0 counts as 1.
     fn max_read(&self) -> usize {
@@ -40,15 +53,24 @@ pub trait Inspect {
     /// A chunk as it was read from the client. `out` is empty on entry.
     fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict;
 
-    /// The client's stream has ended: puts what was held back into `out`, which is empty on entry.
+    /// The client's stream has ended: puts what was held back into `out`, which is empty on entry. Nothing is asked of
+    /// the inspector after that.
     fn finish(&mut self, out: &mut Vec<u8>);
 
-    /// Whether [`Inspect::response`] is to be called at present; while it is, the server's direction is not spliced.
-    /// Asked again for every chunk.
+    /// How many of the client's next bytes need no look; a long run of them may be passed on unseen. `u64::MAX`: all
+    /// that will ever come.
+    fn opaque(&self) -> u64 {
+        0
+    }
+
+    /// `bytes` of the client were passed on unseen; at most [`Inspect::opaque`].
+    fn skip(&mut self, _bytes: u64) {}
+
+    /// Whether the server's next bytes are to be shown to [`Inspect::response`]; while so, they are not spliced.
     fn wants_response(&self) -> bool {
         false
     }
 
-    /// A chunk that the server sent; it goes on unchanged.
+    /// A chunk that the server sent, before it goes on unchanged to the client.
     fn response(&mut self, _chunk: &[u8]) {}
 }

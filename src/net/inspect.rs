@@ -66,17 +66,9 @@ impl Http {
 
 impl Inspect for Http {
     fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict {
-        match self.rewriter.opaque() {
-            u64::MAX => {
-                // Nothing that follows will be looked at: the relay may splice again.
-                out.extend_from_slice(chunk);
-                return Verdict::Last;
-            }
-            opaque if opaque >= chunk.len() as u64 => {
-                self.rewriter.skip(chunk.len() as u64);
-                return Verdict::Pass;
-            }
-            _ => {}
+        if self.rewriter.opaque() >= chunk.len() as u64 {
+            self.rewriter.skip(chunk.len() as u64);
+            return Verdict::Pass;
         }
         let Http { rewriter, log } = self;
         rewriter.feed(chunk, out, |request| log.log(request));
@@ -85,6 +77,14 @@ impl Inspect for Http {
 
     fn finish(&mut self, out: &mut Vec<u8>) {
         self.rewriter.finish(out);
+    }
+
+    fn opaque(&self) -> u64 {
+        self.rewriter.opaque()
+    }
+
+    fn skip(&mut self, bytes: u64) {
+        self.rewriter.skip(bytes);
     }
 
     fn wants_response(&self) -> bool {

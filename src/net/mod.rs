@@ -13,4 +13,6 @@ pub mod resolve;
 pub mod session;
 pub mod shared;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 pub mod worker;

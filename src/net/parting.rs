@@ -18,7 +18,7 @@ use crate::sys::socket::unacknowledged;
 /// How long a peer may take to acknowledge anything more.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
 /// The same where the system does not tell what is unacknowledged.
-const BLIND: Duration = Duration::from_secs(2);
+const BLIND: Duration = Duration::from_secs(1);
 /// How long a peer that goes on sending may take to see the end, once it has acknowledged everything.
 const GRACE: Duration = Duration::from_secs(1);
 /// First and longest time between two looks.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::core::settings::Fastclose;
+use crate::sys::splice::Pool;
 
 use super::flow::{Flow, State, Turn};
 use super::hooks::{Inspect, Meter};
@@ -48,8 +49,11 @@ impl Side {
 }
 
 /// What the settings say of a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Settings {
+    /// Pipes for bulk data; `None` to copy always.
+    pub pipes: Option<Pool>,
+
     /// See [`Fastclose`].
     pub fastclose: Fastclose,
     /// The connection ends when no byte has moved for so long; `None` for never.
@@ -93,6 +97,7 @@ pub struct Relay<M: Meter> {
     down: Flow,
     meter: M,
     inspect: Option<Box<dyn Inspect + Send>>,
+    pipes: Option<Pool>,
     idle: Option<Box<Idle>>,
     parting: Option<Box<Parting>>,
     fault: Option<Box<(Side, io::Error)>>,
@@ -105,11 +110,14 @@ pub struct Relay<M: Meter> {
 impl<M: Meter> Relay<M> {
     /// Between two established streams.
     pub fn new(client: impl Into<Stream>, server: impl Into<Stream>, settings: &Settings, meter: M) -> Self {
+        let (client, server) = (client.into(), server.into());
+        let pipes = settings.pipes.clone().filter(|_| client.may_splice() && server.may_splice());
         Self {
-            client: client.into(),
-            server: server.into(),
-            up: Flow::to(Side::Server),
-            down: Flow::to(Side::Client),
+            client,
+            server,
+            up: Flow::to(Side::Server, pipes.is_some()),
+            down: Flow::to(Side::Client, pipes.is_some()),
+            pipes,
             meter,
             inspect: None,
             idle: settings.idle.map(|period| Box::new(Idle::new(period))),
@@ -128,9 +136,9 @@ impl<M: Meter> Relay<M> {
     }
 
     fn poll_flows(&mut self, cx: &mut Context<'_>) {
-        let Self { client, server, up, down, meter, inspect, .. } = self;
+        let Self { client, server, up, down, meter, inspect, pipes, .. } = self;
         let distrust = down.was_reset();
-        let mut turn = Turn { cx, meter, inspect, stop: self.stop, distrust };
+        let mut turn = Turn { cx, meter, inspect, pool: pipes.as_ref(), stop: self.stop, distrust };
         let fault = up.poll(&mut turn, client, server);
         turn.distrust = up.was_reset();
         let fault = fault.or(down.poll(&mut turn, server, client));

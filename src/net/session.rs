@@ -109,7 +109,8 @@ fn begin(
     };
     connection.connected(number, server.as_raw_fd());
     let idle = (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout));
-    let settings = Settings { fastclose: snapshot.fastclose, idle };
+    let settings =
+        Settings { pipes: Some(session.shared.pipes.clone()), fastclose: snapshot.fastclose, idle };
     let meter =
         ConnectionMeter { connection: Arc::clone(connection), server: Arc::clone(&pick.backend.live) };
     let inspect = inspector(session, snapshot, &pick, matches!(client, Stream::Tls(_)));

@@ -10,9 +10,13 @@ use tokio::sync::Notify;
 use crate::core::Millis;
 use crate::core::client::{Client, Clients};
 use crate::core::snapshot::Snapshot;
+use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
 
 use super::registry::Registry;
+
+/// Pipes, two descriptors each: what Linux gives a user without privilege (pipe(7): pipe-user-pages-soft, 64 MiB).
+const PIPES: usize = 64;
 
 /// The shared state. Workers read the snapshot and never wait for whoever replaces it.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub struct Shared {
     pub registry: Arc<Registry>,
     /// The request log.
     pub log: LogHandle,
+    /// Pipes for connections that move bulk.
+    pub pipes: Pool,
     clients: Mutex<Clients>,
     connecting: AtomicUsize,
     connected: Notify,
@@ -36,6 +42,7 @@ impl Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry: Arc::default(),
             log,
+            pipes: Pool::new(PIPES),
             clients: Mutex::new(Clients::new(clients_max)),
             connecting: AtomicUsize::new(0),
             connected: Notify::new(),

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use openssl::ssl::ErrorCode;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_openssl::SslStream;
+
+use crate::sys::splice::Pipe;
 
 /// An established stream, its handshakes done.
 #[derive(Debug)]
@@ -73,9 +75,57 @@ impl Stream {
         }
     }
 
-    /// Whether splice(2) may move bytes of this stream: not when pen itself has to see them.
+    /// Whether splice(2) can move the bytes of this stream: not those that pen itself encrypts.
     pub fn may_splice(&self) -> bool {
         !matches!(self, Self::Tls(_))
+    }
+
+    /// Moves up to `most` bytes into `pipe`, which is empty; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// As [`Pipe::fill`].
+    pub fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
+        loop {
+            let result = match self {
+                Self::Tcp(s) => {
+                    ready!(s.poll_read_ready(cx))?;
+                    s.try_io(Interest::READABLE, || pipe.fill_at_most(s, most))
+                }
+                Self::Unix(s) => {
+                    ready!(s.poll_read_ready(cx))?;
+                    s.try_io(Interest::READABLE, || pipe.fill_at_most(s, most))
+                }
+                Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            };
+            match result {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Moves bytes out of `pipe`, as many as the socket takes now.
+    ///
+    /// # Errors
+    /// As [`Pipe::drain`].
+    pub fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
+        loop {
+            let result = match self {
+                Self::Tcp(s) => {
+                    ready!(s.poll_write_ready(cx))?;
+                    s.try_io(Interest::WRITABLE, || pipe.drain(s))
+                }
+                Self::Unix(s) => {
+                    ready!(s.poll_write_ready(cx))?;
+                    s.try_io(Interest::WRITABLE, || pipe.drain(s))
+                }
+                Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            };
+            match result {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
     }
 }
 

@@ -1,16 +1,18 @@
 //! A worker: a thread that accepts connections and serves those that it accepted to their end.
 
 use std::io;
-use std::net::TcpListener as StdTcpListener;
-use std::os::unix::net::UnixListener as StdUnixListener;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
-use crate::sys::listen::SocketFile;
+use crate::sys::listen::{self, SocketFile};
 use crate::sys::log;
 
 use super::session::{self, Accepted};
@@ -19,14 +21,14 @@ use super::shared::Shared;
 /// How long a worker that is out of descriptors waits for a connection to end before it looks again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The listening socket. All workers wait on this one socket, each on a duplicate of its descriptor: a second pen on the
-/// port fails to bind, and a worker that pauses strands nobody, since the others take from the same queue.
+/// The listening socket. All workers wait on this one socket: a second pen on the port
+/// fails to bind, and a worker that pauses strands nobody, since the others take from the same queue.
 #[derive(Debug)]
 pub enum Listening {
     /// On an IP address.
-    Tcp(StdTcpListener),
+    Tcp(TcpListener),
     /// On a path, and the file that stands for it.
-    Unix(StdUnixListener, SocketFile),
+    Unix(UnixListener, SocketFile),
 }
 
 impl Listening {
@@ -50,32 +52,17 @@ impl Listening {
     }
 }
 
+impl AsFd for Listening {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Listening::Tcp(listener) => listener.as_fd(),
+            Listening::Unix(listener, _) => listener.as_fd(),
+        }
+    }
+}
+
 /// What the workers are told to listen on; closed when they are to end.
 pub type Current = watch::Receiver<Arc<Listening>>;
-
-enum Local {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Local {
-    fn new(listening: &Listening) -> io::Result<Self> {
-        Ok(match listening {
-            Listening::Tcp(listener) => Local::Tcp(TcpListener::from_std(listener.try_clone()?)?),
-            Listening::Unix(listener, _) => Local::Unix(UnixListener::from_std(listener.try_clone()?)?),
-        })
-    }
-
-    async fn accept(&self) -> io::Result<Accepted> {
-        Ok(match self {
-            Local::Tcp(listener) => {
-                let (stream, peer) = listener.accept().await?;
-                Accepted { stream: stream.into(), peer: Some(peer) }
-            }
-            Local::Unix(listener) => Accepted { stream: listener.accept().await?.0.into(), peer: None },
-        })
-    }
-}
 
 /// Starts a worker.
 ///
@@ -92,8 +79,8 @@ pub fn start(number: usize, shared: Arc<Shared>, current: Current) -> io::Result
 async fn work(shared: Arc<Shared>, mut current: Current) {
     loop {
         let listening = Arc::clone(&current.borrow_and_update());
-        let local = match Local::new(&listening) {
-            Ok(local) => local,
+        let queue = match listen::watch(&*listening) {
+            Ok(queue) => queue,
             Err(error) => {
                 log::error(format_args!("a worker cannot listen: {error}"));
                 tokio::time::sleep(PAUSE).await;
@@ -102,12 +89,12 @@ async fn work(shared: Arc<Shared>, mut current: Current) {
         };
         let moved = tokio::select! {
             moved = current.changed() => moved,
-            () = accept_all(&shared, &local) => Ok(()),
+            () = accept_all(&shared, &listening, &queue) => Ok(()),
         };
         if moved.is_err() {
             return;
         }
-        drop(local);
+        drop(queue);
         drain(&shared, &listening).await;
     }
 }
@@ -124,12 +111,21 @@ async fn drain(shared: &Arc<Shared>, listening: &Listening) {
 }
 
 /// Accepts for as long as it is let.
-async fn accept_all(shared: &Arc<Shared>, local: &Local) {
+///
+/// Room is taken when somebody waits and not before: a worker that waits for clients must not keep the others from
+/// serving theirs.
+async fn accept_all(shared: &Arc<Shared>, listening: &Listening, queue: &AsyncFd<OwnedFd>) {
     static FULL: log::Condition = log::Condition::new();
     let mut batch = 0;
     loop {
+        let mut waiting = match queue.readable().await {
+            Ok(waiting) => waiting,
+            Err(error) => return log::error(format_args!("a worker listens no longer: {error}")),
+        };
         let ticket = shared.registry.ticket(|| shared.snapshot.load().conn_max).await;
-        match local.accept().await {
+        // Another worker may have been faster: then there is nothing, and the next wait is for the next client.
+        let Ok(accepted) = waiting.try_io(|_| listening.accept_queued()) else { continue };
+        match accepted {
             Ok(accepted) => {
                 FULL.end(format_args!("accepting connections again"));
                 session::start(shared, accepted, ticket);

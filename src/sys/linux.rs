@@ -82,6 +82,11 @@ impl KernelPipe {
     pub(super) fn drain(&self, sink: impl AsFd, most: usize) -> io::Result<usize> {
         splice(&self.out, sink, most)
     }
+
+    /// Reads from the pipe into memory.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.out, &mut *buffer))?)
+    }
 }
 
 fn splice(from: impl AsFd, to: impl AsFd, most: usize) -> io::Result<usize> {

@@ -6,14 +6,28 @@
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::{context, daemon, platform};
+
+/// Watches a socket that does not block for clients, without taking them. To be called within a runtime, whose event
+/// port gets a duplicate of the descriptor.
+///
+/// # Errors
+/// No descriptor is left, or no room in the event port.
+#[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
+pub fn watch(socket: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+    let duplicate = socket.as_fd().try_clone_to_owned()?;
+    // SAFETY: the AsyncFd owns the duplicate, so that it stays open for as long, and an OwnedFd never changes its number.
+    Ok(unsafe { AsyncFd::register_with_interest(duplicate, Interest::READABLE) }?)
+}
 
 /// A listening TCP socket that does not block. `::` listens on IPv4 too; `backlog` is how many clients may wait.
 ///

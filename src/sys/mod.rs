@@ -1,6 +1,7 @@
 //! What pen asks of the operating system and the standard library does not offer.
 //!
-//! This is the only home of `unsafe`, and little is left of it: `fork`, `openlog`, one ioctl and, on Solaris, `setppriv`.
+//! This is the only home of `unsafe`, and little is left of it: `fork`, `openlog`, one ioctl, a
+//! promise to tokio and, on Solaris, `setppriv`.
 //! Everything that only Linux has (splice, transparent sockets, the dumpable flag, the count of unacknowledged bytes) is
 //! behind one inner module with two bodies, `linux.rs` and `portable.rs`; the rights that outlive root, which Solaris has
 //! in its own way, are in `serving`. On Linux the environment variable `PEN_PORTABLE=1`, read once, makes pen behave as

@@ -81,8 +81,16 @@ impl Pipe {
     /// reaches long before [`PIPE_SIZE`] bytes: drain a pipe that holds something before filling it. Others as read(2)
     /// on `source`; no byte is lost by any.
     pub fn fill(&mut self, source: impl AsFd) -> io::Result<usize> {
+        self.fill_at_most(source, usize::MAX)
+    }
+
+    /// As [`Pipe::fill`], but takes no more than `most` bytes, at least 1.
+    ///
+    /// # Errors
+    /// As [`Pipe::fill`].
+    pub fn fill_at_most(&mut self, source: impl AsFd, most: usize) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::Unsupported.into()) };
-        let room = pipe.capacity().saturating_sub(self.held);
+        let room = pipe.capacity().saturating_sub(self.held).min(most);
         if room == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -101,6 +109,22 @@ impl Pipe {
             return Ok(0);
         }
         let count = pipe.drain(sink, self.held)?;
+        self.held -= count;
+        Ok(count)
+    }
+
+    /// Takes bytes back out of the pipe, for a sink that turns out not to take part in splice, and returns their count;
+    /// 0 when it is empty or `buffer` is.
+    ///
+    /// # Errors
+    /// As read(2) on a pipe.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(pipe) = &self.pipe else { return Ok(0) };
+        let most = buffer.len().min(self.held);
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = pipe.read(buffer.get_mut(..most).unwrap_or_default())?;
         self.held -= count;
         Ok(count)
     }
@@ -207,6 +231,20 @@ mod tests {
         let (mut one, mut two) = (pool.take().expect("kept"), pool.take().expect("made"));
         let (sink, _far) = pair();
         assert_eq!(one.drain(&sink).expect("empty") + two.drain(&sink).expect("empty"), 0);
+    }
+
+    #[test]
+    fn takes_no_more_than_asked_and_gives_bytes_back() {
+        let pool = Pool::new(1);
+        let Some(mut pipe) = pipe(&pool) else { return };
+        let (source, mut client) = pair();
+        client.write_all(b"half and half").expect("writes");
+        assert_eq!(pipe.fill_at_most(&source, 4).expect("reads"), 4);
+        let mut buffer = [0; 16];
+        assert_eq!(pipe.read(&mut buffer).expect("reads"), 4);
+        assert_eq!(&buffer[..4], b"half");
+        assert_eq!(pipe.read(&mut buffer).expect("empty"), 0);
+        assert_eq!(pipe.fill(&source).expect("reads"), 9);
     }
 
     #[test]

@@ -10,10 +10,12 @@ pub mod keyed;
 pub mod line;
 pub mod matcher;
 pub mod merge;
+pub mod mergelogs;
 mod output;
 pub mod penlog;
 pub mod penlogd;
 pub mod sink;
+pub mod stamp;
 mod target;
 
 pub use line::Entry;

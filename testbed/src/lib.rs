@@ -4,6 +4,18 @@
 //! manual page says for the options that the tests, the demo and the documents of pen use, and refuses the rest
 //! with a usage line and exit status 2. They write to the real paths (`/var/sadm`, `/etc/svc`, `/var/svc`), so
 //! they belong in the sandbox that `sandbox.sh` makes, and nowhere else.
+//!
+//! # Where they fall short of the real ones
+//!
+//! - pkgadd knows no request scripts, devices, pipes, compression, signatures, zones or `instance=unique` beyond
+//!   one instance.
+//! - Snapshots other than `running` do not exist. Nothing is read-protected, and authorizations are those of
+//!   user_attr, prof_attr and their fragments: no policy.conf, no roles.
+//! - Only the models contract and transient are known, and svc.startd as the restarter. What happens to a
+//!   dependency of a running service (`restart_on`) does not reach it.
+//! - A contract is a subreaper with its descendants: see `smf::startd::contract` for what it cannot see. Privileges
+//!   become Linux capabilities as far as there is one; the basic privileges cannot be taken away.
+//! - A refresh method that fails is logged, and the service stays online.
 
 mod cli;
 mod pkg;

@@ -1,7 +1,6 @@
 //! Access lists: of clients, of servers, of the control socket.
 
 use crate::support::backend::greeters;
-use crate::support::pen::free_port;
 use crate::support::{Client, Setup};
 
 #[test]
@@ -55,13 +54,13 @@ fn a_list_that_denies_a_remembered_client_moves_it() {
 #[test]
 fn ipv4_clients_of_an_ipv6_socket_are_judged_as_ipv4() {
     let backends = greeters(2);
-    let port = free_port();
     let pen = Setup::new()
-        .listen(format!(":::{port}"))
+        .listen(":::%")
         .command("acl 1 deny 127.0.0.2")
         .command("client_acl 1")
         .servers(&backends)
         .start();
+    let port = pen.address.port();
     let line = |source: &str, to: &str| Client::from(source, format!("{to}:{port}").parse().unwrap()).line();
     // C pen served .2: the entry did not catch ::ffff:127.0.0.2.
     assert_eq!(line("127.0.0.2", "127.0.0.1"), "");
@@ -74,8 +73,8 @@ fn ipv4_clients_of_an_ipv6_socket_are_judged_as_ipv4() {
 #[test]
 fn ipv6_entries_judge_ipv6_clients() {
     let backends = greeters(1);
-    let port = free_port();
-    let pen = Setup::new().listen(format!("[::1]:{port}")).servers(&backends).start();
+    let pen = Setup::new().listen("[::1]:%").servers(&backends).start();
+    let port = pen.address.port();
     let line = || Client::to(format!("[::1]:{port}").parse().unwrap()).line();
     assert_eq!(line(), "A");
     pen.control("acl 1 deny ::/64");

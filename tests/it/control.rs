@@ -4,14 +4,13 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, greeters};
-use crate::support::pen::free_port;
 use crate::support::{Client, Setup, wait_until};
 
 #[test]
 fn replies_are_those_of_c_pen() {
     let backends = greeters(2);
     let pen = Setup::new().servers(&backends).start();
-    let address = pen.operand();
+    let address = pen.operand().to_owned();
     let pid = pen.pid();
     for (line, reply) in [
         ("pid", format!("{pid}\n")),
@@ -346,8 +345,8 @@ fn exit_ends_pen_only_with_the_option() {
 #[test]
 fn the_control_socket_may_be_on_ipv4_and_ipv6_with_a_list() {
     for host in ["127.0.0.1", "[::1]", "::1"] {
-        let port = free_port();
-        let pen = Setup::new().options(format!("-C {host}:{port}")).no_probe().start();
+        let pen = Setup::new().options(format!("-C {host}:%")).no_probe().start();
+        let port = pen.second_port;
         let address = format!("{}:{port}", if host.contains(':') { "[::1]" } else { host }).parse().unwrap();
         let ask = |line: &str| {
             let mut client = Client::to(address);
@@ -384,7 +383,6 @@ fn root_gets_no_control_socket_without_a_user_and_pen_starts_all_the_same() {
 
 #[test]
 fn an_open_control_port_is_said() {
-    let port = free_port();
-    let pen = Setup::new().options(format!("-C {port}")).no_probe().start();
+    let pen = Setup::new().options("-C %").no_probe().start();
     pen.says("control_acl");
 }

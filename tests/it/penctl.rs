@@ -69,8 +69,8 @@ fn a_bad_command_line_is_told_from_a_refusal() {
 #[test]
 fn it_speaks_ipv4_ipv6_and_names() {
     for (host, targets) in [("127.0.0.1", &["127.0.0.1", "localhost"][..]), ("[::1]", &["[::1]", "::1"])] {
-        let port = free_port();
-        let pen = Setup::new().options(format!("-C {host}:{port}")).no_probe().start();
+        let pen = Setup::new().options(format!("-C {host}:%")).no_probe().start();
+        let port = pen.second_port;
         for target in targets {
             let output = run_penctl([format!("{target}:{port}"), "pid".into()]);
             assert_eq!(text(&output.stdout), format!("{}\n", pen.pid()), "{target}: {output:?}");

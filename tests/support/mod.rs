@@ -2,6 +2,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod client;
+pub(crate) mod namespace;
 pub(crate) mod pen;
 pub(crate) mod process;
 pub(crate) mod script;

@@ -65,9 +65,13 @@ pub(crate) struct Setup {
     operands: Vec<String>,
     environment: Vec<(String, String)>,
     listen: Option<String>,
+    fixed_port: bool,
+    second_port: u16,
     user: bool,
     probe: bool,
     daemon: bool,
+    /// Where the test finds the pid file, and what pen is told, which differ in a jail.
+    pid_file: Option<(PathBuf, String)>,
     directory: TempDir,
 }
 
@@ -81,9 +85,12 @@ impl Setup {
             operands: Vec::new(),
             environment: Vec::new(),
             listen: None,
+            fixed_port: false,
+            second_port: 0,
             user: true,
             probe: true,
             daemon: false,
+            pid_file: None,
             directory: directory(),
         }
     }
@@ -94,7 +101,7 @@ impl Setup {
         self
     }
 
-    /// Adds options, split at blanks.
+    /// Adds options, split at blanks; `%` stands for another port that the system picks.
     pub(crate) fn options(mut self, options: impl AsRef<str>) -> Self {
         self.options.extend(options.as_ref().split_whitespace().map(str::to_owned));
         self
@@ -122,9 +129,15 @@ impl Setup {
         servers.into_iter().fold(self, |setup, backend| setup.server(backend.address()))
     }
 
-    /// Listens there instead of on a port that the system picks.
+    /// Listens there instead of at 127.0.0.1; `%` stands for a port that the system picks.
     pub(crate) fn listen(mut self, address: impl ToString) -> Self {
         self.listen = Some(address.to_string());
+        self
+    }
+
+    /// A port that is taken is the test's own doing, not to be tried again.
+    pub(crate) fn fixed_port(mut self) -> Self {
+        self.fixed_port = true;
         self
     }
 
@@ -158,6 +171,12 @@ impl Setup {
         self
     }
 
+    /// Puts the pid file elsewhere: where the test finds it, and what pen is told.
+    pub(crate) fn pid_file(mut self, found: &Path, told: &str) -> Self {
+        self.pid_file = Some((found.to_owned(), told.to_owned()));
+        self
+    }
+
     /// Its directory, that of the control socket and of the pid file.
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
@@ -181,19 +200,18 @@ impl Setup {
     }
 
     /// Starts it, and waits until it serves or is gone.
-    pub(crate) fn try_start(self) -> Result<Pen, Failure> {
+    pub(crate) fn try_start(mut self) -> Result<Pen, Failure> {
         let mut tries = 5;
         loop {
+            self.second_port = free_port();
             match self.attempt() {
                 Attempt::Serves(address, process) => {
-                    let Setup { directory, listen, .. } = self;
-                    return Ok(Pen { address, listen, directory, process, may_end: false });
+                    let (operand, second_port) = (self.operand(address), self.second_port);
+                    return Ok(Pen { address, operand, second_port, directory: self.directory, process, may_end: false });
                 }
                 // Somebody else got the port first.
                 Attempt::Failed(failure)
-                    if tries > 0
-                        && self.listen.is_none()
-                        && failure.stderr.to_lowercase().contains("in use") =>
+                    if tries > 0 && !self.fixed_port && failure.stderr.to_lowercase().contains("in use") =>
                 {
                     tries -= 1;
                 }
@@ -212,19 +230,25 @@ impl Setup {
         stream.write_all(b"pid\n").is_ok() && stream.read_to_string(&mut reply).is_ok() && !reply.is_empty()
     }
 
+    fn operand(&self, address: SocketAddr) -> String {
+        self.listen.as_ref().map_or_else(|| address.to_string(), |l| l.replace('%', &address.port().to_string()))
+    }
+
     fn attempt(&self) -> Attempt {
         let path = |name: &str| self.path().join(name);
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let (pid_file, stderr) = (path("pid"), path("stderr"));
+        let stderr = path("stderr");
+        let default = || (path("pid"), path("pid").to_str().unwrap().to_owned());
+        let (pid_file, told) = self.pid_file.clone().unwrap_or_else(default);
         let words = self.wrapper.iter().map(PathBuf::from).chain([self.program.clone()]).collect::<Vec<_>>();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args((!self.daemon).then_some("-f"));
-        command.arg("-C").arg(path("control")).arg("-p").arg(&pid_file);
+        command.arg("-C").arg(path("control")).arg("-p").arg(told);
         if self.user && super::is_root() {
             command.args(["-u", "root"]);
         }
-        command.args(&self.options);
-        command.arg(self.listen.clone().unwrap_or_else(|| address.to_string()));
+        command.args(self.options.iter().map(|o| o.replace('%', &self.second_port.to_string())));
+        command.arg(self.operand(address));
         command.args(&self.operands);
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
         command.stdin(Stdio::null());
@@ -277,9 +301,11 @@ enum Process {
 /// A running pen; killed when dropped. A pen that ended by itself, or panicked, fails its test then.
 #[derive(Debug)]
 pub(crate) struct Pen {
-    /// Where it listens, when the system picked the port.
+    /// Where it listens; of another address than 127.0.0.1 only the port is meant.
     pub(crate) address: SocketAddr,
-    listen: Option<String>,
+    /// What stands for `%` in its options.
+    pub(crate) second_port: u16,
+    operand: String,
     directory: TempDir,
     process: Process,
     may_end: bool,
@@ -427,9 +453,9 @@ impl Pen {
         self.wait()
     }
 
-    /// The listening operand that it was given, if it was not a port that the system picked.
-    pub(crate) fn operand(&self) -> String {
-        self.listen.clone().unwrap_or_else(|| self.address.to_string())
+    /// The listening operand that it was given.
+    pub(crate) fn operand(&self) -> &str {
+        &self.operand
     }
 
     fn has_ended(&mut self) -> bool {

@@ -28,9 +28,13 @@ pub(crate) fn cpu_time(pid: i32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// How many descriptors are open.
-pub(crate) fn descriptors(pid: i32) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count()
+/// The lowest number that no descriptor has: with it as the limit, there is no further one.
+pub(crate) fn first_free_descriptor(pid: i32) -> usize {
+    let open: Vec<usize> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    (0..).find(|n| !open.contains(n)).unwrap()
 }
 
 /// Whether there is such a process, and not only what its parent has yet to collect.

@@ -65,4 +65,12 @@ mod tests {
         assert!(split("\"a").is_err());
         assert!(split("a ; b").is_err());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn reads_back_what_listprop_quotes(value in "\\PC*") {
+            let quoted = crate::smf::value::for_svccfg(&value);
+            proptest::prop_assert_eq!(split(&quoted).unwrap(), [Token::Word(value)]);
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! The service management facility: the repository, the commands on it, and a restarter.
 
+pub(crate) mod auth;
 pub(crate) mod cfg;
 pub(crate) mod door;
 pub(crate) mod explain;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -124,6 +125,8 @@ impl Repository {
         let result = change(&mut repo)?;
         let new = Path::new(FILE).with_extension("new");
         fs::write(&new, serde_json::to_vec(&repo)?).map_err(denied)?;
+        // Methods without rights read it, whatever the umask of who writes.
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
         fs::rename(&new, FILE)?;
         Ok(result)
     }

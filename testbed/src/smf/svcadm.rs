@@ -4,8 +4,9 @@ use anyhow::bail;
 use lexopt::prelude::*;
 
 use super::fmri::{Fmri, instances};
-use super::repo::{Group, Property, Repository};
-use super::{depend_of, door};
+use super::repo::{Group, Property, Repository, View};
+use super::startd::broker::delegate;
+use super::{auth, depend_of, door};
 use crate::cli;
 
 const USAGE: &str = "usage: svcadm [-v] {enable [-rst] | disable [-st] | restart | refresh | clear | mark [-It] maintenance} \
@@ -16,6 +17,9 @@ const OWN_PROBLEM: u8 = 3;
 const DEPENDENCIES: u8 = 4;
 
 pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
+    if let Some(status) = delegate("svcadm")? {
+        return Ok(status);
+    }
     let usage = || cli::exit(2, USAGE);
     let (mut verbose, mut command, mut flags, mut operands) = (false, None, Vec::new(), Vec::new());
     while let Some(arg) = args.next()? {
@@ -74,20 +78,18 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
                 enable(fmri, command == "enable", temporary)?;
                 tell(&format!("changed {fmri}"))?;
             }
-            "mark" => tell(&format!("maintenance {fmri}"))?,
-            verb => tell(&format!("{verb} {fmri}"))?,
+            verb => {
+                auth::action(&repo, fmri)?;
+                tell(&format!("{} {fmri}", if verb == "mark" { "maintenance" } else { verb }))?;
+            }
         }
         if verbose {
-            println!(
-                "{fmri} {}.",
-                match command.as_str() {
-                    "restart" => "set to restart".to_owned(),
-                    "refresh" => "refreshed".to_owned(),
-                    "clear" => "cleared".to_owned(),
-                    "mark" => "marked maintenance".to_owned(),
-                    verb => format!("{verb}d"),
-                }
-            );
+            match command.as_str() {
+                "enable" | "disable" => println!("{fmri} {command}d."),
+                "clear" => println!("Action maint_off set for {fmri}."),
+                "mark" => println!("Action maint_on set for {fmri}."),
+                verb => println!("Action {verb} set for {fmri}."),
+            }
         }
     }
     if wait {
@@ -114,11 +116,8 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
     Ok(status)
 }
 
-/// Asks the restarter, and says so when it refuses; only root may.
+/// Asks the restarter, and says so when it refuses.
 fn tell(request: &str) -> anyhow::Result<()> {
-    if !nix::unistd::geteuid().is_root() {
-        bail!("Permission denied.");
-    }
     match door::call(request)?.as_str() {
         "ok" => Ok(()),
         answer => bail!("{answer}"),
@@ -127,20 +126,23 @@ fn tell(request: &str) -> anyhow::Result<()> {
 
 fn enable(fmri: &Fmri, enabled: bool, temporary: bool) -> anyhow::Result<()> {
     Repository::update(|repo| {
+        let composed = repo.view(fmri, View::Composed)?;
+        if temporary {
+            auth::action(repo, fmri)?;
+        }
         let groups = repo.groups_mut(fmri)?;
+        let old = groups.clone();
         let value = Property::one("boolean", enabled.to_string());
         if temporary {
             let group = groups
                 .entry("general_ovr".to_owned())
                 .or_insert_with(|| Group { nonpersistent: true, ..Group::new("framework") });
             group.set("enabled", value);
-        } else {
-            groups.remove("general_ovr");
-            groups
-                .entry("general".to_owned())
-                .or_insert_with(|| Group::new("framework"))
-                .set("enabled", value);
+            return Ok(());
         }
+        groups.entry("general".to_owned()).or_insert_with(|| Group::new("framework")).set("enabled", value);
+        auth::change(&old, groups, &composed)?;
+        groups.remove("general_ovr");
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::sandbox;
+use crate::support::{sandbox, skipped};
 
 /// The toy: a daemon that sleeps, told by properties how its start method behaves.
 const MANIFEST: &str = r#"<?xml version="1.0"?>
@@ -77,6 +77,9 @@ state() { svcs -Ho state "${1-toy}"; }
 "#;
 
 fn toy(script: &str) {
+    if skipped() {
+        return;
+    }
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("toy.xml"), MANIFEST).unwrap();
     fs::write(dir.path().join("toy"), METHOD).unwrap();
@@ -276,5 +279,37 @@ fn properties_of_instances_and_snapshots() {
     svccfg delete toy:other
     svccfg delete -f network/toy
     status 1 svcs toy
+    "#);
+}
+
+#[test]
+fn authorizations() {
+    toy(r#"
+    as_daemon() { setpriv --reuid=daemon --regid=daemon --clear-groups "$@"; }
+    general='<property_group name="general" type="framework"><propval name="action_authorization" type="astring" value="toy.manage"/><propval name="value_authorization" type="astring" value="toy.manage"/></property_group>'
+    value='<property_group name="toy" type="application"><propval name="value_authorization" type="astring" value="toy.value"/>'
+    sed -e "s|<property_group name=\"toy\" type=\"application\">|$general$value|" "$1/toy.xml" >/tmp/toy.xml
+    svccfg import /tmp/toy.xml
+    echo 'toy.manage:::Manage::' >/etc/security/auth_attr.d/toy
+    echo 'Toy Management:::Toys:auths=toy.manage,toy.value' >/etc/security/prof_attr.d/toy
+    for command in 'svcadm enable toy' 'svcadm refresh toy' 'svccfg -s toy setprop toy/mode = quick' 'svccfg -s network/toy add x'; do
+        status 1 as_daemon $command
+        has "$out" 'Permission denied'
+    done
+    echo 'daemon::::type=normal;profiles=Toy Management' >>/etc/user_attr
+    as_daemon svcadm enable -s toy
+    is "$(state)" online
+    as_daemon svcadm refresh toy
+    as_daemon svccfg -s network/toy setprop toy/mode = fail
+    # To change values is not to add properties, groups or instances.
+    status 1 as_daemon svccfg -s network/toy setprop toy/port = 80
+    status 1 as_daemon svccfg -s network/toy setprop toy/value_authorization = count: 1
+    status 1 as_daemon svccfg -s network/toy addpg mine application
+    status 1 as_daemon svccfg -s network/toy add x
+    status 1 as_daemon svccfg delete -f network/toy
+    svccfg -s network/toy setprop toy/modify_authorization = astring: toy.value
+    as_daemon svccfg -s network/toy setprop toy/port = 80
+    status 1 as_daemon svcadm disable milestone/network
+    as_daemon svcadm disable -s toy
     "#);
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 use super::super::fmri::{Fmri, entity};
 use super::super::repo::{Instance, Repository, View};
-use super::super::{door, import, manifest, template};
+use super::super::{auth, door, import, manifest, template};
 use super::Session;
 
 impl Session {
@@ -27,6 +27,7 @@ impl Session {
         if !is_name || (self.selected.is_some() && name.contains('/')) {
             bail!("\"{name}\" is not a valid name");
         }
+        auth::structure()?;
         Repository::update(|repo| match &self.selected {
             None => match repo.services.contains_key(name) {
                 true => bail!("svc:/{name} already exists"),
@@ -48,6 +49,7 @@ impl Session {
     }
 
     pub(super) fn delete(&self, operand: &str, force: bool) -> anyhow::Result<()> {
+        auth::structure()?;
         let repo = Repository::read()?;
         let child = self.selected.as_ref().map(|fmri| Fmri::new(&fmri.service, Some(operand)));
         let fmri = match child.filter(|fmri| repo.instance(fmri).is_some()) {
@@ -109,6 +111,7 @@ impl Session {
 }
 
 pub(super) fn import_file(file: &str, strict: bool) -> anyhow::Result<()> {
+    auth::structure()?;
     let imported = Repository::update(|repo| import::import(repo, Path::new(file), strict))?;
     for warning in imported.warnings {
         eprintln!("svccfg: warning: {warning}");

@@ -12,13 +12,17 @@ use lexopt::prelude::*;
 use super::fmri::Fmri;
 use super::lex::{Token, split};
 use super::repo::{Group, Groups, Repository, View};
-use super::{door, manifest};
+use super::startd::broker::delegate;
+use super::{auth, door, manifest};
 use crate::cli;
 use entity::import_file;
 
 const USAGE: &str = "usage: svccfg [-v] [-s FMRI] [-f file | subcommand [args...]]";
 
 pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
+    if let Some(status) = delegate("svccfg")? {
+        return Ok(status);
+    }
     let (mut selected, mut file, mut line) = (None, None, String::new());
     while let Some(arg) = args.next()? {
         match arg {
@@ -119,6 +123,7 @@ impl Session {
             }
             ("refresh", []) => {
                 let fmri = self.instance()?;
+                auth::action(&Repository::read()?, &fmri)?;
                 Repository::update(|repo| repo.refresh(&fmri))?;
                 door::tell(&format!("refresh {fmri}"));
             }
@@ -144,7 +149,7 @@ impl Session {
                     .map(drop)
                     .with_context(|| format!("No such property \"{name}\"")),
             })?,
-            ("setprop", [name, "=", rest @ ..] | [name, rest @ ..]) => self.setprop(name, rest, false)?,
+            ("setprop", [name, "=", rest @ ..]) => self.setprop(name, rest, false)?,
             ("addpropvalue", [name, rest @ ..]) => self.setprop(name, rest, true)?,
             ("delpropvalue", [name, pattern]) => {
                 let pattern = glob::Pattern::new(pattern)?;
@@ -177,7 +182,11 @@ impl Session {
         let fmri = self.entity()?;
         let result = Repository::update(|repo| {
             let composed = repo.view(&fmri, View::Composed)?;
-            change(repo.groups_mut(&fmri)?, &composed)
+            let groups = repo.groups_mut(&fmri)?;
+            let old = groups.clone();
+            let result = change(groups, &composed)?;
+            auth::change(&old, groups, &composed)?;
+            Ok(result)
         })?;
         door::tell(&format!("changed {fmri}"));
         Ok(result)

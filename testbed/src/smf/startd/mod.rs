@@ -4,6 +4,7 @@
 //! threads that read them; each becomes an event. Between events every instance is brought one step nearer to
 //! what it should be, until none moves.
 
+pub(crate) mod broker;
 pub(crate) mod contract;
 pub(crate) mod depend;
 mod engine;
@@ -11,6 +12,7 @@ mod instance;
 mod log;
 mod method;
 mod outcome;
+mod steps;
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead, BufReader, Write};
@@ -132,7 +134,12 @@ fn listen(listener: &UnixListener, events: &Sender<Event>) {
         thread::spawn(move || {
             let mut line = String::new();
             let Ok(reader) = stream.try_clone() else { return };
-            if BufReader::new(reader).read_line(&mut line).is_ok() {
+            if BufReader::new(reader).read_line(&mut line).is_err() {
+                return;
+            }
+            if let Some(request) = line.strip_prefix(broker::VERB) {
+                _ = writeln!(&stream, "{}", broker::serve(request.trim_end(), &stream));
+            } else {
                 _ = events.send(Event::Request(line.trim_end().to_owned(), stream));
             }
         });

@@ -48,11 +48,11 @@ smf_kill_contract() {
 	for smf_pid in $(smf_members "$1"); do
 		kill -"${2:-TERM}" "$smf_pid" 2>/dev/null
 	done
-	smf_left=${4:-0}
+	smf_waited=
 	while [ "${3:-0}" = 1 ] && [ -n "$(smf_members "$1")" ]; do
+		[ "${#smf_waited}" != "${4:--1}" ] || return 2
 		sleep 1
-		smf_left=$((smf_left - 1))
-		[ "$smf_left" -ne 0 ] || return 2
+		smf_waited=x$smf_waited
 	done
 	return 0
 }

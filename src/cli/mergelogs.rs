@@ -1,0 +1,177 @@
+//! The command line of mergelogs.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, ValueParser};
+use clap::{Arg, ArgAction, Command as Cli, value_parser};
+
+use crate::weblog::mergelogs::Options;
+
+use super::Stop;
+
+/// Largest jitter: ten years.
+const JITTER_MAX: i64 = 315_360_000;
+
+/// A command line and what there is to say about it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What to do.
+    pub options: Options,
+    /// Options that do nothing: one line each.
+    pub notices: Vec<String>,
+}
+
+fn cli() -> Cli {
+    let valued = |letter: char, value: &'static str, help: &'static str, parser: ValueParser| {
+        let arg = Arg::new(letter.to_string()).short(letter).value_name(value).help(help);
+        arg.allow_hyphen_values(true).value_parser(parser)
+    };
+    let switch = |letter: char, help: &'static str| {
+        Arg::new(letter.to_string()).short(letter).help(help).action(ArgAction::Count)
+    };
+    Cli::new("mergelogs")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Merge the logs of web servers behind pen, with the addresses of the real clients")
+        .override_usage("mergelogs -p penlog [options] server:logfile...")
+        .args_override_self(true)
+        .arg(switch('c', "accepted, does nothing"))
+        .arg(switch('d', "tell each line without a match; repeat for more"))
+        .arg(valued(
+            'j',
+            "jitter",
+            "most seconds between pen's and a server's stamp (600)",
+            value_parser!(i64).range(0..=JITTER_MAX).into(),
+        ))
+        .arg(valued('o', "file", "write there (standard output)", value_parser!(PathBuf)))
+        .arg(valued(
+            'p',
+            "penlog",
+            "pen's log; may be gzipped; - is the standard input",
+            value_parser!(PathBuf),
+        ))
+        .arg(valued(
+            't',
+            "seconds",
+            "accepted, does nothing: every stamp carries its zone",
+            value_parser!(i64).into(),
+        ))
+        .arg(Arg::new("utc").long("utc").action(ArgAction::SetTrue).help("convert the stamps to UTC"))
+        .arg(
+            Arg::new("logs")
+                .value_name("server:logfile")
+                .num_args(0..)
+                .value_parser(OsStringValueParser::new())
+                .help("a server's address in pen's log, IPv6 in brackets, and its log, which may be gzipped"),
+        )
+}
+
+/// Reads the arguments; `argv` begins with the program's name.
+///
+/// # Errors
+/// See [`Stop`].
+pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Request, Stop> {
+    let mut matches = cli().try_get_matches_from(argv).map_err(Stop::from)?;
+    let mut errors = Vec::new();
+    let pen = matches.remove_one::<PathBuf>("p");
+    if pen.is_none() {
+        errors.push("-p penlog is missing; see --help".to_owned());
+    }
+    let mut logs = Vec::new();
+    for operand in matches.remove_many::<OsString>("logs").into_iter().flatten() {
+        match log(&operand) {
+            Ok(log) => logs.push(log),
+            Err(why) => {
+                errors.push(format!("'{}' {why}; allowed is server:logfile", operand.to_string_lossy()))
+            }
+        }
+    }
+    if logs.is_empty() && errors.is_empty() {
+        errors.push("no log to merge; allowed is server:logfile, once or more".into());
+    }
+    let stdin = logs.iter().map(|(_, path)| path).chain(&pen).filter(|path| path.as_os_str() == "-").count();
+    if stdin > 1 {
+        errors.push("the standard input (-) can be only one of the logs".into());
+    }
+    let Some(pen) = pen.filter(|_| errors.is_empty()) else { return Err(Stop::Errors(errors)) };
+    let notice =
+        matches.contains_id("t").then(|| "-t has no effect: every stamp carries its zone".to_owned());
+    Ok(Request {
+        options: Options {
+            pen,
+            debug: matches.get_count("d").into(),
+            jitter: matches.remove_one("j").unwrap_or(600),
+            output: matches.remove_one("o"),
+            utc: matches.get_flag("utc"),
+            logs,
+        },
+        notices: notice.into_iter().collect(),
+    })
+}
+
+/// Splits `server:logfile`; the logfile may be any bytes.
+fn log(operand: &OsString) -> Result<(String, PathBuf), &'static str> {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    let bytes = operand.as_bytes();
+    let (server, file) = if let Some(rest) = bytes.strip_prefix(b"[") {
+        let end = memchr::memchr(b']', rest).ok_or("has no ']'")?;
+        (&rest[..end], rest[end + 1..].strip_prefix(b":").ok_or("has no ':' behind ']'")?)
+    } else {
+        let colon = memchr::memchr(b':', bytes).ok_or("has no ':'")?;
+        (&bytes[..colon], &bytes[colon + 1..])
+    };
+    let server = std::str::from_utf8(server).map_err(|_| "has a server that is not text")?;
+    if server.is_empty() {
+        return Err("has no server (an IPv6 address stands in brackets)");
+    }
+    if file.is_empty() {
+        return Err("has no logfile");
+    }
+    Ok((server.to_owned(), OsString::from_vec(file.to_vec()).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Request, Stop> {
+        parse(line.split(' ').map(Into::into))
+    }
+
+    #[test]
+    fn what_c_takes_and_more() {
+        let request =
+            parsed("mergelogs -cdd -p pen.log -j 5 -t -7200 10.0.0.1:a [::1]:b:c -o out --utc").unwrap();
+        assert_eq!(request.notices.len(), 1);
+        let logs = vec![("10.0.0.1".to_owned(), "a".into()), ("::1".to_owned(), "b:c".into())];
+        let wanted = Options {
+            pen: "pen.log".into(),
+            debug: 2,
+            jitter: 5,
+            output: Some("out".into()),
+            utc: true,
+            logs,
+        };
+        assert_eq!(request.options, wanted);
+        assert_eq!(parsed("mergelogs -p pen.log 10.0.0.1:a").unwrap().options.jitter, 600);
+    }
+
+    #[test]
+    fn errors_are_one_line_each() {
+        for (line, n) in [
+            ("mergelogs", 1),
+            ("mergelogs a:b", 1),
+            ("mergelogs -p x", 1),
+            ("mergelogs -p x a :b a: [::1 [::1]b", 5),
+            ("mergelogs -p - a:-", 1),
+            ("mergelogs -p x -j -1 a:b", 1),
+            ("mergelogs -p x -t x a:b", 1),
+        ] {
+            assert!(
+                matches!(parsed(line), Err(Stop::Errors(e)) if e.len() == n),
+                "{line}: {:?}",
+                parsed(line)
+            );
+        }
+    }
+}

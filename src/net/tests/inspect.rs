@@ -1,0 +1,139 @@
+//! What an inspector sees and changes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+use crate::net::hooks::{Inspect, Verdict};
+
+/// Puts `<` before and `>` after every chunk, and the `>` of the last only at the end.
+#[derive(Default)]
+struct Brackets {
+    open: bool,
+    most: usize,
+}
+
+impl Inspect for Brackets {
+    fn max_read(&self) -> usize {
+        self.most
+    }
+
+    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict {
+        assert!(chunk.len() <= self.most && out.is_empty());
+        if std::mem::replace(&mut self.open, true) {
+            out.push(b'>');
+        }
+        out.push(b'<');
+        out.extend_from_slice(chunk);
+        Verdict::Replace
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        out.push(b'>');
+    }
+}
+
+#[test]
+fn an_inspector_rewrites_and_finishes() {
+    both_ways(|settings| async move {
+        let ((mut client, near_client), (near_server, mut server)) =
+            (tcp_pair(true).await, tcp_pair(true).await);
+        let inspector = Box::new(Brackets { open: false, most: 1000 });
+        let relay = tokio::spawn(Relay::new(near_client, near_server, &settings, ()).inspected(inspector));
+        let data = vec![b'x'; 300_000];
+        let write = async {
+            client.write_all(&data).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let ((), (got, _)) = tokio::join!(write, read_all(&mut server));
+        assert!(got.starts_with(b"<x") && got.ends_with(b"x>"));
+        assert_eq!(got.iter().filter(|b| **b == b'x').count(), data.len());
+        let chunks = got.iter().filter(|b| **b == b'<').count();
+        assert!(chunks >= 300 && chunks == got.iter().filter(|b| **b == b'>').count());
+        drop(server);
+        relay.await.unwrap();
+    });
+}
+
+/// Wants to see 10 bytes, then has a body of `body` bytes, and so on; counts what it sees.
+struct Bodies {
+    body: u64,
+    left: u64,
+    seen: Arc<AtomicUsize>,
+    answers: Arc<AtomicUsize>,
+}
+
+impl Inspect for Bodies {
+    fn request(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) -> Verdict {
+        out.extend_from_slice(chunk);
+        self.seen.fetch_add(chunk.len(), Relaxed);
+        while !chunk.is_empty() {
+            let n = chunk.len().min(if self.left == 0 { 10 } else { self.left as usize });
+            if self.left == 0 {
+                assert_eq!(&chunk[..n], b"0123456789", "out of step");
+                self.left = self.body;
+            } else {
+                self.left -= n as u64;
+            }
+            chunk = &chunk[n..];
+        }
+        Verdict::Pass
+    }
+
+    fn finish(&mut self, _: &mut Vec<u8>) {}
+
+    fn opaque(&self) -> u64 {
+        self.left
+    }
+
+    fn skip(&mut self, bytes: u64) {
+        self.left = self.left.checked_sub(bytes).expect("more skipped than allowed");
+    }
+
+    fn wants_response(&self) -> bool {
+        self.answers.load(Relaxed) < 100_000
+    }
+
+    fn response(&mut self, chunk: &[u8]) {
+        self.answers.fetch_add(chunk.len(), Relaxed);
+    }
+}
+
+#[test]
+fn bodies_pass_unseen_and_heads_do_not() {
+    both_ways(|settings| async move {
+        let ((mut client, near_client), (near_server, mut server)) =
+            (tcp_pair(false).await, tcp_pair(false).await);
+        let (seen, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let inspector = Bodies { body: 2_000_000, left: 0, seen: seen.clone(), answers: answers.clone() };
+        let relay =
+            tokio::spawn(Relay::new(near_client, near_server, &settings, ()).inspected(Box::new(inspector)));
+        let mut data = Vec::new();
+        for seed in 0..5 {
+            data.extend_from_slice(b"0123456789");
+            data.extend(noise(2_000_000, seed));
+        }
+        let answer = noise(1_000_000, 10);
+        let (mut client_read, mut client_write) = client.split();
+        let (mut server_read, mut server_write) = server.split();
+        let (mut got_data, mut got_answer) = (Vec::new(), Vec::new());
+        tokio::join!(
+            async {
+                client_write.write_all(&data).await.unwrap();
+                client_write.shutdown().await.unwrap();
+            },
+            async {
+                server_write.write_all(&answer).await.unwrap();
+                server_write.shutdown().await.unwrap();
+            },
+            async { server_read.read_to_end(&mut got_data).await.unwrap() },
+            async { client_read.read_to_end(&mut got_answer).await.unwrap() },
+        );
+        assert!(got_data == data && got_answer == answer);
+        assert!(seen.load(Relaxed) < 2_000_000, "{} seen", seen.load(Relaxed));
+        assert!(answers.load(Relaxed) >= 100_000);
+        relay.await.unwrap();
+    });
+}

@@ -1,0 +1,115 @@
+//! Relays between real sockets, by copying and by splice.
+
+mod ends;
+mod inspect;
+mod schedule;
+mod tls;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::net::hooks::Meter;
+use crate::net::relay::{End, Relay, Settings};
+use crate::sys::splice::Pool;
+
+#[derive(Default)]
+struct Counts {
+    to_client: AtomicUsize,
+    to_server: AtomicUsize,
+    pending: AtomicUsize,
+    most_pending: AtomicUsize,
+}
+
+impl Meter for Counts {
+    fn to_client(&self, bytes: usize) {
+        self.to_client.fetch_add(bytes, Relaxed);
+    }
+
+    fn to_server(&self, bytes: usize) {
+        self.to_server.fetch_add(bytes, Relaxed);
+    }
+
+    fn pending(&self, to_server: usize, to_client: usize) {
+        self.pending.store(to_server + to_client, Relaxed);
+        self.most_pending.fetch_max(to_server.max(to_client), Relaxed);
+    }
+}
+
+/// A relay at work, and the far ends of its two connections.
+struct Rig {
+    client: TcpStream,
+    server: TcpStream,
+    relay: JoinHandle<End>,
+    counts: Arc<Counts>,
+}
+
+/// Both ends of a TCP connection; with `small`, sockets that hold a few KiB only.
+async fn tcp_pair(small: bool) -> (TcpStream, TcpStream) {
+    let (near, listener) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+    if small {
+        for socket in [&near, &listener] {
+            socket.set_send_buffer_size(8192).unwrap();
+            socket.set_recv_buffer_size(8192).unwrap();
+            // With loopback's 64 KiB, each of them would wait for timers.
+            SockRef::from(socket).set_tcp_mss(1000).unwrap();
+        }
+    }
+    listener.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = listener.listen(1).unwrap();
+    let (near, far) = tokio::join!(near.connect(listener.local_addr().unwrap()), listener.accept());
+    let (near, far) = (near.unwrap(), far.unwrap().0);
+    near.set_nodelay(true).unwrap();
+    far.set_nodelay(true).unwrap();
+    (near, far)
+}
+
+async fn rig(settings: &Settings, small: bool) -> Rig {
+    let ((client, near_client), (near_server, server)) = (tcp_pair(small).await, tcp_pair(small).await);
+    let counts = Arc::new(Counts::default());
+    let relay = tokio::spawn(Relay::new(near_client, near_server, settings, counts.clone()));
+    Rig { client, server, relay, counts }
+}
+
+fn spliced() -> Settings {
+    Settings { pipes: Some(Pool::new(16)), ..Settings::default() }
+}
+
+/// Runs a test by copying and by splice, each on a worker of its own.
+fn both_ways<F: Future<Output = ()>>(test: impl Fn(Settings) -> F) {
+    for settings in [Settings::default(), spliced()] {
+        run(test(settings));
+    }
+}
+
+fn run<F: Future>(test: F) -> F::Output {
+    let worker = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    worker.block_on(async { tokio::time::timeout(Duration::from_secs(60), test).await.expect("hangs") })
+}
+
+/// Bytes that show any loss, doubling or disorder.
+fn noise(len: usize, seed: u32) -> Vec<u8> {
+    (0..len as u32).map(|i| ((i ^ seed).wrapping_mul(2_654_435_761) >> 23) as u8).collect()
+}
+
+async fn read_all(stream: &mut TcpStream) -> (Vec<u8>, std::io::Result<usize>) {
+    let mut got = Vec::new();
+    let end = stream.read_to_end(&mut got).await;
+    (got, end)
+}
+
+fn reset(stream: TcpStream) {
+    stream.set_zero_linger().unwrap();
+}
+
+#[test]
+fn a_relay_is_small() {
+    let size = size_of::<Relay<Arc<Counts>>>();
+    assert!(size <= 400, "{size} bytes");
+}

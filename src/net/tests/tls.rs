@@ -1,0 +1,97 @@
+//! TLS on the client's side.
+
+use std::pin::Pin;
+
+use openssl::asn1::Asn1Time;
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::PKey;
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
+use openssl::x509::X509;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_openssl::SslStream;
+
+use super::*;
+use crate::net::relay::{Cause, Side};
+
+/// A context of a server with a certificate of its own making.
+fn context() -> SslContext {
+    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+    let key = PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap();
+    let mut certificate = X509::builder().unwrap();
+    certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+    certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+    certificate.set_pubkey(&key).unwrap();
+    certificate.sign(&key, MessageDigest::sha256()).unwrap();
+    let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
+    context.set_certificate(&certificate.build()).unwrap();
+    context.set_private_key(&key).unwrap();
+    context.build()
+}
+
+/// A TLS client, a server, and the relay between them.
+async fn tls_rig() -> (SslStream<TcpStream>, TcpStream, JoinHandle<End>) {
+    let ((client, near_client), (near_server, server)) = (tcp_pair(false).await, tcp_pair(false).await);
+    let mut wanted = SslContext::builder(SslMethod::tls_client()).unwrap();
+    wanted.set_verify(SslVerifyMode::NONE);
+    let mut client = SslStream::new(Ssl::new(&wanted.build()).unwrap(), client).unwrap();
+    let mut near_client = SslStream::new(Ssl::new(&context()).unwrap(), near_client).unwrap();
+    let (connected, accepted) =
+        tokio::join!(Pin::new(&mut client).connect(), Pin::new(&mut near_client).accept());
+    connected.unwrap();
+    accepted.unwrap();
+    let settings = Settings { pipes: Some(Pool::new(1)), ..Settings::default() };
+    let relay = tokio::spawn(Relay::new(near_client, near_server, &settings, ()));
+    (client, server, relay)
+}
+
+#[test]
+fn close_notify_is_a_half_close_each_way() {
+    run(async {
+        let (mut client, mut server, relay) = tls_rig().await;
+        let (question, answer) = (noise(2_000_000, 20), noise(3_000_000, 21));
+        let ask = async {
+            client.write_all(&question).await.unwrap();
+            client.shutdown().await.unwrap();
+            let mut got = Vec::new();
+            client.read_to_end(&mut got).await.unwrap();
+            got
+        };
+        let serve = async {
+            let (got, end) = read_all(&mut server).await;
+            end.unwrap();
+            server.write_all(&answer).await.unwrap();
+            server.shutdown().await.unwrap();
+            got
+        };
+        let (got_answer, got_question) = tokio::join!(ask, serve);
+        assert!(got_question == question && got_answer == answer);
+        assert!(matches!(relay.await.unwrap().cause, Cause::Closed));
+    });
+}
+
+#[test]
+fn a_stream_cut_off_without_close_notify_is_a_reset() {
+    run(async {
+        let (mut client, mut server, relay) = tls_rig().await;
+        client.write_all(b"half a req").await.unwrap();
+        server.read_exact(&mut [0; 10]).await.unwrap();
+        client.get_mut().shutdown().await.unwrap();
+        assert!(read_all(&mut server).await.1.is_err(), "a truncated stream looks complete");
+        let end = relay.await.unwrap();
+        assert!(matches!(&end.cause, Cause::Broken { side: Side::Client, .. }), "{end:?}");
+    });
+}
+
+#[test]
+fn a_server_that_breaks_off_gives_no_close_notify() {
+    run(async {
+        let (mut client, mut server, relay) = tls_rig().await;
+        server.write_all(b"half an ans").await.unwrap();
+        client.read_exact(&mut [0; 11]).await.unwrap();
+        reset(server);
+        assert!(client.read(&mut [0; 1]).await.is_err(), "a truncated stream looks complete");
+        relay.await.unwrap();
+    });
+}

@@ -1,0 +1,259 @@
+//! The command line: what is accepted, what is refused and how, what is said at start.
+
+use std::net::TcpListener;
+
+use crate::support::backend::greeters;
+use crate::support::pen::{directory, run_pen};
+use crate::support::{Client, Setup};
+
+fn stderr(args: &[&str]) -> (Option<i32>, String) {
+    let output = run_pen(args);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{args:?}");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    for (option, text) in [("--help", "-F <file>"), ("--version", "pen 1")] {
+        let output = run_pen([option]);
+        assert!(output.status.success());
+        assert!(String::from_utf8_lossy(&output.stdout).contains(text));
+        assert!(output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_refused_with_the_reason_and_status_2() {
+    // C pen printed its usage and exited 0, or took the value for 0.
+    for (args, words) in [
+        (&[][..], "listening address"),
+        (&["-r"], "listening address"),
+        (&["-z", "80"], "-z"),
+        (&["--nosuch", "80"], "--nosuch"),
+        (&["80", "-t"], "-t"),
+        (&["-t", "0", "80"], "'0'"),
+        (&["-t", "-1", "80"], "'-1'"),
+        (&["-t", "x", "80"], "'x'"),
+        (&["-b", "x", "80"], "'x'"),
+        (&["-x", "0", "80"], "'0'"),
+        (&["-x", "-1", "80"], "'-1'"),
+        (&["-c", "0", "80"], "'0'"),
+        (&["-T", "x", "80"], "'x'"),
+        (&["-m", "x", "80"], "'x'"),
+        (&["-C", "x", "80"], "'x'"),
+        (&["-e", "127.0.0.1", "80"], "127.0.0.1"),
+        (&["-B", "a:b:c", "80"], "-B"),
+        (&["-L", "x", "80"], "'x'"),
+        (&["-O", "foo", "80"], "'foo'"),
+        (&["-O", "blacklist x", "80"], "'x'"),
+        (&["notaport"], "'notaport'"),
+        (&["70000"], "'70000'"),
+        (&[""], "listen"),
+        (&["80", "::1:80"], "::1:80"),
+        (&["80", "127.0.0.1:99999"], "'99999'"),
+        (&["80", "127.0.0.1:x"], "'x'"),
+        (&["80", "127.0.0.1:80:-5"], "'-5'"),
+        (&["80", "127.0.0.1:80:1:2:3:4:5"], "'5'"),
+        (&["80", "[::1"], "[::1"),
+        (&["80", ""], "''"),
+        (&["-F", "/nonexistent/file", "80"], "/nonexistent/file"),
+    ] {
+        let (status, text) = stderr(args);
+        assert_eq!((status, text.lines().count()), (Some(2), 1), "{args:?}: {text}");
+        assert!(text.starts_with("pen: ") && text.contains(words), "{args:?}: {words} is not in {text}");
+    }
+}
+
+#[test]
+fn every_error_is_told_not_the_first_alone() {
+    let (status, text) = stderr(&["-t", "0", "-b", "x", "-O", "frobnicate", "80", "127.0.0.1:x"]);
+    assert_eq!(status, Some(2));
+    for words in ["-t", "-b", "'frobnicate'", "127.0.0.1:x"] {
+        assert!(text.contains(words), "{words} is not in {text}");
+    }
+}
+
+#[test]
+fn a_start_that_cannot_be_is_told_with_status_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let dir = directory();
+    let nowhere = format!("{}/no/such", dir.path().display());
+    for (args, words) in [
+        (&["-f", "192.0.2.1:2222"][..], "192.0.2.1"),
+        (&["-f", &taken], &*taken),
+        (&["-f", "-l", &nowhere, "127.0.0.1:0"], &nowhere),
+        (&["-f", "-p", &nowhere, "127.0.0.1:0"], &nowhere),
+        (&["-f", "-j", &nowhere, "127.0.0.1:0"], &nowhere),
+        (&["-f", "-u", "nosuchuser", "127.0.0.1:0"], "nosuchuser"),
+        (&["-f", "nohost.invalid:1"], "nohost.invalid"),
+        (&["-f", &nowhere], &nowhere),
+    ] {
+        let (status, text) = stderr(args);
+        // What only warns comes before.
+        let last = text.lines().last().unwrap_or_default();
+        assert!(matches!(status, Some(1 | 2)), "{args:?}: {status:?}: {text}");
+        assert!(last.starts_with("pen: ") && last.contains(words), "{args:?}: {words} is not in {text}");
+    }
+}
+
+#[test]
+fn a_second_pen_on_the_port_does_not_start() {
+    let backends = greeters(1);
+    let first = Setup::new().servers(&backends).start();
+    let failure = Setup::new().listen(first.operand()).fixed_port().servers(&backends).try_start().unwrap_err();
+    assert!(failure.stderr.contains("in use"), "{failure:?}");
+    assert_eq!(failure.status.code(), Some(1));
+    let failure = Setup::new()
+        .listen(first.operand())
+        .fixed_port()
+        .daemon()
+        .servers(&backends)
+        .try_start()
+        .unwrap_err();
+    assert!(failure.stderr.contains("in use"), "{failure:?}");
+    assert_eq!(first.choice(2), "A");
+}
+
+#[test]
+fn a_second_pen_on_the_control_socket_does_not_start() {
+    let first = Setup::new().start();
+    let control = first.file("control");
+    let failure = Setup::new().option("-C", &control).fixed_port().try_start().unwrap_err();
+    assert!(failure.stderr.contains(&control), "{failure:?}");
+    assert_eq!(first.control("pid"), format!("{}\n", first.pid()));
+}
+
+#[test]
+fn what_is_obsolete_is_accepted_and_said_once() {
+    let backends = greeters(1);
+    let pen = Setup::new().options("-S 5 -P -Q -n -D -n").servers(&backends).start();
+    for option in ["-S", "-P", "-Q", "-n", "-D"] {
+        let lines = pen.stderr().lines().filter(|l| l.contains(&format!("{option}:"))).count();
+        assert_eq!(lines, 1, "{option}: {}", pen.stderr());
+    }
+    assert_eq!(pen.choice(2), "A");
+}
+
+#[test]
+fn small_batches_and_queues_are_raised() {
+    let pen = Setup::new().options("-m 0 -q 10").start();
+    pen.says("-m");
+    pen.says("-q");
+}
+
+#[test]
+fn options_follow_operands_combine_and_the_last_counts() {
+    let backends = greeters(3);
+    let pen = Setup::new()
+        .options("-t 5 -t 4 -x 100 -x7")
+        .servers(&backends)
+        .server("-rd")
+        .server("-b")
+        .server("11")
+        .start();
+    assert_eq!(pen.control("timeout"), "4\n");
+    assert_eq!(pen.control("conn_max"), "7\n");
+    assert_eq!(pen.control("blacklist"), "11\n");
+    assert_eq!(pen.control("debug"), "1\n");
+    assert_eq!(pen.choices([2, 2, 2]), "B C A");
+}
+
+#[test]
+fn settings_of_options_are_those_of_commands() {
+    let setup = Setup::new();
+    let (page, log) = (setup.file("page"), setup.file("log"));
+    let pen = setup
+        .options(format!("-a -b 9 -c 99 -d -h -s -t 8 -T 7 -w {page} -l {log} -H -W"))
+        .options("-e 127.0.0.1:9 -B 127.0.0.1:8")
+        .option("-O", "client_acl 2")
+        .option("-o", "control_acl 0")
+        .start();
+    pen.control(&format!("write {}", pen.file("written")));
+    let written = pen.read("written");
+    for line in [
+        "ascii",
+        "blacklist 9",
+        "clients_max 99",
+        "debug 1",
+        "hash",
+        "stubborn",
+        "timeout 8",
+        "tracking 7",
+        &format!("web_stats {page}"),
+        &format!("log {log}"),
+        "http",
+        "weight",
+        "emergency 127.0.0.1:9",
+        "abuse 127.0.0.1:8",
+        "client_acl 2",
+        "no roundrobin",
+    ] {
+        assert!(written.lines().any(|l| l == line), "{line} is not in {written}");
+    }
+}
+
+#[test]
+fn a_server_without_port_has_the_one_that_pen_listens_on() {
+    let pen = Setup::new().server("127.0.0.9").server("[::1]").server("127.0.0.8:smtp:1:2:3:4").start();
+    let port = pen.address.port();
+    let shown: Vec<(String, u16)> = pen.servers().into_iter().map(|s| (s.address, s.port)).collect();
+    assert_eq!(shown, [("127.0.0.9".into(), port), ("::1".into(), port), ("127.0.0.8".into(), 25)]);
+    let last = &pen.servers()[2];
+    assert_eq!((last.max, last.hard, last.weight, last.prio), (1, 2, 3, 4));
+}
+
+#[test]
+fn every_form_of_listening_address_is_taken() {
+    let backends = greeters(1);
+    for (operand, at) in [
+        ("%", "127.0.0.1"),
+        ("localhost:%", "127.0.0.1"),
+        ("0.0.0.0:%", "127.0.0.1"),
+        ("::1:%", "[::1]"),
+        ("[::1]:%", "[::1]"),
+        (":::%", "127.0.0.1"),
+        (":::%", "[::1]"),
+        ("[::]:%", "127.0.0.1"),
+    ] {
+        let pen = Setup::new().listen(operand).servers(&backends).start();
+        let address = format!("{at}:{}", pen.address.port()).parse().unwrap();
+        assert_eq!(Client::to(address).line(), "A", "{operand}");
+        assert_eq!(pen.control("listen"), format!("{}\n", pen.operand()));
+    }
+}
+
+#[test]
+fn a_bare_port_is_ipv4_only() {
+    let backends = greeters(1);
+    let pen = Setup::new().listen("%").servers(&backends).start();
+    assert_eq!(pen.choice(2), "A");
+    let v6 = format!("[::1]:{}", pen.address.port()).parse().unwrap();
+    assert!(std::net::TcpStream::connect_timeout(&v6, crate::support::wait::DEADLINE).is_err());
+}
+
+#[test]
+fn check_tells_every_error_and_binds_nothing() {
+    let setup = Setup::new();
+    let bad = setup.write("bad", "blacklist x\n\nroundrobin\nfrobnicate\nacl 1 permit\n");
+    let output = run_pen(["--check", "-t", "9", "-F", &bad, "80", "127.0.0.1:x"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8(output.stderr).unwrap();
+    for words in [format!("{bad}:1: "), format!("{bad}:4: "), format!("{bad}:5: "), "127.0.0.1:x".into()] {
+        assert!(text.contains(&words), "{words} is not in {text}");
+    }
+    // The port is taken, and that is no matter.
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let good = setup.write("good", "roundrobin\nserver 0 address 127.0.0.1 port 80\n");
+    let output = run_pen(["--check", "-F", &good, &taken]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!setup.path().join("pid").exists());
+}
+
+#[test]
+fn check_and_start_warn_of_weights_that_serve_nobody() {
+    let output = run_pen(["--check", "-W", "8080", "127.0.0.1:80"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("weight"), "{output:?}");
+}

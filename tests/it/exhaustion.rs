@@ -1,0 +1,66 @@
+//! Out of descriptors: pen waits without burning anything, says so once, and goes on when there are some again.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::backend::greeters;
+use crate::support::{Client, Pen, Setup, process, skipped, wait_until};
+
+/// Sets how many descriptors pen may have from now on. False when the system has no prlimit(1).
+fn limit(pen: &Pen, descriptors: usize) -> bool {
+    let pid = pen.pid().to_string();
+    let soft = format!("--nofile={descriptors}:");
+    Command::new("prlimit").args(["--pid", &pid, &soft]).status().is_ok_and(|s| s.success())
+}
+
+#[test]
+fn without_descriptors_it_pauses_says_so_once_and_resumes() {
+    let backends = greeters(1);
+    let pen = Setup::new().servers(&backends).start();
+    let (_held, _) = pen.hold(2);
+    let free = process::first_free_descriptor(pen.pid());
+    if !limit(&pen, free) {
+        return skipped("descriptors", "no prlimit");
+    }
+    let mut waiting: Vec<Client> = (0..10).map(|_| pen.client()).collect();
+    pen.says("no new connections for now");
+    let before = process::cpu_time(pen.pid());
+    // C pen ended; a loop over accept(2) would take all of a processor.
+    assert!(waiting[0].is_silent_for(Duration::from_millis(1200)));
+    let used = process::cpu_time(pen.pid()) - before;
+    assert!(used <= Duration::from_millis(60), "{used:?}");
+    assert_eq!(pen.stderr().matches("no new connections").count(), 1, "{}", pen.stderr());
+    assert!(limit(&pen, 1000));
+    for client in &mut waiting {
+        assert_eq!(client.line(), "A");
+    }
+    pen.says("accepting connections again");
+}
+
+#[test]
+fn more_connections_than_descriptors_are_not_promised() {
+    let backends = greeters(1);
+    let pen = Setup::new().wrapper("prlimit --nofile=120:120").options("-x 5000").servers(&backends).start();
+    pen.says("descriptors");
+    let max: usize = pen.control("conn_max").trim().parse().unwrap();
+    assert!((10..60).contains(&max), "{max}");
+    // Far more clients than that come, and all are served in the end.
+    let mut waiting: Vec<Client> = (0..150).map(|_| pen.client()).collect();
+    let mut served = 0;
+    wait_until("everybody to be served", || {
+        let millisecond = Duration::from_millis(1);
+        let before = served;
+        waiting.retain_mut(|client| {
+            if client.is_silent_for(millisecond) {
+                return true;
+            }
+            assert_eq!(client.line(), "A");
+            served += 1;
+            false
+        });
+        assert!(served - before <= max || before == 0 || !waiting.is_empty() || served == 150);
+        waiting.is_empty()
+    });
+    assert_eq!(served, 150);
+    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+}

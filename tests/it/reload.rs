@@ -1,0 +1,324 @@
+//! The configuration file: precedence, HUP, include, write, and moving the listening address.
+
+use nix::sys::signal::Signal;
+
+use crate::support::backend::{Backend, greeters};
+use crate::support::pen::free_port;
+use crate::support::{Client, Pen, Setup, wait_until};
+
+fn hup(pen: &Pen) {
+    let before = pen.stderr().len();
+    pen.signal(Signal::SIGHUP);
+    wait_until("the file to be read", || {
+        let said = pen.stderr().split_off(before);
+        said.contains("read again") || said.contains("nothing of it is applied")
+    });
+}
+
+#[test]
+fn the_file_beats_the_options_and_operands_beat_its_servers() {
+    let backends = greeters(3);
+    let setup = Setup::new();
+    let file = setup.write(
+        "file",
+        format!(
+            "# comment\n\n  blacklist 11 # comment\r\nserver 0 address 127.0.0.1 port {}\nserver 1 address 127.0.0.1 port {}",
+            backends[0].port(),
+            backends[1].port()
+        ),
+    );
+    let pen = setup.options(format!("-b 99 -t 9 -F {file}")).server(backends[2].address()).start();
+    assert_eq!(pen.control("blacklist"), "11\n");
+    assert_eq!(pen.control("timeout"), "9\n");
+    let ports: Vec<u16> = pen.servers().iter().map(|s| s.port).collect();
+    assert_eq!(ports, [backends[2].port(), backends[1].port()]);
+    // At HUP the file wins.
+    hup(&pen);
+    let ports: Vec<u16> = pen.servers().iter().map(|s| s.port).collect();
+    assert_eq!(ports, [backends[0].port(), backends[1].port()]);
+}
+
+#[test]
+fn a_listen_in_the_file_makes_the_first_operand_be_ignored() {
+    let backends = greeters(2);
+    let setup = Setup::new();
+    let mut tries = 0;
+    let pen = loop {
+        tries += 1;
+        let port = free_port();
+        let setup = Setup::new();
+        let file = setup.write("file", format!("listen 127.0.0.1:{port}\n"));
+        match setup.options(format!("-F {file}")).listen("ignored:1").servers(&backends).try_start() {
+            Ok(pen) => break (pen, port),
+            Err(failure) => assert!(tries < 5 && failure.stderr.contains("in use"), "{failure:?}"),
+        }
+    };
+    drop(setup);
+    let (pen, port) = pen;
+    assert_eq!(pen.control("listen"), format!("127.0.0.1:{port}\n"));
+    assert_eq!(Client::to(([127, 0, 0, 1], port).into()).line(), "B");
+}
+
+#[test]
+fn hup_takes_a_good_file_as_a_whole() {
+    let backends = greeters(2);
+    let setup = Setup::new();
+    let file = setup.write("file", "blacklist 5\nacl 1 deny 127.0.0.9\nclient_acl 1\n");
+    let pen = setup.options(format!("-r -F {file}")).servers(&backends).start();
+    let (mut held, _) = pen.hold(2);
+    assert_eq!(pen.choice(9), "EOF");
+    pen.write("file", "acl 1 deny 127.0.0.8\ntracking 4\n");
+    hup(&pen);
+    // A list that is named is built anew, a setting that is not keeps its value.
+    assert_ne!(pen.choice(9), "EOF");
+    assert_eq!(pen.choice(8), "EOF");
+    assert_eq!(pen.control("blacklist"), "5\n");
+    assert_eq!(pen.control("tracking"), "4\n");
+    hup(&pen);
+    pen.control(&format!("write {}", pen.file("written")));
+    // C pen appended: entries doubled.
+    assert_eq!(pen.read("written").matches("acl 1 deny").count(), 1);
+    assert!(held.is_silent_for(std::time::Duration::from_millis(10)));
+    held.finish();
+    assert_eq!(held.text(), "");
+}
+
+#[test]
+fn hup_with_a_bad_file_changes_nothing_and_names_the_lines() {
+    let backends = greeters(2);
+    let setup = Setup::new();
+    let file = setup.write("file", "blacklist 5\n");
+    let pen = setup.options(format!("-F {file}")).servers(&backends).start();
+    assert_eq!(pen.choices([2, 3]), "B A");
+    pen.write("file", "blacklist 6\nserver 0 port 0\nfrobnicate\nacl 1 permit x\nroundrobin\n");
+    hup(&pen);
+    pen.says(&format!("{file}:3: "));
+    pen.says(&format!("{file}:4: "));
+    assert_eq!(pen.control("blacklist"), "5\n");
+    assert_eq!(pen.control("mode"), "no hash no roundrobin no stubborn no weight no prio\n");
+    assert_eq!(pen.choices([2, 3]), "B A");
+    // A file that is gone is an error of the same kind.
+    std::fs::remove_file(&file).unwrap();
+    hup(&pen);
+    assert_eq!(pen.choices([2, 3]), "B A");
+}
+
+#[test]
+fn a_bad_file_at_start_is_refused_with_its_lines() {
+    let setup = Setup::new();
+    let file = setup.write("file", "blacklist 5\nblock\nno delayed_forward\nfrobnicate\n");
+    let failure = setup.options(format!("-F {file}")).try_start().unwrap_err();
+    assert_eq!(failure.status.code(), Some(2));
+    assert_eq!(failure.stderr.lines().count(), 1, "{failure:?}");
+    assert!(failure.stderr.contains(&format!("{file}:4: ")), "{failure:?}");
+}
+
+#[test]
+fn what_only_a_restart_can_change_is_reported_and_the_rest_applies() {
+    let backends = greeters(1);
+    let setup = Setup::new();
+    let file = setup.write("file", "workers 2\n");
+    let pen = setup.options(format!("-F {file}")).servers(&backends).start();
+    hup(&pen);
+    assert!(!pen.stderr().contains("restart"), "{}", pen.stderr());
+    pen.write("file", "workers 3\nblacklist 6\n");
+    hup(&pen);
+    pen.says(&format!("{file}:1: "));
+    pen.says("restart");
+    assert_eq!(pen.control("blacklist"), "6\n");
+}
+
+#[test]
+fn a_server_that_the_file_names_no_longer_stays_and_is_reported() {
+    let backends = greeters(2);
+    let setup = Setup::new();
+    let line = |n: usize| format!("server {n} address 127.0.0.1 port {}\n", backends[n].port());
+    let file = setup.write("file", line(0) + &line(1));
+    let pen = setup.options(format!("-r -F {file}")).start();
+    assert_eq!(pen.choices([2, 2]), "B A");
+    pen.write("file", line(0));
+    hup(&pen);
+    pen.says("server 1");
+    assert_eq!(pen.choices([2, 2]), "B A");
+}
+
+#[test]
+fn an_unchanged_listen_keeps_its_socket_and_whoever_waits_in_it() {
+    let backends = greeters(1);
+    let mut tries = 0;
+    let (pen, port, file) = loop {
+        tries += 1;
+        let port = free_port();
+        let setup = Setup::new();
+        let file = setup.write("file", format!("listen 127.0.0.1:{port}\n"));
+        match setup.options(format!("-x 1 -F {file}")).listen("1").servers(&backends).try_start() {
+            Ok(pen) => break (pen, port, file),
+            Err(failure) => assert!(tries < 5 && failure.stderr.contains("in use"), "{failure:?}"),
+        }
+    };
+    let address = ([127, 0, 0, 1], port).into();
+    let mut first = Client::to(address);
+    assert_eq!(first.line(), "A");
+    let mut waiting: Vec<Client> = (0..5).map(|_| Client::to(address)).collect();
+    hup(&pen);
+    assert!(!pen.stderr().contains("restart"), "{}", pen.stderr());
+    drop(first);
+    serve_all(&mut waiting);
+    drop(file);
+}
+
+/// All of them are served, one after the other, in whatever order.
+fn serve_all(waiting: &mut Vec<Client>) {
+    wait_until("everybody to be served", || {
+        let millisecond = std::time::Duration::from_millis(1);
+        if let Some(at) = waiting.iter().position(|c| !c.is_silent_for(millisecond)) {
+            assert_eq!(waiting.swap_remove(at).line(), "A");
+        }
+        waiting.is_empty()
+    });
+}
+
+#[test]
+fn moving_the_listening_address_strands_nobody() {
+    let backends = greeters(1);
+    for workers in [1, 3] {
+        let pen = Setup::new().options("-x 1").command(format!("workers {workers}")).servers(&backends).start();
+        let (first, _) = pen.hold(2);
+        // These wait in the old queue.
+        let mut waiting: Vec<Client> = (0..5).map(|_| pen.client()).collect();
+        let port = (0..5)
+            .find_map(|_| {
+                let port = free_port();
+                (pen.control(&format!("listen 127.0.0.1:{port}")) == format!("127.0.0.1:{port}\n")).then_some(port)
+            })
+            .expect("a free port");
+        let new = Client::to(([127, 0, 0, 1], port).into());
+        drop(first);
+        waiting.push(new);
+        serve_all(&mut waiting);
+        // The old address is free for others.
+        wait_until("the old port to be given up", || std::net::TcpListener::bind(pen.address).is_ok());
+        assert_eq!(Client::to(([127, 0, 0, 1], port).into()).line(), "A");
+    }
+}
+
+#[test]
+fn an_address_that_cannot_be_had_changes_nothing() {
+    let backends = greeters(1);
+    let taken = Backend::greeter("taken");
+    let pen = Setup::new().servers(&backends).start();
+    // C pen ended.
+    let reply = pen.control(&format!("listen {}", taken.address()));
+    assert!(reply.starts_with("error: listen") && reply.contains("in use"), "{reply}");
+    assert_eq!(pen.control("listen"), format!("{}\n", pen.operand()));
+    assert_eq!(pen.choice(2), "A");
+}
+
+#[test]
+fn include_is_all_or_nothing() {
+    let backends = greeters(2);
+    let pen = Setup::new().servers(&backends).start();
+    let inner = pen.write("inner", "tracking 7\n");
+    let good = pen.write("good", format!("blacklist 6\ninclude {inner}\n"));
+    assert_eq!(pen.control(&format!("include {good}")), "");
+    assert_eq!((pen.control("blacklist"), pen.control("tracking")), ("6\n".into(), "7\n".into()));
+    let bad = pen.write("bad", format!("blacklist 8\ninclude {good}\nroundrobin\nblacklist x\n"));
+    let reply = pen.control(&format!("include {bad}"));
+    assert!(reply.starts_with("error: ") && reply.contains(&format!("{bad}:4: ")), "{reply}");
+    assert_eq!(pen.control("blacklist"), "6\n");
+    assert!(pen.control("mode").contains("no roundrobin"));
+    // C pen crashed on a file that includes itself.
+    let this = pen.file("loop");
+    pen.write("loop", format!("include {this}\n"));
+    assert!(pen.control(&format!("include {this}")).starts_with("error: "));
+    assert_eq!(pen.control("blacklist"), "6\n");
+}
+
+#[test]
+fn what_write_saves_starts_the_same_pen() {
+    let backends = greeters(2);
+    let dir = crate::support::pen::directory();
+    let setup = Setup::new();
+    let (log, page) = (setup.file("a log"), setup.file("page"));
+    let socket = dir.path().join("server");
+    let pen = setup
+        .options("-r -c 3000 -x 700 -b 20 -T 8 -t 7 -e 127.0.0.1:9991 -B 127.0.0.1:9992 -W -X")
+        .option("-l", &log)
+        .option("-w", &page)
+        .server(format!("{}:5:10:3:1", backends[0].address()))
+        .server(format!("[::1]:{}:1", backends[1].port()))
+        .server(socket.display())
+        .start();
+    for line in [
+        "acl 1 permit 1.2.3.4",
+        "acl 1 deny 10.0.0.0 255.0.0.0",
+        "acl 2 permit ::1",
+        "acl 2 deny fe80::/10",
+        "server 1 acl 2",
+        "server 5 address 127.0.0.1 port 1234 max 3 hard 4 weight 5 prio 6",
+        "client_acl 1",
+        "tcp_fastclose both",
+        "idle_timeout 90",
+        "pending_max 12",
+        "source 127.0.0.1",
+        "keepalive",
+        "tcp_nodelay",
+    ] {
+        assert_eq!(pen.control(line).strip_prefix("error"), None, "{line}");
+    }
+    let written = pen.file("written");
+    assert_eq!(pen.control(&format!("write {written}")), "");
+    let text = pen.read("written");
+    // What C pen left out, or cut.
+    for line in ["idle_timeout 90", "pending_max 12", "source 127.0.0.1", "keepalive", &format!("log \"{log}\"")] {
+        assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+    }
+    assert!(text.contains("weight 3 prio 1"), "{text}");
+    let servers = pen.control("servers");
+    drop(pen);
+    // Only the addresses of the first pen are its own.
+    let start = |text: &str| {
+        let setup = Setup::new();
+        let (control, pid) = (setup.file("control"), setup.file("pid"));
+        let text: String = text
+            .lines()
+            .filter(|l| !l.starts_with("listen "))
+            .map(|l| match l {
+                l if l.starts_with("control ") => format!("control {control}\n"),
+                l if l.starts_with("pidfile ") => format!("pidfile {pid}\n"),
+                // Nobody needs the old files.
+                l => format!("{l}\n"),
+            })
+            .collect();
+        let file = setup.write("again", text);
+        std::fs::create_dir_all(std::path::Path::new(&log).parent().unwrap()).unwrap();
+        setup.options(format!("-F {file}")).start()
+    };
+    let again = start(&text);
+    assert_eq!(again.control("servers"), servers);
+    assert_eq!(again.control(&format!("write {}", again.file("rewritten"))), "");
+    let settings = |text: &str| {
+        let own = ["listen ", "control ", "pidfile ", "#"];
+        text.lines().filter(|l| !own.iter().any(|o| l.starts_with(o))).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(settings(&again.read("rewritten")), settings(&text));
+    _ = std::fs::remove_dir_all(std::path::Path::new(&log).parent().unwrap());
+}
+
+#[test]
+fn write_without_a_name_goes_to_the_file_and_keeps_its_mode_and_link() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let setup = Setup::new();
+    let real = setup.write("real", "blacklist 5\n");
+    std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let link = setup.file("link");
+    symlink(&real, &link).unwrap();
+    let pen = setup.options(format!("-F {link}")).start();
+    pen.control("blacklist 6");
+    assert_eq!(pen.control("write"), "");
+    assert!(pen.read("real").lines().any(|l| l == "blacklist 6"));
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o640);
+    hup(&pen);
+    assert!(pen.stderr().contains("read again"), "{}", pen.stderr());
+}
