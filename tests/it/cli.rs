@@ -101,7 +101,8 @@ fn a_start_that_cannot_be_is_told_with_status_1() {
 fn a_second_pen_on_the_port_does_not_start() {
     let backends = greeters(1);
     let first = Setup::new().servers(&backends).start();
-    let failure = Setup::new().listen(first.operand()).fixed_port().servers(&backends).try_start().unwrap_err();
+    let failure =
+        Setup::new().listen(first.operand()).fixed_port().servers(&backends).try_start().unwrap_err();
     assert!(failure.stderr.contains("in use"), "{failure:?}");
     assert_eq!(failure.status.code(), Some(1));
     let failure = Setup::new()

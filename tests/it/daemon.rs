@@ -65,9 +65,12 @@ fn a_failed_start_leaves_no_process_behind() {
     setup.try_start().unwrap_err();
     let lines = || {
         let processes = fs::read_dir("/proc").unwrap().flatten();
-        processes.filter(|p| fs::read(p.path().join("cmdline")).is_ok_and(|c| {
-            String::from_utf8_lossy(&c).contains(&directory)
-        })).count()
+        processes
+            .filter(|p| {
+                fs::read(p.path().join("cmdline"))
+                    .is_ok_and(|c| String::from_utf8_lossy(&c).contains(&directory))
+            })
+            .count()
     };
     wait_until("it to be gone", || lines() == 0);
 }

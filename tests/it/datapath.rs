@@ -348,7 +348,9 @@ fn a_server_that_answers_and_leaves_in_the_middle_of_a_request_is_heard() {
 #[test]
 fn one_end_of_data_is_enough_with_tcp_fastclose() {
     // (setting, whether a client's end closes, whether a server's does)
-    for (how, down, up) in [("off", false, false), ("up", false, true), ("down", true, false), ("both", true, true)] {
+    for (how, down, up) in
+        [("off", false, false), ("up", false, true), ("down", true, false), ("both", true, true)]
+    {
         let (end, ends) = mpsc::channel::<()>();
         let ends = Mutex::new(ends);
         let patient = Backend::new(move |mut client| {

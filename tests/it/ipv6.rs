@@ -9,12 +9,7 @@ fn ipv6_clients_reach_ipv6_servers() {
     let address: std::net::SocketAddr = "[::1]:0".parse().unwrap();
     let six = Backend::greeter_on(&address.into(), "six");
     let four = greeters(1);
-    let pen = Setup::new()
-        .options("-r")
-        .listen("[::1]:%")
-        .servers(&four)
-        .server(six.address())
-        .start();
+    let pen = Setup::new().options("-r").listen("[::1]:%").servers(&four).server(six.address()).start();
     let ask = || Client::to(format!("[::1]:{}", pen.address.port()).parse().unwrap()).line();
     assert_eq!([ask(), ask(), ask()], ["six", "A", "six"]);
     assert_eq!(pen.servers()[1].address, "::1");
@@ -28,7 +23,8 @@ fn clients_are_their_whole_address() {
         return;
     }
     // To C pen all of these were one client: it took the first four bytes.
-    let clients: Vec<String> = (1..20).flat_map(|n| [format!("fd00::{n}"), format!("fd00:0:{n}::1")]).collect();
+    let clients: Vec<String> =
+        (1..20).flat_map(|n| [format!("fd00::{n}"), format!("fd00:0:{n}::1")]).collect();
     for client in &clients {
         run(&format!("ip -6 address add {client}/128 dev lo nodad"));
     }

@@ -182,14 +182,16 @@ fn serve_all(waiting: &mut Vec<Client>) {
 fn moving_the_listening_address_strands_nobody() {
     let backends = greeters(1);
     for workers in [1, 3] {
-        let pen = Setup::new().options("-x 1").command(format!("workers {workers}")).servers(&backends).start();
+        let pen =
+            Setup::new().options("-x 1").command(format!("workers {workers}")).servers(&backends).start();
         let (first, _) = pen.hold(2);
         // These wait in the old queue.
         let mut waiting: Vec<Client> = (0..5).map(|_| pen.client()).collect();
         let port = (0..5)
             .find_map(|_| {
                 let port = free_port();
-                (pen.control(&format!("listen 127.0.0.1:{port}")) == format!("127.0.0.1:{port}\n")).then_some(port)
+                (pen.control(&format!("listen 127.0.0.1:{port}")) == format!("127.0.0.1:{port}\n"))
+                    .then_some(port)
             })
             .expect("a free port");
         let new = Client::to(([127, 0, 0, 1], port).into());
@@ -270,7 +272,9 @@ fn what_write_saves_starts_the_same_pen() {
     assert_eq!(pen.control(&format!("write {written}")), "");
     let text = pen.read("written");
     // What C pen left out, or cut.
-    for line in ["idle_timeout 90", "pending_max 12", "source 127.0.0.1", "keepalive", &format!("log \"{log}\"")] {
+    for line in
+        ["idle_timeout 90", "pending_max 12", "source 127.0.0.1", "keepalive", &format!("log \"{log}\"")]
+    {
         assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
     }
     assert!(text.contains("weight 3 prio 1"), "{text}");

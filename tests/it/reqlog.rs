@@ -72,10 +72,9 @@ fn a_line_a_request_within_a_second() {
 
 #[test]
 fn a_line_a_read_without_http_and_a_line_a_request_with_it() {
-    for (options, expected) in [
-        ("", &["GET /1 HTTP/1.1"][..]),
-        ("-H", &["GET /1 HTTP/1.1", "GET /2 HTTP/1.1", "GET /3 HTTP/1.1"]),
-    ] {
+    for (options, expected) in
+        [("", &["GET /1 HTTP/1.1"][..]), ("-H", &["GET /1 HTTP/1.1", "GET /2 HTTP/1.1", "GET /3 HTTP/1.1"])]
+    {
         let recorder = Backend::recorder("ok");
         let setup = Setup::new();
         let file = setup.file("log");
@@ -182,11 +181,7 @@ fn clients_and_servers_of_every_kind_are_named() {
     let server = Backend::greeter_at_path(&socket, "U");
     let setup = Setup::new();
     let file = setup.file("log");
-    let pen = setup
-        .options(format!("-l {file} -r"))
-        .listen(":::%")
-        .server(socket.display())
-        .start();
+    let pen = setup.options(format!("-l {file} -r")).listen(":::%").server(socket.display()).start();
     let port = pen.address.port();
     for (source, to) in [("127.0.0.6", "127.0.0.1"), ("::1", "[::1]")] {
         let mut client = Client::from(source, format!("{to}:{port}").parse().unwrap());
@@ -196,7 +191,10 @@ fn clients_and_servers_of_every_kind_are_named() {
         client.end();
     }
     let server_name = socket.display();
-    assert_eq!(logged(&file, 2), [format!("127.0.0.6 {server_name} hello"), format!("::1 {server_name} hello")]);
+    assert_eq!(
+        logged(&file, 2),
+        [format!("127.0.0.6 {server_name} hello"), format!("::1 {server_name} hello")]
+    );
     drop((pen, server));
     let recorder = Backend::recorder("ok");
     let setup = Setup::new();

@@ -11,7 +11,8 @@ fn clients_of_a_unix_socket_are_one_client_that_no_list_denies() {
     let backends = greeters(3);
     let setup = Setup::new();
     let path = setup.file("listen");
-    let pen = setup.listen(&path).command("acl 1 deny 0.0.0.0 0.0.0.0").command("client_acl 1").servers(&backends);
+    let pen =
+        setup.listen(&path).command("acl 1 deny 0.0.0.0 0.0.0.0").command("client_acl 1").servers(&backends);
     let mut pen = pen.start();
     let ask = || Client::to_path(path.as_ref()).line();
     assert_eq!([ask(), ask(), ask()], ["B", "B", "B"]);
@@ -30,7 +31,8 @@ fn a_file_that_a_dead_pen_left_is_taken_over_and_a_live_one_is_not() {
     assert!(std::fs::metadata(&path).unwrap().file_type().is_socket());
     let pen = Setup::new().listen(path.display()).servers(&backends).start();
     assert_eq!(Client::to_path(&path).line(), "A");
-    let failure = Setup::new().listen(path.display()).fixed_port().servers(&backends).try_start().unwrap_err();
+    let failure =
+        Setup::new().listen(path.display()).fixed_port().servers(&backends).try_start().unwrap_err();
     assert!(failure.stderr.contains(path.to_str().unwrap()), "{failure:?}");
     assert_eq!(Client::to_path(&path).line(), "A");
     drop(pen);
@@ -47,7 +49,8 @@ fn servers_may_be_unix_sockets() {
     let path = dir.path().join("server");
     let unix = Backend::greeter_at_path(&path, "unix");
     let tcp = greeters(1);
-    let pen = Setup::new().options("-r").servers(&tcp).server(format!("{}:80:5:6:7:8", path.display())).start();
+    let pen =
+        Setup::new().options("-r").servers(&tcp).server(format!("{}:80:5:6:7:8", path.display())).start();
     assert_eq!(pen.choices([2, 2, 2]), "unix A unix");
     let shown = pen.servers()[1].clone();
     // Its port is 1, since 0 means unused; the rest of the fields count.

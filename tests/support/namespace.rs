@@ -12,7 +12,9 @@ pub(crate) fn inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    if !is_root() || !Command::new("unshare").args(["-n", "ip", "link"]).output().is_ok_and(|o| o.status.success()) {
+    if !is_root()
+        || !Command::new("unshare").args(["-n", "ip", "link"]).output().is_ok_and(|o| o.status.success())
+    {
         skipped(test, "needs root, unshare and ip for a network namespace");
         return false;
     }

@@ -207,7 +207,14 @@ impl Setup {
             match self.attempt() {
                 Attempt::Serves(address, process) => {
                     let (operand, second_port) = (self.operand(address), self.second_port);
-                    return Ok(Pen { address, operand, second_port, directory: self.directory, process, may_end: false });
+                    return Ok(Pen {
+                        address,
+                        operand,
+                        second_port,
+                        directory: self.directory,
+                        process,
+                        may_end: false,
+                    });
                 }
                 // Somebody else got the port first.
                 Attempt::Failed(failure)
@@ -231,7 +238,9 @@ impl Setup {
     }
 
     fn operand(&self, address: SocketAddr) -> String {
-        self.listen.as_ref().map_or_else(|| address.to_string(), |l| l.replace('%', &address.port().to_string()))
+        self.listen
+            .as_ref()
+            .map_or_else(|| address.to_string(), |l| l.replace('%', &address.port().to_string()))
     }
 
     fn attempt(&self) -> Attempt {

@@ -24,8 +24,9 @@ usage: cargo xtask package [--isa i386|sparc] [--root DIR] [--output DIR]
            from the proto area --root, or from `make -f Makefile.sfw install` when it is not given
        cargo xtask check-solaris [TARGET...]
            type-check the programs for illumos and Solaris
-       cargo xtask demo [--once] [--bin DIR]
-           show pen at work: build it, or take the programs in DIR; serve until interrupted, or end by itself";
+       cargo xtask demo [--once] [--direct] [--bin DIR]
+           show pen at work: build it, or take the programs in DIR; as package and service in a sandbox,
+           or directly; serve until interrupted, or end by itself";
 
 fn main() -> ExitCode {
     match run() {
