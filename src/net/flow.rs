@@ -44,6 +44,8 @@ pub(crate) struct Turn<'a, 'w, M> {
     pub(crate) pool: Option<&'a Pool>,
     /// Read nothing more: end after what was read.
     pub(crate) stop: bool,
+    /// The other direction is done, so that closing the destination says what its half close would.
+    pub(crate) last: bool,
     /// Writing to the source has failed with a reset: its end is no clean one, whatever read(2) says.
     pub(crate) distrust: bool,
 }
@@ -107,6 +109,11 @@ impl Flow {
         self.rest.as_ref().map_or(0, |rest| rest.bytes().len()) + self.pipe.as_ref().map_or(0, Pipe::len)
     }
 
+    /// Whether its source has ended and all of it is delivered: nothing more will happen here.
+    pub(crate) fn done(&self) -> bool {
+        self.state == State::Shut && self.eof
+    }
+
     /// Whether the source has ended cleanly.
     pub(crate) fn eof(&self) -> bool {
         self.eof
@@ -139,6 +146,10 @@ impl Flow {
                     continue;
                 }
                 State::Open => {}
+                State::Ended if with.last && destination.closes_cleanly() => {
+                    self.state = State::Shut;
+                    return fault;
+                }
                 State::Ended => match destination.poll_shutdown(with.cx) {
                     Poll::Pending => return fault,
                     Poll::Ready(Ok(())) => {

@@ -138,9 +138,10 @@ impl<M: Meter> Relay<M> {
     fn poll_flows(&mut self, cx: &mut Context<'_>) {
         let Self { client, server, up, down, meter, inspect, pipes, .. } = self;
         let distrust = down.was_reset();
-        let mut turn = Turn { cx, meter, inspect, pool: pipes.as_ref(), stop: self.stop, distrust };
+        let mut turn = Turn { cx, meter, inspect, pool: pipes.as_ref(), stop: self.stop, last: down.done(), distrust };
         let fault = up.poll(&mut turn, client, server);
         turn.distrust = up.was_reset();
+        turn.last = up.done();
         let fault = fault.or(down.poll(&mut turn, server, client));
         if let (None, Some(fault)) = (&self.fault, fault) {
             self.fault = Some(Box::new(fault));

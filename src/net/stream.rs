@@ -66,6 +66,11 @@ impl Stream {
         }
     }
 
+    /// Whether closing it, once the peer has ended, tells the peer of a clean end without a half close before.
+    pub fn closes_cleanly(&self) -> bool {
+        !matches!(self, Self::Tls(_))
+    }
+
     /// Makes the close that follows a reset (RST, RFC 9293 3.10.5) instead of a clean end. A Unix socket has no such
     /// thing: there the peer sees an end.
     pub fn set_reset_on_close(&self) {

@@ -37,18 +37,14 @@ impl Listening {
     /// # Errors
     /// `WouldBlock` when there is none; else as accept(2).
     fn accept_queued(&self) -> io::Result<Accepted> {
-        match self {
-            Listening::Tcp(listener) => {
-                let (stream, peer) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(Accepted { stream: TcpStream::from_std(stream)?.into(), peer: Some(peer) })
-            }
-            Listening::Unix(listener, _) => {
-                let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(true)?;
-                Ok(Accepted { stream: UnixStream::from_std(stream)?.into(), peer: None })
-            }
-        }
+        let (socket, peer) = listen::accept(self)?;
+        let stream = match self {
+            // Some systems know no address of a client that has gone already; none must not pass for a Unix client.
+            Listening::Tcp(_) if peer.is_none() => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Listening::Tcp(_) => TcpStream::from_std(socket.into())?.into(),
+            Listening::Unix(..) => UnixStream::from_std(socket.into())?.into(),
+        };
+        Ok(Accepted { stream, peer })
     }
 }
 
@@ -71,7 +67,10 @@ pub type Current = watch::Receiver<Arc<Listening>>;
 pub fn start(number: usize, shared: Arc<Shared>, current: Current) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
-        runtime.block_on(work(shared, current));
+        // As a task of its own: waking the future that a runtime blocks on costs a system call.
+        let work = runtime.spawn(work(shared, current));
+        // A panic in it has been logged, and this worker's connections end with it.
+        _ = runtime.block_on(work);
         // Connections end with the runtime.
     })
 }

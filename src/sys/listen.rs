@@ -11,6 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
+use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -27,6 +28,16 @@ pub fn watch(socket: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
     let duplicate = socket.as_fd().try_clone_to_owned()?;
     // SAFETY: the AsyncFd owns the duplicate, so that it stays open for as long, and an OwnedFd never changes its number.
     Ok(unsafe { AsyncFd::register_with_interest(duplicate, Interest::READABLE) }?)
+}
+
+/// Takes a client out of the queue of `listener`: a socket that does not block and, but for a Unix client, its address.
+///
+/// # Errors
+/// `WouldBlock` when there is none; else as accept(2).
+pub fn accept(listener: &impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = rustix::net::acceptfrom_with(listener, flags)?;
+    Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
 }
 
 /// A listening TCP socket that does not block. `::` listens on IPv4 too; `backlog` is how many clients may wait.
