@@ -24,7 +24,11 @@ mod it {
     mod install_properties;
     mod ipv6;
     mod limits;
+    mod mergelogs;
+    mod nginx;
     mod penctl;
+    mod penlog;
+    mod penlogd;
     mod reload;
     mod reqlog;
     mod selection;

@@ -7,6 +7,7 @@ mod args;
 mod backend;
 mod contender;
 mod load;
+mod logs;
 mod netns;
 mod process;
 mod procfs;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
             load::Task::from_args(rest).and_then(|task| load::run(&task)).map(|outcome| println!("{outcome}"))
         }
         Some((word, rest)) if word == "hold" => process::hold(rest),
+        Some((word, rest)) if word == "logs" => logs::run(rest),
         _ => args::parse().and_then(|options| bench(&options)),
     };
     match done {

@@ -9,6 +9,7 @@ pub(crate) mod script;
 pub(crate) mod solaris;
 pub(crate) mod tree;
 pub(crate) mod wait;
+pub(crate) mod weblog;
 
 use std::fmt::Display;
 use std::io::Write as _;

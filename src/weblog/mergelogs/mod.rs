@@ -4,6 +4,7 @@
 
 mod input;
 mod order;
+mod web;
 mod window;
 
 use std::fs::File;
@@ -16,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::combined::{WebLine, unescape};
+use super::combined::unescape;
 use super::key::{Key, Keys, Server};
 use super::line::{Entry, FILE_REQUEST, file_byte};
-use super::stamp::{Stamps, write_utc};
+use super::stamp::write_utc;
 use input::{Input, Meter};
 use order::{Line, Order, Second};
+use web::{Head, LEAP, Web, is_damaged};
 use window::{Client, Window};
 
 /// Least seconds over which lines are put in order, however small the jitter is.
@@ -90,7 +92,7 @@ fn merge(options: &Options, tell: &mut dyn FnMut(&str)) -> io::Result<bool> {
         keys: Keys::default(),
         request: Vec::new(),
         window: Window::new(options.jitter),
-        pen: Pen { input: pen, line: Vec::new(), next: None, bad: 0 },
+        pen: Pen { input: pen, line: Vec::new(), next: None, ahead: None, epoch: i64::MIN, bad: 0 },
         order: Order::default(),
         released: i64::MIN,
         out,
@@ -126,56 +128,20 @@ fn output<'a>(
     Ok(BufWriter::with_capacity(256 << 10, out))
 }
 
-/// A web server's log, with its next line.
-struct Web {
-    /// The server as it is written where no client is known.
-    server: String,
-    path: PathBuf,
-    input: Input,
-    stamps: Stamps,
-    line: Vec<u8>,
-    parsed: Option<WebLine>,
-    /// The time of the line; of the one before if it has none.
-    epoch: i64,
-    timed: bool,
-    open: bool,
-}
-
-impl Web {
-    fn new(server: &str, path: &Path, input: Input) -> Web {
-        Web {
-            server: server.to_owned(),
-            path: path.to_owned(),
-            input,
-            stamps: Stamps::default(),
-            line: Vec::new(),
-            parsed: None,
-            epoch: i64::MIN,
-            timed: false,
-            open: true,
-        }
-    }
-
-    fn advance(&mut self) -> io::Result<()> {
-        let read = self.input.next(&mut self.line);
-        self.open = matches!(read, Ok(true));
-        read.map_err(|error| about(&self.path, &error))?;
-        self.parsed = WebLine::parse(&self.line);
-        let date = self.parsed.as_ref().and_then(|web| web.date.clone());
-        let epoch = date.and_then(|date| self.stamps.parse(&self.line[date]));
-        self.timed = epoch.is_some();
-        self.epoch = epoch.unwrap_or(self.epoch);
-        Ok(())
-    }
-}
-
 /// pen's log, with its next entry.
 struct Pen {
     input: Input,
     line: Vec<u8>,
-    next: Option<(i64, Key, Client)>,
+    next: Option<PenEntry>,
+    /// The entry behind the next, if it had to be looked at.
+    ahead: Option<PenEntry>,
+    /// The time of the last one.
+    epoch: i64,
     bad: u64,
 }
+
+/// Time, key and client.
+type PenEntry = (i64, Key, Client);
 
 #[derive(Default)]
 struct Counts {
@@ -238,17 +204,18 @@ impl Run<'_> {
             self.progress.show();
         }
         let mut line = Line { text: 0..0, client: 0, date: 0..0, server, key: None };
-        if let Some(parsed) = &web.parsed {
+        let Head { line: text, parsed, date } = &web.head;
+        if let Some(parsed) = parsed {
             line.client = parsed.client;
-            if web.timed {
+            if date.is_some() {
                 line.date = parsed.date.clone().unwrap_or(0..0);
                 self.request.clear();
-                unescape(&web.line[parsed.request.clone()], file_byte, FILE_REQUEST, &mut self.request);
+                unescape(&text[parsed.request.clone()], file_byte, FILE_REQUEST, &mut self.request);
                 line.key = Some(self.keys.key(&Server::parse(&web.server), &self.request));
             }
         }
         self.counts.late += u64::from(web.epoch < self.released);
-        self.order.add(web.epoch, &web.line, line);
+        self.order.add(web.epoch, text, line);
     }
 
     /// Writes the lines of a second.
@@ -290,17 +257,33 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Reads pen's log up to the next entry.
+    /// Goes on to the next entry of pen's log.
     fn load(&mut self) {
-        self.pen.next = None;
+        let mut next = self.pen.ahead.take().or_else(|| self.read_entry());
+        while let Some((epoch, ..)) = next
+            && epoch > self.pen.epoch.saturating_add(LEAP)
+        {
+            let ahead = self.read_entry();
+            if !is_damaged(epoch, ahead.map(|ahead| ahead.0)) {
+                self.pen.ahead = ahead;
+                break;
+            }
+            self.pen.bad += 1;
+            next = ahead;
+        }
+        self.pen.epoch = next.map_or(self.pen.epoch, |next| next.0);
+        self.pen.next = next;
+    }
+
+    fn read_entry(&mut self) -> Option<PenEntry> {
         loop {
             match self.pen.input.next(&mut self.pen.line) {
                 Ok(true) => {}
-                Ok(false) => return,
+                Ok(false) => return None,
                 Err(error) => {
                     (self.tell)(&about(&self.options.pen, &error).to_string());
                     self.whole = false;
-                    return;
+                    return None;
                 }
             }
             let Some(entry) = Entry::parse_file(&self.pen.line) else {
@@ -310,8 +293,7 @@ impl Run<'_> {
             self.request.clear();
             self.request.extend(entry.request.iter().take(FILE_REQUEST).map(|&b| file_byte(b)));
             let key = self.keys.key(&Server::parse(entry.server), &self.request);
-            self.pen.next = Some((entry.epoch, key, entry.client));
-            return;
+            return Some((entry.epoch, key, entry.client));
         }
     }
 

@@ -1,0 +1,185 @@
+//! Starting penlogd and penlog, and the lines that go through them.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use super::{pen, process, wait_for, wait_until};
+
+/// Our penlogd.
+pub(crate) const PENLOGD: &str = env!("CARGO_BIN_EXE_penlogd");
+/// Our penlog.
+pub(crate) const PENLOG: &str = env!("CARGO_BIN_EXE_penlog");
+/// Our mergelogs.
+pub(crate) const MERGELOGS: &str = env!("CARGO_BIN_EXE_mergelogs");
+
+/// Runs a program to its end.
+#[track_caller]
+pub(crate) fn run<S: AsRef<std::ffi::OsStr>>(program: &str, args: impl IntoIterator<Item = S>) -> Output {
+    assert_cmd::Command::new(program).args(args).timeout(super::wait::DEADLINE).output().unwrap()
+}
+
+/// A web server's line in the combined format.
+pub(crate) fn web_line(request: &str) -> String {
+    format!(r#"9.9.9.9 - - [10/Oct/2000:13:55:36 +0300] "{request}" 200 2326 "http://r/" "UA \"1\"""#)
+}
+
+/// The first line to which two programs gave different clients, and those.
+pub(crate) fn different(
+    ours: &BTreeMap<String, String>,
+    c: &BTreeMap<String, String>,
+) -> Option<(String, Option<String>, Option<String>)> {
+    let line = ours.keys().chain(c.keys()).find(|line| ours.get(*line) != c.get(*line))?;
+    Some((line.clone(), ours.get(line).cloned(), c.get(line).cloned()))
+}
+
+/// A UDP port of `ip` that was free a moment ago.
+pub(crate) fn free_udp_port(ip: IpAddr) -> u16 {
+    UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A running penlogd in the foreground, killed when dropped.
+pub(crate) struct Penlogd {
+    /// Where it receives.
+    pub(crate) address: SocketAddr,
+    directory: TempDir,
+    child: Child,
+}
+
+impl Penlogd {
+    /// Starts ours at `address` (port 0: the system picks one) with more options, and waits until it receives.
+    #[track_caller]
+    pub(crate) fn start(address: &str, options: &[&str]) -> Penlogd {
+        Self::start_in(pen::directory(), address, options)
+    }
+
+    /// The same, logging to the file `log` in that directory.
+    #[track_caller]
+    pub(crate) fn start_in(directory: TempDir, address: &str, options: &[&str]) -> Penlogd {
+        let path = |name: &str| directory.path().join(name);
+        let child = Command::new(PENLOGD)
+            .args(["-f", "-d", "-l"])
+            .arg(path("log"))
+            .args(options)
+            .arg(address)
+            .stderr(File::create(path("stderr")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut penlogd = Penlogd { address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), directory, child };
+        penlogd.address = wait_for("penlogd to receive", || {
+            let said = penlogd.stderr();
+            assert!(penlogd.child.try_wait().unwrap().is_none(), "penlogd ended: {said}");
+            let line = said.lines().find(|line| line.contains("receiving on "))?;
+            // With its newline the line is whole.
+            said.contains(&format!("{line}\n")).then(|| line.rsplit(' ').next().unwrap().parse().unwrap())
+        });
+        penlogd
+    }
+
+    /// Sends it datagrams from an address.
+    pub(crate) fn send_from(&self, from: &str, datagrams: &[&str]) {
+        let to: IpAddr = if from.contains(':') { "::1".parse().unwrap() } else { Ipv4Addr::LOCALHOST.into() };
+        let socket = UdpSocket::bind((from, 0)).unwrap();
+        for datagram in datagrams {
+            socket.send_to(datagram.as_bytes(), (to, self.address.port())).unwrap();
+        }
+    }
+
+    /// A file in its directory.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.file("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// What it said so far.
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(self.file("stderr")).unwrap_or_default()
+    }
+
+    /// Waits until it has logged so many lines; returns them.
+    #[track_caller]
+    pub(crate) fn lines(&self, count: usize) -> Vec<String> {
+        wait_until(&format!("{count} lines in the log"), || self.log().lines().count() >= count);
+        let log = self.log();
+        assert!(log.ends_with('\n'), "{log:?}");
+        log.lines().map(str::to_owned).collect()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        process::signal(i32::try_from(self.child.id()).unwrap(), signal);
+    }
+
+    /// Ends it with TERM; what is left is its directory.
+    #[track_caller]
+    pub(crate) fn terminate(mut self) -> TempDir {
+        self.signal(Signal::SIGTERM);
+        assert!(self.child.wait().unwrap().success(), "{}", self.stderr());
+        std::mem::replace(&mut self.directory, pen::directory())
+    }
+}
+
+impl Drop for Penlogd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running penlog, killed when dropped.
+pub(crate) struct Penlog {
+    input: Option<ChildStdin>,
+    stderr: PathBuf,
+    child: Child,
+    _directory: TempDir,
+}
+
+impl Penlog {
+    /// Starts it with a pipe, or with `input`, as its standard input.
+    pub(crate) fn start(args: &[&str], input: Option<&Path>) -> Penlog {
+        let directory = pen::directory();
+        let stderr = directory.path().join("stderr");
+        let stdin = match input {
+            // Both ends of a FIFO, so that it never ends.
+            Some(fifo) => File::options().read(true).write(true).open(fifo).unwrap().into(),
+            None => Stdio::piped(),
+        };
+        let mut command = Command::new(PENLOG);
+        let mut child =
+            command.args(args).stdin(stdin).stderr(File::create(&stderr).unwrap()).spawn().unwrap();
+        Penlog { input: child.stdin.take(), stderr, child, _directory: directory }
+    }
+
+    /// Writes lines to its input.
+    pub(crate) fn write(&mut self, lines: impl AsRef<[u8]>) {
+        self.input.as_mut().unwrap().write_all(lines.as_ref()).unwrap();
+    }
+
+    /// What it said so far.
+    pub(crate) fn stderr(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// Ends its input and waits for its end.
+    pub(crate) fn end(mut self) -> (ExitStatus, String) {
+        self.input = None;
+        (self.child.wait().unwrap(), self.stderr())
+    }
+}
+
+impl Drop for Penlog {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
