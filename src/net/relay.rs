@@ -138,7 +138,8 @@ impl<M: Meter> Relay<M> {
     fn poll_flows(&mut self, cx: &mut Context<'_>) {
         let Self { client, server, up, down, meter, inspect, pipes, .. } = self;
         let distrust = down.was_reset();
-        let mut turn = Turn { cx, meter, inspect, pool: pipes.as_ref(), stop: self.stop, last: down.done(), distrust };
+        let mut turn =
+            Turn { cx, meter, inspect, pool: pipes.as_ref(), stop: self.stop, last: down.done(), distrust };
         let fault = up.poll(&mut turn, client, server);
         turn.distrust = up.was_reset();
         turn.last = up.done();

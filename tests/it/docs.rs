@@ -7,7 +7,7 @@ use crate::support::tree::{self, top};
 use crate::support::{Backend, is_root, wait_for, wait_until};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -37,6 +37,8 @@ enum Given {
     Package,
     /// The package, a service that runs, and a pen with its control socket at port 8888.
     Running,
+    /// The package, and logs of pen and two servers in the current directory.
+    Logs,
 }
 
 /// Declares a test for each document.
@@ -64,7 +66,11 @@ documents! {
     migration: "doc/howto/migration.txt", Package;
     changes: "doc/changes-from-c-pen.txt", Package;
     page_of_pen: "man1/pen.1", Package;
+    logs: "doc/howto/logs.txt", Logs;
     page_of_penctl: "man1/penctl.1", Running;
+    page_of_penlog: "man1/penlog.1", Logs;
+    page_of_penlogd: "man1/penlogd.1", Package;
+    page_of_mergelogs: "man1/mergelogs.1", Logs;
 }
 
 /// No document is left out.
@@ -94,7 +100,7 @@ fn follow(document: &str, given: &Given) {
         let at = format!("{document}:{}: {}", example.number, example.command);
         if UNKNOWN.iter().any(|word| example.command.starts_with(word)) {
             eprintln!("skipped: {at}: no stand-in");
-        } else if example.command.starts_with("pen -f ") {
+        } else if example.command.split(' ').nth(1) == Some("-f") {
             serves(&at, example, place.path());
         } else {
             works(&at, example, place.path());
@@ -122,6 +128,7 @@ fn start_servers() -> Servers {
     run(&["ip", "link", "add", "pen0", "type", "veth", "peer", "name", "servers0", "netns", "servers"]);
     run(&["ip", "addr", "add", BALANCER, "dev", "pen0"]);
     run(&["ip", "link", "set", "pen0", "up"]);
+    writeln!(hosts, "{} lb", BALANCER.split('/').next().unwrap()).unwrap();
     for (name, address, _) in SERVERS {
         writeln!(hosts, "{address} {name}").unwrap();
         run(&["ip", "-n", "servers", "addr", "add", &format!("{address}/24"), "dev", "servers0"]);
@@ -176,14 +183,32 @@ fn prepare(given: &Given, place: &Path) {
             fs::write("/usr/bin/vi", "#!/bin/sh\ntest -f \"$1\"\n").unwrap();
             fs::set_permissions("/usr/bin/vi", fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Given::Package | Given::Running => pkgadd(&package()),
+        Given::Package | Given::Running | Given::Logs => pkgadd(&package()),
     }
-    if matches!(given, Given::Running) {
+    if matches!(given, Given::Logs) {
+        make_logs(place);
+    }
+    if matches!(given, Given::Running | Given::Logs) {
         fs::copy("/usr/share/doc/pen/examples/http.conf", "/etc/pen/pen.conf").unwrap();
         run(&["svcadm", "enable", "-s", "pen"]);
         run(&["pen", "-u", "daemon", "-C", "127.0.0.1:8888", "8080", "www1:80", "www2:80"]);
         run(&["mkdir", "-p", "/var/lib/pen"]);
         run(&["chown", "daemon", "/var/lib/pen"]);
+    }
+}
+
+/// Logs as pen and two servers leave them, compressed and not.
+fn make_logs(place: &Path) {
+    run(&["mkdir", "-p", "/var/nginx"]);
+    let line = "192.0.2.1 - - [22/Nov/2026:19:00:00 +0000] \"GET / HTTP/1.1\" 200 5\n";
+    for (name, text) in [
+        ("pen.log", "203.0.113.7 1795374000 192.0.2.11 GET / HTTP/1.1\n"),
+        ("www1.log", line),
+        ("www2.log", line),
+    ] {
+        let file = place.join(name);
+        fs::write(&file, text).unwrap();
+        run(&["gzip", "-k", file.to_str().unwrap()]);
     }
 }
 
@@ -227,16 +252,19 @@ fn service_logs() -> String {
     logs.map(|log| fs::read_to_string(log.unwrap().path()).unwrap()).collect()
 }
 
-/// Runs a pen that stays in the foreground until it serves.
+/// Runs a program that stays in the foreground until it serves.
 fn serves(at: &str, example: &Example, place: &Path) {
     let words: Vec<&str> = example.command.split(' ').collect();
     let port: u16 =
         words.iter().find_map(|word| word.parse().ok()).unwrap_or_else(|| panic!("{at}: no port"));
-    let mut pen = Command::new(words[0]).args(&words[1..]).current_dir(place).spawn().unwrap();
+    let mut child = Command::new(words[0]).args(&words[1..]).current_dir(place).spawn().unwrap();
     wait_until(at, || {
-        assert!(pen.try_wait().unwrap().is_none(), "{at}: ended");
-        TcpStream::connect(("127.0.0.1", port)).is_ok()
+        assert!(child.try_wait().unwrap().is_none(), "{at}: ended");
+        match words[0] {
+            "penlogd" => UdpSocket::bind(("0.0.0.0", port)).is_err(),
+            _ => TcpStream::connect(("127.0.0.1", port)).is_ok(),
+        }
     });
-    pen.kill().unwrap();
-    pen.wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
