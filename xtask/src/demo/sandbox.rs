@@ -90,11 +90,8 @@ pub(super) fn run(
     let mut child = sandbox.process_group(0).spawn()?;
     let lines = relay(&mut child, listener);
     let mut asked: Option<Instant> = None;
-    loop {
-        match lines.recv_timeout(Duration::from_millis(100)) {
-            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
+    // Nothing is ever sent: the channel closes when the inside has closed its output.
+    while lines.recv_timeout(Duration::from_millis(100)) != Err(RecvTimeoutError::Disconnected) {
         if interrupt.came_within(Duration::ZERO) {
             asked.get_or_insert_with(Instant::now);
             // Not SIGINT, of which the shell that waits for the inside would make a failure.
