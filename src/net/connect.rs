@@ -1,11 +1,15 @@
 //! Connecting to servers.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UnixStream};
+use tokio::time::error::Elapsed;
 
 use crate::core::select::{Pick, Selection};
 use crate::core::snapshot::{Role, Snapshot, Target};
@@ -72,8 +76,7 @@ async fn connect(snapshot: &Snapshot, targets: &[Target], client: Option<IpAddr>
     let timeout = Duration::from_millis(snapshot.timeout);
     let mut failure = Failure::Server(io::ErrorKind::NotFound.into());
     for target in targets {
-        let attempt = tokio::time::timeout(timeout, connect_one(snapshot, target, client));
-        match attempt.await {
+        match within(timeout, connect_one(snapshot, target, client)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failure = error,
             // The time is for the server as a whole: its other addresses get none.
@@ -83,6 +86,17 @@ async fn connect(snapshot: &Snapshot, targets: &[Target], client: Option<IpAddr>
         }
     }
     Err(failure)
+}
+
+/// Waits for `attempt`, but not for long. A server that is near answers before the event port is asked the next time, and
+/// most are: only when it has not does a timer begin, since setting one costs a system call.
+async fn within<T>(timeout: Duration, attempt: impl Future<Output = T>) -> Result<T, Elapsed> {
+    let mut attempt = pin!(attempt);
+    if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx))).await {
+        return Ok(result);
+    }
+    tokio::task::yield_now().await;
+    tokio::time::timeout(timeout, attempt).await
 }
 
 async fn connect_one(

@@ -441,6 +441,7 @@ mod tests {
                 inspect: &mut inspect,
                 pool: None,
                 stop: false,
+                last: false,
                 distrust: false,
             };
             assert!(flow.poll(&mut turn, &mut source, &mut sink).is_none());

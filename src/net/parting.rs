@@ -61,8 +61,13 @@ impl Peer {
         if self.gone {
             return;
         }
-        if matches!(self.how, Leave::Drain { .. }) && discard(cx, stream) {
-            self.gone = true;
+        // One that is to be reset and has ended still reads; one that is gone will never acknowledge what is left.
+        match discard(cx, stream) {
+            Discarded::Broken => self.gone = true,
+            Discarded::Ended => self.gone = matches!(self.how, Leave::Drain { .. }),
+            Discarded::Open => {}
+        }
+        if self.gone {
             return;
         }
         let now = Instant::now();
@@ -90,17 +95,25 @@ impl Peer {
     }
 }
 
-/// Reads and forgets; true when the peer has ended or is gone.
-fn discard(cx: &mut Context<'_>, stream: &mut Stream) -> bool {
+/// What reading and forgetting has met.
+enum Discarded {
+    Open,
+    Ended,
+    Broken,
+}
+
+/// Reads and forgets.
+fn discard(cx: &mut Context<'_>, stream: &mut Stream) -> Discarded {
     buffer::with_read_buffer(|buffer| {
         for _ in 0..DISCARD {
             match stream.poll_read(cx, buffer) {
-                Poll::Pending => return false,
-                Poll::Ready(Ok(0) | Err(_)) => return true,
+                Poll::Pending => return Discarded::Open,
+                Poll::Ready(Ok(0)) => return Discarded::Ended,
+                Poll::Ready(Err(_)) => return Discarded::Broken,
                 Poll::Ready(Ok(_)) => {}
             }
         }
-        false
+        Discarded::Open
     })
 }
 

@@ -50,6 +50,7 @@ on_solaris! {
         assert_eq!(own.permissions().mode() & 0o777, 0o700);
         assert_eq!(run(&["penctl", CONTROL, "servers"]).lines().count(), 2);
         assert_eq!(run(&["ps", "-o", "user=", "-p", &pid(DEFAULT)]).trim(), "daemon");
+        least_privileges(&pid(DEFAULT));
         run(&["penctl", CONTROL, "listen", "443"]);
         assert!(["a", "b"].contains(&get(443).as_str()));
 
@@ -61,7 +62,7 @@ on_solaris! {
         run(&["pkgrm", "-n", "-a", admin.path().to_str().unwrap(), "SUNWpen"]);
         assert!(!try_run(&["svcs", "-H", DEFAULT]).status.success());
         assert!(!try_run(&["pkginfo", "-q", "SUNWpen"]).status.success());
-        for gone in ["/usr/bin/pen", "/lib/svc/method/svc-pen", "/etc/pen/pen.conf.sample"] {
+        for gone in ["/usr/bin/pen", "/var/run/pen", "/var/run/pen-conf", "/lib/svc/method/svc-pen", "/etc/pen/pen.conf.sample"] {
             assert!(!Path::new(gone).exists(), "{gone}");
         }
         assert_eq!(fs::read_dir("/etc/pen").unwrap().count(), 1, "the administrator's own file stays");
@@ -244,6 +245,21 @@ on_solaris! {
         run(&["pkgchk", "-R", root, "SUNWpen"]);
         run(&["pkgrm", "-n", "-a", admin, "-R", root, "SUNWpen"]);
         assert!(!Path::new(root).join("usr/bin/pen").exists());
+    }
+}
+
+/// The process that serves may bind low ports, and nothing else that any user may not.
+fn least_privileges(pid: &str) {
+    // Text on Linux; on Solaris a structure, see proc(4).
+    let status = fs::read(format!("/proc/{pid}/status")).unwrap();
+    let status = String::from_utf8_lossy(&status);
+    if let Some((_, rest)) = status.split_once("CapPrm:\t") {
+        // CAP_NET_BIND_SERVICE is the tenth.
+        assert_eq!(u64::from_str_radix(rest.lines().next().unwrap(), 16), Ok(1 << 10), "{status}");
+    } else {
+        let told = run(&["ppriv", pid]);
+        let permitted = told.lines().find(|line| line.trim_start().starts_with("P: ")).unwrap();
+        assert!(permitted.contains("net_privaddr") && !permitted.contains("proc_setid"), "{told}");
     }
 }
 

@@ -56,6 +56,10 @@ fn matches_the_prototypes(make: Option<Command>) {
             .collect();
         assert_eq!(named, installed, "{isa} and the proto area of {make:?}");
     }
+    let program = make.get_program();
+    for target in ["all", "clean", "clobber"] {
+        tree::run(Command::new(program).args(["-s", "-f", "Makefile.sfw", "CARGO=true", target]));
+    }
 }
 
 #[test]
@@ -194,8 +198,11 @@ fn the_package_is_as_pkgadd_reads_it() {
     assert!(stream == package(&root, &place.path().join("two")), "another run made other bytes");
 }
 
-/// Reads one ASCII cpio archive (magic 070701, see cpio(4)): mode and content by name, and what follows it.
-fn archive(bytes: &[u8]) -> (BTreeMap<String, (u32, Vec<u8>)>, &[u8]) {
+/// What is in an archive: mode and content by name.
+type Members = BTreeMap<String, (u32, Vec<u8>)>;
+
+/// Reads one ASCII cpio archive (magic 070701, see cpio(4)), and returns what follows it too.
+fn archive(bytes: &[u8]) -> (Members, &[u8]) {
     let mut members = BTreeMap::new();
     let mut at = 0;
     loop {
@@ -222,4 +229,14 @@ fn system_v_sum(content: &[u8]) -> u64 {
     let all: u64 = content.iter().map(|byte| u64::from(*byte)).sum();
     let folded = all % 65536 + (all % (1 << 32)) / 65536;
     folded % 65536 + folded / 65536
+}
+
+/// Tokio's poller has event ports, the readiness of Solaris and illumos, from this version on.
+#[test]
+fn the_poller_knows_event_ports() {
+    let lock = fs::read_to_string(tree::top().join("Cargo.lock")).unwrap();
+    let (_, after) = lock.split_once("name = \"mio\"\nversion = \"").unwrap();
+    let version = after.split('"').next().unwrap();
+    let numbers: Vec<u32> = version.split('.').map(|n| n.parse().unwrap()).collect();
+    assert!(numbers >= vec![1, 2, 2], "mio {version}");
 }

@@ -7,6 +7,7 @@ pub(crate) mod pen;
 pub(crate) mod process;
 pub(crate) mod script;
 pub(crate) mod solaris;
+pub(crate) mod tls;
 pub(crate) mod tree;
 pub(crate) mod wait;
 pub(crate) mod weblog;

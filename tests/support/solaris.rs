@@ -39,6 +39,10 @@ pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
     let (_, test) = path.split_once("::").unwrap();
     let mut sandbox = Command::new("sh");
     sandbox.current_dir(tree::top()).arg("testbed/sandbox.sh").arg("-b").arg(programs);
+    if Path::new("/usr/bin/ksh93").exists() {
+        // What /bin/sh is on Solaris 11.
+        sandbox.args(["-s", "ksh93"]);
+    }
     let package = package();
     sandbox.env("PEN_TEST_PACKAGE", package).arg(std::env::current_exe().unwrap());
     let output = sandbox.args(["--exact", test, "--nocapture", "--include-ignored"]).output().unwrap();
@@ -63,6 +67,12 @@ pub(crate) fn package() -> PathBuf {
     let age = newest.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
     let done = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("package-{age}"));
     if !done.is_dir() {
+        // Those of earlier programs.
+        for old in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().map(|entry| entry.unwrap()) {
+            if old.file_name().to_string_lossy().starts_with("package-") && old.path() != done {
+                _ = fs::remove_dir_all(old.path());
+            }
+        }
         let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut make = Command::new("make");
         make.args(["-s", "-f", "Makefile.sfw", "CARGO=true"]);
