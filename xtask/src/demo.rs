@@ -3,6 +3,7 @@
 mod direct;
 mod interrupt;
 mod server;
+mod service;
 mod story;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +21,10 @@ struct Options {
     once: bool,
     /// Where the programs are built; without it they are built first.
     bin: Option<PathBuf>,
+    /// Pen on the command line only.
+    direct: bool,
+    /// The package to install, where this is the demo's own second run in a sandbox.
+    inside: Option<PathBuf>,
 }
 
 /// Runs the demo with the arguments that follow its name.
@@ -31,15 +36,24 @@ pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
     while let Some(arg) = parser.next()? {
         match arg {
             Long("once") => options.once = true,
+            Long("direct") => options.direct = true,
+            Long("inside") => options.inside = Some(parser.value()?.parse()?),
             Long("bin") => options.bin = Some(parser.value()?.parse()?),
             _ => return Err(arg.unexpected().into()),
         }
     }
+    if let Some(package) = options.inside {
+        return service::inside(&package, options.once, &Interrupt::at_end_of_input());
+    }
+    let interrupt = Interrupt::catch()?;
     let bin = match options.bin {
         Some(bin) => bin,
         None => build(top)?,
     };
-    let interrupt = Interrupt::catch()?;
+    let bin = std::path::absolute(bin)?;
+    if !options.direct && service::run(top, &bin, options.once, &interrupt)? {
+        return Ok(());
+    }
     direct::run(&bin, options.once, &interrupt)
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::interrupt::Interrupt;
 use super::server::Server;
-use super::story::{self, step, tell};
+use super::story::{self, shown, step, tell};
 use crate::Result;
 
 /// The port that a newcomer expects; another one when it is taken.
@@ -78,10 +78,4 @@ pub(super) fn run(bin: &Path, once: bool, interrupt: &Interrupt) -> Result<()> {
 fn front() -> Result<SocketAddr> {
     let any = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|l| l.local_addr());
     Ok(any(PORT).or_else(|_| any(0))?)
-}
-
-/// A command line as it would be typed.
-fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    format!("$ {}", words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" "))
 }
