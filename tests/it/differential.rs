@@ -62,8 +62,18 @@ fn compare(group: &str, script: impl Fn(&Side) -> Transcript) {
             _ => faults.push(format!("{group}: {step} | {c} | {ours} | ")),
         }
     }
-    faults.extend(table.iter().filter(|w| !steps.contains(w.step)).map(|w| format!("{group}: {}: no such step", w.step)));
-    assert!(faults.is_empty(), "{} lines are not as the table has them:\n{}", faults.len(), faults.join("\n"));
+    faults.extend(
+        table
+            .iter()
+            .filter(|w| !steps.contains(w.step))
+            .map(|w| format!("{group}: {}: no such step", w.step)),
+    );
+    assert!(
+        faults.is_empty(),
+        "{} lines are not as the table has them:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 /// A `*` at the end stands for anything.
@@ -165,7 +175,15 @@ const SELECTIONS: &[(&str, &str, &[&str], &[&str])] = &[
         "prio",
         "-r -O prio",
         &[":0:0:0:3", ":0:0:0:1", ":0:0:0:2", ":0:0:0:1"],
-        &["2 2 2", "- server 1 blacklist 99", "2 2", "- server 3 blacklist 99", "2 2", "- server 2 blacklist 99", "2 2"],
+        &[
+            "2 2 2",
+            "- server 1 blacklist 99",
+            "2 2",
+            "- server 3 blacklist 99",
+            "2 2",
+            "- server 2 blacklist 99",
+            "2 2",
+        ],
     ),
     ("prio and weight", "-W -O prio", &[":0:0:9:2", ":0:0:1:1"], &["held 2 3 4"]),
     (
@@ -174,7 +192,12 @@ const SELECTIONS: &[(&str, &str, &[&str], &[&str])] = &[
         &[":0:0:0:3", ":0:0:0:1", ":0:0:0:4", ":0:0:0:2"],
         &["2 3", "- server 1 blacklist 99", "2", "4"],
     ),
-    ("blacklist", "-r", &["", "", "", ""], &["- server 1 blacklist 99", "2 2 2 2 2 2", "- server 1 blacklist 0", "2 2 2 2"]),
+    (
+        "blacklist",
+        "-r",
+        &["", "", "", ""],
+        &["- server 1 blacklist 99", "2 2 2 2 2 2", "- server 1 blacklist 0", "2 2 2 2"],
+    ),
     (
         "blacklist and memory",
         "",
@@ -189,15 +212,32 @@ const SELECTIONS: &[(&str, &str, &[&str], &[&str])] = &[
         "client_acl",
         "",
         &["", "", ""],
-        &["- acl 1 deny 127.0.0.3", "- client_acl 1", "2 3 4", "- no acl 1", "- acl 1 permit 127.0.0.2", "2 3 4"],
+        &[
+            "- acl 1 deny 127.0.0.3",
+            "- client_acl 1",
+            "2 3 4",
+            "- no acl 1",
+            "- acl 1 permit 127.0.0.2",
+            "2 3 4",
+        ],
     ),
     (
         "acl with mask",
         "-r",
         &["", ""],
-        &["- acl 2 deny 127.0.0.8 255.255.255.248", "- acl 2 permit 127.0.0.0 255.0.0.0", "- client_acl 2", "7 8 15 16"],
+        &[
+            "- acl 2 deny 127.0.0.8 255.255.255.248",
+            "- acl 2 permit 127.0.0.0 255.0.0.0",
+            "- client_acl 2",
+            "7 8 15 16",
+        ],
     ),
-    ("acl of a server", "", &["", "", ""], &["- acl 1 permit 127.0.0.2", "- server 1 acl 1", "2 2", "3 3", "4 2"]),
+    (
+        "acl of a server",
+        "",
+        &["", "", ""],
+        &["- acl 1 permit 127.0.0.2", "- server 1 acl 1", "2 2", "3 3", "4 2"],
+    ),
     ("port 0", "", &["", "", ""], &["2 3", "- server 1 port 0", "2 3 2"]),
     ("modes live", "", &["", "", ""], &["2 2", "- roundrobin", "2 2 2", "- no roundrobin", "2 2"]),
     ("hash", "-h", &["", "", "", ""], &["2", "2 2"]),
@@ -239,7 +279,8 @@ fn failover() {
             let setup = || side.setup().options(poll);
             let pen = setup().options("-r").server(dead[0].address()).servers(&backends).start();
             transcript.insert(format!("{name}, dead A B, round robin"), pen.choices([2; 6]));
-            let pen = setup().servers(&backends[..1]).server(dead[0].address()).servers(&backends[1..]).start();
+            let pen =
+                setup().servers(&backends[..1]).server(dead[0].address()).servers(&backends[1..]).start();
             transcript.insert(format!("{name}, A dead B"), pen.choices([2, 3, 4, 5, 2, 3, 4, 5]));
             let setup_of_dead = || dead.iter().map(Refusing::address).fold(setup(), Setup::server);
             let pen = setup_of_dead().start();
@@ -284,7 +325,13 @@ fn traffic() {
             // Descriptors are each pen's own.
             let reply: Vec<String> = reply
                 .lines()
-                .map(|l| if l.starts_with("downfd = ") && !l.contains("-1") { "(descriptors)".into() } else { l.into() })
+                .map(|l| {
+                    if l.starts_with("downfd = ") && !l.contains("-1") {
+                        "(descriptors)".into()
+                    } else {
+                        l.into()
+                    }
+                })
                 .collect();
             transcript.insert(line.into(), reply.join("\n"));
         }
@@ -304,7 +351,8 @@ fn logs() {
         for options in ["", "-H"] {
             let setup = side.setup();
             let log = setup.file("log");
-            let mut pen = setup.options(format!("-O poll -l {log} {options}")).server(recorder.address()).start();
+            let mut pen =
+                setup.options(format!("-O poll -l {log} {options}")).server(recorder.address()).start();
             let requests: &[(&str, &[u8])] = &[
                 ("a request", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
                 ("no line feed", b"nonl"),
@@ -380,7 +428,8 @@ fn written_files() {
         let backends = greeters(2);
         let setup = side.setup();
         let page = setup.file("page");
-        let pen = backends.iter().fold(setup.options(format!("-w {page}")), |s, b| s.server(b.address())).start();
+        let pen =
+            backends.iter().fold(setup.options(format!("-w {page}")), |s, b| s.server(b.address())).start();
         let mut write = || {
             assert_eq!(pen.control(&format!("write {}", pen.file("written"))), "");
             // Only root's tests name a user, and C pen never writes what concerns TLS.
@@ -430,7 +479,9 @@ fn what_c_pen_wrote_is_taken() {
         let setup = side.setup();
         let file = setup.write("file", include_str!("differential/written-by-c"));
         let pen = setup.options(format!("-F {file}")).start();
-        for line in ["servers", "mode", "blacklist", "timeout", "tracking", "client_acl", "control_acl", "debug"] {
+        for line in
+            ["servers", "mode", "blacklist", "timeout", "tracking", "client_acl", "control_acl", "debug"]
+        {
             transcript.insert(line.into(), steady(&pen, &[], &pen.control(line)));
         }
         transcript
@@ -449,9 +500,17 @@ fn outcome(side: &Side, args: &[String]) -> String {
         let sockets = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
         let inodes: Vec<String> = sockets
             .flatten()
-            .filter_map(|fd| fs::read_link(fd.path()).ok()?.to_str()?.strip_prefix("socket:[")?.strip_suffix(']').map(str::to_owned))
+            .filter_map(|fd| {
+                fs::read_link(fd.path())
+                    .ok()?
+                    .to_str()?
+                    .strip_prefix("socket:[")?
+                    .strip_suffix(']')
+                    .map(str::to_owned)
+            })
             .collect();
-        let table = fs::read_to_string("/proc/net/tcp").ok()? + &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
+        let table = fs::read_to_string("/proc/net/tcp").ok()?
+            + &fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
         table
             .lines()
             .any(|l| {
@@ -518,7 +577,8 @@ fn server_operands() {
             "/run/server:5:6:7:8:9",
         ] {
             let pen = side.setup().listen("%").server(operand).start();
-            let shown = pen.control("servers").replace(&format!("port {} ", pen.address.port()), "port SAME ");
+            let shown =
+                pen.control("servers").replace(&format!("port {} ", pen.address.port()), "port SAME ");
             transcript.insert(operand.into(), shown);
         }
         transcript
@@ -529,7 +589,14 @@ fn server_operands() {
 fn ends() {
     compare("signals", |side| {
         let mut transcript = Transcript::new();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR2, Signal::SIGPIPE, Signal::SIGHUP, Signal::SIGUSR1] {
+        for signal in [
+            Signal::SIGTERM,
+            Signal::SIGINT,
+            Signal::SIGUSR2,
+            Signal::SIGPIPE,
+            Signal::SIGHUP,
+            Signal::SIGUSR1,
+        ] {
             let backends = greeters(1);
             let mut pen = side.setup().wrapper("prlimit --core=0").servers(&backends).start();
             pen.signal(signal);
@@ -537,7 +604,10 @@ fn ends() {
                 format!("serves {}", pen.choice(2))
             } else {
                 let status = pen.wait().unwrap();
-                format!("{status}, pid file {}", if pen.path().join("pid").exists() { "left" } else { "removed" })
+                format!(
+                    "{status}, pid file {}",
+                    if pen.path().join("pid").exists() { "left" } else { "removed" }
+                )
             };
             transcript.insert(signal.to_string(), how);
         }
@@ -598,8 +668,10 @@ fn penctl() {
             let output = assert_cmd::Command::new(side.penctl).args(args).timeout(DEADLINE).output().unwrap();
             let step = steady(&pen, &[], &args.join(" "));
             let text = |bytes: &[u8]| steady(&pen, &[], &String::from_utf8_lossy(bytes));
-            transcript
-                .insert(step, format!("{:?} {:?} {:?}", output.status.code(), text(&output.stdout), text(&output.stderr)));
+            transcript.insert(
+                step,
+                format!("{:?} {:?} {:?}", output.status.code(), text(&output.stdout), text(&output.stderr)),
+            );
         }
         transcript
     });

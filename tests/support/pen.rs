@@ -217,9 +217,7 @@ impl Setup {
                     });
                 }
                 // Somebody else got the port first.
-                Attempt::Failed(failure)
-                    if tries > 0 && !self.fixed_port && failure.is_of_a_taken_port() =>
-                {
+                Attempt::Failed(failure) if tries > 0 && !self.fixed_port && failure.is_of_a_taken_port() => {
                     tries -= 1;
                 }
                 Attempt::Failed(failure) => return Err(failure),
