@@ -13,8 +13,8 @@ use std::time::{Duration, SystemTime};
 
 /// Declares tests that need Solaris's commands.
 macro_rules! on_solaris {
-    ($($(#[$doc:meta])* fn $name:ident() $body:block)*) => {$(
-        $(#[$doc])*
+    ($($(#[$attribute:meta])* fn $name:ident() $body:block)*) => {$(
+        $(#[$attribute])*
         #[test]
         fn $name() {
             $crate::support::solaris::here_or_in_a_sandbox(concat!(module_path!(), "::", stringify!($name)), || $body);
