@@ -28,6 +28,7 @@ bench:
 	@sh tools/deps.sh bench
 	$(CARGO) build --release --locked --bins
 	$(CARGO) run --release --locked --package pen-bench -- --out bench/RESULTS.md $(ARGS)
+	$(CARGO) run --release --locked --package pen-bench -- logs target/release >bench/LOGS.md
 
 # target/package: SUNWpen as a directory and as a datastream
 package:

@@ -15,6 +15,9 @@ mod it {
     mod control;
     mod daemon;
     mod datapath;
+    mod differential;
+    mod docs;
+    mod docs_complete;
     mod exhaustion;
     mod failover;
     mod http;

@@ -23,7 +23,7 @@ const LINES: [u64; 2] = [100_000, 2_000_000];
 const RATE: u64 = 100;
 
 /// C's mergelogs searches a list for each line: it gets so long and no longer.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long penlogd is sent datagrams.
 const FLOOD: Duration = Duration::from_secs(3);
@@ -110,17 +110,13 @@ fn merge_row(who: &str, program: &Path, dir: &Path, lines: u64) -> Result<String
     if !output.status.success() {
         return Err(format!("{}: {said}", program.display()));
     }
-    let row: Vec<f64> =
-        said.lines().last().unwrap_or_default().split(' ').filter_map(|n| n.parse().ok()).collect();
-    Ok(match row[..] {
-        [wall, cpu, peak] => {
-            format!(
-                "| {who} mergelogs | {lines} | {wall:.2} | {cpu:.2} | {:.0} | {peak:.0} |\n",
-                lines as f64 / cpu
-            )
-        }
-        _ => format!("| {who} mergelogs | {lines} | more than {} | | | |\n", PATIENCE.as_secs()),
-    })
+    let row: Vec<f64> = said.split_whitespace().filter_map(|n| n.parse().ok()).collect();
+    let [wall, cpu, peak] = row[..] else { return Err(format!("{}: {said}", program.display())) };
+    let (more, less) = if said.contains("late") { (">", "<") } else { ("", "") };
+    let rate = lines as f64 / cpu;
+    Ok(format!(
+        "| {who} mergelogs | {lines} | {more} {wall:.2} | {more} {cpu:.2} | {less} {rate:.0} | {peak:.0} |\n"
+    ))
 }
 
 /// Runs a program to its end, in a process that has no other child, and tells what it took on standard error.
@@ -140,17 +136,15 @@ fn time(program: &str, args: &[String]) -> Result<(), String> {
     });
     let status = child.wait().map_err(|e| e.to_string())?;
     drop(tell);
-    if watch.join().unwrap_or(false) {
-        eprintln!("late");
-        return Ok(());
-    }
-    if !status.success() {
+    let late = watch.join().unwrap_or(false);
+    if !status.success() && !late {
         return Err(format!("{program}: {status}"));
     }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(|e| e.to_string())?;
     let seconds = |t: nix::sys::time::TimeVal| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6;
     let cpu = seconds(usage.user_time()) + seconds(usage.system_time());
-    eprintln!("{} {cpu} {}", begun.elapsed().as_secs_f64(), usage.max_rss());
+    let late = if late { " late" } else { "" };
+    eprintln!("{} {cpu} {}{late}", begun.elapsed().as_secs_f64(), usage.max_rss());
     Ok(())
 }
 

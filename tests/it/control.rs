@@ -207,7 +207,7 @@ fn servers_shows_every_number() {
 fn a_connection_can_be_looked_at_and_closed() {
     let backends = greeters(2);
     let pen = Setup::new().servers(&backends).start();
-    let (mut first, _) = pen.hold(2);
+    let (first, _) = pen.hold(2);
     let (mut second, _) = pen.hold(3);
     let shown = pen.control("connection 0");
     let descriptor = |text: &str, name: &str| -> i32 {

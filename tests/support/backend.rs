@@ -182,11 +182,6 @@ impl Backend {
         self.shared.accepted.load(SeqCst)
     }
 
-    /// What each of its connections brought so far.
-    pub(crate) fn received(&self) -> Vec<Received> {
-        self.shared.received.lock().unwrap().clone()
-    }
-
     /// What the connection of that number brought, once it has ended.
     #[track_caller]
     pub(crate) fn received_by(&self, n: usize) -> Vec<u8> {

@@ -133,11 +133,6 @@ impl Client {
         Client(self.0.try_clone().unwrap())
     }
 
-    /// Its own address.
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.0.local_addr().unwrap().as_socket().unwrap()
-    }
-
     /// The address of who connected.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.0.peer_addr().unwrap().as_socket().unwrap()

@@ -217,9 +217,7 @@ impl Setup {
                     });
                 }
                 // Somebody else got the port first.
-                Attempt::Failed(failure)
-                    if tries > 0 && !self.fixed_port && failure.stderr.to_lowercase().contains("in use") =>
-                {
+                Attempt::Failed(failure) if tries > 0 && !self.fixed_port && failure.is_of_a_taken_port() => {
                     tries -= 1;
                 }
                 Attempt::Failed(failure) => return Err(failure),
@@ -229,12 +227,7 @@ impl Setup {
 
     /// Whether the control socket answers, if there is to be one.
     fn answers(&self) -> bool {
-        if !self.probe || (!self.user && super::is_root()) {
-            return true;
-        }
-        let Ok(mut stream) = UnixStream::connect(self.path().join("control")) else { return false };
-        let mut reply = String::new();
-        stream.write_all(b"pid\n").is_ok() && stream.read_to_string(&mut reply).is_ok() && !reply.is_empty()
+        !self.probe || (!self.user && super::is_root()) || answers(&self.path().join("control"))
     }
 
     fn operand(&self, address: SocketAddr) -> String {
@@ -295,6 +288,20 @@ pub(crate) struct Failure {
     pub(crate) status: ExitStatus,
     /// What it said.
     pub(crate) stderr: String,
+}
+
+/// Whether somebody answers at a control socket.
+fn answers(control: &Path) -> bool {
+    let Ok(mut stream) = UnixStream::connect(control) else { return false };
+    let mut reply = String::new();
+    stream.write_all(b"pid\n").is_ok() && stream.read_to_string(&mut reply).is_ok() && !reply.is_empty()
+}
+
+impl Failure {
+    fn is_of_a_taken_port(&self) -> bool {
+        // The second is what C pen says.
+        ["in use", "can't bind local address"].iter().any(|text| self.stderr.contains(text))
+    }
 }
 
 fn read_pid(file: &Path) -> Option<i32> {
@@ -416,6 +423,22 @@ impl Pen {
         let mut client = Client::to_path(&self.control_path());
         client.send(format!("{line}\n"));
         client.text()
+    }
+
+    /// The same where the command may be the last one: what came of a reply.
+    pub(crate) fn try_control(&self, line: &str) -> String {
+        let mut reply = Vec::new();
+        if let Ok(mut stream) = UnixStream::connect(self.control_path()) {
+            _ = stream.write_all(format!("{line}\n").as_bytes());
+            _ = stream.set_read_timeout(Some(DEADLINE));
+            _ = stream.read_to_end(&mut reply);
+        }
+        String::from_utf8_lossy(&reply).into_owned()
+    }
+
+    /// Whether its control socket answers.
+    pub(crate) fn answers(&self) -> bool {
+        answers(&self.control_path())
     }
 
     /// Runs penctl on the control socket.

@@ -27,7 +27,7 @@ usage: cargo xtask package [--isa i386|sparc] [--root DIR] [--output DIR]
            from the proto area --root, or from `make -f Makefile.sfw install` when it is not given
        cargo xtask check-solaris [TARGET...]
            type-check the programs for illumos and Solaris
-       cargo xtask demo [--once] [--bin DIR] [--direct]
+       cargo xtask demo [--once] [--direct] [--bin DIR]
            show pen at work, as package and service or on the command line only: build it, or take the
            programs in DIR; serve until interrupted, or end by itself";
 
