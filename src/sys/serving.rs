@@ -42,7 +42,8 @@ mod system {
     pub(super) type Kept = CapsHashSet;
 
     pub(super) fn prepare() -> io::Result<Kept> {
-        let mut kept = caps::read(None, CapSet::Ambient).map_err(io::Error::other)?;
+        // A kernel without the set grants nothing by it.
+        let mut kept = caps::read(None, CapSet::Ambient).unwrap_or_default();
         kept.retain(|capability| *capability == Capability::CAP_NET_BIND_SERVICE);
         if !kept.is_empty() {
             nix::sys::prctl::set_keepcaps(true)?;
@@ -51,7 +52,10 @@ mod system {
     }
 
     pub(super) fn lay_down_all_others(kept: Kept) -> io::Result<()> {
-        // The kernel has taken all of them only where it was not told otherwise (SECBIT_NO_SETUID_FIXUP).
+        // The kernel has taken all of them unless it was told otherwise (SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP).
+        if caps::read(None, CapSet::Permitted).map_err(io::Error::other)?.is_empty() {
+            return Ok(());
+        }
         for set in [CapSet::Effective, CapSet::Permitted] {
             caps::set(None, set, &kept).map_err(io::Error::other)?;
         }
