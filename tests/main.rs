@@ -16,6 +16,8 @@ mod it {
     mod daemon;
     mod datapath;
     mod differential;
+    mod docs;
+    mod docs_complete;
     mod exhaustion;
     mod failover;
     mod http;

@@ -1,7 +1,7 @@
 //! The log suite: what pen logs of each request, and the programs that put the real client addresses back into the
 //! logs of the web servers behind it.
 //!
-//! [`line`] is the format that all of them share, [`sink`] the writer that pen, penlogd and penlog use.
+//! [`mod@line`] is the format that all of them share, [`sink`] the writer that pen, penlogd and penlog use.
 
 pub mod combined;
 mod health;

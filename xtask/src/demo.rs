@@ -1,11 +1,14 @@
-//! `cargo xtask demo`: pen balances real requests over servers that die and come back, before one's eyes.
+//! `cargo xtask demo`: pen balances real requests over servers that die and come back, before one's eyes. It shows the
+//! Solaris way, with package and service, where there can be a sandbox for them, and else pen alone.
 
 mod direct;
+mod inside;
 mod interrupt;
+mod sandbox;
 mod server;
-mod service;
 mod story;
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,11 +22,11 @@ use interrupt::Interrupt;
 struct Options {
     /// End instead of serving on.
     once: bool,
+    /// Without package and service.
+    direct: bool,
     /// Where the programs are built; without it they are built first.
     bin: Option<PathBuf>,
-    /// Pen on the command line only.
-    direct: bool,
-    /// The package to install, where this is the demo's own second run in a sandbox.
+    /// This is the sandbox, and here is the package: for the demo itself to say.
     inside: Option<PathBuf>,
 }
 
@@ -37,34 +40,53 @@ pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
         match arg {
             Long("once") => options.once = true,
             Long("direct") => options.direct = true,
+            Long("bin") => options.bin = Some(std::path::absolute(PathBuf::from(parser.value()?))?),
             Long("inside") => options.inside = Some(parser.value()?.parse()?),
-            Long("bin") => options.bin = Some(parser.value()?.parse()?),
             _ => return Err(arg.unexpected().into()),
         }
     }
-    if let Some(package) = options.inside {
-        return service::inside(&package, options.once, &Interrupt::at_end_of_input());
-    }
     let interrupt = Interrupt::catch()?;
-    let bin = match options.bin {
-        Some(bin) => bin,
-        None => build(top)?,
-    };
-    let bin = std::path::absolute(bin)?;
-    if !options.direct && service::run(top, &bin, options.once, &interrupt)? {
-        return Ok(());
+    if let Some(package) = &options.inside {
+        return inside::run(package, options.once, &interrupt);
     }
-    direct::run(&bin, options.once, &interrupt)
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), PathBuf::from);
+    let bin = match &options.bin {
+        Some(bin) => bin.clone(),
+        None => build(top, &target)?,
+    };
+    if options.direct {
+        return direct::run(&bin, options.once, &interrupt);
+    }
+    let sandbox = match sandbox::available(top, &target) {
+        Ok(sandbox) => sandbox,
+        Err(reason) => {
+            story::step("There can be no sandbox here for package and service, so this is pen alone");
+            story::tell(&reason);
+            return direct::run(&bin, options.once, &interrupt);
+        }
+    };
+    let place = tempfile::tempdir()?;
+    // What others built is not what `make package` makes, and is not left where that leaves it.
+    let output = if options.bin.is_some() { place.path().to_owned() } else { target.join("package") };
+    let package = sandbox::make_package(top, &bin, &output)?;
+    sandbox::run(sandbox, &package, &options, &interrupt)?;
+    story::step("The sandbox is gone, with all that was in it");
+    Ok(())
 }
 
 /// Builds the programs and returns where they are.
-fn build(top: &Path) -> Result<PathBuf> {
+fn build(top: &Path, target: &Path) -> Result<PathBuf> {
     story::step("Building the programs");
     let status =
         Command::new("cargo").current_dir(top).args(["build", "--release", "--locked", "--bins"]).status()?;
     if !status.success() {
         return Err("cargo build failed".into());
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), PathBuf::from);
     Ok(target.join("release"))
+}
+
+/// Where users connect: the port that a newcomer expects, or another one when it is taken.
+fn front() -> Result<SocketAddr> {
+    let any = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|l| l.local_addr());
+    Ok(any(8080).or_else(|_| any(0))?)
 }

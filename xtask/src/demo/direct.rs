@@ -1,17 +1,13 @@
 //! Pen on the command line, without a package and a service.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::interrupt::Interrupt;
 use super::server::Server;
-use super::story::{self, shown, step, tell};
+use super::story::{self, step, tell};
 use crate::Result;
-
-/// The port that a newcomer expects; another one when it is taken.
-const PORT: u16 = 8080;
 
 /// A pen that ends with the demo.
 struct Pen(Child);
@@ -33,7 +29,7 @@ pub(super) fn run(bin: &Path, once: bool, interrupt: &Interrupt) -> Result<()> {
     step("Two web servers are up, embedded in this demo");
     servers.iter().for_each(|s| tell(&format!("server {} at {}", s.name, s.address)));
 
-    let front = front()?;
+    let front = super::front()?;
     let place = tempfile::tempdir()?;
     let control = place.path().join("control");
     let mut command = Command::new(bin.join("pen"));
@@ -74,8 +70,8 @@ pub(super) fn run(bin: &Path, once: bool, interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
-/// Where pen is to listen.
-fn front() -> Result<SocketAddr> {
-    let any = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|l| l.local_addr());
-    Ok(any(PORT).or_else(|_| any(0))?)
+/// A command line as it would be typed.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    format!("$ {}", words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" "))
 }

@@ -29,17 +29,6 @@ impl Interrupt {
         Ok(Interrupt(receiver))
     }
 
-    /// Takes the end of the standard input for the wish to end: how the demo outside a sandbox tells the one inside, which a
-    /// signal from the terminal must not reach, since it would end the sandbox around it first.
-    pub(super) fn at_end_of_input() -> Self {
-        let (sender, receiver) = mpsc::channel();
-        thread::spawn(move || {
-            _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-            _ = sender.send(());
-        });
-        Interrupt(receiver)
-    }
-
     /// Waits so long at most; whether the end was asked for.
     pub(super) fn came_within(&self, time: Duration) -> bool {
         self.0.recv_timeout(time).is_ok()

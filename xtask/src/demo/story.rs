@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::interrupt::Interrupt;
@@ -24,12 +23,6 @@ pub(super) fn step(text: &str) {
 /// Prints a line under a step.
 pub(super) fn tell(text: &str) {
     println!("    {text}");
-}
-
-/// A command line as it would be typed.
-pub(super) fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    format!("$ {}", words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" "))
 }
 
 /// Sends requests to pen at `front` while a server dies and comes back, and tells who answers.

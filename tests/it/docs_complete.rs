@@ -1,0 +1,154 @@
+//! The documents tell of everything there is, and are as documents of Solaris are.
+
+use crate::support::tree::{self, text, top};
+use pen::core::command::HELP;
+use pen::core::settings::{Flag, Number, SSL_OPTIONS, Text};
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+fn page(name: &str) -> String {
+    fs::read_to_string(top().join("man1").join(name)).unwrap()
+}
+
+/// The lines between two section headings.
+fn section(page: &str, heading: &str) -> String {
+    let (_, after) = page.split_once(&format!("\n.SH {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+    after.split("\n.SH ").next().unwrap().to_owned()
+}
+
+/// The sections of a page, in the order that man(5) gives them; what is between is ours.
+#[test]
+fn pages_have_solaris_sections() {
+    const ORDER: [&str; 11] = [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "OPERANDS",
+        "EXAMPLES",
+        "EXIT STATUS",
+        "FILES",
+        "ATTRIBUTES",
+        "SEE ALSO",
+        "NOTES",
+    ];
+    for name in tree::files("man1", |_| true) {
+        let page = fs::read_to_string(&name).unwrap();
+        let name = name.display();
+        let headings: Vec<_> = page.lines().filter_map(|line| line.strip_prefix(".SH ")).collect();
+        let known: Vec<_> = headings.iter().filter_map(|h| ORDER.iter().position(|o| o == h)).collect();
+        assert!(known.is_sorted(), "{name}: {headings:?}");
+        for must in
+            ["NAME", "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "EXIT STATUS", "ATTRIBUTES", "SEE ALSO", "NOTES"]
+        {
+            assert!(headings.contains(&must), "{name}: no {must}");
+        }
+        for attribute in ["Availability@SUNWpen", "Interface Stability@Uncommitted"] {
+            let attribute = attribute.split_once('@').unwrap();
+            let table = section(&page, "ATTRIBUTES");
+            let row = table.lines().find(|line| line.starts_with(attribute.0));
+            assert!(row.is_some_and(|row| row.ends_with(attribute.1)), "{name}: {attribute:?}");
+        }
+        assert!(section(&page, "NOTES").contains("svcadm\\fR(1M)"), "{name}: NOTES does not name svcadm");
+    }
+}
+
+/// What `pen --help` lists is in the page, with the same default.
+#[test]
+fn the_page_of_pen_tells_every_option() {
+    let help = text(&tree::run(Command::new(env!("CARGO_BIN_EXE_pen")).arg("--help")));
+    let page = page("pen.1");
+    let options = section(&page, "OPTIONS");
+    let listed: Vec<&str> = help.lines().filter(|line| line.trim_start().starts_with('-')).collect();
+    assert!(listed.len() > 40, "{help}");
+    for line in listed {
+        let option = line.split_whitespace().next().unwrap().trim_end_matches("...");
+        let named = format!("\\fB{option}\\fR");
+        let Some((_, told)) = options.split_once(&named) else { panic!("OPTIONS does not tell {option}") };
+        let told = told.split("\n.TP").next().unwrap();
+        let default =
+            line.strip_suffix(')').and_then(|line| line.rsplit_once('(')).map(|(_, default)| default);
+        if let Some(default) = default.filter(|d| d.parse::<u64>().is_ok()) {
+            assert!(told.contains(&format!("Default: {default}")), "{option}: default {default}: {told}");
+        }
+    }
+}
+
+/// Every command is in the page of penctl, with its default if it is a number, and marked if it is for the start only.
+#[test]
+fn the_page_of_penctl_tells_every_command() {
+    use pen::core::settings::When;
+    let page = page("penctl.1");
+    let operands = section(&page, "OPERANDS");
+    let told = |word: &str, start: bool| {
+        let named = format!("\\fB{word}\\fR");
+        assert!(operands.contains(&named), "{word} is not told");
+        let marked = operands.contains(&format!("{named} *"));
+        assert_eq!(marked, start, "{word}: to be marked * if for the start only");
+    };
+    for flag in Flag::ALL {
+        told(flag.info().word, flag.info().when == When::Start);
+    }
+    for number in Number::ALL {
+        let info = number.info();
+        told(info.word, info.when == When::Start);
+        if !info.word.starts_with("ssl_") {
+            let row = operands.lines().find(|l| l.starts_with(&format!("\\fB{}\\fR", info.word))).unwrap();
+            assert_eq!(row.split('@').nth(1), Some(info.default.to_string().as_str()), "{row}");
+            assert_eq!(row.contains('+'), info.grows, "{row}");
+        }
+    }
+    for setting in Text::ALL {
+        told(setting.info().word, setting.info().when == When::Start);
+    }
+    for (usage, _) in HELP {
+        for word in usage.split(", ").map(|word| word.split(' ').next().unwrap()).filter(|word| *word != "no")
+        {
+            told(word, false);
+        }
+    }
+    for option in SSL_OPTIONS {
+        assert!(operands.contains(option), "{option}");
+    }
+}
+
+/// The properties that the manifest describes are those that the page describes.
+#[test]
+fn the_page_of_pen_tells_every_property() {
+    let manifest = fs::read_to_string(top().join("smf/pen.xml")).unwrap();
+    let named = |text: &str| text.split('\'').next().unwrap().to_owned();
+    let described: BTreeSet<_> = manifest.split("<prop_pattern name='").skip(1).map(named).collect();
+    let page = page("pen.1");
+    let properties = section(&page, "SMF PROPERTIES");
+    let (_, table) = properties.split_once("PROPERTY@MEANING\n").unwrap();
+    let rows = table.split("\n.TE").next().unwrap().lines().filter_map(|line| line.split_once('@'));
+    let mut told: BTreeSet<_> = rows.map(|(name, _)| name.trim_end_matches(" *").to_owned()).collect();
+    assert!(properties.contains("\\fBconfig/file\\fR"));
+    told.insert("file".into());
+    assert_eq!(told, described);
+}
+
+/// Plain text that a terminal of 80 columns shows as it is.
+#[test]
+fn documents_are_plain_text() {
+    for document in tree::files("doc", |_| true) {
+        let text = fs::read_to_string(&document).unwrap();
+        assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{}: its end", document.display());
+        for (n, line) in text.lines().enumerate() {
+            let plain = line.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+            let at = format!("{}:{}: {line}", document.display(), n + 1);
+            assert!(plain && line.len() <= 80 && line.trim_end() == line, "{at}");
+        }
+    }
+}
+
+/// Each chapter is in the table of the HOWTO.
+#[test]
+fn the_howto_lists_its_chapters() {
+    let howto = fs::read_to_string(top().join("doc/HOWTO")).unwrap();
+    for chapter in tree::files("doc/howto", |_| true) {
+        let name = chapter.file_name().unwrap().to_str().unwrap();
+        assert!(howto.contains(&format!("\n  {name} ")), "the HOWTO does not list {name}");
+    }
+}

@@ -1,0 +1,142 @@
+//! The Solaris way, seen from outside: makes the package, and starts the demo again where it can be installed.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::interrupt::Interrupt;
+use super::story::{step, tell};
+use super::{Options, front};
+use crate::{Result, datastream, package, stamp};
+
+/// How long the inside may take to clear away.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the inside says, on a line of its own, when it serves on.
+pub(super) const SERVING: &str = "@serving";
+
+/// Makes SUNWpen of the programs in `bin` and returns its datastream.
+///
+/// # Errors
+/// Whatever keeps it from being made.
+pub(super) fn make_package(top: &Path, bin: &Path, output: &Path) -> Result<PathBuf> {
+    step("Making the package SUNWpen");
+    let root = output.join("proto");
+    if root.exists() {
+        std::fs::remove_dir_all(&root)?;
+    }
+    std::fs::create_dir_all(&root)?;
+    let mut install = Command::new("sh");
+    install.current_dir(top).arg("./install-sfw").env("ROOT", &root).env("BINDIR", bin);
+    if !install.status()?.success() {
+        return Err("install-sfw failed".into());
+    }
+    let stamp = stamp::Stamp::now(top)?;
+    let made = package::make(&top.join("pkg/SUNWpen"), "i386", &root, output, &stamp)?;
+    let stream = datastream::write(&made, &stamp)?;
+    tell(&stream.display().to_string());
+    Ok(stream)
+}
+
+/// The script that runs a command in the sandbox, with the stand-ins built; or why there can be no sandbox.
+///
+/// # Errors
+/// One line with the reason.
+pub(super) fn available(top: &Path, target: &Path) -> std::result::Result<Command, String> {
+    let mut build = Command::new("cargo");
+    build.current_dir(top).args(["build", "--quiet", "--locked", "--package", "pen-testbed"]);
+    if !build.status().is_ok_and(|status| status.success()) {
+        return Err("the stand-ins for Solaris's commands cannot be built".into());
+    }
+    let script = || {
+        let mut command = Command::new("sh");
+        command.current_dir(top).arg("testbed/sandbox.sh").arg("-b").arg(target.join("debug"));
+        command
+    };
+    match script().arg("true").output() {
+        Ok(output) if output.status.success() => Ok(script()),
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            Err(said.lines().last().unwrap_or("it does not start").to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Runs the demo in the sandbox. The port that users connect to is bound out here and handed in.
+///
+/// # Errors
+/// When the inside fails.
+pub(super) fn run(
+    mut sandbox: Command,
+    package: &Path,
+    options: &Options,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let listener = TcpListener::bind(front()?)?;
+    sandbox.arg(std::env::current_exe()?).args(["demo", "--inside"]).arg(package);
+    sandbox.args(options.once.then_some("--once"));
+    sandbox.stdin(Stdio::from(OwnedFd::from(listener.try_clone()?))).stdout(Stdio::piped());
+    // A group of its own: what interrupts us is passed on, so that the inside hears of it once, however it came.
+    let mut child = sandbox.process_group(0).spawn()?;
+    let lines = relay(&mut child, listener);
+    let mut asked: Option<Instant> = None;
+    // Nothing is ever sent: the channel closes when the inside has closed its output.
+    while lines.recv_timeout(Duration::from_millis(100)) != Err(RecvTimeoutError::Disconnected) {
+        if interrupt.came_within(Duration::ZERO) {
+            asked.get_or_insert_with(Instant::now);
+            // Not SIGINT, of which the shell that waits for the inside would make a failure.
+            killpg(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
+        }
+        if asked.is_some_and(|since| since.elapsed() > PATIENCE) {
+            child.kill()?;
+        }
+    }
+    match child.wait()? {
+        status if status.success() => Ok(()),
+        status => Err(format!("the demo in the sandbox failed: {status}").into()),
+    }
+}
+
+/// Prints what the inside says; the channel closes at its end.
+fn relay(child: &mut Child, listener: TcpListener) -> mpsc::Receiver<()> {
+    let (sender, receiver) = mpsc::channel();
+    let (id, stdout) = (child.id(), child.stdout.take());
+    thread::spawn(move || {
+        for line in stdout.into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(|line| line.ok())
+        {
+            if line == SERVING {
+                hints(&listener, id);
+            } else {
+                println!("{line}");
+            }
+        }
+        drop(sender);
+    });
+    receiver
+}
+
+/// What can be tried while pen serves.
+fn hints(listener: &TcpListener, id: u32) {
+    step("The service goes on until you interrupt it (^C). Try, in another terminal:");
+    if let Ok(address) = listener.local_addr() {
+        tell(&format!("curl http://{address}/"));
+    }
+    // The first process inside is the child of unshare(1), which has become our child.
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    if let Some(first) = children.split_whitespace().next() {
+        let user = if nix::unistd::geteuid().is_root() { "" } else { "-U --preserve-credentials " };
+        let enter = format!("nsenter -t {first} {user}-m -n -p");
+        tell(&format!("{enter} svcs -p pen"));
+        tell(&format!("{enter} penctl /var/run/pen/default/control servers"));
+    }
+}
