@@ -10,6 +10,7 @@ use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
 use crate::core::script::{self, Line};
 use crate::core::settings::{Flag, Text};
+use crate::net::tls;
 
 /// A configuration to start with.
 #[derive(Debug)]
@@ -102,20 +103,11 @@ pub(super) fn validate(config: &Config) -> Result<(), Error> {
     if config.flag(Flag::Udp) {
         return Err(Error::new("-U: UDP is not available in this pen"));
     }
-    let tls = [
-        (Text::SslCertfile, "-E"),
-        (Text::SslKeyfile, "-K"),
-        (Text::SslCacertFile, "-G"),
-        (Text::SslCacertDir, "-A"),
-        (Text::SslSniPath, "ssl_sni_path"),
-    ];
-    match tls.iter().find(|(text, _)| config.text(*text).is_some()) {
-        Some((_, option)) => Err(Error::new(format!("{option}: TLS is not available in this pen"))),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn warn(config: &Config, notices: &mut Vec<String>) {
+    notices.extend(tls::notices(config));
     let used = || config.servers.iter().filter(|s| s.host.is_some() && s.port != 0);
     if used().count() == 0 {
         notices.push("no servers: clients are closed until a server command names one".into());

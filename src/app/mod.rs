@@ -22,6 +22,7 @@ use crate::core::settings::{Flag, Number, Text};
 use crate::core::snapshot::{Live, Resolved, Snapshot};
 use crate::net::resolve;
 use crate::net::shared::Shared;
+use crate::net::tls;
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::privileges::{self, Account};
 use crate::sys::{crash, limits, log, pidfile::PidFile};
@@ -71,16 +72,18 @@ fn say(line: &str) {
 /// A file that only root may read is there at start and not on HUP: the check is where that is to show.
 fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> ExitCode {
     let mut errors = Vec::new();
+    let tls = tls_server(&assembled.config).map(drop);
+    errors.extend(tls.as_ref().err().cloned());
     match assembled.config.text(Text::User).map(Account::lookup) {
         Some(Err(error)) => errors.push(format!("user: {error}")),
         Some(Ok(account)) if privileges::running_as_root() => {
             match privileges::confine(None, Some(&account)).map_err(|e| e.to_string()) {
                 Ok(()) => {
-                    let read_again = assemble::assemble(options, services).err();
+                    let read_again = assemble::assemble(options, services).err().into_iter().flatten();
+                    let tls_again = tls.and_then(|()| tls_server(&assembled.config)).err();
                     errors.extend(
                         read_again
-                            .into_iter()
-                            .flatten()
+                            .chain(tls_again)
                             .map(|e| format!("{e} (as user {account}, which reads it on HUP)")),
                     );
                 }
@@ -102,6 +105,7 @@ struct Bound {
     account: Option<Account>,
     listening: crate::net::worker::Listening,
     control: Option<Control>,
+    tls: Option<tls::Server>,
     resolved: Resolved,
     descriptors: usize,
 }
@@ -129,6 +133,7 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
     let config = &assembled.config;
     let account =
         config.text(Text::User).map(Account::lookup).transpose().map_err(|e| format!("user: {e}"))?;
+    let tls = tls_server(config)?;
     let descriptors = limits::raise_descriptors().map_err(|e| e.to_string())?;
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
     let Some(endpoint) = assemble::listening(config, services) else {
@@ -151,9 +156,18 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
         account,
         listening,
         control,
+        tls,
         resolved: resolve_all(config, services),
         descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
     })
+}
+
+/// Reads certificates and keys, while pen may read what only root can; tells what is odd about them.
+fn tls_server(config: &crate::core::config::Config) -> Result<Option<tls::Server>, String> {
+    let Some(settings) = tls::Settings::of(config) else { return Ok(None) };
+    let (server, notices) = tls::Server::new(&settings, run::worker_count(config))?;
+    notices.iter().for_each(|notice| say(notice));
+    Ok(Some(server))
 }
 
 /// Looks up the servers' names while the resolver can still be reached: there may be none in a chroot.
@@ -177,7 +191,7 @@ fn serve(
     services: Services,
 ) -> Result<run::Running, String> {
     let Assembled { config, blacklists, file_servers, .. } = assembled;
-    let Bound { account, listening, control, resolved, descriptors } = bound;
+    let Bound { account, listening, control, tls, resolved, descriptors } = bound;
     let foreground = config.flag(Flag::Foreground);
     log::connect();
     privileges::confine(config.text(Text::Chroot).map(Path::new), account.as_ref())
@@ -193,9 +207,9 @@ fn serve(
     let mut live = Live::default();
     let snapshot = Snapshot::new(&config, &mut live, &resolved, &services);
     let clients_max = config.number(Number::ClientsMax) as usize;
-    let shared = Arc::new(Shared::new(snapshot, clients_max, requests));
+    let shared = Arc::new(Shared::new(snapshot, clients_max, requests, tls));
     let (listening, current) = tokio::sync::watch::channel(Arc::new(listening));
-    let workers = run::workers(config.number(Number::Workers) as usize, &shared, &current)?;
+    let workers = run::workers(run::worker_count(&config), &shared, &current)?;
     let parts =
         Parts { config, live, resolved, services, shared, listening, file, file_servers, descriptors };
     let owner = Owner::new(parts);

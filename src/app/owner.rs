@@ -16,6 +16,7 @@ use crate::core::script::{self, Applied};
 use crate::core::settings::{Answer, Flag, Number, Text};
 use crate::core::snapshot::{Live, Resolved, Snapshot};
 use crate::net::shared::Shared;
+use crate::net::tls;
 use crate::net::worker::Listening;
 use crate::sys::log;
 use crate::weblog::LogHandle;
@@ -94,6 +95,10 @@ impl Owner {
         parts.shared.log.reopen();
         if let Some(file) = parts.file.clone() {
             parts.reload(&file);
+        } else if parts.shared.tls.is_some()
+            && let Err(error) = parts.reload_tls()
+        {
+            log::error(format_args!("{error}"));
         }
         // An administrator who changed DNS says so with HUP.
         self.names.borrow_mut().stale = names(&parts.config, &parts.services);
@@ -185,6 +190,13 @@ pub(super) fn names(config: &Config, services: &Services) -> HashSet<String> {
     servers.chain(special).filter_map(name).collect()
 }
 
+/// Whether a change reads certificates and keys again although their names are as before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Files {
+    Again,
+    Kept,
+}
+
 impl Parts {
     /// Carries out one command from the control socket.
     fn execute(&mut self, command: &Command) -> Result<String, Vec<String>> {
@@ -221,10 +233,13 @@ impl Parts {
                 String::new()
             }
             Command::Include(file) => {
-                let notices = self.include(file)?.notices;
+                let notices = self.include(file, Files::Kept)?.notices;
                 notices.iter().map(|notice| format!("{notice}\n")).collect()
             }
-            Command::SslReload => return Err(vec!["ssl_reload: not available in this pen".into()]),
+            Command::SslReload => {
+                self.reload_tls().map_err(|e| vec![format!("ssl_reload: {e}")])?;
+                String::new()
+            }
             setting => {
                 self.set(setting).map_err(|e| vec![e])?;
                 self.echo(setting)
@@ -261,7 +276,12 @@ impl Parts {
             Err(Problem::Restart(error)) => return Err(error.to_string()),
             Err(Problem::NotASetting) => return Err(format!("'{setting}' is not for a running pen")),
         }
-        self.change(config)?;
+        // C pen's users repeat the command to have the file read again.
+        let files = match setting {
+            Command::Text(Text::SslOcspResponse | Text::SslSniPath, _) => Files::Again,
+            _ => Files::Kept,
+        };
+        self.change(config, files)?;
         if let Command::Server(n, changes) = setting {
             for change in changes {
                 if let Change::Blacklist(seconds) = change {
@@ -278,11 +298,11 @@ impl Parts {
     }
 
     /// Carries out the commands of a file, all or none.
-    fn include(&mut self, file: &str) -> Result<Applied, Vec<String>> {
+    fn include(&mut self, file: &str, files: Files) -> Result<Applied, Vec<String>> {
         let lines = script::load(file, &self.services, &read)?;
         let mut config = self.config.clone();
         let applied = script::apply(&mut config, &lines, Phase::Running)?;
-        self.change(config).map_err(|e| vec![format!("{file}: {e}")])?;
+        self.change(config, files).map_err(|e| vec![format!("{file}: {e}")])?;
         for (n, seconds) in &applied.blacklists {
             self.blacklist(*n, *seconds);
         }
@@ -290,7 +310,7 @@ impl Parts {
     }
 
     fn reload(&mut self, file: &str) {
-        match self.include(file) {
+        match self.include(file, Files::Again) {
             Ok(applied) => {
                 applied.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
                 let gone: Vec<String> =
@@ -311,9 +331,34 @@ impl Parts {
         }
     }
 
+    /// Reads certificates, keys and OCSP responses again, all or none.
+    fn reload_tls(&mut self) -> Result<(), String> {
+        if self.shared.tls.is_none() {
+            return Err("there is no TLS: pen was started without ssl_certfile".into());
+        }
+        let config = self.config.clone();
+        self.change(config, Files::Again).map_err(|e| format!("{e}; what is in use stays"))?;
+        log::info(format_args!("certificates and keys read again"));
+        Ok(())
+    }
+
+    /// What TLS is to be under `config`, when that is to be read.
+    fn load_tls(&self, config: &Config, files: Files) -> Result<Option<tls::Loaded>, String> {
+        let (Some(server), Some(settings)) = (&self.shared.tls, tls::Settings::of(config)) else {
+            return Ok(None);
+        };
+        if files == Files::Kept && tls::Settings::of(&self.config).as_ref() == Some(&settings) {
+            return Ok(None);
+        }
+        let (loaded, notices) = server.load(&settings)?;
+        notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+        Ok(Some(loaded))
+    }
+
     /// Makes `config` the one in force: first all that can fail, then all that cannot.
-    fn change(&mut self, config: Config) -> Result<(), String> {
+    fn change(&mut self, config: Config, files: Files) -> Result<(), String> {
         assemble::validate(&config).map_err(|e| e.to_string())?;
+        let tls = self.load_tls(&config, files)?;
         let changed = |text| config.text(text) != self.config.text(text);
         let listening = if changed(Text::Listen) {
             let Some(endpoint) = assemble::listening(&config, &self.services) else {
@@ -328,6 +373,9 @@ impl Parts {
         }
         if let Some(listening) = listening {
             self.listening.send_replace(Arc::new(listening));
+        }
+        if let (Some(server), Some(loaded)) = (&self.shared.tls, tls) {
+            server.install(loaded);
         }
         self.forgive_moved(&config);
         self.config = config;

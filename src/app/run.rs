@@ -12,6 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::control::server::{self, Listener};
+use crate::core::config::Config;
+use crate::core::settings::Number;
 use crate::net::resolve;
 use crate::net::shared::Shared;
 use crate::net::worker::{self, Current};
@@ -26,7 +28,15 @@ const RETRY: Duration = Duration::from_secs(10);
 /// How long the end waits for logs to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Starts the workers: `count` of them, or one a core for 0.
+/// How many workers there are to be.
+pub(super) fn worker_count(config: &Config) -> usize {
+    match config.number(Number::Workers) {
+        0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        count => usize::try_from(count).unwrap_or(1),
+    }
+}
+
+/// Starts the workers.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -35,8 +45,6 @@ pub(super) fn workers(
     shared: &Arc<Shared>,
     current: &Current,
 ) -> Result<Vec<JoinHandle<()>>, String> {
-    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let count = if count == 0 { cores() } else { count };
     (0..count)
         .map(|n| worker::start(n, Arc::clone(shared), current.clone()).map_err(|e| format!("a worker: {e}")))
         .collect()

@@ -264,8 +264,16 @@ table! {
 }
 
 /// The words of `ssl_option`.
-pub const SSL_OPTIONS: [&str; 6] =
-    ["no_sslv2", "no_sslv3", "no_tlsv1", "no_tlsv1.1", "no_tlsv1.2", "cipher_server_preference"];
+pub const SSL_OPTIONS: [&str; 8] = [
+    "no_sslv2",
+    "no_sslv3",
+    "no_tlsv1",
+    "no_tlsv1.1",
+    "no_tlsv1.2",
+    "cipher_server_preference",
+    "allow_tlsv1",
+    "allow_tlsv1.1",
+];
 
 /// Which side's end of data ends both sides of a connection at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -15,4 +15,5 @@ pub mod shared;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod worker;

@@ -19,7 +19,7 @@ use super::registry::{Connection, ConnectionMeter, Entry, Ticket};
 use super::relay::{Relay, Settings};
 use super::shared::Shared;
 use super::stream::Stream;
-use super::{connect, dummy};
+use super::{connect, dummy, tls};
 
 /// A client that was accepted.
 #[derive(Debug)]
@@ -63,10 +63,12 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, re
     if peer.is_some() {
         connect::set_options(&snapshot, &SockRef::from(&stream));
     }
+    // Boxed, so that what only the handshake needs is freed before the connection grows old.
+    let Some(stream) = Box::pin(secured(&session, &snapshot, stream)).await else { return };
     if snapshot.modes.dummy {
         return dummy::serve(stream).await;
     }
-    // Boxed, so that what only the search needs is freed before the connection grows old.
+    // Boxed for the same reason.
     let port = peer.map_or(0, |p| p.port());
     let found = Box::pin(find(&session, &snapshot, port, remembered)).await;
     let Some((relay, slot)) = found.map(|(pick, server)| begin(&session, &snapshot, pick, stream, server))
@@ -77,6 +79,24 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, re
     let end = relay.await;
     log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.client));
     drop(slot);
+}
+
+/// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
+async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Option<Stream> {
+    let (tcp, server) = match (stream, &session.shared.tls) {
+        (Stream::Tcp(tcp), Some(server)) => (tcp, server),
+        (stream, _) => return Some(stream),
+    };
+    let connection = &session.entry.connection;
+    let client = connection.client.ip();
+    if snapshot.abuse.is_none() && !snapshot.acls[snapshot.client_acl].permits(client) {
+        // Nobody would serve it: not worth a handshake.
+        return None;
+    }
+    let limit = Duration::from_millis(snapshot.handshake_timeout);
+    let stream = tls::accept(server, tcp, tls::Handshake { client, limit }).await?;
+    connection.note(tls::notes_of(stream.ssl()));
+    Some(stream.into())
 }
 
 async fn find(

@@ -14,6 +14,7 @@ use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
 
 use super::registry::Registry;
+use super::tls;
 
 /// Pipes, two descriptors each: what Linux gives a user without privilege (pipe(7): pipe-user-pages-soft, 64 MiB).
 const PIPES: usize = 64;
@@ -29,6 +30,8 @@ pub struct Shared {
     pub log: LogHandle,
     /// Pipes for connections that move bulk.
     pub pipes: Pool,
+    /// TLS towards clients, when pen was started with it.
+    pub tls: Option<tls::Server>,
     clients: Mutex<Clients>,
     connecting: AtomicUsize,
     connected: Notify,
@@ -37,12 +40,13 @@ pub struct Shared {
 
 impl Shared {
     /// The state of a pen that begins to serve.
-    pub fn new(snapshot: Snapshot, clients_max: usize, log: LogHandle) -> Self {
+    pub fn new(snapshot: Snapshot, clients_max: usize, log: LogHandle, tls: Option<tls::Server>) -> Self {
         Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
             registry: Arc::default(),
             log,
             pipes: Pool::new(PIPES),
+            tls,
             clients: Mutex::new(Clients::new(clients_max)),
             connecting: AtomicUsize::new(0),
             connected: Notify::new(),

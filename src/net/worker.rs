@@ -17,6 +17,7 @@ use crate::sys::log;
 
 use super::session::{self, Accepted};
 use super::shared::Shared;
+use super::tls;
 
 /// How long a worker that is out of descriptors waits for a connection to end before it looks again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -67,6 +68,7 @@ pub type Current = watch::Receiver<Arc<Listening>>;
 pub fn start(number: usize, shared: Arc<Shared>, current: Current) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
+        tls::this_is_worker(number);
         // As a task of its own: waking the future that a runtime blocks on costs a system call.
         let work = runtime.spawn(work(shared, current));
         // A panic in it has been logged, and this worker's connections end with it.

@@ -17,6 +17,7 @@ pub mod privileges;
 mod serving;
 pub mod socket;
 pub mod splice;
+pub mod tls;
 
 #[cfg_attr(target_os = "linux", path = "linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "portable.rs")]

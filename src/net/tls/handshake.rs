@@ -1,0 +1,148 @@
+//! The handshake of one client.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use openssl::ssl::{Error, NameType, Ssl, SslRef};
+use openssl::x509::X509VerifyResult;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_openssl::SslStream;
+
+use crate::sys::log;
+
+use super::Server;
+
+/// How long a client that was turned down may take to read why.
+const PARTING: Duration = Duration::from_secs(2);
+
+thread_local! {
+    /// One step of one handshake at a time, and a look at all other connections of the worker before the next.
+    static TURN: Arc<Semaphore> = Arc::new(Semaphore::new(1));
+}
+
+/// A handshake that is to be made.
+#[derive(Debug)]
+pub struct Handshake {
+    /// Who connected, for the log.
+    pub client: Option<IpAddr>,
+    /// How long it may take.
+    pub limit: Duration,
+}
+
+/// Makes the handshake with a client. `None` when there was none in time; the client was told why, as far as TLS has a
+/// word for it, and so was the log.
+pub async fn accept(server: &Server, tcp: TcpStream, how: Handshake) -> Option<SslStream<TcpStream>> {
+    // The ticket and the first answer are two short writes: Nagle would hold the second back until the client has
+    // acknowledged the first. Fails only on a socket that is broken, which shows when it is read.
+    _ = tcp.set_nodelay(true);
+    let ssl = server.current().new_ssl();
+    let mut stream = match ssl.and_then(|ssl: Ssl| SslStream::new(ssl, tcp)) {
+        Ok(stream) => stream,
+        Err(errors) => {
+            log::error(format_args!("TLS: no handshake is possible: {errors}"));
+            return None;
+        }
+    };
+    let failure = match timeout(how.limit, shake(Pin::new(&mut stream))).await {
+        Ok(Ok(())) => return Some(stream),
+        Ok(Err(failure)) => failure,
+        Err(_) => {
+            log::debug(1, format_args!("TLS: {}: no handshake in {:?}", Name(how.client), how.limit));
+            return None;
+        }
+    };
+    report(how.client, stream.ssl(), &failure);
+    if failure.ssl_error().is_some() {
+        // The alert is on its way. Closing with bytes unread would reset the connection, and the client might never
+        // see it.
+        _ = timeout(how.limit.min(PARTING), part(stream.get_mut())).await;
+    }
+    None
+}
+
+async fn shake(mut stream: Pin<&mut SslStream<TcpStream>>) -> Result<(), Error> {
+    let turn = TURN.with(Arc::clone);
+    loop {
+        // Never closed, so never an error.
+        let permit = turn.acquire().await;
+        for again in [true, false] {
+            let step = poll_fn(|cx| Poll::Ready(stream.as_mut().poll_accept(cx))).await;
+            if let Poll::Ready(done) = step {
+                return done;
+            }
+            if again {
+                // Everyone else who is ready goes first, and so does whoever becomes ready meanwhile. The second look
+                // makes sure that nothing which came in this time is missed.
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(permit);
+        woken().await;
+    }
+}
+
+/// Waits for the event that the poll just before this has registered for.
+async fn woken() {
+    let mut waited = false;
+    poll_fn(|_| {
+        if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+}
+
+async fn part(tcp: &mut TcpStream) -> io::Result<()> {
+    tcp.shutdown().await?;
+    let mut rest = [0; 4096];
+    while tcp.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
+struct Name(Option<IpAddr>);
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(ip) => ip.fmt(f),
+            None => f.write_str("a client"),
+        }
+    }
+}
+
+/// SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE of `openssl/sslerr.h`.
+const NO_CERTIFICATE: i32 = 199;
+
+/// Tells of a client that was turned down. Only what an administrator asked for, client certificates, is worth a line by
+/// itself; anyone can make a handshake fail in any other way.
+fn report(client: Option<IpAddr>, ssl: &SslRef, failure: &Error) {
+    let client = Name(client);
+    let missing = failure
+        .ssl_error()
+        .is_some_and(|errors| errors.errors().iter().any(|e| e.reason_code() == NO_CERTIFICATE));
+    let verified = ssl.verify_result();
+    if missing {
+        log::warn(format_args!("TLS: {client}: turned down without a client certificate"));
+    } else if verified != X509VerifyResult::OK {
+        log::warn(format_args!("TLS: {client}: client certificate turned down: {}", verified.error_string()));
+    } else {
+        log::debug(1, format_args!("TLS: {client}: handshake failed: {failure}"));
+    }
+}
+
+/// What `connection N` shows of a connection's TLS.
+pub(crate) fn notes(ssl: &SslRef) -> Vec<String> {
+    let cipher = ssl.current_cipher().map_or("-", |c| c.name());
+    let name = ssl.servername(NameType::HOST_NAME).filter(|n| n.bytes().all(|b| b.is_ascii_graphic()));
+    let resumed = if ssl.session_reused() { ", resumed" } else { "" };
+    vec![
+        format!("tls = {}, cipher = {cipher}{resumed}", ssl.version_str()),
+        format!("sni = {}", name.unwrap_or("-")),
+    ]
+}

@@ -1,0 +1,229 @@
+//! Certificates and keys as they come from files, checked so that what is wrong with them is told by name.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use openssl::asn1::Asn1Time;
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::pkey::{PKey, Private};
+use openssl::x509::store::{X509Store, X509StoreBuilder};
+use openssl::x509::{X509, X509Name, X509Ref, X509VerifyResult};
+
+use super::settings::Files;
+
+/// The first reason that OpenSSL gives.
+pub(super) fn reason(errors: &ErrorStack) -> String {
+    let reason = errors.errors().iter().find_map(|e| e.reason());
+    reason.unwrap_or("OpenSSL gives no reason").to_owned()
+}
+
+/// An error with the file that it is about.
+pub(super) fn at(file: &Path, what: impl std::fmt::Display) -> String {
+    format!("{}: {what}", file.display())
+}
+
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
+    fs::read(file).map_err(|e| at(file, e))
+}
+
+fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<X509>, String> {
+    match X509::stack_from_pem(pem) {
+        Ok(found) if found.is_empty() => Err(at(file, "holds no certificate in PEM form")),
+        Ok(found) => Ok(found),
+        Err(errors) => Err(at(file, format_args!("a certificate is damaged: {}", reason(&errors)))),
+    }
+}
+
+fn private_key(file: &Path, pem: &[u8]) -> Result<PKey<Private>, String> {
+    let holds = |text: &str| pem.windows(text.len()).any(|w| w == text.as_bytes());
+    if holds("ENCRYPTED") {
+        return Err(at(file, "the private key has a passphrase, and pen has nobody to ask for it"));
+    }
+    if !holds("PRIVATE KEY-----") {
+        return Err(at(file, "holds no private key in PEM form"));
+    }
+    // Without the callback OpenSSL would ask at the terminal.
+    PKey::private_key_from_pem_callback(pem, |_| Ok(0))
+        .map_err(|errors| at(file, format_args!("the private key is damaged: {}", reason(&errors))))
+}
+
+/// The text of an identity's files.
+pub(super) struct Material {
+    files: Files,
+    cert: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Material {
+    /// Reads the certificate and the key.
+    ///
+    /// # Errors
+    /// The file that cannot be read, and why.
+    pub(super) fn read(files: &Files) -> Result<Self, String> {
+        Ok(Material { cert: read(&files.cert)?, key: read(&files.key)?, files: files.clone() })
+    }
+
+    /// Makes objects of it. Each call makes new ones, so that workers share no reference counts.
+    ///
+    /// # Errors
+    /// What is damaged, or does not belong together.
+    pub(super) fn identity(&self) -> Result<Identity, String> {
+        let Files { cert, key, .. } = &self.files;
+        let mut chain = certificates(cert, &self.cert)?;
+        let leaf = chain.remove(0);
+        let private = private_key(key, &self.key)?;
+        let public = leaf.public_key().map_err(|e| at(cert, reason(&e)))?;
+        if !private.public_eq(&public) {
+            return Err(at(key, format_args!("is not the key of the certificate in {}", cert.display())));
+        }
+        Ok(Identity { leaf, chain, key: private })
+    }
+}
+
+/// A certificate with its key.
+pub(super) struct Identity {
+    pub(super) leaf: X509,
+    /// What leads from it to an authority, as far as the file has it.
+    pub(super) chain: Vec<X509>,
+    pub(super) key: PKey<Private>,
+}
+
+impl Identity {
+    /// What an administrator should know although pen serves with it.
+    pub(super) fn warning(&self, files: &Files) -> Option<String> {
+        let now = Asn1Time::days_from_now(0).ok()?;
+        if *self.leaf.not_after() < now {
+            Some(at(&files.cert, format_args!("the certificate expired on {}", self.leaf.not_after())))
+        } else if *self.leaf.not_before() > now {
+            Some(at(&files.cert, format_args!("the certificate is valid from {} on", self.leaf.not_before())))
+        } else {
+            None
+        }
+    }
+
+    /// Completes a chain that the file has not, once here rather than by OpenSSL in each handshake.
+    pub(super) fn complete(&mut self, authorities: &Authorities) {
+        if !self.chain.is_empty() {
+            return;
+        }
+        let mut last: &X509Ref = &self.leaf;
+        while let Some(issuer) = authorities.issuer(last) {
+            // A root is known to the client or of no use, and a circle must end.
+            if is_self_signed(issuer) || self.chain.iter().any(|c| same(c, issuer)) {
+                break;
+            }
+            self.chain.push(issuer.to_owned());
+            last = issuer;
+        }
+    }
+
+    /// The certificate of who issued the leaf.
+    pub(super) fn issuer<'a>(&'a self, authorities: &'a Authorities) -> Option<&'a X509Ref> {
+        let own = is_self_signed(&self.leaf).then_some(&*self.leaf);
+        let in_chain = || self.chain.iter().map(|c| &**c).find(|c| c.issued(&self.leaf) == X509VerifyResult::OK);
+        own.or_else(in_chain).or_else(|| authorities.issuer(&self.leaf))
+    }
+}
+
+fn is_self_signed(certificate: &X509Ref) -> bool {
+    certificate.issued(certificate) == X509VerifyResult::OK
+}
+
+fn same(a: &X509Ref, b: &X509Ref) -> bool {
+    matches!((a.to_der(), b.to_der()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// The most bytes of names that clients are told to choose a certificate by; longer lists are left out, which allows any.
+const NAMES_MAX: usize = 16 * 1024;
+
+/// Those who issue client certificates.
+pub(super) struct Authorities {
+    certificates: Vec<X509>,
+    /// Stands for the set: a session made under one set is not resumed under another.
+    pub(super) fingerprint: Vec<u8>,
+}
+
+impl Authorities {
+    /// Reads the files: one of certificates, and a directory that c_rehash(1) has prepared. Nothing is left to be read later,
+    /// so that a handshake never waits for a disk.
+    ///
+    /// # Errors
+    /// The file that cannot be read or is damaged.
+    pub(super) fn load(file: Option<&Path>, dir: Option<&Path>) -> Result<Self, String> {
+        let mut files: Vec<PathBuf> = file.map(Path::to_owned).into_iter().collect();
+        if let Some(dir) = dir {
+            files.extend(hashed(dir)?);
+        }
+        let mut all = Vec::new();
+        for file in &files {
+            all.extend(certificates(file, &read(file)?)?);
+        }
+        Self::of(all).map_err(|e| reason(&e))
+    }
+
+    fn of(certificates: Vec<X509>) -> Result<Self, ErrorStack> {
+        let mut fingerprint = Vec::new();
+        for certificate in &certificates {
+            fingerprint.extend_from_slice(&certificate.digest(MessageDigest::sha256())?);
+        }
+        Ok(Authorities { certificates, fingerprint })
+    }
+
+    /// What client certificates are verified with.
+    ///
+    /// # Errors
+    /// When OpenSSL has no memory.
+    pub(super) fn store(&self) -> Result<X509Store, ErrorStack> {
+        let mut store = X509StoreBuilder::new()?;
+        for certificate in &self.certificates {
+            store.add_cert(certificate.clone())?;
+        }
+        Ok(store.build())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.certificates.is_empty()
+    }
+
+    fn issuer(&self, certificate: &X509Ref) -> Option<&X509Ref> {
+        self.certificates.iter().map(|c| &**c).find(|c| c.issued(certificate) == X509VerifyResult::OK)
+    }
+
+    /// The names that a client is told to choose its certificate by; none for any.
+    ///
+    /// # Errors
+    /// When OpenSSL has no memory.
+    pub(super) fn names(&self) -> Result<Vec<X509Name>, ErrorStack> {
+        let ders = self.certificates.iter().map(|c| c.subject_name().to_der()).collect::<Result<Vec<_>, _>>()?;
+        if ders.iter().map(Vec::len).sum::<usize>() > NAMES_MAX {
+            return Ok(Vec::new());
+        }
+        ders.iter().map(|der| X509Name::from_der(der)).collect()
+    }
+}
+
+/// The files of a hashed directory: eight hexadecimal digits, a dot and a number (openssl-rehash(1)).
+fn hashed(dir: &Path) -> Result<Vec<PathBuf>, String> {
+    let is_hashed = |name: &str| {
+        name.split_once('.').is_some_and(|(hash, n)| {
+            hash.len() == 8
+                && hash.bytes().all(|b| b.is_ascii_hexdigit())
+                && !n.is_empty()
+                && n.bytes().all(|b| b.is_ascii_digit())
+        })
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|e| at(dir, e))? {
+        let entry = entry.map_err(|e| at(dir, e))?;
+        if entry.file_name().to_str().is_some_and(is_hashed) {
+            files.push(entry.path());
+        }
+    }
+    if files.is_empty() {
+        return Err(at(dir, "holds no certificates under hashed names; openssl rehash makes them"));
+    }
+    files.sort();
+    Ok(files)
+}
+

@@ -1,0 +1,124 @@
+//! OCSP stapling (RFC 6066 8): a response that a file holds goes to the client with the certificate, for as long as it is
+//! valid.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+use openssl::error::ErrorStack;
+use openssl::hash::MessageDigest;
+use openssl::ocsp::{OcspBasicResponse, OcspCertId, OcspCertStatus, OcspResponse, OcspResponseStatus};
+
+use crate::sys::log;
+
+use super::identity::{Authorities, Identity, at, read, reason};
+use super::stamp::Stamp;
+
+/// How far the clocks of pen and of the responder may differ, in seconds.
+const SKEW: u32 = 300;
+/// The greatest age of a response that does not say how long it is valid, in seconds: a week.
+const AGE_MAX: u32 = 7 * 24 * 3600;
+
+/// A response, and which of the ids it is about.
+struct Staple {
+    der: Vec<u8>,
+    basic: OcspBasicResponse,
+    id: usize,
+}
+
+/// The response of one certificate, read again when its file changes.
+pub(super) struct Stapling {
+    path: PathBuf,
+    /// What responders call the certificate: by SHA-1, as nearly all do, or by SHA-256.
+    ids: [OcspCertId; 2],
+    current: ArcSwapOption<Staple>,
+    seen: Mutex<Stamp>,
+}
+
+impl fmt::Debug for Stapling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stapling({})", self.path.display())
+    }
+}
+
+impl Stapling {
+    /// Reads the response for a certificate. Gives a warning, too, when it may not be shown at present.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no response about this certificate; an issuer that cannot be found.
+    pub(super) fn load(
+        path: &Path,
+        identity: &Identity,
+        authorities: &Authorities,
+    ) -> Result<(Self, Option<String>), String> {
+        let Some(issuer) = identity.issuer(authorities) else {
+            return Err(at(path, "cannot be checked: the certificate's issuer is not in the file with it"));
+        };
+        let id = |digest| OcspCertId::from_cert(digest, &identity.leaf, issuer);
+        let ids = [id(MessageDigest::sha1()), id(MessageDigest::sha256())].into_iter();
+        let ids: Vec<OcspCertId> = ids.collect::<Result<_, _>>().map_err(|e| at(path, reason(&e)))?;
+        let ids = ids.try_into().map_err(|_| at(path, "OpenSSL gives no id"))?;
+        let seen = Mutex::new(Stamp::of([path]));
+        let stapling = Stapling { path: path.to_owned(), ids, current: ArcSwapOption::empty(), seen };
+        let staple = stapling.parse(read(path)?).map_err(|e| at(path, e))?;
+        let warning = stapling.check(&staple).err().map(|e| at(path, e));
+        stapling.current.store(Some(Arc::new(staple)));
+        Ok((stapling, warning))
+    }
+
+    fn parse(&self, der: Vec<u8>) -> Result<Staple, String> {
+        let damaged = |e: ErrorStack| format!("is no OCSP response in DER form: {}", reason(&e));
+        let response = OcspResponse::from_der(&der).map_err(damaged)?;
+        if response.status() != OcspResponseStatus::SUCCESSFUL {
+            return Err("the responder has refused to answer".into());
+        }
+        let basic = response.basic().map_err(damaged)?;
+        match self.ids.iter().position(|id| basic.find_status(id).is_some()) {
+            Some(id) => Ok(Staple { der, basic, id }),
+            None => Err("the OCSP response is not about the certificate".into()),
+        }
+    }
+
+    /// Whether clients may be shown it now.
+    fn check(&self, staple: &Staple) -> Result<(), String> {
+        let status = self.ids.get(staple.id).and_then(|id| staple.basic.find_status(id));
+        let status = status.ok_or("the OCSP response is not about the certificate")?;
+        if status.status != OcspCertStatus::GOOD {
+            return Err("the OCSP response does not say that the certificate is good".into());
+        }
+        let age = if status.next_update().is_none() { Some(AGE_MAX) } else { None };
+        let validity = status.check_validity(SKEW, age);
+        validity.map_err(|e| format!("the OCSP response is not valid now: {}", reason(&e)))
+    }
+
+    /// Hands the response to `staple` if there is one that is valid now; tells whether it did.
+    pub(super) fn with_valid<E>(&self, staple: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<bool, E> {
+        match &*self.current.load() {
+            Some(current) if self.check(current).is_ok() => staple(&current.der).map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Reads the file again if it has changed. A bad one changes nothing and is told once.
+    pub(super) fn refresh(&self) {
+        let stamp = Stamp::of([self.path.as_path()]);
+        // A panic elsewhere leaves the stamp as it was.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == stamp {
+            return;
+        }
+        *seen = stamp;
+        let loaded = read(&self.path).and_then(|der| self.parse(der).map_err(|e| at(&self.path, e)));
+        match loaded {
+            Ok(staple) => {
+                if let Err(reason) = self.check(&staple) {
+                    log::warn(format_args!("{}: {reason}", self.path.display()));
+                }
+                self.current.store(Some(Arc::new(staple)));
+                log::info(format_args!("{}: new OCSP response", self.path.display()));
+            }
+            Err(error) => log::warn(format_args!("{error}; the OCSP response in use stays")),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Sessions of TLS 1.2 clients that take no tickets, for all workers.
+//!
+//! OpenSSL keeps such sessions a context, and so a worker; a client comes back to any of them. Here they are in one
+//! table of a bounded size, in DER form.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lru::LruCache;
+
+/// Most sessions kept; the one unused for longest makes room.
+const SESSIONS: usize = 8192;
+/// A session of more bytes, with a very long client certificate, is not kept: so the table is 32 MiB at most.
+const LARGEST: usize = 4096;
+
+/// The table.
+pub(super) struct Sessions(Mutex<LruCache<Vec<u8>, Vec<u8>>>);
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sessions({})", self.table().len())
+    }
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self::of(SESSIONS)
+    }
+}
+
+impl Sessions {
+    fn of(most: usize) -> Self {
+        Sessions(Mutex::new(LruCache::new(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN))))
+    }
+
+    fn table(&self) -> MutexGuard<'_, LruCache<Vec<u8>, Vec<u8>>> {
+        // A panic elsewhere leaves the table as it was between two calls.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a session.
+    pub(super) fn keep(&self, id: &[u8], der: Vec<u8>) {
+        if !id.is_empty() && der.len() <= LARGEST {
+            self.table().put(id.to_vec(), der);
+        }
+    }
+
+    /// The session of that id.
+    pub(super) fn find(&self, id: &[u8]) -> Option<Vec<u8>> {
+        self.table().get(id).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_bounded() {
+        let sessions = Sessions::of(2);
+        sessions.keep(b"1", vec![1]);
+        sessions.keep(b"2", vec![2]);
+        assert_eq!(sessions.find(b"1"), Some(vec![1]));
+        sessions.keep(b"3", vec![3]);
+        assert_eq!(sessions.find(b"2"), None, "unused for longest");
+        assert_eq!(sessions.find(b"1"), Some(vec![1]));
+        sessions.keep(b"4", vec![0; LARGEST + 1]);
+        sessions.keep(b"", vec![0]);
+        assert_eq!((sessions.find(b"4"), sessions.find(b"")), (None, None));
+    }
+}

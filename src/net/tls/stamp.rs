@@ -1,0 +1,20 @@
+//! Telling whether files have changed.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What stat(2) says of a file that changes with it: device, inode, size, time of modification.
+type State = Option<(u64, u64, u64, i64, i64)>;
+
+/// The state of a few files; a file that is not there has a state too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stamp(Vec<State>);
+
+impl Stamp {
+    /// Looks at the files.
+    pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
+        let state = |file| fs::metadata(file).ok().map(|m| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()));
+        Stamp(files.into_iter().map(state).collect())
+    }
+}

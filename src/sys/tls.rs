@@ -1,0 +1,155 @@
+//! What the crate `openssl` does not wrap: ticket keys that many contexts share, sessions from a store of pen's own,
+//! and the server name as a ClientHello has it.
+//!
+//! Everything here exists alike in OpenSSL 1.1.1 and 3. That is why the ticket callback is the one with an HMAC_CTX,
+//! which OpenSSL 3 still has: its own newer one does not exist in 1.1.1.
+
+#![allow(unsafe_code, reason = "calls into libssl that no crate wraps")]
+
+use std::ffi::{c_int, c_uchar, c_uint};
+use std::ptr;
+use std::slice;
+use std::sync::{Arc, OnceLock};
+
+use foreign_types::ForeignTypeRef;
+use openssl::error::ErrorStack;
+use openssl::ex_data::Index;
+use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession};
+use openssl_sys as ffi;
+
+/// SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB of `openssl/ssl.h`, which `openssl-sys` lacks.
+const SET_TICKET_KEY_CALLBACK: c_int = 72;
+/// The length of an AES block, and so of the callback's `iv`.
+const IV: c_int = 16;
+
+/// What one generation of session tickets is sealed with: AES-256-CBC and HMAC-SHA-256 (RFC 5077 4).
+#[derive(Clone)]
+pub struct TicketKey {
+    /// Stands in the ticket, so that the key is found again.
+    pub name: [u8; 16],
+    /// The cipher's key.
+    pub aes: [u8; 32],
+    /// The key of the MAC.
+    pub hmac: [u8; 32],
+}
+
+/// Where ticket keys come from. Called in the middle of a handshake: must not block.
+pub trait TicketKeys: Send + Sync {
+    /// The key for a new ticket; without one the client gets no ticket.
+    fn seal(&self) -> Option<TicketKey>;
+
+    /// The key of that name, and whether the client is to get a new ticket in place of this one.
+    fn open(&self, name: &[u8; 16]) -> Option<(TicketKey, bool)>;
+}
+
+type Keys = Arc<dyn TicketKeys>;
+
+fn keys_index() -> Result<Index<SslContext, Keys>, ErrorStack> {
+    static INDEX: OnceLock<Index<SslContext, Keys>> = OnceLock::new();
+    match INDEX.get() {
+        Some(index) => Ok(*index),
+        None => {
+            let index = SslContext::new_ex_index()?;
+            Ok(*INDEX.get_or_init(|| index))
+        }
+    }
+}
+
+/// Lets a context seal and open session tickets with `keys` (SSL_CTX_set_tlsext_ticket_key_cb(3)), so that a client
+/// resumes a session under any context with the same keys.
+///
+/// # Errors
+/// When OpenSSL has no memory.
+pub fn set_ticket_keys(context: &mut SslContextBuilder, keys: Keys) -> Result<(), ErrorStack> {
+    type Callback = unsafe extern "C" fn(
+        *mut ffi::SSL,
+        *mut c_uchar,
+        *mut c_uchar,
+        *mut ffi::EVP_CIPHER_CTX,
+        *mut ffi::HMAC_CTX,
+        c_int,
+    ) -> c_int;
+    context.set_ex_data(keys_index()?, keys);
+    // SAFETY: SSL_CTX_callback_ctrl takes any function pointer and casts it back to the type that belongs to the
+    // command, which `Callback` is; the context is valid and not yet in use.
+    unsafe {
+        let callback: unsafe extern "C" fn() = std::mem::transmute(ticket_key as Callback);
+        ffi::SSL_CTX_callback_ctrl__fixed_rust(context.as_ptr(), SET_TICKET_KEY_CALLBACK, Some(callback));
+    }
+    Ok(())
+}
+
+/// Results as SSL_CTX_set_tlsext_ticket_key_cb(3) has them.
+const FAILED: c_int = -1;
+const NO_KEY: c_int = 0;
+const DONE: c_int = 1;
+const DONE_RENEW: c_int = 2;
+
+/// # Safety
+/// To be called by OpenSSL only, as SSL_CTX_set_tlsext_ticket_key_cb(3) says: `name` has 16 bytes, `iv` EVP_MAX_IV_LENGTH.
+unsafe extern "C" fn ticket_key(
+    ssl: *mut ffi::SSL,
+    name: *mut c_uchar,
+    iv: *mut c_uchar,
+    cipher: *mut ffi::EVP_CIPHER_CTX,
+    hmac: *mut ffi::HMAC_CTX,
+    sealing: c_int,
+) -> c_int {
+    // SAFETY: the pointers are OpenSSL's, valid during this call and with the lengths given above; all contexts that
+    // have this callback have keys in their ex_data.
+    unsafe {
+        let context = SslRef::from_ptr(ssl).ssl_context();
+        let Some(keys) = keys_index().ok().and_then(|index| context.ex_data(index)) else { return NO_KEY };
+        let name = slice::from_raw_parts_mut(name, 16);
+        let (key, result) = if sealing == 1 {
+            let Some(key) = keys.seal() else { return NO_KEY };
+            if ffi::RAND_bytes(iv, IV) != 1 {
+                return FAILED;
+            }
+            name.copy_from_slice(&key.name);
+            (key, DONE)
+        } else {
+            let mut wanted = [0; 16];
+            wanted.copy_from_slice(name);
+            match keys.open(&wanted) {
+                Some((key, renew)) => (key, if renew { DONE_RENEW } else { DONE }),
+                None => return NO_KEY,
+            }
+        };
+        let init = if sealing == 1 { ffi::EVP_EncryptInit_ex } else { ffi::EVP_DecryptInit_ex };
+        let ready = init(cipher, ffi::EVP_aes_256_cbc(), ptr::null_mut(), key.aes.as_ptr(), iv) == 1
+            && ffi::HMAC_Init_ex(
+                hmac,
+                key.hmac.as_ptr().cast(),
+                key.hmac.len() as c_int,
+                ffi::EVP_sha256(),
+                ptr::null_mut(),
+            ) == 1;
+        if ready { result } else { FAILED }
+    }
+}
+
+/// Asks `find` for a session whose id a client offers (TLS 1.2 without tickets).
+pub fn set_session_store<F>(context: &mut SslContextBuilder, find: F)
+where
+    F: Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
+{
+    // SAFETY: the session must not belong to another context; it is made here from its DER form, so it belongs to none.
+    unsafe {
+        context.set_get_session_callback(move |_, id| SslSession::from_der(&find(id)?).ok());
+    }
+}
+
+/// The body of the server_name extension (RFC 6066 3); `None` without one. Only within a callback for a ClientHello.
+pub fn server_name_extension(ssl: &SslRef) -> Option<&[u8]> {
+    const SERVER_NAME: c_uint = 0;
+    let mut data = ptr::null();
+    let mut length = 0;
+    // SAFETY: outside the callback the call answers 0. Within it, the bytes live until the handshake goes on, which
+    // needs the SSL exclusively, and so not before this borrow has ended.
+    unsafe {
+        let found =
+            ffi::SSL_client_hello_get0_ext(ssl.as_ptr(), SERVER_NAME, &raw mut data, &raw mut length) == 1;
+        if found && !data.is_null() { Some(slice::from_raw_parts(data, length)) } else { None }
+    }
+}
