@@ -72,7 +72,7 @@ fn say(line: &str) {
 /// A file that only root may read is there at start and not on HUP: the check is where that is to show.
 fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> ExitCode {
     let mut errors = Vec::new();
-    let tls = tls_server(&assembled.config).map(drop);
+    let tls = check_tls(&assembled.config);
     errors.extend(tls.as_ref().err().cloned());
     match assembled.config.text(Text::User).map(Account::lookup) {
         Some(Err(error)) => errors.push(format!("user: {error}")),
@@ -80,7 +80,7 @@ fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> 
             match privileges::confine(None, Some(&account)).map_err(|e| e.to_string()) {
                 Ok(()) => {
                     let read_again = assemble::assemble(options, services).err().into_iter().flatten();
-                    let tls_again = tls.and_then(|()| tls_server(&assembled.config)).err();
+                    let tls_again = tls.and_then(|()| check_tls(&assembled.config)).err();
                     errors.extend(
                         read_again
                             .chain(tls_again)
@@ -170,6 +170,13 @@ fn tls_server(config: &crate::core::config::Config) -> Result<Option<tls::Server
     Ok(Some(server))
 }
 
+/// Reads everything that TLS would read, some day.
+fn check_tls(config: &crate::core::config::Config) -> Result<(), String> {
+    let Some(server) = tls_server(config)? else { return Ok(()) };
+    server.check_names()?.iter().for_each(|notice| say(notice));
+    Ok(())
+}
+
 /// Looks up the servers' names while the resolver can still be reached: there may be none in a chroot.
 fn resolve_all(config: &crate::core::config::Config, services: &Services) -> Resolved {
     let mut resolved = Resolved::new();
@@ -202,8 +209,10 @@ fn serve(
     bind::set_log(&requests, &config, &services)?;
     let pid_file = config.text(Text::Pidfile).map(|f| PidFile::write(Path::new(f))).transpose();
     let pid_file = pid_file.map_err(|e| e.to_string())?;
+    let tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })
         .map_err(|e| e.to_string())?;
+    tls_warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
     let mut live = Live::default();
     let snapshot = Snapshot::new(&config, &mut live, &resolved, &services);
     let clients_max = config.number(Number::ClientsMax) as usize;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use openssl::ssl::{Error, NameType, Ssl, SslRef};
+use openssl::ssl::{Error, ErrorCode, NameType, SslRef};
 use openssl::x509::X509VerifyResult;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -19,6 +19,7 @@ use tokio_openssl::SslStream;
 use crate::sys::log;
 
 use super::Server;
+use super::sni::Slot;
 
 /// How long a client that was turned down may take to read why.
 const PARTING: Duration = Duration::from_secs(2);
@@ -44,14 +45,14 @@ pub async fn accept(server: &Server, tcp: TcpStream, how: Handshake) -> Option<S
     // acknowledged the first. Fails only on a socket that is broken, which shows when it is read.
     _ = tcp.set_nodelay(true);
     let ssl = server.current().new_ssl();
-    let mut stream = match ssl.and_then(|ssl: Ssl| SslStream::new(ssl, tcp)) {
-        Ok(stream) => stream,
+    let (mut stream, slot) = match ssl.and_then(|(ssl, slot)| Ok((SslStream::new(ssl, tcp)?, slot))) {
+        Ok(ready) => ready,
         Err(errors) => {
             log::error(format_args!("TLS: no handshake is possible: {errors}"));
             return None;
         }
     };
-    let failure = match timeout(how.limit, shake(Pin::new(&mut stream))).await {
+    let failure = match timeout(how.limit, shake(Pin::new(&mut stream), slot.as_deref())).await {
         Ok(Ok(())) => return Some(stream),
         Ok(Err(failure)) => failure,
         Err(_) => {
@@ -68,15 +69,21 @@ pub async fn accept(server: &Server, tcp: TcpStream, how: Handshake) -> Option<S
     None
 }
 
-async fn shake(mut stream: Pin<&mut SslStream<TcpStream>>) -> Result<(), Error> {
+async fn shake(mut stream: Pin<&mut SslStream<TcpStream>>, slot: Option<&Slot>) -> Result<(), Error> {
     let turn = TURN.with(Arc::clone);
-    loop {
+    'turn: loop {
         // Never closed, so never an error.
         let permit = turn.acquire().await;
         for again in [true, false] {
             let step = poll_fn(|cx| Poll::Ready(stream.as_mut().poll_accept(cx))).await;
-            if let Poll::Ready(done) = step {
-                return done;
+            match (step, slot) {
+                (Poll::Ready(Err(e)), Some(slot)) if e.code() == ErrorCode::WANT_CLIENT_HELLO_CB => {
+                    drop(permit);
+                    slot.ready().await;
+                    continue 'turn;
+                }
+                (Poll::Ready(done), _) => return done,
+                (Poll::Pending, _) => {}
             }
             if again {
                 // Everyone else who is ready goes first, and so does whoever becomes ready meanwhile. The second look
@@ -92,10 +99,7 @@ async fn shake(mut stream: Pin<&mut SslStream<TcpStream>>) -> Result<(), Error> 
 /// Waits for the event that the poll just before this has registered for.
 async fn woken() {
     let mut waited = false;
-    poll_fn(|_| {
-        if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
+    poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
 async fn part(tcp: &mut TcpStream) -> io::Result<()> {

@@ -121,7 +121,8 @@ impl Identity {
     /// The certificate of who issued the leaf.
     pub(super) fn issuer<'a>(&'a self, authorities: &'a Authorities) -> Option<&'a X509Ref> {
         let own = is_self_signed(&self.leaf).then_some(&*self.leaf);
-        let in_chain = || self.chain.iter().map(|c| &**c).find(|c| c.issued(&self.leaf) == X509VerifyResult::OK);
+        let in_chain =
+            || self.chain.iter().map(|c| &**c).find(|c| c.issued(&self.leaf) == X509VerifyResult::OK);
         own.or_else(in_chain).or_else(|| authorities.issuer(&self.leaf))
     }
 }
@@ -138,6 +139,7 @@ fn same(a: &X509Ref, b: &X509Ref) -> bool {
 const NAMES_MAX: usize = 16 * 1024;
 
 /// Those who issue client certificates.
+#[derive(Debug)]
 pub(super) struct Authorities {
     certificates: Vec<X509>,
     /// Stands for the set: a session made under one set is not resumed under another.
@@ -195,7 +197,8 @@ impl Authorities {
     /// # Errors
     /// When OpenSSL has no memory.
     pub(super) fn names(&self) -> Result<Vec<X509Name>, ErrorStack> {
-        let ders = self.certificates.iter().map(|c| c.subject_name().to_der()).collect::<Result<Vec<_>, _>>()?;
+        let ders =
+            self.certificates.iter().map(|c| c.subject_name().to_der()).collect::<Result<Vec<_>, _>>()?;
         if ders.iter().map(Vec::len).sum::<usize>() > NAMES_MAX {
             return Ok(Vec::new());
         }
@@ -226,4 +229,3 @@ fn hashed(dir: &Path) -> Result<Vec<PathBuf>, String> {
     files.sort();
     Ok(files)
 }
-

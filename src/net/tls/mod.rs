@@ -8,14 +8,20 @@
 mod context;
 mod handshake;
 mod identity;
+mod loader;
+mod names;
 mod ocsp;
 mod sessions;
 mod settings;
+mod sni;
 mod stamp;
 mod tickets;
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
 use openssl::error::ErrorStack;
@@ -23,7 +29,9 @@ use openssl::ssl::{Ssl, SslContext};
 
 use context::{Parts, Resumption};
 use identity::{Authorities, Material, at, reason};
+use loader::{Loader, Request, Throttle};
 use ocsp::Stapling;
+use sni::{Slot, Sni};
 
 pub(super) use handshake::notes as notes_of;
 pub use handshake::{Handshake, accept};
@@ -41,25 +49,38 @@ pub fn this_is_worker(number: usize) {
 /// What has been loaded for one set of settings.
 #[derive(Debug)]
 pub struct Loaded {
+    settings: Settings,
     /// One a worker.
     contexts: Vec<SslContext>,
-    stapling: Option<Arc<Stapling>>,
+    stapling: Option<(Arc<Stapling>, Throttle)>,
+    sni: Option<Arc<Sni>>,
 }
 
 impl Loaded {
-    /// The state of a new connection on this worker.
-    fn new_ssl(&self) -> Result<Ssl, ErrorStack> {
+    /// The state of a new connection on this worker, and where its choice of a context waits, if it has one.
+    fn new_ssl(&self) -> Result<(Ssl, Option<Arc<Slot>>), ErrorStack> {
         let worker = WORKER.get() % self.contexts.len().max(1);
-        self.contexts.get(worker).map_or_else(|| Err(ErrorStack::get()), |context| Ssl::new(context))
+        let Some(context) = self.contexts.get(worker) else { return Err(ErrorStack::get()) };
+        let mut ssl = Ssl::new(context)?;
+        let slot = self.sni.as_ref().map(|_| Slot::of(&mut ssl)).transpose()?;
+        Ok((ssl, slot))
     }
 }
 
 /// TLS of a pen: what is in force, and what outlives a reload.
 #[derive(Debug)]
 pub struct Server {
+    maker: Maker,
+    current: ArcSwap<Loaded>,
+    requests: Mutex<Option<Receiver<Request>>>,
+}
+
+/// What every set of contexts is made with.
+#[derive(Debug)]
+struct Maker {
     resumption: Resumption,
     workers: usize,
-    current: ArcSwap<Loaded>,
+    loader: Loader,
 }
 
 impl Server {
@@ -68,17 +89,56 @@ impl Server {
     /// # Errors
     /// As [`Server::load`].
     pub fn new(settings: &Settings, workers: usize) -> Result<(Self, Vec<String>), String> {
-        let resumption = Resumption::default();
-        let (loaded, notices) = load(settings, &resumption, workers)?;
-        Ok((Server { resumption, workers, current: ArcSwap::from_pointee(loaded) }, notices))
+        let (loader, requests) = Loader::new();
+        let maker = Maker { resumption: Resumption::default(), workers, loader };
+        let (loaded, notices) = maker.load(settings)?;
+        let current = ArcSwap::from_pointee(loaded);
+        Ok((Server { maker, current, requests: Mutex::new(Some(requests)) }, notices))
     }
 
-    /// Reads and checks all files again. Also gives what the administrator should know, a line each.
+    /// Checks the files of every name, used or not.
+    ///
+    /// # Errors
+    /// What is wrong with the first bad name.
+    pub fn check_names(&self) -> Result<Vec<String>, String> {
+        self.current().sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None))
+    }
+
+    /// Begins to look at files while pen serves. To be called when pen is the user, and in the directory, that it stays
+    /// in: the directory of names is read from there. Gives a warning for each file that a reload will not find.
+    ///
+    /// # Errors
+    /// The directory of names cannot be read; the system gives no thread.
+    pub fn begin(&self) -> Result<Vec<String>, String> {
+        let current = self.current();
+        if let Some(sni) = &current.sni {
+            sni.scan().map_err(|e| format!("ssl_sni_path: {e}"))?;
+        }
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(requests) = requests {
+            loader::start(requests).map_err(|e| format!("a thread for TLS files: {e}"))?;
+        }
+        let settings = &current.settings;
+        let files = [&settings.files.cert, &settings.files.key].into_iter();
+        let files = files.chain(&settings.files.ca).chain(&settings.ca_dir).chain(&settings.files.ocsp);
+        let warning = |file: &PathBuf| {
+            let error = File::open(file).err()?;
+            Some(at(file, format_args!("{error}: pen serves with what it has read, but a reload will fail")))
+        };
+        Ok(files.filter_map(warning).collect())
+    }
+
+    /// Reads and checks all files again, those of names only if clients have asked for them. Also gives what the
+    /// administrator should know, a line each.
     ///
     /// # Errors
     /// What is wrong, with the file's name.
     pub fn load(&self, settings: &Settings) -> Result<(Loaded, Vec<String>), String> {
-        load(settings, &self.resumption, self.workers)
+        let (loaded, mut notices) = self.maker.load(settings)?;
+        if let (Some(sni), Some(before)) = (&loaded.sni, &self.current().sni) {
+            notices.extend(sni.check(Some(before))?);
+        }
+        Ok((loaded, notices))
     }
 
     /// Lets handshakes that begin from now on use `loaded`.
@@ -86,56 +146,78 @@ impl Server {
         self.current.store(Arc::new(loaded));
     }
 
+    /// What is in force; has its OCSP response looked at now and then.
     fn current(&self) -> Guard<Arc<Loaded>> {
-        self.current.load()
-    }
-}
-
-fn load(
-    settings: &Settings,
-    resumption: &Resumption,
-    workers: usize,
-) -> Result<(Loaded, Vec<String>), String> {
-    let authorities = Authorities::load(settings.files.ca.as_deref(), settings.ca_dir.as_deref())?;
-    if settings.require && authorities.is_empty() {
-        return Err(
-            "ssl_require_client_cert (-R): no client could be verified without ssl_cacert_file (-G) or ssl_cacert_dir (-A)"
-                .into(),
-        );
-    }
-    let material = Material::read(&settings.files)?;
-    let mut notices = Vec::new();
-    let mut stapling = None;
-    let mut contexts = Vec::with_capacity(workers.max(1));
-    for worker in 0..workers.max(1) {
-        let mut identity = material.identity()?;
-        identity.complete(&authorities);
-        if worker == 0 {
-            notices.extend(identity.warning(&settings.files));
-            if let Some(path) = &settings.files.ocsp {
-                let (loaded, warning) = Stapling::load(path, &identity, &authorities)?;
-                notices.extend(warning);
-                stapling = Some(Arc::new(loaded));
-            }
+        let current = self.current.load();
+        if let Some((stapling, looks)) = &current.stapling
+            && looks.is_due()
+        {
+            self.maker.loader.ask(Request::Staple(Arc::clone(stapling)));
         }
-        let parts = Parts {
-            settings,
-            identity: &identity,
-            authorities: &authorities,
-            stapling: stapling.as_ref(),
-            resumption,
-            name: "",
-        };
-        let context = context::build(&parts).map_err(|e| match &settings.ciphers {
-            Some(list) if is_about_ciphers(&e) => format!("ssl_ciphers: OpenSSL knows no cipher of '{list}'"),
-            _ => at(&settings.files.cert, reason(&e)),
-        })?;
-        contexts.push(context.build());
+        current
     }
-    Ok((Loaded { contexts, stapling }, notices))
 }
 
-/// SSL_R_NO_CIPHER_MATCH of `openssl/sslerr.h`.
-fn is_about_ciphers(errors: &ErrorStack) -> bool {
-    errors.errors().iter().any(|e| e.reason_code() == 185)
+impl Maker {
+    fn load(&self, settings: &Settings) -> Result<(Loaded, Vec<String>), String> {
+        let authorities = Authorities::load(settings.files.ca.as_deref(), settings.ca_dir.as_deref())?;
+        if settings.require && authorities.is_empty() {
+            return Err(
+                "ssl_require_client_cert (-R): no client could be verified without ssl_cacert_file (-G) or \
+                        ssl_cacert_dir (-A)"
+                    .into(),
+            );
+        }
+        let authorities = Arc::new(authorities);
+        let sni = settings.sni_path.clone().map(|dir| {
+            Sni::load(dir, settings, &authorities, &self.resumption, &self.loader)
+                .map(Arc::new)
+                .map_err(|e| format!("ssl_sni_path: {e}"))
+        });
+        let sni = sni.transpose()?;
+        let material = Material::read(&settings.files)?;
+        let mut notices = Vec::new();
+        let mut stapling = None;
+        let mut contexts = Vec::with_capacity(self.workers);
+        for worker in 0..self.workers.max(1) {
+            let mut identity = material.identity()?;
+            identity.complete(&authorities);
+            if worker == 0 {
+                notices.extend(identity.warning(&settings.files));
+                if let Some(path) = &settings.files.ocsp {
+                    let (loaded, warning) = Stapling::load(path, &identity, &authorities)?;
+                    notices.extend(warning);
+                    stapling = Some(Arc::new(loaded));
+                }
+            }
+            let parts = Parts {
+                settings,
+                identity: &identity,
+                authorities: &authorities,
+                stapling: stapling.as_ref(),
+                resumption: &self.resumption,
+                name: "",
+            };
+            let mut context = context::build(&parts).map_err(|e| refusal(settings, &e))?;
+            if let Some(sni) = &sni {
+                let sni = Arc::clone(sni);
+                context.set_client_hello_callback(move |ssl, _| sni.choose(ssl));
+            }
+            contexts.push(context.build());
+        }
+        let stapling = stapling.map(|s| (s, Throttle::new()));
+        Ok((Loaded { settings: settings.clone(), contexts, stapling, sni }, notices))
+    }
+}
+
+/// What OpenSSL does not take, as a line for the administrator.
+fn refusal(settings: &Settings, errors: &ErrorStack) -> String {
+    /// SSL_R_NO_CIPHER_MATCH of `openssl/sslerr.h`.
+    const NO_CIPHER: i32 = 185;
+    match &settings.ciphers {
+        Some(list) if errors.errors().iter().any(|e| e.reason_code() == NO_CIPHER) => {
+            format!("ssl_ciphers: OpenSSL knows no cipher of '{list}'")
+        }
+        _ => at(&settings.files.cert, reason(errors)),
+    }
 }

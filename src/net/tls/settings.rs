@@ -117,7 +117,8 @@ pub fn notices(config: &Config) -> Vec<String> {
         say("ssl_client_renegotiation_interval", "clients never may renegotiate");
     }
     for option in &config.ssl_options {
-        let allowed = config.ssl_options.contains(format!("allow_{}", &option[option.len().min(3)..]).as_str());
+        let allowed =
+            config.ssl_options.contains(format!("allow_{}", &option[option.len().min(3)..]).as_str());
         match *option {
             "no_sslv2" | "no_sslv3" => say(&format!("ssl_option {option}"), "pen never speaks it"),
             "no_tlsv1" | "no_tlsv1.1" if !allowed => {

@@ -14,7 +14,8 @@ pub(super) struct Stamp(Vec<State>);
 impl Stamp {
     /// Looks at the files.
     pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
-        let state = |file| fs::metadata(file).ok().map(|m| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()));
+        let state =
+            |file| fs::metadata(file).ok().map(|m| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()));
         Stamp(files.into_iter().map(state).collect())
     }
 }

@@ -1,0 +1,214 @@
+//! The names that clients ask for, and the directory of certificates by name.
+//!
+//! The directory is read as a whole into an index. A name that a client sends is looked up there and never becomes part of
+//! a path, so it cannot reach anything else, and a name without files costs no look at the disk.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::identity::at;
+use super::settings::Files;
+use super::stamp::Stamp;
+
+/// The longest name (RFC 1035 2.3.4) and label (2.3.1).
+const NAME_MAX: usize = 253;
+const LABEL_MAX: usize = 63;
+
+/// Whether `name` is a host name: letters, digits and hyphens in labels that neither begin nor end with a hyphen
+/// (RFC 1123 2.1), the last one not a number, which would make it an address.
+fn is_host_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=LABEL_MAX).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= NAME_MAX
+        && name.split('.').all(is_label)
+        && name.rsplit('.').next().is_some_and(|last| last.bytes().any(|b| !b.is_ascii_digit()))
+}
+
+/// The host name in the body of a server_name extension (RFC 6066 3), in lower case; `None` when it holds none or what
+/// it holds is none.
+pub(super) fn host_name(extension: &[u8]) -> Option<String> {
+    const HOST_NAME: u8 = 0;
+    let (length, list) = extension.split_first_chunk::<2>()?;
+    if usize::from(u16::from_be_bytes(*length)) != list.len() {
+        return None;
+    }
+    let (kind, rest) = list.split_first()?;
+    let (length, rest) = rest.split_first_chunk::<2>()?;
+    let name = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
+    let name = std::str::from_utf8(name).ok().filter(|name| *kind == HOST_NAME && is_host_name(name))?;
+    Some(name.to_ascii_lowercase())
+}
+
+/// The files of one name.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The name in lower case; `_.example.com` stands for all names one label longer than `example.com`.
+    pub(super) name: String,
+    pub(super) files: Files,
+    /// Clients have been served with it.
+    pub(super) used: AtomicBool,
+}
+
+impl Entry {
+    /// The state of its files.
+    pub(super) fn stamp(&self) -> Stamp {
+        let Files { cert, key, ca, ocsp } = &self.files;
+        Stamp::of(
+            [Some(cert), Some(key), ca.as_ref(), ocsp.as_ref()].into_iter().flatten().map(PathBuf::as_path),
+        )
+    }
+}
+
+/// What is in the directory.
+#[derive(Debug, Default)]
+pub(super) struct Index(HashMap<String, Arc<Entry>>);
+
+impl Index {
+    /// Reads the directory. Files of other names than NAME.crt, .key, .ca and .ocsp are passed over, and so are those of
+    /// a name without NAME.crt; without NAME.key the key is in NAME.crt.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub(super) fn scan(dir: &Path) -> Result<Self, String> {
+        let mut found: HashMap<String, [Option<PathBuf>; 4]> = HashMap::new();
+        for entry in fs::read_dir(dir).map_err(|e| at(dir, e))? {
+            let file = entry.map_err(|e| at(dir, e))?.file_name();
+            let Some((stem, kind)) = file.to_str().and_then(|f| f.rsplit_once('.')) else { continue };
+            let Some(kind) = ["crt", "key", "ca", "ocsp"].iter().position(|k| *k == kind) else { continue };
+            if !is_host_name(stem.strip_prefix("_.").unwrap_or(stem)) {
+                continue;
+            }
+            let slot = &mut found.entry(stem.to_ascii_lowercase()).or_default()[kind];
+            let path = dir.join(&file);
+            // Of two files that differ in case only, always the same one.
+            if slot.as_ref().is_none_or(|other| path < *other) {
+                *slot = Some(path);
+            }
+        }
+        let entry = |(name, [cert, key, ca, ocsp]): (String, [Option<PathBuf>; 4])| {
+            let cert = cert?;
+            let files = Files { key: key.unwrap_or_else(|| cert.clone()), cert, ca, ocsp };
+            Some((name.clone(), Arc::new(Entry { name, files, used: AtomicBool::new(false) })))
+        };
+        Ok(Index(found.into_iter().filter_map(entry).collect()))
+    }
+
+    /// The entry for a host name in lower case: its own, or that of the wildcard above it.
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.0.get(name).or_else(|| {
+            let (_, parent) = name.split_once('.')?;
+            self.0.get(&format!("_.{parent}"))
+        })
+    }
+
+    /// All entries.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.0.values()
+    }
+
+    /// The entries that clients have been served with.
+    fn used(&self) -> impl Iterator<Item = &Arc<Entry>> {
+        self.entries().filter(|e| e.used.load(Relaxed))
+    }
+
+    /// The same names are in use here as there.
+    pub(super) fn inherit(&self, from: &Index) {
+        from.used().filter_map(|e| self.0.get(&e.name)).for_each(|e| e.used.store(true, Relaxed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn extension(name: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(name.len()).unwrap();
+        let mut list = vec![0];
+        list.extend_from_slice(&length.to_be_bytes());
+        list.extend_from_slice(name);
+        [&(length + 3).to_be_bytes(), &list[..]].concat()
+    }
+
+    #[test]
+    fn only_host_names_are_looked_up() {
+        for good in ["example.com", "EXAMPLE.com", "a", "xn--bcher-kva.example", "1.example", "a-b.c"] {
+            assert_eq!(host_name(&extension(good.as_bytes())), Some(good.to_ascii_lowercase()), "{good}");
+        }
+        let long = format!("{}.example", "a".repeat(64));
+        let longer = vec!["a".repeat(50); 6].join(".");
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../../etc/passwd",
+            "a/b",
+            "a..b",
+            ".a",
+            "a.",
+            "-a.b",
+            "a-.b",
+            "a\0b",
+            "_.example.com",
+            "a_b.c",
+            "*.example.com",
+            "127.0.0.1",
+            "::1",
+            "a b",
+            "bücher.example",
+            &long,
+            &longer,
+        ] {
+            assert_eq!(host_name(&extension(bad.as_bytes())), None, "{bad}");
+        }
+        assert_eq!(host_name(&extension(b"\xff\xfe")), None);
+        let mut other_kind = extension(b"example.com");
+        other_kind[2] = 1;
+        assert_eq!(host_name(&other_kind), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_extension_is_survived(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(name) = host_name(&bytes) {
+                prop_assert!(is_host_name(&name) && !name.contains(['/', '\0']));
+            }
+        }
+    }
+
+    #[test]
+    fn the_index_knows_names_wildcards_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in [
+            "Example.COM.crt",
+            "example.com.key",
+            "_.example.com.crt",
+            "x.key",
+            "-bad.crt",
+            "notes",
+            "a.b.pem",
+        ] {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        let index = Index::scan(dir.path()).unwrap();
+        let found = |name| index.find(name).map(|e| e.name.as_str());
+        assert_eq!(index.entries().count(), 2);
+        assert_eq!(found("example.com"), Some("example.com"));
+        assert_eq!(found("www.example.com"), Some("_.example.com"));
+        assert_eq!(found("a.www.example.com"), None);
+        assert_eq!((found("x"), found("com"), found("other.example")), (None, None, None));
+        let entry = index.find("example.com").unwrap();
+        assert_eq!(entry.files.cert, dir.path().join("Example.COM.crt"));
+        assert_eq!(entry.files.key, dir.path().join("example.com.key"));
+        let wildcard = index.find("b.example.com").unwrap();
+        assert_eq!(wildcard.files.key, dir.path().join("_.example.com.crt"));
+        assert!(Index::scan(&dir.path().join("none")).unwrap_err().contains("none: "));
+    }
+}

@@ -1,0 +1,313 @@
+//! Certificates by server name: which context a handshake goes on with.
+//!
+//! The choice is made when the ClientHello has come and before anything else, since OpenSSL resumes sessions before it
+//! calls back for the server name: a session is thus looked for under the name that the client asks for. Where files
+//! have to be read first, the handshake stops and its task waits for the [loader](super::loader).
+
+use std::cell::RefCell;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use lru::LruCache;
+use openssl::error::ErrorStack;
+use openssl::ex_data::Index as ExIndex;
+use openssl::ssl::{ClientHelloResponse, Ssl, SslContext, SslRef};
+use tokio::sync::oneshot;
+
+use crate::sys::tls::server_name_extension;
+
+use super::context::{self, Parts, Resumption};
+use super::identity::{Authorities, Material, at, reason};
+use super::loader::{LOOK, Loader, Made, Request, Throttle};
+use super::names::{Entry, Index, host_name};
+use super::ocsp::Stapling;
+use super::settings::Settings;
+use super::stamp::Stamp;
+
+/// Most names that a worker keeps contexts of.
+const CONTEXTS: usize = 1000;
+
+/// The names of one set of settings.
+#[derive(Debug)]
+pub(super) struct Sni {
+    /// Tells its contexts from those of another set.
+    id: u64,
+    dir: PathBuf,
+    settings: Settings,
+    /// For names that have no authorities of their own.
+    authorities: Arc<Authorities>,
+    resumption: Resumption,
+    index: ArcSwap<Index>,
+    scans: Throttle,
+    loader: Loader,
+}
+
+impl Sni {
+    /// Reads the directory.
+    ///
+    /// # Errors
+    /// As [`Index::scan`].
+    pub(super) fn load(
+        dir: PathBuf,
+        settings: &Settings,
+        authorities: &Arc<Authorities>,
+        resumption: &Resumption,
+        loader: &Loader,
+    ) -> Result<Self, String> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let index = ArcSwap::from_pointee(Index::scan(&dir)?);
+        Ok(Sni {
+            id: NEXT.fetch_add(1, Relaxed),
+            dir,
+            settings: settings.clone(),
+            authorities: Arc::clone(authorities),
+            resumption: resumption.clone(),
+            index,
+            scans: Throttle::new(),
+            loader: loader.clone(),
+        })
+    }
+
+    /// Reads the directory again.
+    ///
+    /// # Errors
+    /// As [`Index::scan`]; what was known stays.
+    pub(super) fn scan(&self) -> Result<(), String> {
+        let index = Index::scan(&self.dir)?;
+        index.inherit(&self.index.load());
+        self.index.store(Arc::new(index));
+        Ok(())
+    }
+
+    /// Checks the files of all names, or only of those that clients have asked `before` for.
+    ///
+    /// # Errors
+    /// What is wrong with the first bad name.
+    pub(super) fn check(&self, before: Option<&Sni>) -> Result<Vec<String>, String> {
+        let index = self.index.load();
+        let mut notices = Vec::new();
+        if let Some(before) = before {
+            index.inherit(&before.index.load());
+        }
+        for entry in index.entries().filter(|e| before.is_none() || e.used.load(Relaxed)) {
+            notices.extend(self.make(entry)?.1);
+        }
+        Ok(notices)
+    }
+
+    /// Makes a context of a name's files. Also gives what the administrator should know.
+    ///
+    /// # Errors
+    /// What is wrong, with the file's name.
+    pub(super) fn make(&self, entry: &Entry) -> Result<(SslContext, Vec<String>), String> {
+        let Entry { files, name, .. } = entry;
+        let own = files.ca.as_deref().map(|ca| Authorities::load(Some(ca), None)).transpose()?;
+        let authorities = own.as_ref().unwrap_or(&self.authorities);
+        let mut identity = Material::read(files)?.identity()?;
+        identity.complete(authorities);
+        let mut notices: Vec<String> = identity.warning(files).into_iter().collect();
+        let mut stapling = None;
+        if let Some(path) = &files.ocsp {
+            let (loaded, warning) = Stapling::load(path, &identity, authorities)?;
+            notices.extend(warning);
+            stapling = Some(Arc::new(loaded));
+        }
+        let parts = Parts {
+            settings: &self.settings,
+            identity: &identity,
+            authorities,
+            stapling: stapling.as_ref(),
+            resumption: &self.resumption,
+            name,
+        };
+        let context = context::build(&parts).map_err(|e| at(&files.cert, reason(&e)))?;
+        Ok((context.build(), notices))
+    }
+
+    /// The callback for a ClientHello.
+    ///
+    /// # Errors
+    /// When OpenSSL has no memory.
+    pub(super) fn choose(self: &Arc<Self>, ssl: &mut SslRef) -> Result<ClientHelloResponse, ErrorStack> {
+        let Some(slot) = ssl.ex_data(slot_index()?).cloned() else { return Ok(ClientHelloResponse::SUCCESS) };
+        let scanned = match slot.replace(Step::First) {
+            Step::Made(context) => return self.switch(ssl, context.as_ref()),
+            Step::Scanned => true,
+            _ => false,
+        };
+        let Some(name) = server_name_extension(ssl).and_then(host_name) else {
+            return Ok(ClientHelloResponse::SUCCESS);
+        };
+        let index = self.index.load();
+        let Some(entry) = index.find(&name) else {
+            if scanned || !self.scans.is_due() {
+                return Ok(ClientHelloResponse::SUCCESS);
+            }
+            let (done, wait) = oneshot::channel();
+            self.loader.ask(Request::Scan(Arc::clone(self), done));
+            slot.replace(Step::Scanning(wait));
+            return Ok(ClientHelloResponse::RETRY);
+        };
+        match cached(self, &entry.name) {
+            Some((context, known)) => {
+                if let Some(known) = known {
+                    self.look_again(entry, known);
+                }
+                self.switch(ssl, context.as_ref())
+            }
+            None => {
+                let (answer, wait) = oneshot::channel();
+                self.loader.ask(Request::Make(Arc::clone(self), Arc::clone(entry), None, answer));
+                slot.replace(Step::Making(Arc::clone(self), entry.name.clone(), wait));
+                Ok(ClientHelloResponse::RETRY)
+            }
+        }
+    }
+
+    /// Goes on under another context. OpenSSL takes over certificate and session id context; what is asked of the client
+    /// belongs to the connection and has to be said again.
+    fn switch(&self, ssl: &mut SslRef, to: Option<&SslContext>) -> Result<ClientHelloResponse, ErrorStack> {
+        if let Some(context) = to {
+            ssl.set_ssl_context(context)?;
+            ssl.set_verify(context::verify_mode(&self.settings));
+        }
+        Ok(ClientHelloResponse::SUCCESS)
+    }
+
+    /// Has the files of a name looked at, and goes on with what is known meanwhile.
+    fn look_again(self: &Arc<Self>, entry: &Arc<Entry>, known: Stamp) {
+        let (answer, wait) = oneshot::channel();
+        self.loader.ask(Request::Make(Arc::clone(self), Arc::clone(entry), Some(known), answer));
+        let (sni, name) = (Arc::clone(self), entry.name.clone());
+        // On this worker, whose contexts these are.
+        tokio::spawn(async move {
+            if let Ok(made) = wait.await {
+                keep(&sni, &name, made);
+            }
+        });
+    }
+}
+
+/// A context that a worker has, and when its files were looked at.
+#[derive(Debug)]
+struct Cached {
+    context: Option<SslContext>,
+    stamp: Stamp,
+    looked: Instant,
+}
+
+/// The contexts of one worker, all of one [`Sni`].
+struct Cache {
+    id: u64,
+    names: LruCache<String, Cached>,
+}
+
+impl Cache {
+    fn of(&mut self, sni: &Sni) -> &mut LruCache<String, Cached> {
+        if self.id != sni.id {
+            self.id = sni.id;
+            self.names.clear();
+        }
+        &mut self.names
+    }
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::new(Cache {
+        id: 0,
+        names: LruCache::new(NonZeroUsize::new(CONTEXTS).unwrap_or(NonZeroUsize::MIN)),
+    });
+}
+
+/// The context of a name on this worker, and the state of its files if it is time to look at them again.
+fn cached(sni: &Sni, name: &str) -> Option<(Option<SslContext>, Option<Stamp>)> {
+    CACHE.with_borrow_mut(|cache| {
+        let found = cache.of(sni).get_mut(name)?;
+        let due = found.looked.elapsed() >= LOOK;
+        if due {
+            found.looked = Instant::now();
+        }
+        Some((found.context.clone(), due.then(|| found.stamp.clone())))
+    })
+}
+
+/// Keeps what was made; bad files do not take the place of a context that works.
+fn keep(sni: &Sni, name: &str, made: Made) {
+    CACHE.with_borrow_mut(|cache| {
+        if cache.id > sni.id {
+            return;
+        }
+        let names = cache.of(sni);
+        let before = names.pop(name).and_then(|c| c.context);
+        let context = made.context.or(before);
+        names.put(name.to_owned(), Cached { context, stamp: made.stamp, looked: Instant::now() });
+    });
+}
+
+/// How far the choice of a context has come.
+#[derive(Debug, Default)]
+enum Step {
+    #[default]
+    First,
+    Scanning(oneshot::Receiver<()>),
+    Scanned,
+    Making(Arc<Sni>, String, oneshot::Receiver<Made>),
+    Made(Option<SslContext>),
+}
+
+/// What the callback and the task of a handshake tell each other.
+#[derive(Debug, Default)]
+pub(super) struct Slot(Mutex<Step>);
+
+impl Slot {
+    fn replace(&self, step: Step) -> Step {
+        // Nothing panics while it is locked.
+        std::mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), step)
+    }
+
+    /// A slot for a connection.
+    ///
+    /// # Errors
+    /// When OpenSSL has no memory.
+    pub(super) fn of(ssl: &mut Ssl) -> Result<Arc<Self>, ErrorStack> {
+        let slot = Arc::<Self>::default();
+        ssl.set_ex_data(slot_index()?, Arc::clone(&slot));
+        Ok(slot)
+    }
+
+    /// Waits for what the callback has asked for.
+    pub(super) async fn ready(&self) {
+        let next = match self.replace(Step::First) {
+            Step::Scanning(wait) => {
+                // Without an answer what is known has to do.
+                _ = wait.await;
+                Step::Scanned
+            }
+            Step::Making(sni, name, wait) => {
+                let made = wait.await.ok();
+                let context = made.as_ref().and_then(|m| m.context.clone());
+                if let Some(made) = made {
+                    keep(&sni, &name, made);
+                }
+                Step::Made(context)
+            }
+            other => other,
+        };
+        self.replace(next);
+    }
+}
+
+fn slot_index() -> Result<ExIndex<Ssl, Arc<Slot>>, ErrorStack> {
+    static INDEX: OnceLock<ExIndex<Ssl, Arc<Slot>>> = OnceLock::new();
+    match INDEX.get() {
+        Some(index) => Ok(*index),
+        None => {
+            let index = Ssl::new_ex_index()?;
+            Ok(*INDEX.get_or_init(|| index))
+        }
+    }
+}
