@@ -231,8 +231,16 @@ impl Status<'_> {
             html,
             "<h2>Active connections</h2>\n<p>Number of connections: {max} max, {used} used</p>"
         );
-        let heads =
-            ["connection", "downfd", "upfd", "pending data down", "pending data up", "client", "server"];
+        let heads = [
+            "connection",
+            "downfd",
+            "upfd",
+            "pending data down",
+            "pending data up",
+            "client",
+            "server",
+            "notes",
+        ];
         let rows = self.connections.iter().map(|c| {
             [
                 c.id.to_string(),
@@ -242,6 +250,7 @@ impl Status<'_> {
                 c.pending_up.to_string(),
                 c.client.to_string(),
                 c.server.to_string(),
+                c.notes.join("; "),
             ]
         });
         table(&mut html, heads, rows);
@@ -283,6 +292,7 @@ impl Status<'_> {
             _ = writeln!(text, "Connection {} status:\ndownfd = {}, upfd = {}", c.id, c.downfd, c.upfd);
             _ = writeln!(text, "pending data {} down, {} up", c.pending_down, c.pending_up);
             _ = writeln!(text, "client {}, server {}", c.client, c.server);
+            c.notes.iter().for_each(|note| _ = writeln!(text, "{note}"));
         }
         text
     }

@@ -1,0 +1,331 @@
+//! TLS for the tests: authorities, certificates, and a client whose every step can be seen.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use openssl::asn1::{Asn1Integer, Asn1Time};
+use openssl::bn::{BigNum, MsbOption};
+use openssl::ec::{EcGroup, EcKey};
+use openssl::hash::MessageDigest;
+use openssl::nid::Nid;
+use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
+use openssl::ssl::{
+    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode, SslVersion,
+    StatusType,
+};
+use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
+use openssl::x509::{X509, X509Name, X509NameBuilder};
+
+use socket2::Socket;
+
+use super::client::Client;
+
+/// The kind of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// P-256.
+    Ec,
+    /// RSA of 2048 bits.
+    Rsa,
+}
+
+fn key(kind: Kind) -> PKey<Private> {
+    match kind {
+        Kind::Ec => {
+            let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1).unwrap();
+            PKey::from_ec_key(EcKey::generate(&group).unwrap()).unwrap()
+        }
+        Kind::Rsa => PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap(),
+    }
+}
+
+fn name(common: &str) -> X509Name {
+    let mut name = X509NameBuilder::new().unwrap();
+    name.append_entry_by_nid(Nid::COMMONNAME, common).unwrap();
+    name.build()
+}
+
+/// A certificate, its key, and what leads to its authority.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair {
+    pub(crate) cert: X509,
+    pub(crate) key: PKey<Private>,
+    pub(crate) chain: Vec<X509>,
+}
+
+impl Pair {
+    fn new(common: &str, kind: Kind, days: (i64, i64), is_authority: bool, issuer: Option<&Pair>) -> Pair {
+        let key = key(kind);
+        let mut serial = BigNum::new().unwrap();
+        serial.rand(64, MsbOption::MAYBE_ZERO, false).unwrap();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            .cast_signed();
+        let day = |n: i64| Asn1Time::from_unix(now + n * 86400).unwrap();
+        let mut builder = X509::builder().unwrap();
+        builder.set_version(2).unwrap();
+        builder.set_serial_number(&Asn1Integer::from_bn(&serial).unwrap()).unwrap();
+        builder.set_subject_name(&name(common)).unwrap();
+        builder.set_pubkey(&key).unwrap();
+        builder.set_not_before(&day(days.0)).unwrap();
+        builder.set_not_after(&day(days.1)).unwrap();
+        match issuer {
+            Some(issuer) => builder.set_issuer_name(issuer.cert.subject_name()).unwrap(),
+            None => builder.set_issuer_name(&name(common)).unwrap(),
+        }
+        if is_authority {
+            builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
+        } else {
+            let context = builder.x509v3_context(issuer.map(|i| &*i.cert), None);
+            let names = SubjectAlternativeName::new().dns(common).build(&context).unwrap();
+            builder.append_extension(names).unwrap();
+        }
+        builder.sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256()).unwrap();
+        let chain = match issuer {
+            // The root itself is left out, as it should be.
+            Some(issuer) if !issuer.is_root() => [vec![issuer.cert.clone()], issuer.chain.clone()].concat(),
+            _ => Vec::new(),
+        };
+        Pair { cert: builder.build(), key, chain }
+    }
+
+    /// A root authority.
+    pub(crate) fn root(common: &str) -> Pair {
+        Self::new(common, Kind::Ec, (-1, 30), true, None)
+    }
+
+    /// An authority below this one.
+    pub(crate) fn intermediate(&self, common: &str) -> Pair {
+        Self::new(common, Kind::Ec, (-1, 30), true, Some(self))
+    }
+
+    /// A certificate from this authority.
+    pub(crate) fn issue(&self, common: &str) -> Pair {
+        self.issue_as(common, Kind::Ec, (-1, 30))
+    }
+
+    /// The same with a key of that kind, valid from and until so many days from now.
+    pub(crate) fn issue_as(&self, common: &str, kind: Kind, days: (i64, i64)) -> Pair {
+        Self::new(common, kind, days, false, Some(self))
+    }
+
+    fn is_root(&self) -> bool {
+        self.cert.issued(&self.cert) == openssl::x509::X509VerifyResult::OK
+    }
+
+    /// The certificate and its chain.
+    pub(crate) fn cert_pem(&self) -> String {
+        let pem = |c: &X509| String::from_utf8(c.to_pem().unwrap()).unwrap();
+        std::iter::once(&self.cert).chain(&self.chain).map(pem).collect()
+    }
+
+    /// The key.
+    pub(crate) fn key_pem(&self) -> String {
+        String::from_utf8(self.key.private_key_to_pem_pkcs8().unwrap()).unwrap()
+    }
+
+    /// Writes `NAME.crt` and `NAME.key`; replaced as a whole, as a careful administrator does.
+    pub(crate) fn write(&self, dir: &Path, name: &str) {
+        replace(&dir.join(format!("{name}.key")), self.key_pem());
+        replace(&dir.join(format!("{name}.crt")), self.cert_pem());
+    }
+}
+
+/// Puts a file in the place of another.
+pub(crate) fn replace(path: &Path, text: impl AsRef<[u8]>) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+/// How a client is to behave.
+pub(crate) struct TlsClient {
+    context: SslContextBuilder,
+    name: Option<String>,
+    stapling: bool,
+}
+
+impl TlsClient {
+    /// One that trusts `authority`.
+    pub(crate) fn new(authority: &Pair) -> TlsClient {
+        let mut context = SslContext::builder(SslMethod::tls_client()).unwrap();
+        context.cert_store_mut().add_cert(authority.cert.clone()).unwrap();
+        context.set_verify(SslVerifyMode::PEER);
+        TlsClient { context, name: None, stapling: false }
+    }
+
+    /// Asks for a server by name, and takes no certificate for another.
+    pub(crate) fn name(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Takes any certificate.
+    pub(crate) fn trusting(mut self) -> Self {
+        self.context.set_verify(SslVerifyMode::NONE);
+        self
+    }
+
+    /// Speaks this version only.
+    pub(crate) fn version(mut self, version: SslVersion) -> Self {
+        // Old ones are below what the library takes by default.
+        self.context.set_security_level(0);
+        self.context.set_min_proto_version(Some(version)).unwrap();
+        self.context.set_max_proto_version(Some(version)).unwrap();
+        self
+    }
+
+    /// Offers these ciphers of TLS 1.2.
+    pub(crate) fn ciphers(mut self, list: &str) -> Self {
+        self.context.set_cipher_list(list).unwrap();
+        self
+    }
+
+    /// Has a certificate.
+    pub(crate) fn identity(mut self, pair: &Pair) -> Self {
+        self.context.set_certificate(&pair.cert).unwrap();
+        self.context.set_private_key(&pair.key).unwrap();
+        for certificate in &pair.chain {
+            self.context.add_extra_chain_cert(certificate.clone()).unwrap();
+        }
+        self
+    }
+
+    /// Asks for an OCSP response.
+    pub(crate) fn stapling(mut self) -> Self {
+        self.stapling = true;
+        self
+    }
+
+    /// Connects and shakes hands.
+    pub(crate) fn try_connect(self, address: SocketAddr) -> Result<Tls, String> {
+        self.over(Client::to(address))
+    }
+
+    /// The same, when it must succeed.
+    #[track_caller]
+    pub(crate) fn connect(self, address: SocketAddr) -> Tls {
+        self.try_connect(address).unwrap_or_else(|e| panic!("TLS to {address}: {e}"))
+    }
+
+    /// Shakes hands on a connection.
+    pub(crate) fn over(self, client: Client) -> Result<Tls, String> {
+        let context = self.context.build();
+        let mut ssl = Ssl::new(&context).unwrap();
+        if let Some(name) = &self.name {
+            ssl.set_hostname(name).unwrap();
+            ssl.param_mut().set_host(name).unwrap();
+        }
+        if self.stapling {
+            ssl.set_status_type(StatusType::OCSP).unwrap();
+        }
+        match ssl.connect(client.0) {
+            Ok(stream) => Ok(Tls(stream)),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+}
+
+/// A connection after its handshake.
+#[derive(Debug)]
+pub(crate) struct Tls(pub(crate) SslStream<Socket>);
+
+/// How a TLS stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TlsEnd {
+    /// With close_notify.
+    Clean,
+    /// Without.
+    Cut,
+}
+
+impl Tls {
+    /// Sends all of it.
+    #[track_caller]
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).expect("send over TLS");
+    }
+
+    /// Sends close_notify; receiving goes on.
+    pub(crate) fn finish(&mut self) {
+        _ = self.0.shutdown();
+    }
+
+    /// All that comes until the end, and which end.
+    pub(crate) fn rest(&mut self) -> (Vec<u8>, TlsEnd) {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 65536];
+        loop {
+            match self.0.ssl_read(&mut buffer) {
+                Ok(n) => bytes.extend_from_slice(&buffer[..n]),
+                Err(e) if e.code() == ErrorCode::ZERO_RETURN => return (bytes, TlsEnd::Clean),
+                Err(_) => return (bytes, TlsEnd::Cut),
+            }
+        }
+    }
+
+    /// All that comes until a clean end, as text.
+    #[track_caller]
+    pub(crate) fn text(&mut self) -> String {
+        let (bytes, end) = self.rest();
+        assert_eq!(end, TlsEnd::Clean, "after {:?}", String::from_utf8_lossy(&bytes));
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Exactly so many bytes.
+    #[track_caller]
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let mut at = 0;
+        while at < count {
+            match self.0.ssl_read(&mut bytes[at..]) {
+                Ok(n) => at += n,
+                Err(e) => panic!("after {at} of {count} bytes: {e}"),
+            }
+        }
+        bytes
+    }
+
+    /// One line without its line feed.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        loop {
+            match self.bytes(1)[0] {
+                b'\n' => return String::from_utf8(line).unwrap(),
+                byte => line.push(byte),
+            }
+        }
+    }
+
+    /// The name in the server's certificate.
+    pub(crate) fn server_name(&self) -> String {
+        common_name(&self.0.ssl().peer_certificate().expect("a certificate"))
+    }
+
+    /// The protocol.
+    pub(crate) fn version(&self) -> &'static str {
+        self.0.ssl().version_str()
+    }
+
+    /// The cipher.
+    pub(crate) fn cipher(&self) -> &'static str {
+        self.0.ssl().current_cipher().expect("a cipher").name()
+    }
+
+    /// The OCSP response that came with the certificate.
+    pub(crate) fn stapled(&self) -> Option<Vec<u8>> {
+        self.0.ssl().ocsp_status().map(<[u8]>::to_vec)
+    }
+}
+
+/// The common name that a certificate is for.
+pub(crate) fn common_name(certificate: &X509) -> String {
+    let entry = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next().expect("a common name");
+    entry.data().to_string().unwrap()
+}
