@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
-use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession};
+use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession, SslVersion};
 use openssl_sys as ffi;
 
 /// SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB of `openssl/ssl.h`, which `openssl-sys` lacks.
@@ -98,7 +98,8 @@ unsafe extern "C" fn ticket_key(
     // SAFETY: the pointers are OpenSSL's, valid during this call and with the lengths given above; all contexts that
     // have this callback have keys in their ex_data.
     unsafe {
-        let context = SslRef::from_ptr(ssl).ssl_context();
+        let ssl = SslRef::from_ptr(ssl);
+        let (context, once) = (ssl.ssl_context(), ssl.version2() == Some(SslVersion::TLS1_3));
         let Some(keys) = keys_index().ok().and_then(|index| context.ex_data(index)) else { return NO_KEY };
         let name = slice::from_raw_parts_mut(name, 16);
         let (key, result) = if sealing == 1 {
@@ -112,7 +113,8 @@ unsafe extern "C" fn ticket_key(
             let mut wanted = [0; 16];
             wanted.copy_from_slice(name);
             match keys.open(&wanted) {
-                Some((key, renew)) => (key, if renew { DONE_RENEW } else { DONE }),
+                // A client of TLS 1.3 uses a ticket once (RFC 8446 C.4), and without this gets no new one.
+                Some((key, renew)) => (key, if renew || once { DONE_RENEW } else { DONE }),
                 None => return NO_KEY,
             }
         };

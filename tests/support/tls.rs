@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use openssl::asn1::{Asn1Integer, Asn1Time};
 use openssl::bn::{BigNum, MsbOption};
@@ -328,4 +329,47 @@ impl Tls {
 pub(crate) fn common_name(certificate: &X509) -> String {
     let entry = certificate.subject_name().entries_by_nid(Nid::COMMONNAME).next().expect("a common name");
     entry.data().to_string().unwrap()
+}
+
+/// Runs `openssl s_client` until the server ends the connection; what it printed.
+#[track_caller]
+pub(crate) fn s_client<S: AsRef<str>>(address: SocketAddr, args: impl IntoIterator<Item = S>) -> String {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", &address.to_string()]);
+    for arg in args {
+        command.args(arg.as_ref().split(' '));
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Without input it would not wait for the server.
+    let input = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Makes an OCSP response about `leaf`, valid for so many days from now, with `openssl ocsp`.
+pub(crate) fn ocsp_response(dir: &Path, authority: &Pair, leaf: &Pair, status: char, days: i32) -> Vec<u8> {
+    let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    fs::write(file("ocsp-ca.pem"), authority.cert.to_pem().unwrap()).unwrap();
+    fs::write(file("ocsp-ca.key"), authority.key_pem()).unwrap();
+    fs::write(file("ocsp-leaf.pem"), leaf.cert.to_pem().unwrap()).unwrap();
+    let serial = leaf.cert.serial_number().to_bn().unwrap().to_hex_str().unwrap().to_string();
+    let revoked = if status == 'R' { "250101000000Z" } else { "" };
+    let name = common_name(&leaf.cert);
+    fs::write(
+        file("ocsp-index"),
+        format!("{status}\t991231000000Z\t{revoked}\t{serial}\tunknown\t/CN={name}\n"),
+    )
+    .unwrap();
+    let run = |args: String| {
+        let output = Command::new("openssl").args(args.split(' ')).current_dir(dir).output().unwrap();
+        assert!(output.status.success(), "{args}: {output:?}");
+    };
+    run("ocsp -issuer ocsp-ca.pem -cert ocsp-leaf.pem -no_nonce -reqout ocsp-request".into());
+    run(format!(
+        "ocsp -index ocsp-index -rsigner ocsp-ca.pem -rkey ocsp-ca.key -CA ocsp-ca.pem -reqin ocsp-request \
+         -respout ocsp-response -ndays {days}"
+    ));
+    fs::read(file("ocsp-response")).unwrap()
 }

@@ -53,7 +53,13 @@ pub async fn accept(server: &Server, tcp: TcpStream, how: Handshake) -> Option<S
         }
     };
     let failure = match timeout(how.limit, shake(Pin::new(&mut stream), slot.as_deref())).await {
-        Ok(Ok(())) => return Some(stream),
+        Ok(Ok(())) => {
+            if log::debug_level() > 1 {
+                let (shown, worker) = (notes(stream.ssl()).join(", "), super::worker());
+                log::debug(2, format_args!("TLS: {}: {shown}, worker {worker}", Name(how.client)));
+            }
+            return Some(stream);
+        }
         Ok(Err(failure)) => failure,
         Err(_) => {
             log::debug(1, format_args!("TLS: {}: no handshake in {:?}", Name(how.client), how.limit));

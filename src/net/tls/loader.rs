@@ -114,23 +114,8 @@ fn serve(request: Request, told: &mut Told) {
             if known.as_ref() == Some(&stamp) {
                 return;
             }
-            let context = match sni.make(&entry) {
-                Ok((context, notices)) => {
-                    notices.iter().for_each(|notice| tell(told, &entry.name, &stamp, notice));
-                    // From now on a reload is to fail rather than lose it.
-                    entry.used.store(true, Relaxed);
-                    Some(context)
-                }
-                Err(error) => {
-                    let instead = if known.is_some() {
-                        "what is in use stays"
-                    } else {
-                        "the default certificate is used"
-                    };
-                    tell(told, &entry.name, &stamp, &format!("{error}; {instead}"));
-                    None
-                }
-            };
+            let (context, notices) = sni.make(&entry, &stamp);
+            notices.iter().for_each(|notice| tell(told, &entry.name, &stamp, notice));
             _ = answer.send(Made { context, stamp });
         }
         Request::Staple(stapling) => stapling.refresh(),

@@ -46,6 +46,10 @@ pub fn this_is_worker(number: usize) {
     WORKER.set(number);
 }
 
+fn worker() -> usize {
+    WORKER.get()
+}
+
 /// What has been loaded for one set of settings.
 #[derive(Debug)]
 pub struct Loaded {
@@ -59,7 +63,7 @@ pub struct Loaded {
 impl Loaded {
     /// The state of a new connection on this worker, and where its choice of a context waits, if it has one.
     fn new_ssl(&self) -> Result<(Ssl, Option<Arc<Slot>>), ErrorStack> {
-        let worker = WORKER.get() % self.contexts.len().max(1);
+        let worker = worker() % self.contexts.len().max(1);
         let Some(context) = self.contexts.get(worker) else { return Err(ErrorStack::get()) };
         let mut ssl = Ssl::new(context)?;
         let slot = self.sni.as_ref().map(|_| Slot::of(&mut ssl)).transpose()?;

@@ -4,12 +4,13 @@
 //! a path, so it cannot reach anything else, and a name without files costs no look at the disk.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::identity::at;
+use super::identity::{Authorities, Material, at};
+use super::ocsp::Stapling;
 use super::settings::Files;
 use super::stamp::Stamp;
 
@@ -52,11 +53,37 @@ pub(super) struct Entry {
     /// The name in lower case; `_.example.com` stands for all names one label longer than `example.com`.
     pub(super) name: String,
     pub(super) files: Files,
-    /// Clients have been served with it.
-    pub(super) used: AtomicBool,
+    /// What its files held when they were last good; the same cell for all entries of a name that follow each other.
+    good: Arc<Mutex<Option<Arc<Good>>>>,
+}
+
+/// What the files of a name held, for the contexts of all workers.
+pub(super) struct Good {
+    pub(super) material: Material,
+    /// The name's own authorities.
+    pub(super) authorities: Option<Authorities>,
+    pub(super) stapling: Option<Arc<Stapling>>,
+    pub(super) stamp: Stamp,
+}
+
+impl fmt::Debug for Good {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Good(..)")
+    }
 }
 
 impl Entry {
+    /// What its files held when they were last good.
+    pub(super) fn last_good(&self) -> Option<Arc<Good>> {
+        // Nothing panics while it is locked.
+        self.good.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Remembers that.
+    pub(super) fn is_good(&self, good: &Arc<Good>) {
+        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(good));
+    }
+
     /// The state of its files.
     pub(super) fn stamp(&self) -> Stamp {
         let Files { cert, key, ca, ocsp } = &self.files;
@@ -72,11 +99,11 @@ pub(super) struct Index(HashMap<String, Arc<Entry>>);
 
 impl Index {
     /// Reads the directory. Files of other names than NAME.crt, .key, .ca and .ocsp are passed over, and so are those of
-    /// a name without NAME.crt; without NAME.key the key is in NAME.crt.
+    /// a name without NAME.crt; without NAME.key the key is in NAME.crt. What was known of the names `before` stays known.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub(super) fn scan(dir: &Path) -> Result<Self, String> {
+    pub(super) fn scan(dir: &Path, before: &Index) -> Result<Self, String> {
         let mut found: HashMap<String, [Option<PathBuf>; 4]> = HashMap::new();
         for entry in fs::read_dir(dir).map_err(|e| at(dir, e))? {
             let file = entry.map_err(|e| at(dir, e))?.file_name();
@@ -95,7 +122,8 @@ impl Index {
         let entry = |(name, [cert, key, ca, ocsp]): (String, [Option<PathBuf>; 4])| {
             let cert = cert?;
             let files = Files { key: key.unwrap_or_else(|| cert.clone()), cert, ca, ocsp };
-            Some((name.clone(), Arc::new(Entry { name, files, used: AtomicBool::new(false) })))
+            let good = before.get(&name).map(|e| Arc::clone(&e.good)).unwrap_or_default();
+            Some((name.clone(), Arc::new(Entry { name, files, good })))
         };
         Ok(Index(found.into_iter().filter_map(entry).collect()))
     }
@@ -113,14 +141,9 @@ impl Index {
         self.0.values()
     }
 
-    /// The entries that clients have been served with.
-    fn used(&self) -> impl Iterator<Item = &Arc<Entry>> {
-        self.entries().filter(|e| e.used.load(Relaxed))
-    }
-
-    /// The same names are in use here as there.
-    pub(super) fn inherit(&self, from: &Index) {
-        from.used().filter_map(|e| self.0.get(&e.name)).for_each(|e| e.used.store(true, Relaxed));
+    /// The entry of exactly this name.
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+        self.0.get(name)
     }
 }
 
@@ -197,7 +220,7 @@ mod tests {
         ] {
             fs::write(dir.path().join(file), "").unwrap();
         }
-        let index = Index::scan(dir.path()).unwrap();
+        let index = Index::scan(dir.path(), &Index::default()).unwrap();
         let found = |name| index.find(name).map(|e| e.name.as_str());
         assert_eq!(index.entries().count(), 2);
         assert_eq!(found("example.com"), Some("example.com"));
@@ -209,6 +232,6 @@ mod tests {
         assert_eq!(entry.files.key, dir.path().join("example.com.key"));
         let wildcard = index.find("b.example.com").unwrap();
         assert_eq!(wildcard.files.key, dir.path().join("_.example.com.crt"));
-        assert!(Index::scan(&dir.path().join("none")).unwrap_err().contains("none: "));
+        assert!(Index::scan(&dir.path().join("none"), &Index::default()).unwrap_err().contains("none: "));
     }
 }

@@ -23,7 +23,7 @@ use crate::sys::tls::server_name_extension;
 use super::context::{self, Parts, Resumption};
 use super::identity::{Authorities, Material, at, reason};
 use super::loader::{LOOK, Loader, Made, Request, Throttle};
-use super::names::{Entry, Index, host_name};
+use super::names::{Entry, Good, Index, host_name};
 use super::ocsp::Stapling;
 use super::settings::Settings;
 use super::stamp::Stamp;
@@ -42,6 +42,8 @@ pub(super) struct Sni {
     authorities: Arc<Authorities>,
     resumption: Resumption,
     index: ArcSwap<Index>,
+    /// The state of the directory that the index is of, once it is sure that the index holds all of it.
+    seen: Mutex<Option<Stamp>>,
     scans: Throttle,
     loader: Loader,
 }
@@ -59,7 +61,7 @@ impl Sni {
         loader: &Loader,
     ) -> Result<Self, String> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let index = ArcSwap::from_pointee(Index::scan(&dir)?);
+        let index = ArcSwap::from_pointee(Index::scan(&dir, &Index::default())?);
         Ok(Sni {
             id: NEXT.fetch_add(1, Relaxed),
             dir,
@@ -67,48 +69,57 @@ impl Sni {
             authorities: Arc::clone(authorities),
             resumption: resumption.clone(),
             index,
+            seen: Mutex::default(),
             scans: Throttle::new(),
             loader: loader.clone(),
         })
     }
 
-    /// Reads the directory again.
+    /// Reads the directory again if it has changed.
     ///
     /// # Errors
     /// As [`Index::scan`]; what was known stays.
     pub(super) fn scan(&self) -> Result<(), String> {
-        let index = Index::scan(&self.dir)?;
-        index.inherit(&self.index.load());
+        let stamp = Stamp::of([self.dir.as_path()]);
+        // Nothing panics while it is locked.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.as_ref() == Some(&stamp) {
+            return Ok(());
+        }
+        let index = Index::scan(&self.dir, &self.index.load())?;
+        *seen = stamp.is_settled().then_some(stamp);
         self.index.store(Arc::new(index));
         Ok(())
     }
 
-    /// Checks the files of all names, or only of those that clients have asked `before` for.
+    /// Checks the files of all names, or only of those that clients have been served with under `before`.
     ///
     /// # Errors
     /// What is wrong with the first bad name.
     pub(super) fn check(&self, before: Option<&Sni>) -> Result<Vec<String>, String> {
-        let index = self.index.load();
+        let (index, before) = (self.index.load(), before.map(|sni| sni.index.load()));
         let mut notices = Vec::new();
-        if let Some(before) = before {
-            index.inherit(&before.index.load());
-        }
-        for entry in index.entries().filter(|e| before.is_none() || e.used.load(Relaxed)) {
-            notices.extend(self.make(entry)?.1);
+        for entry in index.entries() {
+            let in_use = |before: &Index| before.get(&entry.name).is_some_and(|e| e.last_good().is_some());
+            if before.as_ref().is_none_or(|before| in_use(before)) {
+                let (good, told) = self.read(entry)?;
+                self.context(entry, &good)?;
+                entry.is_good(&Arc::new(good));
+                notices.extend(told);
+            }
         }
         Ok(notices)
     }
 
-    /// Makes a context of a name's files. Also gives what the administrator should know.
-    ///
-    /// # Errors
-    /// What is wrong, with the file's name.
-    pub(super) fn make(&self, entry: &Entry) -> Result<(SslContext, Vec<String>), String> {
-        let Entry { files, name, .. } = entry;
+    /// Reads a name's files. Also gives what the administrator should know.
+    fn read(&self, entry: &Entry) -> Result<(Good, Vec<String>), String> {
+        let files = &entry.files;
+        // Before the files, so that a change while they are read is seen the next time.
+        let stamp = entry.stamp();
         let own = files.ca.as_deref().map(|ca| Authorities::load(Some(ca), None)).transpose()?;
         let authorities = own.as_ref().unwrap_or(&self.authorities);
-        let mut identity = Material::read(files)?.identity()?;
-        identity.complete(authorities);
+        let material = Material::read(files)?;
+        let identity = material.identity()?;
         let mut notices: Vec<String> = identity.warning(files).into_iter().collect();
         let mut stapling = None;
         if let Some(path) = &files.ocsp {
@@ -116,16 +127,44 @@ impl Sni {
             notices.extend(warning);
             stapling = Some(Arc::new(loaded));
         }
+        Ok((Good { material, authorities: own, stapling, stamp }, notices))
+    }
+
+    fn context(&self, entry: &Entry, good: &Good) -> Result<SslContext, String> {
+        let authorities = good.authorities.as_ref().unwrap_or(&self.authorities);
+        let mut identity = good.material.identity()?;
+        identity.complete(authorities);
         let parts = Parts {
             settings: &self.settings,
             identity: &identity,
             authorities,
-            stapling: stapling.as_ref(),
+            stapling: good.stapling.as_ref(),
             resumption: &self.resumption,
-            name,
+            name: &entry.name,
         };
-        let context = context::build(&parts).map_err(|e| at(&files.cert, reason(&e)))?;
-        Ok((context.build(), notices))
+        let context = context::build(&parts).map_err(|e| at(&entry.files.cert, reason(&e)))?;
+        Ok(context.build())
+    }
+
+    /// Makes a context for one worker of what a name's files hold, or of what they held when they were last good; also
+    /// gives what the administrator should know.
+    pub(super) fn make(&self, entry: &Entry, stamp: &Stamp) -> (Option<SslContext>, Vec<String>) {
+        let last = entry.last_good();
+        if let Some(good) = last.as_ref().filter(|good| good.stamp == *stamp) {
+            return (self.context(entry, good).ok(), Vec::new());
+        }
+        let made =
+            self.read(entry).and_then(|(good, notices)| Ok((self.context(entry, &good)?, good, notices)));
+        match (made, last) {
+            (Ok((context, good, notices)), _) => {
+                entry.is_good(&Arc::new(good));
+                (Some(context), notices)
+            }
+            (Err(error), Some(good)) => {
+                (self.context(entry, &good).ok(), vec![format!("{error}; what is in use stays")])
+            }
+            (Err(error), None) => (None, vec![format!("{error}; the default certificate is used")]),
+        }
     }
 
     /// The callback for a ClientHello.
@@ -147,11 +186,14 @@ impl Sni {
             if scanned || !self.scans.is_due() {
                 return Ok(ClientHelloResponse::SUCCESS);
             }
-            let (done, wait) = oneshot::channel();
-            self.loader.ask(Request::Scan(Arc::clone(self), done));
+            let wait = self.ask_for_scan();
             slot.replace(Step::Scanning(wait));
             return Ok(ClientHelloResponse::RETRY);
         };
+        if self.scans.is_due() {
+            // Files may have come or gone; what is known will do for this handshake.
+            drop(self.ask_for_scan());
+        }
         match cached(self, &entry.name) {
             Some((context, known)) => {
                 if let Some(known) = known {
@@ -176,6 +218,12 @@ impl Sni {
             ssl.set_verify(context::verify_mode(&self.settings));
         }
         Ok(ClientHelloResponse::SUCCESS)
+    }
+
+    fn ask_for_scan(self: &Arc<Self>) -> oneshot::Receiver<()> {
+        let (done, wait) = oneshot::channel();
+        self.loader.ask(Request::Scan(Arc::clone(self), done));
+        wait
     }
 
     /// Has the files of a name looked at, and goes on with what is known meanwhile.
@@ -235,16 +283,17 @@ fn cached(sni: &Sni, name: &str) -> Option<(Option<SslContext>, Option<Stamp>)> 
     })
 }
 
-/// Keeps what was made; bad files do not take the place of a context that works.
+/// Keeps what was made.
 fn keep(sni: &Sni, name: &str, made: Made) {
     CACHE.with_borrow_mut(|cache| {
         if cache.id > sni.id {
             return;
         }
         let names = cache.of(sni);
-        let before = names.pop(name).and_then(|c| c.context);
-        let context = made.context.or(before);
-        names.put(name.to_owned(), Cached { context, stamp: made.stamp, looked: Instant::now() });
+        names.put(
+            name.to_owned(),
+            Cached { context: made.context, stamp: made.stamp, looked: Instant::now() },
+        );
     });
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What stat(2) says of a file that changes with it: device, inode, size, time of modification.
 type State = Option<(u64, u64, u64, i64, i64)>;
@@ -17,5 +18,13 @@ impl Stamp {
         let state =
             |file| fs::metadata(file).ok().map(|m| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()));
         Stamp(files.into_iter().map(state).collect())
+    }
+
+    /// Whether a change made now would show: not while the last one is so young that a further one may get the same time.
+    pub(super) fn is_settled(&self) -> bool {
+        const TICK: i64 = 2;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        self.0.iter().flatten().all(|(.., seconds, _)| seconds.saturating_add(TICK) <= now)
     }
 }
