@@ -36,6 +36,12 @@ mod it {
     mod static_package;
     mod static_scripts;
     mod status;
+    mod tls;
+    mod tls_clients;
+    mod tls_names;
+    mod tls_ocsp;
+    mod tls_reload;
+    mod tls_resume;
     mod transparent;
     mod unix;
 }

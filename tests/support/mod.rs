@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod namespace;
 pub(crate) mod pen;
 pub(crate) mod process;
+pub(crate) mod tls;
 pub(crate) mod solaris;
 pub(crate) mod tree;
 pub(crate) mod wait;
