@@ -73,7 +73,16 @@ fn the_page_is_html_with_three_tables() {
         "prio",
     ]);
     is(&["client", "address", "age(secs)", "last server", "connects", "sent", "received"]);
-    is(&["connection", "downfd", "upfd", "pending data down", "pending data up", "client", "server"]);
+    is(&[
+        "connection",
+        "downfd",
+        "upfd",
+        "pending data down",
+        "pending data up",
+        "client",
+        "server",
+        "notes",
+    ]);
     let port = backends[1].port().to_string();
     let server = rows.iter().find(|r| r.get(3) == Some(&port)).unwrap();
     assert_eq!(server[..2], ["1", "127.0.0.1"]);
