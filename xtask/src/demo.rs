@@ -16,6 +16,7 @@ use lexopt::prelude::{Long, ValueExt};
 
 use crate::Result;
 use interrupt::Interrupt;
+use sandbox::SERVING;
 
 /// What the command line asks for.
 #[derive(Default)]
@@ -47,7 +48,7 @@ pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
     }
     let interrupt = Interrupt::catch()?;
     if let Some(package) = &options.inside {
-        return inside::run(package, options.once, &interrupt);
+        return inside::run(package, options.once, Some(SERVING), &interrupt);
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), PathBuf::from);
     let bin = match &options.bin {
@@ -57,10 +58,13 @@ pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
     if options.direct {
         return direct::run(&bin, options.once, &interrupt);
     }
-    let sandbox = match sandbox::available(top, &target) {
+    let solaris = sandbox::is_solaris();
+    let place_for_it =
+        if solaris { inside::untouched().map(|()| None) } else { sandbox::available(top, &target).map(Some) };
+    let sandbox = match place_for_it {
         Ok(sandbox) => sandbox,
         Err(reason) => {
-            story::step("There can be no sandbox here for package and service, so this is pen alone");
+            story::step("Package and service cannot be shown here, so this is pen alone");
             story::tell(&reason);
             return direct::run(&bin, options.once, &interrupt);
         }
@@ -69,6 +73,9 @@ pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
     // What others built is not what `make package` makes, and is not left where that leaves it.
     let output = if options.bin.is_some() { place.path().to_owned() } else { target.join("package") };
     let package = sandbox::make_package(top, &bin, &output)?;
+    let Some(sandbox) = sandbox else {
+        return inside::run(&package, options.once, None, &interrupt);
+    };
     sandbox::run(sandbox, &package, &options, &interrupt)?;
     story::step("The sandbox is gone, with all that was in it");
     Ok(())

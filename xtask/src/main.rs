@@ -18,6 +18,9 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 /// Any failure, told in one line; nothing here is handled, only reported.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// The processor that packages are made for, in the words of isalist(5).
+const ISA: &str = if cfg!(target_arch = "sparc64") { "sparc" } else { "i386" };
+
 const USAGE: &str = "\
 usage: cargo xtask package [--isa i386|sparc] [--root DIR] [--output DIR]
            make the package SUNWpen: a directory and a datastream in DIR (target/package)
@@ -25,8 +28,8 @@ usage: cargo xtask package [--isa i386|sparc] [--root DIR] [--output DIR]
        cargo xtask check-solaris [TARGET...]
            type-check the programs for illumos and Solaris
        cargo xtask demo [--once] [--direct] [--bin DIR]
-           show pen at work: build it, or take the programs in DIR; as package and service in a sandbox,
-           or directly; serve until interrupted, or end by itself";
+           show pen at work, as package and service or on the command line only: build it, or take the
+           programs in DIR; serve until interrupted, or end by itself";
 
 fn main() -> ExitCode {
     match run() {
@@ -63,7 +66,7 @@ fn run() -> Result<()> {
 
 fn make_package(mut parser: lexopt::Parser) -> Result<()> {
     let top = top();
-    let mut isa = if cfg!(target_arch = "sparc64") { "sparc" } else { "i386" }.to_owned();
+    let mut isa = ISA.to_owned();
     let mut root: Option<PathBuf> = None;
     let mut output = top.join("target/package");
     while let Some(arg) = parser.next()? {
@@ -76,27 +79,32 @@ fn make_package(mut parser: lexopt::Parser) -> Result<()> {
     }
     let root = match root {
         Some(root) => root,
-        None => fill_proto_area(&top, &output.join("proto"))?,
+        None => fill_proto_area(&top, &output.join("proto"), None)?,
     };
-    let stamp = stamp::Stamp::now(&top)?;
-    let made = package::make(&top.join("pkg/SUNWpen"), &isa, &root, &output, &stamp)?;
-    let stream = datastream::write(&made, &stamp)?;
-    println!("{}\n{}", made.directory.display(), stream.display());
+    let stream = package(&top, &isa, &root, &output)?;
+    println!("{}\n{}", stream.with_extension("").display(), stream.display());
     Ok(())
 }
 
-/// Builds and installs by the consolidation's own makefile, so that there is one list of what goes where.
-fn fill_proto_area(top: &Path, root: &Path) -> Result<PathBuf> {
+/// Makes the package below `output`: the path of the datastream, beside which is the directory.
+fn package(top: &Path, isa: &str, root: &Path, output: &Path) -> Result<PathBuf> {
+    let stamp = stamp::Stamp::now(top)?;
+    let made = package::make(&top.join("pkg/SUNWpen"), isa, root, output, &stamp)?;
+    datastream::write(&made, &stamp)
+}
+
+/// Builds, or takes the programs in `bin`, and installs by the consolidation's own makefile, so that there is one list of
+/// what goes where.
+fn fill_proto_area(top: &Path, root: &Path, bin: Option<&Path>) -> Result<PathBuf> {
     if root.exists() {
         std::fs::remove_dir_all(root)?;
     }
-    let status = Command::new("make")
-        .current_dir(top)
-        .args(["-f", "Makefile.sfw", "install"])
-        .env("ROOT", root)
-        .stdout(std::io::stderr())
-        .status()?;
-    if !status.success() {
+    let mut make = Command::new("make");
+    make.current_dir(top).args(["-s", "-f", "Makefile.sfw", "install"]).env("ROOT", root);
+    if let Some(bin) = bin {
+        make.arg("CARGO=true").arg(format!("BINDIR={}", bin.display()));
+    }
+    if !make.stdout(std::io::stderr()).status()?.success() {
         return Err("make -f Makefile.sfw install failed".into());
     }
     Ok(root.to_owned())

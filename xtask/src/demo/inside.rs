@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use super::interrupt::Interrupt;
-use super::sandbox::SERVING;
 use super::server::Server;
 use super::story::{self, step, tell};
 use crate::Result;
@@ -19,17 +18,35 @@ const FRONT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHO
 
 const CONFIGURATION: &str = "/etc/pen/pen.conf";
 
-/// Installs the package and runs its service in front of two servers; then clears both away.
+/// Whether nothing of pen is on this machine that the demo could spoil, where it is one with Solaris's own commands.
+///
+/// # Errors
+/// What there is, in one line.
+pub(super) fn untouched() -> std::result::Result<(), String> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err("only root may install packages".into());
+    }
+    match ["/etc/pen", "/usr/bin/penctl"].iter().find(|path| Path::new(path).exists()) {
+        Some(path) => Err(format!("{path} is there already, and stays as it is")),
+        None => Ok(()),
+    }
+}
+
+/// Installs the package and runs its service in front of two servers; then clears both away. In a sandbox `serving` is the
+/// line that tells the outside to tell what can be tried.
 ///
 /// # Errors
 /// A command that fails; see [`story::run`].
-pub(super) fn run(package: &Path, once: bool, interrupt: &Interrupt) -> Result<()> {
+pub(super) fn run(package: &Path, once: bool, serving: Option<&str>, interrupt: &Interrupt) -> Result<()> {
     let package = package.to_str().ok_or("the package's name is not UTF-8")?;
     let mut servers = [Server::start("A")?, Server::start("B")?];
     step("Two web servers are up, embedded in this demo");
     servers.iter().for_each(|s| tell(&format!("server {} at {}", s.name, s.address)));
 
-    step("The package is installed, in a sandbox: nothing of it reaches this machine");
+    step(match serving {
+        Some(_) => "The package is installed, in a sandbox: nothing of it reaches this machine",
+        None => "The package is installed",
+    });
     shell(&["pkgadd", "-d", package, "SUNWpen"])?;
 
     step(&format!("A configuration: {CONFIGURATION}"));
@@ -49,8 +66,12 @@ pub(super) fn run(package: &Path, once: bool, interrupt: &Interrupt) -> Result<(
     step("What pen says of its servers");
     shell(&["penctl", "/var/run/pen/default/control", "servers"])?;
     if !once {
-        serve_outside()?;
-        println!("{SERVING}");
+        if let Some(serving) = serving {
+            serve_outside()?;
+            println!("{serving}");
+        } else {
+            step(&format!("The service goes on until you interrupt it (^C). Try: curl http://{FRONT}/"));
+        }
         interrupt.wait();
     }
     step("The service is disabled and the package removed");
@@ -61,6 +82,8 @@ pub(super) fn run(package: &Path, once: bool, interrupt: &Interrupt) -> Result<(
         return Err("pkgrm did not remove what is the package's, and that alone".into());
     }
     tell(&format!("{CONFIGURATION} stays: it is the administrator's"));
+    // Which here is the demo.
+    fs::remove_file(CONFIGURATION)?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use nix::unistd::Pid;
 use super::interrupt::Interrupt;
 use super::story::{step, tell};
 use super::{Options, front};
-use crate::{Result, datastream, package, stamp};
+use crate::Result;
 
 /// How long the inside may take to clear away.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,21 +30,16 @@ pub(super) const SERVING: &str = "@serving";
 /// Whatever keeps it from being made.
 pub(super) fn make_package(top: &Path, bin: &Path, output: &Path) -> Result<PathBuf> {
     step("Making the package SUNWpen");
-    let root = output.join("proto");
-    if root.exists() {
-        std::fs::remove_dir_all(&root)?;
-    }
-    std::fs::create_dir_all(&root)?;
-    let mut install = Command::new("sh");
-    install.current_dir(top).arg("./install-sfw").env("ROOT", &root).env("BINDIR", bin);
-    if !install.status()?.success() {
-        return Err("install-sfw failed".into());
-    }
-    let stamp = stamp::Stamp::now(top)?;
-    let made = package::make(&top.join("pkg/SUNWpen"), "i386", &root, output, &stamp)?;
-    let stream = datastream::write(&made, &stamp)?;
-    tell(&stream.display().to_string());
+    let root = crate::fill_proto_area(top, &output.join("proto"), Some(bin))?;
+    let stream = crate::package(top, crate::ISA, &root, output)?;
+    tell(&format!("{}: {} bytes", stream.display(), std::fs::metadata(&stream)?.len()));
     Ok(stream)
+}
+
+/// Whether this machine has Solaris's commands itself.
+pub(super) fn is_solaris() -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join("svcadm").is_file()))
 }
 
 /// The script that runs a command in the sandbox, with the stand-ins built; or why there can be no sandbox.
