@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::cli::{Stop, pen};
 use crate::core::addr::{Endpoint, Services};
+use crate::core::config::Config;
 use crate::core::settings::{Flag, Number, Text};
 use crate::core::snapshot::{Live, Resolved, Snapshot};
 use crate::net::resolve;
@@ -73,14 +74,17 @@ fn say(line: &str) {
 fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> ExitCode {
     let mut errors = Vec::new();
     let tls = check_tls(&assembled.config);
-    errors.extend(tls.as_ref().err().cloned());
+    match &tls {
+        Ok(notices) => notices.iter().for_each(|notice| say(notice)),
+        Err(error) => errors.push(error.clone()),
+    }
     match assembled.config.text(Text::User).map(Account::lookup) {
         Some(Err(error)) => errors.push(format!("user: {error}")),
         Some(Ok(account)) if privileges::running_as_root() => {
             match privileges::confine(None, Some(&account)).map_err(|e| e.to_string()) {
                 Ok(()) => {
                     let read_again = assemble::assemble(options, services).err().into_iter().flatten();
-                    let tls_again = tls.and_then(|()| check_tls(&assembled.config)).err();
+                    let tls_again = tls.and_then(|_| check_tls(&assembled.config)).err();
                     errors.extend(
                         read_again
                             .chain(tls_again)
@@ -133,7 +137,10 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
     let config = &assembled.config;
     let account =
         config.text(Text::User).map(Account::lookup).transpose().map_err(|e| format!("user: {e}"))?;
-    let tls = tls_server(config)?;
+    let tls = tls_server(config)?.map(|(server, notices)| {
+        notices.iter().for_each(|notice| say(notice));
+        server
+    });
     let descriptors = limits::raise_descriptors().map_err(|e| e.to_string())?;
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
     let Some(endpoint) = assemble::listening(config, services) else {
@@ -162,23 +169,21 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
     })
 }
 
-/// Reads certificates and keys, while pen may read what only root can; tells what is odd about them.
-fn tls_server(config: &crate::core::config::Config) -> Result<Option<tls::Server>, String> {
+/// Reads certificates and keys, while pen may read what only root can. Also gives what is odd about them.
+fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, String> {
     let Some(settings) = tls::Settings::of(config) else { return Ok(None) };
-    let (server, notices) = tls::Server::new(&settings, run::worker_count(config))?;
-    notices.iter().for_each(|notice| say(notice));
-    Ok(Some(server))
+    tls::Server::new(&settings, run::worker_count(config)).map(Some)
 }
 
-/// Reads everything that TLS would read, some day.
-fn check_tls(config: &crate::core::config::Config) -> Result<(), String> {
-    let Some(server) = tls_server(config)? else { return Ok(()) };
-    server.check_names()?.iter().for_each(|notice| say(notice));
-    Ok(())
+/// Reads everything that TLS would read some day, and gives what is odd about it.
+fn check_tls(config: &Config) -> Result<Vec<String>, String> {
+    let Some((server, mut notices)) = tls_server(config)? else { return Ok(Vec::new()) };
+    notices.extend(server.check_names()?);
+    Ok(notices)
 }
 
 /// Looks up the servers' names while the resolver can still be reached: there may be none in a chroot.
-fn resolve_all(config: &crate::core::config::Config, services: &Services) -> Resolved {
+fn resolve_all(config: &Config, services: &Services) -> Resolved {
     let mut resolved = Resolved::new();
     for name in owner::names(config, services) {
         match resolve::lookup_now(&name) {

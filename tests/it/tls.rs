@@ -11,7 +11,7 @@ use openssl::ssl::SslVersion;
 
 use crate::support::client::End;
 use crate::support::pen::run_pen;
-use crate::support::tls::{Kind, Pair, TlsClient, TlsEnd};
+use crate::support::tls::{Kind, Pair, TlsClient, TlsEnd, client_hello};
 use crate::support::{Backend, Client, Pen, Setup, wait_until};
 
 /// A pen with TLS before one server; its certificate is for `localhost`.
@@ -363,6 +363,35 @@ fn a_thousand_handshakes_at_once() {
         .collect();
     let served = threads.into_iter().map(|t| t.join().unwrap()).filter(|r| r.as_deref() == Ok("A")).count();
     assert_eq!(served, CLIENTS);
+}
+
+#[test]
+fn handshakes_let_other_connections_of_the_worker_go_first() {
+    const CLIENTS: usize = 300;
+    let authority = Pair::root("ca");
+    let backend = Backend::echo();
+    let pen = pen(&authority, Kind::Rsa, &backend, |s| s.command("workers 1").options("-x 400 -q 400 -t 60"));
+    let mut other = TlsClient::new(&authority).connect(pen.address);
+    other.send("x");
+    other.bytes(1);
+    let hello = client_hello();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| pen.client()).collect();
+    let begin = Instant::now();
+    clients.iter_mut().for_each(|c| c.send(&hello));
+    let all = thread::spawn(move || {
+        clients.iter_mut().for_each(|c| _ = c.bytes(1));
+        begin.elapsed()
+    });
+    let mut longest = Duration::ZERO;
+    while !all.is_finished() {
+        let sent = Instant::now();
+        other.send("x");
+        other.bytes(1);
+        longest = longest.max(sent.elapsed());
+    }
+    let all = all.join().unwrap();
+    // One after the other, a message would wait for a large part of them.
+    assert!(longest < all / 5, "{CLIENTS} handshakes took {all:?}, and a message among them {longest:?}");
 }
 
 #[test]

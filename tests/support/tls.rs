@@ -1,7 +1,7 @@
 //! TLS for the tests: authorities, certificates, and a client whose every step can be seen.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,8 +14,8 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::ssl::{
-    ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode, SslVersion,
-    StatusType,
+    ErrorCode, HandshakeError, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode,
+    SslVersion, StatusType,
 };
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Name, X509NameBuilder};
@@ -229,6 +229,30 @@ impl TlsClient {
             Ok(stream) => Ok(Tls(stream)),
             Err(e) => Err(e.to_string()),
         }
+    }
+}
+
+/// The first message of a client, to be sent any number of times: whoever gets it does all the work of a handshake.
+pub(crate) fn client_hello() -> Vec<u8> {
+    struct Recorder(Vec<u8>);
+    impl Read for Recorder {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+    impl Write for Recorder {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let context = SslContext::builder(SslMethod::tls_client()).unwrap().build();
+    match Ssl::new(&context).unwrap().connect(Recorder(Vec::new())) {
+        Err(HandshakeError::WouldBlock(stream)) => stream.get_ref().0.clone(),
+        _ => panic!("a handshake without an answer"),
     }
 }
 

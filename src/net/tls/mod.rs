@@ -35,6 +35,7 @@ use sni::{Slot, Sni};
 
 pub(super) use handshake::notes as notes_of;
 pub use handshake::{Handshake, accept};
+pub use names::host_name;
 pub use settings::{Settings, notices};
 
 thread_local! {

@@ -34,7 +34,7 @@ fn is_host_name(name: &str) -> bool {
 
 /// The host name in the body of a server_name extension (RFC 6066 3), in lower case; `None` when it holds none or what
 /// it holds is none.
-pub(super) fn host_name(extension: &[u8]) -> Option<String> {
+pub fn host_name(extension: &[u8]) -> Option<String> {
     const HOST_NAME: u8 = 0;
     let (length, list) = extension.split_first_chunk::<2>()?;
     if usize::from(u16::from_be_bytes(*length)) != list.len() {
