@@ -60,6 +60,7 @@ documents! {
     smtp: "doc/howto/smtp.txt", Package;
     ldap: "doc/howto/ldap.txt", Package;
     dns: "doc/howto/dns.txt", Package;
+    tls: "doc/howto/tls.txt", Package;
     vrrp: "doc/howto/vrrp.txt", Package;
     instances: "doc/howto/instances.txt", Package;
     zones: "doc/howto/zones.txt", File;
@@ -96,8 +97,18 @@ fn follow(document: &str, given: &Given) {
     let _servers = start_servers();
     let place = tempfile::tempdir().unwrap();
     prepare(given, place.path());
+    fs::write(place.path().join("at"), place.path().to_str().unwrap()).unwrap();
     for example in &examples {
         let at = format!("{document}:{}: {}", example.number, example.command);
+        if example.command.contains("http://ocsp.example.com") {
+            start_responder();
+        }
+        if example.command.starts_with("RENEWED_LINEAGE=") {
+            let live = "/etc/letsencrypt/live/www.example.com";
+            run(&["mkdir", "-p", live]);
+            run(&["cp", "/etc/pen/tls/www.key", &format!("{live}/privkey.pem")]);
+            run(&["cp", "/etc/pen/tls/www.crt", &format!("{live}/fullchain.pem")]);
+        }
         if UNKNOWN.iter().any(|word| example.command.starts_with(word)) {
             eprintln!("skipped: {at}: no stand-in");
         } else if example.command.split(' ').nth(1) == Some("-f") {
@@ -212,10 +223,43 @@ fn make_logs(place: &Path) {
     }
 }
 
+/// A command in a shell that goes on where the last one was.
 fn shell(command: &str, place: &Path) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).current_dir(place);
+    let at = place.join("at");
+    let script = format!("cd \"`cat {0}`\"\n{command}\nstatus=$?\npwd >{0}\nexit $status", at.display());
+    shell.arg("-c").arg(script);
     shell
+}
+
+/// The authority's part: tells that the certificate of the document is good. Ends with the sandbox.
+fn start_responder() {
+    let serial = run(&["openssl", "x509", "-noout", "-serial", "-in", "/etc/pen/tls/www.crt"]);
+    let serial = serial.trim().trim_start_matches("serial=");
+    fs::write("/tmp/index", format!("V\t301231235959Z\t\t{serial}\tunknown\t/CN=www.example.com\n")).unwrap();
+    let hosts = fs::read_to_string("/etc/hosts").unwrap();
+    fs::write("/etc/hosts", hosts + "127.0.0.1 ocsp.example.com\n").unwrap();
+    let mut responder = Command::new("openssl");
+    responder.args([
+        "ocsp",
+        "-port",
+        "8889",
+        "-index",
+        "/tmp/index",
+        "-ndays",
+        "1",
+        "-CA",
+        "/etc/pen/tls/ca.crt",
+    ]);
+    responder.args(["-rsigner", "/etc/pen/tls/ca.crt", "-rkey", "/etc/pen/tls/ca.key"]);
+    responder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // It serves one connection at a time, and would wait for what a probe has to say.
+    wait_until("the responder", || {
+        ["tcp", "tcp6"].iter().any(|kind| {
+            fs::read_to_string(format!("/proc/net/{kind}"))
+                .is_ok_and(|t| t.contains(&format!(":{:04X} ", 8889)))
+        })
+    });
 }
 
 /// Runs a command that ends by itself, with 0. What it shows may take a while to become so, as after a refresh.
