@@ -18,6 +18,11 @@ use crate::sys::{listen, log};
 use super::shared::Shared;
 use super::stream::Stream;
 
+/// How long pen that is out of descriptors waits for a connection to end before it looks again, here and in accepting.
+pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
+/// How often it looks for one client: half a minute.
+const SHORTAGE_TRIES: u32 = 60;
+
 /// Whose fault a failed connect is.
 enum Failure {
     /// The server's: it is left out for a while.
@@ -39,7 +44,7 @@ pub async fn establish(
     let client = selection.client().ip();
     let _connecting = shared.connecting().await;
     while let Some(pick) = selection.next(shared.now()) {
-        match connect(snapshot, &pick.backend.targets, client).await {
+        match connect_when_possible(shared, snapshot, &pick.backend.targets, client).await {
             Ok(stream) => {
                 selection.succeeded(&pick);
                 LOCAL.end(format_args!("connecting to servers again"));
@@ -56,6 +61,32 @@ pub async fn establish(
         }
     }
     None
+}
+
+/// Connects; where the system is out of descriptors or buffers, waits for some, since the client is accepted already and
+/// the server is not to blame. Gives up in the end, when the shortage is none that ends with a connection.
+async fn connect_when_possible(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    targets: &[Target],
+    client: Option<IpAddr>,
+) -> Result<Stream, Failure> {
+    for _ in 0..SHORTAGE_TRIES {
+        match connect(snapshot, targets, client).await {
+            Err(Failure::Local(error)) if is_shortage(&error) => {
+                LOCAL.begin(format_args!("cannot connect to servers: {error}"));
+                _ = tokio::time::timeout(SHORTAGE_PAUSE, shared.registry.freed()).await;
+            }
+            result => return result,
+        }
+    }
+    connect(snapshot, targets, client).await
+}
+
+/// Whether the system lacks what a further socket needs.
+pub fn is_shortage(error: &io::Error) -> bool {
+    let codes = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
 /// Tells of a failed server, once each time it is left out.
@@ -138,9 +169,6 @@ pub fn set_options(snapshot: &Snapshot, socket: &SockRef<'_>) {
 }
 
 fn classify(error: io::Error) -> Failure {
-    let local = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
-    match error.raw_os_error() {
-        Some(code) if local.contains(&code) => Failure::Local(error),
-        _ => Failure::Server(error),
-    }
+    let address_used_up = error.raw_os_error() == Some(libc::EADDRNOTAVAIL);
+    if address_used_up || is_shortage(&error) { Failure::Local(error) } else { Failure::Server(error) }
 }

@@ -6,7 +6,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
@@ -15,12 +14,10 @@ use tokio::sync::watch;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::log;
 
+use super::connect::{self, SHORTAGE_PAUSE};
 use super::session::{self, Accepted};
 use super::shared::Shared;
 use super::tls;
-
-/// How long a worker that is out of descriptors waits for a connection to end before it looks again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// The listening socket. All workers wait on this one socket: a second pen on the port
 /// fails to bind, and a worker that pauses strands nobody, since the others take from the same queue.
@@ -84,7 +81,7 @@ async fn work(shared: Arc<Shared>, mut current: Current) {
             Ok(queue) => queue,
             Err(error) => {
                 log::error(format_args!("a worker cannot listen: {error}"));
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(SHORTAGE_PAUSE).await;
                 continue;
             }
         };
@@ -136,10 +133,10 @@ async fn accept_all(shared: &Arc<Shared>, listening: &Listening, queue: &AsyncFd
                     tokio::task::yield_now().await;
                 }
             }
-            Err(error) if is_shortage(&error) => {
+            Err(error) if connect::is_shortage(&error) => {
                 FULL.begin(format_args!("no new connections for now: {error}"));
                 drop(ticket);
-                _ = tokio::time::timeout(PAUSE, shared.registry.freed()).await;
+                _ = tokio::time::timeout(SHORTAGE_PAUSE, shared.registry.freed()).await;
             }
             // The client is gone already, as accept(2) says; the next one may be there.
             Err(error) => {
@@ -148,10 +145,4 @@ async fn accept_all(shared: &Arc<Shared>, listening: &Listening, queue: &AsyncFd
             }
         }
     }
-}
-
-/// Whether the system lacks what a further connection needs.
-fn is_shortage(error: &io::Error) -> bool {
-    let codes = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EAGAIN];
-    error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }

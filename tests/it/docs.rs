@@ -39,6 +39,8 @@ enum Given {
     Running,
     /// The package, and logs of pen and two servers in the current directory.
     Logs,
+    /// The package, and an authority for www.example.com that clients trust.
+    Authority,
 }
 
 /// Declares a test for each document.
@@ -60,7 +62,7 @@ documents! {
     smtp: "doc/howto/smtp.txt", Package;
     ldap: "doc/howto/ldap.txt", Package;
     dns: "doc/howto/dns.txt", Package;
-    tls: "doc/howto/tls.txt", Package;
+    tls: "doc/howto/tls.txt", Authority;
     vrrp: "doc/howto/vrrp.txt", Package;
     instances: "doc/howto/instances.txt", Package;
     zones: "doc/howto/zones.txt", File;
@@ -100,15 +102,6 @@ fn follow(document: &str, given: &Given) {
     fs::write(place.path().join("at"), place.path().to_str().unwrap()).unwrap();
     for example in &examples {
         let at = format!("{document}:{}: {}", example.number, example.command);
-        if example.command.contains("http://ocsp.example.com") {
-            start_responder();
-        }
-        if example.command.starts_with("RENEWED_LINEAGE=") {
-            let live = "/etc/letsencrypt/live/www.example.com";
-            run(&["mkdir", "-p", live]);
-            run(&["cp", "/etc/pen/tls/www.key", &format!("{live}/privkey.pem")]);
-            run(&["cp", "/etc/pen/tls/www.crt", &format!("{live}/fullchain.pem")]);
-        }
         if UNKNOWN.iter().any(|word| example.command.starts_with(word)) {
             eprintln!("skipped: {at}: no stand-in");
         } else if example.command.split(' ').nth(1) == Some("-f") {
@@ -194,10 +187,12 @@ fn prepare(given: &Given, place: &Path) {
             fs::write("/usr/bin/vi", "#!/bin/sh\ntest -f \"$1\"\n").unwrap();
             fs::set_permissions("/usr/bin/vi", fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Given::Package | Given::Running | Given::Logs => pkgadd(&package()),
+        Given::Package | Given::Running | Given::Logs | Given::Authority => pkgadd(&package()),
     }
-    if matches!(given, Given::Logs) {
-        make_logs(place);
+    match given {
+        Given::Logs => make_logs(place),
+        Given::Authority => be_an_authority(place),
+        _ => {}
     }
     if matches!(given, Given::Running | Given::Logs) {
         fs::copy("/usr/share/doc/pen/examples/http.conf", "/etc/pen/pen.conf").unwrap();
@@ -228,33 +223,37 @@ fn shell(command: &str, place: &Path) -> Command {
     let mut shell = Command::new("/bin/sh");
     let at = place.join("at");
     let script = format!("cd \"`cat {0}`\"\n{command}\nstatus=$?\npwd >{0}\nexit $status", at.display());
-    shell.arg("-c").arg(script);
+    // What curl trusts in a document's time is its authority.
+    shell.arg("-c").arg(script).env("CURL_CA_BUNDLE", place.join("root.crt"));
     shell
 }
 
-/// The authority's part: tells that the certificate of the document is good. Ends with the sandbox.
-fn start_responder() {
-    let serial = run(&["openssl", "x509", "-noout", "-serial", "-in", "/etc/pen/tls/www.crt"]);
-    let serial = serial.trim().trim_start_matches("serial=");
-    fs::write("/tmp/index", format!("V\t301231235959Z\t\t{serial}\tunknown\t/CN=www.example.com\n")).unwrap();
-    let hosts = fs::read_to_string("/etc/hosts").unwrap();
-    fs::write("/etc/hosts", hosts + "127.0.0.1 ocsp.example.com\n").unwrap();
+/// What an authority gives: certificates for www.example.com, and a responder that calls them good. All of it ends with the
+/// sandbox.
+fn be_an_authority(place: &Path) {
+    const SCRIPT: &str = r#"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj "/CN=Authority" -keyout root.key -out root.crt
+        printf 'subjectAltName=DNS:www.example.com\nauthorityInfoAccess=OCSP;URI:http://ocsp.example.com:8889\n' >ext
+        openssl req -newkey rsa:2048 -nodes -subj "/CN=www.example.com" -keyout privkey.pem -out csr
+        openssl x509 -req -in csr -CA root.crt -CAkey root.key -set_serial 7 -days 9 -extfile ext -out leaf
+        cat leaf root.crt >fullchain.pem
+        cp fullchain.pem new.pem
+        cp privkey.pem newkey.pem
+        mkdir -p /etc/letsencrypt/renewal-hooks/deploy /etc/letsencrypt/live/www.example.com
+        cp fullchain.pem privkey.pem /etc/letsencrypt/live/www.example.com
+        printf 'V\t391231235959Z\t\t07\tunknown\t/CN=www.example.com\n' >index
+        echo '127.0.0.1 www.example.com ocsp.example.com' >/tmp/hosts
+        cat /etc/hosts >>/tmp/hosts
+        cp /tmp/hosts /etc/hosts
+    "#;
+    tree::run(Command::new("/bin/sh").args(["-ec", &format!("cd {}\n{SCRIPT}", place.display())]));
     let mut responder = Command::new("openssl");
-    responder.args([
-        "ocsp",
-        "-port",
-        "8889",
-        "-index",
-        "/tmp/index",
-        "-ndays",
-        "1",
-        "-CA",
-        "/etc/pen/tls/ca.crt",
-    ]);
-    responder.args(["-rsigner", "/etc/pen/tls/ca.crt", "-rkey", "/etc/pen/tls/ca.key"]);
-    responder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    responder.args(["ocsp", "-port", "8889", "-index", "index", "-ndays", "1", "-CA", "root.crt"]);
+    responder.args(["-rsigner", "root.crt", "-rkey", "root.key"]).current_dir(place);
+    let mut responder = responder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     // It serves one connection at a time, and would wait for what a probe has to say.
     wait_until("the responder", || {
+        assert!(responder.try_wait().unwrap().is_none(), "the responder ended");
         ["tcp", "tcp6"].iter().any(|kind| {
             fs::read_to_string(format!("/proc/net/{kind}"))
                 .is_ok_and(|t| t.contains(&format!(":{:04X} ", 8889)))

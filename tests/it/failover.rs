@@ -150,9 +150,14 @@ fn each_server_is_tried_once() {
 
 #[test]
 fn a_server_that_resets_is_passed_on_as_a_reset() {
-    let resetter = Backend::resetter();
+    // It hears the client first: a reset that is there before pen knows of the connection is a failed connect.
+    let resetter = Backend::new(|mut server| {
+        server.line();
+        server.reset();
+    });
     let pen = Setup::new().server(resetter.address()).start();
     let mut client = pen.client();
+    client.send("hello\n");
     assert_eq!(client.end(), crate::support::client::End::Reset);
     pen.becomes_idle();
 }

@@ -215,7 +215,6 @@ on_solaris! {
 
     /// An instance for https, from properties alone. A key that only root may read is refused at once, since a refresh as
     /// the account could not read it.
-    #[ignore = "until pen has TLS"]
     fn https_from_properties() {
         let web = web_server("secret");
         let fmri = added("https");

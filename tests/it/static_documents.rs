@@ -72,7 +72,6 @@ fn the_sample_is_a_configuration() {
 }
 
 #[test]
-#[ignore = "until pen has TLS"]
 fn the_sample_is_a_configuration_with_every_setting_active() {
     let Some(mut openssl) = tool("openssl") else { return };
     let place = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use std::os::unix::fs::FileTypeExt as _;
 
 use crate::support::backend::{Backend, greeters};
 use crate::support::pen::directory;
-use crate::support::{Client, Setup};
+use crate::support::{Client, Setup, wait_until};
 
 #[test]
 fn clients_of_a_unix_socket_are_one_client_that_no_list_denies() {
@@ -17,7 +17,7 @@ fn clients_of_a_unix_socket_are_one_client_that_no_list_denies() {
     let ask = || Client::to_path(path.as_ref()).line();
     assert_eq!([ask(), ask(), ask()], ["B", "B", "B"]);
     assert_eq!(pen.control("listen"), format!("{path}\n"));
-    assert_eq!(pen.control("recent"), " connects 3 sx 6 rx 0\n");
+    wait_until("the bytes to be counted", || pen.control("recent") == " connects 3 sx 6 rx 0\n");
     pen.terminate();
     assert!(!std::path::Path::new(&path).exists());
 }

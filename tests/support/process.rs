@@ -47,3 +47,26 @@ pub(crate) fn signal(pid: i32, signal: Signal) {
     assert!(pid > 1, "no pen has pid {pid}");
     _ = kill(Pid::from_raw(pid), signal);
 }
+
+/// Whether a process has a TCP socket that listens.
+pub(crate) fn listens(pid: u32) -> bool {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let sockets: Vec<String> = descriptors
+        .flatten()
+        .filter_map(|fd| {
+            fs::read_link(fd.path())
+                .ok()?
+                .to_str()?
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')
+                .map(str::to_owned)
+        })
+        .collect();
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].iter().filter_map(|file| fs::read_to_string(file).ok());
+    tables.collect::<String>().lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // Field 4 is the state, 0A for listening, and field 10 the inode.
+        words.get(3) == Some(&"0A")
+            && words.get(9).is_some_and(|inode| sockets.iter().any(|own| own == inode))
+    })
+}

@@ -166,11 +166,9 @@ impl Maker {
     fn load(&self, settings: &Settings) -> Result<(Loaded, Vec<String>), String> {
         let authorities = Authorities::load(settings.files.ca.as_deref(), settings.ca_dir.as_deref())?;
         if settings.require && authorities.is_empty() {
-            return Err(
-                "ssl_require_client_cert (-R): no client could be verified without ssl_cacert_file (-G) or \
-                        ssl_cacert_dir (-A)"
-                    .into(),
-            );
+            return Err("ssl_require_client_cert (-R): no client could be verified without certificates in \
+                        ssl_cacert_file (-G), or under hashed names in ssl_cacert_dir (-A)"
+                .into());
         }
         let authorities = Arc::new(authorities);
         let sni = settings.sni_path.clone().map(|dir| {
