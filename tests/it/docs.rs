@@ -39,6 +39,8 @@ enum Given {
     Running,
     /// The package, and logs of pen and two servers in the current directory.
     Logs,
+    /// The package, and an authority for www.example.com that clients trust.
+    Authority,
 }
 
 /// Declares a test for each document.
@@ -60,6 +62,7 @@ documents! {
     smtp: "doc/howto/smtp.txt", Package;
     ldap: "doc/howto/ldap.txt", Package;
     dns: "doc/howto/dns.txt", Package;
+    tls: "doc/howto/tls.txt", Authority;
     vrrp: "doc/howto/vrrp.txt", Package;
     instances: "doc/howto/instances.txt", Package;
     zones: "doc/howto/zones.txt", File;
@@ -96,6 +99,7 @@ fn follow(document: &str, given: &Given) {
     let _servers = start_servers();
     let place = tempfile::tempdir().unwrap();
     prepare(given, place.path());
+    fs::write(place.path().join("at"), place.path().to_str().unwrap()).unwrap();
     for example in &examples {
         let at = format!("{document}:{}: {}", example.number, example.command);
         if UNKNOWN.iter().any(|word| example.command.starts_with(word)) {
@@ -183,10 +187,12 @@ fn prepare(given: &Given, place: &Path) {
             fs::write("/usr/bin/vi", "#!/bin/sh\ntest -f \"$1\"\n").unwrap();
             fs::set_permissions("/usr/bin/vi", fs::Permissions::from_mode(0o755)).unwrap();
         }
-        Given::Package | Given::Running | Given::Logs => pkgadd(&package()),
+        Given::Package | Given::Running | Given::Logs | Given::Authority => pkgadd(&package()),
     }
-    if matches!(given, Given::Logs) {
-        make_logs(place);
+    match given {
+        Given::Logs => make_logs(place),
+        Given::Authority => be_an_authority(place),
+        _ => {}
     }
     if matches!(given, Given::Running | Given::Logs) {
         fs::copy("/usr/share/doc/pen/examples/http.conf", "/etc/pen/pen.conf").unwrap();
@@ -212,10 +218,47 @@ fn make_logs(place: &Path) {
     }
 }
 
+/// A command in a shell that goes on where the last one was.
 fn shell(command: &str, place: &Path) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(command).current_dir(place);
+    let at = place.join("at");
+    let script = format!("cd \"`cat {0}`\"\n{command}\nstatus=$?\npwd >{0}\nexit $status", at.display());
+    // What curl trusts in a document's time is its authority.
+    shell.arg("-c").arg(script).env("CURL_CA_BUNDLE", place.join("root.crt"));
     shell
+}
+
+/// What an authority gives: certificates for www.example.com, and a responder that calls them good. All of it ends with the
+/// sandbox.
+fn be_an_authority(place: &Path) {
+    const SCRIPT: &str = r#"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj "/CN=Authority" -keyout root.key -out root.crt
+        printf 'subjectAltName=DNS:www.example.com\nauthorityInfoAccess=OCSP;URI:http://ocsp.example.com:8889\n' >ext
+        openssl req -newkey rsa:2048 -nodes -subj "/CN=www.example.com" -keyout privkey.pem -out csr
+        openssl x509 -req -in csr -CA root.crt -CAkey root.key -set_serial 7 -days 9 -extfile ext -out leaf
+        cat leaf root.crt >fullchain.pem
+        cp fullchain.pem new.pem
+        cp privkey.pem newkey.pem
+        mkdir -p /etc/letsencrypt/renewal-hooks/deploy /etc/letsencrypt/live/www.example.com
+        cp fullchain.pem privkey.pem /etc/letsencrypt/live/www.example.com
+        printf 'V\t391231235959Z\t\t07\tunknown\t/CN=www.example.com\n' >index
+        echo '127.0.0.1 www.example.com ocsp.example.com' >/tmp/hosts
+        cat /etc/hosts >>/tmp/hosts
+        cp /tmp/hosts /etc/hosts
+    "#;
+    tree::run(Command::new("/bin/sh").args(["-ec", &format!("cd {}\n{SCRIPT}", place.display())]));
+    let mut responder = Command::new("openssl");
+    responder.args(["ocsp", "-port", "8889", "-index", "index", "-ndays", "1", "-CA", "root.crt"]);
+    responder.args(["-rsigner", "root.crt", "-rkey", "root.key"]).current_dir(place);
+    let mut responder = responder.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // It serves one connection at a time, and would wait for what a probe has to say.
+    wait_until("the responder", || {
+        assert!(responder.try_wait().unwrap().is_none(), "the responder ended");
+        ["tcp", "tcp6"].iter().any(|kind| {
+            fs::read_to_string(format!("/proc/net/{kind}"))
+                .is_ok_and(|t| t.contains(&format!(":{:04X} ", 8889)))
+        })
+    });
 }
 
 /// Runs a command that ends by itself, with 0. What it shows may take a while to become so, as after a refresh.
