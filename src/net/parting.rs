@@ -4,11 +4,13 @@
 //! has not yet delivered. So first the peer's acknowledgement of everything is awaited, as long as it makes progress.
 
 use std::future::Future;
+use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::buffer;
@@ -61,13 +63,8 @@ impl Peer {
         if self.gone {
             return;
         }
-        // One that is to be reset and has ended still reads; one that is gone will never acknowledge what is left.
-        match discard(cx, stream) {
-            Discarded::Broken => self.gone = true,
-            Discarded::Ended => self.gone = matches!(self.how, Leave::Drain { .. }),
-            Discarded::Open => {}
-        }
-        if self.gone {
+        if is_gone(stream) || (matches!(self.how, Leave::Drain { .. }) && discard(cx, stream)) {
+            self.gone = true;
             return;
         }
         let now = Instant::now();
@@ -95,25 +92,22 @@ impl Peer {
     }
 }
 
-/// What reading and forgetting has met.
-enum Discarded {
-    Open,
-    Ended,
-    Broken,
+/// Whether the connection was reset. The system goes on counting what such a peer left unacknowledged, for ever.
+fn is_gone(stream: &Stream) -> bool {
+    SockRef::from(stream).peer_addr().is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
 }
 
-/// Reads and forgets.
-fn discard(cx: &mut Context<'_>, stream: &mut Stream) -> Discarded {
+/// Reads and forgets; true when the peer has ended or is gone.
+fn discard(cx: &mut Context<'_>, stream: &mut Stream) -> bool {
     buffer::with_read_buffer(|buffer| {
         for _ in 0..DISCARD {
             match stream.poll_read(cx, buffer) {
-                Poll::Pending => return Discarded::Open,
-                Poll::Ready(Ok(0)) => return Discarded::Ended,
-                Poll::Ready(Err(_)) => return Discarded::Broken,
+                Poll::Pending => return false,
+                Poll::Ready(Ok(0) | Err(_)) => return true,
                 Poll::Ready(Ok(_)) => {}
             }
         }
-        Discarded::Open
+        false
     })
 }
 
