@@ -109,7 +109,7 @@ fn a_hundred_megabytes_each_way_at_once_arrive_whole() {
         assert_eq!(receive_pattern(&mut client, 1), COUNT);
         sender.join().unwrap();
         pen.becomes_idle();
-        assert_eq!(received.load(SeqCst), COUNT);
+        wait_until("the server to have it all", || received.load(SeqCst) == COUNT);
         let server = &pen.servers()[0];
         assert_eq!((server.sx, server.rx), (COUNT, COUNT));
     });

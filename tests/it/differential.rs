@@ -526,7 +526,7 @@ fn command_lines() {
             };
             // Somebody else may have been faster with the port.
             let failed = "exit status: 1";
-            let end = (0..3).map(|_| attempt()).find(|end| end != failed);
+            let end = (0..5).map(|_| attempt()).find(|end| end != failed);
             transcript.insert(line.into(), end.unwrap_or_else(|| failed.into()));
         }
         transcript

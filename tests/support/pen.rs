@@ -38,9 +38,9 @@ pub(crate) fn run_penctl<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item
     assert_cmd::Command::new(penctl_program()).args(args).timeout(DEADLINE).output().unwrap()
 }
 
-/// A port of 127.0.0.1 that was free a moment ago. Whoever takes it must be ready to find it taken after all.
+/// A port that was free on every IPv4 address a moment ago. Whoever takes it must be ready to find it taken after all.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
 
@@ -501,6 +501,14 @@ impl Pen {
 impl Drop for Pen {
     fn drop(&mut self) {
         let ended = self.has_ended();
+        if !ended && std::thread::panicking() {
+            // Lets it write what it has to say.
+            self.signal(Signal::SIGTERM);
+            let begin = std::time::Instant::now();
+            while !self.has_ended() && begin.elapsed() < std::time::Duration::from_secs(2) {
+                super::wait::pause();
+            }
+        }
         if !ended {
             self.signal(Signal::SIGKILL);
         }
