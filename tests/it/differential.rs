@@ -501,7 +501,7 @@ fn outcome(side: &Side, args: &[String]) -> String {
     if !args.is_empty() {
         command.arg("-p").arg(&pid_file);
     }
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.current_dir(&directory).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let how = wait_for("it to serve or to end", || match child.try_wait().unwrap() {
         Some(status) => Some(status.to_string()),

@@ -253,7 +253,8 @@ impl Setup {
         command.arg(self.operand(address));
         command.args(&self.operands);
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
-        command.stdin(Stdio::null());
+        // Whatever it leaves behind, such as a core file, goes with the directory.
+        command.current_dir(self.path()).stdin(Stdio::null());
         command.stdout(File::create(path("stdout")).unwrap()).stderr(File::create(&stderr).unwrap());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", words[0].display()));
         let process = if self.daemon {
@@ -439,6 +440,17 @@ impl Pen {
     /// Whether its control socket answers.
     pub(crate) fn answers(&self) -> bool {
         answers(&self.control_path())
+    }
+
+    /// Waits until it has closed its side of every control connection.
+    #[track_caller]
+    pub(crate) fn has_no_control_connections(&self) {
+        let path = self.control_path();
+        wait_until("control connections to be closed", || {
+            // An accepted socket is listed under the name of the one that listens.
+            let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+            sockets.lines().filter(|l| l.ends_with(path.to_str().unwrap())).count() == 1
+        });
     }
 
     /// Runs penctl on the control socket.
