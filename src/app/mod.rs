@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::cli::{Stop, pen};
@@ -212,6 +213,7 @@ fn serve(
     let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
     let requests = LogHandle::start(sink::Options::default(), report).map_err(|e| e.to_string())?;
     bind::set_log(&requests, &config, &services)?;
+    let events = run::Events::new()?;
     let pid_file = config.text(Text::Pidfile).map(|f| PidFile::write(Path::new(f))).transpose();
     let pid_file = pid_file.map_err(|e| e.to_string())?;
     let tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
@@ -228,5 +230,5 @@ fn serve(
         Parts { config, live, resolved, services, shared, listening, file, file_servers, descriptors };
     let owner = Owner::new(parts);
     owner.begin(&blacklists);
-    run::Running::new(owner, control, workers, pid_file)
+    Ok(run::Running { events, owner: Rc::new(owner), control, workers, pid_file })
 }

@@ -58,27 +58,18 @@ struct Signals {
     interrupt: Signal,
 }
 
-/// A pen that serves.
-pub(super) struct Running {
+/// The main thread's event port, and the signals that it hears from here on.
+pub(super) struct Events {
     runtime: Runtime,
-    owner: Rc<Owner>,
-    control: Option<Control>,
     signals: Signals,
-    workers: Vec<JoinHandle<()>>,
-    pid_file: Option<PidFile>,
 }
 
-impl Running {
-    /// Takes over the main thread's part.
+impl Events {
+    /// Begins to hear signals: who reads the pid file may send them.
     ///
     /// # Errors
     /// When the system gives no event port or no signal handler.
-    pub(super) fn new(
-        owner: Owner,
-        control: Option<Control>,
-        workers: Vec<JoinHandle<()>>,
-        pid_file: Option<PidFile>,
-    ) -> Result<Self, String> {
+    pub(super) fn new() -> Result<Self, String> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let signals = {
@@ -92,12 +83,23 @@ impl Running {
                 interrupt: on(SignalKind::interrupt())?,
             }
         };
-        Ok(Running { runtime, owner: Rc::new(owner), control, signals, workers, pid_file })
+        Ok(Events { runtime, signals })
     }
+}
 
+/// A pen that serves.
+pub(super) struct Running {
+    pub(super) events: Events,
+    pub(super) owner: Rc<Owner>,
+    pub(super) control: Option<Control>,
+    pub(super) workers: Vec<JoinHandle<()>>,
+    pub(super) pid_file: Option<PidFile>,
+}
+
+impl Running {
     /// Serves until a signal or the command `exit`; then closes everything, writes out the logs and removes the pid file.
     pub(super) fn serve(self) -> ExitCode {
-        let Running { runtime, owner, control, mut signals, workers, pid_file } = self;
+        let Running { events: Events { runtime, mut signals }, owner, control, workers, pid_file } = self;
         let log = owner.request_log();
         log::debug(1, format_args!("pen {} starting", env!("CARGO_PKG_VERSION")));
         let local = LocalSet::new();
