@@ -66,10 +66,11 @@ pub fn start(number: usize, shared: Arc<Shared>, current: Current) -> io::Result
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
         tls::this_is_worker(number);
-        // As a task of its own: waking the future that a runtime blocks on costs a system call.
-        let work = runtime.spawn(work(shared, current));
-        // A panic in it has been logged, and this worker's connections end with it.
-        _ = runtime.block_on(work);
+        // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
+        // logged; the worker goes on, for the sake of its connections and of those that wait.
+        while runtime.block_on(runtime.spawn(work(Arc::clone(&shared), current.clone()))).is_err() {
+            runtime.block_on(tokio::time::sleep(SHORTAGE_PAUSE));
+        }
         // Connections end with the runtime.
     })
 }
