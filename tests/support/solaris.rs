@@ -52,6 +52,8 @@ pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
         "in the sandbox: {}\n{said}",
         output.status
     );
+    // What was skipped inside is told outside, where it is looked for.
+    said.lines().filter(|line| line.starts_with("skipped: ")).for_each(|line| eprintln!("{line}"));
 }
 
 /// The directory that holds SUNWpen of the programs under test, made anew when anything in it has changed.
