@@ -22,11 +22,11 @@ use crate::core::addr::{Endpoint, Services};
 use crate::core::config::Config;
 use crate::core::settings::{Flag, Number, Text};
 use crate::core::snapshot::{Live, Resolved, Snapshot};
-use crate::net::resolve;
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::privileges::{self, Account};
+use crate::sys::resolve;
 use crate::sys::{crash, limits, log, pidfile::PidFile};
 use crate::weblog::{LogHandle, sink};
 
