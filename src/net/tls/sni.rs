@@ -49,30 +49,26 @@ pub(super) struct Sni {
 }
 
 impl Sni {
-    /// Reads the directory.
-    ///
-    /// # Errors
-    /// As [`Index::scan`].
-    pub(super) fn load(
+    /// Knows no name before the first [`Sni::scan`].
+    pub(super) fn new(
         dir: PathBuf,
         settings: &Settings,
         authorities: &Arc<Authorities>,
         resumption: &Resumption,
         loader: &Loader,
-    ) -> Result<Self, String> {
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let index = ArcSwap::from_pointee(Index::scan(&dir, &Index::default())?);
-        Ok(Sni {
+        Sni {
             id: NEXT.fetch_add(1, Relaxed),
             dir,
             settings: settings.clone(),
             authorities: Arc::clone(authorities),
             resumption: resumption.clone(),
-            index,
+            index: ArcSwap::default(),
             seen: Mutex::default(),
             scans: Throttle::new(),
             loader: loader.clone(),
-        })
+        }
     }
 
     /// Reads the directory again if it has changed.
