@@ -178,10 +178,9 @@ impl Maker {
                 .into());
         }
         let authorities = Arc::new(authorities);
-        let sni = settings
-            .sni_path
-            .clone()
-            .map(|dir| Arc::new(Sni::new(dir, settings, &authorities, &self.resumption, &self.loader)));
+        let sni = settings.sni_path.clone().map(|dir| {
+            Arc::new(Sni::new(dir, settings, &authorities, &self.resumption, &self.loader, self.workers))
+        });
         let material = Material::read(&settings.files)?;
         let mut notices = Vec::new();
         let mut stapling = None;

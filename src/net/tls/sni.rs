@@ -28,14 +28,17 @@ use super::ocsp::Stapling;
 use super::settings::Settings;
 use super::stamp::Stamp;
 
-/// Most names that a worker keeps contexts of.
-const CONTEXTS: usize = 1000;
+/// Most contexts of names that all workers keep together, and what each worker may keep in any case.
+const CONTEXTS: usize = 4096;
+const CONTEXTS_EACH: usize = 64;
 
 /// The names of one set of settings.
 #[derive(Debug)]
 pub(super) struct Sni {
-    /// Tells its contexts from those of another set.
+    /// Tells its contexts from those of another set; later ones have a greater one.
     id: u64,
+    /// Most contexts that a worker keeps.
+    most: usize,
     dir: PathBuf,
     settings: Settings,
     /// For names that have no authorities of their own.
@@ -56,10 +59,12 @@ impl Sni {
         authorities: &Arc<Authorities>,
         resumption: &Resumption,
         loader: &Loader,
+        workers: usize,
     ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Sni {
             id: NEXT.fetch_add(1, Relaxed),
+            most: (CONTEXTS / workers.max(1)).max(CONTEXTS_EACH),
             dir,
             settings: settings.clone(),
             authorities: Arc::clone(authorities),
@@ -251,26 +256,29 @@ struct Cache {
 }
 
 impl Cache {
-    fn of(&mut self, sni: &Sni) -> &mut LruCache<String, Cached> {
-        if self.id != sni.id {
-            self.id = sni.id;
+    /// The contexts of the set `id`, `most` of them; those of an earlier one are forgotten, and there are none for a set
+    /// that a later one has followed.
+    fn of(&mut self, id: u64, most: usize) -> Option<&mut LruCache<String, Cached>> {
+        if self.id < id {
+            self.id = id;
             self.names.clear();
+            self.names.resize(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN));
         }
-        &mut self.names
+        (self.id == id).then_some(&mut self.names)
     }
 }
 
 thread_local! {
     static CACHE: RefCell<Cache> = RefCell::new(Cache {
         id: 0,
-        names: LruCache::new(NonZeroUsize::new(CONTEXTS).unwrap_or(NonZeroUsize::MIN)),
+        names: LruCache::new(NonZeroUsize::MIN),
     });
 }
 
 /// The context of a name on this worker, and the state of its files if it is time to look at them again.
 fn cached(sni: &Sni, name: &str) -> Option<(Option<SslContext>, Option<Stamp>)> {
     CACHE.with_borrow_mut(|cache| {
-        let found = cache.of(sni).get_mut(name)?;
+        let found = cache.of(sni.id, sni.most)?.get_mut(name)?;
         let due = found.looked.elapsed() >= LOOK;
         if due {
             found.looked = Instant::now();
@@ -282,14 +290,10 @@ fn cached(sni: &Sni, name: &str) -> Option<(Option<SslContext>, Option<Stamp>)> 
 /// Keeps what was made.
 fn keep(sni: &Sni, name: &str, made: Made) {
     CACHE.with_borrow_mut(|cache| {
-        if cache.id > sni.id {
-            return;
+        if let Some(names) = cache.of(sni.id, sni.most) {
+            let Made { context, stamp } = made;
+            names.put(name.to_owned(), Cached { context, stamp, looked: Instant::now() });
         }
-        let names = cache.of(sni);
-        names.put(
-            name.to_owned(),
-            Cached { context: made.context, stamp: made.stamp, looked: Instant::now() },
-        );
     });
 }
 
@@ -354,5 +358,23 @@ fn slot_index() -> Result<ExIndex<Ssl, Arc<Slot>>, ErrorStack> {
             let index = Ssl::new_ex_index()?;
             Ok(*INDEX.get_or_init(|| index))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_s_contexts_are_bounded_and_of_the_latest_settings() {
+        let mut cache = Cache { id: 0, names: LruCache::new(NonZeroUsize::MIN) };
+        let entry = || Cached { context: None, stamp: Stamp::of([]), looked: Instant::now() };
+        let names = cache.of(7, 64).unwrap();
+        (0..100).for_each(|n| _ = names.put(n.to_string(), entry()));
+        assert_eq!(names.len(), 64);
+        assert!(names.contains("99") && !names.contains("0"), "unused for longest goes first");
+        assert!(cache.of(6, 64).is_none());
+        assert_eq!(cache.of(7, 64).map(|names| names.len()), Some(64));
+        assert_eq!(cache.of(8, 64).map(|names| names.len()), Some(0));
     }
 }
