@@ -5,6 +5,7 @@
 //! own, since one that all share costs a tenth more, made of the same files and with the same ticket keys, so that a
 //! client resumes its session on any worker.
 
+mod cache;
 mod context;
 mod handshake;
 mod identity;

@@ -4,15 +4,10 @@
 //! calls back for the server name: a session is thus looked for under the name that the client asks for. Where files
 //! have to be read first, the handshake stops and its task waits for the [loader](super::loader).
 
-use std::cell::RefCell;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use lru::LruCache;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index as ExIndex;
 use openssl::ssl::{ClientHelloResponse, Ssl, SslContext, SslRef};
@@ -20,25 +15,19 @@ use tokio::sync::oneshot;
 
 use crate::sys::tls::server_name_extension;
 
+use super::cache::{self, Set};
 use super::context::{self, Parts, Resumption};
 use super::identity::{Authorities, Material, at, reason};
-use super::loader::{LOOK, Loader, Made, Request, Throttle};
+use super::loader::{Loader, Made, Request, Throttle};
 use super::names::{Entry, Good, Index, host_name};
 use super::ocsp::Stapling;
 use super::settings::Settings;
 use super::stamp::Stamp;
 
-/// Most contexts of names that all workers keep together, and what each worker may keep in any case.
-const CONTEXTS: usize = 4096;
-const CONTEXTS_EACH: usize = 64;
-
 /// The names of one set of settings.
 #[derive(Debug)]
 pub(super) struct Sni {
-    /// Tells its contexts from those of another set; later ones have a greater one.
-    id: u64,
-    /// Most contexts that a worker keeps.
-    most: usize,
+    set: Set,
     dir: PathBuf,
     settings: Settings,
     /// For names that have no authorities of their own.
@@ -61,10 +50,8 @@ impl Sni {
         loader: &Loader,
         workers: usize,
     ) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         Sni {
-            id: NEXT.fetch_add(1, Relaxed),
-            most: (CONTEXTS / workers.max(1)).max(CONTEXTS_EACH),
+            set: Set::new(workers),
             dir,
             settings: settings.clone(),
             authorities: Arc::clone(authorities),
@@ -195,7 +182,7 @@ impl Sni {
             // Files may have come or gone; what is known will do for this handshake.
             drop(self.ask_for_scan());
         }
-        match cached(self, &entry.name) {
+        match cache::find(self.set, &entry.name) {
             Some((context, known)) => {
                 if let Some(known) = known {
                     self.look_again(entry, known);
@@ -235,66 +222,10 @@ impl Sni {
         // On this worker, whose contexts these are.
         tokio::spawn(async move {
             if let Ok(made) = wait.await {
-                keep(&sni, &name, made);
+                cache::keep(sni.set, &name, made);
             }
         });
     }
-}
-
-/// A context that a worker has, and when its files were looked at.
-#[derive(Debug)]
-struct Cached {
-    context: Option<SslContext>,
-    stamp: Stamp,
-    looked: Instant,
-}
-
-/// The contexts of one worker, all of one [`Sni`].
-struct Cache {
-    id: u64,
-    names: LruCache<String, Cached>,
-}
-
-impl Cache {
-    /// The contexts of the set `id`, `most` of them; those of an earlier one are forgotten, and there are none for a set
-    /// that a later one has followed.
-    fn of(&mut self, id: u64, most: usize) -> Option<&mut LruCache<String, Cached>> {
-        if self.id < id {
-            self.id = id;
-            self.names.clear();
-            self.names.resize(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN));
-        }
-        (self.id == id).then_some(&mut self.names)
-    }
-}
-
-thread_local! {
-    static CACHE: RefCell<Cache> = RefCell::new(Cache {
-        id: 0,
-        names: LruCache::new(NonZeroUsize::MIN),
-    });
-}
-
-/// The context of a name on this worker, and the state of its files if it is time to look at them again.
-fn cached(sni: &Sni, name: &str) -> Option<(Option<SslContext>, Option<Stamp>)> {
-    CACHE.with_borrow_mut(|cache| {
-        let found = cache.of(sni.id, sni.most)?.get_mut(name)?;
-        let due = found.looked.elapsed() >= LOOK;
-        if due {
-            found.looked = Instant::now();
-        }
-        Some((found.context.clone(), due.then(|| found.stamp.clone())))
-    })
-}
-
-/// Keeps what was made.
-fn keep(sni: &Sni, name: &str, made: Made) {
-    CACHE.with_borrow_mut(|cache| {
-        if let Some(names) = cache.of(sni.id, sni.most) {
-            let Made { context, stamp } = made;
-            names.put(name.to_owned(), Cached { context, stamp, looked: Instant::now() });
-        }
-    });
 }
 
 /// How far the choice of a context has come.
@@ -340,7 +271,7 @@ impl Slot {
                 let made = wait.await.ok();
                 let context = made.as_ref().and_then(|m| m.context.clone());
                 if let Some(made) = made {
-                    keep(&sni, &name, made);
+                    cache::keep(sni.set, &name, made);
                 }
                 Step::Made(context)
             }
@@ -358,23 +289,5 @@ fn slot_index() -> Result<ExIndex<Ssl, Arc<Slot>>, ErrorStack> {
             let index = Ssl::new_ex_index()?;
             Ok(*INDEX.get_or_init(|| index))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_s_contexts_are_bounded_and_of_the_latest_settings() {
-        let mut cache = Cache { id: 0, names: LruCache::new(NonZeroUsize::MIN) };
-        let entry = || Cached { context: None, stamp: Stamp::of([]), looked: Instant::now() };
-        let names = cache.of(7, 64).unwrap();
-        (0..100).for_each(|n| _ = names.put(n.to_string(), entry()));
-        assert_eq!(names.len(), 64);
-        assert!(names.contains("99") && !names.contains("0"), "unused for longest goes first");
-        assert!(cache.of(6, 64).is_none());
-        assert_eq!(cache.of(7, 64).map(|names| names.len()), Some(64));
-        assert_eq!(cache.of(8, 64).map(|names| names.len()), Some(0));
     }
 }
