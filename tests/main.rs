@@ -24,6 +24,7 @@ mod it {
     mod install;
     mod install_properties;
     mod ipv6;
+    mod layers;
     mod limits;
     mod mergelogs;
     mod nginx;

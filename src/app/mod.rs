@@ -22,11 +22,11 @@ use crate::core::addr::{Endpoint, Services};
 use crate::core::config::Config;
 use crate::core::settings::{Flag, Number, Text};
 use crate::core::snapshot::{Live, Resolved, Snapshot};
-use crate::net::resolve;
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::privileges::{self, Account};
+use crate::sys::resolve;
 use crate::sys::{crash, limits, log, pidfile::PidFile};
 use crate::weblog::{LogHandle, sink};
 
@@ -179,7 +179,10 @@ fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, Str
 /// Reads everything that TLS would read some day, and gives what is odd about it.
 fn check_tls(config: &Config) -> Result<Vec<String>, String> {
     let Some((server, mut notices)) = tls_server(config)? else { return Ok(Vec::new()) };
-    notices.extend(server.check_names()?);
+    // In a jail pen reads that directory inside only.
+    if config.text(Text::Chroot).is_none() {
+        notices.extend(server.check_names()?);
+    }
     Ok(notices)
 }
 

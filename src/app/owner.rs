@@ -360,13 +360,12 @@ impl Parts {
         assemble::validate(&config).map_err(|e| e.to_string())?;
         let tls = self.load_tls(&config, files)?;
         let changed = |text| config.text(text) != self.config.text(text);
-        let listening = if changed(Text::Listen) {
-            let Some(endpoint) = assemble::listening(&config, &self.services) else {
-                return Err("listen: no address".into());
-            };
-            Some(bind::listening(&endpoint, &config).map_err(|e| format!("listen: {e}"))?)
-        } else {
-            None
+        let endpoint = |config| assemble::listening(config, &self.services);
+        let listening = match endpoint(&config) {
+            None => return Err("listen: no address".into()),
+            // Another way to write the same address keeps the socket.
+            Some(address) if endpoint(&self.config).as_ref() == Some(&address) => None,
+            Some(address) => Some(bind::listening(&address, &config).map_err(|e| format!("listen: {e}"))?),
         };
         if changed(Text::Log) {
             bind::set_log(&self.shared.log, &config, &self.services)?;

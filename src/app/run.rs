@@ -14,10 +14,10 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::control::server::{self, Listener};
 use crate::core::config::Config;
 use crate::core::settings::Number;
-use crate::net::resolve;
 use crate::net::shared::Shared;
 use crate::net::worker::{self, Current};
 use crate::sys::pidfile::PidFile;
+use crate::sys::resolve;
 use crate::sys::{crash, log};
 
 use super::bind::Control;

@@ -6,9 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::penctl::Request;
-use crate::core::addr::Host;
-use crate::net::resolve;
+use crate::core::addr::{Endpoint, Host};
+use crate::sys::resolve;
 
 /// How long pen may take to accept a connection or to send more of its reply.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -16,10 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How a reply begins that says that nothing was done.
 const REFUSALS: [&[u8]; 2] = [b"error: ", b"do_cmd: ignoring command"];
 
-/// Carries a request out. A reply goes to the standard output and the status is 0; a refusal goes to the standard error
+/// Sends a command, a line without its line feed, to the control socket `target`. A reply goes to the standard output and the status is 0; a refusal goes to the standard error
 /// and the status is 1, as it is when pen cannot be reached.
-pub fn run(request: &Request) -> ExitCode {
-    match exchange(request) {
+pub fn run(target: &Endpoint, line: &str) -> ExitCode {
+    match exchange(target, line) {
         Ok(reply) if REFUSALS.iter().any(|r| reply.starts_with(r)) => {
             _ = io::stderr().write_all(&reply);
             ExitCode::FAILURE
@@ -29,31 +28,31 @@ pub fn run(request: &Request) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         },
         Err(error) => {
-            _ = writeln!(io::stderr(), "penctl: {}: {error}", request.target);
+            _ = writeln!(io::stderr(), "penctl: {}: {error}", target);
             ExitCode::FAILURE
         }
     }
 }
 
-fn exchange(request: &Request) -> io::Result<Vec<u8>> {
-    match &request.target.host {
+fn exchange(target: &Endpoint, line: &str) -> io::Result<Vec<u8>> {
+    match &target.host {
         Host::Unix(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(PATIENCE))?;
-            talk(stream, &request.line)
+            talk(stream, line)
         }
-        Host::Ip(ip) => talk_tcp(&[*ip], request),
-        Host::Name(name) => talk_tcp(&resolve::lookup_now(name)?, request),
+        Host::Ip(ip) => talk_tcp(&[*ip], target.port, line),
+        Host::Name(name) => talk_tcp(&resolve::lookup_now(name)?, target.port, line),
     }
 }
 
-fn talk_tcp(addresses: &[IpAddr], request: &Request) -> io::Result<Vec<u8>> {
+fn talk_tcp(addresses: &[IpAddr], port: u16, line: &str) -> io::Result<Vec<u8>> {
     let mut failure = io::ErrorKind::NotFound.into();
     for ip in addresses {
-        match TcpStream::connect_timeout(&SocketAddr::new(*ip, request.target.port), PATIENCE) {
+        match TcpStream::connect_timeout(&SocketAddr::new(*ip, port), PATIENCE) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(PATIENCE))?;
-                return talk(stream, &request.line);
+                return talk(stream, line);
             }
             Err(error) => failure = error,
         }

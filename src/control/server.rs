@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::cli::penctl::LINE_MAX;
+use crate::core::command::LINE_MAX;
 use crate::sys::log;
 
 /// How long a client may take to send its line, and to take its reply.

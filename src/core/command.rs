@@ -10,6 +10,9 @@ use std::fmt;
 /// The most server slots; a number above is a slip of the pen rather than a server.
 pub const SERVERS_MAX: usize = 65_536;
 
+/// The longest command line that pen takes, in bytes without its line feed.
+pub const LINE_MAX: usize = 16 * 1024;
+
 /// One command of pen's control language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {

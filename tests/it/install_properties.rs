@@ -2,8 +2,9 @@
 
 use crate::support::solaris::{get, log, on_solaris, package, pid, pkgadd, run, state, try_run, web_server};
 use crate::support::tree::text;
-use crate::support::wait_for;
+use crate::support::{skipped, wait_for};
 use std::fs;
+use std::io::Write as _;
 
 /// Installs the package and adds an instance.
 fn added(instance: &str) -> String {
@@ -142,6 +143,43 @@ on_solaris! {
             });
         }
         assert!(!std::path::Path::new("/var/tmp/ran").exists());
+    }
+
+    /// Who has the rights profile sets any property, adds and deletes them; instances are for root to add.
+    fn the_profile_may_set_properties() {
+        if std::env::var_os("PEN_TEST_PACKAGE").is_none() {
+            return skipped("the_profile_may_set_properties", "it would give an account of this system a profile");
+        }
+        let fmri = added("rights");
+        run(&["svccfg", "-s", &fmri, "addpg", "pen", "application"]);
+        // Which makes the property general/enabled; from then on it is a value.
+        run(&["svcadm", "disable", &fmri]);
+        let nobody = |line: &[&str]| try_run(&[&["setpriv", "--reuid=nobody", "--clear-groups"], line].concat());
+        let lines: [&[&str]; 5] = [
+            &["svccfg", "-s", &fmri, "setprop", "pen/listenport", "=", "astring:", "80"],
+            &["svccfg", "-s", "pen:default", "setprop", "pen/timeout", "=", "count:", "5"],
+            &["svccfg", "-s", "pen:default", "delprop", "config/file"],
+            &["svcadm", "refresh", &fmri],
+            &["svcadm", "enable", "-s", &fmri],
+        ];
+        for line in lines {
+            assert!(text(&nobody(line)).contains("Permission denied"), "{line:?}");
+        }
+        let line = "nobody::::type=normal;profiles=Pen Load Balancer Management\n";
+        fs::OpenOptions::new().append(true).open("/etc/user_attr").unwrap().write_all(line.as_bytes()).unwrap();
+        for line in lines {
+            let output = nobody(line);
+            assert!(output.status.success(), "{line:?}: {}", text(&output));
+        }
+        assert_eq!(servers("rights"), "");
+        let others: [&[&str]; 3] = [
+            &["svccfg", "-s", "pen", "add", "more"],
+            &["svccfg", "-s", &fmri, "setprop", "start/exec", "=", "astring:", "/bin/true"],
+            &["svcadm", "disable", "milestone/network"],
+        ];
+        for line in others {
+            assert!(text(&nobody(line)).contains("Permission denied"), "{line:?}");
+        }
     }
 
     /// What cannot be a configuration is refused with the name of its property.

@@ -160,11 +160,13 @@ fn an_unchanged_listen_keeps_its_socket_and_whoever_waits_in_it() {
     let mut first = Client::to(address);
     assert_eq!(first.line(), "A");
     let mut waiting: Vec<Client> = (0..5).map(|_| Client::to(address)).collect();
+    // The same address in other words.
+    std::fs::write(&file, format!("listen [127.0.0.1]:{port}\n")).unwrap();
     hup(&pen);
     assert!(!pen.stderr().contains("restart"), "{}", pen.stderr());
+    assert!(!pen.stderr().contains("listen:"), "{}", pen.stderr());
     drop(first);
     serve_all(&mut waiting);
-    drop(file);
 }
 
 /// All of them are served, one after the other, in whatever order.

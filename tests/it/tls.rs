@@ -237,6 +237,26 @@ fn the_client_s_close_notify_is_a_half_close() {
 }
 
 #[test]
+fn a_client_may_go_on_after_the_server_s_end() {
+    let authority = Pair::root("ca");
+    let (rest, after) = std::sync::mpsc::channel();
+    let rest = std::sync::Mutex::new(rest);
+    let backend = Backend::new(move |mut client| {
+        client.send("that is all");
+        client.finish();
+        rest.lock().unwrap().send(client.text()).unwrap();
+    });
+    let pen = pen(&authority, Kind::Ec, &backend, same);
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let mut tls = TlsClient::new(&authority).version(version).connect(pen.address);
+        assert_eq!(tls.text(), "that is all");
+        tls.send("not from me");
+        tls.finish();
+        assert_eq!(after.recv_timeout(Duration::from_secs(20)).unwrap(), "not from me");
+    }
+}
+
+#[test]
 fn a_stream_cut_off_is_reset_and_not_ended() {
     let authority = Pair::root("ca");
     let (ends, end) = std::sync::mpsc::channel();

@@ -8,7 +8,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use crate::support::pen::give_to_nobody;
+use crate::support::pen::{directory, give_to_nobody};
 use crate::support::tls::{Pair, TlsClient, replace};
 use crate::support::{Backend, Pen, Setup, is_root, skipped, wait_until};
 
@@ -150,4 +150,38 @@ fn files_that_a_reload_will_not_find_are_told_at_start() {
 /// For root alone.
 fn private(file: &Path) {
     fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn in_a_jail_a_reload_reads_the_files_inside() {
+    if !is_root() {
+        return skipped("in_a_jail_a_reload_reads_the_files_inside", "needs root");
+    }
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let jail = directory();
+    let names = jail.path().join("names");
+    fs::create_dir(&names).unwrap();
+    authority.issue("one.example").write(&names, "one.example");
+    // At start the pair is read outside, where the same names lead to other files.
+    let outside = directory();
+    authority.issue("localhost").write(outside.path(), "pen");
+    let place = jail.path().join(outside.path().strip_prefix("/").unwrap());
+    let setup = Setup::new()
+        .pid_file(&jail.path().join("pid"), "/pid")
+        .options(format!("-j {}", jail.path().display()));
+    let file = |name: &str| outside.path().join(name).to_str().unwrap().to_owned();
+    // The directory of names is read inside only.
+    let setup = setup.option("-E", file("pen.crt")).option("-K", file("pen.key"));
+    let setup = setup.command("ssl_sni_path /names");
+    let pen = setup.servers([&backend]).start();
+    pen.says("pen.key: No such file or directory (os error 2): pen serves with what it has read");
+    let tls = TlsClient::new(&authority).name("one.example").connect(pen.address);
+    assert_eq!(tls.server_name(), "one.example");
+    let before = serial(&authority, &pen);
+    assert!(pen.control("ssl_reload").contains("No such file or directory"));
+    fs::create_dir_all(&place).unwrap();
+    authority.issue("localhost").write(&place, "pen");
+    assert_eq!(pen.control("ssl_reload"), "");
+    assert_ne!(serial(&authority, &pen), before);
 }

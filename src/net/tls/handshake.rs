@@ -13,7 +13,7 @@ use openssl::x509::X509VerifyResult;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
 use crate::sys::log;
@@ -52,7 +52,8 @@ pub async fn accept(server: &Server, tcp: TcpStream, how: Handshake) -> Option<S
             return None;
         }
     };
-    let failure = match timeout(how.limit, shake(Pin::new(&mut stream), slot.as_deref())).await {
+    let deadline = Instant::now() + how.limit;
+    let failure = match timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await {
         Ok(Ok(())) => {
             if log::debug_level() > 1 {
                 let (shown, worker) = (notes(stream.ssl()).join(", "), super::worker());
@@ -70,7 +71,7 @@ pub async fn accept(server: &Server, tcp: TcpStream, how: Handshake) -> Option<S
     if failure.ssl_error().is_some() {
         // The alert is on its way. Closing with bytes unread would reset the connection, and the client might never
         // see it.
-        _ = timeout(how.limit.min(PARTING), part(stream.get_mut())).await;
+        _ = timeout_at(deadline.min(Instant::now() + PARTING), part(stream.get_mut())).await;
     }
     None
 }

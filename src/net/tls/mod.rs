@@ -5,6 +5,7 @@
 //! own, since one that all share costs a tenth more, made of the same files and with the same ticket keys, so that a
 //! client resumes its session on any worker.
 
+mod cache;
 mod context;
 mod handshake;
 mod identity;
@@ -62,6 +63,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Reads the directory of names.
+    fn scan(&self) -> Result<(), String> {
+        self.sni.as_ref().map_or(Ok(()), |sni| sni.scan().map_err(|e| format!("ssl_sni_path: {e}")))
+    }
+
     /// The state of a new connection on this worker, and where its choice of a context waits, if it has one.
     fn new_ssl(&self) -> Result<(Ssl, Option<Arc<Slot>>), ErrorStack> {
         let worker = worker() % self.contexts.len().max(1);
@@ -89,7 +95,7 @@ struct Maker {
 }
 
 impl Server {
-    /// Reads and checks all files for the first time. Also gives what the administrator should know, a line each.
+    /// Reads and checks all files for the first time, but for the directory of names, which [`Server::begin`] reads. Also gives what the administrator should know, a line each.
     ///
     /// # Errors
     /// As [`Server::load`].
@@ -104,9 +110,11 @@ impl Server {
     /// Checks the files of every name, used or not.
     ///
     /// # Errors
-    /// What is wrong with the first bad name.
+    /// The directory of names cannot be read; what is wrong with the first bad name.
     pub fn check_names(&self) -> Result<Vec<String>, String> {
-        self.current().sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None))
+        let current = self.current();
+        current.scan()?;
+        current.sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None))
     }
 
     /// Begins to look at files while pen serves. To be called when pen is the user, and in the directory, that it stays
@@ -116,9 +124,7 @@ impl Server {
     /// The directory of names cannot be read; the system gives no thread.
     pub fn begin(&self) -> Result<Vec<String>, String> {
         let current = self.current();
-        if let Some(sni) = &current.sni {
-            sni.scan().map_err(|e| format!("ssl_sni_path: {e}"))?;
-        }
+        current.scan()?;
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(requests) = requests {
             loader::start(requests).map_err(|e| format!("a thread for TLS files: {e}"))?;
@@ -140,6 +146,7 @@ impl Server {
     /// What is wrong, with the file's name.
     pub fn load(&self, settings: &Settings) -> Result<(Loaded, Vec<String>), String> {
         let (loaded, mut notices) = self.maker.load(settings)?;
+        loaded.scan()?;
         if let (Some(sni), Some(before)) = (&loaded.sni, &self.current().sni) {
             notices.extend(sni.check(Some(before))?);
         }
@@ -173,11 +180,8 @@ impl Maker {
         }
         let authorities = Arc::new(authorities);
         let sni = settings.sni_path.clone().map(|dir| {
-            Sni::load(dir, settings, &authorities, &self.resumption, &self.loader)
-                .map(Arc::new)
-                .map_err(|e| format!("ssl_sni_path: {e}"))
+            Arc::new(Sni::new(dir, settings, &authorities, &self.resumption, &self.loader, self.workers))
         });
-        let sni = sni.transpose()?;
         let material = Material::read(&settings.files)?;
         let mut notices = Vec::new();
         let mut stapling = None;

@@ -4,15 +4,10 @@
 //! calls back for the server name: a session is thus looked for under the name that the client asks for. Where files
 //! have to be read first, the handshake stops and its task waits for the [loader](super::loader).
 
-use std::cell::RefCell;
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use lru::LruCache;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index as ExIndex;
 use openssl::ssl::{ClientHelloResponse, Ssl, SslContext, SslRef};
@@ -20,22 +15,19 @@ use tokio::sync::oneshot;
 
 use crate::sys::tls::server_name_extension;
 
+use super::cache::{self, Set};
 use super::context::{self, Parts, Resumption};
 use super::identity::{Authorities, Material, at, reason};
-use super::loader::{LOOK, Loader, Made, Request, Throttle};
+use super::loader::{Loader, Made, Request, Throttle};
 use super::names::{Entry, Good, Index, host_name};
 use super::ocsp::Stapling;
 use super::settings::Settings;
 use super::stamp::Stamp;
 
-/// Most names that a worker keeps contexts of.
-const CONTEXTS: usize = 1000;
-
 /// The names of one set of settings.
 #[derive(Debug)]
 pub(super) struct Sni {
-    /// Tells its contexts from those of another set.
-    id: u64,
+    set: Set,
     dir: PathBuf,
     settings: Settings,
     /// For names that have no authorities of their own.
@@ -49,30 +41,26 @@ pub(super) struct Sni {
 }
 
 impl Sni {
-    /// Reads the directory.
-    ///
-    /// # Errors
-    /// As [`Index::scan`].
-    pub(super) fn load(
+    /// Knows no name before the first [`Sni::scan`].
+    pub(super) fn new(
         dir: PathBuf,
         settings: &Settings,
         authorities: &Arc<Authorities>,
         resumption: &Resumption,
         loader: &Loader,
-    ) -> Result<Self, String> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let index = ArcSwap::from_pointee(Index::scan(&dir, &Index::default())?);
-        Ok(Sni {
-            id: NEXT.fetch_add(1, Relaxed),
+        workers: usize,
+    ) -> Self {
+        Sni {
+            set: Set::new(workers),
             dir,
             settings: settings.clone(),
             authorities: Arc::clone(authorities),
             resumption: resumption.clone(),
-            index,
+            index: ArcSwap::default(),
             seen: Mutex::default(),
             scans: Throttle::new(),
             loader: loader.clone(),
-        })
+        }
     }
 
     /// Reads the directory again if it has changed.
@@ -194,7 +182,7 @@ impl Sni {
             // Files may have come or gone; what is known will do for this handshake.
             drop(self.ask_for_scan());
         }
-        match cached(self, &entry.name) {
+        match cache::find(self.set, &entry.name) {
             Some((context, known)) => {
                 if let Some(known) = known {
                     self.look_again(entry, known);
@@ -234,67 +222,10 @@ impl Sni {
         // On this worker, whose contexts these are.
         tokio::spawn(async move {
             if let Ok(made) = wait.await {
-                keep(&sni, &name, made);
+                cache::keep(sni.set, &name, made);
             }
         });
     }
-}
-
-/// A context that a worker has, and when its files were looked at.
-#[derive(Debug)]
-struct Cached {
-    context: Option<SslContext>,
-    stamp: Stamp,
-    looked: Instant,
-}
-
-/// The contexts of one worker, all of one [`Sni`].
-struct Cache {
-    id: u64,
-    names: LruCache<String, Cached>,
-}
-
-impl Cache {
-    fn of(&mut self, sni: &Sni) -> &mut LruCache<String, Cached> {
-        if self.id != sni.id {
-            self.id = sni.id;
-            self.names.clear();
-        }
-        &mut self.names
-    }
-}
-
-thread_local! {
-    static CACHE: RefCell<Cache> = RefCell::new(Cache {
-        id: 0,
-        names: LruCache::new(NonZeroUsize::new(CONTEXTS).unwrap_or(NonZeroUsize::MIN)),
-    });
-}
-
-/// The context of a name on this worker, and the state of its files if it is time to look at them again.
-fn cached(sni: &Sni, name: &str) -> Option<(Option<SslContext>, Option<Stamp>)> {
-    CACHE.with_borrow_mut(|cache| {
-        let found = cache.of(sni).get_mut(name)?;
-        let due = found.looked.elapsed() >= LOOK;
-        if due {
-            found.looked = Instant::now();
-        }
-        Some((found.context.clone(), due.then(|| found.stamp.clone())))
-    })
-}
-
-/// Keeps what was made.
-fn keep(sni: &Sni, name: &str, made: Made) {
-    CACHE.with_borrow_mut(|cache| {
-        if cache.id > sni.id {
-            return;
-        }
-        let names = cache.of(sni);
-        names.put(
-            name.to_owned(),
-            Cached { context: made.context, stamp: made.stamp, looked: Instant::now() },
-        );
-    });
 }
 
 /// How far the choice of a context has come.
@@ -340,7 +271,7 @@ impl Slot {
                 let made = wait.await.ok();
                 let context = made.as_ref().and_then(|m| m.context.clone());
                 if let Some(made) = made {
-                    keep(&sni, &name, made);
+                    cache::keep(sni.set, &name, made);
                 }
                 Step::Made(context)
             }

@@ -1,0 +1,109 @@
+//! The contexts of names that a worker has made, the latest used first.
+
+use std::cell::RefCell;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use lru::LruCache;
+use openssl::ssl::SslContext;
+
+use super::loader::{LOOK, Made};
+use super::stamp::Stamp;
+
+/// Most contexts of names that all workers keep together, and what each worker may keep in any case.
+const CONTEXTS: usize = 4096;
+const CONTEXTS_EACH: usize = 64;
+
+/// The contexts that belong together: those of one reading of the settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Set {
+    /// Later ones have a greater one.
+    id: u64,
+    /// Most contexts that a worker keeps.
+    most: usize,
+}
+
+impl Set {
+    /// A set later than all others.
+    pub(super) fn new(workers: usize) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let most = (CONTEXTS / workers.max(1)).max(CONTEXTS_EACH);
+        Set { id: NEXT.fetch_add(1, Relaxed), most }
+    }
+}
+
+/// A context that a worker has, and when its files were looked at.
+#[derive(Debug)]
+struct Cached {
+    context: Option<SslContext>,
+    stamp: Stamp,
+    looked: Instant,
+}
+
+/// The contexts of one worker, all of one set.
+struct Cache {
+    id: u64,
+    names: LruCache<String, Cached>,
+}
+
+impl Cache {
+    /// The contexts of `set`; those of an earlier one are forgotten, and there are none for a set
+    /// that a later one has followed.
+    fn of(&mut self, set: Set) -> Option<&mut LruCache<String, Cached>> {
+        if self.id < set.id {
+            self.id = set.id;
+            self.names.clear();
+            self.names.resize(NonZeroUsize::new(set.most).unwrap_or(NonZeroUsize::MIN));
+        }
+        (self.id == set.id).then_some(&mut self.names)
+    }
+}
+
+thread_local! {
+    static CACHE: RefCell<Cache> = RefCell::new(Cache {
+        id: 0,
+        names: LruCache::new(NonZeroUsize::MIN),
+    });
+}
+
+/// The context of a name on this worker, and the state of its files if it is time to look at them again.
+pub(super) fn find(set: Set, name: &str) -> Option<(Option<SslContext>, Option<Stamp>)> {
+    CACHE.with_borrow_mut(|cache| {
+        let found = cache.of(set)?.get_mut(name)?;
+        let due = found.looked.elapsed() >= LOOK;
+        if due {
+            found.looked = Instant::now();
+        }
+        Some((found.context.clone(), due.then(|| found.stamp.clone())))
+    })
+}
+
+/// Keeps what was made.
+pub(super) fn keep(set: Set, name: &str, made: Made) {
+    CACHE.with_borrow_mut(|cache| {
+        if let Some(names) = cache.of(set) {
+            let Made { context, stamp } = made;
+            names.put(name.to_owned(), Cached { context, stamp, looked: Instant::now() });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_s_contexts_are_bounded_and_of_the_latest_settings() {
+        let mut cache = Cache { id: 0, names: LruCache::new(NonZeroUsize::MIN) };
+        let set = |id| Set { id, most: 64 };
+        let entry = || Cached { context: None, stamp: Stamp::of([]), looked: Instant::now() };
+        let names = cache.of(set(7)).unwrap();
+        (0..100).for_each(|n| _ = names.put(n.to_string(), entry()));
+        assert_eq!(names.len(), 64);
+        assert!(names.contains("99") && !names.contains("0"), "unused for longest goes first");
+        assert!(cache.of(set(6)).is_none());
+        assert_eq!(cache.of(set(7)).map(|names| names.len()), Some(64));
+        assert_eq!(cache.of(set(8)).map(|names| names.len()), Some(0));
+    }
+}
