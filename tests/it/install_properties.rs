@@ -49,8 +49,7 @@ fn refused(instance: &str, fmri: &str) -> String {
     let (_, last) = log.rsplit_once("Executing start method").unwrap();
     assert!(last.contains("exited with status 96"), "{log}");
     run(&["svcadm", "disable", "-s", fmri]);
-    run(&["svcadm", "clear", fmri]);
-    wait_for("the end of maintenance", || (state(fmri) == "disabled").then_some(()));
+    assert_eq!(state(fmri), "disabled");
     last.to_owned()
 }
 

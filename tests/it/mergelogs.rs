@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::support::tree::tool;
 use crate::support::weblog::{MERGELOGS, different, run, web_line};
-use crate::support::{pen, skipped};
+use crate::support::{pen, skipped, wait_until};
 
 const PEN: &str = "192.0.2.1 971175336 10.0.0.1 GET /a HTTP/1.0
 192.0.2.2 971175337 ::1 GET /a HTTP/1.0
@@ -160,6 +161,45 @@ fn what_cannot_be_is_one_clear_line() {
         assert!(said.contains(wanted) && said.lines().count() == 1, "{args}: {said}");
     }
     assert_eq!(fs::read_to_string(directory.path().join("one")).unwrap(), ONE);
+}
+
+/// A run that takes long shows on a terminal how far it is, and leaves nothing of that behind.
+#[test]
+fn a_long_run_has_a_progress_bar() {
+    // Its options are those of Linux.
+    let Some(mut terminal) = tool("script").filter(|_| cfg!(target_os = "linux")) else { return };
+    let directory = files(&[("pen", PEN)]);
+    let path = |name: &str| directory.path().join(name);
+    let fifo = path("one");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    let command = format!(
+        "TERM=xterm '{MERGELOGS}' -p '{}' -o '{}' 10.0.0.1:'{}'",
+        path("pen").display(),
+        path("out").display(),
+        fifo.display()
+    );
+    let seen = path("seen");
+    let mut child = terminal
+        .args(["-q", "-f", "-e", "-c", &command])
+        .arg(&seen)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let shown = || String::from_utf8_lossy(&fs::read(&seen).unwrap_or_default()).into_owned();
+    let mut log = File::options().write(true).open(&fifo).unwrap();
+    let some = ONE.lines().next().unwrap().to_owned() + "\n";
+    let mut lines = 0;
+    // As long as it takes: what is short shows none.
+    wait_until("the bar", || {
+        log.write_all(some.repeat(500).as_bytes()).unwrap();
+        lines += 500;
+        shown().contains("B/s")
+    });
+    drop(log);
+    assert!(child.wait().unwrap().success(), "{}", shown());
+    assert_eq!(fs::read_to_string(path("out")).unwrap().lines().count(), lines);
+    assert!(shown().contains(" match no entry of "), "{}", shown());
 }
 
 /// Without repeated requests within the jitter both must give every line the same client.

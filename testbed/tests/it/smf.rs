@@ -167,6 +167,8 @@ fn restarts_what_dies_and_gives_up_on_what_dies_at_once() {
     svcadm refresh toy
     svcadm clear toy
     until_is state online
+    status 1 svcadm clear toy
+    has "$out" 'is not in a maintenance or degraded state.'
     svcadm mark -I maintenance toy
     until_is state maintenance
     has "$(svcs -x toy)" 'Maintenance requested by an administrator.'

@@ -78,6 +78,9 @@ impl Engine {
                 inst.state = State::Offline;
                 write_state(&fmri, inst, None, "clear_request");
             }
+            "clear" => {
+                return Some(format!("Instance \"{fmri}\" is not in a maintenance or degraded state."));
+            }
             "maintenance" => inst.maintenance = true,
             "wait-online" | "wait-disabled" => {
                 let Ok(stream) = stream.try_clone() else { return Some("error".into()) };
