@@ -360,13 +360,14 @@ impl Parts {
         assemble::validate(&config).map_err(|e| e.to_string())?;
         let tls = self.load_tls(&config, files)?;
         let changed = |text| config.text(text) != self.config.text(text);
-        let listening = if changed(Text::Listen) {
-            let Some(endpoint) = assemble::listening(&config, &self.services) else {
-                return Err("listen: no address".into());
-            };
-            Some(bind::listening(&endpoint, &config).map_err(|e| format!("listen: {e}"))?)
-        } else {
+        let Some(endpoint) = assemble::listening(&config, &self.services) else {
+            return Err("listen: no address".into());
+        };
+        // The same address in other words, such as a service's name, keeps its socket.
+        let listening = if assemble::listening(&self.config, &self.services).as_ref() == Some(&endpoint) {
             None
+        } else {
+            Some(bind::listening(&endpoint, &config).map_err(|e| format!("listen: {e}"))?)
         };
         if changed(Text::Log) {
             bind::set_log(&self.shared.log, &config, &self.services)?;

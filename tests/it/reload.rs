@@ -233,6 +233,23 @@ fn a_full_pen_that_moves_and_moves_again_strands_nobody_and_ends() {
 }
 
 #[test]
+fn the_listening_address_in_other_words_keeps_its_socket() {
+    let backends = greeters(1);
+    let pen = Setup::new().servers(&backends).start();
+    let other = format!("[::ffff:127.0.0.1]:{}", pen.address.port());
+    for address in
+        [format!("127.0.0.1:{:0>6}", pen.address.port()), format!("[127.0.0.1]:{}", pen.address.port())]
+    {
+        assert_eq!(pen.control(&format!("listen {address}")), format!("{address}\n"));
+        assert_eq!(pen.choice(2), "A");
+    }
+    // One that differs and overlaps is refused with the reason.
+    let reply = pen.control(&format!("listen {other}"));
+    assert!(reply.starts_with("error: listen: ") && reply.contains("in use"), "{reply}");
+    assert_eq!(pen.choice(2), "A");
+}
+
+#[test]
 fn an_address_that_cannot_be_had_changes_nothing() {
     let backends = greeters(1);
     let taken = Backend::greeter("taken");
