@@ -120,6 +120,8 @@ impl Running {
         log.flush(PATIENCE);
         log::flush(PATIENCE);
         drop((socket_file, pid_file));
+        // Dropping it would wait for the system's resolver, which may take minutes.
+        runtime.shutdown_background();
         ExitCode::SUCCESS
     }
 }
