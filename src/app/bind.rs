@@ -6,9 +6,9 @@ use std::path::Path;
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
 use crate::core::settings::{Number, Text};
-use crate::net::resolve;
 use crate::net::worker::Listening;
 use crate::sys::listen::{self, SocketFile};
+use crate::sys::resolve;
 use crate::weblog::{LogHandle, Target};
 
 /// The control socket, bound.

@@ -1,5 +1,6 @@
 //! Pen while it serves: the main thread's tasks, and the end.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,10 +15,10 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::control::server::{self, Listener};
 use crate::core::config::Config;
 use crate::core::settings::Number;
-use crate::net::resolve;
 use crate::net::shared::Shared;
 use crate::net::worker::{self, Current};
 use crate::sys::pidfile::PidFile;
+use crate::sys::resolve;
 use crate::sys::{crash, log};
 
 use super::bind::Control;
@@ -156,27 +157,32 @@ async fn attend(owner: &Owner, signals: &mut Signals) {
     }
 }
 
-/// Looks up names as they are wanted, on threads of their own.
+/// Looks up names as they are wanted, on threads of their own; none waits for another.
 async fn resolve_names(owner: Rc<Owner>) {
+    let mut lookups = JoinSet::new();
+    let mut busy = HashSet::new();
+    let mut failed = HashSet::new();
     loop {
-        let mut lookups = JoinSet::new();
         for name in owner.wanted_names() {
-            lookups.spawn_local(async move {
-                let found = resolve::lookup(&name).await;
-                (name, found)
-            });
-        }
-        let mut failed = false;
-        while let Some(done) = lookups.join_next().await {
-            if let Ok((name, found)) = done {
-                failed |= found.is_err();
-                owner.found(&name, found);
+            if !failed.contains(&name) && busy.insert(name.clone()) {
+                lookups.spawn_local(async move {
+                    let found = resolve::lookup(&name).await;
+                    (name, found)
+                });
             }
         }
-        if failed {
-            _ = tokio::time::timeout(RETRY, owner.wanted.notified()).await;
-        } else {
-            owner.wanted.notified().await;
+        tokio::select! {
+            Some(done) = lookups.join_next() => {
+                if let Ok((name, found)) = done {
+                    busy.remove(&name);
+                    if found.is_err() {
+                        failed.insert(name.clone());
+                    }
+                    owner.found(&name, found);
+                }
+            }
+            () = owner.wanted.notified() => failed.clear(),
+            () = tokio::time::sleep(RETRY), if !failed.is_empty() => failed.clear(),
         }
     }
 }

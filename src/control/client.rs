@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cli::penctl::Request;
 use crate::core::addr::Host;
-use crate::net::resolve;
+use crate::sys::resolve;
 
 /// How long pen may take to accept a connection or to send more of its reply.
 const PATIENCE: Duration = Duration::from_secs(60);

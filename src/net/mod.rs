@@ -10,7 +10,6 @@ mod inspect;
 mod parting;
 pub mod registry;
 pub mod relay;
-pub mod resolve;
 pub mod session;
 pub mod shared;
 pub mod stream;

@@ -14,6 +14,7 @@ pub mod listen;
 pub mod log;
 pub mod pidfile;
 pub mod privileges;
+pub mod resolve;
 mod serving;
 pub mod socket;
 pub mod splice;
