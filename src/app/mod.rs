@@ -11,11 +11,12 @@ mod run;
 mod save;
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread;
 
 use crate::cli::{Stop, pen};
 use crate::core::addr::{Endpoint, Services};
@@ -36,6 +37,9 @@ use owner::{Owner, Parts};
 
 /// Descriptors that pen itself needs: standard streams, listeners, logs, an event port a worker and the like.
 const FIXED_DESCRIPTORS: u64 = 64;
+
+/// Names that are looked up at once.
+const LOOKUPS: usize = 64;
 
 /// Runs the command line `argv` to its end: 0 for success, 1 when pen could not start, 2 for a command line or a file that is wrong.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -111,7 +115,6 @@ struct Bound {
     listening: crate::net::worker::Listening,
     control: Option<Control>,
     tls: Option<tls::Server>,
-    resolved: Resolved,
     descriptors: usize,
 }
 
@@ -165,7 +168,6 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
         listening,
         control,
         tls,
-        resolved: resolve_all(config, services),
         descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
     })
 }
@@ -186,16 +188,27 @@ fn check_tls(config: &Config) -> Result<Vec<String>, String> {
     Ok(notices)
 }
 
-/// Looks up the servers' names while the resolver can still be reached: there may be none in a chroot.
+/// Looks up the servers' names while the resolver can still be reached: there may be none in a chroot. All at once, or a
+/// DNS that is away would keep a start waiting for each in turn; so no process may be made any more.
 fn resolve_all(config: &Config, services: &Services) -> Resolved {
     let mut resolved = Resolved::new();
-    for name in owner::names(config, services) {
-        match resolve::lookup_now(&name) {
-            Ok(addresses) => _ = resolved.insert(name, addresses),
+    let names: Vec<String> = owner::names(config, services).into_iter().collect();
+    for names in names.chunks(LOOKUPS) {
+        let mut note = |name: &String, found: io::Result<_>| match found {
+            Ok(addresses) => _ = resolved.insert(name.clone(), addresses),
             Err(error) => {
-                say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"))
+                say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"));
             }
-        }
+        };
+        thread::scope(|scope| {
+            let start = |name| thread::Builder::new().spawn_scoped(scope, move || resolve::lookup_now(name));
+            let lookups: Vec<_> = names.iter().map(|name| (name, start(name))).collect();
+            for (name, lookup) in lookups {
+                let found =
+                    lookup.map(|lookup| lookup.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
+                note(name, found.unwrap_or_else(|_| resolve::lookup_now(name)));
+            }
+        });
     }
     resolved
 }
@@ -207,8 +220,9 @@ fn serve(
     services: Services,
 ) -> Result<run::Running, String> {
     let Assembled { config, blacklists, file_servers, .. } = assembled;
-    let Bound { account, listening, control, tls, resolved, descriptors } = bound;
+    let Bound { account, listening, control, tls, descriptors } = bound;
     let foreground = config.flag(Flag::Foreground);
+    let resolved = resolve_all(&config, &services);
     log::connect();
     privileges::confine(config.text(Text::Chroot).map(Path::new), account.as_ref())
         .map_err(|e| e.to_string())?;

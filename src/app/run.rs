@@ -1,5 +1,6 @@
 //! Pen while it serves: the main thread's tasks, and the end.
 
+use std::collections::HashSet;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -120,6 +121,8 @@ impl Running {
         log.flush(PATIENCE);
         log::flush(PATIENCE);
         drop((socket_file, pid_file));
+        // Dropping it would wait for the system's resolver, which may take minutes.
+        runtime.shutdown_background();
         ExitCode::SUCCESS
     }
 }
@@ -154,27 +157,32 @@ async fn attend(owner: &Owner, signals: &mut Signals) {
     }
 }
 
-/// Looks up names as they are wanted, on threads of their own.
+/// Looks up names as they are wanted, on threads of their own; none waits for another.
 async fn resolve_names(owner: Rc<Owner>) {
+    let mut lookups = JoinSet::new();
+    let mut busy = HashSet::new();
+    let mut failed = HashSet::new();
     loop {
-        let mut lookups = JoinSet::new();
         for name in owner.wanted_names() {
-            lookups.spawn_local(async move {
-                let found = resolve::lookup(&name).await;
-                (name, found)
-            });
-        }
-        let mut failed = false;
-        while let Some(done) = lookups.join_next().await {
-            if let Ok((name, found)) = done {
-                failed |= found.is_err();
-                owner.found(&name, found);
+            if !failed.contains(&name) && busy.insert(name.clone()) {
+                lookups.spawn_local(async move {
+                    let found = resolve::lookup(&name).await;
+                    (name, found)
+                });
             }
         }
-        if failed {
-            _ = tokio::time::timeout(RETRY, owner.wanted.notified()).await;
-        } else {
-            owner.wanted.notified().await;
+        tokio::select! {
+            Some(done) = lookups.join_next() => {
+                if let Ok((name, found)) = done {
+                    busy.remove(&name);
+                    if found.is_err() {
+                        failed.insert(name.clone());
+                    }
+                    owner.found(&name, found);
+                }
+            }
+            () = owner.wanted.notified() => failed.clear(),
+            () = tokio::time::sleep(RETRY), if !failed.is_empty() => failed.clear(),
         }
     }
 }

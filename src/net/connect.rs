@@ -23,6 +23,9 @@ pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
 /// How often it looks for one client: half a minute.
 const SHORTAGE_TRIES: u32 = 60;
 
+/// How long pen waits before it tries a Unix server again whose backlog is full.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
+
 /// Whose fault a failed connect is.
 enum Failure {
     /// The server's: it is left out for a while.
@@ -136,7 +139,15 @@ async fn connect_one(
     client: Option<IpAddr>,
 ) -> Result<Stream, Failure> {
     match target {
-        Target::Unix(path) => UnixStream::connect(path).await.map(Stream::from).map_err(classify),
+        Target::Unix(path) => loop {
+            match UnixStream::connect(path).await {
+                // Its backlog is full (connect(2), Linux): where TCP would try again by itself, nothing wakes us.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(FULL_PAUSE).await
+                }
+                result => break result.map(Stream::from).map_err(classify),
+            }
+        },
         Target::Ip(address) => {
             let socket = socket(snapshot, *address, client).map_err(Failure::Local)?;
             socket.connect(*address).await.map(Stream::from).map_err(classify)

@@ -369,10 +369,13 @@ impl Flow {
     fn end(&mut self, state: State, inspect: &mut Option<Box<dyn Inspect + Send>>) {
         self.state = state;
         if self.to == Side::Server
-            && let Some(mut inspector) = inspect.take()
+            && let Some(inspector) = inspect
         {
             let mut out = buffer::take();
             inspector.finish(&mut out);
+            if !inspector.wants_response() {
+                *inspect = None;
+            }
             if out.is_empty() {
                 buffer::give(out);
             } else {

@@ -54,7 +54,7 @@ pub trait Inspect {
     fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict;
 
     /// The client's stream has ended: puts what was held back into `out`, which is empty on entry. Nothing is asked of
-    /// the inspector after that.
+    /// the inspector after that, unless it still wants to see what the server sends.
     fn finish(&mut self, out: &mut Vec<u8>);
 
     /// How many of the client's next bytes need no look; a long run of them may be passed on unseen. `u64::MAX`: all

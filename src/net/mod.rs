@@ -3,6 +3,7 @@
 pub mod buffer;
 pub mod connect;
 mod dummy;
+mod dump;
 mod flow;
 pub mod hooks;
 mod inspect;

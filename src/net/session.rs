@@ -13,6 +13,7 @@ use crate::core::select::{Pick, Selection};
 use crate::core::snapshot::{Role, Snapshot};
 use crate::sys::log;
 
+use super::dump::{self, Dump};
 use super::hooks::Inspect;
 use super::inspect::{Http, RequestLog};
 use super::registry::{Connection, ConnectionMeter, Entry, Ticket};
@@ -150,12 +151,17 @@ fn inspector(
 ) -> Option<Box<dyn Inspect + Send>> {
     let shared = &session.shared;
     let ip = session.entry.connection.client.ip();
-    let log = || RequestLog::new(shared.log.clone(), ip, Arc::clone(&pick.backend));
-    if snapshot.modes.http {
-        Some(Box::new(Http::new(Rewriter::new(ip, https), log())))
+    let requests = || RequestLog::new(shared.log.clone(), ip, Arc::clone(&pick.backend));
+    let inspect: Option<Box<dyn Inspect + Send>> = if snapshot.modes.http {
+        Some(Box::new(Http::new(Rewriter::new(ip, https), requests())))
     } else if shared.log.is_on() {
-        Some(Box::new(log()))
+        Some(Box::new(requests()))
     } else {
         None
+    };
+    if log::debug_level() < dump::LEVEL {
+        return inspect;
     }
+    let client = session.entry.connection.client;
+    Some(Box::new(Dump::new(inspect, client, Arc::clone(&pick.backend), snapshot.modes.ascii)))
 }

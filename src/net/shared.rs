@@ -1,5 +1,6 @@
 //! What all workers and the owner of the configuration share.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -69,8 +70,10 @@ impl Shared {
     /// Clients that connected at `since` or later, with the bytes of connections that are still open.
     pub fn clients_since(&self, since: Millis) -> Vec<(Client, crate::core::client::Record)> {
         let mut clients = self.clients().since(since);
+        let places: HashMap<Client, usize> =
+            clients.iter().enumerate().map(|(at, (c, _))| (*c, at)).collect();
         for (client, sx, rx) in self.registry.traffic() {
-            if let Some((_, record)) = clients.iter_mut().find(|(c, _)| *c == client) {
+            if let Some((_, record)) = places.get(&client).and_then(|at| clients.get_mut(*at)) {
                 record.sx += sx;
                 record.rx += rx;
             }

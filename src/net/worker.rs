@@ -82,8 +82,10 @@ async fn work(shared: Arc<Shared>, mut current: Current) {
             Ok(queue) => queue,
             Err(error) => {
                 log::error(format_args!("a worker cannot listen: {error}"));
-                tokio::time::sleep(SHORTAGE_PAUSE).await;
-                continue;
+                match tokio::time::timeout(SHORTAGE_PAUSE, current.changed()).await {
+                    Ok(Err(_)) => return,
+                    _ => continue,
+                }
             }
         };
         let moved = tokio::select! {
@@ -94,16 +96,17 @@ async fn work(shared: Arc<Shared>, mut current: Current) {
             return;
         }
         drop(queue);
-        drain(&shared, &listening).await;
+        // Beside the rest: while pen is full it takes long, and the end of pen or a further move is not to wait for it.
+        tokio::spawn(drain(Arc::clone(&shared), listening));
     }
 }
 
 /// Serves those who stand in the queue of an address that pen leaves.
-async fn drain(shared: &Arc<Shared>, listening: &Listening) {
+async fn drain(shared: Arc<Shared>, listening: Arc<Listening>) {
     loop {
         let ticket = shared.registry.ticket(|| shared.snapshot.load().conn_max).await;
         match listening.accept_queued() {
-            Ok(accepted) => session::start(shared, accepted, ticket),
+            Ok(accepted) => session::start(&shared, accepted, ticket),
             Err(_) => return,
         }
     }

@@ -444,6 +444,41 @@ fn keepalive_and_nodelay_are_set_on_both_sides() {
 }
 
 #[test]
+fn debug_twice_dumps_what_passes_in_hexadecimal_or_ascii() {
+    let server = Backend::new(|mut client| {
+        let said = client.rest();
+        client.send(b"answer\x00\n");
+        client.send(said);
+        client.end();
+    });
+    // The answer comes after the client's end, and with -H somebody else looks at the bytes too.
+    for (options, dumped) in [
+        ("-dd", [" 68 69 ff 0a", " 61 6e 73 77 65 72 00 0a"]),
+        ("-dda", [" hi..", " answer.."]),
+        ("-ddaH", [" hi..", " answer.."]),
+    ] {
+        let pen = Setup::new().options(options).server(server.address()).start();
+        let mut client = pen.client();
+        client.send(b"hi\xff\n");
+        client.finish();
+        assert_eq!(client.rest(), b"answer\x00\nhi\xff\n");
+        dumped.iter().for_each(|line| pen.says(line));
+    }
+    let pen = Setup::new().options("-da").server(server.address()).start();
+    let mut client = pen.client();
+    client.send("secret");
+    client.finish();
+    client.rest();
+    pen.control("debug 2");
+    assert!(!pen.stderr().contains("secret"), "{}", pen.stderr());
+    let mut client = pen.client();
+    client.send("known");
+    client.finish();
+    client.rest();
+    pen.says(" known");
+}
+
+#[test]
 fn dummy_answers_as_a_tiny_web_server() {
     let pen = Setup::new().command("dummy").start();
     let mut client = pen.client();

@@ -207,6 +207,51 @@ fn moving_the_listening_address_strands_nobody() {
 }
 
 #[test]
+fn a_full_pen_that_moves_and_moves_again_strands_nobody_and_ends() {
+    let backends = greeters(1);
+    let mut pen = Setup::new().options("-x 1").command("workers 1").servers(&backends).start();
+    let move_away = |pen: &Pen| {
+        let port = (0..5).map(|_| free_port()).find(|port| {
+            let address = format!("127.0.0.1:{port}");
+            pen.control(&format!("listen {address}")) == format!("{address}\n")
+        });
+        ([127, 0, 0, 1], port.expect("a free port")).into()
+    };
+    let (first, _) = pen.hold(2);
+    let mut waiting = vec![pen.client()];
+    let second = move_away(&pen);
+    waiting.push(Client::to(second));
+    let third = move_away(&pen);
+    waiting.push(Client::to(third));
+    drop(first);
+    serve_all(&mut waiting);
+    // The end does not wait for those who wait.
+    pen.becomes_idle();
+    let _first = Client::to(third);
+    wait_until("the house to be full", || pen.servers()[0].conn == 1);
+    let _waiting = Client::to(third);
+    move_away(&pen);
+    assert_eq!(pen.terminate().unwrap().code(), Some(0));
+}
+
+#[test]
+fn the_listening_address_in_other_words_keeps_its_socket() {
+    let backends = greeters(1);
+    let pen = Setup::new().servers(&backends).start();
+    let other = format!("[::ffff:127.0.0.1]:{}", pen.address.port());
+    for address in
+        [format!("127.0.0.1:{:0>6}", pen.address.port()), format!("[127.0.0.1]:{}", pen.address.port())]
+    {
+        assert_eq!(pen.control(&format!("listen {address}")), format!("{address}\n"));
+        assert_eq!(pen.choice(2), "A");
+    }
+    // One that differs and overlaps is refused with the reason.
+    let reply = pen.control(&format!("listen {other}"));
+    assert!(reply.starts_with("error: listen: ") && reply.contains("in use"), "{reply}");
+    assert_eq!(pen.choice(2), "A");
+}
+
+#[test]
 fn an_address_that_cannot_be_had_changes_nothing() {
     let backends = greeters(1);
     let taken = Backend::greeter("taken");

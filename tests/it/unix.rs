@@ -63,6 +63,25 @@ fn servers_may_be_unix_sockets() {
 }
 
 #[test]
+fn a_server_with_a_full_queue_is_waited_for_and_not_blamed() {
+    let dir = directory();
+    let path = dir.path().join("server");
+    let server = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    server.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    server.listen(0).unwrap();
+    let pen = Setup::new().options("-t 15").server(path.display()).start();
+    let mut clients: Vec<Client> = (0..4).map(|_| pen.client()).collect();
+    // Somebody has to wait: the queue holds one.
+    wait_until("all to be on their way", || pen.servers()[0].conn == 4);
+    for _ in 0..4 {
+        let mut served: Client = server.accept().unwrap().0.into();
+        served.send("served\n");
+    }
+    assert!(clients.iter_mut().all(|client| client.line() == "served"));
+    assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
+}
+
+#[test]
 fn everything_arrives_between_unix_sockets() {
     let dir = directory();
     let path = dir.path().join("server");

@@ -1,0 +1,121 @@
+//! Dumps of what passes, for `-dd`: in hexadecimal or, with `-a`, in ASCII.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::core::client::Client;
+use crate::core::snapshot::Backend;
+use crate::sys::log;
+
+use super::hooks::{Inspect, Verdict};
+
+/// The debug level from which on connections are dumped.
+pub(super) const LEVEL: u32 = 2;
+
+/// The most bytes of one message, since pen's log holds back so many messages and not so many bytes.
+const MESSAGE: usize = 1024;
+
+/// Bytes of a line.
+const HEXADECIMAL: usize = 32;
+const ASCII: usize = 80;
+
+/// Writes every byte that passes to pen's own log. What else there is to do with it is left to another inspector.
+pub(super) struct Dump {
+    inner: Option<Box<dyn Inspect + Send>>,
+    client: Client,
+    backend: Arc<Backend>,
+    ascii: bool,
+}
+
+impl Dump {
+    /// Dumps a connection of `client` to `backend`; `inner` sees it too.
+    pub(super) fn new(
+        inner: Option<Box<dyn Inspect + Send>>,
+        client: Client,
+        backend: Arc<Backend>,
+        ascii: bool,
+    ) -> Self {
+        Dump { inner, client, backend, ascii }
+    }
+
+    fn show(&self, who: &str, chunk: &[u8]) {
+        for bytes in chunk.chunks(MESSAGE) {
+            let (client, label, port) = (self.client, &self.backend.label, self.backend.port);
+            let (count, bytes) = (bytes.len(), Bytes { bytes, ascii: self.ascii });
+            log::debug(
+                LEVEL,
+                format_args!(
+                    "client '{client}', server {label} port {port}: {count} bytes of the {who}{bytes}"
+                ),
+            );
+        }
+    }
+}
+
+impl Inspect for Dump {
+    fn max_read(&self) -> usize {
+        self.inner.as_ref().map_or(usize::MAX, |inner| inner.max_read())
+    }
+
+    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict {
+        self.show("client", chunk);
+        self.inner.as_mut().map_or(Verdict::Pass, |inner| inner.request(chunk, out))
+    }
+
+    fn finish(&mut self, out: &mut Vec<u8>) {
+        if let Some(inner) = &mut self.inner {
+            inner.finish(out);
+        }
+    }
+
+    /// Also after the client has ended: its answer is still to come.
+    fn wants_response(&self) -> bool {
+        true
+    }
+
+    fn response(&mut self, chunk: &[u8]) {
+        self.show("server", chunk);
+        if let Some(inner) = self.inner.as_mut().filter(|inner| inner.wants_response()) {
+            inner.response(chunk);
+        }
+    }
+}
+
+/// Bytes as lines, each behind a line feed.
+struct Bytes<'a> {
+    bytes: &'a [u8],
+    ascii: bool,
+}
+
+impl fmt::Display for Bytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.ascii {
+            return self.bytes.chunks(HEXADECIMAL).try_for_each(|line| {
+                f.write_str("\n")?;
+                line.iter().try_for_each(|byte| write!(f, " {byte:02x}"))
+            });
+        }
+        let shown = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '.' };
+        self.bytes.split_inclusive(|byte| *byte == b'\n').flat_map(|line| line.chunks(ASCII)).try_for_each(
+            |line| {
+                f.write_str("\n ")?;
+                line.iter().try_for_each(|byte| write!(f, "{}", shown(byte)))
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_in_lines() {
+        let shown = |bytes: &[u8], ascii| Bytes { bytes, ascii }.to_string();
+        assert_eq!(shown(b"a\xff\n", false), "\n 61 ff 0a");
+        assert_eq!(shown(&[0; 33], false), format!("\n{}\n 00", " 00".repeat(32)));
+        assert_eq!(shown(b"GET /\r\n\x00b\xff", true), "\n GET /..\n .b.");
+        assert_eq!(shown(&[b'x'; 81], true), format!("\n {}\n x", "x".repeat(80)));
+        assert_eq!(shown(b"", true), "");
+    }
+}
