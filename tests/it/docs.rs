@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// The servers of the documents: name, address, the ports that they serve.
@@ -268,6 +268,7 @@ fn works(at: &str, example: &Example, place: &Path) {
         Some(goal) => format!("make -n {goal}"),
         None => example.command.clone(),
     };
+    let ended = told_to_end(&command);
     let asks = ["penctl ", "svcs ", "curl "].iter().any(|word| command.starts_with(word));
     let mut last = String::new();
     wait_for(&format!("{at} to show {:?}", example.shows), || {
@@ -287,6 +288,16 @@ fn works(at: &str, example: &Example, place: &Path) {
         }
         shown.then_some(())
     });
+    if let Some(process) = ended {
+        // Who types has ended it before the next command.
+        wait_until("what was told to end", || !process.exists());
+    }
+}
+
+/// The process that a "kill `cat FILE`" tells to end.
+fn told_to_end(command: &str) -> Option<PathBuf> {
+    let file = command.strip_prefix("kill `cat ")?.strip_suffix('`')?;
+    Some(Path::new("/proc").join(fs::read_to_string(file).ok()?.trim()))
 }
 
 /// What the services' methods said.
