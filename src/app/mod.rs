@@ -20,6 +20,7 @@ use std::thread;
 
 use crate::cli::{Stop, pen};
 use crate::core::addr::{Endpoint, Services};
+use crate::core::command::Command;
 use crate::core::config::Config;
 use crate::core::settings::{Flag, Number, Text};
 use crate::core::snapshot::{Live, Resolved, Snapshot};
@@ -48,6 +49,11 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(options) => options,
         Err(stop) => return stop.report("pen"),
     };
+    if options.check
+        && let Err(error) = become_user(&options)
+    {
+        return Stop::Errors(vec![error]).report("pen");
+    }
     let assembled = match assemble::assemble(&options, &services) {
         Ok(assembled) => assembled,
         Err(errors) => return Stop::Errors(errors).report("pen"),
@@ -71,6 +77,24 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn say(line: &str) {
     // With nobody to read it there is nobody to tell.
     _ = writeln!(std::io::stderr(), "pen: {line}");
+}
+
+/// Of `--check` with `-u`: becomes that user before any file is read.
+///
+/// Errors show words of the files. Where somebody other than root says which files those are, as the properties of a
+/// service may, root would show what only root may read.
+fn become_user(options: &pen::Options) -> Result<(), String> {
+    let user = options.lines.iter().rev().find_map(|line| match &line.command {
+        Command::Text(Text::User, name) => Some(name),
+        _ => None,
+    });
+    match user {
+        Some(name) if privileges::running_as_root() => {
+            let account = Account::lookup(name).map_err(|e| format!("-u: {e}"))?;
+            privileges::confine(None, Some(&account)).map_err(|e| e.to_string())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The rest of `--check`: what the configuration names on this machine, read again as the user that pen is going to be.

@@ -175,10 +175,11 @@ on_solaris! {
         fails(&["/etc/pen/pen.conf is missing", "Copy /etc/pen/pen.conf.sample to /etc/pen/pen.conf"]);
         fs::write(CONF, "listen 80\nfrobnicate\nblacklist soon\n").unwrap();
         fails(&["/etc/pen/pen.conf:2: ", "/etc/pen/pen.conf:3: "]);
-        // Not readable to the account, so a refresh would fail: better now than then.
-        fs::write(CONF, "listen 80\n").unwrap();
+        // Not readable to the account, so a refresh would fail: better now than then. Nor does the log show any of it.
+        fs::write(CONF, "listen 80\nsecret\n").unwrap();
         fs::set_permissions(CONF, fs::Permissions::from_mode(0o600)).unwrap();
         fails(&["/etc/pen/pen.conf", "ermission denied"]);
+        assert!(!log("default").contains("secret"), "{}", log("default"));
     }
 
     /// A running service is stopped before its program is removed, added instances too.
