@@ -35,6 +35,7 @@ mod it {
     mod selection;
     mod signals;
     mod static_documents;
+    mod static_layers;
     mod static_manifest;
     mod static_package;
     mod static_scripts;

@@ -3,23 +3,12 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
+use crate::control::client::Request;
 use crate::core::addr::{Endpoint, Services};
-use crate::core::command::HELP;
+use crate::core::command::{HELP, LINE_MAX};
 use crate::core::settings::{Flag, Number, Text};
 
 use super::Stop;
-
-/// The longest command line that pen takes, in bytes without its line feed.
-pub const LINE_MAX: usize = 16 * 1024;
-
-/// What penctl is to do.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Request {
-    /// The control socket.
-    pub target: Endpoint,
-    /// The command, a line without its line feed.
-    pub line: String,
-}
 
 const USAGE: &str = "usage: penctl host:port|/path/to/socket command";
 

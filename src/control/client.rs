@@ -6,9 +6,17 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::cli::penctl::Request;
-use crate::core::addr::Host;
+use crate::core::addr::{Endpoint, Host};
 use crate::sys::resolve;
+
+/// What penctl is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The control socket.
+    pub target: Endpoint,
+    /// The command, a line without its line feed.
+    pub line: String,
+}
 
 /// How long pen may take to accept a connection or to send more of its reply.
 const PATIENCE: Duration = Duration::from_secs(60);

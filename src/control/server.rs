@@ -10,13 +10,17 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::cli::penctl::LINE_MAX;
+use crate::core::command::LINE_MAX;
 use crate::sys::log;
 
 /// How long a client may take to send its line, and to take its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients at once; more wait to be accepted.
 const CLIENTS_MAX: usize = 32;
+/// Clients that have their reply and are given time to close.
+const LEAVING_MAX: usize = 64;
+/// How long that is.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor.
 const PAUSE: Duration = Duration::from_millis(500);
 

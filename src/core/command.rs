@@ -7,6 +7,9 @@ use super::settings::{Fastclose, Flag, Form, Number, NumberInfo, SSL_OPTIONS, Te
 use super::words;
 use std::fmt;
 
+/// The longest line that pen takes from a control connection, in bytes without its line feed.
+pub const LINE_MAX: usize = 16 * 1024;
+
 /// The most server slots; a number above is a slip of the pen rather than a server.
 pub const SERVERS_MAX: usize = 65_536;
 
