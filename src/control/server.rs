@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients at once; more wait to be accepted.
 const CLIENTS_MAX: usize = 32;
 /// Clients that have their reply and are given time to close.
-const LEAVING_MAX: usize = 64;
+const LEAVING_MAX: usize = 16;
 /// How long that is.
 const GRACE: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor.
