@@ -34,7 +34,10 @@ fn dependencies_point_one_way() {
                 "{file} names {named}"
             );
         }
-        assert!(module != "core" || !text.contains("tokio::"), "{file} names tokio");
+        // Its time is passed in, and comes from a clock that nobody sets: a blacklisting ends when it should.
+        for clock_or_runtime in ["tokio::", "SystemTime", "Instant::", "jiff::"] {
+            assert!(module != "core" || !text.contains(clock_or_runtime), "{file} names {clock_or_runtime}");
+        }
     }
     assert!(seen > 50, "only {seen} files");
 }
