@@ -5,9 +5,10 @@ use libfuzzer_sys::fuzz_target;
 use pen::cli::{Stop, pen as balancer, penctl};
 use pen::core::addr::Services;
 
-fn one_line_each(stop: &Stop) {
-    if let Stop::Errors(errors) = stop {
-        assert!(errors.iter().all(|error| !error.is_empty() && !error.contains('\n')), "{errors:?}");
+fn one_line_each(stop: Stop) {
+    if matches!(stop, Stop::Errors(_)) {
+        let errors = stop.lines();
+        assert!(errors.iter().all(|error| !error.is_empty() && !error.contains(char::is_control)), "{errors:?}");
     }
 }
 
@@ -19,10 +20,11 @@ fuzz_target!(|text: &str| {
             for (n, operand) in options.servers.iter().enumerate() {
                 let _ = balancer::server(n, operand, Some(80), &services);
             }
+            one_line_each(Stop::Errors(options.errors));
         }
-        Err(stop) => one_line_each(&stop),
+        Err(stop) => one_line_each(stop),
     }
     if let Err(stop) = penctl::parse(argv(), &services) {
-        one_line_each(&stop);
+        one_line_each(stop);
     }
 });

@@ -22,6 +22,7 @@ use crate::cli::{Stop, pen};
 use crate::core::addr::{Endpoint, Services};
 use crate::core::command::Command;
 use crate::core::config::Config;
+use crate::core::one_line;
 use crate::core::settings::{Flag, Number, Text};
 use crate::core::snapshot::{Live, Resolved, Snapshot};
 use crate::net::shared::Shared;
@@ -76,7 +77,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Pen's own words before it serves.
 fn say(line: &str) {
     // With nobody to read it there is nobody to tell.
-    _ = writeln!(std::io::stderr(), "pen: {line}");
+    _ = writeln!(std::io::stderr(), "pen: {}", one_line(line.to_owned()));
 }
 
 /// Of `--check` with `-u`: becomes that user before any file is read.

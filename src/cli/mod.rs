@@ -6,6 +6,8 @@ pub mod penctl;
 pub mod penlog;
 pub mod penlogd;
 
+use crate::core::one_line;
+
 /// Why a command line is not one to run: the text it asks for, or what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stop {
@@ -28,6 +30,14 @@ impl From<clap::Error> for Stop {
 }
 
 impl Stop {
+    /// What is to be printed: a text as it is, errors one line each, whatever they quote.
+    pub fn lines(self) -> Vec<String> {
+        match self {
+            Stop::Text(text) => vec![text],
+            Stop::Errors(errors) => errors.into_iter().map(one_line).collect(),
+        }
+    }
+
     /// Prints what is to be printed and returns the status to end with: 0 for a text, 2 for errors.
     pub fn report(self, program: &str) -> std::process::ExitCode {
         use std::io::Write;
@@ -37,8 +47,8 @@ impl Stop {
                 _ = std::io::stdout().write_all(text.as_bytes());
                 std::process::ExitCode::SUCCESS
             }
-            Stop::Errors(errors) => {
-                for error in errors {
+            stop @ Stop::Errors(_) => {
+                for error in stop.lines() {
                     _ = writeln!(std::io::stderr(), "{program}: {error}");
                 }
                 std::process::ExitCode::from(2)

@@ -19,9 +19,9 @@ pub mod words;
 pub struct Error(String);
 
 impl Error {
-    /// An error with this text, which must be one line.
+    /// An error with this text; what it quotes may hold anything, and it is one line all the same.
     pub fn new(text: impl Into<String>) -> Self {
-        Error(text.into())
+        Error(one_line(text.into()))
     }
 
     /// The same error, found while reading `what`.
@@ -39,5 +39,25 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// A text as one printable line: control characters, line ends among them, stand as their escapes.
+pub fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
 /// Milliseconds on a clock that never goes back, from an origin the caller chose.
 pub type Millis = u64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_whatever_it_quotes() {
+        let error = Error::new("'a\nb\u{1b}\u{e9}' is not a port");
+        assert_eq!(error.to_string(), "'a\\nb\\u{1b}\u{e9}' is not a port");
+    }
+}
