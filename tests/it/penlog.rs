@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, UdpSocket};
 
-use crate::support::wait_until;
 use crate::support::weblog::{PENLOG, Penlog, Penlogd, run, web_line};
+use crate::support::{skipped, wait_until};
 
 #[test]
 fn sends_a_datagram_a_line_and_ends_with_its_input() {
@@ -25,6 +25,19 @@ fn sends_a_datagram_a_line_and_ends_with_its_input() {
     let (status, said) = penlog.end();
     assert!(status.success() && said.is_empty(), "{said}");
     assert_eq!(receive(), "no newline\n");
+}
+
+#[test]
+fn sends_over_ipv6_too() {
+    let Ok(socket) = UdpSocket::bind("[::1]:0") else { return skipped("penlog over IPv6", "no IPv6 here") };
+    socket.set_read_timeout(Some(crate::support::wait::DEADLINE)).unwrap();
+    let port = socket.local_addr().unwrap().port().to_string();
+    let mut penlog = Penlog::start(&["::1", &port, "::1"], None);
+    penlog.write("one\n");
+    let mut buffer = [0; 16];
+    let n = socket.recv(&mut buffer).unwrap();
+    assert_eq!(&buffer[..n], b"one\n");
+    assert!(penlog.end().0.success());
 }
 
 #[test]

@@ -66,11 +66,17 @@ fn expired(mut response: Vec<u8>) -> Vec<u8> {
 #[test]
 fn what_is_not_valid_or_not_good_is_not_stapled() {
     let Case { authority, leaf, backend: _backend, setup } = case();
-    let expired = expired(ocsp_response(setup.path(), &authority, &leaf, 'V', 7));
-    let file = setup.write("pen.ocsp", expired);
+    let old = expired(ocsp_response(setup.path(), &authority, &leaf, 'V', 7));
+    let file = setup.write("pen.ocsp", old);
     let pen = setup.command(format!("ssl_ocsp_response {file}")).start();
     pen.says("the OCSP response is not valid now");
     assert_eq!(stapled(&authority, &pen, "localhost"), None);
+    // In place of a good one that is in use, it is not shown either, and neither is that one.
+    let good = ocsp_response(pen.path(), &authority, &leaf, 'V', 7);
+    replace(file.as_ref(), &good);
+    wait_until("the good one", || stapled(&authority, &pen, "localhost").as_ref() == Some(&good));
+    replace(file.as_ref(), expired(good));
+    wait_until("its end", || stapled(&authority, &pen, "localhost").is_none());
     replace(file.as_ref(), ocsp_response(pen.path(), &authority, &leaf, 'R', 7));
     assert_eq!(pen.control("ssl_reload"), "");
     pen.says("does not say that the certificate is good");
