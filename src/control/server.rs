@@ -17,6 +17,10 @@ use crate::sys::log;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients at once; more wait to be accepted.
 const CLIENTS_MAX: usize = 32;
+/// Clients that have their reply and are given time to close.
+const LEAVING_MAX: usize = 16;
+/// How long that is.
+const GRACE: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -40,19 +44,25 @@ pub enum Listener {
 /// Serves the control socket for ever. To be run on a [`tokio::task::LocalSet`].
 pub async fn serve(listener: Listener, handler: Rc<impl Handler>) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    let leaving = Rc::new(Semaphore::new(LEAVING_MAX));
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = match &listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                 if handler.permits(peer.ip().to_canonical()) {
-                    tokio::task::spawn_local(converse(stream, Rc::clone(&handler), place));
+                    tokio::task::spawn_local(converse(
+                        stream,
+                        Rc::clone(&handler),
+                        place,
+                        Rc::clone(&leaving),
+                    ));
                 } else {
                     log::warn(format_args!("control connection from {} refused by control_acl", peer.ip()));
                 }
             }),
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::task::spawn_local(converse(stream, Rc::clone(&handler), place));
+                tokio::task::spawn_local(converse(stream, Rc::clone(&handler), place, Rc::clone(&leaving)));
             }),
         };
         if let Err(error) = accepted {
@@ -65,7 +75,8 @@ pub async fn serve(listener: Listener, handler: Rc<impl Handler>) {
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     handler: Rc<impl Handler>,
-    _place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
+    leaving: Rc<Semaphore>,
 ) {
     let talk = async {
         let reply = match tokio::time::timeout(PATIENCE, line(&mut stream)).await {
@@ -75,14 +86,19 @@ async fn converse(
             Err(_) => format!("error: no line within {} seconds\n", PATIENCE.as_secs()),
         };
         stream.write_all(reply.as_bytes()).await?;
-        stream.shutdown().await?;
-        // What follows the line is read and dropped: closing over unread bytes would reset the connection, and the
-        // client could lose the reply.
-        tokio::io::copy(&mut (&mut stream).take(LINE_MAX as u64), &mut tokio::io::sink()).await?;
-        io::Result::Ok(())
+        stream.shutdown().await
     };
     match tokio::time::timeout(PATIENCE * 2, talk).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => {
+            drop(place);
+            // What follows the line is read and dropped: closing over unread bytes would reset the connection, and the
+            // client could lose the reply.
+            if let Ok(_leaving) = leaving.try_acquire() {
+                let mut rest = stream.take(LINE_MAX as u64);
+                // The client has what it came for.
+                _ = tokio::time::timeout(GRACE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+            }
+        }
         Ok(Err(error)) => log::debug(1, format_args!("control connection: {error}")),
         Err(_) => log::debug(1, format_args!("control connection: the client takes too long")),
     }

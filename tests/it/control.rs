@@ -247,6 +247,22 @@ fn a_line_may_come_in_pieces_or_end_with_the_connection() {
 }
 
 #[test]
+fn many_connections_at_once_are_served_one_after_the_other() {
+    let pen = Setup::new().start();
+    // More than pen talks to at a time; each has its own command under way before the first is answered.
+    let mut clients: Vec<Client> = (0..100).map(|_| Client::to_path(&pen.control_path())).collect();
+    for (n, client) in clients.iter_mut().enumerate() {
+        client.send(format!("server {n} address 127.0.0.1 port {} max {n}\n", n + 1));
+    }
+    assert!(clients.iter_mut().all(|client| client.text().is_empty()));
+    let servers = pen.servers();
+    assert_eq!(servers.len(), 100);
+    for (n, server) in servers.iter().enumerate() {
+        assert_eq!((server.number, usize::from(server.port), server.max), (n, n + 1, n as i64));
+    }
+}
+
+#[test]
 fn one_line_a_connection() {
     let pen = Setup::new().start();
     let mut client = Client::to_path(&pen.control_path());
