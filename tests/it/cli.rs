@@ -57,6 +57,8 @@ fn a_wrong_command_line_is_refused_with_the_reason_and_status_2() {
         (&["80", "[::1"], "[::1"),
         (&["80", ""], "''"),
         (&["-F", "/nonexistent/file", "80"], "/nonexistent/file"),
+        (&["-U", "80"], "-U: UDP is not available"),
+        (&["--check", "-rU", "80"], "-U: UDP is not available"),
     ] {
         let (status, text) = stderr(args);
         assert_eq!((status, text.lines().count()), (Some(2), 1), "{args:?}: {text}");

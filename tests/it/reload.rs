@@ -1,6 +1,7 @@
 //! The configuration file: precedence, HUP, include, write, and moving the listening address.
 
 use nix::sys::signal::Signal;
+use proptest::prelude::*;
 
 use crate::support::backend::{Backend, greeters};
 use crate::support::pen::free_port;
@@ -354,6 +355,99 @@ fn what_write_saves_starts_the_same_pen() {
     };
     assert_eq!(settings(&again.read("rewritten")), settings(&text));
     _ = std::fs::remove_dir_all(std::path::Path::new(&log).parent().unwrap());
+}
+
+/// What a running pen may be told, in every form that `write` has to bring back.
+fn command() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "ascii",
+        "dummy",
+        "hash",
+        "http",
+        "keepalive",
+        "nomemory",
+        "prio",
+        "roundrobin",
+        "stubborn",
+        "tcp_nodelay",
+        "weight",
+        "abort_on_error",
+    ]);
+    let switch = (word, any::<bool>()).prop_map(|(w, on)| format!("{}{w}", if on { "" } else { "no " }));
+    let word = prop::sample::select(vec![
+        ("blacklist", 0),
+        ("client_acl", 0),
+        ("control_acl", 0),
+        ("clients_max", 4000),
+        ("conn_max", 500),
+        ("idle_timeout", 0),
+        ("pending_max", 1),
+        ("timeout", 1),
+        ("tracking", 0),
+        ("multi_accept", 1),
+    ]);
+    let number = (word, 0..9).prop_map(|((word, least), n)| format!("{word} {}", least + n));
+    let text = prop::sample::select(vec![
+        "source 127.0.0.1",
+        "source ::1",
+        "no source",
+        "emergency [::1]:80",
+        "emergency /run/x y",
+        "no emergency",
+        "abuse 127.0.0.1:99",
+        "no abuse",
+        "log 127.0.0.1:514",
+        "log ::1:514",
+        "no log",
+        "web_stats \"/tmp/a b\"",
+        "no web_stats",
+        "tcp_fastclose up",
+        "tcp_fastclose down",
+        "tcp_fastclose off",
+        "acl 1 permit country SE",
+    ])
+    .prop_map(str::to_owned);
+    let acl =
+        (0..10, any::<bool>(), any::<[u8; 4]>(), any::<u16>(), 0..=128).prop_map(|(n, v4, ip, word, len)| {
+            let verdict = if word % 2 == 0 { "permit" } else { "deny" };
+            match (v4, std::net::Ipv4Addr::from(ip)) {
+                (true, ip) => format!("acl {n} {verdict} {ip} 255.0.{}.0", word % 256),
+                (false, ip) => format!("acl {n} {verdict} {word:x}::{:x}/{len}", ip.octets()[0]),
+            }
+        });
+    let key = prop::sample::select(vec!["acl", "port", "max", "hard", "weight", "prio"]);
+    let address =
+        prop::sample::select(vec!["127.0.0.1", "::1", "[::1]", "/run/a", "\"/run/a b\"", "h.invalid"]);
+    let server = (0..5, key, 0..10).prop_map(|(n, key, value)| format!("server {n} {key} {value}"));
+    let move_server = (0..5, address).prop_map(|(n, address)| format!("server {n} address {address}"));
+    prop_oneof![switch, number, text, acl, server, move_server]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_it_was_told_write_brings_it_back(commands in prop::collection::vec(command(), 0..40)) {
+        let pen = Setup::new().start();
+        let settings = |pen: &Pen| {
+            pen.control(&format!("write {}", pen.file("written")));
+            let text = pen.read("written");
+            let own = ["listen ", "control ", "pidfile ", "#"];
+            text.lines().filter(|l| !own.iter().any(|o| l.starts_with(o))).map(|l| format!("{l}\n")).collect::<String>()
+        };
+        commands.iter().for_each(|command| _ = pen.control(command));
+        let (written, servers, mode) = (settings(&pen), pen.control("servers"), pen.control("mode"));
+        let setup = Setup::new();
+        let file = setup.write("file", &written);
+        let again = setup.options(format!("-F {file}")).start();
+        prop_assert_eq!(again.control("servers"), servers);
+        prop_assert_eq!(again.control("mode"), mode);
+        prop_assert_eq!(settings(&again), written.clone());
+        // Read once more, it changes nothing.
+        hup(&again);
+        prop_assert_eq!(settings(&again), written);
+        prop_assert!(!again.stderr().contains("restart"), "{}", again.stderr());
+    }
 }
 
 #[test]
