@@ -18,7 +18,7 @@ use crate::core::snapshot::{Live, Resolved, Snapshot};
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::net::worker::Listening;
-use crate::sys::log;
+use crate::sys::{crash, log};
 use crate::weblog::LogHandle;
 
 use super::assemble::{self, read};
@@ -394,6 +394,7 @@ impl Parts {
     /// Lets the workers and everyone else see the configuration.
     fn publish(&mut self) {
         log::set_debug_level(self.config.number(Number::Debug) as u32);
+        crash::abort_on_panic(self.config.flag(Flag::AbortOnError));
         self.shared.clients().grow(self.config.number(Number::ClientsMax) as usize);
         let mut snapshot = Snapshot::new(&self.config, &mut self.live, &self.resolved, &self.services);
         if snapshot.conn_max > self.descriptors {

@@ -53,7 +53,7 @@ table! {
     /// The switches. All are off by default.
     Flag: FlagInfo {
         /// `abort_on_error`
-        AbortOnError = flag("abort_on_error", When::Always, "leave a core file when pen meets a fatal error"),
+        AbortOnError = flag("abort_on_error", When::Always, "end with a core file at an internal error, rather than end one connection"),
         /// `ascii`
         Ascii = flag("ascii", When::Always, "dump communication as text rather than hexadecimal"),
         /// `dummy`

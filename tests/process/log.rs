@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -109,5 +110,10 @@ fn a_panic_is_logged() -> Result<(), &'static str> {
     assert!(!output.status.success());
     let text = String::from_utf8(output.stderr).expect("text");
     assert!(text.contains(": internal error: ") && text.contains("the unthinkable"), "{text}");
+    assert_eq!(output.status.signal(), None);
+    let output = role("panics").arg("abort").output().expect("runs");
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT));
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert!(text.contains("the unthinkable"), "{text}");
     Ok(())
 }

@@ -184,6 +184,7 @@ fn stderr_is_stuck() -> ExitCode {
 fn panics() -> ExitCode {
     log::start(Target::Stderr).expect("thread");
     crash::log_panics();
+    crash::abort_on_panic(env::args().nth(1).is_some());
     panic!("the unthinkable");
 }
 
