@@ -21,7 +21,10 @@ pub(super) async fn serve(mut stream: Stream) {
             let written = poll_fn(|cx| stream.poll_write(cx, rest)).await?;
             rest = rest.get(written..).unwrap_or_default();
         }
-        poll_fn(|cx| stream.poll_shutdown(cx)).await
+        poll_fn(|cx| stream.poll_shutdown(cx)).await?;
+        // Closing over what it still sends would reset the connection, and the client could lose the answer.
+        while poll_fn(|cx| stream.poll_read(cx, &mut request)).await? > 0 {}
+        std::io::Result::Ok(())
     };
     // Whatever goes wrong, the connection is over.
     _ = tokio::time::timeout(PATIENCE, answered).await;

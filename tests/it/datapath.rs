@@ -425,7 +425,7 @@ fn connections_to_servers_leave_from_the_source_address() {
 }
 
 #[test]
-fn keepalive_and_nodelay_are_set_on_both_sides() {
+fn keepalive_is_set_on_both_sides() {
     let backends = greeters(1);
     let pen = Setup::new().command("keepalive").servers(&backends).start();
     let _held = pen.hold(2);
@@ -487,6 +487,12 @@ fn dummy_answers_as_a_tiny_web_server() {
         client.text(),
         "HTTP/1.1 200 OK\r\nContent-Length: 15\r\nContent-Type: text/html\r\n\r\nPen is serving."
     );
+    // However much more there is of the request.
+    for _ in 0..20 {
+        let mut client = pen.client();
+        client.send(vec![b'x'; 200_000]);
+        assert!(client.text().ends_with("Pen is serving."));
+    }
 }
 
 #[test]
