@@ -183,3 +183,28 @@ fn classify(error: io::Error) -> Failure {
     let address_used_up = error.raw_os_error() == Some(libc::EADDRNOTAVAIL);
     if address_used_up || is_shortage(&error) { Failure::Local(error) } else { Failure::Server(error) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::addr::Services;
+    use crate::core::command::Command;
+    use crate::core::config::{Config, Phase};
+    use crate::core::snapshot::{Live, Resolved};
+
+    #[tokio::test]
+    async fn options_are_set_as_the_modes_say() {
+        let services = Services::default();
+        let mut config = Config::default();
+        for on in [false, true] {
+            let snapshot = Snapshot::new(&config, &mut Live::default(), &Resolved::new(), &services);
+            let socket = socket(&snapshot, "127.0.0.1:1".parse().unwrap(), None).unwrap();
+            let options = SockRef::from(&socket);
+            assert_eq!((options.tcp_nodelay().unwrap(), options.keepalive().unwrap()), (on, on));
+            for line in ["tcp_nodelay", "keepalive"] {
+                let command = Command::parse(line, &services).unwrap().unwrap();
+                config.apply(&command, Phase::Running).unwrap();
+            }
+        }
+    }
+}
