@@ -75,7 +75,7 @@ impl Net {
         match address.parse::<IpAddr>().map_err(|_| bad())? {
             IpAddr::V4(ip) => {
                 let mask = match mask {
-                    None => Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(length(32)?)).unwrap_or(0)),
+                    None => leading(length(32)?),
                     Some(mask) if len.is_none() => mask.parse().map_err(|_| {
                         Error::new(format!("'{mask}' is not a mask; allowed is a dotted one"))
                     })?,
@@ -86,7 +86,14 @@ impl Net {
             IpAddr::V6(_) if mask.is_some() => {
                 Err(Error::new("a mask with an IPv6 address; allowed is IP6[/LEN]"))
             }
-            IpAddr::V6(ip) => Ok(Net::V6(ip, length(128)?)),
+            IpAddr::V6(ip) => {
+                let len = length(128)?;
+                // Such a client is an IPv4 client to pen, so an entry for it has to be one too, or it would never match.
+                match (ip.to_ipv4_mapped(), len.checked_sub(96)) {
+                    (Some(ip), Some(len)) => Ok(Net::V4(ip, leading(len))),
+                    _ => Ok(Net::V6(ip, len)),
+                }
+            }
         }
     }
 
@@ -100,6 +107,11 @@ impl Net {
             _ => false,
         }
     }
+}
+
+/// The mask of the first `len` bits.
+fn leading(len: u8) -> Ipv4Addr {
+    Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0))
 }
 
 impl fmt::Display for Entry {
@@ -195,6 +207,14 @@ mod tests {
         assert!(!acl.permits(Some("::ffff:127.0.0.1".parse().unwrap())));
         assert!(acl.permits(Some("::1".parse().unwrap())));
         assert!(acl.permits(None));
+        // And so is one that an entry means.
+        for line in ["deny ::ffff:127.0.0.2", "deny ::ffff:127.0.0.0/104", "deny ::ffff:0:0/96"] {
+            let mut acl = Acl::default();
+            acl.push(entry(line).unwrap());
+            assert!(!acl.permits(Some("127.0.0.2".parse().unwrap())), "{line}");
+            assert!(!acl.permits(Some("::ffff:127.0.0.2".parse().unwrap())), "{line}");
+            assert!(acl.permits(Some("::1".parse().unwrap())), "{line}");
+        }
     }
 
     /// The rule in words, over a model that counts bits one by one.
