@@ -266,8 +266,7 @@ fn serve(
     let snapshot = Snapshot::new(&config, &mut live, &resolved, &services);
     let clients_max = config.number(Number::ClientsMax) as usize;
     let shared = Arc::new(Shared::new(snapshot, clients_max, requests, tls));
-    let (listening, current) = tokio::sync::watch::channel(Arc::new(listening));
-    let workers = run::workers(run::worker_count(&config), &shared, &current)?;
+    let (workers, listening) = run::workers(run::worker_count(&config), &shared, &Arc::new(listening))?;
     let parts =
         Parts { config, live, resolved, services, shared, listening, file, file_servers, descriptors };
     let owner = Owner::new(parts);

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc};
 
 use crate::control::server::Handler;
 use crate::core::addr::{Endpoint, Host, Services};
@@ -38,7 +38,7 @@ pub(super) struct Parts {
     /// What the workers read.
     pub(super) shared: Arc<Shared>,
     /// Where they listen.
-    pub(super) listening: watch::Sender<Arc<Listening>>,
+    pub(super) listening: Vec<mpsc::UnboundedSender<Arc<Listening>>>,
     /// `-F`.
     pub(super) file: Option<String>,
     /// The slots that it named.
@@ -371,7 +371,9 @@ impl Parts {
             bind::set_log(&self.shared.log, &config, &self.services)?;
         }
         if let Some(listening) = listening {
-            self.listening.send_replace(Arc::new(listening));
+            let listening = Arc::new(listening);
+            // One that has ended listens no more.
+            self.listening.iter().for_each(|worker| _ = worker.send(Arc::clone(&listening)));
         }
         if let (Some(server), Some(loaded)) = (&self.shared.tls, tls) {
             server.install(loaded);

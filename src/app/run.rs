@@ -10,13 +10,14 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::control::server::{self, Listener};
 use crate::core::config::Config;
 use crate::core::settings::Number;
 use crate::net::shared::Shared;
-use crate::net::worker::{self, Current};
+use crate::net::worker::{self, Listening};
 use crate::sys::pidfile::PidFile;
 use crate::sys::resolve;
 use crate::sys::{crash, log};
@@ -37,6 +38,9 @@ pub(super) fn worker_count(config: &Config) -> usize {
     }
 }
 
+/// The workers, and how each is told where to listen.
+pub(super) type Workers = (Vec<JoinHandle<()>>, Vec<mpsc::UnboundedSender<Arc<Listening>>>);
+
 /// Starts the workers.
 ///
 /// # Errors
@@ -44,11 +48,14 @@ pub(super) fn worker_count(config: &Config) -> usize {
 pub(super) fn workers(
     count: usize,
     shared: &Arc<Shared>,
-    current: &Current,
-) -> Result<Vec<JoinHandle<()>>, String> {
-    (0..count)
-        .map(|n| worker::start(n, Arc::clone(shared), current.clone()).map_err(|e| format!("a worker: {e}")))
-        .collect()
+    listening: &Arc<Listening>,
+) -> Result<Workers, String> {
+    let start = |n| {
+        let (sender, sockets) = mpsc::unbounded_channel();
+        let worker = worker::start(n, Arc::clone(shared), Arc::clone(listening), sockets);
+        worker.map(|worker| (worker, sender)).map_err(|e| format!("a worker: {e}"))
+    };
+    (0..count).map(start).collect()
 }
 
 struct Signals {

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::log;
@@ -55,49 +55,67 @@ impl AsFd for Listening {
     }
 }
 
-/// What the workers are told to listen on; closed when they are to end.
-pub type Current = watch::Receiver<Arc<Listening>>;
+/// The sockets that a worker is told to listen on, one after the other; closed when it is to end. It gets every one of them,
+/// since it has to serve the queue of each that pen leaves.
+pub type Sockets = mpsc::UnboundedReceiver<Arc<Listening>>;
+
+/// Where a worker is in its sockets.
+struct Place {
+    sockets: Sockets,
+    listening: Arc<Listening>,
+}
+
+impl Place {
+    /// Waits for the next socket; returns the one that is left, or `None` at the end of pen.
+    async fn next(&mut self) -> Option<Arc<Listening>> {
+        let next = self.sockets.recv().await?;
+        Some(std::mem::replace(&mut self.listening, next))
+    }
+}
 
 /// Starts a worker.
 ///
 /// # Errors
 /// When the system gives no thread or no event port.
-pub fn start(number: usize, shared: Arc<Shared>, current: Current) -> io::Result<JoinHandle<()>> {
+pub fn start(
+    number: usize,
+    shared: Arc<Shared>,
+    listening: Arc<Listening>,
+    sockets: Sockets,
+) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
         tls::this_is_worker(number);
         // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
         // logged; the worker goes on, for the sake of its connections and of those that wait.
-        while runtime.block_on(runtime.spawn(work(Arc::clone(&shared), current.clone()))).is_err() {
+        let place = Arc::new(Mutex::new(Place { sockets, listening }));
+        while runtime.block_on(runtime.spawn(work(Arc::clone(&shared), Arc::clone(&place)))).is_err() {
             runtime.block_on(tokio::time::sleep(SHORTAGE_PAUSE));
         }
         // Connections end with the runtime.
     })
 }
 
-async fn work(shared: Arc<Shared>, mut current: Current) {
+async fn work(shared: Arc<Shared>, place: Arc<Mutex<Place>>) {
+    let mut place = place.lock().await;
     loop {
-        let listening = Arc::clone(&current.borrow_and_update());
-        let queue = match listen::watch(&*listening) {
-            Ok(queue) => queue,
+        let listening = Arc::clone(&place.listening);
+        let left = match listen::watch(&*listening) {
+            Ok(queue) => tokio::select! {
+                left = place.next() => left,
+                () = accept_all(&shared, &listening, &queue) => continue,
+            },
             Err(error) => {
                 log::error(format_args!("a worker cannot listen: {error}"));
-                match tokio::time::timeout(SHORTAGE_PAUSE, current.changed()).await {
-                    Ok(Err(_)) => return,
-                    _ => continue,
+                match tokio::time::timeout(SHORTAGE_PAUSE, place.next()).await {
+                    Ok(left) => left,
+                    Err(_) => continue,
                 }
             }
         };
-        let moved = tokio::select! {
-            moved = current.changed() => moved,
-            () = accept_all(&shared, &listening, &queue) => Ok(()),
-        };
-        if moved.is_err() {
-            return;
-        }
-        drop(queue);
+        let Some(left) = left else { return };
         // Beside the rest: while pen is full it takes long, and the end of pen or a further move is not to wait for it.
-        tokio::spawn(drain(Arc::clone(&shared), listening));
+        tokio::spawn(drain(Arc::clone(&shared), left));
     }
 }
 
@@ -107,7 +125,13 @@ async fn drain(shared: Arc<Shared>, listening: Arc<Listening>) {
         let ticket = shared.registry.ticket(|| shared.snapshot.load().conn_max).await;
         match listening.accept_queued() {
             Ok(accepted) => session::start(&shared, accepted, ticket),
-            Err(_) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(error) if connect::is_shortage(&error) => {
+                drop(ticket);
+                _ = tokio::time::timeout(SHORTAGE_PAUSE, shared.registry.freed()).await;
+            }
+            // That client is gone already.
+            Err(_) => {}
         }
     }
 }
