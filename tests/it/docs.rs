@@ -269,7 +269,8 @@ fn works(at: &str, example: &Example, place: &Path) {
         None => example.command.clone(),
     };
     let ended = told_to_end(&command);
-    let asks = ["penctl ", "svcs ", "curl "].iter().any(|word| command.starts_with(word));
+    let asks =
+        ["penctl ", "svcs ", "curl ", "openssl s_client "].iter().any(|word| command.starts_with(word));
     let mut last = String::new();
     wait_for(&format!("{at} to show {:?}", example.shows), || {
         let mut child = shell(&command, place);
