@@ -21,6 +21,13 @@ const BULK: u32 = 2;
 /// As [`BULK`], before asking again when there was no pipe.
 const NO_PIPE: u32 = 64;
 
+/// Bytes one after the other through a pipe that are worth one: two copies of fewer cost less.
+const WORTH: u32 = 16 * 1024;
+
+/// How often fewer than [`WORTH`] may come before the direction is no bulk one any more. A source that is slower than
+/// pen for a moment is none that has ended its bulk.
+const PATIENCE: u32 = 8;
+
 /// How far a direction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -220,7 +227,11 @@ impl Flow {
         match source.poll_fill(with.cx, pipe, most) {
             Poll::Pending => {
                 self.pipe = None;
-                if (self.spliced as usize) < READ_SIZE {
+                if self.spliced >= WORTH {
+                    self.full = self.bulk + PATIENCE;
+                } else if self.full > self.bulk {
+                    self.full -= 1;
+                } else {
                     self.full = 0;
                 }
                 Poll::Pending
