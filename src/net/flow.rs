@@ -75,6 +75,8 @@ pub(crate) struct Flow {
     eof: bool,
     /// The destination was reset, rather than closed for reading.
     reset: bool,
+    /// The source, when it was asked last, had nothing and took the waker.
+    waits: bool,
 }
 
 enum Step {
@@ -99,7 +101,13 @@ impl Flow {
             state: State::Open,
             eof: false,
             reset: false,
+            waits: false,
         }
+    }
+
+    /// The waker is another one than before.
+    pub(crate) fn forget_waker(&mut self) {
+        self.waits = false;
     }
 
     pub(crate) fn state(&self) -> State {
@@ -139,6 +147,11 @@ impl Flow {
         source: &mut Stream,
         destination: &mut Stream,
     ) -> Option<(Side, io::Error)> {
+        if self.waits && !with.stop && !source.has_news() {
+            // It was the other direction that woke the relay.
+            return None;
+        }
+        self.waits = false;
         let mut fault = None;
         let mut left = BURST;
         while left > 0 {
@@ -172,7 +185,10 @@ impl Flow {
                 most => self.poll_splice(with, source, most),
             };
             match step {
-                Poll::Pending => return fault,
+                Poll::Pending => {
+                    self.waits = true;
+                    return fault;
+                }
                 Poll::Ready(Step::Moved(bytes)) => left = left.saturating_sub(bytes.max(READ_SIZE)),
                 Poll::Ready(Step::End) if with.distrust => self.end(State::Failed, with.inspect),
                 Poll::Ready(Step::End) => {

@@ -16,4 +16,5 @@ pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+pub mod turns;
 pub mod worker;

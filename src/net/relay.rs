@@ -16,7 +16,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
@@ -103,6 +103,8 @@ pub struct Relay<M: Meter> {
     fault: Option<Box<(Side, io::Error)>>,
     /// What the meter was last told.
     pending: (u32, u32),
+    /// Whom the streams are to wake.
+    waker: Option<Waker>,
     fastclose: Fastclose,
     stop: bool,
 }
@@ -124,6 +126,7 @@ impl<M: Meter> Relay<M> {
             parting: None,
             fault: None,
             pending: (0, 0),
+            waker: None,
             fastclose: settings.fastclose,
             stop: false,
         }
@@ -208,6 +211,11 @@ impl<M: Meter + Unpin> Future for Relay<M> {
         if let Some(parting) = &mut relay.parting {
             ready!(parting.poll(cx, &mut relay.client, &mut relay.server));
             return Poll::Ready(relay.end(Cause::Closed));
+        }
+        if !relay.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            relay.waker = Some(cx.waker().clone());
+            relay.up.forget_waker();
+            relay.down.forget_waker();
         }
         let before = (relay.up.moved(), relay.down.moved());
         relay.poll_flows(cx);

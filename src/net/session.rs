@@ -10,6 +10,7 @@ use socket2::SockRef;
 use crate::core::client::Client;
 use crate::core::http::Rewriter;
 use crate::core::select::{Pick, Selection};
+use crate::core::server::Slot;
 use crate::core::snapshot::{Role, Snapshot};
 use crate::sys::log;
 
@@ -20,6 +21,7 @@ use super::registry::{Connection, ConnectionMeter, Entry, Ticket};
 use super::relay::{Relay, Settings};
 use super::shared::Shared;
 use super::stream::Stream;
+use super::turns::Load;
 use super::{connect, dummy, tls};
 
 /// A client that was accepted.
@@ -36,6 +38,8 @@ pub struct Accepted {
 struct Session {
     shared: Arc<Shared>,
     entry: Entry,
+    /// Counts it among those of its worker.
+    _load: Load,
 }
 
 impl Drop for Session {
@@ -46,40 +50,55 @@ impl Drop for Session {
     }
 }
 
-/// Starts the task that serves a client on this worker.
-pub fn start(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket) {
+/// Starts the task that serves a client on this worker, whose load it is.
+pub fn start(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket, load: Load) {
     let client = accepted.peer.map_or(Client::UNIX, |peer| Client::new(peer.ip()));
     let snapshot = shared.snapshot.load_full();
     let now = shared.now();
     let (id, remembered) = shared.clients().arrive(client, now, snapshot.tracking);
     let entry = ticket.enter(Connection::new(client, id, accepted.stream.as_raw_fd()));
     let connection = Arc::clone(&entry.connection);
-    let session = Session { shared: Arc::clone(shared), entry };
+    let session = Session { shared: Arc::clone(shared), entry, _load: load };
     let task = tokio::spawn(serve(session, snapshot, accepted, remembered));
     connection.served_by(task.abort_handle());
 }
 
 async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, remembered: Option<usize>) {
+    // Boxed: what only the beginning needs is freed before the connection grows old.
+    let Some(joined) = Box::pin(join(session, snapshot, accepted, remembered)).await else { return };
+    // The first to go is the relay, which closes the sockets, and the last the session.
+    let Joined { session, slot: _slot, relay } = joined;
+    let end = relay.await;
+    log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.client));
+}
+
+/// A client and its server.
+struct Joined {
+    session: Session,
+    slot: Slot,
+    relay: Relay<ConnectionMeter>,
+}
+
+/// Finds the client's server; `None` when the connection is over before it has one.
+async fn join(
+    session: Session,
+    snapshot: Arc<Snapshot>,
+    accepted: Accepted,
+    remembered: Option<usize>,
+) -> Option<Joined> {
     let Accepted { stream, peer } = accepted;
     if peer.is_some() {
         connect::set_options(&snapshot, &SockRef::from(&stream));
     }
-    // Boxed, so that what only the handshake needs is freed before the connection grows old.
-    let Some(stream) = Box::pin(secured(&session, &snapshot, stream)).await else { return };
+    let stream = secured(&session, &snapshot, stream).await?;
     if snapshot.modes.dummy {
-        return dummy::serve(stream).await;
+        dummy::serve(stream).await;
+        return None;
     }
-    // Boxed for the same reason.
     let port = peer.map_or(0, |p| p.port());
-    let found = Box::pin(find(&session, &snapshot, port, remembered)).await;
-    let Some((relay, slot)) = found.map(|(pick, server)| begin(&session, &snapshot, pick, stream, server))
-    else {
-        return;
-    };
-    drop(snapshot);
-    let end = relay.await;
-    log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.client));
-    drop(slot);
+    let (pick, server) = find(&session, &snapshot, port, remembered).await?;
+    let relay = relay(&session, &snapshot, &pick, stream, server);
+    Some(Joined { session, slot: pick.slot, relay })
 }
 
 /// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
@@ -115,13 +134,13 @@ async fn find(
     Some((pick, stream))
 }
 
-fn begin(
+fn relay(
     session: &Session,
     snapshot: &Snapshot,
-    pick: Pick,
+    pick: &Pick,
     client: Stream,
     server: Stream,
-) -> (Relay<ConnectionMeter>, crate::core::server::Slot) {
+) -> Relay<ConnectionMeter> {
     let connection = &session.entry.connection;
     let number = match pick.backend.role {
         Role::Regular(n) => i64::try_from(n).unwrap_or(i64::MAX),
@@ -134,13 +153,12 @@ fn begin(
         Settings { pipes: Some(session.shared.pipes.clone()), fastclose: snapshot.fastclose, idle };
     let meter =
         ConnectionMeter { connection: Arc::clone(connection), server: Arc::clone(&pick.backend.live) };
-    let inspect = inspector(session, snapshot, &pick, matches!(client, Stream::Tls(_)));
+    let inspect = inspector(session, snapshot, pick, matches!(client, Stream::Tls(_)));
     let relay = Relay::new(client, server, &settings, meter);
-    let relay = match inspect {
+    match inspect {
         Some(inspect) => relay.inspected(inspect),
         None => relay,
-    };
-    (relay, pick.slot)
+    }
 }
 
 fn inspector(

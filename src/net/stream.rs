@@ -41,6 +41,17 @@ impl Stream {
         Poll::Ready(Ok(into.filled().len()))
     }
 
+    /// Whether something may have come since [`Stream::poll_read`] or [`Stream::poll_fill`] had nothing; costs no system
+    /// call. While not, the waker that they were given is still in its place.
+    pub fn has_news(&self) -> bool {
+        match self {
+            Self::Tcp(s) => s.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Unix(s) => s.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            // To read, TLS may have to wait until it can write.
+            Self::Tls(_) => true,
+        }
+    }
+
     /// Writes what the socket takes now; may be fewer bytes than given. For TLS, a call after `Pending` must offer at
     /// least the same bytes again (SSL_write(3)).
     ///

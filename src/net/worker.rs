@@ -2,25 +2,26 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::io::unix::AsyncFd;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Mutex, mpsc};
 
-use crate::sys::listen::{self, SocketFile};
+use crate::sys::listen::{self, SocketFile, Watch};
 use crate::sys::log;
 
 use super::connect::{self, SHORTAGE_PAUSE};
+use super::registry::Ticket;
 use super::session::{self, Accepted};
 use super::shared::Shared;
 use super::tls;
+use super::turns::Seat;
 
-/// The listening socket. All workers wait on this one socket: a second pen on the port
-/// fails to bind, and a worker that pauses strands nobody, since the others take from the same queue.
+/// The listening socket. All workers take from this one socket: a second pen on the port fails to bind, and nobody stands
+/// in a queue of a worker's own, stranded when that one pauses.
 #[derive(Debug)]
 pub enum Listening {
     /// On an IP address.
@@ -73,13 +74,14 @@ impl Place {
     }
 }
 
-/// Starts a worker.
+/// Starts the worker that has `seat` among all.
 ///
 /// # Errors
 /// When the system gives no thread or no event port.
 pub fn start(
     number: usize,
     shared: Arc<Shared>,
+    seat: Seat,
     listening: Arc<Listening>,
     sockets: Sockets,
 ) -> io::Result<JoinHandle<()>> {
@@ -88,88 +90,126 @@ pub fn start(
         tls::this_is_worker(number);
         // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
         // logged; the worker goes on, for the sake of its connections and of those that wait.
+        let worker = Worker { shared, seat };
         let place = Arc::new(Mutex::new(Place { sockets, listening }));
-        while runtime.block_on(runtime.spawn(work(Arc::clone(&shared), Arc::clone(&place)))).is_err() {
+        while runtime.block_on(runtime.spawn(worker.clone().work(Arc::clone(&place)))).is_err() {
             runtime.block_on(tokio::time::sleep(SHORTAGE_PAUSE));
         }
         // Connections end with the runtime.
     })
 }
 
-async fn work(shared: Arc<Shared>, place: Arc<Mutex<Place>>) {
-    let mut place = place.lock().await;
-    loop {
-        let listening = Arc::clone(&place.listening);
-        let left = match listen::watch(&*listening) {
-            Ok(queue) => tokio::select! {
-                left = place.next() => left,
-                () = accept_all(&shared, &listening, &queue) => continue,
-            },
-            Err(error) => {
-                log::error(format_args!("a worker cannot listen: {error}"));
-                match tokio::time::timeout(SHORTAGE_PAUSE, place.next()).await {
-                    Ok(left) => left,
-                    Err(_) => continue,
-                }
-            }
-        };
-        let Some(left) = left else { return };
-        // Beside the rest: while pen is full it takes long, and the end of pen or a further move is not to wait for it.
-        tokio::spawn(drain(Arc::clone(&shared), left));
-    }
+#[derive(Clone)]
+struct Worker {
+    shared: Arc<Shared>,
+    seat: Seat,
 }
 
-/// Serves those who stand in the queue of an address that pen leaves.
-async fn drain(shared: Arc<Shared>, listening: Arc<Listening>) {
-    loop {
-        let ticket = shared.registry.ticket(|| shared.snapshot.load().conn_max).await;
-        match listening.accept_queued() {
-            Ok(accepted) => session::start(&shared, accepted, ticket),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-            Err(error) if connect::is_shortage(&error) => {
-                drop(ticket);
-                _ = tokio::time::timeout(SHORTAGE_PAUSE, shared.registry.freed()).await;
-            }
-            // That client is gone already.
-            Err(_) => {}
+impl Worker {
+    async fn work(self, place: Arc<Mutex<Place>>) {
+        let mut place = place.lock().await;
+        loop {
+            let listening = Arc::clone(&place.listening);
+            let left = tokio::select! {
+                left = place.next() => left,
+                error = self.accept_in_turn(&listening) => {
+                    log::error(format_args!("a worker cannot listen: {error}"));
+                    self.seat.pass();
+                    match tokio::time::timeout(SHORTAGE_PAUSE, place.next()).await {
+                        Ok(left) => left,
+                        Err(_) => continue,
+                    }
+                }
+            };
+            let Some(left) = left else { return };
+            // Beside the rest: while pen is full it takes long, and the end of pen or a further move is not to wait for it.
+            tokio::spawn(self.clone().drain(left));
         }
     }
-}
 
-/// Accepts for as long as it is let.
-///
-/// Room is taken when somebody waits and not before: a worker that waits for clients must not keep the others from
-/// serving theirs.
-async fn accept_all(shared: &Arc<Shared>, listening: &Listening, queue: &AsyncFd<OwnedFd>) {
-    static FULL: log::Condition = log::Condition::new();
-    let mut batch = 0;
-    loop {
-        let mut waiting = match queue.readable().await {
-            Ok(waiting) => waiting,
-            Err(error) => return log::error(format_args!("a worker listens no longer: {error}")),
+    fn serve(&self, accepted: Accepted, ticket: Ticket) {
+        session::start(&self.shared, accepted, ticket, self.seat.take_on());
+    }
+
+    async fn ticket(&self) -> Ticket {
+        self.shared.registry.ticket(|| self.shared.snapshot.load().conn_max).await
+    }
+
+    /// Waits, when the system has no descriptors or memory for one more client, until a connection has ended.
+    async fn pause(&self) {
+        _ = tokio::time::timeout(SHORTAGE_PAUSE, self.shared.registry.freed()).await;
+    }
+
+    /// Serves those who stand in the queue of an address that pen leaves.
+    async fn drain(self, listening: Arc<Listening>) {
+        loop {
+            let ticket = self.ticket().await;
+            match listening.accept_queued() {
+                Ok(accepted) => self.serve(accepted, ticket),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if connect::is_shortage(&error) => {
+                    drop(ticket);
+                    self.pause().await;
+                }
+                // That client is gone already.
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Accepts whenever it is this worker's turn; ends with the reason for which it cannot.
+    async fn accept_in_turn(&self, listening: &Listening) -> io::Error {
+        let socket = match listen::duplicate(listening) {
+            Ok(socket) => socket,
+            Err(error) => return error,
         };
-        let ticket = shared.registry.ticket(|| shared.snapshot.load().conn_max).await;
-        // Another worker may have been faster: then there is nothing, and the next wait is for the next client.
-        let Ok(accepted) = waiting.try_io(|_| listening.accept_queued()) else { continue };
-        match accepted {
-            Ok(accepted) => {
-                FULL.end(format_args!("accepting connections again"));
-                session::start(shared, accepted, ticket);
-                batch += 1;
-                if batch >= shared.snapshot.load().multi_accept {
-                    batch = 0;
+        loop {
+            self.seat.turn().await;
+            // Where clients wait already, the new watch tells so at once.
+            let watched = listen::watch(&socket);
+            if let Err(error) = async { self.accept_until_passed(listening, &watched?).await }.await {
+                return error;
+            }
+        }
+    }
+
+    /// Accepts until it is another worker's turn.
+    ///
+    /// Room is taken when somebody waits and not before: pen is full of those whom it serves.
+    async fn accept_until_passed(&self, listening: &Listening, queue: &Watch) -> io::Result<()> {
+        static FULL: log::Condition = log::Condition::new();
+        let mut batch = 0;
+        let Some(mut limit) = self.seat.limit() else { return Ok(()) };
+        loop {
+            let mut waiting = queue.readable().await?;
+            let ticket = self.ticket().await;
+            let Ok(accepted) = waiting.try_io(|_| listening.accept_queued()) else { continue };
+            match accepted {
+                Ok(accepted) => {
+                    FULL.end(format_args!("accepting connections again"));
+                    self.serve(accepted, ticket);
+                    if self.seat.connections() >= limit {
+                        match self.seat.limit() {
+                            Some(more) => limit = more,
+                            None => return Ok(()),
+                        }
+                    }
+                    batch += 1;
+                    if batch >= self.shared.snapshot.load().multi_accept {
+                        batch = 0;
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Err(error) if connect::is_shortage(&error) => {
+                    FULL.begin(format_args!("no new connections for now: {error}"));
+                    drop(ticket);
+                    self.pause().await;
+                }
+                // The client is gone already, as accept(2) says; the next one may be there.
+                Err(error) => {
+                    log::debug(1, format_args!("accept: {error}"));
                     tokio::task::yield_now().await;
                 }
-            }
-            Err(error) if connect::is_shortage(&error) => {
-                FULL.begin(format_args!("no new connections for now: {error}"));
-                drop(ticket);
-                _ = tokio::time::timeout(SHORTAGE_PAUSE, shared.registry.freed()).await;
-            }
-            // The client is gone already, as accept(2) says; the next one may be there.
-            Err(error) => {
-                log::debug(1, format_args!("accept: {error}"));
-                tokio::task::yield_now().await;
             }
         }
     }

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::net::SocketFlags;
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -18,16 +19,26 @@ use tokio::io::unix::AsyncFd;
 
 use super::{context, daemon, platform};
 
-/// Watches a socket that does not block for clients, without taking them. To be called within a runtime, whose event
-/// port gets a duplicate of the descriptor.
+/// A socket that is watched for clients.
+pub type Watch = AsyncFd<Arc<OwnedFd>>;
+
+/// A descriptor of `socket` for [`watch`].
 ///
 /// # Errors
-/// No descriptor is left, or no room in the event port.
+/// No descriptor is left.
+pub fn duplicate(socket: &impl AsFd) -> io::Result<Arc<OwnedFd>> {
+    Ok(Arc::new(socket.as_fd().try_clone_to_owned()?))
+}
+
+/// Watches a socket that does not block for clients, without taking them. To be called within a runtime.
+///
+/// # Errors
+/// There is no room in the event port.
 #[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
-pub fn watch(socket: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
-    let duplicate = socket.as_fd().try_clone_to_owned()?;
-    // SAFETY: the AsyncFd owns the duplicate, so that it stays open for as long, and an OwnedFd never changes its number.
-    Ok(unsafe { AsyncFd::register_with_interest(duplicate, Interest::READABLE) }?)
+pub fn watch(socket: &Arc<OwnedFd>) -> io::Result<Watch> {
+    // SAFETY: the AsyncFd shares in the descriptor, so that it stays open for as long, and an OwnedFd never changes its
+    // number.
+    Ok(unsafe { AsyncFd::register_with_interest(Arc::clone(socket), Interest::READABLE) }?)
 }
 
 /// Takes a client out of the queue of `listener`: a socket that does not block and, but for a Unix client, its address.

@@ -6,12 +6,14 @@ mod schedule;
 mod tls;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -106,6 +108,27 @@ async fn read_all(stream: &mut TcpStream) -> (Vec<u8>, std::io::Result<usize>) {
 
 fn reset(stream: TcpStream) {
     stream.set_zero_linger().unwrap();
+}
+
+#[test]
+fn a_relay_that_another_task_takes_over_wakes_that_one() {
+    both_ways(|settings| async move {
+        let ((mut client, near_client), (near_server, mut server)) =
+            (tcp_pair(false).await, tcp_pair(false).await);
+        let mut relay = Relay::new(near_client, near_server, &settings, Arc::new(Counts::default()));
+        let mut first = Context::from_waker(Waker::noop());
+        assert!(Pin::new(&mut relay).poll(&mut first).is_pending());
+        let relay = tokio::spawn(relay);
+        // The relay has to be waiting as the new task before anything comes.
+        tokio::task::yield_now().await;
+        let mut got = [0; 4];
+        client.write_all(b"ping").await.unwrap();
+        server.read_exact(&mut got).await.unwrap();
+        server.write_all(b"pong").await.unwrap();
+        client.read_exact(&mut got).await.unwrap();
+        drop((client, server));
+        relay.await.unwrap();
+    });
 }
 
 #[test]
