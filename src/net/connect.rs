@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -74,16 +74,17 @@ async fn connect_when_possible(
     targets: &[Target],
     client: Option<IpAddr>,
 ) -> Result<Stream, Failure> {
-    for _ in 0..SHORTAGE_TRIES {
+    let mut tries = SHORTAGE_TRIES;
+    loop {
         match connect(snapshot, targets, client).await {
-            Err(Failure::Local(error)) if is_shortage(&error) => {
+            Err(Failure::Local(error)) if is_shortage(&error) && tries > 0 => {
                 LOCAL.begin(format_args!("cannot connect to servers: {error}"));
-                _ = tokio::time::timeout(SHORTAGE_PAUSE, shared.registry.freed()).await;
+                tries -= 1;
             }
             result => return result,
         }
+        _ = Box::pin(tokio::time::timeout(SHORTAGE_PAUSE, shared.registry.freed())).await;
     }
-    connect(snapshot, targets, client).await
 }
 
 /// Whether the system lacks what a further socket needs.
@@ -110,7 +111,7 @@ async fn connect(snapshot: &Snapshot, targets: &[Target], client: Option<IpAddr>
     let timeout = Duration::from_millis(snapshot.timeout);
     let mut failure = Failure::Server(io::ErrorKind::NotFound.into());
     for target in targets {
-        match within(timeout, connect_one(snapshot, target, client)).await {
+        match within(timeout, pin!(connect_one(snapshot, target, client))).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failure = error,
             // The time is for the server as a whole: its other addresses get none.
@@ -124,13 +125,13 @@ async fn connect(snapshot: &Snapshot, targets: &[Target], client: Option<IpAddr>
 
 /// Waits for `attempt`, but not for long. A server that is near answers before the event port is asked the next time, and
 /// most are: only when it has not does a timer begin, since setting one costs a system call.
-async fn within<T>(timeout: Duration, attempt: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let mut attempt = pin!(attempt);
+async fn within<T>(timeout: Duration, mut attempt: Pin<&mut impl Future<Output = T>>) -> Result<T, Elapsed> {
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx))).await {
         return Ok(result);
     }
     tokio::task::yield_now().await;
-    tokio::time::timeout(timeout, attempt).await
+    // Boxed: it is large, and most connections have no need of it.
+    Box::pin(tokio::time::timeout(timeout, attempt)).await
 }
 
 async fn connect_one(
@@ -140,7 +141,8 @@ async fn connect_one(
 ) -> Result<Stream, Failure> {
     match target {
         Target::Unix(path) => loop {
-            match UnixStream::connect(path).await {
+            // Boxed: a connection over TCP has no need of it.
+            match Box::pin(UnixStream::connect(path)).await {
                 // Its backlog is full (connect(2), Linux): where TCP would try again by itself, nothing wakes us.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     tokio::time::sleep(FULL_PAUSE).await

@@ -65,40 +65,35 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket, load: Loa
 
 async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, remembered: Option<usize>) {
     // Boxed: what only the beginning needs is freed before the connection grows old.
-    let Some(joined) = Box::pin(join(session, snapshot, accepted, remembered)).await else { return };
-    // The first to go is the relay, which closes the sockets, and the last the session.
-    let Joined { session, slot: _slot, relay } = joined;
+    let Some((_slot, relay)) = Box::pin(join(&session, &snapshot, accepted, remembered)).await else {
+        return;
+    };
+    drop(snapshot);
     let end = relay.await;
     log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.client));
 }
 
-/// A client and its server.
-struct Joined {
-    session: Session,
-    slot: Slot,
-    relay: Relay<ConnectionMeter>,
-}
-
-/// Finds the client's server; `None` when the connection is over before it has one.
+/// Joins a client to its server; `None` when the connection is over before it has one.
 async fn join(
-    session: Session,
-    snapshot: Arc<Snapshot>,
+    session: &Session,
+    snapshot: &Arc<Snapshot>,
     accepted: Accepted,
     remembered: Option<usize>,
-) -> Option<Joined> {
+) -> Option<(Slot, Relay<ConnectionMeter>)> {
     let Accepted { stream, peer } = accepted;
     if peer.is_some() {
-        connect::set_options(&snapshot, &SockRef::from(&stream));
+        connect::set_options(snapshot, &SockRef::from(&stream));
     }
-    let stream = secured(&session, &snapshot, stream).await?;
+    let stream = secured(session, snapshot, stream).await?;
+    // Boxed, like all that is large and that most connections have no need of.
     if snapshot.modes.dummy {
-        dummy::serve(stream).await;
+        Box::pin(dummy::serve(stream)).await;
         return None;
     }
     let port = peer.map_or(0, |p| p.port());
-    let (pick, server) = find(&session, &snapshot, port, remembered).await?;
-    let relay = relay(&session, &snapshot, &pick, stream, server);
-    Some(Joined { session, slot: pick.slot, relay })
+    let (pick, server) = find(session, snapshot, port, remembered).await?;
+    let relay = relay(session, snapshot, &pick, stream, server);
+    Some((pick.slot, relay))
 }
 
 /// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
@@ -114,7 +109,7 @@ async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Opti
         return None;
     }
     let limit = Duration::from_millis(snapshot.handshake_timeout);
-    let stream = tls::accept(server, tcp, tls::Handshake { client, limit }).await?;
+    let stream = Box::pin(tls::accept(server, tcp, tls::Handshake { client, limit })).await?;
     connection.note(tls::notes_of(stream.ssl()));
     Some(stream.into())
 }
@@ -182,4 +177,22 @@ fn inspector(
     }
     let client = session.entry.connection.client;
     Some(Box::new(Dump::new(inspect, client, Arc::clone(&pick.backend), snapshot.modes.ascii)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that an asynchronous function of four arguments gives.
+    fn size<A, B, C, D, F>(_: fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn the_tasks_of_a_connection_are_small() {
+        let (serve, join) = (size(serve), size(join));
+        assert!(serve <= 640, "{serve} bytes as long as it lasts");
+        // More is no longer served by the fast path of some allocators.
+        assert!(join <= 1032, "{join} bytes as long as it has no server");
+    }
 }
