@@ -48,4 +48,5 @@ mod it {
     mod tls_resume;
     mod transparent;
     mod unix;
+    mod workers;
 }

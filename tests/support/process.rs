@@ -1,5 +1,6 @@
 //! What the system tells of a process.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -35,6 +36,28 @@ pub(crate) fn first_free_descriptor(pid: i32) -> usize {
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
     (0..).find(|n| !open.contains(n)).unwrap()
+}
+
+/// How many sockets each event port of a process watches, apart from those that it has several descriptors of, such as
+/// the listening one. `None` where the system does not tell.
+pub(crate) fn event_ports(pid: i32) -> Option<Vec<usize>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+    let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let link =
+        |fd: u32| fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()?.into_os_string().into_string().ok();
+    let links: BTreeMap<u32, String> = numbers.filter_map(|fd| Some((fd, link(fd)?))).collect();
+    let is_unique = |fd: &u32| {
+        let same = |link: &String| links.values().filter(|other| *other == link).count() == 1;
+        links.get(fd).is_some_and(|link| link.starts_with("socket:") && same(link))
+    };
+    // A port that has several descriptors itself tells the same by each.
+    let mut ports = BTreeSet::new();
+    for (fd, _) in links.iter().filter(|(_, link)| link.as_str() == "anon_inode:[eventpoll]") {
+        let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
+        let watched = info.lines().filter_map(|line| line.strip_prefix("tfd:")?.split_whitespace().next());
+        ports.insert(watched.filter_map(|fd| fd.parse().ok()).filter(is_unique).collect::<BTreeSet<u32>>());
+    }
+    (!ports.is_empty()).then(|| ports.iter().map(BTreeSet::len).collect())
 }
 
 /// Whether there is such a process, and not only what its parent has yet to collect.
