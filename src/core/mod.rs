@@ -12,6 +12,7 @@ pub mod select;
 pub mod server;
 pub mod settings;
 pub mod snapshot;
+pub mod udp;
 pub mod words;
 
 /// A bad word, address or command: one line that names what was given and what is allowed.
