@@ -72,7 +72,7 @@ pub(super) fn assemble(options: &Options, services: &Services) -> Result<Assembl
     if config.text(Text::Listen).is_none() && errors.is_empty() {
         errors.push("no listening address: give [host:]port or a path, or a listen line in the file of -F; see --help".into());
     }
-    if let Err(error) = validate(&config) {
+    if let Err(error) = validate(&config, services) {
         errors.push(error.to_string());
     }
     warn(&config, &mut notices);
@@ -99,11 +99,36 @@ fn expand(lines: &[Line], services: &Services) -> (Vec<Line>, Vec<String>) {
 ///
 /// # Errors
 /// A setting that this pen cannot serve with.
-pub(super) fn validate(config: &Config) -> Result<(), Error> {
-    if config.flag(Flag::Udp) {
-        return Err(Error::new("-U: UDP is not available in this pen"));
+pub(super) fn validate(config: &Config, services: &Services) -> Result<(), Error> {
+    if !config.flag(Flag::Udp) {
+        return Ok(());
     }
-    Ok(())
+    let excluded = |other: &str, why: &str| Err(Error::new(format!("-U (udp) excludes {other}: {why}")));
+    if tls::Settings::of(config).is_some() {
+        return excluded("-E (ssl_certfile)", "TLS needs connections");
+    }
+    for (flag, other) in [(Flag::Http, "-H (http)"), (Flag::Dummy, "dummy")] {
+        if config.flag(flag) {
+            return excluded(other, "HTTP needs connections");
+        }
+    }
+    let unix = |host: &Host| matches!(host, Host::Unix(_));
+    if let Some(Endpoint { host: Host::Unix(path), .. }) = listening(config, services) {
+        return excluded(&format!("the listening address {path}"), "a Unix socket takes connections only");
+    }
+    let special = |(text, name)| {
+        let host = Endpoint::with_port(config.text(text)?, services).ok()?.host;
+        unix(&host).then(|| format!("the {name} server {host}"))
+    };
+    let numbered = config.servers.iter().enumerate().find_map(|(n, server)| {
+        server.host.as_ref().filter(|host| unix(host)).map(|host| format!("server {n} {host}"))
+    });
+    let server = numbered
+        .or_else(|| [(Text::Emergency, "emergency"), (Text::Abuse, "abuse")].into_iter().find_map(special));
+    match server {
+        Some(server) => excluded(&server, "a Unix socket takes connections only"),
+        None => Ok(()),
+    }
 }
 
 fn warn(config: &Config, notices: &mut Vec<String>) {

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Weak};
 
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
-use crate::core::settings::{Number, Text};
+use crate::core::settings::{Flag, Number, Text};
 use crate::net::worker::Listening;
+use crate::sys::datagram::Datagrams;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::resolve;
 use crate::weblog::{LogHandle, Target};
@@ -40,11 +42,41 @@ fn address(endpoint: &Endpoint) -> Result<SocketAddr, String> {
     }
 }
 
-/// Binds the socket that clients connect to.
+/// The socket that clients reach pen by.
+#[derive(Debug)]
+pub(super) enum Entrance {
+    /// Of connections.
+    Streams(Listening),
+    /// Of datagrams.
+    Datagrams(Arc<Datagrams>),
+}
+
+/// Sockets of datagrams that pen has used; one that it left stays bound while it has flows.
+pub(super) type Used = Vec<Weak<Datagrams>>;
+
+/// Binds the socket that clients send to or connect to, unless pen still has it.
 ///
 /// # Errors
 /// As bind(2) and listen(2), with the address; a name that has none.
-pub(super) fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listening, String> {
+pub(super) fn entrance(
+    endpoint: &Endpoint,
+    config: &Config,
+    used: &[Weak<Datagrams>],
+) -> Result<Entrance, String> {
+    if !config.flag(Flag::Udp) {
+        return listening(endpoint, config).map(Entrance::Streams);
+    }
+    let address = address(endpoint)?;
+    let kept = used.iter().filter_map(Weak::upgrade);
+    match kept.into_iter().find(|socket| socket.local_addr().is_ok_and(|bound| bound == address)) {
+        Some(socket) => Ok(Entrance::Datagrams(socket)),
+        None => Datagrams::bind(address)
+            .map(|socket| Entrance::Datagrams(Arc::new(socket)))
+            .map_err(|e| e.to_string()),
+    }
+}
+
+fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listening, String> {
     match &endpoint.host {
         Host::Unix(path) => {
             let (listener, file) =

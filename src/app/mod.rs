@@ -137,7 +137,7 @@ fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> 
 /// What is bound before the fork and served after it.
 struct Bound {
     account: Option<Account>,
-    listening: crate::net::worker::Listening,
+    entrance: bind::Entrance,
     control: Option<Control>,
     tls: Option<tls::Server>,
     descriptors: usize,
@@ -187,10 +187,10 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
             Some(bind::control(&endpoint, config).map_err(|e| format!("control: {e}"))?)
         }
     };
-    let listening = bind::listening(&endpoint, config)?;
+    let entrance = bind::entrance(&endpoint, config, &[])?;
     Ok(Bound {
         account,
-        listening,
+        entrance,
         control,
         tls,
         descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
@@ -245,7 +245,7 @@ fn serve(
     services: Services,
 ) -> Result<run::Running, String> {
     let Assembled { config, blacklists, file_servers, .. } = assembled;
-    let Bound { account, listening, control, tls, descriptors } = bound;
+    let Bound { account, entrance, control, tls, descriptors } = bound;
     let foreground = config.flag(Flag::Foreground);
     let resolved = resolve_all(&config, &services);
     log::connect();
@@ -266,7 +266,7 @@ fn serve(
     let snapshot = Snapshot::new(&config, &mut live, &resolved, &services);
     let clients_max = config.number(Number::ClientsMax) as usize;
     let shared = Arc::new(Shared::new(snapshot, clients_max, requests, tls));
-    let (workers, listening) = run::workers(run::worker_count(&config), &shared, &Arc::new(listening))?;
+    let (workers, listening) = run::workers(run::worker_count(&config), &shared, entrance)?;
     let parts =
         Parts { config, live, resolved, services, shared, listening, file, file_servers, descriptors };
     let owner = Owner::new(parts);

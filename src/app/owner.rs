@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::control::server::Handler;
 use crate::core::addr::{Endpoint, Host, Services};
@@ -17,11 +17,11 @@ use crate::core::settings::{Answer, Flag, Number, Text};
 use crate::core::snapshot::{Live, Resolved, Snapshot};
 use crate::net::shared::Shared;
 use crate::net::tls;
-use crate::net::worker::Listening;
 use crate::sys::{crash, log};
 use crate::weblog::LogHandle;
 
 use super::assemble::{self, read};
+use super::run::Places;
 use super::{bind, clock, save};
 
 /// What [`Owner::new`] needs.
@@ -37,8 +37,8 @@ pub(super) struct Parts {
     pub(super) services: Services,
     /// What the workers read.
     pub(super) shared: Arc<Shared>,
-    /// Where they listen.
-    pub(super) listening: Vec<mpsc::UnboundedSender<Arc<Listening>>>,
+    /// Where clients reach them.
+    pub(super) listening: Places,
     /// `-F`.
     pub(super) file: Option<String>,
     /// The slots that it named.
@@ -357,7 +357,7 @@ impl Parts {
 
     /// Makes `config` the one in force: first all that can fail, then all that cannot.
     fn change(&mut self, config: Config, files: Files) -> Result<(), String> {
-        assemble::validate(&config).map_err(|e| e.to_string())?;
+        assemble::validate(&config, &self.services).map_err(|e| e.to_string())?;
         let tls = self.load_tls(&config, files)?;
         let changed = |text| config.text(text) != self.config.text(text);
         let endpoint = |config| assemble::listening(config, &self.services);
@@ -365,15 +365,16 @@ impl Parts {
             None => return Err("listen: no address".into()),
             // Another way to write the same address keeps the socket.
             Some(address) if endpoint(&self.config).as_ref() == Some(&address) => None,
-            Some(address) => Some(bind::listening(&address, &config).map_err(|e| format!("listen: {e}"))?),
+            Some(address) => {
+                let entrance = bind::entrance(&address, &config, self.listening.used());
+                Some(entrance.map_err(|e| format!("listen: {e}"))?)
+            }
         };
         if changed(Text::Log) {
             bind::set_log(&self.shared.log, &config, &self.services)?;
         }
-        if let Some(listening) = listening {
-            let listening = Arc::new(listening);
-            // One that has ended listens no more.
-            self.listening.iter().for_each(|worker| _ = worker.send(Arc::clone(&listening)));
+        if let Some(entrance) = listening {
+            self.listening.move_to(entrance);
         }
         if let (Some(server), Some(loaded)) = (&self.shared.tls, tls) {
             server.install(loaded);
@@ -417,6 +418,7 @@ impl Parts {
             clients: &self.shared.clients_since(0),
             clients_max: self.shared.clients().max(),
             connections: &self.shared.registry.reports(),
+            dropped: self.config.flag(Flag::Udp).then(|| self.shared.drops.count()),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,12 +18,14 @@ use crate::core::config::Config;
 use crate::core::settings::Number;
 use crate::net::shared::Shared;
 use crate::net::turns::Turns;
+use crate::net::udp;
 use crate::net::worker::{self, Listening};
+use crate::sys::datagram::Datagrams;
 use crate::sys::pidfile::PidFile;
 use crate::sys::resolve;
 use crate::sys::{crash, log};
 
-use super::bind::Control;
+use super::bind::{Control, Entrance, Used};
 use super::owner::Owner;
 
 /// How long a name that cannot be resolved is left alone.
@@ -42,26 +44,69 @@ pub(super) fn worker_count(config: &Config) -> usize {
     }
 }
 
-/// The workers, and how each is told where to listen.
-pub(super) type Workers = (Vec<JoinHandle<()>>, Vec<mpsc::UnboundedSender<Arc<Listening>>>);
+/// How those who serve clients are told where. Dropping it ends them.
+#[derive(Debug)]
+pub(super) enum Places {
+    /// The workers.
+    Streams(Vec<mpsc::UnboundedSender<Arc<Listening>>>),
+    /// The thread that serves datagrams, and the sockets that it was given.
+    Datagrams(mpsc::UnboundedSender<Arc<Datagrams>>, Used),
+}
 
-/// Starts the workers.
+impl Places {
+    /// The sockets of datagrams that may still be bound.
+    pub(super) fn used(&self) -> &[Weak<Datagrams>] {
+        match self {
+            Places::Streams(_) => &[],
+            Places::Datagrams(_, used) => used,
+        }
+    }
+
+    /// From now on clients come there. What is meant is of the kind that it was: `udp` needs a restart.
+    pub(super) fn move_to(&mut self, entrance: Entrance) {
+        match (self, entrance) {
+            (Places::Streams(workers), Entrance::Streams(listening)) => {
+                let listening = Arc::new(listening);
+                // One that has ended listens no more.
+                workers.iter().for_each(|worker| _ = worker.send(Arc::clone(&listening)));
+            }
+            (Places::Datagrams(thread, used), Entrance::Datagrams(socket)) => {
+                used.retain(|socket| socket.strong_count() > 0);
+                used.push(Arc::downgrade(&socket));
+                _ = thread.send(socket);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The threads that serve clients, and how they are told where.
+pub(super) type Workers = (Vec<JoinHandle<()>>, Places);
+
+/// Starts the workers or, for datagrams, the one thread that serves all of them.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn workers(
-    count: usize,
-    shared: &Arc<Shared>,
-    listening: &Arc<Listening>,
-) -> Result<Workers, String> {
+pub(super) fn workers(count: usize, shared: &Arc<Shared>, entrance: Entrance) -> Result<Workers, String> {
+    let listening = match entrance {
+        Entrance::Streams(listening) => Arc::new(listening),
+        Entrance::Datagrams(socket) => {
+            let (sender, sockets) = mpsc::unbounded_channel();
+            let used = vec![Arc::downgrade(&socket)];
+            let thread = udp::start(Arc::clone(shared), socket, sockets);
+            let thread = thread.map_err(|e| format!("a thread for UDP: {e}"))?;
+            return Ok((vec![thread], Places::Datagrams(sender, used)));
+        }
+    };
     // A TLS handshake costs so much more than to wake a worker for it, that the evenest shares are the best.
     let turns = Turns::new(count, if shared.tls.is_some() { 1 } else { MARGIN });
     let start = |n| {
         let (sender, sockets) = mpsc::unbounded_channel();
-        let worker = worker::start(n, Arc::clone(shared), turns.seat(n), Arc::clone(listening), sockets);
+        let worker = worker::start(n, Arc::clone(shared), turns.seat(n), Arc::clone(&listening), sockets);
         worker.map(|worker| (worker, sender)).map_err(|e| format!("a worker: {e}"))
     };
-    (0..count).map(start).collect()
+    let (workers, places) = (0..count).map(start).collect::<Result<Vec<_>, String>>()?.into_iter().unzip();
+    Ok((workers, Places::Streams(places)))
 }
 
 struct Signals {

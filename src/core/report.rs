@@ -123,6 +123,8 @@ pub struct Status<'a> {
     pub clients_max: usize,
     /// The connections.
     pub connections: &'a [Connection],
+    /// With UDP, the datagrams that were not passed on.
+    pub dropped: Option<u64>,
 }
 
 /// Text for a web page.
@@ -231,6 +233,9 @@ impl Status<'_> {
             html,
             "<h2>Active connections</h2>\n<p>Number of connections: {max} max, {used} used</p>"
         );
+        if let Some(dropped) = self.dropped {
+            _ = writeln!(html, "<p>Datagrams dropped: {dropped}</p>");
+        }
         let heads = [
             "connection",
             "downfd",
@@ -286,6 +291,9 @@ impl Status<'_> {
                 "last server {server}\n{} connects, {} sent, {} received",
                 r.connects, r.sx, r.rx
             );
+        }
+        if let Some(dropped) = self.dropped {
+            _ = writeln!(text, "Datagrams dropped: {dropped}");
         }
         _ = writeln!(text, "Max number of connections: {}\nActive connections:", self.snapshot.conn_max);
         for c in self.connections {

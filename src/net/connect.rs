@@ -27,7 +27,7 @@ const SHORTAGE_TRIES: u32 = 60;
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Whose fault a failed connect is.
-enum Failure {
+pub(super) enum Failure {
     /// The server's: it is left out for a while.
     Server(io::Error),
     /// Ours, such as no descriptors: it says nothing about the server.
@@ -94,7 +94,7 @@ pub fn is_shortage(error: &io::Error) -> bool {
 }
 
 /// Tells of a failed server, once each time it is left out.
-fn report(shared: &Shared, snapshot: &Snapshot, pick: &Pick, error: &io::Error) {
+pub(super) fn report(shared: &Shared, snapshot: &Snapshot, pick: &Pick, error: &io::Error) {
     let label = &pick.backend.label;
     match pick.backend.role {
         Role::Regular(n) if snapshot.blacklist > 0 => {
@@ -181,7 +181,8 @@ pub fn set_options(snapshot: &Snapshot, socket: &SockRef<'_>) {
     }
 }
 
-fn classify(error: io::Error) -> Failure {
+/// Whose fault a connect that failed is.
+pub(super) fn classify(error: io::Error) -> Failure {
     let address_used_up = error.raw_os_error() == Some(libc::EADDRNOTAVAIL);
     if address_used_up || is_shortage(&error) { Failure::Local(error) } else { Failure::Server(error) }
 }

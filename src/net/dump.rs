@@ -38,7 +38,8 @@ impl Dump {
         Dump { inner, client, backend, ascii }
     }
 
-    fn show(&self, who: &str, chunk: &[u8]) {
+    /// Dumps what one side sent.
+    pub(super) fn show(&self, who: &str, chunk: &[u8]) {
         for bytes in chunk.chunks(MESSAGE) {
             let (client, label, port) = (self.client, &self.backend.label, self.backend.port);
             let (count, bytes) = (bytes.len(), Bytes { bytes, ascii: self.ascii });

@@ -27,7 +27,8 @@ impl RequestLog {
         RequestLog { log, client, backend }
     }
 
-    fn log(&self, request: &[u8]) {
+    /// Logs one request, or the first line of a chunk.
+    pub(super) fn log(&self, request: &[u8]) {
         if self.log.is_on() {
             let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
             let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);

@@ -17,4 +17,5 @@ pub mod stream;
 mod tests;
 pub mod tls;
 pub mod turns;
+pub mod udp;
 pub mod worker;

@@ -153,7 +153,8 @@ impl Registry {
         }
     }
 
-    fn try_ticket(self: &Arc<Self>, limit: usize) -> Option<Ticket> {
+    /// Room for one more connection, if fewer than `limit` there are.
+    pub fn try_ticket(self: &Arc<Self>, limit: usize) -> Option<Ticket> {
         let taken = self.tickets.fetch_update(Relaxed, Relaxed, |n| (n < limit).then(|| n + 1));
         taken.ok().map(|_| Ticket(Arc::clone(self)))
     }

@@ -16,6 +16,7 @@ use crate::weblog::LogHandle;
 
 use super::registry::Registry;
 use super::tls;
+use super::udp::Drops;
 
 /// Pipes, two descriptors each: what Linux gives a user without privilege (pipe(7): pipe-user-pages-soft, 64 MiB).
 const PIPES: usize = 64;
@@ -33,6 +34,8 @@ pub struct Shared {
     pub pipes: Pool,
     /// TLS towards clients, when pen was started with it.
     pub tls: Option<tls::Server>,
+    /// Datagrams that were not passed on.
+    pub drops: Drops,
     clients: Mutex<Clients>,
     connecting: AtomicUsize,
     connected: Notify,
@@ -48,6 +51,7 @@ impl Shared {
             log,
             pipes: Pool::new(PIPES),
             tls,
+            drops: Drops::default(),
             clients: Mutex::new(Clients::new(clients_max)),
             connecting: AtomicUsize::new(0),
             connected: Notify::new(),

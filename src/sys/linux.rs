@@ -14,6 +14,11 @@ use socket2::SockRef;
 static PORTABLE: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("PEN_PORTABLE").is_some_and(|word| word == "1"));
 
+/// Whether pen is to behave as if it were elsewhere.
+pub(super) fn plain() -> bool {
+    *PORTABLE
+}
+
 /// Below this a pipe gains nothing over copying.
 const SMALLEST: usize = 64 << 10;
 

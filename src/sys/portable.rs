@@ -4,6 +4,11 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
+/// It is elsewhere, and what that system has of its own is to be used.
+pub(super) fn plain() -> bool {
+    false
+}
+
 /// No system but Linux does this here.
 pub(super) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

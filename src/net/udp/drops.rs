@@ -1,0 +1,80 @@
+//! Datagrams that pen could not pass on: counted, and told of once.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::sys::log;
+
+/// No room for a new flow.
+static FULL: log::Condition = log::Condition::new();
+/// A flow cannot begin for a reason of ours, such as no descriptors.
+static SHORT: log::Condition = log::Condition::new();
+/// The system's buffers are full.
+static BUSY: log::Condition = log::Condition::new();
+
+/// How many datagrams were dropped.
+#[derive(Debug, Default)]
+pub struct Drops {
+    all: AtomicU64,
+    busy: AtomicU64,
+}
+
+impl Drops {
+    /// All of them, whatever the reason.
+    pub fn count(&self) -> u64 {
+        self.all.load(Relaxed)
+    }
+
+    fn add(&self) {
+        self.all.fetch_add(1, Relaxed);
+    }
+
+    /// For a reason that is not worth a line in the log at every datagram.
+    pub(super) fn because(&self, reason: &str) {
+        self.add();
+        log::debug(1, format_args!("datagram dropped: {reason}"));
+    }
+
+    /// There are `limit` flows already.
+    pub(super) fn full(&self, limit: usize) {
+        self.add();
+        FULL.begin(format_args!("UDP: dropping what new clients send: there are {limit} flows"));
+    }
+
+    /// The system gives no further socket.
+    pub(super) fn short(&self, error: &io::Error) {
+        self.add();
+        SHORT.begin(format_args!("UDP: dropping what new clients send: {error}"));
+    }
+
+    /// A flow has begun.
+    pub(super) fn admitted(&self) {
+        FULL.end(format_args!("UDP: serving new clients again"));
+        SHORT.end(format_args!("UDP: serving new clients again"));
+    }
+
+    /// A datagram could not be sent to `whom`.
+    pub(super) fn unsent(&self, whom: &str, error: &io::Error) {
+        self.add();
+        if is_busy(error) {
+            self.busy.fetch_add(1, Relaxed);
+            BUSY.begin(format_args!("UDP: dropping what the system's buffers do not take"));
+        } else {
+            log::debug(1, format_args!("datagram to {whom} dropped: {error}"));
+        }
+    }
+
+    /// To be called now and then with what it returned before: buffers that took everything since are free again.
+    pub(super) fn look(&self, before: u64) -> u64 {
+        let now = self.busy.load(Relaxed);
+        if now == before {
+            BUSY.end(format_args!("UDP: the system's buffers take everything again"));
+        }
+        now
+    }
+}
+
+/// Whether the system may take the next datagram.
+fn is_busy(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
+}

@@ -1,0 +1,260 @@
+//! One flow: a client, by address and port, and the socket to its server.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use crate::core::client::Client;
+use crate::net::dump::{self, Dump};
+use crate::net::hooks::Meter;
+use crate::net::inspect::RequestLog;
+use crate::net::registry::{Connection, ConnectionMeter, Entry, Ticket};
+use crate::net::shared::Shared;
+use crate::sys::datagram::{Datagrams, Peer, Upstream};
+use crate::sys::log;
+
+use super::link::{Link, NoLink, Search};
+
+/// The largest datagram that is kept for the next server until there is an answer. Questions are smaller than what passes
+/// the Internet unbroken; larger ones are lost with their server.
+const KEPT: usize = 4096;
+
+/// A flow. What it holds is given back as soon as it ends, whoever still refers to it.
+#[derive(Debug)]
+pub(super) struct Flow {
+    peer: Peer,
+    client: Client,
+    state: Mutex<Option<State>>,
+    /// It has another socket, or none any more.
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    shared: Arc<Shared>,
+    entry: Entry,
+    link: Link,
+    /// While the server has not answered: how to find another one.
+    search: Option<Search>,
+    /// The last datagram that has no answer, if there is one that is not too large.
+    kept: Vec<u8>,
+    keeps: bool,
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        let connection = &self.entry.connection;
+        let (sx, rx) = connection.traffic();
+        self.shared.clients().count(connection.client, sx, rx);
+    }
+}
+
+impl Flow {
+    /// A new client, which has room by `ticket`, and the socket to its server. `downfd` is the descriptor it came by.
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        peer: Peer,
+        downfd: RawFd,
+        ticket: Ticket,
+    ) -> Result<Self, NoLink> {
+        let client = Client::new(peer.client.ip());
+        let tracking = shared.snapshot.load().tracking;
+        let (number, remembered) = shared.clients().arrive(client, shared.now(), tracking);
+        let mut search = Search::new(shared, client, peer.client.port(), remembered);
+        let link = search.next(shared)?;
+        if let Some(n) = search.remembers(&link).filter(|n| remembered != Some(*n)) {
+            shared.clients().remember(client, n);
+        }
+        let entry = ticket.enter(Connection::new(client, number, downfd));
+        let (server, upfd) = link.numbers();
+        entry.connection.connected(server, upfd);
+        let state = State {
+            shared: Arc::clone(shared),
+            entry,
+            link,
+            search: Some(search),
+            kept: Vec::new(),
+            keeps: false,
+        };
+        Ok(Flow { peer, client, state: Mutex::new(Some(state)), changed: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, Option<State>> {
+        // After a panic the flow is ended by its task.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The task that serves it, for the command `close`.
+    pub(super) fn served_by(&self, task: AbortHandle) {
+        if let Some(state) = &*self.state() {
+            state.entry.connection.served_by(task);
+        }
+    }
+
+    /// The socket to its server; `None` when the flow has ended.
+    pub(super) fn upstream(&self) -> Option<Arc<Upstream>> {
+        self.state().as_ref().map(|state| Arc::clone(&state.link.upstream))
+    }
+
+    /// Waits until it has another socket or has ended.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Ends it: closes the socket and gives its room back.
+    pub(super) fn end(&self) {
+        let state = self.state().take();
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Passes a datagram on to the server, or to the next when that one is not there. False when the flow is over.
+    pub(super) fn to_server(&self, datagram: &[u8]) -> bool {
+        let mut state = self.state();
+        let Some(live) = &mut *state else { return false };
+        loop {
+            match live.link.upstream.send(datagram) {
+                Ok(()) => {
+                    live.sent(datagram);
+                    return true;
+                }
+                Err(error) if is_the_servers(&error) => {
+                    let found = live.fail_over(self.client, &self.peer, error);
+                    self.changed.notify_one();
+                    if !found {
+                        live.shared.drops.because("no server");
+                        return false;
+                    }
+                }
+                Err(error) => {
+                    live.shared.drops.unsent("a server", &error);
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// The socket `upstream` had an error. False when the flow is over: there is no other server.
+    pub(super) fn failed(&self, upstream: &Arc<Upstream>, error: io::Error) -> bool {
+        let mut state = self.state();
+        let Some(live) = &mut *state else { return false };
+        if !Arc::ptr_eq(&live.link.upstream, upstream) {
+            return true; // That server is left already.
+        }
+        if !is_the_servers(&error) {
+            log::debug(1, format_args!("receiving for {}: {error}", self.client));
+            return true;
+        }
+        let found = live.fail_over(self.client, &self.peer, error);
+        self.changed.notify_one();
+        found
+    }
+
+    /// Passes an answer on to the client.
+    pub(super) fn to_client(&self, socket: &Datagrams, datagram: &[u8]) {
+        let mut state = self.state();
+        let Some(live) = &mut *state else { return };
+        live.answered();
+        if log::debug_level() >= dump::LEVEL {
+            live.dump().show("server", datagram);
+        }
+        match socket.send(datagram, &self.peer) {
+            Ok(()) => live.meter().to_client(datagram.len()),
+            Err(error) => live.shared.drops.unsent("a client", &error),
+        }
+    }
+}
+
+impl State {
+    fn meter(&self) -> ConnectionMeter {
+        ConnectionMeter {
+            connection: Arc::clone(&self.entry.connection),
+            server: Arc::clone(&self.link.pick.backend.live),
+        }
+    }
+
+    fn dump(&self) -> Dump {
+        let (backend, ascii) = (&self.link.pick.backend, self.shared.snapshot.load().modes.ascii);
+        Dump::new(None, self.entry.connection.client, Arc::clone(backend), ascii)
+    }
+
+    /// The server's socket took a datagram.
+    fn sent(&mut self, datagram: &[u8]) {
+        self.meter().to_server(datagram.len());
+        if self.shared.log.is_on() {
+            let client = self.entry.connection.client.ip();
+            RequestLog::new(self.shared.log.clone(), client, Arc::clone(&self.link.pick.backend))
+                .log(datagram);
+        }
+        if log::debug_level() >= dump::LEVEL {
+            self.dump().show("client", datagram);
+        }
+        self.keeps = datagram.len() <= KEPT;
+        if self.keeps {
+            self.kept.clear();
+            self.kept.extend_from_slice(datagram);
+        }
+    }
+
+    /// The server is there, and took what it was sent.
+    fn answered(&mut self) {
+        self.keeps = false;
+        if let Some(search) = self.search.take() {
+            search.succeeded(&self.link);
+        }
+    }
+
+    /// Goes on to the next server, with the datagram that the one before did not take. False when there is none.
+    fn fail_over(&mut self, client: Client, peer: &Peer, error: io::Error) -> bool {
+        let mut error = error;
+        loop {
+            // Only a search by the configuration in force knows which servers were tried and which are still meant.
+            let current = self.search.take().filter(|search| search.is_current(&self.shared));
+            let mut search = current.unwrap_or_else(|| {
+                let (server, _) = self.link.numbers();
+                Search::new(&self.shared, client, peer.client.port(), usize::try_from(server).ok())
+            });
+            match search.after(&self.shared, &mut self.link, error) {
+                Ok(()) => {}
+                Err(NoLink::Nobody) => return false,
+                Err(NoLink::Short(error)) => {
+                    self.shared.drops.short(&error);
+                    return false;
+                }
+            }
+            if let Some(n) = search.remembers(&self.link) {
+                self.shared.clients().remember(client, n);
+            }
+            self.search = Some(search);
+            let (server, upfd) = self.link.numbers();
+            self.entry.connection.connected(server, upfd);
+            if !self.keeps {
+                return true;
+            }
+            match self.link.upstream.send(&self.kept) {
+                Ok(()) => {
+                    // The client has sent it once, whoever got it.
+                    let sent = &self.link.pick.backend.live.sx;
+                    sent.fetch_add(self.kept.len() as u64, Relaxed);
+                    return true;
+                }
+                Err(again) if is_the_servers(&again) => error = again,
+                Err(again) => {
+                    self.shared.drops.unsent("a server", &again);
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+/// Whether it is the server that is not there: an ICMP message said so, or the system knows no way (RFC 1122 4.1.3.3).
+fn is_the_servers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable)
+        || error.raw_os_error() == Some(libc::ENOPROTOOPT)
+}

@@ -1,0 +1,143 @@
+//! From a client to its server: the choice, and the socket.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use socket2::{Domain, Socket, Type};
+
+use crate::core::client::Client;
+use crate::core::select::{Pick, Selection};
+use crate::core::snapshot::{Role, Snapshot, Target};
+use crate::net::connect::{self, Failure};
+use crate::net::shared::Shared;
+use crate::sys::datagram::Upstream;
+use crate::sys::listen;
+
+/// A flow's way to its server.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) pick: Pick,
+    pub(super) upstream: Arc<Upstream>,
+    /// Which of the server's addresses.
+    target: usize,
+}
+
+impl Link {
+    /// As replies number servers, and the socket's descriptor.
+    pub(super) fn numbers(&self) -> (i64, i32) {
+        let number = match self.pick.backend.role {
+            Role::Regular(n) => i64::try_from(n).unwrap_or(i64::MAX),
+            Role::Emergency => -1,
+            Role::Abuse => -2,
+        };
+        (number, self.upstream.as_raw_fd())
+    }
+}
+
+/// Why there is no link.
+#[derive(Debug)]
+pub(super) enum NoLink {
+    /// No server is available.
+    Nobody,
+    /// The system lacks what a socket needs.
+    Short(io::Error),
+}
+
+/// The search for a flow's server. Without a handshake a server that is chosen is not known to be there: the search goes
+/// on when it turns out not to be.
+#[derive(Debug)]
+pub(super) struct Search {
+    snapshot: Arc<Snapshot>,
+    selection: Selection,
+}
+
+impl Search {
+    /// Begins the search for a client that sends from `port`, and that had the server `remembered`.
+    pub(super) fn new(shared: &Shared, client: Client, port: u16, remembered: Option<usize>) -> Self {
+        let snapshot = shared.snapshot.load_full();
+        let selection = Selection::new(Arc::clone(&snapshot), client, port, remembered);
+        Search { snapshot, selection }
+    }
+
+    /// Whether the configuration is still the one that this search goes by.
+    pub(super) fn is_current(&self, shared: &Shared) -> bool {
+        Arc::ptr_eq(&self.snapshot, &shared.snapshot.load())
+    }
+
+    /// The next server that a socket can be connected to, which says little: only that there is a way.
+    pub(super) fn next(&mut self, shared: &Shared) -> Result<Link, NoLink> {
+        while let Some(pick) = self.selection.next(shared.now()) {
+            let found = self.addresses(shared, &pick, 0, io::ErrorKind::NotFound.into())?;
+            if let Some((upstream, target)) = found {
+                return Ok(Link { pick, upstream, target });
+            }
+        }
+        Err(NoLink::Nobody)
+    }
+
+    /// The same when the server of `link` has failed with `error`: another address of it first. Puts what it finds there.
+    pub(super) fn after(&mut self, shared: &Shared, link: &mut Link, error: io::Error) -> Result<(), NoLink> {
+        *link = match self.addresses(shared, &link.pick, link.target + 1, error)? {
+            Some((upstream, target)) => {
+                (link.upstream, link.target) = (upstream, target);
+                return Ok(());
+            }
+            None => self.next(shared)?,
+        };
+        Ok(())
+    }
+
+    /// Connects to the server's addresses from `first` on; `None` when it has failed, as it had with `failure` before.
+    fn addresses(
+        &self,
+        shared: &Shared,
+        pick: &Pick,
+        first: usize,
+        mut failure: io::Error,
+    ) -> Result<Option<(Arc<Upstream>, usize)>, NoLink> {
+        let client = self.selection.client().ip();
+        for (target, address) in pick.backend.targets.iter().enumerate().skip(first) {
+            match socket(&self.snapshot, address, client) {
+                Ok(upstream) => return Ok(Some((Arc::new(upstream), target))),
+                Err(Failure::Server(error)) => failure = error,
+                Err(Failure::Local(error)) => return Err(NoLink::Short(error)),
+            }
+        }
+        connect::report(shared, &self.snapshot, pick, &failure);
+        self.selection.failed(pick, shared.now());
+        Ok(None)
+    }
+
+    /// The server that the client is to be sent back to, of one that this search has found.
+    pub(super) fn remembers(&self, link: &Link) -> Option<usize> {
+        self.selection.remembers(&link.pick)
+    }
+
+    /// The server is there.
+    pub(super) fn succeeded(&self, link: &Link) {
+        self.selection.succeeded(&link.pick);
+    }
+}
+
+fn socket(snapshot: &Snapshot, target: &Target, client: Option<IpAddr>) -> Result<Upstream, Failure> {
+    let Target::Ip(address) = target else {
+        return Err(Failure::Server(io::ErrorKind::Unsupported.into()));
+    };
+    let open = || {
+        let socket = Socket::new(Domain::for_address(*address), Type::DGRAM, None)?;
+        socket.set_nonblocking(true)?;
+        let same_family = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
+        if let Some(client) = client.filter(same_family).filter(|_| snapshot.modes.transparent) {
+            listen::transparent(&socket, client)?;
+            socket.bind(&SocketAddr::new(client, 0).into())?;
+        } else if let Some(source) = snapshot.source.filter(same_family) {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        Ok(socket)
+    };
+    let socket = open().map_err(Failure::Local)?;
+    socket.connect(&(*address).into()).map_err(connect::classify)?;
+    Upstream::watch(socket.into()).map_err(Failure::Local)
+}

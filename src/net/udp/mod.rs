@@ -1,0 +1,51 @@
+//! UDP: one thread serves all flows, so that the datagrams of each keep their order without further ado.
+//!
+//! A client is an address and a port (and, where pen is bound to any address, the address that it sent to). Each has a
+//! socket of its own, connected to its server, and a task that passes on the answers; what clients send is passed on as it
+//! is read. Nothing waits for a socket that takes no more: that datagram is dropped, as UDP allows, and counted.
+
+mod drops;
+mod flow;
+mod link;
+mod port;
+
+use std::io;
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+use crate::sys::datagram::Datagrams;
+
+use super::shared::Shared;
+pub use drops::Drops;
+use port::Port;
+
+/// The sockets that clients are to send to, one after the other; closed when pen is to end.
+pub type Sockets = mpsc::UnboundedReceiver<Arc<Datagrams>>;
+
+/// Starts the thread.
+///
+/// # Errors
+/// When the system gives no thread or no event port.
+pub fn start(
+    shared: Arc<Shared>,
+    socket: Arc<Datagrams>,
+    mut sockets: Sockets,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("udp".into()).spawn(move || {
+        runtime.block_on(async {
+            let mut current = Port::open(Arc::clone(&shared), socket);
+            let mut left: Vec<Weak<Port>> = Vec::new();
+            while let Some(socket) = sockets.recv().await {
+                current.leave();
+                left.push(Arc::downgrade(&current));
+                left.retain(|port| port.strong_count() > 0);
+                let back = left.iter().filter_map(Weak::upgrade).find(|p| p.is_of(&socket) && p.come_back());
+                current = back.unwrap_or_else(|| Port::open(Arc::clone(&shared), socket));
+            }
+        });
+        // Flows end with the runtime.
+    })
+}

@@ -1,0 +1,334 @@
+//! One socket that clients send to, and its flows.
+
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFdReadyGuard;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::core::Millis;
+use crate::core::client::Client;
+use crate::core::udp::{FlowId, Flows};
+use crate::net::connect::SHORTAGE_PAUSE;
+use crate::net::registry::Ticket;
+use crate::net::shared::Shared;
+use crate::sys::datagram::{Datagrams, LARGEST, Peer, Upstream};
+use crate::sys::{listen, log};
+
+use super::flow::Flow;
+use super::link::NoLink;
+
+/// Datagrams taken from one socket before others have their turn.
+const BATCH: usize = 64;
+/// How long a flow may be idle where `idle_timeout` does not say.
+const IDLE: Millis = 60_000;
+/// How often the ages of flows are looked at, at least: `idle_timeout` may have changed.
+const SWEEP: Millis = 1_000;
+/// After an error of the socket that clients send to, none of which is known to last.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+/// Where a port is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It takes new clients.
+    Open,
+    /// Pen has moved elsewhere: it serves the flows that it has.
+    Leaving,
+    /// It serves nobody any more.
+    Closed,
+}
+
+/// The socket, and its flows.
+#[derive(Debug)]
+pub(super) struct Port {
+    shared: Arc<Shared>,
+    socket: Arc<Datagrams>,
+    flows: Mutex<Flows<Peer, Arc<Flow>>>,
+    stage: Mutex<Stage>,
+    /// The stage has changed, or the last flow has ended.
+    changed: Notify,
+    /// What one datagram is read into; nobody holds it across a wait.
+    buffer: Mutex<Box<[u8]>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a panic elsewhere leaves is as it was between two calls.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is left in a socket.
+enum Turn {
+    Empty,
+    More,
+    Failed(io::Error),
+}
+
+impl Port {
+    /// Begins to serve a socket, on this thread.
+    pub(super) fn open(shared: Arc<Shared>, socket: Arc<Datagrams>) -> Arc<Self> {
+        let port = Arc::new(Port {
+            shared,
+            socket,
+            flows: Mutex::default(),
+            stage: Mutex::new(Stage::Open),
+            changed: Notify::new(),
+            buffer: Mutex::new(vec![0; LARGEST].into_boxed_slice()),
+        });
+        tokio::spawn({
+            let port = Arc::clone(&port);
+            // A panic has been logged; the port goes on, for the sake of its flows.
+            async move {
+                while tokio::spawn(Arc::clone(&port).serve()).await.is_err() {
+                    tokio::time::sleep(SHORTAGE_PAUSE).await;
+                }
+            }
+        });
+        port
+    }
+
+    /// Whether this is the port of `socket`.
+    pub(super) fn is_of(&self, socket: &Arc<Datagrams>) -> bool {
+        Arc::ptr_eq(&self.socket, socket)
+    }
+
+    /// Takes no new clients any more, and ends with its last flow.
+    pub(super) fn leave(&self) {
+        *lock(&self.stage) = Stage::Leaving;
+        self.changed.notify_one();
+    }
+
+    /// Takes new clients again; false when it has ended in the meantime.
+    pub(super) fn come_back(&self) -> bool {
+        let mut stage = lock(&self.stage);
+        if *stage == Stage::Closed {
+            return false;
+        }
+        *stage = Stage::Open;
+        true
+    }
+
+    /// Whether there is still something to do; if not, nothing will be.
+    fn lives(&self) -> bool {
+        let mut stage = lock(&self.stage);
+        if *stage == Stage::Leaving && lock(&self.flows).is_empty() {
+            *stage = Stage::Closed;
+        }
+        *stage != Stage::Closed
+    }
+
+    async fn serve(self: Arc<Self>) {
+        let queue = loop {
+            match listen::duplicate(&*self.socket).and_then(|socket| listen::watch(&socket)) {
+                Ok(queue) => break queue,
+                Err(error) => {
+                    log::error(format_args!("pen cannot receive: {error}"));
+                    tokio::time::sleep(SHORTAGE_PAUSE).await;
+                }
+            }
+        };
+        let mut sweep = pin!(tokio::time::sleep(Duration::from_millis(SWEEP)));
+        let mut busy = 0;
+        while self.lives() {
+            tokio::select! {
+                ready = queue.readable() => {
+                    let mut ready = match ready {
+                        Ok(ready) => ready,
+                        Err(error) => return log::error(format_args!("pen receives no longer: {error}")),
+                    };
+                    match self.take_datagrams() {
+                        Turn::Empty => ready.clear_ready(),
+                        Turn::More => tokio::task::yield_now().await,
+                        Turn::Failed(error) => {
+                            log::debug(1, format_args!("receiving from clients: {error}"));
+                            tokio::time::sleep(ERROR_PAUSE).await;
+                        }
+                    }
+                }
+                () = &mut sweep, if !lock(&self.flows).is_empty() => {
+                    let pause = self.sweep();
+                    busy = self.shared.drops.look(busy);
+                    sweep.as_mut().reset(Instant::now() + Duration::from_millis(pause));
+                }
+                () = self.changed.notified() => {}
+            }
+        }
+        // What came before the last flow ended is not for it to answer.
+    }
+
+    /// Ends the flows that were idle for too long; returns when to look again, in milliseconds.
+    fn sweep(&self) -> Millis {
+        let idle = match self.shared.snapshot.load().idle_timeout {
+            0 => IDLE,
+            idle => idle,
+        };
+        let now = self.shared.now();
+        loop {
+            let Some(flow) = lock(&self.flows).expire(now, idle) else { break };
+            flow.end();
+        }
+        let due = lock(&self.flows).due(idle).unwrap_or(Millis::MAX);
+        // A millisecond later, since the clock's are cut off.
+        due.saturating_sub(now).saturating_add(1).min(SWEEP)
+    }
+
+    fn take_datagrams(self: &Arc<Self>) -> Turn {
+        let mut buffer = lock(&self.buffer);
+        for _ in 0..BATCH {
+            match self.socket.receive(&mut buffer) {
+                Ok((count, peer)) => self.from_client(peer, &buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Empty,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Turn::Failed(error),
+            }
+        }
+        Turn::More
+    }
+
+    fn from_client(self: &Arc<Self>, peer: Peer, datagram: &[u8]) {
+        let now = self.shared.now();
+        let known = lock(&self.flows).from_client(&peer, now).map(|(id, flow)| (id, Arc::clone(flow)));
+        let Some((id, flow)) = known.or_else(|| self.admit(peer, now)) else { return };
+        if !flow.to_server(datagram) {
+            self.remove(id);
+        }
+    }
+
+    /// A flow for a new client, if it may have one. Why not is told and counted.
+    fn admit(self: &Arc<Self>, peer: Peer, now: Millis) -> Option<(FlowId, Arc<Flow>)> {
+        let drops = &self.shared.drops;
+        if *lock(&self.stage) != Stage::Open {
+            drops.because("pen has moved to another address");
+            return None;
+        }
+        let snapshot = self.shared.snapshot.load();
+        let client = Client::new(peer.client.ip());
+        if peer.client.port() == 0
+            || (snapshot.abuse.is_none() && !snapshot.acls[snapshot.client_acl].permits(client.ip()))
+        {
+            // Nobody would serve it, or it could not be answered: not worth a place in any table.
+            drops.because("its client is denied");
+            return None;
+        }
+        let Some(ticket) = self.ticket(snapshot.conn_max) else {
+            drops.full(snapshot.conn_max);
+            return None;
+        };
+        let flow = match Flow::begin(&self.shared, peer, self.socket.as_raw_fd(), ticket) {
+            Ok(flow) => Arc::new(flow),
+            Err(NoLink::Nobody) => {
+                drops.because("no server");
+                return None;
+            }
+            Err(NoLink::Short(error)) => {
+                drops.short(&error);
+                // The descriptor is free once its task has seen the end: for who comes next.
+                self.make_room();
+                return None;
+            }
+        };
+        drops.admitted();
+        let (id, before) = lock(&self.flows).insert(peer, Arc::clone(&flow), now);
+        if let Some(before) = before {
+            before.end();
+        }
+        let task = tokio::spawn(answer(Arc::clone(self), id, Arc::clone(&flow)));
+        flow.served_by(task.abort_handle());
+        Some((id, flow))
+    }
+
+    /// Room for one more flow: free, or that of a question that has its answer.
+    fn ticket(&self, limit: usize) -> Option<Ticket> {
+        loop {
+            if let Some(ticket) = self.shared.registry.try_ticket(limit) {
+                return Some(ticket);
+            }
+            if !self.make_room() {
+                return None;
+            }
+        }
+    }
+
+    fn make_room(&self) -> bool {
+        let oldest = lock(&self.flows).make_room();
+        if let Some(flow) = &oldest {
+            flow.end();
+        }
+        oldest.is_some()
+    }
+
+    fn remove(&self, id: FlowId) {
+        let removed = lock(&self.flows).remove(id);
+        if let Some(flow) = removed {
+            flow.end();
+            // A port that pen has left ends with its last flow.
+            self.changed.notify_one();
+        }
+    }
+
+    /// Passes on what a server has sent; true when there may be more. The flow is removed when it is over.
+    fn take_answers(
+        &self,
+        id: FlowId,
+        flow: &Flow,
+        upstream: &Arc<Upstream>,
+        ready: &mut AsyncFdReadyGuard<'_, std::net::UdpSocket>,
+    ) -> bool {
+        let mut buffer = lock(&self.buffer);
+        for _ in 0..BATCH {
+            match upstream.receive(&mut buffer) {
+                Ok(count) => {
+                    if !lock(&self.flows).from_server(id, self.shared.now()) {
+                        return false;
+                    }
+                    flow.to_client(&self.socket, &buffer[..count]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready.clear_ready();
+                    return false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let goes_on = flow.failed(upstream, error);
+                    if !goes_on {
+                        self.remove(id);
+                    }
+                    // Reading has cleared the error; answers may be behind it, or another socket in its place.
+                    return goes_on;
+                }
+            }
+        }
+        true
+    }
+}
+
+/// Removes the flow however its task ends.
+struct End {
+    port: Arc<Port>,
+    id: FlowId,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.port.remove(self.id);
+    }
+}
+
+/// Passes a flow's answers on until it ends.
+async fn answer(port: Arc<Port>, id: FlowId, flow: Arc<Flow>) {
+    let end = End { port, id };
+    while let Some(upstream) = flow.upstream() {
+        tokio::select! {
+            ready = upstream.ready() => {
+                let Ok(mut ready) = ready else { return };
+                if end.port.take_answers(id, &flow, &upstream, &mut ready) {
+                    tokio::task::yield_now().await;
+                }
+            }
+            () = flow.changed() => {}
+        }
+    }
+}
