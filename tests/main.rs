@@ -47,6 +47,8 @@ mod it {
     mod tls_reload;
     mod tls_resume;
     mod transparent;
+    mod udp;
+    mod udp_control;
     mod unix;
     mod workers;
 }

@@ -172,6 +172,8 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
     });
     let descriptors = limits::raise_descriptors().map_err(|e| e.to_string())?;
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
+    // A flow of UDP has one descriptor, towards its server.
+    let room = if config.flag(Flag::Udp) { room.saturating_mul(2) } else { room };
     let Some(endpoint) = assemble::listening(config, services) else {
         return Err("no listening address".into());
     };

@@ -3,8 +3,9 @@
 //! A flow begins with a client's first datagram. Until the server answers it is *asking*; then it is *answered*, and when
 //! the client speaks again after an answer it is *lasting*: a conversation, not a single question. Every datagram, of
 //! either side, makes its flow the most recent. Flows end when they were idle for too long, oldest first. Where there is
-//! no room for a new one an answered flow may go early, since a question that has its answer is over for most protocols
-//! (DNS asks each from a port of its own); one that is asking or lasting never does.
+//! no room for a new one, the oldest answered flow ends early, since a question that has its answer is over for most
+//! protocols (DNS asks each from a port of its own); if there is none, the oldest that has been asking in vain for a while.
+//! Not one that asks since a moment ago, or under load every question would end before its answer; and no conversation.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -50,21 +51,9 @@ struct Order {
 pub struct Flows<K, T> {
     places: HashMap<K, usize>,
     nodes: Slab<Node<K, T>>,
-    /// Those that may not go early, and those that may.
-    orders: [Order; 2],
+    /// One for each phase.
+    orders: [Order; 3],
     numbers: u64,
-}
-
-const SPARED: usize = 0;
-const ANSWERED: usize = 1;
-
-impl Phase {
-    fn order(self) -> usize {
-        match self {
-            Phase::Asking | Phase::Lasting => SPARED,
-            Phase::Answered => ANSWERED,
-        }
-    }
 }
 
 impl<K, T> Default for Flows<K, T> {
@@ -136,23 +125,31 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
         self.oldest().map(|(_, last)| last.saturating_add(idle))
     }
 
-    /// Ends the oldest of the answered flows, to make room.
-    pub fn make_room(&mut self) -> Option<T> {
-        self.take(self.orders[ANSWERED].oldest?)
+    /// Ends the flow that matters least, to make room: the oldest answered one, else the oldest that has been asking in
+    /// vain for as long as `patience`.
+    pub fn make_room(&mut self, now: Millis, patience: Millis) -> Option<T> {
+        let answered = self.orders[Phase::Answered as usize].oldest;
+        let place = answered.or_else(|| {
+            let place = self.orders[Phase::Asking as usize].oldest?;
+            let last = self.nodes.get(place)?.last;
+            (now.saturating_sub(last) >= patience).then_some(place)
+        })?;
+        self.take(place)
     }
 
     fn node(&self, id: FlowId) -> Option<&Node<K, T>> {
         self.nodes.get(id.place).filter(|node| node.number == id.number)
     }
 
-    /// Of both orders.
+    /// Of all orders.
     fn oldest(&self) -> Option<(usize, Millis)> {
         let last = |place: usize| Some((place, self.nodes.get(place)?.last));
         self.orders.iter().filter_map(|order| last(order.oldest?)).min_by_key(|(_, last)| *last)
     }
 
     fn touch(&mut self, place: usize, phase: Phase, now: Millis) {
-        let newest = self.orders[phase.order()].newest == Some(place);
+        // A flow is in one order only: if it is the newest of the new phase it has not changed.
+        let newest = self.orders[phase as usize].newest == Some(place);
         if !newest {
             self.detach(place);
         }
@@ -174,7 +171,7 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
     fn detach(&mut self, place: usize) {
         let Some(node) = self.nodes.get_mut(place) else { return };
         let (older, newer) = (node.older.take(), node.newer.take());
-        let order = &mut self.orders[node.phase.order()];
+        let order = &mut self.orders[node.phase as usize];
         match older.and_then(|older| self.nodes.get_mut(older)) {
             Some(node) => node.newer = newer,
             None => order.oldest = newer,
@@ -187,7 +184,7 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
 
     fn append(&mut self, place: usize) {
         let Some(phase) = self.nodes.get(place).map(|node| node.phase) else { return };
-        let order = &mut self.orders[phase.order()];
+        let order = &mut self.orders[phase as usize];
         let older = order.newest.replace(place);
         match older.and_then(|older| self.nodes.get_mut(older)) {
             Some(node) => node.newer = Some(place),

@@ -57,8 +57,12 @@ fn a_wrong_command_line_is_refused_with_the_reason_and_status_2() {
         (&["80", "[::1"], "[::1"),
         (&["80", ""], "''"),
         (&["-F", "/nonexistent/file", "80"], "/nonexistent/file"),
-        (&["-U", "80"], "-U: UDP is not available"),
-        (&["--check", "-rU", "80"], "-U: UDP is not available"),
+        (&["-UH", "80"], "-U (udp) excludes -H (http)"),
+        (&["-U", "-E", "cert", "80"], "-U (udp) excludes -E (ssl_certfile)"),
+        (&["-U", "-O", "dummy", "80"], "-U (udp) excludes dummy"),
+        (&["--check", "-rU", "/tmp/socket"], "-U (udp) excludes the listening address /tmp/socket"),
+        (&["-U", "80", "127.0.0.1:80", "/tmp/socket"], "-U (udp) excludes server 1 /tmp/socket"),
+        (&["-U", "-e", "/tmp/socket:80", "80"], "-U (udp) excludes the emergency server /tmp/socket"),
     ] {
         let (status, text) = stderr(args);
         assert_eq!((status, text.lines().count()), (Some(2), 1), "{args:?}: {text}");

@@ -9,6 +9,7 @@ pub(crate) mod script;
 pub(crate) mod solaris;
 pub(crate) mod tls;
 pub(crate) mod tree;
+pub(crate) mod udp;
 pub(crate) mod wait;
 pub(crate) mod weblog;
 

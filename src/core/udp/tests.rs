@@ -29,6 +29,14 @@ fn latest(model: &mut Model, at: usize, rounds: u8, now: Millis) {
     model.push((client, id, rounds, now));
 }
 
+const PATIENCE: Millis = 30;
+
+/// The flow that goes first when room is needed.
+fn least(model: &Model, now: Millis) -> Option<usize> {
+    let oldest = |wanted: u8| model.iter().position(|(_, _, rounds, _)| *rounds == wanted);
+    oldest(1).or_else(|| oldest(0).filter(|at| now - model[*at].3 >= PATIENCE))
+}
+
 proptest! {
     /// Against a plain list with the latest at its end, where there is room for `max` flows.
     #[test]
@@ -50,8 +58,8 @@ proptest! {
                         continue;
                     }
                     if flows.len() == max {
-                        let gone = flows.make_room();
-                        let at = model.iter().position(|(_, _, rounds, _)| *rounds == 1);
+                        let gone = flows.make_room(now, PATIENCE);
+                        let at = least(&model, now);
                         prop_assert_eq!(gone, at.map(|at| model[at].0));
                         let Some(at) = at else { continue };
                         ended.push(model.remove(at).1);
@@ -84,8 +92,8 @@ proptest! {
                     prop_assert_eq!(gone, old);
                 }
                 Step::Room => {
-                    let at = model.iter().position(|(_, _, rounds, _)| *rounds == 1);
-                    prop_assert_eq!(flows.make_room(), at.map(|at| model[at].0));
+                    let at = least(&model, now);
+                    prop_assert_eq!(flows.make_room(now, PATIENCE), at.map(|at| model[at].0));
                     if let Some(at) = at {
                         ended.push(model.remove(at).1);
                     }
@@ -123,11 +131,15 @@ fn a_conversation_is_not_ended_early() {
     let mut flows = Flows::default();
     let (question, _) = flows.insert("question", (), 0);
     let (talk, _) = flows.insert("talk", (), 0);
-    assert!(flows.make_room().is_none(), "both wait for their answers");
+    assert!(flows.make_room(9, 10).is_none(), "both wait for their answers");
     assert!(flows.from_server(talk, 1) && flows.from_server(question, 2));
     flows.from_client(&"talk", 3);
     flows.from_server(talk, 4);
-    assert!(flows.make_room().is_some());
-    assert!(flows.make_room().is_none());
-    assert!(flows.from_server(talk, 5), "still there");
+    flows.insert("in vain", (), 5);
+    assert!(flows.make_room(5, 10).is_some());
+    assert!(!flows.from_server(question, 6), "that was the one");
+    assert!(flows.make_room(14, 10).is_none());
+    assert!(flows.make_room(15, 10).is_some());
+    assert!(flows.make_room(99, 10).is_none());
+    assert!(flows.from_server(talk, 99), "still there");
 }

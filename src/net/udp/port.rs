@@ -240,7 +240,7 @@ impl Port {
         Some((id, flow))
     }
 
-    /// Room for one more flow: free, or that of a question that has its answer.
+    /// Room for one more flow: free, or that of a question that has its answer or will get none.
     fn ticket(&self, limit: usize) -> Option<Ticket> {
         loop {
             if let Some(ticket) = self.shared.registry.try_ticket(limit) {
@@ -253,7 +253,8 @@ impl Port {
     }
 
     fn make_room(&self) -> bool {
-        let oldest = lock(&self.flows).make_room();
+        let patience = self.shared.snapshot.load().timeout;
+        let oldest = lock(&self.flows).make_room(self.shared.now(), patience);
         if let Some(flow) = &oldest {
             flow.end();
         }

@@ -1,0 +1,241 @@
+//! UDP: limits, commands, moves, reloads and the end.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::udp::{Asker, Server, choices};
+use crate::support::weblog::free_udp_port;
+use crate::support::{Backend, Setup, process, skipped, wait_until};
+
+fn setup<'a>(servers: impl IntoIterator<Item = &'a Server>) -> Setup {
+    servers.into_iter().fold(Setup::new().options("-U"), |setup, server| setup.server(server.address))
+}
+
+#[test]
+fn beyond_the_limit_new_clients_are_dropped_and_told_of_once() {
+    let server = Server::mute();
+    let pen = setup([&server]).options("-x 2 -t 100").start();
+    let askers: Vec<Asker> = (0..5).map(|_| Asker::new(2, pen.address)).collect();
+    for _ in 0..3 {
+        askers.iter().for_each(|asker| asker.send(b"hello"));
+    }
+    pen.says("dropping what new clients send: there are 2 flows");
+    // The queue is one: what came before this has been looked at when it arrives.
+    askers[0].send(b"hello");
+    let peers = server.peers(7);
+    assert_eq!(peers.iter().collect::<std::collections::BTreeSet<_>>().len(), 2);
+    assert_eq!(pen.servers()[0].conn, 2);
+    pen.signal(Signal::SIGUSR1);
+    pen.says("Datagrams dropped: 9");
+    assert_eq!(pen.control("close 0"), "Forcibly closing connection 0\n");
+    wait_until("room for another", || {
+        askers[4].send(b"hello");
+        server.received().iter().any(|(peer, _)| !peers.contains(peer))
+    });
+    pen.says("serving new clients again");
+    assert_eq!(pen.stderr().matches("dropping what").count(), 1, "{}", pen.stderr());
+}
+
+#[test]
+fn questions_that_have_their_answers_make_room_and_conversations_stay() {
+    let server = Server::named("A");
+    let pen = setup([&server]).options("-x 3").start();
+    let talker = Asker::new(2, pen.address);
+    assert_eq!([talker.name(), talker.name()], ["A", "A"]);
+    for _ in 0..100 {
+        assert_eq!(choices(pen.address, [3]), "A");
+        assert!(pen.servers()[0].conn <= 3);
+    }
+    assert_eq!(talker.name(), "A");
+    let peers = server.peers(103);
+    assert_eq!((peers[0], peers[1]), (peers[1], peers[102]));
+    assert!(!pen.stderr().contains("dropping"), "{}", pen.stderr());
+}
+
+#[test]
+fn without_descriptors_it_drops_says_so_once_and_resumes() {
+    let server = Server::mute();
+    let pen = setup([&server]).start();
+    Asker::new(2, pen.address).send(b"hello");
+    server.peers(1);
+    pen.has_no_control_connections();
+    let free = process::first_free_descriptor(pen.pid());
+    let limit = |descriptors: usize| {
+        let (pid, soft) = (pen.pid().to_string(), format!("--nofile={descriptors}:"));
+        Command::new("prlimit").args(["--pid", &pid, &soft]).status().is_ok_and(|s| s.success())
+    };
+    if !limit(free) {
+        return skipped("descriptors of UDP", "no prlimit");
+    }
+    let before = process::cpu_time(pen.pid());
+    let asker = Asker::new(3, pen.address);
+    (0..50).for_each(|_| asker.send(b"hello"));
+    pen.says("dropping what new clients send: Too many open files");
+    asker.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    asker.0.recv(&mut [0]).expect_err("nobody answers");
+    let used = process::cpu_time(pen.pid()) - before;
+    assert!(used <= Duration::from_millis(100), "{used:?}");
+    assert_eq!(pen.stderr().matches("dropping what").count(), 1, "{}", pen.stderr());
+    assert!(limit(1000));
+    asker.send(b"hello");
+    server.peers(2);
+    pen.says("serving new clients again");
+}
+
+#[test]
+fn flows_are_shown_and_closed_as_connections_are() {
+    let server = Server::named("A");
+    let setup = setup([&server]);
+    let page = setup.file("page");
+    let pen = setup.options(format!("-w {page}")).start();
+    let asker = Asker::new(2, pen.address);
+    assert_eq!(asker.name(), "A");
+    let shown = pen.control("connection 0");
+    assert!(shown.contains("state = 2\n") && shown.contains("client = 0, server = 0\n"), "{shown}");
+    let upfd: i32 = shown.split("upfd = ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+    assert_eq!(pen.control(&format!("socket {upfd}")), format!("Socket {upfd} belongs to connection 0\n"));
+    assert!(pen.control("status").contains("<p>Datagrams dropped: 0</p>"));
+    assert_eq!(pen.control("recent"), "127.0.0.2 connects 1 sx 1 rx 4\n");
+    assert_eq!(pen.control("close 0"), "Forcibly closing connection 0\n");
+    pen.becomes_idle();
+    assert_eq!(pen.control("recent"), "127.0.0.2 connects 1 sx 1 rx 4\n");
+    assert_eq!(asker.name(), "A");
+    let peers = server.peers(2);
+    assert_ne!(peers[0], peers[1], "another flow");
+    assert_eq!(pen.control("recent"), "127.0.0.2 connects 2 sx 2 rx 8\n");
+}
+
+#[test]
+fn the_log_has_a_line_a_datagram_of_a_client() {
+    let server = Server::named("A");
+    let setup = setup([&server]);
+    let log = setup.file("log");
+    let mut pen = setup.options(format!("-l {log}")).start();
+    let asker = Asker::new(2, pen.address);
+    asker.ask(b"first\nsecond");
+    asker.ask(b"\x00\xff third");
+    pen.terminate();
+    let text = pen.read("log");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].starts_with("127.0.0.2 ") && lines[0].ends_with(" 127.0.0.1 first"), "{text}");
+    assert!(lines[1].ends_with(" 127.0.0.1 .. third"), "{text}");
+}
+
+#[test]
+fn a_dump_shows_both_sides() {
+    let server = Server::named("answer");
+    let pen = setup([&server]).options("-dd -a").start();
+    Asker::new(2, pen.address).ask(b"question");
+    for text in ["8 bytes of the client", " question", "6 bytes of the server", " answer"] {
+        pen.says(text);
+    }
+}
+
+#[test]
+fn a_move_takes_new_clients_along_and_leaves_flows_where_they_are() {
+    let server = Server::named("A");
+    let pen = setup([&server]).start();
+    let (old, stays) = (pen.address, Asker::new(2, pen.address));
+    assert_eq!(stays.name(), "A");
+    let new = SocketAddr::new(old.ip(), free_udp_port(old.ip()));
+    assert_eq!(pen.control(&format!("listen {new}")), format!("{new}\n"));
+    assert_eq!(choices(new, [3]), "A");
+    assert_eq!(stays.name(), "A", "its flow is where it was");
+    let late = Asker::new(4, old);
+    late.send(b"who?");
+    assert_eq!(stays.name(), "A");
+    assert!(late.has_nothing(), "the old address takes nobody new");
+    // Back, while the old socket has a flow, and forth.
+    assert_eq!(pen.control(&format!("listen {old}")), format!("{old}\n"));
+    assert_eq!(late.persist(), "A");
+    assert_eq!(stays.name(), "A");
+    assert_eq!(server.peers(3)[0], server.received().last().unwrap().0, "still the same flow");
+    assert_eq!(pen.control(&format!("listen {new}")), format!("{new}\n"));
+    assert_eq!(choices(new, [5]), "A");
+    // With its last flow the old address is free.
+    (0..10).for_each(|n| _ = pen.control(&format!("close {n}")));
+    wait_until("the old address to be free", || std::net::UdpSocket::bind(old).is_ok());
+    assert_eq!(choices(new, [6]), "A");
+}
+
+#[test]
+fn an_address_that_is_taken_keeps_pen_where_it_is() {
+    let server = Server::named("A");
+    let pen = setup([&server]).start();
+    let reply = pen.control(&format!("listen {}", server.address));
+    assert!(reply.contains("in use") && reply.contains("/udp"), "{reply}");
+    assert_eq!(choices(pen.address, [2]), "A");
+}
+
+#[test]
+fn a_second_pen_for_the_port_is_refused_and_one_for_tcp_is_not() {
+    let server = Server::named("A");
+    let pen = setup([&server]).start();
+    for listen in [pen.address.to_string(), pen.address.port().to_string()] {
+        let second = setup([&server]).listen(&listen).fixed_port().try_start().unwrap_err();
+        assert_eq!(second.status.code(), Some(1));
+        assert!(second.stderr.contains("in use"), "{second:?}");
+    }
+    let greeter = Backend::greeter("tcp");
+    let tcp = Setup::new().listen(pen.address).server(greeter.address()).start();
+    assert_eq!(crate::support::Client::to(pen.address).line(), "tcp");
+    assert_eq!(choices(pen.address, [2]), "A");
+    drop(tcp);
+}
+
+#[test]
+fn what_write_saves_serves_again_and_a_reload_changes_it() {
+    let [a, b] = ["A", "B"].map(Server::named);
+    let setup_a = setup([&a]);
+    let file = setup_a.file("saved");
+    let mut pen = setup_a.options("-X").start();
+    let address = pen.address;
+    assert_eq!(pen.control(&format!("write {file}")), "");
+    assert!(pen.read("saved").lines().any(|line| line == "udp"), "{}", pen.read("saved"));
+    assert_eq!(choices(address, [2]), "A");
+    assert_eq!(pen.control("exit"), "");
+    assert!(pen.wait().unwrap().success());
+    let saved: Vec<String> = pen
+        .read("saved")
+        .lines()
+        .filter(|line| {
+            !["control", "pidfile", "foreground", "user"].iter().any(|word| line.starts_with(word))
+        })
+        .map(str::to_owned)
+        .collect();
+    let saved = saved.join("\n") + "\n";
+    let second = Setup::new();
+    let file = second.write("pen.conf", &saved);
+    let second = second.options(format!("-F {file}")).fixed_port().start();
+    let asker = Asker::new(2, address);
+    assert_eq!(asker.name(), "A");
+    // New clients go by what the file says now; who has a flow keeps it.
+    let changed = saved.replace(&a.address.port().to_string(), &b.address.port().to_string());
+    second.write("pen.conf", &changed);
+    second.signal(Signal::SIGHUP);
+    second.says("read again");
+    assert_eq!(choices(address, [3]), "B");
+    assert_eq!(asker.name(), "A");
+    second.write("pen.conf", format!("{changed}http\n"));
+    second.signal(Signal::SIGHUP);
+    second.says("-U (udp) excludes -H (http)");
+    assert_eq!(choices(address, [4]), "B");
+}
+
+#[test]
+fn it_serves_in_the_background_as_another_user() {
+    if !crate::support::is_root() {
+        return skipped("UDP as another user", "needs root");
+    }
+    let server = Server::named("A");
+    let setup = setup([&server]);
+    crate::support::pen::give_to_nobody(setup.path());
+    let mut pen = setup.options("-u nobody").daemon().start();
+    assert_eq!(choices(pen.address, [2]), "A");
+    pen.terminate();
+    assert!(!std::path::Path::new(&pen.file("pid")).exists());
+}
