@@ -3,6 +3,7 @@
 //! fails, too.
 
 mod compare;
+mod udp;
 
 use std::fs;
 use std::path::Path;

@@ -3,6 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
+use crate::support::namespace::inside;
 use crate::support::udp::{Asker, Refusing, Server, choices};
 use crate::support::wait::DEADLINE;
 use crate::support::{Pen, Setup, wait_until};
@@ -89,6 +90,24 @@ fn what_a_dead_server_does_not_take_goes_to_the_next() {
     assert_eq!(pen.servers().iter().map(|s| s.conn).collect::<Vec<_>>(), [2, 0, 2]);
     assert_eq!(b.received().len() + a.received().len(), 4);
     assert!(pen.control("recent").contains("connects 4 sx 4 rx 16"), "{}", pen.control("recent"));
+}
+
+#[test]
+fn the_addresses_of_a_server_are_tried_one_after_the_other() {
+    if !inside("it::udp::the_addresses_of_a_server_are_tried_one_after_the_other") {
+        return;
+    }
+    // Each answers on one of the two addresses of a name; one of them is not the first.
+    for ip in ["127.0.0.41", "127.0.0.42"] {
+        let server = Server::named_on(SocketAddr::new(ip.parse().unwrap(), 5353), "A");
+        let other = Server::named("B");
+        let setup = setup([&other]).server("both:5353");
+        let hosts = setup.write("hosts", "127.0.0.41 both\n127.0.0.42 both\n");
+        let script = setup.write("wrapper", format!("mount --bind {hosts} /etc/hosts\nexec \"$@\"\n"));
+        let pen = setup.wrapper(&format!("unshare -m sh {script}")).start();
+        assert_eq!(choices(pen.address, [2, 2]), "A A", "{}", server.address);
+        assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
+    }
 }
 
 #[test]

@@ -38,6 +38,7 @@ struct State {
     shared: Arc<Shared>,
     entry: Entry,
     link: Link,
+    meter: ConnectionMeter,
     /// While the server has not answered: how to find another one.
     search: Option<Search>,
     /// The last datagram that has no answer, if there is one that is not too large.
@@ -70,10 +71,9 @@ impl Flow {
             shared.clients().remember(client, n);
         }
         let entry = ticket.enter(Connection::new(client, number, downfd));
-        let (server, upfd) = link.numbers();
-        entry.connection.connected(server, upfd);
         let state = State {
             shared: Arc::clone(shared),
+            meter: connected(&entry, &link),
             entry,
             link,
             search: Some(search),
@@ -163,20 +163,13 @@ impl Flow {
             live.dump().show("server", datagram);
         }
         match socket.send(datagram, &self.peer) {
-            Ok(()) => live.meter().to_client(datagram.len()),
+            Ok(()) => live.meter.to_client(datagram.len()),
             Err(error) => live.shared.drops.unsent("a client", &error),
         }
     }
 }
 
 impl State {
-    fn meter(&self) -> ConnectionMeter {
-        ConnectionMeter {
-            connection: Arc::clone(&self.entry.connection),
-            server: Arc::clone(&self.link.pick.backend.live),
-        }
-    }
-
     fn dump(&self) -> Dump {
         let (backend, ascii) = (&self.link.pick.backend, self.shared.snapshot.load().modes.ascii);
         Dump::new(None, self.entry.connection.client, Arc::clone(backend), ascii)
@@ -184,7 +177,7 @@ impl State {
 
     /// The server's socket took a datagram.
     fn sent(&mut self, datagram: &[u8]) {
-        self.meter().to_server(datagram.len());
+        self.meter.to_server(datagram.len());
         if self.shared.log.is_on() {
             let client = self.entry.connection.client.ip();
             RequestLog::new(self.shared.log.clone(), client, Arc::clone(&self.link.pick.backend))
@@ -230,8 +223,7 @@ impl State {
                 self.shared.clients().remember(client, n);
             }
             self.search = Some(search);
-            let (server, upfd) = self.link.numbers();
-            self.entry.connection.connected(server, upfd);
+            self.meter = connected(&self.entry, &self.link);
             if !self.keeps {
                 return true;
             }
@@ -250,6 +242,14 @@ impl State {
             }
         }
     }
+}
+
+/// The flow has a server now: shows it in the registry, and gives what counts for both.
+fn connected(entry: &Entry, link: &Link) -> ConnectionMeter {
+    let (server, upfd) = link.numbers();
+    entry.connection.connected(server, upfd);
+    let live = Arc::clone(&link.pick.backend.live);
+    ConnectionMeter { connection: Arc::clone(&entry.connection), server: live }
 }
 
 /// Whether it is the server that is not there: an ICMP message said so, or the system knows no way (RFC 1122 4.1.3.3).

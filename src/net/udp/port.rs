@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::core::Millis;
 use crate::core::client::Client;
 use crate::core::udp::{FlowId, Flows};
-use crate::net::connect::SHORTAGE_PAUSE;
+use crate::net::connect::{SHORTAGE_PAUSE, is_shortage};
 use crate::net::registry::Ticket;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{Datagrams, LARGEST, Peer, Upstream};
@@ -24,6 +24,8 @@ use super::link::NoLink;
 
 /// Datagrams taken from one socket before others have their turn.
 const BATCH: usize = 64;
+/// More than a socket's buffer holds, as few bytes as each may have.
+const QUEUE: usize = 8192;
 /// How long a flow may be idle where `idle_timeout` does not say.
 const IDLE: Millis = 60_000;
 /// How often the ages of flows are looked at, at least: `idle_timeout` may have changed.
@@ -95,8 +97,13 @@ impl Port {
         Arc::ptr_eq(&self.socket, socket)
     }
 
-    /// Takes no new clients any more, and ends with its last flow.
-    pub(super) fn leave(&self) {
+    /// Takes no new clients any more, but for those whose datagrams are there already, and ends with its last flow.
+    pub(super) fn leave(self: &Arc<Self>) {
+        for _ in 0..QUEUE.div_ceil(BATCH) {
+            if !matches!(self.take_datagrams(), Turn::More) {
+                break;
+            }
+        }
         *lock(&self.stage) = Stage::Leaving;
         self.changed.notify_one();
     }
@@ -225,8 +232,10 @@ impl Port {
             }
             Err(NoLink::Short(error)) => {
                 drops.short(&error);
-                // The descriptor is free once its task has seen the end: for who comes next.
-                self.make_room();
+                if is_shortage(&error) {
+                    // The descriptor is free once its task has seen the end: for who comes next.
+                    self.make_room();
+                }
                 return None;
             }
         };
