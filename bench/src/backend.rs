@@ -1,7 +1,7 @@
 //! The server behind every contender: one thread, epoll, fixed answers and endless zeros.
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -22,12 +22,16 @@ struct Conn {
 pub(crate) fn serve() -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
+    let datagrams = UdpSocket::bind(listener.local_addr()?)?;
+    datagrams.set_nonblocking(true)?;
     println!("{}", listener.local_addr()?.port());
     io::stdout().flush()?;
 
     let epoll = Epoll::new(EpollCreateFlags::empty())?;
     let own = listener.as_raw_fd() as u64;
     epoll.add(&listener, EpollEvent::new(EpollFlags::EPOLLIN, own))?;
+    let questions = datagrams.as_raw_fd() as u64;
+    epoll.add(&datagrams, EpollEvent::new(EpollFlags::EPOLLIN, questions))?;
     let zeros = vec![0u8; CHUNK];
     let mut request = [0u8; 4096];
     let mut conns: Vec<Option<Conn>> = Vec::new();
@@ -40,6 +44,10 @@ pub(crate) fn serve() -> io::Result<()> {
         for event in &events[..ready] {
             if event.data() == own {
                 accept(&listener, &epoll, &mut conns)?;
+                continue;
+            }
+            if event.data() == questions {
+                answer_datagrams(&datagrams, &mut request);
                 continue;
             }
             let Some(slot) = conns.get_mut(event.data() as usize) else { continue };
@@ -97,6 +105,13 @@ fn answer(conn: &mut Conn, epoll: &Epoll, request: &mut [u8]) -> bool {
             false
         }
         _ => false,
+    }
+}
+
+/// Answers every datagram that is there. One that finds no room is lost, and its round fails.
+fn answer_datagrams(datagrams: &UdpSocket, request: &mut [u8]) {
+    while let Ok((_, peer)) = datagrams.recv_from(request) {
+        let _ = datagrams.send_to(wire::ANSWER, peer);
     }
 }
 

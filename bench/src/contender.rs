@@ -58,6 +58,17 @@ impl Contender {
     }
 }
 
+/// What clients speak to a contender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Front {
+    Tcp,
+    Tls,
+    Udp {
+        /// Each question comes from a port of its own, which nothing else comes from.
+        once: bool,
+    },
+}
+
 /// What every contender is started with.
 pub(crate) struct Setup {
     /// Configuration files and stderr go here.
@@ -89,14 +100,23 @@ impl Setup {
     }
 
     /// The command that serves on `port` in the foreground, or `None` for [`Role::Direct`].
-    pub(crate) fn command(&self, who: &Contender, port: u16, tls: bool) -> Result<Option<Command>, String> {
+    pub(crate) fn command(
+        &self,
+        who: &Contender,
+        port: u16,
+        front: Front,
+    ) -> Result<Option<Command>, String> {
+        let tls = front == Front::Tls;
         let (program, args) = match who.role {
             Role::Direct if tls => return Err("the server speaks no TLS".into()),
             Role::Direct => return Ok(None),
             Role::Ours | Role::Control | Role::Variant => {
-                (self.ours.clone(), self.pen_args(&who.extra, port, tls))
+                (self.ours.clone(), self.pen_args(&who.extra, port, front))
             }
-            Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, tls)),
+            Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front)),
+            Role::HaProxy | Role::HaProxySplice if matches!(front, Front::Udp { .. }) => {
+                return Err("balances no UDP".into());
+            }
             Role::HaProxy | Role::HaProxySplice => {
                 let splice = who.role == Role::HaProxySplice;
                 if splice && tls {
@@ -110,7 +130,7 @@ impl Setup {
                 let nginx = find("nginx")?;
                 let module = stream_module(&nginx)?;
                 let file = self.dir.join(format!("nginx-{port}.conf"));
-                write(&file, &self.nginx(port, tls, &module))?;
+                write(&file, &self.nginx(port, front, &module))?;
                 let dir = self.dir.to_string_lossy();
                 (nginx, words(&["-e", "stderr", "-p", &dir, "-c", &file.to_string_lossy()]))
             }
@@ -125,10 +145,12 @@ impl Setup {
         Ok(Some(command))
     }
 
-    fn pen_args(&self, extra: &[String], port: u16, tls: bool) -> Vec<String> {
+    fn pen_args(&self, extra: &[String], port: u16, front: Front) -> Vec<String> {
         let mut args = words(&["-f", "-x", "6000", "-c", "16384", "-t", "5"]);
-        if tls {
-            args.extend(words(&["-E", &self.pair().to_string_lossy()]));
+        match front {
+            Front::Tcp => {}
+            Front::Tls => args.extend(words(&["-E", &self.pair().to_string_lossy()])),
+            Front::Udp { .. } => args.push("-U".into()),
         }
         args.extend_from_slice(extra);
         args.extend([format!("127.0.0.1:{port}"), self.backend.to_string()]);
@@ -152,19 +174,26 @@ impl Setup {
         )
     }
 
-    fn nginx(&self, port: u16, tls: bool, module: &str) -> String {
+    fn nginx(&self, port: u16, front: Front, module: &str) -> String {
         let pair = self.pair();
         let pair = pair.display();
-        let (flag, ssl) = if tls {
-            let session = "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;";
-            (" ssl", format!("ssl_certificate {pair}; ssl_certificate_key {pair}; {session}"))
-        } else {
-            ("", String::new())
+        let (flag, more) = match front {
+            Front::Tls => {
+                let session = "ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:s:10m;";
+                let pair = format!("ssl_certificate {pair}; ssl_certificate_key {pair}; {session}");
+                (" ssl backlog=4096", pair)
+            }
+            Front::Tcp => (" backlog=4096", String::new()),
+            // A socket a worker, or both wake for each datagram.
+            Front::Udp { once } => {
+                let more = if once { "proxy_responses 1;" } else { "" };
+                (" udp reuseport", more.to_owned())
+            }
         };
         format!(
             "{module}user root;\ndaemon off;\npid nginx-{port}.pid;\nerror_log stderr error;\n\
              worker_processes {workers};\nevents {{ worker_connections 18000; }}\n\
-             stream {{\n  server {{\n    listen 127.0.0.1:{port}{flag} backlog=4096; {ssl}\n\
+             stream {{\n  server {{\n    listen 127.0.0.1:{port}{flag}; {more}\n\
              \x20   proxy_pass {}; proxy_connect_timeout 5s; proxy_timeout 5m;\n  }}\n}}\n",
             self.backend,
             workers = self.workers,

@@ -95,7 +95,7 @@ fn without_tls(
     rows.iter().find(|row| row.tls.is_some())?;
     let tls = load::Tls { ca: setup.ca(), resume: false };
     let pen = contender::Contender::new(contender::Role::Ours);
-    process::Running::start(setup, &pen, ports.next()?, Some(&tls)).err()
+    process::Running::start(setup, &pen, ports.next()?, load::Work::Keep, Some(&tls)).err()
 }
 
 /// 5,000 connections cost a proxy 10,000 descriptors; contenders inherit the limit.

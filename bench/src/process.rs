@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::contender::{Contender, Setup};
-use crate::load::{self, Outcome, Task, Tls};
+use crate::contender::{Contender, Front, Setup};
+use crate::load::{self, Outcome, Task, Tls, Work};
 use crate::procfs;
 
 /// How long a start or an end may take.
@@ -74,9 +74,15 @@ impl Running {
         setup: &Setup,
         who: &Contender,
         port: u16,
+        work: Work,
         tls: Option<&Tls>,
     ) -> Result<Self, String> {
-        let Some(command) = setup.command(who, port, tls.is_some())? else {
+        let front = match tls {
+            Some(_) => Front::Tls,
+            None if work.is_udp() => Front::Udp { once: work == Work::Question },
+            None => Front::Tcp,
+        };
+        let Some(command) = setup.command(who, port, front)? else {
             return Ok(Running { child: None, addr: setup.backend, pids: Vec::new() });
         };
         let errors = setup.dir.join(format!("stderr-{port}"));
@@ -85,15 +91,15 @@ impl Running {
         let child = command.stdout(Stdio::null()).stderr(file).spawn().map_err(|e| e.to_string())?;
         let addr = (Ipv4Addr::LOCALHOST, port).into();
         let mut running = Running { pids: vec![child.id()], child: Some(child), addr };
-        running.wait(tls, &errors)?;
+        running.wait(work.is_udp(), tls, &errors)?;
         running.pids = procfs::tree(running.pids[0]);
         Ok(running)
     }
 
-    fn wait(&mut self, tls: Option<&Tls>, errors: &Path) -> Result<(), String> {
+    fn wait(&mut self, udp: bool, tls: Option<&Tls>, errors: &Path) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let Err(why) = load::probe(self.addr, tls) else { return Ok(()) };
+            let Err(why) = load::probe(self.addr, udp, tls) else { return Ok(()) };
             let ended = self.child.as_mut().and_then(|c| c.try_wait().ok().flatten());
             if let Some(status) = ended {
                 return Err(format!("{status}: {}", last_line(errors)));

@@ -1,8 +1,8 @@
-//! The table: medians, and ratios of the same round to C pen and to HAProxy.
+//! The table: medians, and ratios of the same round to C pen and to HAProxy (UDP: nginx).
 
 use std::fmt::Write;
 
-use crate::contender::Role;
+use crate::contender::{Contender, Role};
 use crate::rows::{Measured, Sample, Series};
 use crate::stats::{median, ratios};
 
@@ -36,10 +36,12 @@ impl Measured {
             columns.push(("KB each in all".into(), |s| s.all, None));
         }
         columns.push((format!("{short} / C pen"), |s| s.cost, Some(Role::CPen)));
-        columns.push((format!("{short} / HAProxy"), |s| s.cost, Some(Role::HaProxy)));
+        let rival = self.row.rival();
+        let name = Contender::new(rival).name;
+        columns.push((format!("{short} / {name}"), |s| s.cost, Some(rival)));
         if let Some(rate) = self.row.rate_label() {
             columns.push((format!("{rate} / C pen"), |s| s.rate, Some(Role::CPen)));
-            columns.push((format!("{rate} / HAProxy"), |s| s.rate, Some(Role::HaProxy)));
+            columns.push((format!("{rate} / {name}"), |s| s.rate, Some(rival)));
         }
 
         let mut out = format!("## {} (`{}`)\n\n|", self.row.title, self.row.key);

@@ -22,12 +22,14 @@ const fn row(key: &'static str, title: &'static str, work: Work, conns: usize, t
 }
 
 /// All rows, in the order of the report.
-pub(crate) const ROWS: [Row; 10] = [
+pub(crate) const ROWS: [Row; 12] = [
     row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
     row("short", "Short connections, 32 at a time", Work::Short, 32, None),
     row("bulk1", "Bulk download, 1 stream", Work::Bulk, 1, None),
     row("bulk8", "Bulk download, 8 streams", Work::Bulk, 8, None),
     row("idle", "Idle connections, 5,000", Work::Idle, 5000, None),
+    row("udp", "UDP questions, 64 ports that stay", Work::Ask, 64, None),
+    row("udp-new", "UDP questions, each from a new port, 32 at a time", Work::Question, 32, None),
     row("tls-full", "TLS full handshakes, 16 at a time", Work::Short, 16, Some(false)),
     row("tls-resumed", "TLS resumed handshakes, 16 at a time", Work::Short, 16, Some(true)),
     row("tls-bulk1", "TLS bulk download, 1 stream", Work::Bulk, 1, Some(false)),
@@ -54,8 +56,14 @@ impl Row {
             Work::Short if self.tls.is_some() => Some("handshakes/s"),
             Work::Short => Some("conn/s"),
             Work::Bulk => Some("GB/s"),
+            Work::Ask | Work::Question => Some("answers/s"),
             Work::Idle => None,
         }
+    }
+
+    /// Whom the table compares with beside C pen. HAProxy balances no UDP.
+    pub(crate) fn rival(&self) -> Role {
+        if self.work.is_udp() { Role::Nginx } else { Role::HaProxy }
     }
 
     pub(crate) fn cost_label(&self) -> &'static str {
@@ -63,6 +71,7 @@ impl Row {
             Work::Keep => "CPU us a request",
             Work::Short => "CPU us each",
             Work::Bulk => "CPU s a GB",
+            Work::Ask | Work::Question => "CPU us an answer",
             Work::Idle => "KB each",
         }
     }
@@ -70,6 +79,9 @@ impl Row {
     /// Those who take part.
     pub(crate) fn contenders(&self, variants: &[Contender]) -> Vec<Contender> {
         let mut roles = vec![Role::Ours, Role::Control, Role::CPen, Role::HaProxy, Role::Nginx];
+        if self.work.is_udp() {
+            roles.retain(|role| *role != Role::HaProxy);
+        }
         if self.tls.is_some() {
             roles.push(Role::Hitch);
         } else if self.work != Work::Idle {
@@ -91,7 +103,7 @@ impl Row {
             cost: match self.work {
                 Work::Idle => positive(out.grown_kib as f64 / units),
                 Work::Bulk => cpu(1e9),
-                Work::Keep | Work::Short => cpu(1e3),
+                Work::Keep | Work::Short | Work::Ask | Work::Question => cpu(1e3),
             },
             all: positive(out.all_kib as f64 / units),
         }
@@ -153,7 +165,7 @@ pub(crate) fn measure(
         .collect();
     let mut start = |who: &Contender| {
         let port = ports.next().ok_or("out of ports")?;
-        Running::start(setup, who, port, tls.as_ref())
+        Running::start(setup, who, port, row.work, tls.as_ref())
     };
     let drive = |run: &Running| {
         process::drive(&Task {

@@ -44,6 +44,10 @@ fn row(row: &Measured) -> Vec<String> {
             let rates = RIVALS.into_iter().filter_map(|role| rate.to(role)).reduce(f64::min);
             lines.push(rate.line("rate level with the best of the others", rates, Floor(1.0), Rule::Level));
         }
+        (work, None) if work.is_udp() => {
+            lines.push(cost.line("CPU level with C pen's", cost.to(Role::CPen), Cap(1.0), Rule::Level));
+            lines.push(cost.line("CPU level with nginx's", cost.to(Role::Nginx), Cap(1.0), Rule::Level));
+        }
         (work, None) => {
             lines.push(cost.line("CPU level with C pen's", cost.to(Role::CPen), Cap(1.0), Rule::Level));
             lines.push(cost.line("CPU below HAProxy's", cost.to(Role::HaProxy), Cap(1.0), Rule::Strict));

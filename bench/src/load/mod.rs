@@ -6,6 +6,7 @@ mod idle;
 mod keep;
 mod short;
 mod tls;
+mod udp;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -26,11 +27,26 @@ pub(crate) enum Work {
     Bulk,
     /// One request each, then nothing.
     Idle,
+    /// Questions over UDP, one after the other from ports that stay.
+    Ask,
+    /// Questions over UDP, each from a new port.
+    Question,
 }
 
 impl Work {
-    const NAMES: [(Work, &str); 4] =
-        [(Work::Keep, "keep"), (Work::Short, "short"), (Work::Bulk, "bulk"), (Work::Idle, "idle")];
+    const NAMES: [(Work, &str); 6] = [
+        (Work::Keep, "keep"),
+        (Work::Short, "short"),
+        (Work::Bulk, "bulk"),
+        (Work::Idle, "idle"),
+        (Work::Ask, "ask"),
+        (Work::Question, "question"),
+    ];
+
+    /// Whether it speaks UDP.
+    pub(crate) fn is_udp(self) -> bool {
+        matches!(self, Work::Ask | Work::Question)
+    }
 
     fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(w, _)| *w == self).map_or("", |(_, n)| n)
@@ -84,12 +100,16 @@ pub(crate) fn run(task: &Task) -> Result<Outcome, String> {
         (Work::Short, None) => short::run(task),
         (Work::Bulk, None) => bulk::run(task),
         (Work::Idle, _) => idle::run(task),
+        (Work::Ask | Work::Question, _) => udp::run(task),
         (_, Some(tls)) => tls::run(task, tls),
     }
 }
 
 /// One request on a new connection, answered in full: the contender works.
-pub(crate) fn probe(addr: SocketAddr, tls: Option<&Tls>) -> Result<(), String> {
+pub(crate) fn probe(addr: SocketAddr, udp: bool, tls: Option<&Tls>) -> Result<(), String> {
+    if udp {
+        return udp::probe(addr);
+    }
     let task = Task {
         work: Work::Idle,
         addr,
