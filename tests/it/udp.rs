@@ -145,7 +145,7 @@ fn with_nobody_left_the_emergency_server_serves_and_a_stubborn_pen_does_not() {
 #[test]
 fn a_reply_leaves_from_the_address_that_was_asked() {
     let servers = named();
-    let pen = setup(&servers).listen("%").start();
+    let pen = setup(&servers).listen("%").environment("PEN_PORTABLE", "0").start();
     // A connected socket takes nothing from elsewhere.
     for ip in ["127.0.0.1", "127.0.0.2", "127.9.8.7"] {
         assert_eq!(Asker::new(1, at(&pen, ip)).name(), "B", "{ip}");
@@ -177,7 +177,7 @@ fn both_families_are_served_on_one_socket() {
         return crate::support::skipped("udp over IPv6", "no IPv6");
     }
     let servers = [Server::named("A"), Server::named_on(six, "B")];
-    let pen = setup(&servers).listen("[::]:%").start();
+    let pen = setup(&servers).listen("[::]:%").environment("PEN_PORTABLE", "0").start();
     assert_eq!(Asker::from(Ipv6Addr::LOCALHOST, at(&pen, "::1")).name(), "B");
     assert_eq!(Asker::new(1, at(&pen, "127.0.0.7")).name(), "A");
     assert_eq!(

@@ -16,16 +16,16 @@ use crate::core::udp::{FlowId, Flows};
 use crate::net::connect::{SHORTAGE_PAUSE, is_shortage};
 use crate::net::registry::Ticket;
 use crate::net::shared::Shared;
-use crate::sys::datagram::{Datagrams, LARGEST, Peer, Upstream};
+use crate::sys::datagram::{Batch, Datagrams, Peer, Upstream};
 use crate::sys::{listen, log};
 
 use super::flow::Flow;
 use super::link::NoLink;
 
-/// Datagrams taken from one socket before others have their turn.
-const BATCH: usize = 64;
-/// More than a socket's buffer holds, as few bytes as each may have.
-const QUEUE: usize = 8192;
+/// How often a socket is asked for datagrams before others have their turn.
+const TURNS: usize = 8;
+/// How often it is asked at the most for what was there when pen left it: what its buffer holds fits in.
+const LAST_TURNS: usize = 128;
 /// How long a flow may be idle where `idle_timeout` does not say.
 const IDLE: Millis = 60_000;
 /// How often the ages of flows are looked at, at least: `idle_timeout` may have changed.
@@ -53,8 +53,8 @@ pub(super) struct Port {
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
-    /// What one datagram is read into; nobody holds it across a wait.
-    buffer: Mutex<Box<[u8]>>,
+    /// What datagrams are read into; nobody holds it across a wait.
+    batch: Mutex<Batch>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,7 +78,7 @@ impl Port {
             flows: Mutex::default(),
             stage: Mutex::new(Stage::Open),
             changed: Notify::new(),
-            buffer: Mutex::new(vec![0; LARGEST].into_boxed_slice()),
+            batch: Mutex::default(),
         });
         tokio::spawn({
             let port = Arc::clone(&port);
@@ -99,7 +99,7 @@ impl Port {
 
     /// Takes no new clients any more, but for those whose datagrams are there already, and ends with its last flow.
     pub(super) fn leave(self: &Arc<Self>) {
-        for _ in 0..QUEUE.div_ceil(BATCH) {
+        for _ in 0..LAST_TURNS {
             if !matches!(self.take_datagrams(), Turn::More) {
                 break;
             }
@@ -183,10 +183,20 @@ impl Port {
     }
 
     fn take_datagrams(self: &Arc<Self>) -> Turn {
-        let mut buffer = lock(&self.buffer);
-        for _ in 0..BATCH {
-            match self.socket.receive(&mut buffer) {
-                Ok((count, peer)) => self.from_client(peer, &buffer[..count]),
+        let mut batch = lock(&self.batch);
+        for _ in 0..TURNS {
+            match self.socket.receive(&mut batch) {
+                Ok(more) => {
+                    for (datagram, peer) in batch.iter() {
+                        match peer {
+                            Some(peer) => self.from_client(peer, datagram),
+                            None => self.shared.drops.because("nobody sent it"),
+                        }
+                    }
+                    if !more {
+                        return Turn::Empty;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Empty,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Turn::Failed(error),
@@ -287,14 +297,18 @@ impl Port {
         upstream: &Arc<Upstream>,
         ready: &mut AsyncFdReadyGuard<'_, std::net::UdpSocket>,
     ) -> bool {
-        let mut buffer = lock(&self.buffer);
-        for _ in 0..BATCH {
-            match upstream.receive(&mut buffer) {
-                Ok(count) => {
+        let mut batch = lock(&self.batch);
+        for _ in 0..TURNS {
+            match upstream.receive(&mut batch) {
+                Ok(more) => {
                     if !lock(&self.flows).from_server(id, self.shared.now()) {
                         return false;
                     }
-                    flow.to_client(&self.socket, &buffer[..count]);
+                    batch.iter().for_each(|(datagram, _)| flow.to_client(&self.socket, datagram));
+                    if !more {
+                        ready.clear_ready();
+                        return false;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     ready.clear_ready();

@@ -1,0 +1,282 @@
+//! The UDP socket that clients send to: it tells which of pen's addresses each datagram was for, and a reply leaves from
+//! that one, also where the socket is bound to any address.
+//!
+//! Linux, illumos and Solaris tell it in control messages (Linux: ip(7), ipv6(7); Solaris: ip(7P), ip6(7P): IP_PKTINFO,
+//! IPV6_PKTINFO, RFC 3542 6.1). Elsewhere a socket bound to any address answers from the one that the route to the client
+//! has, which is another one only on a machine of several addresses; there pen is to listen on an address of its own.
+
+mod batch;
+#[cfg_attr(any(target_os = "linux", target_os = "solaris", target_os = "illumos"), path = "pktinfo.rs")]
+#[cfg_attr(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")), path = "untold.rs")]
+mod pktinfo;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+
+use socket2::SockRef;
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+use super::{listen, platform};
+use batch::Ask;
+pub use batch::Batch;
+
+/// The largest datagram that there can be over IPv6 (RFC 768, 8200); over IPv4 65,507.
+pub const LARGEST: usize = 65_527;
+
+/// What the socket holds while pen is busy elsewhere; as far as the system lets it.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Who sent a datagram, and which of pen's addresses it was sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// The client's address and port.
+    pub client: SocketAddr,
+    local: Option<Local>,
+}
+
+/// One of pen's addresses; the interface is told of one that means nothing without (RFC 4007 4), else 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Local {
+    ip: IpAddr,
+    interface: u32,
+}
+
+/// The socket.
+#[derive(Debug)]
+pub struct Datagrams {
+    socket: UdpSocket,
+    /// The system tells the address; it need not where there is only one.
+    tells: bool,
+}
+
+impl Datagrams {
+    /// A socket that does not block, bound to `address`.
+    ///
+    /// # Errors
+    /// As [`listen::bind_udp`].
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = listen::bind_udp(address)?;
+        // A system that gives less says so, and gives what it can.
+        _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
+        make_room_to_send(&socket);
+        let tells =
+            address.ip().is_unspecified() && !platform::plain() && pktinfo::ask(&socket, address.is_ipv6());
+        Ok(Datagrams { socket, tells })
+    }
+
+    /// Where it is bound.
+    ///
+    /// # Errors
+    /// As getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// Takes datagrams out of the queue, at least one. False when there were no more for now.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; else as recvmsg(2).
+    pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
+        if batch::AT_ONCE && !platform::plain() {
+            let ask = if self.tells { Ask::Addresses } else { Ask::Names };
+            return batch.fill(self.socket.as_fd(), ask);
+        }
+        batch.put(|buffer| {
+            if self.tells {
+                let (count, peer) = pktinfo::receive(self.socket.as_fd(), buffer)?;
+                return Ok((count, Some(peer)));
+            }
+            let (count, client) = self.socket.recv_from(buffer)?;
+            Ok((count, Some(Peer { client, local: None })))
+        })
+    }
+
+    /// Sends one datagram to a client, from the address that it sent to.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the system's buffer is full; else as sendmsg(2).
+    pub fn send(&self, datagram: &[u8], to: &Peer) -> io::Result<()> {
+        match to.local {
+            Some(local) => pktinfo::send(self.socket.as_fd(), datagram, to.client, local),
+            None => self.socket.send_to(datagram, to.client).map(|_| ()),
+        }
+    }
+}
+
+impl AsFd for Datagrams {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for Datagrams {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+/// A socket connected to a server, whose answers and errors can be waited for.
+#[derive(Debug)]
+pub struct Upstream(AsyncFd<UdpSocket>);
+
+impl Upstream {
+    /// Watches a connected socket that does not block. To be called within a runtime.
+    ///
+    /// # Errors
+    /// No room in the event port.
+    #[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
+    pub fn watch(socket: UdpSocket) -> io::Result<Self> {
+        make_room_to_send(&socket);
+        // Not for writing: what the buffer does not take is dropped, and each datagram that has left would wake us.
+        let interest = Interest::READABLE | Interest::ERROR;
+        // SAFETY: the AsyncFd owns the socket, which keeps its descriptor, and nobody gets a `&mut` to put in another.
+        Ok(Upstream(unsafe { AsyncFd::register_with_interest(socket, interest) }?))
+    }
+
+    /// Waits until there may be an answer or an error, such as that an ICMP message tells (RFC 1122 4.1.3.3).
+    ///
+    /// # Errors
+    /// The runtime ends.
+    pub async fn ready(&self) -> io::Result<AsyncFdReadyGuard<'_, UdpSocket>> {
+        self.0.ready(Interest::READABLE | Interest::ERROR).await
+    }
+
+    /// Takes answers, as [`Datagrams::receive`]; they are the server's, and name nobody.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; else as recv(2).
+    pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
+        let socket = self.0.get_ref();
+        if batch::AT_ONCE && !platform::plain() {
+            return batch.fill(socket.as_fd(), Ask::Nothing);
+        }
+        batch.put(|buffer| socket.recv(buffer).map(|count| (count, None)))
+    }
+
+    /// Sends one datagram. An error may be that of an earlier one; this one is then not sent.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the system's buffer is full; else as [`Upstream::receive`].
+    pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        self.0.get_ref().send(datagram).map(|_| ())
+    }
+}
+
+impl AsRawFd for Upstream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Lets a socket send the largest datagram: some systems have a default that is smaller (Solaris: udp_xmit_hiwat).
+fn make_room_to_send(socket: &impl AsFd) {
+    let socket = SockRef::from(socket);
+    if socket.send_buffer_size().is_ok_and(|size| size < 2 * LARGEST) {
+        // Smaller ones pass all the same.
+        _ = socket.set_send_buffer_size(2 * LARGEST);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket on `bound`, a client that asks it at `to` and its answer, as the connected client gets it.
+    fn answers(bound: &str, from: &str, to: &str, datagram: &[u8]) -> Option<bool> {
+        let pen = match Datagrams::bind(bound.parse().expect("address")) {
+            Ok(pen) => pen,
+            Err(_) if bound.contains('[') => return None, // no IPv6 here
+            Err(error) => panic!("{error}"),
+        };
+        let port = pen.local_addr().expect("bound").port();
+        let client = UdpSocket::bind((from, 0)).expect("a free port");
+        client.connect((to, port)).expect("a destination");
+        client.send(datagram).expect("sent");
+        let mut batch = Batch::new();
+        while pen.receive(&mut batch).is_err() {
+            std::thread::yield_now(); // Loopback takes no time to speak of.
+        }
+        let (got, peer) = batch.iter().next().expect("received");
+        let peer = peer.expect("a name");
+        assert_eq!(got, datagram);
+        assert_eq!(peer.client.port(), client.local_addr().expect("bound").port());
+        assert_eq!(peer.client.ip().to_canonical(), from.parse::<IpAddr>().expect("address"));
+        pen.send(datagram, &peer).expect("answered");
+        // Whatever comes from elsewhere the client's socket does not take.
+        client.set_nonblocking(true).expect("loopback delivers at once");
+        let mut answer = vec![0; LARGEST];
+        let took = client.recv(&mut answer);
+        Some(took.is_ok_and(|count| answer[..count] == *datagram))
+    }
+
+    #[test]
+    fn a_reply_leaves_from_the_address_that_was_asked() {
+        if cfg!(not(target_os = "linux")) || platform::plain() {
+            return;
+        }
+        assert_eq!(answers("0.0.0.0:0", "127.0.0.1", "127.0.0.2", b"question"), Some(true));
+        assert_eq!(answers("127.0.0.3:0", "127.0.0.1", "127.0.0.3", b"question"), Some(true));
+        for (from, to) in [("127.0.0.1", "127.0.0.9"), ("::1", "::1")] {
+            assert!(answers("[::]:0", from, to, b"question").is_none_or(|took| took), "{to}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_kept_from_none_to_the_largest() {
+        for size in [0, 1, 65_507] {
+            let datagram = vec![7; size];
+            assert_eq!(answers("127.0.0.1:0", "127.0.0.1", "127.0.0.1", &datagram), Some(true), "{size}");
+            assert_eq!(answers("0.0.0.0:0", "127.0.0.1", "127.0.0.1", &datagram), Some(true), "{size}");
+        }
+        let datagram = vec![7; LARGEST];
+        assert!(answers("[::]:0", "::1", "::1", &datagram).is_none_or(|took| took));
+    }
+
+    #[test]
+    fn many_are_taken_in_order_and_their_end_is_told() {
+        let pen = Datagrams::bind("127.0.0.1:0".parse().expect("address")).expect("a free port");
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let mut batch = Batch::new();
+        assert_eq!(pen.receive(&mut batch).expect_err("nothing").kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(batch.iter().count(), 0);
+        for sent in [1, 7, 8, 9, 30] {
+            let datagrams: Vec<Vec<u8>> = (0..sent).map(|n| vec![n; usize::from(n) * 3]).collect();
+            let to = pen.local_addr().expect("bound");
+            datagrams.iter().for_each(|datagram| _ = client.send_to(datagram, to).expect("sent"));
+            let mut got = Vec::new();
+            // Loopback has delivered all of them; after the end there are none.
+            while pen.receive(&mut batch).is_ok() {
+                assert!(batch.iter().all(|(_, peer)| {
+                    peer.is_some_and(|p| Ok(p.client) == client.local_addr().map_err(drop))
+                }));
+                got.extend(batch.iter().map(|(datagram, _)| datagram.to_vec()));
+            }
+            assert_eq!(got, datagrams);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told() {
+        // It takes datagrams of its own peer only, which is itself.
+        let deaf = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = deaf.local_addr().expect("bound");
+        deaf.connect(address).expect("a destination");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket.connect(address).expect("a destination");
+        socket.set_nonblocking(true).expect("non-blocking");
+        let upstream = Upstream::watch(socket).expect("room in the event port");
+        upstream.send(b"anybody?").expect("sent");
+        let mut batch = Batch::new();
+        let mut ready = upstream.ready().await.expect("an event");
+        let error = upstream.receive(&mut batch).expect_err("nobody");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        ready.clear_ready();
+        assert_eq!(upstream.receive(&mut batch).expect_err("told once").kind(), io::ErrorKind::WouldBlock);
+        upstream.send(b"anybody?").expect("sent");
+        _ = upstream.ready().await.expect("an event");
+        let error = upstream.send(b"this one is not sent").expect_err("nobody");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,0 +1,173 @@
+//! The address that a datagram was sent to, in control messages of the socket.
+#![allow(unsafe_code, reason = "no crate has these control messages for both Linux and Solaris")]
+
+use std::io::{self, IoSlice};
+use std::mem;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use socket2::{MsgHdr, SockAddr, SockRef};
+
+use super::{Local, Peer};
+
+/// Room for one control message of either kind, and to spare; aligned as a cmsghdr is to be.
+#[repr(C, align(8))]
+pub(super) struct Control([u8; 64]);
+
+impl Control {
+    pub(super) const fn new() -> Self {
+        Control([0; 64])
+    }
+}
+
+/// Asks to be told of addresses, on a socket that has received nothing yet.
+pub(super) fn ask(socket: &UdpSocket, v6: bool) -> bool {
+    let (level, option) =
+        if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes one int, which `on` is, and keeps no pointer to it.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const on).cast(),
+            mem::size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    result == 0
+}
+
+/// recvmsg(2), with the address that the datagram was sent to.
+pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
+    let mut control = Control::new();
+    // SAFETY: of both types all zeros is a value.
+    let (mut name, mut header) =
+        unsafe { (mem::zeroed::<libc::sockaddr_in6>(), mem::zeroed::<libc::msghdr>()) };
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    header.msg_name = (&raw mut name).cast();
+    header.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = (&raw mut control).cast();
+    header.msg_controllen = mem::size_of::<Control>() as _;
+    let count = loop {
+        // SAFETY: every pointer in the header is to something that is writable, as long as told, and lives on.
+        let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
+        if let Ok(count) = usize::try_from(count) {
+            break count;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    };
+    // SAFETY: the system has filled in the header, and `control`, to which it points, is alive.
+    let peer = unsafe { peer(&name, &header) };
+    Ok((count, peer.ok_or(io::ErrorKind::InvalidData)?))
+}
+
+/// Who sent a datagram, and where to.
+///
+/// # Safety
+/// The header must be as recvmsg(2) leaves it, with the memory that it points to.
+pub(super) unsafe fn peer(name: &libc::sockaddr_in6, header: &libc::msghdr) -> Option<Peer> {
+    // SAFETY: as promised.
+    Some(Peer { client: client(name)?, local: unsafe { local(header) } })
+}
+
+fn client(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
+    if libc::c_int::from(name.sin6_family) == libc::AF_INET6 {
+        let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
+        let port = u16::from_be(name.sin6_port);
+        // Its flow label is of that one datagram, and no part of who sent it.
+        return Some(std::net::SocketAddrV6::new(ip, port, 0, name.sin6_scope_id).into());
+    }
+    if libc::c_int::from(name.sin6_family) == libc::AF_INET {
+        // SAFETY: a sockaddr_in is smaller, asks for no stricter alignment, and of its family it is one.
+        let name = unsafe { ptr::read((&raw const *name).cast::<libc::sockaddr_in>()) };
+        let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
+        return Some(SocketAddr::from((ip, u16::from_be(name.sin_port))));
+    }
+    None
+}
+
+/// # Safety
+/// The header must be as recvmsg(2) leaves it, with the memory that it points to.
+unsafe fn local(header: &libc::msghdr) -> Option<Local> {
+    // SAFETY: the macros walk within what the header says is filled; the data of a message may lie unaligned.
+    unsafe {
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        while let Some(found) = message.as_ref() {
+            match (found.cmsg_level, found.cmsg_type) {
+                (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                    let info: libc::in_pktinfo = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                    // Not ipi_addr, which may be a broadcast address.
+                    let ip = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
+                    return usable(ip.into(), 0);
+                }
+                (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                    let info: libc::in6_pktinfo = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+                    let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+                    let interface = if ip.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
+                    return usable(ip.into(), interface as u32);
+                }
+                _ => message = libc::CMSG_NXTHDR(header, message),
+            }
+        }
+    }
+    None
+}
+
+/// Nobody can send from a group's address: there the route decides.
+fn usable(ip: IpAddr, interface: u32) -> Option<Local> {
+    (!ip.is_multicast() && !ip.is_unspecified()).then_some(Local { ip, interface })
+}
+
+/// sendmsg(2), from a given address.
+pub(super) fn send(socket: BorrowedFd<'_>, datagram: &[u8], to: SocketAddr, from: Local) -> io::Result<()> {
+    let mut control = Control::new();
+    let used = match from.ip {
+        IpAddr::V4(ip) => {
+            // SAFETY: all zeros is a value of it.
+            let mut info: libc::in_pktinfo = unsafe { mem::zeroed() };
+            info.ipi_spec_dst.s_addr = u32::from(ip).to_be();
+            put(&mut control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+        }
+        IpAddr::V6(ip) => {
+            // SAFETY: all zeros is a value of it.
+            let mut info: libc::in6_pktinfo = unsafe { mem::zeroed() };
+            info.ipi6_addr.s6_addr = ip.octets();
+            info.ipi6_ifindex = from.interface as _;
+            put(&mut control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+        }
+    };
+    let (to, parts) = (SockAddr::from(to), [IoSlice::new(datagram)]);
+    let message = MsgHdr::new().with_addr(&to).with_buffers(&parts).with_control(&control.0[..used]);
+    loop {
+        match SockRef::from(&socket).sendmsg(&message, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(|_| ()),
+        }
+    }
+}
+
+/// Makes `info` the one message in `control`; returns its length.
+fn put<T>(control: &mut Control, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
+    const { assert!(mem::size_of::<T>() <= 24, "fits, with a header of at most 16 and its padding") };
+    let size = mem::size_of::<T>() as libc::c_uint;
+    // SAFETY: CMSG_LEN and CMSG_SPACE only count. The header of a message is at the beginning, where `control` is aligned
+    // for it, and its data behind; both lie within, as asserted.
+    unsafe {
+        let mut header: libc::msghdr = mem::zeroed();
+        header.msg_control = control.0.as_mut_ptr().cast();
+        header.msg_controllen = mem::size_of::<Control>() as _;
+        let message = libc::CMSG_FIRSTHDR(&raw const header);
+        (*message).cmsg_level = level;
+        (*message).cmsg_type = kind;
+        (*message).cmsg_len = libc::CMSG_LEN(size) as _;
+        ptr::write_unaligned(libc::CMSG_DATA(message).cast(), info);
+        libc::CMSG_SPACE(size) as usize
+    }
+}

@@ -1,0 +1,24 @@
+//! The same for systems that pen knows no way to ask.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::BorrowedFd;
+
+use super::{Local, Peer};
+
+pub(super) fn ask(_socket: &UdpSocket, _v6: bool) -> bool {
+    false
+}
+
+pub(super) fn receive(_socket: BorrowedFd<'_>, _buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(super) fn send(
+    _socket: BorrowedFd<'_>,
+    _datagram: &[u8],
+    _to: SocketAddr,
+    _from: Local,
+) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
