@@ -189,6 +189,13 @@ impl Flow {
                     self.waits = true;
                     return fault;
                 }
+                // Most messages come alone.
+                Poll::Ready(Step::Moved(bytes))
+                    if bytes < READ_SIZE && self.pending() == 0 && source.poll_news(with.cx).is_pending() =>
+                {
+                    self.waits = true;
+                    return fault;
+                }
                 Poll::Ready(Step::Moved(bytes)) => left = left.saturating_sub(bytes.max(READ_SIZE)),
                 Poll::Ready(Step::End) if with.distrust => self.end(State::Failed, with.inspect),
                 Poll::Ready(Step::End) => {

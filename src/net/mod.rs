@@ -8,6 +8,7 @@ mod flow;
 pub mod hooks;
 mod inspect;
 mod parting;
+mod plain;
 pub mod registry;
 pub mod relay;
 pub mod session;

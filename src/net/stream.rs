@@ -14,6 +14,8 @@ use tokio_openssl::SslStream;
 
 use crate::sys::splice::Pipe;
 
+use super::plain;
+
 /// An established stream, its handshakes done.
 #[derive(Debug)]
 pub enum Stream {
@@ -32,13 +34,11 @@ impl Stream {
     /// As read(2). A TLS stream that ends without close_notify is [`io::ErrorKind::UnexpectedEof`] (RFC 8446 6.1: it
     /// may have been truncated).
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut into = ReadBuf::new(buf);
         match self {
-            Self::Tcp(s) => ready!(Pin::new(s).poll_read(cx, &mut into))?,
-            Self::Unix(s) => ready!(Pin::new(s).poll_read(cx, &mut into))?,
-            Self::Tls(s) => return poll_read_records(s, cx, into),
+            Self::Tcp(s) => plain::poll_read(s, cx, buf),
+            Self::Unix(s) => plain::poll_read(s, cx, buf),
+            Self::Tls(s) => poll_read_records(s, cx, ReadBuf::new(buf)),
         }
-        Poll::Ready(Ok(into.filled().len()))
     }
 
     /// Whether something may have come since [`Stream::poll_read`] or [`Stream::poll_fill`] had nothing; costs no system
@@ -52,6 +52,15 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::has_news`], and takes the waker while there is nothing.
+    pub fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Tcp(s) => s.poll_read_ready(cx).map(|_| ()),
+            Self::Unix(s) => s.poll_read_ready(cx).map(|_| ()),
+            Self::Tls(_) => Poll::Ready(()),
+        }
+    }
+
     /// Writes what the socket takes now; may be fewer bytes than given. For TLS, a call after `Pending` must offer at
     /// least the same bytes again (SSL_write(3)).
     ///
@@ -59,8 +68,8 @@ impl Stream {
     /// As write(2).
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(s) => Pin::new(s).poll_write(cx, buf),
-            Self::Unix(s) => Pin::new(s).poll_write(cx, buf),
+            Self::Tcp(s) => plain::poll_write(s, cx, buf),
+            Self::Unix(s) => plain::poll_write(s, cx, buf),
             Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
         }
     }
@@ -101,22 +110,10 @@ impl Stream {
     /// # Errors
     /// As [`Pipe::fill`].
     pub fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
-        loop {
-            let result = match self {
-                Self::Tcp(s) => {
-                    ready!(s.poll_read_ready(cx))?;
-                    s.try_io(Interest::READABLE, || pipe.fill_at_most(s, most))
-                }
-                Self::Unix(s) => {
-                    ready!(s.poll_read_ready(cx))?;
-                    s.try_io(Interest::READABLE, || pipe.fill_at_most(s, most))
-                }
-                Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
-            };
-            match result {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
+        match self {
+            Self::Tcp(s) => plain::poll_io(s, cx, Interest::READABLE, || pipe.fill_at_most(s, most)),
+            Self::Unix(s) => plain::poll_io(s, cx, Interest::READABLE, || pipe.fill_at_most(s, most)),
+            Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -125,22 +122,10 @@ impl Stream {
     /// # Errors
     /// As [`Pipe::drain`].
     pub fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
-        loop {
-            let result = match self {
-                Self::Tcp(s) => {
-                    ready!(s.poll_write_ready(cx))?;
-                    s.try_io(Interest::WRITABLE, || pipe.drain(s))
-                }
-                Self::Unix(s) => {
-                    ready!(s.poll_write_ready(cx))?;
-                    s.try_io(Interest::WRITABLE, || pipe.drain(s))
-                }
-                Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
-            };
-            match result {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
-            }
+        match self {
+            Self::Tcp(s) => plain::poll_io(s, cx, Interest::WRITABLE, || pipe.drain(s)),
+            Self::Unix(s) => plain::poll_io(s, cx, Interest::WRITABLE, || pipe.drain(s)),
+            Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 }

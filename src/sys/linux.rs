@@ -52,6 +52,11 @@ pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     if result == 0 { usize::try_from(bytes).ok() } else { None }
 }
 
+/// So says epoll(7), question 9.
+pub(super) fn short_means_exhausted() -> bool {
+    !*PORTABLE
+}
+
 /// The two ends of a pipe in the kernel, neither of which blocks.
 #[derive(Debug)]
 pub(super) struct KernelPipe {

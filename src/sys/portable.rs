@@ -22,6 +22,11 @@ pub(super) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {
     None
 }
 
+/// Illumos has the epoll of Linux.
+pub(super) fn short_means_exhausted() -> bool {
+    cfg!(target_os = "illumos")
+}
+
 /// A pipe that cannot exist.
 #[derive(Debug)]
 pub(super) enum KernelPipe {}

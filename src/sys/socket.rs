@@ -1,6 +1,9 @@
-//! What no crate tells about a socket.
+//! What no crate does with a socket, or none as directly.
 
+use std::io;
 use std::os::fd::BorrowedFd;
+
+use rustix::net::{RecvFlags, SendFlags};
 
 use super::platform;
 
@@ -8,6 +11,28 @@ use super::platform;
 /// the system does not tell.
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     platform::unacknowledged(socket)
+}
+
+/// Reads from a stream socket; 0 is the end.
+///
+/// # Errors
+/// As recv(2).
+pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::net::recv(socket, buf, RecvFlags::empty())?.0)
+}
+
+/// Writes to a stream socket what it takes. No signal comes of a peer that is gone: Rust's start-up ignores SIGPIPE.
+///
+/// # Errors
+/// As send(2).
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::empty())?)
+}
+
+/// Whether a stream socket that gave or took fewer bytes than it was asked for has no more, until the event port tells of
+/// it again.
+pub fn short_means_exhausted() -> bool {
+    platform::short_means_exhausted()
 }
 
 #[cfg(test)]
