@@ -98,8 +98,7 @@ pub(super) fn workers(count: usize, shared: &Arc<Shared>, entrance: Entrance) ->
             return Ok((vec![thread], Places::Datagrams(sender, used)));
         }
     };
-    // A TLS handshake costs so much more than to wake a worker for it, that the evenest shares are the best.
-    let turns = Turns::new(count, if shared.tls.is_some() { 1 } else { MARGIN });
+    let turns = if shared.tls.is_some() { Turns::none(count) } else { Turns::new(count, MARGIN) };
     let start = |n| {
         let (sender, sockets) = mpsc::unbounded_channel();
         let worker = worker::start(n, Arc::clone(shared), turns.seat(n), Arc::clone(&listening), sockets);

@@ -4,6 +4,9 @@
 //! whoever is awake anyway would get most of the connections. So one worker waits at a time, and passes the turn to the one
 //! that has the fewest connections as soon as it has some more than that one. The queue of clients is the one
 //! socket's all the time: nobody is stranded in it, whoever's turn it is.
+//!
+//! That is for connections that cost next to nothing when they begin. A TLS handshake keeps a worker busy for so long that
+//! another one, idle, must not have to wait for its turn: then all of them wait for clients after all.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -21,15 +24,25 @@ struct Worker {
 pub struct Turns {
     workers: Box<[Worker]>,
     holder: AtomicUsize,
-    margin: usize,
+    /// `None`: it is everybody's turn all the time.
+    margin: Option<usize>,
 }
 
 impl Turns {
     /// Of `workers`, the first of which begins. One passes the turn when it has `margin` connections more than another: a
     /// small one shares out more evenly, a large one wakes workers less often.
     pub fn new(workers: usize, margin: usize) -> Arc<Self> {
+        Self::with(workers, Some(margin.max(1)))
+    }
+
+    /// Of `workers`, all of which accept all the time.
+    pub fn none(workers: usize) -> Arc<Self> {
+        Self::with(workers, None)
+    }
+
+    fn with(workers: usize, margin: Option<usize>) -> Arc<Self> {
         let workers = std::iter::repeat_with(Worker::default).take(workers.max(1)).collect();
-        Arc::new(Turns { workers, holder: AtomicUsize::new(0), margin: margin.max(1) })
+        Arc::new(Turns { workers, holder: AtomicUsize::new(0), margin })
     }
 
     /// The place of worker `number`, counted from 0.
@@ -54,9 +67,13 @@ pub struct Seat {
 impl Seat {
     /// Waits until it is this worker's turn. Whoever has waited may stop to wait at any time and begin anew.
     pub async fn turn(&self) {
-        while self.turns.holder.load(Relaxed) != self.me {
+        while self.turns.margin.is_some() && !self.holds() {
             self.turns.workers[self.me].called.notified().await;
         }
+    }
+
+    fn holds(&self) -> bool {
+        self.turns.holder.load(Relaxed) == self.me
     }
 
     /// Counts a connection of this worker until it is dropped.
@@ -67,12 +84,13 @@ impl Seat {
 
     /// The number of connections up to which this worker goes on, or `None` when it has passed the turn, being there already.
     pub fn limit(&self) -> Option<usize> {
+        let Some(margin) = self.turns.margin else { return Some(usize::MAX) };
         let count = |at: usize| self.turns.workers[at].connections.load(Relaxed);
         let others = (0..self.turns.workers.len()).filter(|at| *at != self.me);
         let Some((other, least)) = others.map(|at| (at, count(at))).min_by_key(|(_, count)| *count) else {
             return Some(usize::MAX);
         };
-        let limit = least.saturating_add(self.turns.margin);
+        let limit = least.saturating_add(margin);
         if self.connections() < limit {
             return Some(limit);
         }
@@ -80,9 +98,11 @@ impl Seat {
         None
     }
 
-    /// Passes the turn to the next worker, whatever it has: this one cannot accept.
+    /// Passes the turn, if this worker has it, to the next one, whatever that has: this one cannot accept.
     pub fn pass(&self) {
-        self.turns.give_to((self.me + 1) % self.turns.workers.len());
+        if self.holds() {
+            self.turns.give_to((self.me + 1) % self.turns.workers.len());
+        }
     }
 
     /// The connections of this worker.
@@ -132,7 +152,21 @@ mod tests {
         for me in [0, 1, 2, 0] {
             let seats = [0, 1, 2].map(|n| turns.seat(n));
             assert_eq!(seats.each_ref().map(has_turn), [0, 1, 2].map(|n| n == me));
-            turns.seat(me).pass();
+            // Only the turn that one has can be passed.
+            seats[(me + 1) % 3].pass();
+            assert!(has_turn(&seats[me]));
+            seats[me].pass();
+        }
+    }
+
+    #[test]
+    fn without_turns_all_accept() {
+        let turns = Turns::none(2);
+        let seats = [turns.seat(0), turns.seat(1)];
+        let held: Vec<_> = (0..100).map(|_| seats[0].take_on()).collect();
+        assert_eq!(held.len(), seats[0].connections());
+        for seat in &seats {
+            assert!(has_turn(seat) && seat.limit() == Some(usize::MAX));
         }
     }
 
