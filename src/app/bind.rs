@@ -67,8 +67,8 @@ pub(super) fn entrance(
         return listening(endpoint, config).map(Entrance::Streams);
     }
     let address = address(endpoint)?;
-    let kept = used.iter().filter_map(Weak::upgrade);
-    match kept.into_iter().find(|socket| socket.local_addr().is_ok_and(|bound| bound == address)) {
+    let mut kept = used.iter().filter_map(Weak::upgrade);
+    match kept.find(|socket| socket.local_addr().is_ok_and(|bound| bound == address)) {
         Some(socket) => Ok(Entrance::Datagrams(socket)),
         None => Datagrams::bind(address)
             .map(|socket| Entrance::Datagrams(Arc::new(socket)))

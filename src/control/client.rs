@@ -15,8 +15,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How a reply begins that says that nothing was done.
 const REFUSALS: [&[u8]; 2] = [b"error: ", b"do_cmd: ignoring command"];
 
-/// Sends a command, a line without its line feed, to the control socket `target`. A reply goes to the standard output and the status is 0; a refusal goes to the standard error
-/// and the status is 1, as it is when pen cannot be reached.
+/// Sends a command, a line without its line feed, to the control socket `target`. A reply goes to the standard output
+/// and the status is 0; a refusal goes to the standard error and the status is 1, as it is when pen cannot be reached.
 pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     match exchange(target, line) {
         Ok(reply) if REFUSALS.iter().any(|r| reply.starts_with(r)) => {

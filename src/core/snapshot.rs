@@ -34,6 +34,25 @@ pub enum Role {
     Abuse,
 }
 
+impl Role {
+    /// Its slot, if it is a regular one.
+    pub fn slot(self) -> Option<usize> {
+        match self {
+            Role::Regular(n) => Some(n),
+            Role::Emergency | Role::Abuse => None,
+        }
+    }
+
+    /// As replies number servers: the slot, or -1 for emergency and -2 for abuse as C pen has it.
+    pub fn number(self) -> i64 {
+        match self {
+            Role::Regular(n) => i64::try_from(n).unwrap_or(i64::MAX),
+            Role::Emergency => -1,
+            Role::Abuse => -2,
+        }
+    }
+}
+
 /// A server as a worker sees it.
 #[derive(Debug)]
 pub struct Backend {

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -160,14 +161,30 @@ async fn connect_one(
 fn socket(snapshot: &Snapshot, address: SocketAddr, client: Option<IpAddr>) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     set_options(snapshot, &SockRef::from(&socket));
-    let same_family = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
-    if let Some(client) = client.filter(same_family).filter(|_| snapshot.modes.transparent) {
-        listen::transparent(&socket, client)?;
-        socket.bind(SocketAddr::new(client, 0))?;
-    } else if let Some(source) = snapshot.source.filter(same_family) {
-        socket.bind(SocketAddr::new(source, 0))?;
-    }
+    bind(snapshot, &socket, address, client)?;
     Ok(socket)
+}
+
+/// Binds a socket that is to connect to `address` on behalf of `client` where the modes ask for it.
+///
+/// # Errors
+/// As bind(2), and as [`listen::transparent`].
+pub(super) fn bind(
+    snapshot: &Snapshot,
+    socket: &impl AsFd,
+    address: SocketAddr,
+    client: Option<IpAddr>,
+) -> io::Result<()> {
+    let same_family = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
+    let from = if let Some(client) = client.filter(same_family).filter(|_| snapshot.modes.transparent) {
+        listen::transparent(socket, client)?;
+        client
+    } else if let Some(source) = snapshot.source.filter(same_family) {
+        source
+    } else {
+        return Ok(());
+    };
+    SockRef::from(socket).bind(&SocketAddr::new(from, 0).into())
 }
 
 /// Sets what the modes ask for on a TCP connection.

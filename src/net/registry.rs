@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use crate::core::client::Client;
 use crate::core::report;
 use crate::core::server::ServerLive;
+use crate::core::snapshot::Backend;
 
 use super::hooks::Meter;
 
@@ -54,11 +55,12 @@ impl Connection {
         }
     }
 
-    /// It has its server now: `server` is the slot, or -1 for emergency and -2 for abuse as C pen numbers them.
-    pub fn connected(&self, server: i64, upfd: i32) {
-        self.server.store(server, Relaxed);
+    /// It has its server now, by the descriptor `upfd`. Gives what counts for both.
+    pub fn connected(self: &Arc<Self>, backend: &Backend, upfd: i32) -> ConnectionMeter {
+        self.server.store(backend.role.number(), Relaxed);
         self.upfd.store(upfd, Relaxed);
         self.state.store(2, Relaxed);
+        ConnectionMeter { connection: Arc::clone(self), server: Arc::clone(&backend.live) }
     }
 
     /// The task that serves it, for [`Registry::close`].

@@ -11,7 +11,7 @@ use crate::core::client::Client;
 use crate::core::http::Rewriter;
 use crate::core::select::{Pick, Selection};
 use crate::core::server::Slot;
-use crate::core::snapshot::{Role, Snapshot};
+use crate::core::snapshot::Snapshot;
 use crate::sys::log;
 
 use super::dump::{self, Dump};
@@ -44,9 +44,7 @@ struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let connection = &self.entry.connection;
-        let (sx, rx) = connection.traffic();
-        self.shared.clients().count(connection.client, sx, rx);
+        self.shared.settle(&self.entry.connection);
     }
 }
 
@@ -136,18 +134,10 @@ fn relay(
     client: Stream,
     server: Stream,
 ) -> Relay<ConnectionMeter> {
-    let connection = &session.entry.connection;
-    let number = match pick.backend.role {
-        Role::Regular(n) => i64::try_from(n).unwrap_or(i64::MAX),
-        Role::Emergency => -1,
-        Role::Abuse => -2,
-    };
-    connection.connected(number, server.as_raw_fd());
+    let meter = session.entry.connection.connected(&pick.backend, server.as_raw_fd());
     let idle = (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout));
     let settings =
         Settings { pipes: Some(session.shared.pipes.clone()), fastclose: snapshot.fastclose, idle };
-    let meter =
-        ConnectionMeter { connection: Arc::clone(connection), server: Arc::clone(&pick.backend.live) };
     let inspect = inspector(session, snapshot, pick, matches!(client, Stream::Tls(_)));
     let relay = Relay::new(client, server, &settings, meter);
     match inspect {

@@ -14,7 +14,7 @@ use crate::core::snapshot::Snapshot;
 use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
 
-use super::registry::Registry;
+use super::registry::{Connection, Registry};
 use super::tls;
 use super::udp::Drops;
 
@@ -69,6 +69,12 @@ impl Shared {
     pub fn clients(&self) -> MutexGuard<'_, Clients> {
         // A panic elsewhere leaves the table as it was between two calls.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds the bytes of a connection that is over to its client's.
+    pub fn settle(&self, connection: &Connection) {
+        let (sx, rx) = connection.traffic();
+        self.clients().count(connection.client, sx, rx);
     }
 
     /// Clients that connected at `since` or later, with the bytes of connections that are still open.

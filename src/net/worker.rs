@@ -1,5 +1,6 @@
 //! A worker: a thread that accepts connections and serves those that it accepted to their end.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -112,7 +113,7 @@ impl Worker {
             let listening = Arc::clone(&place.listening);
             let left = tokio::select! {
                 left = place.next() => left,
-                error = self.accept_in_turn(&listening) => {
+                Err(error) = self.accept_in_turn(&listening) => {
                     log::error(format_args!("a worker cannot listen: {error}"));
                     self.seat.pass();
                     match tokio::time::timeout(SHORTAGE_PAUSE, place.next()).await {
@@ -157,19 +158,17 @@ impl Worker {
         }
     }
 
-    /// Accepts whenever it is this worker's turn; ends with the reason for which it cannot.
-    async fn accept_in_turn(&self, listening: &Listening) -> io::Error {
-        let socket = match listen::duplicate(listening) {
-            Ok(socket) => socket,
-            Err(error) => return error,
-        };
+    /// Accepts whenever it is this worker's turn.
+    ///
+    /// # Errors
+    /// It cannot watch the socket.
+    async fn accept_in_turn(&self, listening: &Listening) -> io::Result<Infallible> {
+        let socket = listen::duplicate(listening)?;
         loop {
             self.seat.turn().await;
             // Where clients wait already, the new watch tells so at once.
-            let watched = listen::watch(&socket);
-            if let Err(error) = async { self.accept_until_passed(listening, &watched?).await }.await {
-                return error;
-            }
+            let queue = listen::watch(&socket)?;
+            self.accept_until_passed(listening, &queue).await?;
         }
     }
 

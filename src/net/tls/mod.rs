@@ -95,7 +95,8 @@ struct Maker {
 }
 
 impl Server {
-    /// Reads and checks all files for the first time, but for the directory of names, which [`Server::begin`] reads. Also gives what the administrator should know, a line each.
+    /// Reads and checks all files for the first time, but for the directory of names, which [`Server::begin`] reads. Also
+    /// gives what the administrator should know, a line each.
     ///
     /// # Errors
     /// As [`Server::load`].

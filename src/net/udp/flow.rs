@@ -48,9 +48,7 @@ struct State {
 
 impl Drop for State {
     fn drop(&mut self) {
-        let connection = &self.entry.connection;
-        let (sx, rx) = connection.traffic();
-        self.shared.clients().count(connection.client, sx, rx);
+        self.shared.settle(&self.entry.connection);
     }
 }
 
@@ -73,7 +71,7 @@ impl Flow {
         let entry = ticket.enter(Connection::new(client, number, downfd));
         let state = State {
             shared: Arc::clone(shared),
-            meter: connected(&entry, &link),
+            meter: link.connects(&entry),
             entry,
             link,
             search: Some(search),
@@ -208,8 +206,8 @@ impl State {
             // Only a search by the configuration in force knows which servers were tried and which are still meant.
             let current = self.search.take().filter(|search| search.is_current(&self.shared));
             let mut search = current.unwrap_or_else(|| {
-                let (server, _) = self.link.numbers();
-                Search::new(&self.shared, client, peer.client.port(), usize::try_from(server).ok())
+                let remembered = self.link.pick.backend.role.slot();
+                Search::new(&self.shared, client, peer.client.port(), remembered)
             });
             match search.after(&self.shared, &mut self.link, error) {
                 Ok(()) => {}
@@ -223,7 +221,7 @@ impl State {
                 self.shared.clients().remember(client, n);
             }
             self.search = Some(search);
-            self.meter = connected(&self.entry, &self.link);
+            self.meter = self.link.connects(&self.entry);
             if !self.keeps {
                 return true;
             }
@@ -242,14 +240,6 @@ impl State {
             }
         }
     }
-}
-
-/// The flow has a server now: shows it in the registry, and gives what counts for both.
-fn connected(entry: &Entry, link: &Link) -> ConnectionMeter {
-    let (server, upfd) = link.numbers();
-    entry.connection.connected(server, upfd);
-    let live = Arc::clone(&link.pick.backend.live);
-    ConnectionMeter { connection: Arc::clone(&entry.connection), server: live }
 }
 
 /// Whether it is the server that is not there: an ICMP message said so, or the system knows no way (RFC 1122 4.1.3.3).

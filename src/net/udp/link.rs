@@ -1,7 +1,7 @@
 //! From a client to its server: the choice, and the socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -9,11 +9,11 @@ use socket2::{Domain, Socket, Type};
 
 use crate::core::client::Client;
 use crate::core::select::{Pick, Selection};
-use crate::core::snapshot::{Role, Snapshot, Target};
+use crate::core::snapshot::{Snapshot, Target};
 use crate::net::connect::{self, Failure};
+use crate::net::registry::{ConnectionMeter, Entry};
 use crate::net::shared::Shared;
 use crate::sys::datagram::Upstream;
-use crate::sys::listen;
 
 /// A flow's way to its server.
 #[derive(Debug)]
@@ -25,14 +25,9 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// As replies number servers, and the socket's descriptor.
-    pub(super) fn numbers(&self) -> (i64, i32) {
-        let number = match self.pick.backend.role {
-            Role::Regular(n) => i64::try_from(n).unwrap_or(i64::MAX),
-            Role::Emergency => -1,
-            Role::Abuse => -2,
-        };
-        (number, self.upstream.as_raw_fd())
+    /// The flow of `entry` has this server now; gives what counts for both.
+    pub(super) fn connects(&self, entry: &Entry) -> ConnectionMeter {
+        entry.connection.connected(&self.pick.backend, self.upstream.as_raw_fd())
     }
 }
 
@@ -128,13 +123,7 @@ fn socket(snapshot: &Snapshot, target: &Target, client: Option<IpAddr>) -> Resul
     let open = || {
         let socket = Socket::new(Domain::for_address(*address), Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
-        let same_family = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
-        if let Some(client) = client.filter(same_family).filter(|_| snapshot.modes.transparent) {
-            listen::transparent(&socket, client)?;
-            socket.bind(&SocketAddr::new(client, 0).into())?;
-        } else if let Some(source) = snapshot.source.filter(same_family) {
-            socket.bind(&SocketAddr::new(source, 0).into())?;
-        }
+        connect::bind(snapshot, &socket, *address, client)?;
         Ok(socket)
     };
     let socket = open().map_err(Failure::Local)?;

@@ -134,7 +134,7 @@ mod several {
                 return Err(error);
             }
         };
-        for (((got, header), name), _) in got.iter_mut().zip(&headers).zip(&names).zip(0..count) {
+        for ((got, header), name) in got.iter_mut().zip(&headers).zip(&names).take(count) {
             // SAFETY: the system has filled in the header, and the memory that it points to is alive.
             let peer =
                 (ask != Ask::Nothing).then(|| unsafe { pktinfo::peer(name, &header.msg_hdr) }).flatten();
