@@ -5,9 +5,10 @@ use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::socket::{MsgFlags, recv};
 
+use super::pump::ready;
 use super::{Outcome, Phases, Task, Turn, failed};
 use crate::wire;
 
@@ -29,14 +30,8 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     let mut events = [EpollEvent::empty(); 64];
     let mut sink = vec![0u8; SIP];
     loop {
-        let ready = match epoll.wait(&mut events, EpollTimeout::from(5000u16)) {
-            Ok(0) => return Err("no data for 5 s".into()),
-            Ok(n) => n,
-            Err(e) => return Err(format!("epoll: {e}")),
-        };
-        for event in &events[..ready] {
-            let stream = &conns[event.data() as usize];
-            match recv(stream.as_raw_fd(), &mut sink, MsgFlags::MSG_TRUNC) {
+        for id in ready(&epoll, &mut events)? {
+            match recv(conns[id].as_raw_fd(), &mut sink, MsgFlags::MSG_TRUNC) {
                 Ok(0) => return Err("download ended".into()),
                 Ok(n) => bytes += n as u64,
                 Err(nix::errno::Errno::EAGAIN) => {}

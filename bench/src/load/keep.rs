@@ -1,12 +1,14 @@
 //! Requests on connections that stay: each connection sends its next request when the answer is there.
 
+use std::cmp::Ordering;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use super::{Outcome, Phases, Task, Turn, failed};
+use super::pump::answers;
+use super::{Outcome, Task, failed};
 use crate::wire;
 
 struct Conn {
@@ -28,35 +30,23 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     for conn in &mut conns {
         send(conn)?;
     }
-    let mut phases = Phases::start(task);
-    let mut latencies: Vec<u32> = Vec::with_capacity(1 << 18);
-    let mut events = [EpollEvent::empty(); 128];
     let mut answer = [0u8; 1024];
-    loop {
-        let ready = match epoll.wait(&mut events, EpollTimeout::from(5000u16)) {
-            Ok(0) => return Err("no answer for 5 s".into()),
-            Ok(n) => n,
-            Err(e) => return Err(format!("epoll: {e}")),
-        };
-        for event in &events[..ready] {
-            let conn = &mut conns[event.data() as usize];
-            match conn.stream.read(&mut answer).map_err(failed("read"))? {
-                0 => return Err("connection closed under a request".into()),
-                n => conn.got += n,
-            }
-            if conn.got == wire::ANSWER.len() {
-                latencies.push(u32::try_from(conn.sent.elapsed().as_nanos()).unwrap_or(u32::MAX));
+    answers(task, &epoll, |id| {
+        let conn = &mut conns[id];
+        match conn.stream.read(&mut answer).map_err(failed("read"))? {
+            0 => return Err("connection closed under a request".into()),
+            n => conn.got += n,
+        }
+        match conn.got.cmp(&wire::ANSWER.len()) {
+            Ordering::Less => Ok(None),
+            Ordering::Greater => Err("answer longer than the server's".into()),
+            Ordering::Equal => {
+                let took = conn.sent.elapsed();
                 send(conn)?;
-            } else if conn.got > wire::ANSWER.len() {
-                return Err("answer longer than the server's".into());
+                Ok(Some(took))
             }
         }
-        match phases.turn(Instant::now(), latencies.len() as u64) {
-            Turn::On => {}
-            Turn::Begin => latencies.clear(),
-            Turn::Done(outcome) => return Ok(Outcome { p99_ns: p99(&mut latencies), ..outcome }),
-        }
-    }
+    })
 }
 
 fn send(conn: &mut Conn) -> Result<(), String> {
@@ -66,13 +56,4 @@ fn send(conn: &mut Conn) -> Result<(), String> {
         n if n == wire::KEEP.len() => Ok(()),
         _ => Err("short write of a request".into()),
     }
-}
-
-/// The 99th percentile, 0 of nothing.
-pub(super) fn p99(latencies: &mut [u32]) -> u64 {
-    if latencies.is_empty() {
-        return 0;
-    }
-    let at = latencies.len() * 99 / 100;
-    u64::from(*latencies.select_nth_unstable(at).1)
 }

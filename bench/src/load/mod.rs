@@ -4,6 +4,7 @@
 mod bulk;
 mod idle;
 mod keep;
+mod pump;
 mod short;
 mod tls;
 mod udp;

@@ -4,10 +4,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Instant;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use super::keep::p99;
-use super::{Outcome, Phases, Task, Turn, failed};
+use super::pump::answers;
+use super::{Outcome, Task, failed};
 use crate::wire;
 
 struct Conn {
@@ -22,37 +22,23 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     for id in 0..task.conns {
         conns.push(open(task, &epoll, id)?);
     }
-    let mut phases = Phases::start(task);
-    let mut latencies: Vec<u32> = Vec::with_capacity(1 << 16);
-    let mut events = [EpollEvent::empty(); 128];
     let mut answer = [0u8; 1024];
-    loop {
-        let ready = match epoll.wait(&mut events, EpollTimeout::from(5000u16)) {
-            Ok(0) => return Err("no answer for 5 s".into()),
-            Ok(n) => n,
-            Err(e) => return Err(format!("epoll: {e}")),
-        };
-        for event in &events[..ready] {
-            let id = event.data() as usize;
-            let conn = &mut conns[id];
-            match conn.stream.read(&mut answer) {
-                Ok(0) if conn.got == wire::ANSWER.len() => {
-                    latencies.push(u32::try_from(conn.since.elapsed().as_nanos()).unwrap_or(u32::MAX));
-                    // The old stream is closed as the new one takes its place.
-                    *conn = open(task, &epoll, id)?;
-                }
-                Ok(0) => return Err(format!("closed after {} bytes of the answer", conn.got)),
-                Ok(n) => conn.got += n,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-                Err(e) => return Err(format!("read: {e}")),
+    answers(task, &epoll, |id| {
+        let conn = &mut conns[id];
+        match conn.stream.read(&mut answer) {
+            Ok(0) if conn.got == wire::ANSWER.len() => {
+                let took = conn.since.elapsed();
+                // The old stream is closed as the new one takes its place.
+                *conn = open(task, &epoll, id)?;
+                return Ok(Some(took));
             }
+            Ok(0) => return Err(format!("closed after {} bytes of the answer", conn.got)),
+            Ok(n) => conn.got += n,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(e) => return Err(format!("read: {e}")),
         }
-        match phases.turn(Instant::now(), latencies.len() as u64) {
-            Turn::On => {}
-            Turn::Begin => latencies.clear(),
-            Turn::Done(outcome) => return Ok(Outcome { p99_ns: p99(&mut latencies), ..outcome }),
-        }
-    }
+        Ok(None)
+    })
 }
 
 /// On loopback the kernel finishes a connect within the call, so blocking costs nothing.

@@ -3,14 +3,14 @@
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 
-use super::keep::p99;
-use super::{Outcome, Phases, Task, Turn, Work, failed};
+use super::pump::answers;
+use super::{Outcome, Task, Work, failed};
 use crate::wire;
 
-/// No answer takes longer; on loopback, with so few questions at a time, none is lost.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a contender may take to answer the probe; it is asked again.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 struct Asker {
     socket: UdpSocket,
@@ -23,38 +23,23 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     for id in 0..task.conns {
         askers.push(ask_anew(task, &epoll, id)?);
     }
-    let mut phases = Phases::start(task);
-    let mut latencies: Vec<u32> = Vec::with_capacity(1 << 18);
-    let mut events = [EpollEvent::empty(); 128];
     let mut answer = [0u8; 1024];
-    loop {
-        let ready = match epoll.wait(&mut events, EpollTimeout::from(5000u16)) {
-            Ok(0) => return Err("no answer for 5 s".into()),
-            Ok(n) => n,
-            Err(e) => return Err(format!("epoll: {e}")),
-        };
-        for event in &events[..ready] {
-            let id = event.data() as usize;
-            let asker = &mut askers[id];
-            let count = asker.socket.recv(&mut answer).map_err(failed("recv"))?;
-            if count != wire::ANSWER.len() {
-                return Err(format!("an answer of {count} bytes"));
-            }
-            latencies.push(u32::try_from(asker.sent.elapsed().as_nanos()).unwrap_or(u32::MAX));
-            if task.work == Work::Question {
-                // The old socket is closed as the new one takes its place.
-                *asker = ask_anew(task, &epoll, id)?;
-            } else {
-                asker.sent = Instant::now();
-                asker.socket.send(wire::KEEP).map_err(failed("send"))?;
-            }
+    answers(task, &epoll, |id| {
+        let asker = &mut askers[id];
+        let count = asker.socket.recv(&mut answer).map_err(failed("recv"))?;
+        if count != wire::ANSWER.len() {
+            return Err(format!("an answer of {count} bytes"));
         }
-        match phases.turn(Instant::now(), latencies.len() as u64) {
-            Turn::On => {}
-            Turn::Begin => latencies.clear(),
-            Turn::Done(outcome) => return Ok(Outcome { p99_ns: p99(&mut latencies), ..outcome }),
+        let took = asker.sent.elapsed();
+        if task.work == Work::Question {
+            // The old socket is closed as the new one takes its place.
+            *asker = ask_anew(task, &epoll, id)?;
+        } else {
+            asker.sent = Instant::now();
+            asker.socket.send(wire::KEEP).map_err(failed("send"))?;
         }
-    }
+        Ok(Some(took))
+    })
 }
 
 fn open(addr: SocketAddr) -> Result<UdpSocket, String> {
@@ -74,7 +59,7 @@ fn ask_anew(task: &Task, epoll: &Epoll, id: usize) -> Result<Asker, String> {
 /// One question, answered.
 pub(super) fn probe(addr: SocketAddr) -> Result<(), String> {
     let socket = open(addr)?;
-    socket.set_read_timeout(Some(PATIENCE / 10)).map_err(failed("timeout"))?;
+    socket.set_read_timeout(Some(PATIENCE)).map_err(failed("timeout"))?;
     socket.send(wire::KEEP).map_err(failed("send"))?;
     socket.recv(&mut [0; 1024]).map_err(failed("recv"))?;
     Ok(())
