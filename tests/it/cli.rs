@@ -3,7 +3,8 @@
 use std::net::TcpListener;
 
 use crate::support::backend::greeters;
-use crate::support::pen::{directory, run_pen};
+use crate::support::directory::directory;
+use crate::support::pen::run_pen;
 use crate::support::{Client, Setup};
 
 fn stderr(args: &[&str]) -> (Option<i32>, String) {

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 
 use crate::support::backend::{Backend, greeters};
-use crate::support::pen::{directory, give_to_nobody};
+use crate::support::directory::{directory, give_to_nobody};
 use crate::support::process;
 use crate::support::{Pen, Setup, is_root, skipped, wait_until};
 

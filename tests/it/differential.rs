@@ -12,7 +12,8 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 
 use crate::support::backend::{Backend, Refusing, greeters};
-use crate::support::pen::{directory, free_port};
+use crate::support::directory::directory;
+use crate::support::pen::free_port;
 use crate::support::process;
 use crate::support::wait::DEADLINE;
 use crate::support::{Client, Setup, skipped, wait_for, wait_until};
@@ -397,7 +398,7 @@ fn outcome(side: &Side, args: &[String]) -> String {
         command.arg("-p").arg(&pid_file);
     }
     command
-        .current_dir(&directory)
+        .current_dir(directory.path())
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -9,9 +9,10 @@ use std::process::{Output, Stdio};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::support::directory::{Directory, directory};
 use crate::support::tree::tool;
 use crate::support::weblog::{MERGELOGS, different, run, web_line};
-use crate::support::{pen, skipped, wait_until};
+use crate::support::{skipped, wait_until};
 
 const PEN: &str = "192.0.2.1 971175336 10.0.0.1 GET /a HTTP/1.0
 192.0.2.2 971175337 ::1 GET /a HTTP/1.0
@@ -37,8 +38,8 @@ garbage
 192.0.2.4 - - [10/Oct/2000:14:06:30 +0300] "GET /a HTTP/1.0" 200 2326
 "#;
 
-fn files(texts: &[(&str, &str)]) -> tempfile::TempDir {
-    let directory = pen::directory();
+fn files(texts: &[(&str, &str)]) -> Directory {
+    let directory = directory();
     for (name, text) in texts {
         fs::write(directory.path().join(name), text).unwrap();
     }

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 use crate::support::weblog::{MERGELOGS, Penlog, Penlogd, run};
-use crate::support::{Client, Setup, pen, skipped, wait_until};
+use crate::support::{Client, Setup, directory, skipped, wait_until};
 
 /// A running nginx with one worker in its own process.
 struct Nginx {
@@ -103,7 +103,7 @@ fn merged(text: &str) -> Vec<String> {
 
 #[test]
 fn the_merged_log_is_what_the_clients_know() {
-    let directory = pen::directory();
+    let directory = directory::directory();
     let path = |name: &str| directory.path().join(name);
     let mut penlogd = Penlogd::start("127.0.0.1:0", &["-w", "5000"]);
     let port = penlogd.address.port();

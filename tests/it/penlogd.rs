@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 
 use crate::support::weblog::{PENLOGD, Penlogd, different, free_udp_port, run, web_line};
-use crate::support::{is_root, pen, process, skipped, wait_until};
+use crate::support::{directory, is_root, process, skipped, wait_until};
 
 fn clients(lines: &[String]) -> Vec<&str> {
     lines.iter().map(|line| line.split(' ').next().unwrap()).collect()
@@ -83,7 +83,7 @@ fn any_datagram_is_survived() {
 
 #[test]
 fn an_acl_says_who_may_send() {
-    let directory = pen::directory();
+    let directory = directory::directory();
     let acl = directory.path().join("acl");
     fs::write(&acl, "# the web servers\npermit 127.0.0.2\npermit 127.0.0.4 255.255.255.254\n").unwrap();
     let penlogd = Penlogd::start("127.0.0.1:0", &["-w", "0", "-a", acl.to_str().unwrap()]);
@@ -133,7 +133,7 @@ fn rotation_under_load_loses_no_line() {
 
 #[test]
 fn term_writes_what_is_held_and_removes_the_pid_file() {
-    let pid_file = pen::directory();
+    let pid_file = directory::directory();
     let path = pid_file.path().join("pid");
     let penlogd = Penlogd::start("127.0.0.1:0", &["-w", "60000", "-p", path.to_str().unwrap()]);
     assert!(fs::read_to_string(&path).unwrap().parse::<u32>().is_ok());
@@ -145,7 +145,7 @@ fn term_writes_what_is_held_and_removes_the_pid_file() {
 
 #[test]
 fn goes_to_the_background_when_it_receives() {
-    let directory = pen::directory();
+    let directory = directory::directory();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let port = free_udp_port(Ipv4Addr::LOCALHOST.into());
     let address = format!("127.0.0.1:{port}");
@@ -168,8 +168,8 @@ fn a_jail_and_another_user() {
     if !is_root() {
         return skipped("penlogd in a jail", "not root");
     }
-    let jail = pen::directory();
-    pen::give_to_nobody(jail.path());
+    let jail = directory::directory();
+    directory::give_to_nobody(jail.path());
     let inside = |name: &str| jail.path().join(name);
     let options =
         ["-b", "-w", "0", "-j", jail.path().to_str().unwrap(), "-u", "nobody", "-l", "/log", "-p", "/pid"];
@@ -212,7 +212,7 @@ fn agrees_with_c_where_requests_differ() {
     if !Path::new("/usr/bin/penlogd").exists() {
         return skipped("penlogd beside C", "no C penlogd");
     }
-    let directory = pen::directory();
+    let directory = directory::directory();
     let log = directory.path().join("log");
     let ours = Penlogd::start("127.0.0.1:0", &["-w", "0"]);
     let port = free_udp_port(Ipv4Addr::LOCALHOST.into());

@@ -287,7 +287,7 @@ fn include_is_all_or_nothing() {
 #[test]
 fn what_write_saves_starts_the_same_pen() {
     let backends = greeters(2);
-    let dir = crate::support::pen::directory();
+    let dir = crate::support::directory::directory();
     let setup = Setup::new();
     let (log, page) = (setup.file("a log"), setup.file("page"));
     let socket = dir.path().join("server");

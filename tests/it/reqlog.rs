@@ -176,7 +176,7 @@ fn a_full_disk_is_survived_and_reported_once() {
 
 #[test]
 fn clients_and_servers_of_every_kind_are_named() {
-    let dir = crate::support::pen::directory();
+    let dir = crate::support::directory::directory();
     let socket = dir.path().join("server");
     let server = Backend::greeter_at_path(&socket, "U");
     let setup = Setup::new();

@@ -8,7 +8,7 @@ use std::thread;
 
 use nix::sys::signal::Signal;
 
-use crate::support::pen::{directory, give_to_nobody};
+use crate::support::directory::{directory, give_to_nobody};
 use crate::support::tls::{Pair, TlsClient, replace};
 use crate::support::{Backend, Pen, Setup, is_root, skipped, wait_until};
 

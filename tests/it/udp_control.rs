@@ -240,7 +240,7 @@ fn it_serves_in_the_background_as_another_user() {
     }
     let server = Server::named("A");
     let setup = setup([&server]);
-    crate::support::pen::give_to_nobody(setup.path());
+    crate::support::directory::give_to_nobody(setup.path());
     let mut pen = setup.options("-u nobody").daemon().start();
     assert_eq!(choices(pen.address, [2]), "A");
     pen.terminate();

@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileTypeExt as _;
 
 use crate::support::backend::{Backend, greeters};
-use crate::support::pen::directory;
+use crate::support::directory::directory;
 use crate::support::{Client, Setup, wait_until};
 
 #[test]

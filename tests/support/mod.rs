@@ -2,10 +2,12 @@
 
 pub(crate) mod backend;
 pub(crate) mod client;
+pub(crate) mod directory;
 pub(crate) mod namespace;
 pub(crate) mod pen;
 pub(crate) mod process;
 pub(crate) mod script;
+pub(crate) mod servers;
 pub(crate) mod solaris;
 pub(crate) mod tls;
 pub(crate) mod tree;

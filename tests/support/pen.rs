@@ -3,17 +3,18 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
 use super::backend::Backend;
 use super::client::Client;
+use super::directory::{Directory, directory};
 use super::process;
+use super::servers::ServerLine;
 use super::wait::{DEADLINE, wait_for, wait_until};
 
 /// The pen that the tests are about: ours, or what `PEN_PROGRAM` names (to try the tests themselves on C pen).
@@ -44,19 +45,6 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A directory for a test; everybody may read it.
-pub(crate) fn directory() -> TempDir {
-    let dir = tempfile::Builder::new().prefix("pen-it-").tempdir().unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    dir
-}
-
-/// Gives a file or directory to the user `nobody`.
-pub(crate) fn give_to_nobody(path: &Path) {
-    let nobody = nix::unistd::User::from_name("nobody").unwrap().expect("a user nobody");
-    chown(path, Some(nobody.uid.as_raw()), Some(nobody.gid.as_raw())).unwrap();
-}
-
 /// How to start a pen.
 pub(crate) struct Setup {
     program: PathBuf,
@@ -72,7 +60,16 @@ pub(crate) struct Setup {
     daemon: bool,
     /// Where the test finds the pid file, and what pen is told, which differ in a jail.
     pid_file: Option<(PathBuf, String)>,
-    directory: TempDir,
+    directory: Directory,
+}
+
+/// Its directory, that of the control socket and of the pid file.
+impl Deref for Setup {
+    type Target = Directory;
+
+    fn deref(&self) -> &Directory {
+        &self.directory
+    }
 }
 
 impl Setup {
@@ -175,22 +172,6 @@ impl Setup {
     pub(crate) fn pid_file(mut self, found: &Path, told: &str) -> Self {
         self.pid_file = Some((found.to_owned(), told.to_owned()));
         self
-    }
-
-    /// Its directory, that of the control socket and of the pid file.
-    pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// A file in its directory, as text for options.
-    pub(crate) fn file(&self, name: &str) -> String {
-        self.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Writes a file there.
-    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
-        fs::write(self.file(name), text).unwrap();
-        self.file(name)
     }
 
     /// Starts it and waits until it serves.
@@ -323,9 +304,18 @@ pub(crate) struct Pen {
     /// What stands for `%` in its options.
     pub(crate) second_port: u16,
     operand: String,
-    directory: TempDir,
+    directory: Directory,
     process: Process,
     may_end: bool,
+}
+
+/// Its directory.
+impl Deref for Pen {
+    type Target = Directory;
+
+    fn deref(&self) -> &Directory {
+        &self.directory
+    }
 }
 
 impl Pen {
@@ -335,28 +325,6 @@ impl Pen {
             Process::Child(child) => i32::try_from(child.id()).unwrap(),
             Process::Daemon(pid) => *pid,
         }
-    }
-
-    /// Its directory.
-    pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// A file in its directory.
-    pub(crate) fn file(&self, name: &str) -> String {
-        self.path().join(name).to_str().unwrap().to_owned()
-    }
-
-    /// Writes a file there.
-    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> String {
-        fs::write(self.file(name), text).unwrap();
-        self.file(name)
-    }
-
-    /// The text of a file there.
-    #[track_caller]
-    pub(crate) fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.file(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     /// What it said so far.
@@ -533,44 +501,6 @@ impl Drop for Pen {
         } else {
             assert!(self.may_end || !ended, "pen ended by itself; it said: {stderr}");
             assert!(!stderr.contains("panicked at"), "pen panicked: {stderr}");
-        }
-    }
-}
-
-/// A line of the reply to `servers`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ServerLine {
-    pub(crate) number: usize,
-    pub(crate) address: String,
-    pub(crate) port: u16,
-    pub(crate) conn: i64,
-    pub(crate) max: i64,
-    pub(crate) hard: i64,
-    pub(crate) weight: i64,
-    pub(crate) prio: i64,
-    pub(crate) sx: u64,
-    pub(crate) rx: u64,
-}
-
-impl ServerLine {
-    fn parse(line: &str) -> ServerLine {
-        let words: Vec<&str> = line.split(' ').collect();
-        let field = |name: &str| {
-            let at = words.iter().position(|w| *w == name).unwrap_or_else(|| panic!("no {name} in {line:?}"));
-            words[at + 1]
-        };
-        let number = |name: &str| field(name).parse().unwrap_or_else(|e| panic!("{name} in {line:?}: {e}"));
-        ServerLine {
-            number: words[0].parse().unwrap(),
-            address: field("addr").to_owned(),
-            port: field("port").parse().unwrap(),
-            conn: number("conn"),
-            max: number("max"),
-            hard: number("hard"),
-            weight: number("weight"),
-            prio: number("prio"),
-            sx: field("sx").parse().unwrap(),
-            rx: field("rx").parse().unwrap(),
         }
     }
 }

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 
 use nix::sys::signal::Signal;
-use tempfile::TempDir;
 
-use super::{pen, process, wait_for, wait_until};
+use super::directory::{Directory, directory};
+use super::{process, wait_for, wait_until};
 
 /// Our penlogd.
 pub(crate) const PENLOGD: &str = env!("CARGO_BIN_EXE_penlogd");
@@ -48,7 +48,7 @@ pub(crate) fn free_udp_port(ip: IpAddr) -> u16 {
 pub(crate) struct Penlogd {
     /// Where it receives.
     pub(crate) address: SocketAddr,
-    directory: TempDir,
+    directory: Directory,
     child: Child,
 }
 
@@ -56,12 +56,12 @@ impl Penlogd {
     /// Starts ours at `address` (port 0: the system picks one) with more options, and waits until it receives.
     #[track_caller]
     pub(crate) fn start(address: &str, options: &[&str]) -> Penlogd {
-        Self::start_in(pen::directory(), address, options)
+        Self::start_in(directory(), address, options)
     }
 
     /// The same, logging to the file `log` in that directory.
     #[track_caller]
-    pub(crate) fn start_in(directory: TempDir, address: &str, options: &[&str]) -> Penlogd {
+    pub(crate) fn start_in(directory: Directory, address: &str, options: &[&str]) -> Penlogd {
         let path = |name: &str| directory.path().join(name);
         let child = Command::new(PENLOGD)
             .args(["-f", "-d", "-l"])
@@ -122,10 +122,10 @@ impl Penlogd {
 
     /// Ends it with TERM; what is left is its directory.
     #[track_caller]
-    pub(crate) fn terminate(mut self) -> TempDir {
+    pub(crate) fn terminate(mut self) -> Directory {
         self.signal(Signal::SIGTERM);
         assert!(self.child.wait().unwrap().success(), "{}", self.stderr());
-        std::mem::replace(&mut self.directory, pen::directory())
+        std::mem::replace(&mut self.directory, directory())
     }
 }
 
@@ -141,13 +141,13 @@ pub(crate) struct Penlog {
     input: Option<ChildStdin>,
     stderr: PathBuf,
     child: Child,
-    _directory: TempDir,
+    _directory: Directory,
 }
 
 impl Penlog {
     /// Starts it with a pipe, or with `input`, as its standard input.
     pub(crate) fn start(args: &[&str], input: Option<&Path>) -> Penlog {
-        let directory = pen::directory();
+        let directory = directory();
         let stderr = directory.path().join("stderr");
         let stdin = match input {
             // Both ends of a FIFO, so that it never ends.
