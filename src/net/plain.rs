@@ -45,6 +45,25 @@ pub(super) fn poll_read(s: &impl Plain, cx: &mut Context<'_>, buf: &mut [u8]) ->
     poll_transfer(s, cx, Interest::READABLE, wanted, || socket::receive(s.as_fd(), buf))
 }
 
+/// As [`poll_read`], but takes no waker: `WouldBlock` when the socket has nothing.
+///
+/// # Errors
+/// As recv(2).
+#[inline]
+pub(super) fn try_read(s: &impl Plain, buf: &mut [u8]) -> io::Result<usize> {
+    let wanted = buf.len();
+    try_transfer(s, Interest::READABLE, wanted, || socket::receive(s.as_fd(), buf))
+}
+
+/// As [`poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing.
+///
+/// # Errors
+/// As send(2).
+#[inline]
+pub(super) fn try_write(s: &impl Plain, buf: &[u8]) -> io::Result<usize> {
+    try_transfer(s, Interest::WRITABLE, buf.len(), || socket::send(s.as_fd(), buf))
+}
+
 /// Writes what the socket takes.
 ///
 /// # Errors
@@ -71,8 +90,7 @@ pub(super) fn poll_io<R>(
     }
 }
 
-/// Calls `f`, which transfers up to `wanted` bytes. After fewer, the socket is known not to be ready for more, where
-/// the system's event port tells of every change (epoll(7), question 9).
+/// Calls `f` as [`try_transfer`] does, until the socket is not ready.
 fn poll_transfer(
     s: &impl Plain,
     cx: &mut Context<'_>,
@@ -80,20 +98,30 @@ fn poll_transfer(
     wanted: usize,
     mut f: impl FnMut() -> io::Result<usize>,
 ) -> Poll<io::Result<usize>> {
-    let exhausting = socket::short_means_exhausted();
     loop {
-        let mut short = None;
-        let result = s.try_io(interest, || match f()? {
-            count if exhausting && 0 < count && count < wanted => {
-                short = Some(count);
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            count => Ok(count),
-        });
-        match (short, result) {
-            (Some(count), _) => return Poll::Ready(Ok(count)),
-            (None, Err(e)) if e.kind() == io::ErrorKind::WouldBlock => ready!(s.poll_ready(cx, interest))?,
-            (None, result) => return Poll::Ready(result),
+        match try_transfer(s, interest, wanted, &mut f) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(s.poll_ready(cx, interest))?,
+            result => return Poll::Ready(result),
         }
     }
+}
+
+/// Calls `f`, which transfers up to `wanted` bytes. After fewer, the socket is known not to be ready for more, where
+/// the system's event port tells of every change (epoll(7), question 9).
+#[inline]
+fn try_transfer(
+    s: &impl Plain,
+    interest: Interest,
+    wanted: usize,
+    f: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut short = None;
+    let result = s.try_io(interest, || match f()? {
+        count if 0 < count && count < wanted && socket::short_means_exhausted() => {
+            short = Some(count);
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        count => Ok(count),
+    });
+    short.map_or(result, Ok)
 }

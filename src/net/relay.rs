@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::core::settings::Fastclose;
 use crate::sys::splice::Pool;
 
-use super::flow::{Flow, State, Turn};
+use super::flow::{Carried, Flow, State, Step, Turn};
 use super::hooks::{Inspect, Meter};
 use super::parting::{self, Leave, Parting};
 use super::stream::Stream;
@@ -138,15 +138,33 @@ impl<M: Meter> Relay<M> {
         self
     }
 
-    fn poll_flows(&mut self, cx: &mut Context<'_>) {
+    /// Passes on what has come, as long as nothing else is to be done; tells what it met where there is.
+    #[inline]
+    fn carry(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Step>, Option<Step>)> {
+        if self.inspect.is_some() || self.idle.is_some() || matches!(self.client, Stream::Tls(_)) {
+            return Poll::Ready((None, None));
+        }
+        let up = self.up.carry(cx, &self.meter, &self.client, &self.server);
+        let down = self.down.carry(cx, &self.meter, &self.server, &self.client);
+        let met = |carried| match carried {
+            Carried::Quiet => None,
+            Carried::Busy(step) => step,
+        };
+        match (up, down) {
+            (Carried::Quiet, Carried::Quiet) => Poll::Pending,
+            (up, down) => Poll::Ready((met(up), met(down))),
+        }
+    }
+
+    fn poll_flows(&mut self, cx: &mut Context<'_>, met: (Option<Step>, Option<Step>)) {
         let Self { client, server, up, down, meter, inspect, pipes, .. } = self;
         let distrust = down.was_reset();
         let mut turn =
             Turn { cx, meter, inspect, pool: pipes.as_ref(), stop: self.stop, last: down.done(), distrust };
-        let fault = up.poll(&mut turn, client, server);
+        let fault = up.poll(&mut turn, client, server, met.0);
         turn.distrust = up.was_reset();
         turn.last = up.done();
-        let fault = fault.or(down.poll(&mut turn, server, client));
+        let fault = fault.or(down.poll(&mut turn, server, client, met.1));
         if let (None, Some(fault)) = (&self.fault, fault) {
             self.fault = Some(Box::new(fault));
         }
@@ -218,12 +236,13 @@ impl<M: Meter + Unpin> Future for Relay<M> {
             relay.down.forget_waker();
         }
         let before = (relay.up.moved(), relay.down.moved());
-        relay.poll_flows(cx);
+        let met = ready!(relay.carry(cx));
+        relay.poll_flows(cx, met);
         if !relay.stop
             && ((relay.up.eof() && relay.fastclose.down) || (relay.down.eof() && relay.fastclose.up))
         {
             relay.stop = true;
-            relay.poll_flows(cx);
+            relay.poll_flows(cx, (None, None));
         }
         let active = relay.report_pending() || before != (relay.up.moved(), relay.down.moved());
         if let Some(mut parting) = relay.verdict() {

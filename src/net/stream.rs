@@ -41,6 +41,30 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::poll_read`], but takes no waker: `WouldBlock` when there is nothing now, and always for TLS.
+    ///
+    /// # Errors
+    /// As read(2).
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(s) => plain::try_read(s, buf),
+            Self::Unix(s) => plain::try_read(s, buf),
+            Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    /// As [`Stream::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing now, and always for TLS.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(s) => plain::try_write(s, buf),
+            Self::Unix(s) => plain::try_write(s, buf),
+            Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     /// Whether something may have come since [`Stream::poll_read`] or [`Stream::poll_fill`] had nothing; costs no system
     /// call. While not, the waker that they were given is still in its place.
     pub fn has_news(&self) -> bool {

@@ -95,6 +95,28 @@ fn a_reset_comes_after_the_bytes_before_it() {
 }
 
 #[test]
+fn a_message_that_meets_a_reset_ends_in_one() {
+    both_ways(|settings| async move {
+        for to_server in [true, false] {
+            let Rig { mut client, mut server, relay, .. } = rig(&settings, false).await;
+            client.write_all(b"before").await.unwrap();
+            server.read_exact(&mut [0; 6]).await.unwrap();
+            server.write_all(b"before").await.unwrap();
+            client.read_exact(&mut [0; 6]).await.unwrap();
+            // The relay meets both at once.
+            let (mut rest, gone) = if to_server { (client, server) } else { (server, client) };
+            assert_eq!(rest.try_write(b"late").unwrap(), 4);
+            reset(gone);
+            assert_eq!(rest.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            let side = if to_server { Side::Server } else { Side::Client };
+            let end = relay.await.unwrap();
+            assert!(matches!(end.cause, Cause::Broken { side: s, .. } if s == side), "{end:?}");
+            assert_eq!((end.to_server, end.to_client), (6, 6));
+        }
+    });
+}
+
+#[test]
 fn what_a_broken_sender_had_sent_reaches_a_slow_reader() {
     both_ways(|settings| async move {
         // The client holds little of it, the kernel at the relay's side of it the rest.
