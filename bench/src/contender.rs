@@ -10,6 +10,8 @@ use std::process::Command;
 pub(crate) enum Role {
     /// No proxy: what the machine can do.
     Direct,
+    /// The system calls of a relay and nothing else: what the kernel costs.
+    Bare,
     /// The pen under test.
     Ours,
     /// The same pen again: what differs from `Ours` is noise.
@@ -37,6 +39,7 @@ impl Contender {
     pub(crate) fn new(role: Role) -> Self {
         let name = match role {
             Role::Direct => "direct",
+            Role::Bare => "system calls alone",
             Role::Ours => "pen",
             Role::Control => "pen again (A/A)",
             Role::Variant => "pen, other arguments",
@@ -110,6 +113,11 @@ impl Setup {
         let (program, args) = match who.role {
             Role::Direct if tls => return Err("the server speaks no TLS".into()),
             Role::Direct => return Ok(None),
+            Role::Bare => {
+                let own = std::env::current_exe().map_err(|e| format!("own program: {e}"))?;
+                let (threads, at) = (self.workers.to_string(), format!("127.0.0.1:{port}"));
+                (own, words(&["bare", &threads, &at, &self.backend.to_string()]))
+            }
             Role::Ours | Role::Control | Role::Variant => {
                 (self.ours.clone(), self.pen_args(&who.extra, port, front))
             }

@@ -1,10 +1,11 @@
 //! `make bench`: pen side by side with no proxy, C pen, HAProxy, nginx stream and hitch, in one run.
 //!
-//! The program is also its own server (`backend`) and client (`load`), each in a process of its own.
+//! The program is also its own server (`backend`), client (`load`) and lower bound (`bare`), each in a process of its own.
 
 mod about;
 mod args;
 mod backend;
+mod bare;
 mod contender;
 mod load;
 mod logs;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "load" => {
             load::Task::from_args(rest).and_then(|task| load::run(&task)).map(|outcome| println!("{outcome}"))
         }
+        Some((word, rest)) if word == "bare" => bare::run(rest),
         Some((word, rest)) if word == "hold" => process::hold(rest),
         Some((word, rest)) if word == "logs" => logs::run(rest),
         _ => args::parse().and_then(|options| bench(&options)),

@@ -87,6 +87,9 @@ impl Row {
         } else if self.work != Work::Idle {
             roles.insert(0, Role::Direct);
         }
+        if matches!(self.work, Work::Keep | Work::Short) && self.tls.is_none() {
+            roles.insert(1, Role::Bare);
+        }
         if self.work == Work::Bulk && self.tls.is_none() {
             roles.insert(5, Role::HaProxySplice);
         }
