@@ -131,9 +131,9 @@ impl Owner {
     /// What the resolver says of a name.
     pub(super) fn found(&self, name: &str, result: std::io::Result<Vec<IpAddr>>) {
         let mut names = self.names.borrow_mut();
-        names.stale.remove(name);
         match result {
             Ok(addresses) => {
+                names.stale.remove(name);
                 if names.reported.remove(name) {
                     log::info(format_args!("{name} has an address now"));
                 }
@@ -144,9 +144,12 @@ impl Owner {
             }
             Err(error) => {
                 if names.reported.insert(name.to_owned()) {
-                    log::warn(format_args!(
-                        "{name} cannot be resolved, its servers are left out until it can: {error}"
-                    ));
+                    let meanwhile = if self.parts.borrow().resolved.contains_key(name) {
+                        "its servers keep the address they have"
+                    } else {
+                        "its servers are left out"
+                    };
+                    log::warn(format_args!("{name} cannot be resolved, {meanwhile} until it can: {error}"));
                 }
             }
         }
@@ -302,7 +305,8 @@ impl Parts {
         let lines = script::load(file, &self.services, &read)?;
         let mut config = self.config.clone();
         let applied = script::apply(&mut config, &lines, Phase::Running)?;
-        self.change(config, files).map_err(|e| vec![format!("{file}: {e}")])?;
+        self.change(config, files)
+            .map_err(|e| vec![format!("{}: {e}", script::place(&lines, &e).unwrap_or(file))])?;
         for (n, seconds) in &applied.blacklists {
             self.blacklist(*n, *seconds);
         }

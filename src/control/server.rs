@@ -50,19 +50,16 @@ pub async fn serve(listener: Listener, handler: Rc<impl Handler>) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = match &listener {
             Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
-                if handler.permits(peer.ip().to_canonical()) {
-                    tokio::task::spawn_local(converse(
-                        stream,
-                        Rc::clone(&handler),
-                        place,
-                        Rc::clone(&leaving),
-                    ));
-                } else {
-                    log::warn(format_args!("control connection from {} refused by control_acl", peer.ip()));
+                let stranger = Some(peer.ip()).filter(|ip| !handler.permits(ip.to_canonical()));
+                if let Some(ip) = stranger {
+                    log::warn(format_args!("control connection from {ip} refused by control_acl"));
                 }
+                let leaving = Rc::clone(&leaving);
+                tokio::task::spawn_local(converse(stream, stranger, Rc::clone(&handler), place, leaving));
             }),
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::task::spawn_local(converse(stream, Rc::clone(&handler), place, Rc::clone(&leaving)));
+                let leaving = Rc::clone(&leaving);
+                tokio::task::spawn_local(converse(stream, None, Rc::clone(&handler), place, leaving));
             }),
         };
         if let Err(error) = accepted {
@@ -72,18 +69,23 @@ pub async fn serve(listener: Listener, handler: Rc<impl Handler>) {
     }
 }
 
+/// Takes a line and answers it, or tells a `stranger` that it may give none: silence would pass for a command carried out.
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
     place: OwnedSemaphorePermit,
     leaving: Rc<Semaphore>,
 ) {
     let talk = async {
-        let reply = match tokio::time::timeout(PATIENCE, line(&mut stream)).await {
-            Ok(Ok(line)) => handler.execute(&line),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => format!("error: {error}\n"),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => format!("error: no line within {} seconds\n", PATIENCE.as_secs()),
+        let reply = match stranger {
+            Some(ip) => format!("error: control_acl does not permit {ip}\n"),
+            None => match tokio::time::timeout(PATIENCE, line(&mut stream)).await {
+                Ok(Ok(line)) => handler.execute(&line),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => format!("error: {error}\n"),
+                Ok(Err(error)) => return Err(error),
+                Err(_) => format!("error: no line within {} seconds\n", PATIENCE.as_secs()),
+            },
         };
         stream.write_all(reply.as_bytes()).await?;
         stream.shutdown().await

@@ -161,7 +161,8 @@ impl Command {
                 Some(how) => Command::TcpFastclose(how),
                 None => {
                     return bad(format!(
-                        "tcp_fastclose: '{how}' is not allowed; allowed is up, down, both or off"
+                        "tcp_fastclose: '{how}' is not allowed; allowed is {}",
+                        Fastclose::WORDS
                     ));
                 }
             },
@@ -174,9 +175,11 @@ impl Command {
                     ));
                 }
             },
-            ("close" | "connection" | "socket" | "include" | "tcp_fastclose" | "ssl_option", []) => {
-                return bad(format!("{word}: its argument is missing"));
-            }
+            ("close" | "connection", []) => return missing(word, "the number of a connection"),
+            ("socket", []) => return missing(word, "the number of a descriptor"),
+            ("include", []) => return missing(word, "the name of a file"),
+            ("tcp_fastclose", []) => return missing(word, Fastclose::WORDS),
+            ("ssl_option", []) => return missing(word, &SSL_OPTIONS.join(", ")),
             (word, args) => return Self::of_table(word, args, services),
         };
         Ok(command)
@@ -216,9 +219,7 @@ impl Command {
             return match arg {
                 Some(arg) => Ok(Command::Text(text, checked(text.info(), arg, services)?)),
                 None if text.info().shown => Ok(Command::ShowText(text)),
-                None => {
-                    bad(format!("{word}: its argument is missing; allowed is {}", what(text.info().form)))
-                }
+                None => missing(word, what(text.info().form)),
             };
         }
         if in_help(word) {
@@ -230,7 +231,7 @@ impl Command {
     fn of_no(args: &[String]) -> Parsed<Self> {
         let (word, args) = match args {
             [] => {
-                return bad("no: its argument is missing; allowed is a command that can be turned off".into());
+                return missing("no", TURNED_OFF);
             }
             [word, args @ ..] => (word.as_str(), args),
         };
@@ -254,7 +255,7 @@ impl Command {
         }
         match Text::by_word(word) {
             Some(text) => Ok(Command::NoText(text)),
-            None => bad(format!("no {word}: '{word}' cannot be turned off; see penctl(1)")),
+            None => bad(format!("no {word}: '{word}' cannot be turned off; allowed is {TURNED_OFF}")),
         }
     }
 }
@@ -347,9 +348,19 @@ fn checked(info: &TextInfo, arg: &str, services: &Services) -> Parsed<String> {
     }
 }
 
+/// What can follow `server N`, each with a value.
+const SERVER_KEYS: &str = "acl, address, port, max, hard, blacklist, weight or prio";
+
+/// What can follow `no`.
+const TURNED_OFF: &str = "a switch, a text that may be absent, or acl N, as penctl(1) lists them";
+
+fn missing<T>(word: &str, allowed: &str) -> Parsed<T> {
+    bad(format!("{word}: its argument is missing; allowed is {allowed}"))
+}
+
 fn acl(args: &[String]) -> Parsed<Command> {
     let Some((n, rest)) = args.split_first() else {
-        return bad("acl: its arguments are missing; allowed is N permit|deny IP [MASK] or IP6[/LEN]".into());
+        return missing("acl", "N permit|deny IP [MASK] or IP6[/LEN]");
     };
     let n = list("acl", n)?;
     let entry = Entry::parse(rest).map_err(|e| Refusal::Bad(e.of("acl")))?;
@@ -358,13 +369,13 @@ fn acl(args: &[String]) -> Parsed<Command> {
 
 fn server(args: &[String], services: &Services) -> Parsed<Command> {
     let Some((n, pairs)) = args.split_first() else {
-        return bad("server: the number of a server is missing".into());
+        return missing("server", &format!("0 to {} and what is to be set", SERVERS_MAX - 1));
     };
     let n = decimal("server", n, "a server", 0, SERVERS_MAX as u64 - 1)? as usize;
     let mut changes = Vec::with_capacity(pairs.len() / 2);
     for pair in pairs.chunks(2) {
         let [key, value] = pair else {
-            return bad(format!("server {n}: '{}' has no value", pair[0]));
+            return bad(format!("server {n}: '{}' has no value; allowed is {SERVER_KEYS}, each with one", pair[0]));
         };
         changes.push(change(n, key, value, services)?);
     }
@@ -384,9 +395,7 @@ fn change(n: usize, key: &str, value: &str, services: &Services) -> Parsed<Chang
         "weight" => Change::Weight(number("its share")?),
         "prio" => Change::Prio(number("its rank")?),
         _ => {
-            return bad(format!(
-                "server {n}: '{key}' is not allowed; allowed is acl, address, port, max, hard, blacklist, weight or prio"
-            ));
+            return bad(format!("server {n}: '{key}' is not allowed; allowed is {SERVER_KEYS}"));
         }
     })
 }

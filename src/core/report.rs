@@ -161,6 +161,7 @@ th{background:#80f080}th,td{border:1px solid #c0c0c0;padding:.2em .6em;text-alig
 impl Status<'_> {
     fn status_of(&self, backend: &Backend) -> String {
         match backend.live.blacklisted_for(self.now) {
+            _ if backend.targets.is_empty() && backend.port == 0 => "unused".into(),
             _ if backend.targets.is_empty() => "unresolved".into(),
             0 => "up".into(),
             left => format!("blacklisted for {} s", left.div_ceil(1000)),

@@ -115,6 +115,13 @@ pub fn apply(config: &mut Config, lines: &[Line], phase: Phase) -> Result<Applie
     if errors.is_empty() { Ok(applied) } else { Err(errors) }
 }
 
+/// Where `error`, which begins with the word of a setting and a colon, comes from: the last of `lines` that gives it.
+pub fn place<'a>(lines: &'a [Line], error: &str) -> Option<&'a str> {
+    let (word, _) = error.split_once(':')?;
+    let gives = |line: &&Line| line.command.to_string().split(' ').next() == Some(word);
+    lines.iter().rev().find(gives).map(|line| line.at.as_str())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -285,6 +285,9 @@ pub struct Fastclose {
 }
 
 impl Fastclose {
+    /// The words, for errors.
+    pub const WORDS: &'static str = "up, down, both or off";
+
     /// The word that `tcp_fastclose` takes.
     pub fn word(self) -> &'static str {
         match (self.up, self.down) {

@@ -165,10 +165,11 @@ fn socket(snapshot: &Snapshot, address: SocketAddr, client: Option<IpAddr>) -> i
     Ok(socket)
 }
 
-/// Binds a socket that is to connect to `address` on behalf of `client` where the modes ask for it.
+/// Binds a socket that is to connect to `address` on behalf of `client` where the modes ask for it. Where the system does
+/// not let it have the client's address, that is reported, and the server sees pen's.
 ///
 /// # Errors
-/// As bind(2), and as [`listen::transparent`].
+/// As bind(2).
 pub(super) fn bind(
     snapshot: &Snapshot,
     socket: &impl AsFd,
@@ -176,15 +177,24 @@ pub(super) fn bind(
     client: Option<IpAddr>,
 ) -> io::Result<()> {
     let same_family = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
-    let from = if let Some(client) = client.filter(same_family).filter(|_| snapshot.modes.transparent) {
-        listen::transparent(socket, client)?;
-        client
-    } else if let Some(source) = snapshot.source.filter(same_family) {
-        source
-    } else {
-        return Ok(());
-    };
-    SockRef::from(socket).bind(&SocketAddr::new(from, 0).into())
+    let wanted = client.filter(same_family).filter(|_| snapshot.modes.transparent);
+    let allowed = wanted.filter(|client| may_be_transparent(socket, *client));
+    match allowed.or(snapshot.source.filter(same_family)) {
+        Some(from) => SockRef::from(socket).bind(&SocketAddr::new(from, 0).into()),
+        None => Ok(()),
+    }
+}
+
+fn may_be_transparent(socket: &impl AsFd, client: IpAddr) -> bool {
+    static REFUSED: log::Condition = log::Condition::new();
+    match listen::transparent(socket, client) {
+        Ok(()) => REFUSED.end(format_args!("transparent: connections come from their clients' addresses again")),
+        Err(ref error) => {
+            REFUSED.begin(format_args!("transparent: connections come from pen's own address: {error}"));
+            return false;
+        }
+    }
+    true
 }
 
 /// Sets what the modes ask for on a TCP connection.

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, greeters};
+use crate::support::pen::run_penctl;
 use crate::support::{Client, Setup, wait_until};
 
 #[test]
@@ -164,6 +165,12 @@ fn nonsense_is_refused_with_what_is_allowed_and_changes_nothing() {
         for word in words {
             assert!(reply.contains(word), "{line}: {word} is not in {reply:?}");
         }
+        // Of these there is nothing to choose from.
+        let else_wrong = ["not available", "restart", "one word too many", "no file", "/nonexistent"];
+        assert!(
+            reply.contains("; allowed is ") || else_wrong.iter().any(|text| reply.contains(text)),
+            "{line}: {reply:?} does not say what is allowed"
+        );
     }
     pen.control(&format!("write {}", pen.file("after")));
     let settings = |name: &str| pen.read(name).lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
@@ -375,9 +382,12 @@ fn the_control_socket_may_be_on_ipv4_and_ipv6_with_a_list() {
             assert_eq!(ask("acl 9 permit 127.0.0.7"), "");
             assert_eq!(ask("control_acl 9"), "9\n");
             let mut denied = Client::from("127.0.0.8", address);
-            denied.0.write_all(b"pid\n").unwrap();
-            denied.end();
+            // Before it sends anything, and whatever it sends.
+            assert_eq!(denied.text(), "error: control_acl does not permit 127.0.0.8\n");
             pen.says("127.0.0.8");
+            let penctl = run_penctl([address.to_string().as_str(), "pid"]);
+            assert_eq!(penctl.status.code(), Some(1));
+            assert_eq!(penctl.stderr, b"error: control_acl does not permit 127.0.0.1\n");
             let mut permitted = Client::from("127.0.0.7", address);
             permitted.send("pid\n");
             assert_eq!(permitted.text(), format!("{}\n", pen.pid()));

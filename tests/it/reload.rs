@@ -285,6 +285,34 @@ fn include_is_all_or_nothing() {
 }
 
 #[test]
+fn what_cannot_be_had_is_told_with_its_line_and_nothing_of_the_file_is_applied() {
+    let backends = greeters(1);
+    let taken = Backend::greeter("taken");
+    let setup = Setup::new();
+    let file = setup.write("file", "blacklist 5\n");
+    let pen = setup.option("-F", &file).servers(&backends).start();
+    let inner = pen.write("inner", "log /nonexistent/log\n");
+    for (line, place) in [
+        (format!("listen {}", taken.address()), format!("{file}:2: listen: ")),
+        ("log /nonexistent/log".into(), format!("{file}:2: log: ")),
+        (format!("include {inner}"), format!("{inner}:1: log: ")),
+        ("log nohost.invalid:x".into(), format!("{file}:2: log: ")),
+    ] {
+        pen.write("file", format!("blacklist 6\n{line}\nroundrobin\n"));
+        let reply = pen.control(&format!("include {file}"));
+        assert!(reply.starts_with(&format!("error: {place}")), "{line}: {reply}");
+        let before = pen.stderr().len();
+        hup(&pen);
+        let said = pen.stderr().split_off(before);
+        assert!(said.contains(&place) && said.contains("nothing of it is applied"), "{line}: {said}");
+        assert_eq!(pen.control("blacklist"), "5\n", "{line}");
+        assert!(pen.control("mode").contains("no roundrobin"), "{line}");
+        assert_eq!(pen.control("listen"), format!("{}\n", pen.operand()), "{line}");
+    }
+    assert_eq!(pen.choice(2), "A");
+}
+
+#[test]
 fn what_write_saves_starts_the_same_pen() {
     let backends = greeters(2);
     let dir = crate::support::directory::directory();

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::backend::Backend;
 use crate::support::namespace::{inside, run};
+use crate::support::udp::{Server, choices};
 use crate::support::{Setup, wait_until};
 
 /// Ends the process that keeps the client's namespace.
@@ -14,6 +15,19 @@ impl Drop for Holder {
         _ = self.0.kill();
         _ = self.0.wait();
     }
+}
+
+#[test]
+fn where_the_system_does_not_allow_it_servers_see_pen() {
+    let backend = Backend::greeter("A");
+    let setup = || Setup::new().environment("PEN_PORTABLE", "1").command("transparent");
+    let pen = setup().server(backend.address()).start();
+    assert_eq!(pen.choices([2, 3]), "A A");
+    pen.says("transparent: connections come from pen's own address");
+    let server = Server::named("B");
+    let pen = setup().options("-U").server(server.address).start();
+    assert_eq!(choices(pen.address, [2, 3]), "B B");
+    pen.says("transparent: connections come from pen's own address");
 }
 
 #[test]
