@@ -26,6 +26,7 @@ mod it {
     mod ipv6;
     mod layers;
     mod limits;
+    mod live;
     mod mergelogs;
     mod nginx;
     mod penctl;

@@ -384,8 +384,15 @@ impl Parts {
             server.install(loaded);
         }
         self.forgive_moved(&config);
+        let felt = |config: &Config| {
+            (config.text(Text::Log).map(str::to_owned), config.number(Number::IdleTimeout), config.fastclose)
+        };
+        let told = felt(&config) != felt(&self.config);
         self.config = config;
         self.publish();
+        if told {
+            self.shared.registry.settings_changed();
+        }
         Ok(())
     }
 

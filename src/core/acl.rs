@@ -46,7 +46,11 @@ impl Entry {
             [other, ..] => {
                 return Err(Error::new(format!("'{other}' is not allowed; allowed is permit or deny")));
             }
-            [] => return Err(Error::new("permit or deny and an address are missing; allowed is permit|deny IP [MASK] or IP6[/LEN]")),
+            [] => {
+                return Err(Error::new(
+                    "permit or deny and an address are missing; allowed is permit|deny IP [MASK] or IP6[/LEN]",
+                ));
+            }
         };
         let net = match net {
             [word, ..] if word == "country" => {

@@ -375,7 +375,10 @@ fn server(args: &[String], services: &Services) -> Parsed<Command> {
     let mut changes = Vec::with_capacity(pairs.len() / 2);
     for pair in pairs.chunks(2) {
         let [key, value] = pair else {
-            return bad(format!("server {n}: '{}' has no value; allowed is {SERVER_KEYS}, each with one", pair[0]));
+            return bad(format!(
+                "server {n}: '{}' has no value; allowed is {SERVER_KEYS}, each with one",
+                pair[0]
+            ));
         };
         changes.push(change(n, key, value, services)?);
     }

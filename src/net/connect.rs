@@ -188,7 +188,9 @@ pub(super) fn bind(
 fn may_be_transparent(socket: &impl AsFd, client: IpAddr) -> bool {
     static REFUSED: log::Condition = log::Condition::new();
     match listen::transparent(socket, client) {
-        Ok(()) => REFUSED.end(format_args!("transparent: connections come from their clients' addresses again")),
+        Ok(()) => {
+            REFUSED.end(format_args!("transparent: connections come from their clients' addresses again"))
+        }
         Err(ref error) => {
             REFUSED.begin(format_args!("transparent: connections come from pen's own address: {error}"));
             return false;

@@ -1,9 +1,11 @@
 //! The connections that pen has: how many there may be, which there are, and how each is doing.
 
 use std::sync::atomic::{
-    AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
+    AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 
 use slab::Slab;
 use tokio::sync::Notify;
@@ -32,6 +34,9 @@ pub struct Connection {
     sx: AtomicU64,
     /// Bytes delivered to the server.
     rx: AtomicU64,
+    /// Settings have changed that concern it.
+    changed: AtomicBool,
+    waker: OnceLock<Waker>,
     task: OnceLock<AbortHandle>,
     notes: OnceLock<Vec<String>>,
 }
@@ -50,6 +55,8 @@ impl Connection {
             pending_down: AtomicU32::new(0),
             sx: AtomicU64::new(0),
             rx: AtomicU64::new(0),
+            changed: AtomicBool::new(false),
+            waker: OnceLock::new(),
             task: OnceLock::new(),
             notes: OnceLock::new(),
         }
@@ -66,6 +73,17 @@ impl Connection {
     /// The task that serves it, for [`Registry::close`].
     pub fn served_by(&self, task: AbortHandle) {
         _ = self.task.set(task);
+    }
+
+    /// The task that looks at [`Connection::has_changed`], once, however long nothing else happens.
+    pub fn wakes(&self, task: &Waker) {
+        _ = self.waker.set(task.clone());
+    }
+
+    /// Whether settings have changed, since this was asked last, that concern connections in progress.
+    pub fn has_changed(&self) -> bool {
+        // Asked for every message, hence first without a locked instruction.
+        self.changed.load(Relaxed) && self.changed.swap(false, Acquire)
     }
 
     /// What else `connection N` is to show, once.
@@ -169,6 +187,16 @@ impl Registry {
     /// Those who wait for room look again: the limit has grown.
     pub fn look_again(&self) {
         self.freed.notify_waiters();
+    }
+
+    /// Has all connections look at the settings again.
+    pub fn settings_changed(&self) {
+        for (_, connection) in self.slots().iter() {
+            connection.changed.store(true, Release);
+            if let Some(waker) = connection.waker.get() {
+                waker.wake_by_ref();
+            }
+        }
     }
 
     /// Ends a connection at once; false when there is none of that number.

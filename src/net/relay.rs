@@ -132,10 +132,22 @@ impl<M: Meter> Relay<M> {
         }
     }
 
-    /// Shows what the client sends to `inspector`, which may rewrite it.
-    pub fn inspected(mut self, inspector: Box<dyn Inspect + Send>) -> Self {
-        self.inspect = Some(inspector);
-        self
+    /// Shows what the client sends from now on to `inspector`, which may rewrite it; `None` for nobody.
+    pub fn show_to(&mut self, inspector: Option<Box<dyn Inspect + Send>>) {
+        self.inspect = inspector;
+    }
+
+    /// The settings are others now. The time of a new idle timeout begins now.
+    pub fn change(&mut self, fastclose: Fastclose, idle: Option<Duration>) {
+        self.fastclose = fastclose;
+        if self.idle.as_ref().map(|idle| idle.period) != idle && !self.is_stalled() {
+            self.idle = idle.map(|period| Box::new(Idle::new(period)));
+        }
+    }
+
+    /// Whether a source is gone, and what it sent is not delivered yet.
+    fn is_stalled(&self) -> bool {
+        self.up.state() == State::Failed || self.down.state() == State::Failed
     }
 
     /// Passes on what has come, as long as nothing else is to be done; tells what it met where there is.
@@ -252,9 +264,8 @@ impl<M: Meter + Unpin> Future for Relay<M> {
             }
             return Poll::Ready(relay.end(Cause::Closed));
         }
-        if relay.idle.is_none() && (relay.up.state() == State::Failed || relay.down.state() == State::Failed)
-        {
-            // Its source is gone and its destination takes nothing: that must not last for ever.
+        if relay.idle.is_none() && relay.is_stalled() {
+            // That must not last for ever.
             relay.idle = Some(Box::new(Idle::new(parting::STALL)));
         }
         if let Some(idle) = &mut relay.idle {

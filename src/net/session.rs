@@ -1,8 +1,11 @@
 //! One connection from its acceptance to its end.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -10,7 +13,6 @@ use socket2::SockRef;
 use crate::core::client::Client;
 use crate::core::http::Rewriter;
 use crate::core::select::{Pick, Selection};
-use crate::core::server::Slot;
 use crate::core::snapshot::Snapshot;
 use crate::sys::log;
 
@@ -63,12 +65,36 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket, load: Loa
 
 async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, remembered: Option<usize>) {
     // Boxed: what only the beginning needs is freed before the connection grows old.
-    let Some((_slot, relay)) = Box::pin(join(&session, &snapshot, accepted, remembered)).await else {
-        return;
-    };
+    let joining = Box::pin(join(&session, &snapshot, accepted, remembered));
+    let Some(Joined { pick, mut relay, only_logs }) = joining.await else { return };
     drop(snapshot);
-    let end = relay.await;
+    poll_fn(|cx| Poll::Ready(session.entry.connection.wakes(cx.waker()))).await;
+    let end = poll_fn(|cx| {
+        if session.entry.connection.has_changed() {
+            follow(&session, &mut relay, only_logs.then_some(&pick));
+        }
+        Pin::new(&mut relay).poll(cx)
+    })
+    .await;
     log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.client));
+}
+
+/// A client with its server.
+struct Joined {
+    pick: Pick,
+    relay: Relay<ConnectionMeter>,
+    /// Whoever looks at its requests does so for the request log alone.
+    only_logs: bool,
+}
+
+/// Applies to a connection in progress what has changed since it began, as in C pen: the request log for `logged`, and what
+/// ends a connection.
+fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<&Pick>) {
+    let snapshot = session.shared.snapshot.load();
+    relay.change(snapshot.fastclose, idle_timeout(&snapshot));
+    if let Some(pick) = logged {
+        relay.show_to(request_log(session, pick).map(|log| Box::new(log) as _));
+    }
 }
 
 /// Joins a client to its server; `None` when the connection is over before it has one.
@@ -77,7 +103,7 @@ async fn join(
     snapshot: &Arc<Snapshot>,
     accepted: Accepted,
     remembered: Option<usize>,
-) -> Option<(Slot, Relay<ConnectionMeter>)> {
+) -> Option<Joined> {
     let Accepted { stream, peer } = accepted;
     if peer.is_some() {
         connect::set_options(snapshot, &SockRef::from(&stream));
@@ -90,8 +116,9 @@ async fn join(
     }
     let port = peer.map_or(0, |p| p.port());
     let (pick, server) = find(session, snapshot, port, remembered).await?;
-    let relay = relay(session, snapshot, &pick, stream, server);
-    Some((pick.slot, relay))
+    let only_logs = !snapshot.modes.http && log::debug_level() < dump::LEVEL;
+    let relay = relay(session, snapshot, &pick, stream, server, only_logs);
+    Some(Joined { pick, relay, only_logs })
 }
 
 /// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
@@ -133,17 +160,32 @@ fn relay(
     pick: &Pick,
     client: Stream,
     server: Stream,
+    only_logs: bool,
 ) -> Relay<ConnectionMeter> {
     let meter = session.entry.connection.connected(&pick.backend, server.as_raw_fd());
-    let idle = (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout));
-    let settings =
-        Settings { pipes: Some(session.shared.pipes.clone()), fastclose: snapshot.fastclose, idle };
-    let inspect = inspector(session, snapshot, pick, matches!(client, Stream::Tls(_)));
-    let relay = Relay::new(client, server, &settings, meter);
-    match inspect {
-        Some(inspect) => relay.inspected(inspect),
-        None => relay,
-    }
+    let settings = Settings {
+        pipes: Some(session.shared.pipes.clone()),
+        fastclose: snapshot.fastclose,
+        idle: idle_timeout(snapshot),
+    };
+    let inspect: Option<Box<dyn Inspect + Send>> = if only_logs {
+        request_log(session, pick).map(|log| Box::new(log) as _)
+    } else {
+        inspector(session, snapshot, pick, matches!(client, Stream::Tls(_)))
+    };
+    let mut relay = Relay::new(client, server, &settings, meter);
+    relay.show_to(inspect);
+    relay
+}
+
+fn idle_timeout(snapshot: &Snapshot) -> Option<Duration> {
+    (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout))
+}
+
+fn request_log(session: &Session, pick: &Pick) -> Option<RequestLog> {
+    let log = &session.shared.log;
+    let ip = session.entry.connection.client.ip();
+    log.is_on().then(|| RequestLog::new(log.clone(), ip, Arc::clone(&pick.backend)))
 }
 
 fn inspector(
@@ -154,13 +196,11 @@ fn inspector(
 ) -> Option<Box<dyn Inspect + Send>> {
     let shared = &session.shared;
     let ip = session.entry.connection.client.ip();
-    let requests = || RequestLog::new(shared.log.clone(), ip, Arc::clone(&pick.backend));
     let inspect: Option<Box<dyn Inspect + Send>> = if snapshot.modes.http {
-        Some(Box::new(Http::new(Rewriter::new(ip, https), requests())))
-    } else if shared.log.is_on() {
-        Some(Box::new(requests()))
+        let requests = RequestLog::new(shared.log.clone(), ip, Arc::clone(&pick.backend));
+        Some(Box::new(Http::new(Rewriter::new(ip, https), requests)))
     } else {
-        None
+        request_log(session, pick).map(|log| Box::new(log) as _)
     };
     if log::debug_level() < dump::LEVEL {
         return inspect;
