@@ -99,7 +99,7 @@ fn cli() -> Cli {
     let switch = |letter: char| Arg::new(letter.to_string()).short(letter).action(ArgAction::Count);
     let mut cli = Cli::new("pen")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Load balancer for simple TCP protocols")
+        .about("Load balancer for simple TCP protocols and UDP")
         .override_usage(
             "pen [options] [host:]port|/unix/socket [host[:port[:soft[:hard[:weight[:prio]]]]] ...]",
         )

@@ -68,7 +68,11 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, re
     let joining = Box::pin(join(&session, &snapshot, accepted, remembered));
     let Some(Joined { pick, mut relay, only_logs }) = joining.await else { return };
     drop(snapshot);
-    poll_fn(|cx| Poll::Ready(session.entry.connection.wakes(cx.waker()))).await;
+    poll_fn(|cx| {
+        session.entry.connection.wakes(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
     let end = poll_fn(|cx| {
         if session.entry.connection.has_changed() {
             follow(&session, &mut relay, only_logs.then_some(&pick));

@@ -81,6 +81,7 @@ fn the_page_of_penctl_tells_every_command() {
     use pen::core::settings::When;
     let page = page("penctl.1");
     let operands = section(&page, "OPERANDS");
+    assert!(!operands.contains("Not available"), "what is there is told to be missing");
     let told = |word: &str, start: bool| {
         let named = format!("\\fB{word}\\fR");
         assert!(operands.contains(&named), "{word} is not told");
