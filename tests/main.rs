@@ -28,6 +28,7 @@ mod it {
     mod limits;
     mod live;
     mod mergelogs;
+    mod names;
     mod nginx;
     mod penctl;
     mod penlog;

@@ -1,10 +1,8 @@
 //! Servers that fail: who is tried next, who is left out and for how long, and that no byte of the client is lost.
 
-use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
-use crate::support::namespace::inside;
 use crate::support::{Setup, wait_until};
 
 #[test]
@@ -162,67 +160,4 @@ fn a_server_that_resets_is_passed_on_as_a_reset() {
     client.send("hello\n");
     assert_eq!(client.end(), crate::support::client::End::Reset);
     pen.becomes_idle();
-}
-
-#[test]
-fn a_name_that_does_not_resolve_is_no_reason_not_to_start() {
-    let backends = greeters(1);
-    let pen = Setup::new().options("-r").servers(&backends).server("nohost.invalid:1").start();
-    pen.says("nohost.invalid");
-    assert_eq!(pen.choices([2, 2, 2]), "A A A");
-    // The rest of its settings are there all the same.
-    assert_eq!(pen.servers()[1].port, 1);
-}
-
-#[test]
-fn names_are_resolved() {
-    let backends = greeters(1);
-    let pen = Setup::new().server(format!("localhost:{}", backends[0].port())).start();
-    wait_until("the name to be resolved", || pen.choice(2) == "A");
-}
-
-/// A DNS that never answers, in a namespace of its own, and how to run pen so that it asks there.
-fn silent_dns(setup: Setup) -> (UdpSocket, Setup) {
-    let dns = UdpSocket::bind("127.0.0.1:53").unwrap();
-    dns.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let conf = setup.write("resolv.conf", "nameserver 127.0.0.1\noptions timeout:4 attempts:1\n");
-    let mount = format!("mount --bind {conf} /etc/resolv.conf\nexec \"$@\"\n");
-    let script = setup.write("wrapper", mount);
-    (dns, setup.wrapper(&format!("unshare -m sh {script}")))
-}
-
-#[test]
-fn a_dns_that_is_away_keeps_the_start_waiting_once_and_the_end_not_at_all() {
-    if !inside("it::failover::a_dns_that_is_away_keeps_the_start_waiting_once_and_the_end_not_at_all") {
-        return;
-    }
-    let backends = greeters(1);
-    let (dns, setup) = silent_dns(Setup::new());
-    let names = (0..4).map(|n| format!("server{n}.example:1"));
-    let begin = Instant::now();
-    let mut pen = names.fold(setup.options("-r").servers(&backends), Setup::server).start();
-    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
-    assert_eq!(pen.choices([2, 2]), "A A");
-    pen.control("server 5 address another.example port 1");
-    let mut question = [0; 512];
-    let asked = |length: usize, question: &[u8]| question[..length].windows(7).any(|w| w == b"another");
-    wait_until("the question for the name", || {
-        let length = dns.recv(&mut question).unwrap();
-        asked(length, &question)
-    });
-    assert_eq!(pen.choice(2), "A");
-    let begin = Instant::now();
-    assert_eq!(pen.terminate().unwrap().code(), Some(0));
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
-}
-
-#[test]
-fn setting_a_name_holds_nothing_up() {
-    let backends = greeters(2);
-    let pen = Setup::new().options("-r").servers(&backends).start();
-    let begin = Instant::now();
-    pen.control("server 1 address nohost.invalid");
-    assert!(begin.elapsed() < Duration::from_secs(2));
-    pen.choices([2, 2]);
-    pen.says("nohost.invalid");
 }

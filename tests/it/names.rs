@@ -1,0 +1,146 @@
+//! Names of servers: looked up at the start and while pen runs, and never waited for.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::support::backend::{Backend, Refusing, greeters};
+use crate::support::namespace::inside;
+use crate::support::{Setup, wait_until};
+
+#[test]
+fn a_name_that_does_not_resolve_is_no_reason_not_to_start() {
+    let backends = greeters(1);
+    let pen = Setup::new().options("-r").servers(&backends).server("nohost.invalid:1").start();
+    pen.says("nohost.invalid");
+    assert_eq!(pen.choices([2, 2, 2]), "A A A");
+    // The rest of its settings are there all the same.
+    assert_eq!(pen.servers()[1].port, 1);
+}
+
+#[test]
+fn names_are_resolved() {
+    let backends = greeters(1);
+    let pen = Setup::new().server(format!("localhost:{}", backends[0].port())).start();
+    wait_until("the name to be resolved", || pen.choice(2) == "A");
+}
+
+/// A resolv.conf that has nobody ask but this machine.
+const ASK_HERE: &str = "nameserver 127.0.0.1\noptions timeout:4 attempts:1\n";
+
+/// How to run pen so that it finds these files of the setup's directory in /etc.
+fn with_etc(setup: Setup, files: &[(&str, &str)]) -> Setup {
+    let mount =
+        |(name, text): &(&str, &str)| format!("mount --bind {} /etc/{name}\n", setup.write(name, text));
+    let mounts: String = files.iter().map(mount).collect();
+    let script = setup.write("wrapper", mounts + "exec \"$@\"\n");
+    setup.wrapper(&format!("unshare -m sh {script}"))
+}
+
+/// A DNS that never answers, in a namespace of its own, and how to run pen so that it asks there.
+fn silent_dns(setup: Setup) -> (UdpSocket, Setup) {
+    let dns = UdpSocket::bind("127.0.0.1:53").unwrap();
+    dns.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    (dns, with_etc(setup, &[("resolv.conf", ASK_HERE)]))
+}
+
+#[test]
+fn a_dns_that_is_away_keeps_the_start_waiting_once_and_the_end_not_at_all() {
+    if !inside("it::names::a_dns_that_is_away_keeps_the_start_waiting_once_and_the_end_not_at_all") {
+        return;
+    }
+    let backends = greeters(1);
+    let (dns, setup) = silent_dns(Setup::new());
+    let names = (0..4).map(|n| format!("server{n}.example:1"));
+    let begin = Instant::now();
+    let mut pen = names.fold(setup.options("-r").servers(&backends), Setup::server).start();
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    assert_eq!(pen.choices([2, 2]), "A A");
+    // Nobody waits for the answer, which takes four seconds not to come.
+    let begin = Instant::now();
+    assert_eq!(pen.control("server 5 address another.example port 1"), "");
+    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    let mut question = [0; 512];
+    let asked = |length: usize, question: &[u8]| question[..length].windows(7).any(|w| w == b"another");
+    wait_until("the question for the name", || {
+        let length = dns.recv(&mut question).unwrap();
+        asked(length, &question)
+    });
+    assert_eq!(pen.choice(2), "A");
+    let begin = Instant::now();
+    assert_eq!(pen.terminate().unwrap().code(), Some(0));
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn setting_a_name_holds_nothing_up() {
+    let backends = greeters(2);
+    let pen = Setup::new().options("-r").servers(&backends).start();
+    let begin = Instant::now();
+    pen.control("server 1 address nohost.invalid");
+    assert!(begin.elapsed() < Duration::from_secs(2));
+    pen.choices([2, 2]);
+    pen.says("nohost.invalid");
+}
+
+#[test]
+fn a_name_that_control_gives_is_resolved() {
+    let dead = Refusing::new();
+    let backends = greeters(1);
+    let pen = Setup::new().server(dead.address()).start();
+    assert_eq!(pen.choice(2), "EOF");
+    assert_eq!(pen.control(&format!("server 0 address localhost port {}", backends[0].port())), "");
+    wait_until("the name to be resolved", || pen.choice(2) == "A");
+}
+
+#[test]
+fn a_name_that_the_file_adds_and_nobody_knows_leaves_out_its_server_only() {
+    let backends = greeters(1);
+    let setup = Setup::new();
+    let file = setup.write("file", "blacklist 5\n");
+    let pen = setup.options(format!("-r -F {file}")).servers(&backends).start();
+    pen.write("file", "blacklist 6\nserver 1 address nohost.invalid port 1\n");
+    pen.signal(Signal::SIGHUP);
+    pen.says(&format!("{file} read again"));
+    pen.says("nohost.invalid cannot be resolved");
+    assert_eq!(pen.control("blacklist"), "6\n");
+    assert_eq!(pen.servers()[1].port, 1);
+    assert_eq!(pen.choices([2, 2, 2]), "A A A");
+}
+
+#[test]
+fn a_hup_finds_the_address_that_a_name_has_by_now() {
+    if !inside("it::names::a_hup_finds_the_address_that_a_name_has_by_now") {
+        return;
+    }
+    let first = Backend::greeter("A");
+    let second = SocketAddr::from(([127, 0, 0, 2], first.port()));
+    let _second = Backend::greeter_on(&second.into(), "B");
+    let hosts = |names: &str| format!("127.0.0.1 localhost\n{names}\n");
+    let setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", &hosts(""))]);
+    let pen = setup.options("-r").server(format!("backend.example:{}", first.port())).start();
+    pen.says("backend.example cannot be resolved");
+    assert_eq!(pen.choice(2), "EOF");
+    let serves = |names: &str, server: &str| {
+        pen.write("hosts", hosts(names));
+        let begin = Instant::now();
+        wait_until("the address to be found", || {
+            // A lookup that was on its way may have missed it.
+            pen.signal(Signal::SIGHUP);
+            pen.choice(2) == server
+        });
+        // Pen asks every ten seconds anyway for a name that nobody knew.
+        assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    };
+    serves("127.0.0.1 backend.example", "A");
+    // A name that has an address is asked for again too.
+    serves("127.0.0.2 backend.example", "B");
+    // What pen complained of while it ran, it takes back.
+    assert_eq!(pen.control("server 0 address later.example"), "");
+    pen.says("later.example cannot be resolved");
+    assert_eq!(pen.choice(2), "EOF");
+    serves("127.0.0.1 later.example", "A");
+    pen.says("later.example has an address now");
+}
