@@ -65,3 +65,36 @@ fn more_connections_than_descriptors_are_not_promised() {
     assert_eq!(served, 150);
     assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
 }
+
+#[test]
+fn a_client_that_is_in_waits_for_a_descriptor_to_its_server() {
+    let backends = greeters(1);
+    for by_an_end in [false, true] {
+        // A second worker might yet be opening what it needs.
+        let pen = Setup::new().command("workers 1").servers(&backends).start();
+        // What held takes, and gives back, is then below the limit.
+        pen.has_no_control_connections();
+        let (held, _) = pen.hold(2);
+        // One is left: for the client, and none for the connection to its server.
+        let free = process::first_free_descriptor(pen.pid());
+        if !limit(&pen, free + 1) {
+            return skipped("descriptors", "no prlimit");
+        }
+        let mut client = pen.client_from(3);
+        pen.says("cannot connect to servers");
+        let before = process::cpu_time(pen.pid());
+        assert!(client.is_silent_for(Duration::from_millis(1200)));
+        let used = process::cpu_time(pen.pid()) - before;
+        assert!(used <= Duration::from_millis(60), "{used:?}");
+        if by_an_end {
+            drop(held);
+        } else {
+            assert!(limit(&pen, 1000));
+        }
+        assert_eq!(client.line(), "A");
+        pen.says("connecting to servers again");
+        assert_eq!(pen.stderr().matches("cannot connect").count(), 1, "{}", pen.stderr());
+        // The server is not to blame.
+        assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
+    }
+}
