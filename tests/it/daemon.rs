@@ -151,6 +151,24 @@ fn what_the_new_user_may_not_write_is_a_clear_error() {
 }
 
 #[test]
+fn what_is_written_anew_stays_its_owners() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    if !is_root() {
+        return skipped("write keeps the owner", "needs root");
+    }
+    let setup = Setup::new();
+    let file = setup.write("file", "blacklist 5\n");
+    chown(&file, Some(1234), Some(2345)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let pen = setup.options(format!("-F {file}")).start();
+    pen.control("blacklist 6");
+    assert_eq!(pen.control("write"), "");
+    assert!(pen.read("file").contains("blacklist 6\n"), "{}", pen.read("file"));
+    let found = fs::metadata(&file).unwrap();
+    assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (1234, 2345, 0o640));
+}
+
+#[test]
 fn a_jail_holds_pen_and_its_log_is_reopened_inside() {
     if !is_root() {
         return skipped("-j", "needs root");
