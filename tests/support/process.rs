@@ -60,6 +60,12 @@ pub(crate) fn event_ports(pid: i32) -> Option<Vec<usize>> {
     (!ports.is_empty()).then(|| ports.iter().map(BTreeSet::len).collect())
 }
 
+/// The names of its threads. `None` where the system does not tell.
+pub(crate) fn threads(pid: i32) -> Option<Vec<String>> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    threads.map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok()).collect()
+}
+
 /// Whether there is such a process, and not only what its parent has yet to collect.
 pub(crate) fn is_alive(pid: i32) -> bool {
     kill(Pid::from_raw(pid), None).is_ok() && status(pid, "State").is_none_or(|s| !s.starts_with('Z'))
