@@ -1,9 +1,10 @@
 //! Limits: of a server, of pen, and of what is in progress. Counts are exact whatever happens.
 
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
-use crate::support::{Client, Pen, Setup, wait_until};
+use crate::support::{Client, Pen, Setup, skipped, wait_until};
 
 fn connections(pen: &Pen) -> Vec<i64> {
     pen.servers().iter().map(|s| s.conn).collect()
@@ -173,4 +174,21 @@ fn pending_max_bounds_the_connects_in_progress() {
     let backends = greeters(1);
     pen.control(&format!("server 0 port {}", backends[0].port()));
     assert_eq!(pen.choices([2, 3, 4]), "A A A");
+}
+
+#[test]
+fn the_queue_of_connections_to_accept_is_as_long_as_told() {
+    for (setup, length) in
+        [(Setup::new().options("-q 77"), "77"), (Setup::new().options("-q 78").command("workers 3"), "78")]
+    {
+        let pen = setup.start();
+        let port = format!("sport = :{}", pen.address.port());
+        let Ok(output) = Command::new("ss").args(["-l", "-t", "-n", "-H", &port]).output() else {
+            return skipped("-q", "no ss");
+        };
+        // State, Recv-Q and Send-Q, which is the backlog of a socket that listens.
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lengths: Vec<&str> = text.lines().filter_map(|l| l.split_whitespace().nth(2)).collect();
+        assert!(!lengths.is_empty() && lengths.iter().all(|l| *l == length), "{text}");
+    }
 }
