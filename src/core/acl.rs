@@ -221,28 +221,71 @@ mod tests {
         }
     }
 
-    /// The rule in words, over a model that counts bits one by one.
-    fn model(entries: &[(bool, u32, u8)], client: u32) -> bool {
-        for &(permit, net, len) in entries {
-            if (0..len).all(|bit| (net >> (31 - bit)) & 1 == (client >> (31 - bit)) & 1) {
+    /// The rule in words, over a model that counts bits one by one: whether to permit, an address, and which of its bits
+    /// count.
+    fn model(entries: &[(bool, u128, u128)], client: u128) -> bool {
+        for &(permit, net, mask) in entries {
+            if (0..128).all(|bit| (mask >> bit) & 1 == 0 || (net >> bit) & 1 == (client >> bit) & 1) {
                 return permit;
             }
         }
         entries.last().is_none_or(|&(permit, ..)| !permit)
     }
 
+    /// The first `len` of `width` bits, one by one.
+    fn prefix(len: u32, width: u32) -> u128 {
+        (0..len).fold(0, |mask, bit| mask | 1 << (width - 1 - bit))
+    }
+
+    /// What a list says that is read from lines such as these.
+    fn permits(lines: impl IntoIterator<Item = (bool, String)>, client: IpAddr) -> bool {
+        let mut acl = Acl::default();
+        for (permit, net) in lines {
+            let verdict = if permit { "permit" } else { "deny" };
+            acl.push(entry(&format!("{verdict} {net}")).unwrap());
+        }
+        acl.permits(Some(client))
+    }
+
     proptest! {
         #[test]
         fn the_first_match_decides(
-            entries in prop::collection::vec((any::<bool>(), 0u32..8, 28u8..=32), 0..6),
+            entries in prop::collection::vec((any::<bool>(), 0u32..8, 28u32..=32), 0..6),
             client in 0u32..8,
         ) {
-            let mut acl = Acl::default();
-            for &(permit, net, len) in &entries {
-                let verdict = if permit { "permit" } else { "deny" };
-                acl.push(entry(&format!("{verdict} {}/{len}", Ipv4Addr::from(net))).unwrap());
-            }
-            prop_assert_eq!(acl.permits(Some(Ipv4Addr::from(client).into())), model(&entries, client));
+            let lines = entries.iter().map(|&(permit, net, len)| (permit, format!("{}/{len}", Ipv4Addr::from(net))));
+            let simple: Vec<_> =
+                entries.iter().map(|&(permit, net, len)| (permit, net.into(), prefix(len, 32))).collect();
+            prop_assert_eq!(permits(lines, Ipv4Addr::from(client).into()), model(&simple, client.into()));
+        }
+
+        /// Addresses that differ from the client's in one bit or none, so that entries match and just fail to.
+        #[test]
+        fn a_prefix_of_ipv6_has_any_length(
+            entries in prop::collection::vec((any::<bool>(), prop::option::of(0u32..128), 0u32..=128), 0..6),
+            client in any::<u128>(),
+        ) {
+            let net = |bit: Option<u32>| client ^ bit.map_or(0, |bit| 1 << bit);
+            // Those are IPv4 clients.
+            prop_assume!(((client >> 32) ^ 0xffff).count_ones() > 1);
+            let lines = entries.iter().map(|&(permit, bit, len)| (permit, format!("{}/{len}", Ipv6Addr::from(net(bit)))));
+            let simple: Vec<_> =
+                entries.iter().map(|&(permit, bit, len)| (permit, net(bit), prefix(len, 128))).collect();
+            prop_assert_eq!(permits(lines, Ipv6Addr::from(client).into()), model(&simple, client));
+        }
+
+        #[test]
+        fn a_mask_of_ipv4_may_have_holes(
+            entries in prop::collection::vec((any::<bool>(), prop::option::of(0u32..32), any::<u32>()), 0..6),
+            client in any::<u32>(),
+        ) {
+            let net = |bit: Option<u32>| client ^ bit.map_or(0, |bit| 1 << bit);
+            let lines = entries.iter().map(|&(permit, bit, mask)| {
+                (permit, format!("{} {}", Ipv4Addr::from(net(bit)), Ipv4Addr::from(mask)))
+            });
+            let simple: Vec<_> =
+                entries.iter().map(|&(permit, bit, mask)| (permit, net(bit).into(), mask.into())).collect();
+            prop_assert_eq!(permits(lines, Ipv4Addr::from(client).into()), model(&simple, client.into()));
         }
     }
 }
