@@ -60,7 +60,7 @@ pub(super) struct Owner {
 
 #[derive(Debug, Default)]
 struct Names {
-    /// To be looked up although an address is known.
+    /// To be looked up although an address is known, or a lookup is on its way that began too early.
     stale: HashSet<String>,
     /// Reported as not found.
     reported: HashSet<String>,
@@ -128,12 +128,16 @@ impl Owner {
             .collect()
     }
 
+    /// The resolver is asked for a name: what makes it stale from now on asks again.
+    pub(super) fn asked(&self, name: &str) {
+        self.names.borrow_mut().stale.remove(name);
+    }
+
     /// What the resolver says of a name.
     pub(super) fn found(&self, name: &str, result: std::io::Result<Vec<IpAddr>>) {
         let mut names = self.names.borrow_mut();
         match result {
             Ok(addresses) => {
-                names.stale.remove(name);
                 if names.reported.remove(name) {
                     log::info(format_args!("{name} has an address now"));
                 }
@@ -143,6 +147,7 @@ impl Owner {
                 }
             }
             Err(error) => {
+                names.stale.insert(name.to_owned());
                 if names.reported.insert(name.to_owned()) {
                     let meanwhile = if self.parts.borrow().resolved.contains_key(name) {
                         "its servers keep the address they have"
@@ -179,6 +184,11 @@ impl Handler for Owner {
             }
             command => parts.execute(command),
         };
+        // Who gives a name, or a file of them, asks for the addresses that they have now, as in C pen.
+        self.names.borrow_mut().stale.extend(match &command {
+            Command::Include(_) => names(&parts.config, &parts.services),
+            command => named(command, &parts.services).into_iter().collect(),
+        });
         self.wanted.notify_one();
         reply.unwrap_or_else(|errors| errors.iter().map(|e| format!("error: {e}\n")).collect())
     }
@@ -191,6 +201,21 @@ pub(super) fn names(config: &Config, services: &Services) -> HashSet<String> {
     let special = special.filter_map(|text| Endpoint::with_port(text, services).ok()).map(|e| e.host);
     let name = |host| if let Host::Name(name) = host { Some(name) } else { None };
     servers.chain(special).filter_map(name).collect()
+}
+
+/// The name that a command gives a server.
+fn named(command: &Command, services: &Services) -> Option<String> {
+    let host = match command {
+        Command::Server(_, changes) => changes.iter().find_map(|change| match change {
+            Change::Address(host) => Some(host.clone()),
+            _ => None,
+        }),
+        Command::Text(Text::Emergency | Text::Abuse, text) => {
+            Endpoint::with_port(text, services).ok().map(|endpoint| endpoint.host)
+        }
+        _ => None,
+    };
+    if let Some(Host::Name(name)) = host { Some(name) } else { None }
 }
 
 /// Whether a change reads certificates and keys again although their names are as before.

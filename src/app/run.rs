@@ -222,6 +222,7 @@ async fn resolve_names(owner: Rc<Owner>) {
     loop {
         for name in owner.wanted_names() {
             if !failed.contains(&name) && busy.insert(name.clone()) {
+                owner.asked(&name);
                 lookups.spawn_local(async move {
                     let found = resolve::lookup(&name).await;
                     (name, found)

@@ -144,3 +144,71 @@ fn a_hup_finds_the_address_that_a_name_has_by_now() {
     serves("127.0.0.1 later.example", "A");
     pen.says("later.example has an address now");
 }
+
+/// Two servers of one port, and a pen whose server is the first by a name that the file `hosts` knows.
+fn moving() -> (Backend, Backend, Setup) {
+    let first = Backend::greeter("A");
+    let second = SocketAddr::from(([127, 0, 0, 2], first.port()));
+    let second = Backend::greeter_on(&second.into(), "B");
+    let files = [("resolv.conf", ASK_HERE), ("hosts", "127.0.0.1 localhost backend.example\n")];
+    let setup = with_etc(Setup::new(), &files).options("-r");
+    let setup = setup.server(format!("backend.example:{}", first.port()));
+    (first, second, setup)
+}
+
+const MOVED: &str = "127.0.0.1 localhost\n127.0.0.2 backend.example\n";
+
+#[test]
+fn a_name_that_is_not_found_again_keeps_its_address_and_is_tried_again() {
+    if !inside("it::names::a_name_that_is_not_found_again_keeps_its_address_and_is_tried_again") {
+        return;
+    }
+    let (_first, _second, setup) = moving();
+    let pen = setup.start();
+    assert_eq!(pen.choice(2), "A");
+    pen.write("hosts", "127.0.0.1 localhost\n");
+    pen.signal(Signal::SIGHUP);
+    pen.says("backend.example cannot be resolved, its servers keep the address they have until it can");
+    assert_eq!(pen.choice(2), "A");
+    // Nobody asks for it: pen does so by itself.
+    pen.write("hosts", MOVED);
+    wait_until("the new address to be found", || pen.choice(2) == "B");
+    pen.says("backend.example has an address now");
+}
+
+#[test]
+fn a_name_that_is_given_again_has_the_address_of_now() {
+    if !inside("it::names::a_name_that_is_given_again_has_the_address_of_now") {
+        return;
+    }
+    let (_first, _second, setup) = moving();
+    let pen = setup.start();
+    assert_eq!(pen.choice(2), "A");
+    pen.write("hosts", MOVED);
+    pen.control("server 0 address backend.example");
+    wait_until("the new address to be found", || pen.choice(2) == "B");
+    // By a file too.
+    pen.write("hosts", "127.0.0.1 localhost backend.example\n");
+    let file = pen.write("file", "server 0 address backend.example\n");
+    pen.control(&format!("include {file}"));
+    wait_until("the old address to be found", || pen.choice(2) == "A");
+}
+
+#[test]
+fn a_hup_during_a_lookup_asks_again() {
+    if !inside("it::names::a_hup_during_a_lookup_asks_again") {
+        return;
+    }
+    let (_first, _second, setup) = moving();
+    let dns = UdpSocket::bind("127.0.0.1:53").unwrap();
+    dns.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let pen = setup.start();
+    assert_eq!(pen.choice(2), "A");
+    pen.write("hosts", "127.0.0.1 localhost\n");
+    pen.signal(Signal::SIGHUP);
+    // It is looking for what is no longer there, which takes four seconds not to come.
+    assert!(dns.recv(&mut [0; 512]).unwrap() > 0);
+    pen.write("hosts", MOVED);
+    pen.signal(Signal::SIGHUP);
+    wait_until("the new address to be found", || pen.choice(2) == "B");
+}

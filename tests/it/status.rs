@@ -119,6 +119,18 @@ fn what_others_name_is_escaped() {
 }
 
 #[test]
+fn a_server_without_a_port_is_out_of_use() {
+    let backends = greeters(1);
+    let setup = Setup::new();
+    let file = setup.file("page");
+    let pen = setup.options(format!("-w {file}")).servers(&backends).start();
+    assert!(page(&pen).contains("<td>up</td>"));
+    pen.control("server 0 port 0");
+    let page = page(&pen);
+    assert!(page.contains("<td>unused</td>") && !page.contains("unresolved"), "{page}");
+}
+
+#[test]
 fn a_signal_writes_the_page() {
     let backends = greeters(1);
     let setup = Setup::new();
