@@ -191,7 +191,9 @@ impl Registry {
 
     /// Has all connections look at the settings again.
     pub fn settings_changed(&self) {
-        for (_, connection) in self.slots().iter() {
+        // Waking may take long where there are many, and clients come and go meanwhile.
+        let all: Vec<Arc<Connection>> = self.slots().iter().map(|(_, c)| Arc::clone(c)).collect();
+        for connection in all {
             connection.changed.store(true, Release);
             if let Some(waker) = connection.waker.get() {
                 waker.wake_by_ref();
