@@ -63,6 +63,8 @@ pub(crate) enum Carried {
     Quiet,
     /// [`Flow::poll`] has to go on, if there is a step with that.
     Busy(Option<Step>),
+    /// The destination takes no more, which the other direction has to know before it goes on.
+    Dead(Option<(Side, io::Error)>),
 }
 
 /// One direction.
@@ -165,6 +167,7 @@ impl Flow {
             return Carried::Quiet;
         }
         self.waits = false;
+        let mut failed = None;
         let busy = buffer::with_read_buffer(|buffer| {
             let chunk = match source.try_read(buffer) {
                 Ok(0) => return Some(Some(Step::End)),
@@ -175,7 +178,10 @@ impl Flow {
             self.full = if chunk.len() == READ_SIZE { self.full.saturating_add(1) } else { 0 };
             let written = match destination.try_write(chunk) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(e) => return Some(Some(Step::WriteFailed(e))),
+                Err(e) => {
+                    failed = Some(e);
+                    return None;
+                }
                 Ok(n) => n,
             };
             self.count(meter, written);
@@ -184,6 +190,9 @@ impl Flow {
             }
             (chunk.len() == READ_SIZE || written < chunk.len()).then_some(None)
         });
+        if let Some(error) = failed {
+            return Carried::Dead(self.die(error));
+        }
         match busy {
             Some(step) => Carried::Busy(step),
             None if source.poll_news(cx).is_ready() => Carried::Busy(None),

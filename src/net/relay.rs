@@ -158,14 +158,18 @@ impl<M: Meter> Relay<M> {
         }
         let up = self.up.carry(cx, &self.meter, &self.client, &self.server);
         let down = self.down.carry(cx, &self.meter, &self.server, &self.client);
-        let met = |carried| match carried {
+        if let (Carried::Quiet, Carried::Quiet) = (&up, &down) {
+            return Poll::Pending;
+        }
+        let mut met = |carried| match carried {
             Carried::Quiet => None,
             Carried::Busy(step) => step,
+            Carried::Dead(fault) => {
+                self.note(fault);
+                None
+            }
         };
-        match (up, down) {
-            (Carried::Quiet, Carried::Quiet) => Poll::Pending,
-            (up, down) => Poll::Ready((met(up), met(down))),
-        }
+        Poll::Ready((met(up), met(down)))
     }
 
     fn poll_flows(&mut self, cx: &mut Context<'_>, met: (Option<Step>, Option<Step>)) {
@@ -177,6 +181,11 @@ impl<M: Meter> Relay<M> {
         turn.distrust = up.was_reset();
         turn.last = up.done();
         let fault = fault.or(down.poll(&mut turn, server, client, met.1));
+        self.note(fault);
+    }
+
+    /// Keeps the first error.
+    fn note(&mut self, fault: Option<(Side, io::Error)>) {
         if let (None, Some(fault)) = (&self.fault, fault) {
             self.fault = Some(Box::new(fault));
         }

@@ -117,6 +117,28 @@ fn a_message_that_meets_a_reset_ends_in_one() {
 }
 
 #[test]
+fn a_write_that_meets_a_reset_tells_the_other_direction_before_it_goes_on() {
+    both_ways(|settings| async move {
+        for from_client in [true, false] {
+            let Rig { mut client, mut server, relay, .. } = rig(&settings, false).await;
+            client.write_all(b"before").await.unwrap();
+            server.read_exact(&mut [0; 6]).await.unwrap();
+            server.write_all(b"before").await.unwrap();
+            client.read_exact(&mut [0; 6]).await.unwrap();
+            // More than a read, then the reset, whose news goes to the write that the other side makes necessary.
+            let (gone, mut rest) = if from_client { (client, server) } else { (server, client) };
+            let sent = gone.try_write(&noise(READ_SIZE + 1000, 5)).unwrap();
+            assert!(sent > READ_SIZE, "{sent}");
+            assert_eq!(rest.try_write(b"late").unwrap(), 4);
+            reset(gone);
+            let (_, end) = read_all(&mut rest).await;
+            assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            assert!(matches!(relay.await.unwrap().cause, Cause::Broken { .. }));
+        }
+    });
+}
+
+#[test]
 fn what_a_broken_sender_had_sent_reaches_a_slow_reader() {
     both_ways(|settings| async move {
         // The client holds little of it, the kernel at the relay's side of it the rest.
