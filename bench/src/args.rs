@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, Command, value_parser};
 
 use crate::contender::Contender;
+use crate::process;
 use crate::rows::{Effort, ROWS, Row};
 
 pub(crate) struct Options {
@@ -77,8 +78,7 @@ pub(crate) fn parse() -> Result<Options, String> {
 
 /// `pen` beside this program: both come out of `cargo build --release`.
 fn default_pen() -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(|e| format!("own program: {e}"))?;
-    Ok(own.with_file_name("pen"))
+    process::own_program().map(|own| own.with_file_name("pen"))
 }
 
 #[cfg(test)]

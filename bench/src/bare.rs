@@ -1,5 +1,5 @@
 //! The least that a relay can do: the system calls that every proxy has to make, and next to nothing between them. What
-//! it costs is the kernel's share of a row, below which no proxy with as many threads gets. It carries what the rows
+//! it costs is next to all the kernel's, and tells what is left to win for a proxy with as many threads. It carries what the rows
 //! `keep` and `short` send and nothing else: whatever is unusual ends the connection.
 
 use std::convert::Infallible;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::process;
+
 /// A place in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -114,9 +116,8 @@ impl Setup {
             Role::Direct if tls => return Err("the server speaks no TLS".into()),
             Role::Direct => return Ok(None),
             Role::Bare => {
-                let own = std::env::current_exe().map_err(|e| format!("own program: {e}"))?;
                 let (threads, at) = (self.workers.to_string(), format!("127.0.0.1:{port}"));
-                (own, words(&["bare", &threads, &at, &self.backend.to_string()]))
+                (process::own_program()?, words(&["bare", &threads, &at, &self.backend.to_string()]))
             }
             Role::Ours | Role::Control | Role::Variant => {
                 (self.ours.clone(), self.pen_args(&who.extra, port, front))

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,8 +32,13 @@ fn held(command: &Command) -> Result<Command, String> {
     Ok(held)
 }
 
+/// The file of this program, which is also the server, the client and more.
+pub(crate) fn own_program() -> Result<PathBuf, String> {
+    std::env::current_exe().map_err(|e| format!("own program: {e}"))
+}
+
 fn myself() -> Result<Command, String> {
-    std::env::current_exe().map(Command::new).map_err(|e| format!("own program: {e}"))
+    own_program().map(Command::new)
 }
 
 /// The bench's own server.
