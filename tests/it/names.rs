@@ -38,11 +38,16 @@ fn with_etc(setup: Setup, files: &[(&str, &str)]) -> Setup {
     setup.wrapper(&format!("unshare -m sh {script}"))
 }
 
-/// A DNS that never answers, in a namespace of its own, and how to run pen so that it asks there.
-fn silent_dns(setup: Setup) -> (UdpSocket, Setup) {
+/// A DNS that hears every question and answers none.
+fn mute_dns() -> UdpSocket {
     let dns = UdpSocket::bind("127.0.0.1:53").unwrap();
     dns.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    (dns, with_etc(setup, &[("resolv.conf", ASK_HERE)]))
+    dns
+}
+
+/// A DNS that never answers, in a namespace of its own, and how to run pen so that it asks there.
+fn silent_dns(setup: Setup) -> (UdpSocket, Setup) {
+    (mute_dns(), with_etc(setup, &[("resolv.conf", ASK_HERE)]))
 }
 
 #[test]
@@ -200,8 +205,7 @@ fn a_hup_during_a_lookup_asks_again() {
         return;
     }
     let (_first, _second, setup) = moving();
-    let dns = UdpSocket::bind("127.0.0.1:53").unwrap();
-    dns.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let dns = mute_dns();
     let pen = setup.start();
     assert_eq!(pen.choice(2), "A");
     pen.write("hosts", "127.0.0.1 localhost\n");

@@ -45,6 +45,13 @@ fn rows(page: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// A pen that writes its page to the file `page`.
+fn with_page(backends: &[Backend]) -> Pen {
+    let setup = Setup::new();
+    let file = setup.file("page");
+    setup.options(format!("-w {file}")).servers(backends).start()
+}
+
 fn page(pen: &Pen) -> String {
     let page = pen.control("status");
     assert_eq!(page, pen.read("page"), "the reply is what the file holds");
@@ -54,9 +61,7 @@ fn page(pen: &Pen) -> String {
 #[test]
 fn the_page_is_html_with_three_tables() {
     let backends = [Backend::echo(), Backend::echo()];
-    let setup = Setup::new();
-    let file = setup.file("page");
-    let pen = setup.options(format!("-w {file}")).servers(&backends).start();
+    let pen = with_page(&backends);
     let mut client = pen.client_from(2);
     client.send("12345");
     assert_eq!(client.bytes(5), b"12345");
@@ -106,9 +111,7 @@ fn the_page_is_html_with_three_tables() {
 
 #[test]
 fn what_others_name_is_escaped() {
-    let setup = Setup::new();
-    let file = setup.file("page");
-    let pen = setup.options(format!("-w {file}")).start();
+    let pen = with_page(&[]);
     pen.control("server 0 address /tmp/<script>&'x' port 1");
     let page = page(&pen);
     assert!(page.contains("/tmp/&lt;script&gt;&amp;"), "{page}");
@@ -121,9 +124,7 @@ fn what_others_name_is_escaped() {
 #[test]
 fn a_server_without_a_port_is_out_of_use() {
     let backends = greeters(1);
-    let setup = Setup::new();
-    let file = setup.file("page");
-    let pen = setup.options(format!("-w {file}")).servers(&backends).start();
+    let pen = with_page(&backends);
     assert!(page(&pen).contains("<td>up</td>"));
     pen.control("server 0 port 0");
     let page = page(&pen);
@@ -133,11 +134,9 @@ fn a_server_without_a_port_is_out_of_use() {
 #[test]
 fn a_signal_writes_the_page() {
     let backends = greeters(1);
-    let setup = Setup::new();
-    let file = setup.file("page");
-    let pen = setup.options(format!("-w {file}")).servers(&backends).start();
+    let pen = with_page(&backends);
     pen.signal(Signal::SIGUSR1);
-    let page = wait_for("the page", || std::fs::read_to_string(&file).ok());
+    let page = wait_for("the page", || std::fs::read_to_string(pen.file("page")).ok());
     // It is there as a whole or not at all.
     assert!(page.ends_with("</html>\n"), "{page}");
     assert_eq!(pen.choice(2), "A");

@@ -94,15 +94,20 @@ fn a_reset_comes_after_the_bytes_before_it() {
     });
 }
 
+/// Six bytes each way, after which the relay waits for both.
+async fn acquaint(client: &mut TcpStream, server: &mut TcpStream) {
+    client.write_all(b"before").await.unwrap();
+    server.read_exact(&mut [0; 6]).await.unwrap();
+    server.write_all(b"before").await.unwrap();
+    client.read_exact(&mut [0; 6]).await.unwrap();
+}
+
 #[test]
 fn a_message_that_meets_a_reset_ends_in_one() {
     both_ways(|settings| async move {
         for to_server in [true, false] {
             let Rig { mut client, mut server, relay, .. } = rig(&settings, false).await;
-            client.write_all(b"before").await.unwrap();
-            server.read_exact(&mut [0; 6]).await.unwrap();
-            server.write_all(b"before").await.unwrap();
-            client.read_exact(&mut [0; 6]).await.unwrap();
+            acquaint(&mut client, &mut server).await;
             // The relay meets both at once.
             let (mut rest, gone) = if to_server { (client, server) } else { (server, client) };
             assert_eq!(rest.try_write(b"late").unwrap(), 4);
@@ -121,10 +126,7 @@ fn a_write_that_meets_a_reset_tells_the_other_direction_before_it_goes_on() {
     both_ways(|settings| async move {
         for from_client in [true, false] {
             let Rig { mut client, mut server, relay, .. } = rig(&settings, false).await;
-            client.write_all(b"before").await.unwrap();
-            server.read_exact(&mut [0; 6]).await.unwrap();
-            server.write_all(b"before").await.unwrap();
-            client.read_exact(&mut [0; 6]).await.unwrap();
+            acquaint(&mut client, &mut server).await;
             // More than a read, then the reset, whose news goes to the write that the other side makes necessary.
             let (gone, mut rest) = if from_client { (client, server) } else { (server, client) };
             let sent = gone.try_write(&noise(READ_SIZE + 1000, 5)).unwrap();
