@@ -199,8 +199,7 @@ pub(super) fn names(config: &Config, services: &Services) -> HashSet<String> {
     let servers = config.servers.iter().filter_map(|s| s.host.clone());
     let special = [Text::Emergency, Text::Abuse].into_iter().filter_map(|text| config.text(text));
     let special = special.filter_map(|text| Endpoint::with_port(text, services).ok()).map(|e| e.host);
-    let name = |host| if let Host::Name(name) = host { Some(name) } else { None };
-    servers.chain(special).filter_map(name).collect()
+    servers.chain(special).filter_map(Host::into_name).collect()
 }
 
 /// The name that a command gives a server.
@@ -215,7 +214,7 @@ fn named(command: &Command, services: &Services) -> Option<String> {
         }
         _ => None,
     };
-    if let Some(Host::Name(name)) = host { Some(name) } else { None }
+    host.and_then(Host::into_name)
 }
 
 /// Whether a change reads certificates and keys again although their names are as before.
@@ -399,6 +398,9 @@ impl Parts {
                 Some(entrance.map_err(|e| format!("listen: {e}"))?)
             }
         };
+        let felt = changed(Text::Log)
+            || config.number(Number::IdleTimeout) != self.config.number(Number::IdleTimeout)
+            || config.fastclose != self.config.fastclose;
         if changed(Text::Log) {
             bind::set_log(&self.shared.log, &config, &self.services)?;
         }
@@ -409,13 +411,9 @@ impl Parts {
             server.install(loaded);
         }
         self.forgive_moved(&config);
-        let felt = |config: &Config| {
-            (config.text(Text::Log).map(str::to_owned), config.number(Number::IdleTimeout), config.fastclose)
-        };
-        let told = felt(&config) != felt(&self.config);
         self.config = config;
         self.publish();
-        if told {
+        if felt {
             self.shared.registry.settings_changed();
         }
         Ok(())

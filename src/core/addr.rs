@@ -67,6 +67,11 @@ pub enum Host {
 }
 
 impl Host {
+    /// The name, of one that the resolver has to be asked for.
+    pub fn into_name(self) -> Option<String> {
+        if let Host::Name(name) = self { Some(name) } else { None }
+    }
+
     /// Reads a host: a path holds a `/`; an IPv6 address may stand in brackets.
     ///
     /// # Errors

@@ -189,14 +189,14 @@ fn may_be_transparent(socket: &impl AsFd, client: IpAddr) -> bool {
     static REFUSED: log::Condition = log::Condition::new();
     match listen::transparent(socket, client) {
         Ok(()) => {
-            REFUSED.end(format_args!("transparent: connections come from their clients' addresses again"))
+            REFUSED.end(format_args!("transparent: connections come from their clients' addresses again"));
+            true
         }
-        Err(ref error) => {
+        Err(error) => {
             REFUSED.begin(format_args!("transparent: connections come from pen's own address: {error}"));
-            return false;
+            false
         }
     }
-    true
 }
 
 /// Sets what the modes ask for on a TCP connection.

@@ -1,5 +1,7 @@
 //! One direction of a relay: from a source to a destination, in order, holding no more than one read.
 
+mod carry;
+
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -10,6 +12,8 @@ use super::hooks::{Inspect, Meter, Verdict};
 use super::relay::Side;
 use super::stream::Stream;
 use crate::sys::splice::{Pipe, Pool};
+
+pub(crate) use carry::Carried;
 
 /// Bytes of one direction before other connections of the worker get their turn; a read counts as [`READ_SIZE`] at
 /// least.
@@ -57,16 +61,6 @@ pub(crate) struct Turn<'a, 'w, M> {
     pub(crate) distrust: bool,
 }
 
-/// How [`Flow::carry`] has left a direction.
-pub(crate) enum Carried {
-    /// The source has nothing more and takes the waker.
-    Quiet,
-    /// [`Flow::poll`] has to go on, if there is a step with that.
-    Busy(Option<Step>),
-    /// The destination takes no more, which the other direction has to know before it goes on.
-    Dead(Option<(Side, io::Error)>),
-}
-
 /// One direction.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -88,6 +82,9 @@ pub(crate) struct Flow {
     /// The source, when it was asked last, had nothing and took the waker.
     waits: bool,
 }
+
+/// The side whose socket had an error, and the error.
+pub(crate) type Fault = (Side, io::Error);
 
 /// What a source, or in passing it on a destination, gave.
 pub(crate) enum Step {
@@ -150,59 +147,6 @@ impl Flow {
         self.reset
     }
 
-    /// Passes on a message that comes alone by the shortest way, where no inspector is to see it: most of what a relay does.
-    #[inline]
-    pub(crate) fn carry<M: Meter>(
-        &mut self,
-        cx: &mut Context<'_>,
-        meter: &M,
-        source: &Stream,
-        destination: &Stream,
-    ) -> Carried {
-        // A direction that waits is open and has delivered everything.
-        if !self.waits || self.is_bulk() {
-            return Carried::Busy(None);
-        }
-        if !source.has_news() {
-            return Carried::Quiet;
-        }
-        self.waits = false;
-        let mut failed = None;
-        let busy = buffer::with_read_buffer(|buffer| {
-            let chunk = match source.try_read(buffer) {
-                Ok(0) => return Some(Some(Step::End)),
-                Ok(n) => &buffer[..n],
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Some(None),
-                Err(e) => return Some(Some(Step::ReadFailed(e))),
-            };
-            self.full = if chunk.len() == READ_SIZE { self.full.saturating_add(1) } else { 0 };
-            let written = match destination.try_write(chunk) {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(e) => {
-                    failed = Some(e);
-                    return None;
-                }
-                Ok(n) => n,
-            };
-            self.count(meter, written);
-            if written < chunk.len() {
-                self.rest = Some(Rest::copy_of(&chunk[written..]));
-            }
-            (chunk.len() == READ_SIZE || written < chunk.len()).then_some(None)
-        });
-        if let Some(error) = failed {
-            return Carried::Dead(self.die(error));
-        }
-        match busy {
-            Some(step) => Carried::Busy(step),
-            None if source.poll_news(cx).is_ready() => Carried::Busy(None),
-            None => {
-                self.waits = true;
-                Carried::Quiet
-            }
-        }
-    }
-
     /// Moves what can be moved; the waker is registered for what cannot. `met` is what [`Flow::carry`] has met before. Gives
     /// the side and the error that the direction met in this call.
     pub(crate) fn poll<M: Meter>(
@@ -211,7 +155,7 @@ impl Flow {
         source: &mut Stream,
         destination: &mut Stream,
         mut met: Option<Step>,
-    ) -> Option<(Side, io::Error)> {
+    ) -> Option<Fault> {
         if self.waits && !with.stop && !source.has_news() {
             // It was the other direction that woke the relay.
             return None;
@@ -223,7 +167,7 @@ impl Flow {
             match self.poll_deliver(with, destination) {
                 Poll::Pending => return fault,
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(e)) => return self.die(e),
+                Poll::Ready(Err(e)) => return Some(self.die(e)),
             }
             match self.state {
                 State::Open if with.stop => {
@@ -241,7 +185,7 @@ impl Flow {
                         self.state = State::Shut;
                         return fault;
                     }
-                    Poll::Ready(Err(e)) => return self.die(e),
+                    Poll::Ready(Err(e)) => return Some(self.die(e)),
                 },
                 State::Failed | State::Shut | State::Dead => return fault,
             }
@@ -272,7 +216,7 @@ impl Flow {
                     fault = Some((self.to.other(), e));
                     self.end(State::Failed, with.inspect);
                 }
-                Poll::Ready(Step::WriteFailed(e)) => return self.die(e),
+                Poll::Ready(Step::WriteFailed(e)) => return Some(self.die(e)),
             }
         }
         // Polled once, it wakes this task after the others and the driver had their turn.
@@ -377,7 +321,7 @@ impl Flow {
                 Ok(n) => &buffer[..n],
                 Err(e) => return Poll::Ready(Step::ReadFailed(e)),
             };
-            self.full = if chunk.len() == READ_SIZE { self.full.saturating_add(1) } else { 0 };
+            self.note_read(chunk.len());
             let mut out = Vec::new();
             let verdict = match inspector {
                 Some(inspector) if unseen == 0 => {
@@ -462,6 +406,11 @@ impl Flow {
         }
     }
 
+    /// Counts full reads in a row, which bulk begins with.
+    fn note_read(&mut self, bytes: usize) {
+        self.full = if bytes == READ_SIZE { self.full.saturating_add(1) } else { 0 };
+    }
+
     fn count<M: Meter>(&mut self, meter: &M, bytes: usize) {
         self.moved += bytes as u64;
         match self.to {
@@ -490,14 +439,14 @@ impl Flow {
     }
 
     /// The destination takes no more: what is left for it is lost.
-    fn die(&mut self, error: io::Error) -> Option<(Side, io::Error)> {
+    fn die(&mut self, error: io::Error) -> Fault {
         self.rest = None;
         self.pipe = None;
         self.state = State::Dead;
         // EPIPE comes after the peer's FIN, so its own bytes end properly. Any other error has used up the news of
         // a reset: read(2) gives what came before it and then 0 (tcp(7)), which must not pass for a clean end.
         self.reset = error.kind() != io::ErrorKind::BrokenPipe;
-        Some((self.to, error))
+        (self.to, error)
     }
 }
 

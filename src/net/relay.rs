@@ -24,7 +24,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::core::settings::Fastclose;
 use crate::sys::splice::Pool;
 
-use super::flow::{Carried, Flow, State, Step, Turn};
+use super::flow::{Carried, Fault, Flow, State, Step, Turn};
 use super::hooks::{Inspect, Meter};
 use super::parting::{self, Leave, Parting};
 use super::stream::Stream;
@@ -100,7 +100,7 @@ pub struct Relay<M: Meter> {
     pipes: Option<Pool>,
     idle: Option<Box<Idle>>,
     parting: Option<Box<Parting>>,
-    fault: Option<Box<(Side, io::Error)>>,
+    fault: Option<Box<Fault>>,
     /// What the meter was last told.
     pending: (u32, u32),
     /// Whom the streams are to wake.
@@ -165,7 +165,7 @@ impl<M: Meter> Relay<M> {
             Carried::Quiet => None,
             Carried::Busy(step) => step,
             Carried::Dead(fault) => {
-                self.note(fault);
+                self.note(Some(fault));
                 None
             }
         };
@@ -185,7 +185,7 @@ impl<M: Meter> Relay<M> {
     }
 
     /// Keeps the first error.
-    fn note(&mut self, fault: Option<(Side, io::Error)>) {
+    fn note(&mut self, fault: Option<Fault>) {
         if let (None, Some(fault)) = (&self.fault, fault) {
             self.fault = Some(Box::new(fault));
         }

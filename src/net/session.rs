@@ -97,7 +97,7 @@ fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<
     let snapshot = session.shared.snapshot.load();
     relay.change(snapshot.fastclose, idle_timeout(&snapshot));
     if let Some(pick) = logged {
-        relay.show_to(request_log(session, pick).map(|log| Box::new(log) as _));
+        relay.show_to(request_log(session, pick));
     }
 }
 
@@ -120,9 +120,9 @@ async fn join(
     }
     let port = peer.map_or(0, |p| p.port());
     let (pick, server) = find(session, snapshot, port, remembered).await?;
-    let only_logs = !snapshot.modes.http && log::debug_level() < dump::LEVEL;
-    let relay = relay(session, snapshot, &pick, stream, server, only_logs);
-    Some(Joined { pick, relay, only_logs })
+    let dumps = log::debug_level() >= dump::LEVEL;
+    let relay = relay(session, snapshot, &pick, stream, server, dumps);
+    Some(Joined { pick, relay, only_logs: !snapshot.modes.http && !dumps })
 }
 
 /// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
@@ -164,7 +164,7 @@ fn relay(
     pick: &Pick,
     client: Stream,
     server: Stream,
-    only_logs: bool,
+    dumps: bool,
 ) -> Relay<ConnectionMeter> {
     let meter = session.entry.connection.connected(&pick.backend, server.as_raw_fd());
     let settings = Settings {
@@ -172,11 +172,7 @@ fn relay(
         fastclose: snapshot.fastclose,
         idle: idle_timeout(snapshot),
     };
-    let inspect: Option<Box<dyn Inspect + Send>> = if only_logs {
-        request_log(session, pick).map(|log| Box::new(log) as _)
-    } else {
-        inspector(session, snapshot, pick, matches!(client, Stream::Tls(_)))
-    };
+    let inspect = inspector(session, snapshot, pick, matches!(client, Stream::Tls(_)), dumps);
     let mut relay = Relay::new(client, server, &settings, meter);
     relay.show_to(inspect);
     relay
@@ -186,10 +182,14 @@ fn idle_timeout(snapshot: &Snapshot) -> Option<Duration> {
     (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout))
 }
 
-fn request_log(session: &Session, pick: &Pick) -> Option<RequestLog> {
-    let log = &session.shared.log;
+fn requests(session: &Session, pick: &Pick) -> RequestLog {
     let ip = session.entry.connection.client.ip();
-    log.is_on().then(|| RequestLog::new(log.clone(), ip, Arc::clone(&pick.backend)))
+    RequestLog::new(session.shared.log.clone(), ip, Arc::clone(&pick.backend))
+}
+
+/// Who looks at requests for the log alone, while there is one.
+fn request_log(session: &Session, pick: &Pick) -> Option<Box<dyn Inspect + Send>> {
+    session.shared.log.is_on().then(|| Box::new(requests(session, pick)) as _)
 }
 
 fn inspector(
@@ -197,19 +197,18 @@ fn inspector(
     snapshot: &Snapshot,
     pick: &Pick,
     https: bool,
+    dumps: bool,
 ) -> Option<Box<dyn Inspect + Send>> {
-    let shared = &session.shared;
-    let ip = session.entry.connection.client.ip();
+    let client = session.entry.connection.client;
     let inspect: Option<Box<dyn Inspect + Send>> = if snapshot.modes.http {
-        let requests = RequestLog::new(shared.log.clone(), ip, Arc::clone(&pick.backend));
-        Some(Box::new(Http::new(Rewriter::new(ip, https), requests)))
+        let requests = requests(session, pick);
+        Some(Box::new(Http::new(Rewriter::new(client.ip(), https), requests)))
     } else {
-        request_log(session, pick).map(|log| Box::new(log) as _)
+        request_log(session, pick)
     };
-    if log::debug_level() < dump::LEVEL {
+    if !dumps {
         return inspect;
     }
-    let client = session.entry.connection.client;
     Some(Box::new(Dump::new(inspect, client, Arc::clone(&pick.backend), snapshot.modes.ascii)))
 }
 
