@@ -205,7 +205,8 @@ pub(super) fn names(config: &Config, services: &Services) -> HashSet<String> {
 /// The name that a command gives a server.
 fn named(command: &Command, services: &Services) -> Option<String> {
     let host = match command {
-        Command::Server(_, changes) => changes.iter().find_map(|change| match change {
+        // The last address is the one that counts.
+        Command::Server(_, changes) => changes.iter().rev().find_map(|change| match change {
             Change::Address(host) => Some(host.clone()),
             _ => None,
         }),

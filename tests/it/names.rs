@@ -190,7 +190,7 @@ fn a_name_that_is_given_again_has_the_address_of_now() {
     let pen = setup.start();
     assert_eq!(pen.choice(2), "A");
     pen.write("hosts", MOVED);
-    pen.control("server 0 address backend.example");
+    pen.control("server 0 address 127.0.0.9 address backend.example");
     wait_until("the new address to be found", || pen.choice(2) == "B");
     // By a file too.
     pen.write("hosts", "127.0.0.1 localhost backend.example\n");
