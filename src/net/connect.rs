@@ -8,15 +8,15 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::{TcpSocket, UnixStream};
+use socket2::{SockAddr, SockRef, Socket as Unwatched};
 use tokio::time::error::Elapsed;
 
 use crate::core::select::{Pick, Selection};
 use crate::core::snapshot::{Role, Snapshot, Target};
-use crate::sys::{listen, log};
+use crate::sys::{listen, log, socket};
 
 use super::shared::Shared;
+use super::socket::Socket;
 use super::stream::Stream;
 
 /// How long pen that is out of descriptors waits for a connection to end before it looks again, here and in accepting.
@@ -140,26 +140,32 @@ async fn connect_one(
     target: &Target,
     client: Option<IpAddr>,
 ) -> Result<Stream, Failure> {
-    match target {
+    let begun = match target {
         Target::Unix(path) => loop {
-            // Boxed: a connection over TCP has no need of it.
-            match Box::pin(UnixStream::connect(path)).await {
+            match begin_unix(path) {
                 // Its backlog is full (connect(2), Linux): where TCP would try again by itself, nothing wakes us.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    tokio::time::sleep(FULL_PAUSE).await
+                Err(Failure::Server(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    tokio::time::sleep(FULL_PAUSE).await;
                 }
-                result => break result.map(Stream::from).map_err(classify),
+                begun => break begun?,
             }
         },
         Target::Ip(address) => {
-            let socket = socket(snapshot, *address, client).map_err(Failure::Local)?;
-            socket.connect(*address).await.map(Stream::from).map_err(classify)
+            let socket = open(snapshot, *address, client).map_err(Failure::Local)?;
+            Socket::begin(socket, &(*address).into()).map_err(classify)?
         }
-    }
+    };
+    begun.connected().await.map(Stream::from).map_err(classify)
 }
 
-fn socket(snapshot: &Snapshot, address: SocketAddr, client: Option<IpAddr>) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+fn begin_unix(path: &str) -> Result<Socket, Failure> {
+    let address = SockAddr::unix(path).map_err(classify)?;
+    let socket = socket::stream_to(&address).map_err(Failure::Local)?;
+    Socket::begin(socket, &address).map_err(classify)
+}
+
+fn open(snapshot: &Snapshot, address: SocketAddr, client: Option<IpAddr>) -> io::Result<Unwatched> {
+    let socket = socket::stream_to(&address.into())?;
     set_options(snapshot, &SockRef::from(&socket));
     bind(snapshot, &socket, address, client)?;
     Ok(socket)
@@ -230,7 +236,7 @@ mod tests {
         let mut config = Config::default();
         for on in [false, true] {
             let snapshot = Snapshot::new(&config, &mut Live::default(), &Resolved::new(), &services);
-            let socket = socket(&snapshot, "127.0.0.1:1".parse().unwrap(), None).unwrap();
+            let socket = open(&snapshot, "127.0.0.1:1".parse().unwrap(), None).unwrap();
             let options = SockRef::from(&socket);
             assert_eq!((options.tcp_nodelay().unwrap(), options.keepalive().unwrap()), (on, on));
             for line in ["tcp_nodelay", "keepalive"] {

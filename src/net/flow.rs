@@ -199,14 +199,17 @@ impl Flow {
                     self.waits = true;
                     return fault;
                 }
-                // Most messages come alone.
-                Poll::Ready(Step::Moved(bytes))
-                    if bytes < READ_SIZE && self.pending() == 0 && source.poll_news(with.cx).is_pending() =>
-                {
-                    self.waits = true;
-                    return fault;
+                Poll::Ready(Step::Moved(bytes)) => {
+                    // Most messages come alone, or with the end.
+                    if bytes < READ_SIZE && self.pending() == 0 {
+                        if source.poll_news(with.cx).is_pending() {
+                            self.waits = true;
+                            return fault;
+                        }
+                        met = source.is_at_end().then_some(Step::End);
+                    }
+                    left = left.saturating_sub(bytes.max(READ_SIZE));
                 }
-                Poll::Ready(Step::Moved(bytes)) => left = left.saturating_sub(bytes.max(READ_SIZE)),
                 Poll::Ready(Step::End) if with.distrust => self.end(State::Failed, with.inspect),
                 Poll::Ready(Step::End) => {
                     self.eof = true;
@@ -275,8 +278,10 @@ impl Flow {
                 Poll::Pending
             }
             Poll::Ready(Ok(0)) => {
+                // Urgent data looks like the end: a read tells.
                 self.pipe = None;
-                Poll::Ready(Step::End)
+                self.full = 0;
+                Poll::Ready(Step::Moved(0))
             }
             Poll::Ready(Ok(n)) => {
                 self.spliced = self.spliced.saturating_add(n as u32);
@@ -465,29 +470,31 @@ fn cannot_splice(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::task::Waker;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
     use super::*;
+    use crate::net::socket::Socket;
 
     #[tokio::test]
     async fn bytes_in_a_pipe_survive_a_destination_that_does_not_splice() {
         let pool = Pool::new(1);
         let Some(mut pipe) = pool.take() else { return };
         let ((mut from, source), (sink, mut to)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
+        let [mut source, mut sink] = [source, sink]
+            .map(|stream| Stream::from(Socket::unix(stream.into_std().unwrap().into()).unwrap()));
         let data: Vec<u8> = (0..150_000_u32).map(|i| (i >> 3) as u8).collect();
         from.write_all(&data).await.unwrap();
         while pipe.len() < data.len() {
-            source.readable().await.unwrap();
-            let _ = source.try_io(tokio::io::Interest::READABLE, || pipe.fill(&source));
+            poll_fn(|cx| source.poll_fill(cx, &mut pipe, usize::MAX)).await.unwrap();
         }
         let mut flow = Flow::to(Side::Server, true);
         flow.pipe = Some(pipe);
         flow.bulk = 0; // As EINVAL sets it.
         drop(from);
-        let (mut source, mut sink) = (Stream::from(source), Stream::from(sink));
         let mut got = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
         while flow.state() != State::Shut {

@@ -8,11 +8,11 @@ mod flow;
 pub mod hooks;
 mod inspect;
 mod parting;
-mod plain;
 pub mod registry;
 pub mod relay;
 pub mod session;
 pub mod shared;
+pub mod socket;
 pub mod stream;
 #[cfg(test)]
 mod tests;

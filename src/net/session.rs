@@ -128,7 +128,7 @@ async fn join(
 /// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
 async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Option<Stream> {
     let (tcp, server) = match (stream, &session.shared.tls) {
-        (Stream::Tcp(tcp), Some(server)) => (tcp, server),
+        (Stream::Plain(socket), Some(server)) if socket.is_tcp() => (socket, server),
         (stream, _) => return Some(stream),
     };
     let connection = &session.entry.connection;

@@ -1,4 +1,4 @@
-//! One side of a connection: TCP, a Unix socket, or TLS over TCP.
+//! One side of a connection: a plain socket, or TLS over one.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
@@ -9,22 +9,19 @@ use std::time::Duration;
 use openssl::ssl::ErrorCode;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio_openssl::SslStream;
 
 use crate::sys::splice::Pipe;
 
-use super::plain;
+use super::socket::Socket;
 
 /// An established stream, its handshakes done.
 #[derive(Debug)]
 pub enum Stream {
-    /// Plain TCP.
-    Tcp(TcpStream),
-    /// A Unix stream socket.
-    Unix(UnixStream),
+    /// Bytes as the socket carries them.
+    Plain(Socket),
     /// TLS over TCP, after a successful handshake.
-    Tls(Box<SslStream<TcpStream>>),
+    Tls(Box<SslStream<Socket>>),
 }
 
 impl Stream {
@@ -35,8 +32,7 @@ impl Stream {
     /// may have been truncated).
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(s) => plain::poll_read(s, cx, buf),
-            Self::Unix(s) => plain::poll_read(s, cx, buf),
+            Self::Plain(s) => s.poll_read(cx, buf),
             Self::Tls(s) => poll_read_records(s, cx, ReadBuf::new(buf)),
         }
     }
@@ -47,8 +43,7 @@ impl Stream {
     /// As read(2).
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(s) => plain::try_read(s, buf),
-            Self::Unix(s) => plain::try_read(s, buf),
+            Self::Plain(s) => s.try_read(buf),
             Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -59,8 +54,7 @@ impl Stream {
     /// As write(2).
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(s) => plain::try_write(s, buf),
-            Self::Unix(s) => plain::try_write(s, buf),
+            Self::Plain(s) => s.try_write(buf),
             Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -69,8 +63,7 @@ impl Stream {
     /// call. While not, the waker that they were given is still in its place.
     pub fn has_news(&self) -> bool {
         match self {
-            Self::Tcp(s) => s.try_io(Interest::READABLE, || Ok(())).is_ok(),
-            Self::Unix(s) => s.try_io(Interest::READABLE, || Ok(())).is_ok(),
+            Self::Plain(s) => s.has_news(),
             // To read, TLS may have to wait until it can write.
             Self::Tls(_) => true,
         }
@@ -79,9 +72,16 @@ impl Stream {
     /// As [`Stream::has_news`], and takes the waker while there is nothing.
     pub fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Tcp(s) => s.poll_read_ready(cx).map(|_| ()),
-            Self::Unix(s) => s.poll_read_ready(cx).map(|_| ()),
+            Self::Plain(s) => s.poll_news(cx),
             Self::Tls(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Whether the end is known to follow what has been read, and nothing else; costs no system call.
+    pub fn is_at_end(&self) -> bool {
+        match self {
+            Self::Plain(s) => s.is_at_end(),
+            Self::Tls(_) => false,
         }
     }
 
@@ -92,8 +92,7 @@ impl Stream {
     /// As write(2).
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(s) => plain::poll_write(s, cx, buf),
-            Self::Unix(s) => plain::poll_write(s, cx, buf),
+            Self::Plain(s) => s.poll_write(cx, buf),
             Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
         }
     }
@@ -104,8 +103,7 @@ impl Stream {
     /// As shutdown(2).
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(s) => Pin::new(s).poll_shutdown(cx),
-            Self::Unix(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Plain(s) => Poll::Ready(s.shutdown()),
             Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
         }
     }
@@ -118,7 +116,11 @@ impl Stream {
     /// Makes the close that follows a reset (RST, RFC 9293 3.10.5) instead of a clean end. A Unix socket has no such
     /// thing: there the peer sees an end.
     pub fn set_reset_on_close(&self) {
-        if !matches!(self, Self::Unix(_)) {
+        let tcp = match self {
+            Self::Plain(s) => s.is_tcp(),
+            Self::Tls(_) => true,
+        };
+        if tcp {
             // Fails only on a socket that the peer has reset already.
             let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
         }
@@ -129,15 +131,17 @@ impl Stream {
         !matches!(self, Self::Tls(_))
     }
 
-    /// Moves up to `most` bytes into `pipe`, which is empty; 0 is the end of the stream.
+    /// Moves up to `most` bytes into `pipe`, which is empty; 0 is the end of the stream, or urgent data: only
+    /// [`Stream::poll_read`] knows.
     ///
     /// # Errors
-    /// As [`Pipe::fill`].
+    /// As [`Pipe::fill`]; `Unsupported` where [`Stream::may_splice`] says so and after urgent data.
     pub fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(s) => plain::poll_io(s, cx, Interest::READABLE, || pipe.fill_at_most(s, most)),
-            Self::Unix(s) => plain::poll_io(s, cx, Interest::READABLE, || pipe.fill_at_most(s, most)),
-            Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
+            Self::Plain(s) if !s.has_urgent() => {
+                s.poll_when_ready(cx, Interest::READABLE, || pipe.fill_at_most(s, most))
+            }
+            Self::Plain(_) | Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
 
@@ -147,8 +151,7 @@ impl Stream {
     /// As [`Pipe::drain`].
     pub fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         match self {
-            Self::Tcp(s) => plain::poll_io(s, cx, Interest::WRITABLE, || pipe.drain(s)),
-            Self::Unix(s) => plain::poll_io(s, cx, Interest::WRITABLE, || pipe.drain(s)),
+            Self::Plain(s) => s.poll_when_ready(cx, Interest::WRITABLE, || pipe.drain(s)),
             Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }
@@ -157,8 +160,7 @@ impl Stream {
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Self::Tcp(s) => s.as_fd(),
-            Self::Unix(s) => s.as_fd(),
+            Self::Plain(s) => s.as_fd(),
             Self::Tls(s) => s.get_ref().as_fd(),
         }
     }
@@ -170,27 +172,21 @@ impl AsRawFd for Stream {
     }
 }
 
-impl From<TcpStream> for Stream {
-    fn from(stream: TcpStream) -> Self {
-        Self::Tcp(stream)
+impl From<Socket> for Stream {
+    fn from(socket: Socket) -> Self {
+        Self::Plain(socket)
     }
 }
 
-impl From<UnixStream> for Stream {
-    fn from(stream: UnixStream) -> Self {
-        Self::Unix(stream)
-    }
-}
-
-impl From<SslStream<TcpStream>> for Stream {
-    fn from(stream: SslStream<TcpStream>) -> Self {
+impl From<SslStream<Socket>> for Stream {
+    fn from(stream: SslStream<Socket>) -> Self {
         Self::Tls(Box::new(stream))
     }
 }
 
 /// A TLS read gives one record, 16 KiB at most: gathers as many as are there, so that one write takes them on.
 fn poll_read_records(
-    stream: &mut SslStream<TcpStream>,
+    stream: &mut SslStream<Socket>,
     cx: &mut Context<'_>,
     mut into: ReadBuf<'_>,
 ) -> Poll<io::Result<usize>> {
@@ -209,7 +205,7 @@ fn poll_read_records(
 }
 
 /// OpenSSL 1.1.1 shows a FIN without close_notify as an end too; only the error code of a further call tells.
-fn poll_end_of_tls(stream: &mut SslStream<TcpStream>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+fn poll_end_of_tls(stream: &mut SslStream<Socket>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
     match ready!(Pin::new(stream).poll_peek(cx, &mut [0])) {
         Err(e) if e.code() == ErrorCode::ZERO_RETURN => Poll::Ready(Ok(0)),
         _ => Poll::Ready(Err(io::Error::new(

@@ -8,7 +8,6 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::sys::listen::{self, SocketFile, Watch};
@@ -18,6 +17,7 @@ use super::connect::{self, SHORTAGE_PAUSE};
 use super::registry::Ticket;
 use super::session::{self, Accepted};
 use super::shared::Shared;
+use super::socket::Socket;
 use super::tls;
 use super::turns::Seat;
 
@@ -41,8 +41,8 @@ impl Listening {
         let stream = match self {
             // Some systems know no address of a client that has gone already; none must not pass for a Unix client.
             Listening::Tcp(_) if peer.is_none() => return Err(io::ErrorKind::ConnectionAborted.into()),
-            Listening::Tcp(_) => TcpStream::from_std(socket.into())?.into(),
-            Listening::Unix(..) => UnixStream::from_std(socket.into())?.into(),
+            Listening::Tcp(_) => Socket::tcp(socket)?.into(),
+            Listening::Unix(..) => Socket::unix(socket)?.into(),
         };
         Ok(Accepted { stream, peer })
     }

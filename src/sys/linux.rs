@@ -9,6 +9,8 @@ use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
 };
 use socket2::SockRef;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
 
 /// Whether `PEN_PORTABLE=1` asks to do without all this.
 static PORTABLE: LazyLock<bool> =
@@ -52,9 +54,24 @@ pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     if result == 0 { usize::try_from(bytes).ok() } else { None }
 }
 
-/// So says epoll(7), question 9.
-pub(super) fn short_means_exhausted() -> bool {
+/// Whether the event port tells of every change of a socket, urgent data and errors among them (epoll(7)).
+pub(super) fn tells_all() -> bool {
     !*PORTABLE
+}
+
+/// Urgent data beside `interest`.
+pub(super) fn with_urgent(interest: Interest) -> Interest {
+    interest | Interest::PRIORITY
+}
+
+/// Whether urgent data may have come to a socket that is watched for it.
+pub(super) fn may_be_urgent<T: AsRawFd>(socket: &AsyncFd<T>) -> bool {
+    socket.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
+}
+
+/// Whether urgent data is among what came.
+pub(super) fn is_urgent(events: Ready) -> bool {
+    events.is_priority()
 }
 
 /// The two ends of a pipe in the kernel, neither of which blocks.

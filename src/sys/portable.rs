@@ -2,7 +2,10 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, Ready};
 
 /// It is elsewhere, and what that system has of its own is to be used.
 pub(super) fn plain() -> bool {
@@ -22,9 +25,24 @@ pub(super) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {
     None
 }
 
-/// Illumos has the epoll of Linux.
-pub(super) fn short_means_exhausted() -> bool {
-    cfg!(target_os = "illumos")
+/// Not of urgent data, as far as tokio passes it on.
+pub(super) fn tells_all() -> bool {
+    false
+}
+
+/// Not told.
+pub(super) fn with_urgent(interest: Interest) -> Interest {
+    interest
+}
+
+/// Not told.
+pub(super) fn may_be_urgent<T: AsRawFd>(_socket: &AsyncFd<T>) -> bool {
+    false
+}
+
+/// Not told.
+pub(super) fn is_urgent(_events: Ready) -> bool {
+    false
 }
 
 /// A pipe that cannot exist.

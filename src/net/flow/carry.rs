@@ -44,7 +44,7 @@ impl Flow {
                 self.waits = true;
                 Carried::Quiet
             }
-            Ok(_) => Carried::Busy(None),
+            Ok(alone) => Carried::Busy((alone && source.is_at_end()).then_some(Step::End)),
         }
     }
 

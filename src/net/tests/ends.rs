@@ -148,7 +148,7 @@ fn what_a_broken_sender_had_sent_reaches_a_slow_reader() {
             (tcp_pair(true).await, tcp_pair(false).await);
         SockRef::from(&near_client).set_send_buffer_size(200_000).unwrap();
         let counts = Arc::new(Counts::default());
-        let relay = tokio::spawn(Relay::new(near_client, near_server, &settings, counts.clone()));
+        let relay = tokio::spawn(Relay::new(side(near_client), side(near_server), &settings, counts.clone()));
         let data = noise(100_000, 3);
         server.write_all(&data).await.unwrap();
         while counts.to_client.load(Relaxed) < data.len() {
@@ -287,12 +287,44 @@ fn a_relay_dropped_with_bytes_left_resets() {
 }
 
 #[test]
+fn a_reset_right_behind_bytes_is_no_clean_end() {
+    both_ways(|settings| async move {
+        let ((mut client, near_client), (near_server, mut server)) =
+            (tcp_pair(false).await, tcp_pair(false).await);
+        // Both are there when the relay looks first.
+        server.write_all(b"half an ans").await.unwrap();
+        reset(server);
+        let relay = tokio::spawn(Relay::new(side(near_client), side(near_server), &settings, ()));
+        assert!(read_all(&mut client).await.1.is_err(), "a truncated stream looks complete");
+        assert!(matches!(relay.await.unwrap().cause, Cause::Broken { side: Side::Server, .. }));
+    });
+}
+
+#[test]
+fn an_end_right_behind_bytes_is_one() {
+    both_ways(|settings| async move {
+        let ((mut client, near_client), (near_server, mut server)) =
+            (tcp_pair(false).await, tcp_pair(false).await);
+        server.write_all(b"an answer").await.unwrap();
+        server.shutdown().await.unwrap();
+        let relay = tokio::spawn(Relay::new(side(near_client), side(near_server), &settings, ()));
+        assert_eq!(read_all(&mut client).await.0, b"an answer");
+        // The other direction goes on.
+        client.write_all(b"more").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut server).await.0, b"more");
+        assert!(matches!(relay.await.unwrap().cause, Cause::Closed));
+    });
+}
+
+#[test]
 fn unix_sockets_on_either_side() {
     both_ways(|settings| async move {
         for size in [100, 3_000_000] {
             let ((mut client, near_client), (near_server, mut server)) =
                 (UnixStream::pair().unwrap(), tcp_pair(false).await);
-            let relay = tokio::spawn(Relay::new(near_client, near_server, &settings, ()));
+            let near_client = Socket::unix(near_client.into_std().unwrap().into()).unwrap();
+            let relay = tokio::spawn(Relay::new(near_client, side(near_server), &settings, ()));
             let (there, back) = (noise(size, 8), noise(size, 9));
             let up = async {
                 client.write_all(&there).await.unwrap();

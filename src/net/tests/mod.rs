@@ -4,6 +4,7 @@ mod ends;
 mod inspect;
 mod schedule;
 mod tls;
+mod urgent;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::net::hooks::Meter;
 use crate::net::relay::{End, Relay, Settings};
+use crate::net::socket::Socket;
 use crate::sys::splice::Pool;
 
 #[derive(Default)]
@@ -72,10 +74,15 @@ async fn tcp_pair(small: bool) -> (TcpStream, TcpStream) {
     (near, far)
 }
 
+/// A relay's side of what tokio has connected.
+fn side(stream: TcpStream) -> Socket {
+    Socket::tcp(stream.into_std().unwrap().into()).unwrap()
+}
+
 async fn rig(settings: &Settings, small: bool) -> Rig {
     let ((client, near_client), (near_server, server)) = (tcp_pair(small).await, tcp_pair(small).await);
     let counts = Arc::new(Counts::default());
-    let relay = tokio::spawn(Relay::new(near_client, near_server, settings, counts.clone()));
+    let relay = tokio::spawn(Relay::new(side(near_client), side(near_server), settings, counts.clone()));
     Rig { client, server, relay, counts }
 }
 
@@ -115,7 +122,8 @@ fn a_relay_that_another_task_takes_over_wakes_that_one() {
     both_ways(|settings| async move {
         let ((mut client, near_client), (near_server, mut server)) =
             (tcp_pair(false).await, tcp_pair(false).await);
-        let mut relay = Relay::new(near_client, near_server, &settings, Arc::new(Counts::default()));
+        let mut relay =
+            Relay::new(side(near_client), side(near_server), &settings, Arc::new(Counts::default()));
         let mut first = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut relay).poll(&mut first).is_pending());
         let relay = tokio::spawn(relay);

@@ -19,6 +19,8 @@ enum Act {
     Read(usize),
     Yield(u8),
     HalfClose,
+    /// An urgent byte, once: it is not passed on, and must not disturb the others.
+    Urgent,
     Reset,
 }
 
@@ -29,6 +31,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         6 => (1_usize..200_000).prop_map(Act::Read),
         3 => (1_u8..20).prop_map(Act::Yield),
         1 => Just(Act::HalfClose),
+        1 => Just(Act::Urgent),
     ];
     (prop::collection::vec(act, 0..20), prop::bool::weighted(0.25)).prop_map(|(mut acts, reset)| {
         if reset {
@@ -49,6 +52,7 @@ struct Story {
     failed: bool,
     ended: bool,
     reset: bool,
+    urgent: bool,
 }
 
 /// Acts, then ends its stream and reads to the other's end.
@@ -90,6 +94,12 @@ async fn act(stream: TcpStream, acts: Vec<Act>, data: &[u8]) -> Story {
             Act::Yield(n) => {
                 for _ in 0..n {
                     tokio::task::yield_now().await;
+                }
+            }
+            Act::Urgent if !story.ended && !story.urgent => {
+                match SockRef::from(write.as_ref()).send_out_of_band(b"!") {
+                    Ok(_) => story.urgent = true,
+                    Err(e) => story.failed |= e.kind() != ErrorKind::WouldBlock,
                 }
             }
             Act::HalfClose if !story.ended => {

@@ -36,13 +36,13 @@ async fn tls_rig() -> (SslStream<TcpStream>, TcpStream, JoinHandle<End>) {
     let mut wanted = SslContext::builder(SslMethod::tls_client()).unwrap();
     wanted.set_verify(SslVerifyMode::NONE);
     let mut client = SslStream::new(Ssl::new(&wanted.build()).unwrap(), client).unwrap();
-    let mut near_client = SslStream::new(Ssl::new(&context()).unwrap(), near_client).unwrap();
+    let mut near_client = SslStream::new(Ssl::new(&context()).unwrap(), side(near_client)).unwrap();
     let (connected, accepted) =
         tokio::join!(Pin::new(&mut client).connect(), Pin::new(&mut near_client).accept());
     connected.unwrap();
     accepted.unwrap();
     let settings = Settings { pipes: Some(Pool::new(1)), ..Settings::default() };
-    let relay = tokio::spawn(Relay::new(near_client, near_server, &settings, ()));
+    let relay = tokio::spawn(Relay::new(near_client, side(near_server), &settings, ()));
     (client, server, relay)
 }
 

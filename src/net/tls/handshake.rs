@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use openssl::ssl::{Error, ErrorCode, NameType, SslRef};
 use openssl::x509::X509VerifyResult;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
+use crate::net::socket::Socket;
 use crate::sys::log;
 
 use super::Server;
@@ -40,10 +41,10 @@ pub struct Handshake {
 
 /// Makes the handshake with a client. `None` when there was none in time; the client was told why, as far as TLS has a
 /// word for it, and so was the log.
-pub async fn accept(server: &Server, tcp: TcpStream, how: Handshake) -> Option<SslStream<TcpStream>> {
+pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslStream<Socket>> {
     // The ticket and the first answer are two short writes: Nagle would hold the second back until the client has
     // acknowledged the first. Fails only on a socket that is broken, which shows when it is read.
-    _ = tcp.set_nodelay(true);
+    _ = SockRef::from(&tcp).set_tcp_nodelay(true);
     let ssl = server.current().new_ssl();
     let (mut stream, slot) = match ssl.and_then(|(ssl, slot)| Ok((SslStream::new(ssl, tcp)?, slot))) {
         Ok(ready) => ready,
@@ -76,7 +77,7 @@ pub async fn accept(server: &Server, tcp: TcpStream, how: Handshake) -> Option<S
     None
 }
 
-async fn shake(mut stream: Pin<&mut SslStream<TcpStream>>, slot: Option<&Slot>) -> Result<(), Error> {
+async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&Slot>) -> Result<(), Error> {
     let turn = TURN.with(Arc::clone);
     'turn: loop {
         // Never closed, so never an error.
@@ -109,7 +110,7 @@ async fn woken() {
     poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-async fn part(tcp: &mut TcpStream) -> io::Result<()> {
+async fn part(tcp: &mut Socket) -> io::Result<()> {
     tcp.shutdown().await?;
     let mut rest = [0; 4096];
     while tcp.read(&mut rest).await? > 0 {}

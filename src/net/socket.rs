@@ -1,0 +1,213 @@
+//! A stream socket that is read and written at the least cost: the system is asked only where it may have something, and with
+//! no call more than that.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use socket2::{SockAddr, SockRef, Socket as Unwatched};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+
+use crate::sys::socket::{self, Watched};
+
+/// A connected stream socket, TCP or Unix.
+#[derive(Debug)]
+pub struct Socket {
+    io: Watched,
+    is_tcp: bool,
+}
+
+impl Socket {
+    /// Of TCP, connected, and not blocking. To be called within a runtime, like all that makes one.
+    ///
+    /// # Errors
+    /// There is no room in the event port.
+    pub fn tcp(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { io: Watched::new(socket)?, is_tcp: true })
+    }
+
+    /// As [`Socket::tcp`], of the Unix kind.
+    ///
+    /// # Errors
+    /// There is no room in the event port.
+    pub fn unix(socket: OwnedFd) -> io::Result<Self> {
+        Ok(Self { io: Watched::new(socket)?, is_tcp: false })
+    }
+
+    /// Begins to connect one that [`socket::stream_to`] has made to `address`.
+    ///
+    /// # Errors
+    /// As connect(2).
+    pub fn begin(socket: Unwatched, address: &SockAddr) -> io::Result<Self> {
+        match socket.connect(address) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+            // It goes on all the same (connect(2)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self { io: Watched::new(socket.into())?, is_tcp: !address.is_unix() })
+    }
+
+    /// Waits for the end of what [`Socket::begin`] has begun.
+    ///
+    /// # Errors
+    /// As connect(2).
+    pub async fn connected(self) -> io::Result<Self> {
+        poll_fn(|cx| self.io.poll_ready(cx, Interest::WRITABLE)).await?;
+        self.io.connected()?;
+        Ok(self)
+    }
+
+    /// Whether it is one of TCP.
+    pub fn is_tcp(&self) -> bool {
+        self.is_tcp
+    }
+
+    /// Reads; 0 is the end.
+    ///
+    /// # Errors
+    /// As recv(2).
+    pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Interest::READABLE, || self.try_read(buf))
+    }
+
+    /// As [`Socket::poll_read`], but takes no waker: `WouldBlock` when the socket has nothing.
+    ///
+    /// # Errors
+    /// As recv(2).
+    #[inline]
+    pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        let wanted = buf.len();
+        self.try_transfer(Interest::READABLE, wanted, || socket::receive(self.as_fd(), buf))
+    }
+
+    /// Writes what the socket takes.
+    ///
+    /// # Errors
+    /// As send(2).
+    pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_io(cx, Interest::WRITABLE, || self.try_write(buf))
+    }
+
+    /// As [`Socket::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing.
+    ///
+    /// # Errors
+    /// As send(2).
+    #[inline]
+    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        self.try_transfer(Interest::WRITABLE, buf.len(), || socket::send(self.as_fd(), buf))
+    }
+
+    /// Calls `f`, which reads or writes and gives `WouldBlock` when the socket is not ready.
+    ///
+    /// # Errors
+    /// As `f`.
+    pub fn poll_when_ready<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut f: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        self.poll_io(cx, interest, || self.io.try_io(interest, &mut f))
+    }
+
+    /// Whether urgent data has come. Splice(2) does not get past it: it finds nothing, or an end.
+    #[inline]
+    pub fn has_urgent(&self) -> bool {
+        self.io.has_urgent()
+    }
+
+    /// Half close: no more will be written.
+    ///
+    /// # Errors
+    /// As shutdown(2).
+    pub fn shutdown(&self) -> io::Result<()> {
+        SockRef::from(self).shutdown(Shutdown::Write)
+    }
+
+    /// Whether something may have come since it had nothing to read; costs no system call. While not, the waker is still in
+    /// its place.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.io.try_io(Interest::READABLE, || Ok(())).is_ok()
+    }
+
+    /// As [`Socket::has_news`], and takes the waker while there is nothing.
+    #[inline]
+    pub fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_ready(cx, Interest::READABLE).map(|_| ())
+    }
+
+    /// Whether the peer's end follows what has been read, and nothing else, as far as that is known without asking.
+    pub fn is_at_end(&self) -> bool {
+        self.is_tcp && self.io.is_at_end()
+    }
+
+    /// Calls `try_it`, which takes no waker, until it gives something else than `WouldBlock`, or the socket is not ready.
+    fn poll_io<R>(
+        &self,
+        cx: &mut Context<'_>,
+        interest: Interest,
+        mut try_it: impl FnMut() -> io::Result<R>,
+    ) -> Poll<io::Result<R>> {
+        loop {
+            match try_it() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.io.poll_ready(cx, interest))?,
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Calls `f`, which transfers up to `wanted` bytes. After fewer, the socket is known not to be ready for more, where
+    /// the system tells so.
+    #[inline]
+    fn try_transfer(
+        &self,
+        interest: Interest,
+        wanted: usize,
+        f: impl FnOnce() -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut short = None;
+        let result = self.io.try_io(interest, || match f()? {
+            count if 0 < count && count < wanted && self.io.short_means_exhausted() => {
+                short = Some(count);
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            count => Ok(count),
+        });
+        short.map_or(result, Ok)
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.io.as_fd()
+    }
+}
+
+// As OpenSSL asks for it.
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let count = ready!(Socket::poll_read(&self, cx, buf.initialize_unfilled()))?;
+        buf.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Socket::poll_write(&self, cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shutdown())
+    }
+}
