@@ -402,16 +402,15 @@ fn handshakes_let_other_connections_of_the_worker_go_first() {
         clients.iter_mut().for_each(|c| _ = c.bytes(1));
         begin.elapsed()
     });
-    let mut longest = Duration::ZERO;
+    let mut answered = 0;
     while !all.is_finished() {
-        let sent = Instant::now();
         other.send("x");
         other.bytes(1);
-        longest = longest.max(sent.elapsed());
+        answered += 1;
     }
     let all = all.join().unwrap();
-    // One after the other, a message would wait for a large part of them.
-    assert!(longest < all / 5, "{CLIENTS} handshakes took {all:?}, and a message among them {longest:?}");
+    // Were they made one after the other, a message would wait for a large part of them.
+    assert!(answered > CLIENTS / 10, "{answered} messages in the {all:?} of {CLIENTS} handshakes");
 }
 
 #[test]
