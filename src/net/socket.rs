@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use socket2::{SockAddr, SockRef, Socket as Unwatched};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::sys::socket::{self, Watched};
+use crate::sys::socket::{self, Watched, Way};
 
 /// A connected stream socket, TCP or Unix.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Socket {
     /// # Errors
     /// As connect(2).
     pub async fn connected(self) -> io::Result<Self> {
-        poll_fn(|cx| self.io.poll_ready(cx, Interest::WRITABLE)).await?;
+        poll_fn(|cx| self.io.poll_ready(cx, Way::Out)).await?;
         self.io.connected()?;
         Ok(self)
     }
@@ -72,7 +72,7 @@ impl Socket {
     /// # Errors
     /// As recv(2).
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Interest::READABLE, || self.try_read(buf))
+        self.poll_io(cx, Way::In, || self.try_read(buf))
     }
 
     /// As [`Socket::poll_read`], but takes no waker: `WouldBlock` when the socket has nothing.
@@ -82,7 +82,7 @@ impl Socket {
     #[inline]
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let wanted = buf.len();
-        self.try_transfer(Interest::READABLE, wanted, || socket::receive(self.as_fd(), buf))
+        self.try_transfer(Way::In, wanted, || socket::receive(self.as_fd(), buf))
     }
 
     /// Writes what the socket takes.
@@ -90,7 +90,7 @@ impl Socket {
     /// # Errors
     /// As send(2).
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Interest::WRITABLE, || self.try_write(buf))
+        self.poll_io(cx, Way::Out, || self.try_write(buf))
     }
 
     /// As [`Socket::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing.
@@ -99,7 +99,7 @@ impl Socket {
     /// As send(2).
     #[inline]
     pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.try_transfer(Interest::WRITABLE, buf.len(), || socket::send(self.as_fd(), buf))
+        self.try_transfer(Way::Out, buf.len(), || socket::send(self.as_fd(), buf))
     }
 
     /// Calls `f`, which reads or writes and gives `WouldBlock` when the socket is not ready.
@@ -109,10 +109,10 @@ impl Socket {
     pub fn poll_when_ready<R>(
         &self,
         cx: &mut Context<'_>,
-        interest: Interest,
+        way: Way,
         mut f: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        self.poll_io(cx, interest, || self.io.try_io(interest, &mut f))
+        self.poll_io(cx, way, || self.io.try_io(way, &mut f))
     }
 
     /// Whether urgent data has come. Splice(2) does not get past it: it finds nothing, or an end.
@@ -133,13 +133,13 @@ impl Socket {
     /// its place.
     #[inline]
     pub fn has_news(&self) -> bool {
-        self.io.try_io(Interest::READABLE, || Ok(())).is_ok()
+        self.io.try_io(Way::In, || Ok(())).is_ok()
     }
 
     /// As [`Socket::has_news`], and takes the waker while there is nothing.
     #[inline]
     pub fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.io.poll_ready(cx, Interest::READABLE).map(|_| ())
+        self.io.poll_ready(cx, Way::In).map(|_| ())
     }
 
     /// Whether the peer's end follows what has been read, and nothing else, as far as that is known without asking.
@@ -151,12 +151,12 @@ impl Socket {
     fn poll_io<R>(
         &self,
         cx: &mut Context<'_>,
-        interest: Interest,
+        way: Way,
         mut try_it: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
             match try_it() {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.io.poll_ready(cx, interest))?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.io.poll_ready(cx, way))?,
                 result => return Poll::Ready(result),
             }
         }
@@ -167,12 +167,12 @@ impl Socket {
     #[inline]
     fn try_transfer(
         &self,
-        interest: Interest,
+        way: Way,
         wanted: usize,
         f: impl FnOnce() -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut short = None;
-        let result = self.io.try_io(interest, || match f()? {
+        let result = self.io.try_io(way, || match f()? {
             count if 0 < count && count < wanted && self.io.short_means_exhausted() => {
                 short = Some(count);
                 Err(io::ErrorKind::WouldBlock.into())

@@ -1,5 +1,8 @@
 //! What only Linux has. `portable.rs` has the same interface for every other system.
 
+#[path = "epoll.rs"]
+pub(super) mod events;
+
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -9,8 +12,8 @@ use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
 };
 use socket2::SockRef;
-use tokio::io::unix::AsyncFd;
-use tokio::io::{Interest, Ready};
+
+pub(super) use events::Member;
 
 /// Whether `PEN_PORTABLE=1` asks to do without all this.
 static PORTABLE: LazyLock<bool> =
@@ -54,24 +57,9 @@ pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     if result == 0 { usize::try_from(bytes).ok() } else { None }
 }
 
-/// Whether the event port tells of every change of a socket, urgent data and errors among them (epoll(7)).
+/// Whether there is an event port that tells of every change of a socket, urgent data and errors among them (epoll(7)).
 pub(super) fn tells_all() -> bool {
     !*PORTABLE
-}
-
-/// Urgent data beside `interest`.
-pub(super) fn with_urgent(interest: Interest) -> Interest {
-    interest | Interest::PRIORITY
-}
-
-/// Whether urgent data may have come to a socket that is watched for it.
-pub(super) fn may_be_urgent<T: AsRawFd>(socket: &AsyncFd<T>) -> bool {
-    socket.try_io(Interest::PRIORITY, |_| Ok(())).is_ok()
-}
-
-/// Whether urgent data is among what came.
-pub(super) fn is_urgent(events: Ready) -> bool {
-    events.is_priority()
 }
 
 /// The two ends of a pipe in the kernel, neither of which blocks.

@@ -2,8 +2,8 @@
 //!
 //! This is the only home of `unsafe`, and little is left of it: `fork`, `openlog`, one ioctl, a
 //! promise to tokio, the control messages of datagrams and, on Solaris, `setppriv`.
-//! Everything that only Linux has (splice, transparent sockets, the dumpable flag, the count of unacknowledged bytes,
-//! what a short read means) is behind one inner module with two bodies, `linux.rs` and `portable.rs`; what Solaris has
+//! Everything that only Linux has (splice, transparent sockets, the dumpable flag, the count of unacknowledged bytes, an
+//! event port that tells all) is behind one inner module with two bodies, `linux.rs` (and `epoll.rs`) and `portable.rs`; what Solaris has
 //! too is where it is used: the rights that outlive root in `serving`, the addresses of datagrams in `datagram`. On Linux
 //! the environment variable `PEN_PORTABLE=1`, read once, makes pen behave as if it were elsewhere, so that tests cover
 //! both ways with one build.

@@ -2,10 +2,8 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-
-use tokio::io::unix::AsyncFd;
-use tokio::io::{Interest, Ready};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
 
 /// It is elsewhere, and what that system has of its own is to be used.
 pub(super) fn plain() -> bool {
@@ -25,24 +23,50 @@ pub(super) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {
     None
 }
 
-/// Not of urgent data, as far as tokio passes it on.
+/// None that tokio does not have, and that one does not tell of urgent data.
 pub(super) fn tells_all() -> bool {
     false
 }
 
-/// Not told.
-pub(super) fn with_urgent(interest: Interest) -> Interest {
-    interest
+/// What is never told.
+pub(super) mod events {
+    pub(in crate::sys) const READABLE: u32 = 0;
+    pub(in crate::sys) const WRITABLE: u32 = 0;
+    pub(in crate::sys) const CLOSED: u32 = 0;
+    pub(in crate::sys) const ERROR: u32 = 0;
+    pub(in crate::sys) const URGENT: u32 = 0;
+
+    pub(in crate::sys) fn prepare() -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
-/// Not told.
-pub(super) fn may_be_urgent<T: AsRawFd>(_socket: &AsyncFd<T>) -> bool {
-    false
+/// A socket in an event port that is not there.
+#[derive(Debug)]
+pub(super) enum Member {}
+
+impl Member {
+    pub(super) fn new(_socket: OwnedFd) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(super) fn poll_any(&self, _cx: &mut Context<'_>, _events: u32) -> Poll<()> {
+        match *self {}
+    }
+
+    pub(super) fn any(&self, _events: u32) -> bool {
+        match *self {}
+    }
+
+    pub(super) fn clear(&self, _events: u32) {
+        match *self {}
+    }
 }
 
-/// Not told.
-pub(super) fn is_urgent(_events: Ready) -> bool {
-    false
+impl AsFd for Member {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
 }
 
 /// A pipe that cannot exist.

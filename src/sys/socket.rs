@@ -1,43 +1,87 @@
 //! What no crate does with a socket, or none as directly.
 
-use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use socket2::{SockAddr, SockRef, Socket};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::io::{Interest, Ready};
 
-use super::platform;
+use super::platform::{self, Member, events};
 
-/// A stream socket in the event port of the runtime.
+/// A stream socket in an event port: in pen's own where the system has one that tells all, else in tokio's.
 #[derive(Debug)]
-pub struct Watched(AsyncFd<OwnedFd>);
+pub struct Watched(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Own(Member),
+    Tokio(AsyncFd<OwnedFd>),
+}
+
+/// Makes the event port that [`Watched::new`] puts sockets in, which else is made for the first of them. To be called within
+/// the runtime, while there are descriptors.
+///
+/// # Errors
+/// No descriptor is left.
+pub fn prepare() -> io::Result<()> {
+    if platform::tells_all() { events::prepare() } else { Ok(()) }
+}
+
+/// Which of its sides a socket is to be ready on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To be read.
+    In,
+    /// To be written.
+    Out,
+}
+
+impl Way {
+    fn interest(self) -> Interest {
+        match self {
+            Self::In => Interest::READABLE,
+            Self::Out => Interest::WRITABLE,
+        }
+    }
+
+    /// The events that may make it ready, and the one that it is no more when a call has found nothing.
+    fn events(self) -> (u32, u32) {
+        match self {
+            Self::In => (events::READABLE | events::CLOSED, events::READABLE),
+            Self::Out => (events::WRITABLE, events::WRITABLE),
+        }
+    }
+}
 
 impl Watched {
-    /// Watches a socket that does not block. To be called within a runtime.
+    /// Watches a socket that does not block. To be called within a runtime of one thread, which is to have it all the time.
     ///
     /// # Errors
     /// There is no room in the event port.
     #[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
-        let interest = platform::with_urgent(Interest::READABLE | Interest::WRITABLE);
+        if platform::tells_all() {
+            return Ok(Self(Kind::Own(Member::new(socket)?)));
+        }
         // SAFETY: an OwnedFd stays open and never changes its number, and nobody gets at this one to put another in its
         // place.
-        Ok(Self(unsafe { AsyncFd::register_with_interest(socket, interest) }?))
+        Ok(Self(Kind::Tokio(unsafe { AsyncFd::register(socket) }?)))
     }
 
-    /// Ready when the socket may be ready for `interest`, to read or to write; takes the waker else.
+    /// Ready when the socket may be ready; takes the waker else, the only one for both ways.
     ///
     /// # Errors
     /// The runtime is ending.
-    pub fn poll_ready(&self, cx: &mut Context<'_>, interest: Interest) -> Poll<io::Result<()>> {
-        let ready =
-            if interest.is_readable() { self.0.poll_read_ready(cx) } else { self.0.poll_write_ready(cx) };
-        ready.map_ok(|_| ())
+    #[inline]
+    pub fn poll_ready(&self, cx: &mut Context<'_>, way: Way) -> Poll<io::Result<()>> {
+        match (&self.0, way) {
+            (Kind::Own(member), _) => member.poll_any(cx, way.events().0).map(Ok),
+            (Kind::Tokio(fd), Way::In) => fd.poll_read_ready(cx).map_ok(|_| ()),
+            (Kind::Tokio(fd), Way::Out) => fd.poll_write_ready(cx).map_ok(|_| ()),
+        }
     }
 
     /// Calls `f` if the socket may be ready. `WouldBlock`, from `f` too, means that it is not.
@@ -45,30 +89,40 @@ impl Watched {
     /// # Errors
     /// As `f`.
     #[inline]
-    pub fn try_io<R>(&self, interest: Interest, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        self.0.try_io(interest, |_| f())
+    pub fn try_io<R>(&self, way: Way, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        let member = match &self.0 {
+            Kind::Own(member) => member,
+            Kind::Tokio(fd) => return fd.try_io(way.interest(), |_| f()),
+        };
+        let (ready, cleared) = way.events();
+        if !member.any(ready) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let result = f();
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            member.clear(cleared);
+        }
+        result
     }
 
     /// Whether a call that read or wrote something, but less than it was asked for, has left the socket with nothing, until
     /// the event port tells of it again. So says epoll(7), question 9; but a read stops at urgent data (tcp(7)).
     #[inline]
     pub fn short_means_exhausted(&self) -> bool {
-        platform::tells_all() && !self.has_urgent()
+        matches!(&self.0, Kind::Own(member) if !member.any(events::URGENT))
     }
 
     /// Whether urgent data has come, as far as the system tells.
     #[inline]
     pub fn has_urgent(&self) -> bool {
-        // First what costs little; it says yes at the end of the stream, too.
-        platform::may_be_urgent(&self.0) && platform::is_urgent(self.events())
+        matches!(&self.0, Kind::Own(member) if member.any(events::URGENT))
     }
 
     /// Whether the end of the stream is next, so that it need not be read. To be asked after a read that has left the
     /// socket with nothing: what the event port has told of came before that. TCP alone is known to be like this.
     pub fn is_at_end(&self) -> bool {
-        let events = self.events();
-        let unread = (events - Ready::READ_CLOSED).is_readable();
-        platform::tells_all() && events.is_read_closed() && !unread && !events.is_error()
+        let Kind::Own(member) = &self.0 else { return false };
+        member.any(events::CLOSED) && !member.any(events::READABLE | events::ERROR)
     }
 
     /// How a connect that was begun has ended, once the socket is writable.
@@ -76,26 +130,20 @@ impl Watched {
     /// # Errors
     /// As connect(2).
     pub fn connected(&self) -> io::Result<()> {
-        // A failure is an event (epoll_ctl(2), EPOLLERR).
-        if platform::tells_all() && self.0.try_io(Interest::ERROR, |_| Ok(())).is_err() {
-            return Ok(());
-        }
-        SockRef::from(&self.0).take_error()?.map_or(Ok(()), Err)
-    }
-
-    /// What the event port has told of the reading side.
-    fn events(&self) -> Ready {
-        let interest = platform::with_urgent(Interest::READABLE | Interest::ERROR);
-        match pin!(self.0.ready(interest)).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(guard)) => guard.ready(),
-            _ => Ready::EMPTY,
+        match &self.0 {
+            // A failure is an event (epoll_ctl(2), EPOLLERR).
+            Kind::Own(member) if !member.any(events::ERROR) => Ok(()),
+            _ => SockRef::from(self).take_error()?.map_or(Ok(()), Err),
         }
     }
 }
 
 impl AsFd for Watched {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        match &self.0 {
+            Kind::Own(member) => member.as_fd(),
+            Kind::Tokio(fd) => fd.as_fd(),
+        }
     }
 }
 

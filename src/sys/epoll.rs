@@ -1,0 +1,326 @@
+//! An event port of pen's own for the sockets of the data path, inside tokio's.
+//!
+//! Tokio's registrations are made to be shared by tasks and threads; a socket of the data path belongs to one task of one
+//! thread all its life. Here it costs one small allocation, an event is a bit in it, and closing the socket is all it takes
+//! to leave. Tokio watches the port itself, so that timers, tasks and the rest of its runtime are used as ever.
+
+use std::cell::RefCell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+use slab::Slab;
+
+use crate::sys::listen::{self, Watch};
+
+/// Events that are fetched by one call.
+const BATCH: usize = 256;
+
+/// What a socket is watched for: every change, once each (epoll(7), EPOLLET).
+const WATCHED: EventFlags = EventFlags::IN
+    .union(EventFlags::OUT)
+    .union(EventFlags::RDHUP)
+    .union(EventFlags::PRI)
+    .union(EventFlags::ET);
+
+/// The socket may be read, until a read has found nothing.
+pub(in crate::sys) const READABLE: u32 = 1;
+/// It may be written, until it has taken nothing.
+pub(in crate::sys) const WRITABLE: u32 = 2;
+/// The peer has ended its stream, or there is no connection any more. For good, like the following.
+pub(in crate::sys) const CLOSED: u32 = 4;
+/// The connection has met an error.
+pub(in crate::sys) const ERROR: u32 = 8;
+/// Urgent data has come.
+pub(in crate::sys) const URGENT: u32 = 16;
+
+/// What has been told of a socket, and who wants to know.
+#[derive(Debug, Default)]
+struct Slot {
+    events: AtomicU32,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Slot {
+    /// Adds `events`; wakes whoever waits when there is news among them.
+    fn tell(&self, events: u32) {
+        if events & !self.events.fetch_or(events, Relaxed) != 0
+            && let Some(waker) = &*lock(&self.waker)
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// The port of a thread.
+#[derive(Debug)]
+struct Port {
+    epoll: Arc<OwnedFd>,
+    slots: Mutex<Slab<Arc<Slot>>>,
+    /// Its task has not ended with the runtime that it is of.
+    works: AtomicBool,
+}
+
+thread_local! {
+    static PORT: RefCell<Weak<Port>> = const { RefCell::new(Weak::new()) };
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under the locks of this file can leave anything half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Port {
+    /// The one of this thread's runtime, which is made when it is asked for first.
+    fn here() -> io::Result<Arc<Self>> {
+        PORT.with_borrow_mut(|port| {
+            if let Some(port) = port.upgrade().filter(|port| port.works.load(Relaxed)) {
+                return Ok(port);
+            }
+            let epoll = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
+            let watch = listen::watch(&epoll)?;
+            let new = Arc::new(Self { epoll, slots: Mutex::default(), works: AtomicBool::new(true) });
+            tokio::spawn(Work { port: Arc::clone(&new) }.run(watch));
+            *port = Arc::downgrade(&new);
+            Ok(new)
+        })
+    }
+
+    /// Tells the sockets what has come. Whether there may be more.
+    fn pass_on(&self) -> bool {
+        let mut room = [const { MaybeUninit::<Event>::uninit() }; BATCH];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let Ok((events, _)) = epoll::wait(&*self.epoll, &mut room[..], Some(&now)) else {
+            // A signal came between (EINTR).
+            return true;
+        };
+        // No socket can leave before all are told: this is the only thread that has them.
+        let slots = lock(&self.slots);
+        for event in &*events {
+            if let Some(slot) = usize::try_from(event.data.u64()).ok().and_then(|at| slots.get(at)) {
+                slot.tell(bits(event.flags));
+            }
+        }
+        events.len() == BATCH
+    }
+}
+
+/// Makes the port of this thread's runtime where there is none yet.
+pub(in crate::sys) fn prepare() -> io::Result<()> {
+    Port::here().map(|_| ())
+}
+
+fn bits(flags: EventFlags) -> u32 {
+    let bit = |any: EventFlags, bit: u32| if flags.intersects(any) { bit } else { 0 };
+    let broken = EventFlags::HUP | EventFlags::ERR;
+    bit(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP | broken, READABLE)
+        | bit(EventFlags::OUT | broken, WRITABLE)
+        | bit(EventFlags::RDHUP | EventFlags::HUP, CLOSED)
+        | bit(EventFlags::ERR, ERROR)
+        | bit(EventFlags::PRI, URGENT)
+}
+
+/// The task that serves a port.
+struct Work {
+    port: Arc<Port>,
+}
+
+impl Work {
+    async fn run(self, watch: Watch) {
+        while let Ok(mut news) = watch.readable().await {
+            if !self.port.pass_on() {
+                news.clear_ready();
+            }
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.port.works.store(false, Relaxed);
+    }
+}
+
+/// A socket in the port of the thread that it was made on, where it is to stay.
+#[derive(Debug)]
+pub(in crate::sys) struct Member {
+    slot: Arc<Slot>,
+    _place: Place,
+    // Closed last, when nobody can be told of it any more.
+    socket: OwnedFd,
+}
+
+/// A slot's place in its port, given back when dropped.
+#[derive(Debug)]
+struct Place {
+    port: Arc<Port>,
+    at: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.port.slots).try_remove(self.at);
+    }
+}
+
+impl Member {
+    /// Watches a socket that does not block. To be called within a runtime of one thread.
+    pub(in crate::sys) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let port = Port::here()?;
+        let slot = Arc::new(Slot::default());
+        let at = lock(&port.slots).insert(Arc::clone(&slot));
+        let place = Place { port, at };
+        epoll::add(&*place.port.epoll, &socket, EventData::new_u64(at as u64), WATCHED)?;
+        Ok(Self { slot, _place: place, socket })
+    }
+
+    /// Ready when any of `events` is known; takes the waker else, in place of the one before.
+    #[inline]
+    pub(in crate::sys) fn poll_any(&self, cx: &mut Context<'_>, events: u32) -> Poll<()> {
+        if self.any(events) {
+            return Poll::Ready(());
+        }
+        let mut waker = lock(&self.slot.waker);
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether any of `events` is known.
+    #[inline]
+    pub(in crate::sys) fn any(&self, events: u32) -> bool {
+        self.slot.events.load(Relaxed) & events != 0
+    }
+
+    /// The socket has turned out to be ready no more, by a call on this thread. What comes after that is told of anew.
+    #[inline]
+    pub(in crate::sys) fn clear(&self, events: u32) {
+        self.slot.events.fetch_and(!events, Relaxed);
+    }
+}
+
+impl AsFd for Member {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    fn pair() -> (Member, UnixStream) {
+        let (near, far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        (Member::new(near.into()).unwrap(), far)
+    }
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
+    }
+
+    /// The task of the port has had its turn with what is there already.
+    async fn settle() {
+        for _ in 0..5 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn read(member: &Member) -> usize {
+        UnixStream::from(member.as_fd().try_clone_to_owned().unwrap()).read(&mut [0; 64]).unwrap_or(0)
+    }
+
+    #[test]
+    fn more_sockets_than_a_batch_are_all_told() {
+        run(async {
+            let mut pairs: Vec<_> = (0..BATCH + 50).map(|_| pair()).collect();
+            settle().await;
+            for (member, far) in &mut pairs {
+                assert!(member.any(WRITABLE) && !member.any(READABLE));
+                far.write_all(b"x").unwrap();
+            }
+            for (member, _) in &pairs {
+                poll_fn(|cx| member.poll_any(cx, READABLE)).await;
+            }
+        });
+    }
+
+    #[test]
+    fn what_comes_after_a_socket_was_empty_is_told_anew() {
+        run(async {
+            let (member, mut far) = pair();
+            for _ in 0..3 {
+                far.write_all(b"message").unwrap();
+                poll_fn(|cx| member.poll_any(cx, READABLE)).await;
+                assert_eq!(read(&member), 7);
+                member.clear(READABLE);
+                settle().await;
+                assert!(!member.any(READABLE | CLOSED | ERROR | URGENT));
+            }
+            drop(far);
+            poll_fn(|cx| member.poll_any(cx, CLOSED)).await;
+        });
+    }
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn only_news_wakes_and_the_last_who_asked() {
+        run(async {
+            let (member, mut far) = pair();
+            let (first, last) = (Arc::new(Count::default()), Arc::new(Count::default()));
+            settle().await;
+            for count in [&first, &last, &last] {
+                let waker = Waker::from(Arc::clone(count));
+                assert!(member.poll_any(&mut Context::from_waker(&waker), READABLE).is_pending());
+            }
+            for told in 1..3 {
+                far.write_all(b"x").unwrap();
+                settle().await;
+                far.write_all(b"of what is known already").unwrap();
+                settle().await;
+                assert_eq!((first.0.load(Relaxed), last.0.load(Relaxed)), (0, told));
+                member.clear(READABLE);
+            }
+        });
+    }
+
+    #[test]
+    fn a_socket_leaves_nothing_behind_and_a_runtime_no_port() {
+        let port = run(async {
+            let port = Port::here().unwrap();
+            let pairs: Vec<_> = (0..3).map(|_| pair()).collect();
+            assert!(Arc::ptr_eq(&port, &Port::here().unwrap()));
+            assert_eq!(lock(&port.slots).len(), 3);
+            drop(pairs);
+            assert!(lock(&port.slots).is_empty());
+            port
+        });
+        // One that outlives its runtime is of no use to the next.
+        run(async {
+            assert!(!Arc::ptr_eq(&port, &Port::here().unwrap()));
+            let (member, mut far) = pair();
+            far.write_all(b"x").unwrap();
+            poll_fn(|cx| member.poll_any(cx, READABLE)).await;
+        });
+    }
+}
