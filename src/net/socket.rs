@@ -124,9 +124,12 @@ impl Socket {
     /// Half close: no more will be written.
     ///
     /// # Errors
-    /// As shutdown(2).
+    /// As shutdown(2), but for a peer that is gone: reading tells how.
     pub fn shutdown(&self) -> io::Result<()> {
-        SockRef::from(self).shutdown(Shutdown::Write)
+        match SockRef::from(self).shutdown(Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
     }
 
     /// Whether something may have come since it had nothing to read; costs no system call. While not, the waker is still in
