@@ -102,6 +102,15 @@ impl Socket {
         self.try_transfer(Way::Out, buf.len(), || socket::send(self.as_fd(), buf))
     }
 
+    /// As [`Socket::try_write`], of bytes that [`Socket::shutdown`] follows: the end goes with them.
+    ///
+    /// # Errors
+    /// As send(2).
+    #[inline]
+    pub fn try_write_last(&self, buf: &[u8]) -> io::Result<usize> {
+        self.try_transfer(Way::Out, buf.len(), || socket::send_last(self.as_fd(), buf))
+    }
+
     /// Calls `f`, which reads or writes and gives `WouldBlock` when the socket is not ready.
     ///
     /// # Errors

@@ -60,6 +60,17 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::try_write`], of bytes that [`Stream::poll_shutdown`] follows at once: the end goes with them.
+    ///
+    /// # Errors
+    /// As write(2).
+    pub fn try_write_last(&self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(s) => s.try_write_last(buf),
+            Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     /// Whether something may have come since [`Stream::poll_read`] or [`Stream::poll_fill`] had nothing; costs no system
     /// call. While not, the waker that they were given is still in its place.
     pub fn has_news(&self) -> bool {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::LazyLock;
 
+use rustix::net::SendFlags;
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
 };
@@ -61,6 +62,9 @@ pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
 pub(super) fn tells_all() -> bool {
     !*PORTABLE
 }
+
+/// How bytes are sent that the end follows (send(2), MSG_MORE).
+pub(super) const LAST: SendFlags = SendFlags::MORE;
 
 /// The two ends of a pipe in the kernel, neither of which blocks.
 #[derive(Debug)]

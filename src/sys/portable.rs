@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
+use rustix::net::SendFlags;
+
 /// It is elsewhere, and what that system has of its own is to be used.
 pub(super) fn plain() -> bool {
     false
@@ -27,6 +29,9 @@ pub(super) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {
 pub(super) fn tells_all() -> bool {
     false
 }
+
+/// As others.
+pub(super) const LAST: SendFlags = SendFlags::empty();
 
 /// What is never told.
 pub(super) mod events {

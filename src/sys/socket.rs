@@ -171,6 +171,14 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, buf, RecvFlags::empty())?.0)
 }
 
+/// As [`send`], for bytes that the end of the stream follows at once, so that both can go in one packet.
+///
+/// # Errors
+/// As send(2).
+pub fn send_last(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, platform::LAST)?)
+}
+
 /// Writes to a stream socket what it takes. No signal comes of a peer that is gone: Rust's start-up ignores SIGPIPE.
 ///
 /// # Errors

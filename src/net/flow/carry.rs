@@ -44,7 +44,7 @@ impl Flow {
                 self.waits = true;
                 Carried::Quiet
             }
-            Ok(alone) => Carried::Busy((alone && source.is_at_end()).then_some(Step::End)),
+            Ok(_) => Carried::Busy(None),
         }
     }
 
@@ -59,7 +59,10 @@ impl Flow {
                 Err(e) => return Err(Step::ReadFailed(e)),
             };
             self.note_read(chunk.len());
-            let written = match destination.try_write(chunk) {
+            // The end that comes with the last bytes, from a server that answers and closes, goes on with them too.
+            let last = chunk.len() < READ_SIZE && source.is_at_end();
+            let sent = if last { destination.try_write_last(chunk) } else { destination.try_write(chunk) };
+            let written = match sent {
                 Ok(n) => n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
                 Err(e) => return Err(Step::WriteFailed(e)),
@@ -69,7 +72,10 @@ impl Flow {
             if !rest.is_empty() {
                 self.rest = Some(Rest::copy_of(rest));
             }
-            Ok(rest.is_empty() && chunk.len() < READ_SIZE)
+            match rest.is_empty() {
+                true if last => Err(Step::End),
+                all => Ok(all && chunk.len() < READ_SIZE),
+            }
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Every way in which a connection ends.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::pin::Pin;
 use std::sync::atomic::Ordering::Relaxed;
@@ -314,6 +314,26 @@ fn an_end_right_behind_bytes_is_one() {
         client.shutdown().await.unwrap();
         assert_eq!(read_all(&mut server).await.0, b"more");
         assert!(matches!(relay.await.unwrap().cause, Cause::Closed));
+    });
+}
+
+#[test]
+fn last_bytes_and_the_end_go_together() {
+    run(async {
+        let (near, mut far) = tcp_pair(false).await;
+        let near = side(near);
+        let mut piece = [0; 64];
+        // The port has to tell that it may be written.
+        assert_eq!(poll_fn(|cx| near.poll_write(cx, b"first")).await.unwrap(), 5);
+        assert_eq!(far.read(&mut piece).await.unwrap(), 5);
+        assert_eq!(near.try_write_last(b"last").unwrap(), 4);
+        // Over loopback what is sent is there at once. Where the two cannot go together, this has gone.
+        if std::env::var_os("PEN_PORTABLE").is_none() && cfg!(target_os = "linux") {
+            tokio::task::yield_now().await;
+            assert_eq!(far.try_read(&mut piece).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+        near.shutdown().unwrap();
+        assert_eq!(read_all(&mut far).await.0, b"last");
     });
 }
 
