@@ -395,22 +395,28 @@ fn handshakes_let_other_connections_of_the_worker_go_first() {
     other.send("x");
     other.bytes(1);
     let hello = client_hello();
-    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| pen.client()).collect();
-    let begin = Instant::now();
-    clients.iter_mut().for_each(|c| c.send(&hello));
-    let all = thread::spawn(move || {
-        clients.iter_mut().for_each(|c| _ = c.bytes(1));
-        begin.elapsed()
-    });
-    let mut answered = 0;
-    while !all.is_finished() {
-        other.send("x");
-        other.bytes(1);
-        answered += 1;
-    }
-    let all = all.join().unwrap();
-    // Were they made one after the other, a message would wait for a large part of them.
-    assert!(answered > CLIENTS / 10, "{answered} messages in the {all:?} of {CLIENTS} handshakes");
+    let mut attempt = || {
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| pen.client()).collect();
+        let begin = Instant::now();
+        clients.iter_mut().for_each(|c| c.send(&hello));
+        let all = thread::spawn(move || {
+            clients.iter_mut().for_each(|c| _ = c.bytes(1));
+            begin.elapsed()
+        });
+        let (mut answered, mut longest) = (0, Duration::ZERO);
+        while !all.is_finished() {
+            let sent = Instant::now();
+            other.send("x");
+            other.bytes(1);
+            longest = longest.max(sent.elapsed());
+            answered += 1;
+        }
+        // Were they made one after the other, a message would wait for a large part of them.
+        assert!(answered > CLIENTS / 10, "{answered} messages during {CLIENTS} handshakes");
+        longest < all.join().unwrap() / 5
+    };
+    // The machine may halt once for as long, but not each time.
+    assert!((0..3).any(|_| attempt()), "a message waits for a large part of {CLIENTS} handshakes");
 }
 
 #[test]
