@@ -90,25 +90,17 @@ impl Socket {
     /// # Errors
     /// As send(2).
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Way::Out, || self.try_write(buf))
+        self.poll_io(cx, Way::Out, || self.try_write(buf, false))
     }
 
-    /// As [`Socket::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing.
+    /// As [`Socket::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing. The end goes with `last`
+    /// bytes, which [`Socket::shutdown`] is to follow at once.
     ///
     /// # Errors
     /// As send(2).
     #[inline]
-    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        self.try_transfer(Way::Out, buf.len(), || socket::send(self.as_fd(), buf))
-    }
-
-    /// As [`Socket::try_write`], of bytes that [`Socket::shutdown`] follows: the end goes with them.
-    ///
-    /// # Errors
-    /// As send(2).
-    #[inline]
-    pub fn try_write_last(&self, buf: &[u8]) -> io::Result<usize> {
-        self.try_transfer(Way::Out, buf.len(), || socket::send_last(self.as_fd(), buf))
+    pub fn try_write(&self, buf: &[u8], last: bool) -> io::Result<usize> {
+        self.try_transfer(Way::Out, buf.len(), || socket::send(self.as_fd(), buf, last))
     }
 
     /// Calls `f`, which reads or writes and gives `WouldBlock` when the socket is not ready.

@@ -50,23 +50,13 @@ impl Stream {
     }
 
     /// As [`Stream::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing now, and always for TLS.
+    /// The end goes with `last` bytes, which [`Stream::poll_shutdown`] is to follow at once.
     ///
     /// # Errors
     /// As write(2).
-    pub fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+    pub fn try_write(&self, buf: &[u8], last: bool) -> io::Result<usize> {
         match self {
-            Self::Plain(s) => s.try_write(buf),
-            Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
-        }
-    }
-
-    /// As [`Stream::try_write`], of bytes that [`Stream::poll_shutdown`] follows at once: the end goes with them.
-    ///
-    /// # Errors
-    /// As write(2).
-    pub fn try_write_last(&self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(s) => s.try_write_last(buf),
+            Self::Plain(s) => s.try_write(buf, last),
             Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }

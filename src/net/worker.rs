@@ -89,12 +89,10 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
         tls::this_is_worker(number);
-        let context = runtime.enter();
-        if let Err(error) = socket::prepare() {
+        if let Err(error) = runtime.block_on(async { socket::prepare() }) {
             // The first connection needs it, and tries again.
             log::warn(format_args!("worker {number} has no event port: {error}"));
         }
-        drop(context);
         // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
         // logged; the worker goes on, for the sake of its connections and of those that wait.
         let worker = Worker { shared, seat };

@@ -171,20 +171,14 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, buf, RecvFlags::empty())?.0)
 }
 
-/// As [`send`], for bytes that the end of the stream follows at once, so that both can go in one packet.
+/// Writes to a stream socket what it takes; `last` bytes are those that the end of the stream follows at once, so that both
+/// can go in one packet. No signal comes of a peer that is gone: Rust's start-up ignores SIGPIPE.
 ///
 /// # Errors
 /// As send(2).
-pub fn send_last(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(socket, bytes, platform::LAST)?)
-}
-
-/// Writes to a stream socket what it takes. No signal comes of a peer that is gone: Rust's start-up ignores SIGPIPE.
-///
-/// # Errors
-/// As send(2).
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(socket, bytes, SendFlags::empty())?)
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], last: bool) -> io::Result<usize> {
+    let flags = if last { platform::LAST } else { SendFlags::empty() };
+    Ok(rustix::net::send(socket, bytes, flags)?)
 }
 
 #[cfg(test)]

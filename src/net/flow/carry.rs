@@ -61,8 +61,7 @@ impl Flow {
             self.note_read(chunk.len());
             // The end that comes with the last bytes, from a server that answers and closes, goes on with them too.
             let last = chunk.len() < READ_SIZE && source.is_at_end();
-            let sent = if last { destination.try_write_last(chunk) } else { destination.try_write(chunk) };
-            let written = match sent {
+            let written = match destination.try_write(chunk, last) {
                 Ok(n) => n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
                 Err(e) => return Err(Step::WriteFailed(e)),

@@ -289,12 +289,11 @@ fn a_relay_dropped_with_bytes_left_resets() {
 #[test]
 fn a_reset_right_behind_bytes_is_no_clean_end() {
     both_ways(|settings| async move {
-        let ((mut client, near_client), (near_server, mut server)) =
-            (tcp_pair(false).await, tcp_pair(false).await);
+        let (mut client, mut server, relay) = at_rest(&settings, false, ()).await;
         // Both are there when the relay looks first.
         server.write_all(b"half an ans").await.unwrap();
         reset(server);
-        let relay = tokio::spawn(Relay::new(side(near_client), side(near_server), &settings, ()));
+        let relay = tokio::spawn(relay);
         assert!(read_all(&mut client).await.1.is_err(), "a truncated stream looks complete");
         assert!(matches!(relay.await.unwrap().cause, Cause::Broken { side: Side::Server, .. }));
     });
@@ -303,11 +302,10 @@ fn a_reset_right_behind_bytes_is_no_clean_end() {
 #[test]
 fn an_end_right_behind_bytes_is_one() {
     both_ways(|settings| async move {
-        let ((mut client, near_client), (near_server, mut server)) =
-            (tcp_pair(false).await, tcp_pair(false).await);
+        let (mut client, mut server, relay) = at_rest(&settings, false, ()).await;
         server.write_all(b"an answer").await.unwrap();
         server.shutdown().await.unwrap();
-        let relay = tokio::spawn(Relay::new(side(near_client), side(near_server), &settings, ()));
+        let relay = tokio::spawn(relay);
         assert_eq!(read_all(&mut client).await.0, b"an answer");
         // The other direction goes on.
         client.write_all(b"more").await.unwrap();
@@ -326,7 +324,7 @@ fn last_bytes_and_the_end_go_together() {
         // The port has to tell that it may be written.
         assert_eq!(poll_fn(|cx| near.poll_write(cx, b"first")).await.unwrap(), 5);
         assert_eq!(far.read(&mut piece).await.unwrap(), 5);
-        assert_eq!(near.try_write_last(b"last").unwrap(), 4);
+        assert_eq!(near.try_write(b"last", true).unwrap(), 4);
         // Over loopback what is sent is there at once. Where the two cannot go together, this has gone.
         if std::env::var_os("PEN_PORTABLE").is_none() && cfg!(target_os = "linux") {
             tokio::task::yield_now().await;

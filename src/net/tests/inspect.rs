@@ -38,10 +38,8 @@ impl Inspect for Brackets {
 #[test]
 fn an_inspector_rewrites_and_finishes() {
     both_ways(|settings| async move {
-        let ((mut client, near_client), (near_server, mut server)) =
-            (tcp_pair(true).await, tcp_pair(true).await);
+        let (mut client, mut server, mut relay) = at_rest(&settings, true, ()).await;
         let inspector = Box::new(Brackets { open: false, most: 1000 });
-        let mut relay = Relay::new(side(near_client), side(near_server), &settings, ());
         relay.show_to(Some(inspector));
         let relay = tokio::spawn(relay);
         let data = vec![b'x'; 300_000];
@@ -106,11 +104,9 @@ impl Inspect for Bodies {
 #[test]
 fn bodies_pass_unseen_and_heads_do_not() {
     both_ways(|settings| async move {
-        let ((mut client, near_client), (near_server, mut server)) =
-            (tcp_pair(false).await, tcp_pair(false).await);
+        let (mut client, mut server, mut relay) = at_rest(&settings, false, ()).await;
         let (seen, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let inspector = Bodies { body: 2_000_000, left: 0, seen: seen.clone(), answers: answers.clone() };
-        let mut relay = Relay::new(side(near_client), side(near_server), &settings, ());
         relay.show_to(Some(Box::new(inspector)));
         let relay = tokio::spawn(relay);
         let mut data = Vec::new();

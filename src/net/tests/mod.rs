@@ -79,11 +79,16 @@ fn side(stream: TcpStream) -> Socket {
     Socket::tcp(stream.into_std().unwrap().into()).unwrap()
 }
 
-async fn rig(settings: &Settings, small: bool) -> Rig {
+/// The far ends of a client's and a server's connection, and the relay between them, which is not at work yet.
+async fn at_rest<M: Meter>(settings: &Settings, small: bool, meter: M) -> (TcpStream, TcpStream, Relay<M>) {
     let ((client, near_client), (near_server, server)) = (tcp_pair(small).await, tcp_pair(small).await);
+    (client, server, Relay::new(side(near_client), side(near_server), settings, meter))
+}
+
+async fn rig(settings: &Settings, small: bool) -> Rig {
     let counts = Arc::new(Counts::default());
-    let relay = tokio::spawn(Relay::new(side(near_client), side(near_server), settings, counts.clone()));
-    Rig { client, server, relay, counts }
+    let (client, server, relay) = at_rest(settings, small, counts.clone()).await;
+    Rig { client, server, relay: tokio::spawn(relay), counts }
 }
 
 fn spliced() -> Settings {
@@ -120,10 +125,7 @@ fn reset(stream: TcpStream) {
 #[test]
 fn a_relay_that_another_task_takes_over_wakes_that_one() {
     both_ways(|settings| async move {
-        let ((mut client, near_client), (near_server, mut server)) =
-            (tcp_pair(false).await, tcp_pair(false).await);
-        let mut relay =
-            Relay::new(side(near_client), side(near_server), &settings, Arc::new(Counts::default()));
+        let (mut client, mut server, mut relay) = at_rest(&settings, false, ()).await;
         let mut first = Context::from_waker(Waker::noop());
         assert!(Pin::new(&mut relay).poll(&mut first).is_pending());
         let relay = tokio::spawn(relay);

@@ -12,12 +12,11 @@ async fn send(stream: &mut TcpStream, before: &[u8], after: &[u8]) {
 #[test]
 fn what_follows_it_needs_no_further_event() {
     both_ways(|settings| async move {
-        let ((mut client, near_client), (near_server, mut server)) =
-            (tcp_pair(false).await, tcp_pair(false).await);
+        let (mut client, mut server, relay) = at_rest(&settings, false, ()).await;
         // All of it is there when the relay reads first; nothing more comes.
         send(&mut client, b"abc", b"def").await;
         send(&mut server, b"123", b"456").await;
-        let _relay = tokio::spawn(Relay::new(side(near_client), side(near_server), &settings, ()));
+        let _relay = tokio::spawn(relay);
         let (mut request, mut answer) = ([0; 6], [0; 6]);
         server.read_exact(&mut request).await.unwrap();
         client.read_exact(&mut answer).await.unwrap();
@@ -28,11 +27,10 @@ fn what_follows_it_needs_no_further_event() {
 #[test]
 fn it_is_no_end_before_the_end() {
     both_ways(|settings| async move {
-        let ((mut client, near_client), (near_server, mut server)) =
-            (tcp_pair(false).await, tcp_pair(false).await);
+        let (mut client, mut server, relay) = at_rest(&settings, false, ()).await;
         send(&mut client, b"abc", b"def").await;
         client.shutdown().await.unwrap();
-        let _relay = tokio::spawn(Relay::new(side(near_client), side(near_server), &settings, ()));
+        let _relay = tokio::spawn(relay);
         assert_eq!(read_all(&mut server).await.0, b"abcdef");
     });
 }
