@@ -3,9 +3,9 @@
 //! Everything is parsed before anything is done; every socket is bound before the fork, so that the caller's exit status tells
 //! whether pen serves; privileges are dropped before a file is opened for writing; threads start after all that.
 
-mod assemble;
-mod bind;
 mod clock;
+mod listeners;
+mod load;
 mod owner;
 mod run;
 mod save;
@@ -24,7 +24,7 @@ use crate::core::command::Command;
 use crate::core::config::Config;
 use crate::core::one_line;
 use crate::core::settings::{Flag, Number, Text};
-use crate::core::snapshot::{Live, Resolved, Snapshot};
+use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::daemon::{self, Fork, Ready};
@@ -33,8 +33,8 @@ use crate::sys::resolve;
 use crate::sys::{crash, limits, log, pidfile::PidFile};
 use crate::weblog::{LogHandle, sink};
 
-use assemble::Assembled;
-use bind::Control;
+use listeners::Control;
+use load::LoadedConfig;
 use owner::{Owner, Parts};
 
 /// Descriptors that pen itself needs: standard streams, listeners, logs, an event port a worker and the like.
@@ -45,7 +45,7 @@ const LOOKUPS: usize = 64;
 
 /// Runs the command line `argv` to its end: 0 for success, 1 when pen could not start, 2 for a command line or a file that is wrong.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let services = assemble::services();
+    let services = load::services();
     let options = match pen::parse(argv, &services) {
         Ok(options) => options,
         Err(stop) => return stop.report("pen"),
@@ -55,17 +55,17 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     {
         return Stop::Errors(vec![error]).report("pen");
     }
-    let assembled = match assemble::assemble(&options, &services) {
-        Ok(assembled) => assembled,
+    let loaded = match load::load(&options, &services) {
+        Ok(loaded) => loaded,
         Err(errors) => return Stop::Errors(errors).report("pen"),
     };
-    for notice in &assembled.notices {
+    for notice in &loaded.notices {
         say(notice);
     }
     if options.check {
-        return check(&assembled, &options, &services);
+        return check(&loaded, &options, &services);
     }
-    match start(assembled, options.file, services) {
+    match start(loaded, options.file, services) {
         Ok(status) => status,
         Err(reason) => {
             say(&reason);
@@ -84,7 +84,7 @@ fn say(line: &str) {
 ///
 /// Errors show words of the files. Where somebody other than root says which files those are, as the properties of a
 /// service may, root would show what only root may read.
-fn become_user(options: &pen::Options) -> Result<(), String> {
+fn become_user(options: &pen::PenOptions) -> Result<(), String> {
     let user = options.lines.iter().rev().find_map(|line| match &line.command {
         Command::Text(Text::User, name) => Some(name),
         _ => None,
@@ -101,20 +101,20 @@ fn become_user(options: &pen::Options) -> Result<(), String> {
 /// The rest of `--check`: what the configuration names on this machine, read again as the user that pen is going to be.
 ///
 /// A file that only root may read is there at start and not on HUP: the check is where that is to show.
-fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> ExitCode {
+fn check(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Services) -> ExitCode {
     let mut errors = Vec::new();
-    let tls = check_tls(&assembled.config);
+    let tls = check_tls(&loaded.config);
     match &tls {
         Ok(notices) => notices.iter().for_each(|notice| say(notice)),
         Err(error) => errors.push(error.clone()),
     }
-    match assembled.config.text(Text::User).map(Account::lookup) {
+    match loaded.config.text(Text::User).map(Account::lookup) {
         Some(Err(error)) => errors.push(format!("user: {error}")),
         Some(Ok(account)) if privileges::running_as_root() => {
             match privileges::confine(None, Some(&account)).map_err(|e| e.to_string()) {
                 Ok(()) => {
-                    let read_again = assemble::assemble(options, services).err().into_iter().flatten();
-                    let tls_again = tls.and_then(|_| check_tls(&assembled.config)).err();
+                    let read_again = load::load(options, services).err().into_iter().flatten();
+                    let tls_again = tls.and_then(|_| check_tls(&loaded.config)).err();
                     errors.extend(
                         read_again
                             .chain(tls_again)
@@ -126,7 +126,7 @@ fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> 
         }
         _ => {}
     }
-    errors.extend(bind::log_target(&assembled.config, services).err());
+    errors.extend(listeners::log_target(&loaded.config, services).err());
     if errors.is_empty() {
         _ = writeln!(std::io::stdout(), "pen: the configuration has no errors");
         return ExitCode::SUCCESS;
@@ -137,15 +137,15 @@ fn check(assembled: &Assembled, options: &pen::Options, services: &Services) -> 
 /// What is bound before the fork and served after it.
 struct Bound {
     account: Option<Account>,
-    entrance: bind::Entrance,
+    listener: listeners::BoundListener,
     control: Option<Control>,
     tls: Option<tls::Server>,
     descriptors: usize,
 }
 
-fn start(assembled: Assembled, file: Option<String>, services: Services) -> Result<ExitCode, String> {
-    let bound = bind_all(&assembled, &services)?;
-    let ready = if assembled.config.flag(Flag::Foreground) {
+fn start(loaded: LoadedConfig, file: Option<String>, services: Services) -> Result<ExitCode, String> {
+    let bound = bind_all(&loaded, &services)?;
+    let ready = if loaded.config.flag(Flag::Foreground) {
         Ready::foreground()
     } else {
         match daemon::detach().map_err(|e| e.to_string())? {
@@ -153,7 +153,7 @@ fn start(assembled: Assembled, file: Option<String>, services: Services) -> Resu
             Fork::Child(ready) => ready,
         }
     };
-    match serve(assembled, bound, file, services) {
+    match serve(loaded, bound, file, services) {
         Ok(running) => match ready.release() {
             Ok(()) => Ok(running.serve()),
             Err(error) => Err(error.to_string()),
@@ -162,8 +162,8 @@ fn start(assembled: Assembled, file: Option<String>, services: Services) -> Resu
     }
 }
 
-fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String> {
-    let config = &assembled.config;
+fn bind_all(loaded: &LoadedConfig, services: &Services) -> Result<Bound, String> {
+    let config = &loaded.config;
     let account =
         config.text(Text::User).map(Account::lookup).transpose().map_err(|e| format!("user: {e}"))?;
     let tls = tls_server(config)?.map(|(server, notices)| {
@@ -174,7 +174,7 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
     // A flow of UDP has one descriptor, towards its server.
     let room = if config.flag(Flag::Udp) { room.saturating_mul(2) } else { room };
-    let Some(endpoint) = assemble::listening(config, services) else {
+    let Some(endpoint) = load::listening(config, services) else {
         return Err("no listening address".into());
     };
     // The control socket first, as in C pen.
@@ -186,13 +186,13 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
         }
         Some(text) => {
             let endpoint = Endpoint::listening(text, services).map_err(|e| e.to_string())?;
-            Some(bind::control(&endpoint, config).map_err(|e| format!("control: {e}"))?)
+            Some(listeners::control(&endpoint, config).map_err(|e| format!("control: {e}"))?)
         }
     };
-    let entrance = bind::entrance(&endpoint, config, &[])?;
+    let listener = listeners::listener(&endpoint, config, &[])?;
     Ok(Bound {
         account,
-        entrance,
+        listener,
         control,
         tls,
         descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
@@ -201,7 +201,7 @@ fn bind_all(assembled: &Assembled, services: &Services) -> Result<Bound, String>
 
 /// Reads certificates and keys, while pen may read what only root can. Also gives what is odd about them.
 fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, String> {
-    let Some(settings) = tls::Settings::of(config) else { return Ok(None) };
+    let Some(settings) = tls::TlsSettings::of(config) else { return Ok(None) };
     tls::Server::new(&settings, run::worker_count(config)).map(Some)
 }
 
@@ -241,13 +241,13 @@ fn resolve_all(config: &Config, services: &Services) -> Resolved {
 }
 
 fn serve(
-    assembled: Assembled,
+    loaded: LoadedConfig,
     bound: Bound,
     file: Option<String>,
     services: Services,
 ) -> Result<run::Running, String> {
-    let Assembled { config, blacklists, file_servers, .. } = assembled;
-    let Bound { account, entrance, control, tls, descriptors } = bound;
+    let LoadedConfig { config, blacklists, file_servers, .. } = loaded;
+    let Bound { account, listener, control, tls, descriptors } = bound;
     let foreground = config.flag(Flag::Foreground);
     let resolved = resolve_all(&config, &services);
     log::connect();
@@ -256,7 +256,7 @@ fn serve(
     crash::log_panics();
     let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
     let requests = LogHandle::start(sink::Options::default(), report).map_err(|e| e.to_string())?;
-    bind::set_log(&requests, &config, &services)?;
+    listeners::set_log(&requests, &config, &services)?;
     let events = run::Events::new()?;
     let pid_file = config.text(Text::Pidfile).map(|f| PidFile::write(Path::new(f))).transpose();
     let pid_file = pid_file.map_err(|e| e.to_string())?;
@@ -264,11 +264,11 @@ fn serve(
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })
         .map_err(|e| e.to_string())?;
     tls_warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
-    let mut live = Live::default();
+    let mut live = StatsTable::default();
     let snapshot = Snapshot::new(&config, &mut live, &resolved, &services);
     let clients_max = config.number(Number::ClientsMax) as usize;
     let shared = Arc::new(Shared::new(snapshot, clients_max, requests, tls));
-    let (workers, listening) = run::workers(run::worker_count(&config), &shared, entrance)?;
+    let (workers, listening) = run::workers(run::worker_count(&config), &shared, listener)?;
     let parts =
         Parts { config, live, resolved, services, shared, listening, file, file_servers, descriptors };
     let owner = Owner::new(parts);

@@ -11,18 +11,18 @@ use crate::control::server::Handler;
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::command::{Change, Command, Refusal};
 use crate::core::config::{Config, Phase, Problem};
-use crate::core::report::{self, Status};
-use crate::core::script::{self, Applied};
-use crate::core::settings::{Answer, Flag, Number, Text};
-use crate::core::snapshot::{Live, Resolved, Snapshot};
+use crate::core::config_file::{self, AppliedLines};
+use crate::core::report::{self, StatusReport};
+use crate::core::settings::{Flag, Number, ReplyForm, Text};
+use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::{crash, log};
 use crate::weblog::LogHandle;
 
-use super::assemble::{self, read};
-use super::run::Places;
-use super::{bind, clock, save};
+use super::load::{self, read};
+use super::run::ListenerHandles;
+use super::{clock, listeners, save};
 
 /// What [`Owner::new`] needs.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Parts {
     /// The configuration in force.
     pub(super) config: Config,
     /// The counters behind it.
-    pub(super) live: Live,
+    pub(super) live: StatsTable,
     /// The addresses found so far.
     pub(super) resolved: Resolved,
     /// Port names.
@@ -38,7 +38,7 @@ pub(super) struct Parts {
     /// What the workers read.
     pub(super) shared: Arc<Shared>,
     /// Where clients reach them.
-    pub(super) listening: Places,
+    pub(super) listening: ListenerHandles,
     /// `-F`.
     pub(super) file: Option<String>,
     /// The slots that it named.
@@ -243,15 +243,15 @@ impl Parts {
                 report::recent_lines(&shared.clients_since(since))
             }
             Command::Close(n) if *n < snapshot.conn_max => {
-                shared.registry.close(*n);
+                shared.connections.close(*n);
                 format!("Forcibly closing connection {n}\n")
             }
             Command::Connection(n) if *n < snapshot.conn_max => {
-                shared.registry.report(*n).unwrap_or_else(|| report::Connection::unused(*n)).reply()
+                shared.connections.report(*n).unwrap_or_else(|| report::ConnectionReport::unused(*n)).reply()
             }
             Command::Close(n) | Command::Connection(n) => format!("Connection {n} out of range\n"),
             Command::Socket(fd) => {
-                let owner = shared.registry.by_descriptor(*fd).map_or("-1".into(), |n| n.to_string());
+                let owner = shared.connections.by_descriptor(*fd).map_or("-1".into(), |n| n.to_string());
                 format!("Socket {fd} belongs to connection {owner}\n")
             }
             Command::Status => self.web_page(),
@@ -282,9 +282,9 @@ impl Parts {
             number => self.config.number(number),
         };
         match number.info().answer {
-            Answer::Number => format!("{value}\n"),
-            Answer::IdleTimeout => format!("Idle timeout: {value} seconds\n"),
-            Answer::Nothing => String::new(),
+            ReplyForm::Number => format!("{value}\n"),
+            ReplyForm::IdleTimeout => format!("Idle timeout: {value} seconds\n"),
+            ReplyForm::Nothing => String::new(),
         }
     }
 
@@ -326,12 +326,12 @@ impl Parts {
     }
 
     /// Carries out the commands of a file, all or none.
-    fn include(&mut self, file: &str, files: Files) -> Result<Applied, Vec<String>> {
-        let lines = script::load(file, &self.services, &read)?;
+    fn include(&mut self, file: &str, files: Files) -> Result<AppliedLines, Vec<String>> {
+        let lines = config_file::load(file, &self.services, &read)?;
         let mut config = self.config.clone();
-        let applied = script::apply(&mut config, &lines, Phase::Running)?;
+        let applied = config_file::apply(&mut config, &lines, Phase::Running)?;
         self.change(config, files)
-            .map_err(|e| vec![format!("{}: {e}", script::place(&lines, &e).unwrap_or(file))])?;
+            .map_err(|e| vec![format!("{}: {e}", config_file::place(&lines, &e).unwrap_or(file))])?;
         for (n, seconds) in &applied.blacklists {
             self.blacklist(*n, *seconds);
         }
@@ -373,10 +373,10 @@ impl Parts {
 
     /// What TLS is to be under `config`, when that is to be read.
     fn load_tls(&self, config: &Config, files: Files) -> Result<Option<tls::Loaded>, String> {
-        let (Some(server), Some(settings)) = (&self.shared.tls, tls::Settings::of(config)) else {
+        let (Some(server), Some(settings)) = (&self.shared.tls, tls::TlsSettings::of(config)) else {
             return Ok(None);
         };
-        if files == Files::Kept && tls::Settings::of(&self.config).as_ref() == Some(&settings) {
+        if files == Files::Kept && tls::TlsSettings::of(&self.config).as_ref() == Some(&settings) {
             return Ok(None);
         }
         let (loaded, notices) = server.load(&settings)?;
@@ -386,27 +386,27 @@ impl Parts {
 
     /// Makes `config` the one in force: first all that can fail, then all that cannot.
     fn change(&mut self, config: Config, files: Files) -> Result<(), String> {
-        assemble::validate(&config, &self.services).map_err(|e| e.to_string())?;
+        load::validate(&config, &self.services).map_err(|e| e.to_string())?;
         let tls = self.load_tls(&config, files)?;
         let changed = |text| config.text(text) != self.config.text(text);
-        let endpoint = |config| assemble::listening(config, &self.services);
+        let endpoint = |config| load::listening(config, &self.services);
         let listening = match endpoint(&config) {
             None => return Err("listen: no address".into()),
             // Another way to write the same address keeps the socket.
             Some(address) if endpoint(&self.config).as_ref() == Some(&address) => None,
             Some(address) => {
-                let entrance = bind::entrance(&address, &config, self.listening.used());
-                Some(entrance.map_err(|e| format!("listen: {e}"))?)
+                let listener = listeners::listener(&address, &config, self.listening.used());
+                Some(listener.map_err(|e| format!("listen: {e}"))?)
             }
         };
         let felt = changed(Text::Log)
             || config.number(Number::IdleTimeout) != self.config.number(Number::IdleTimeout)
             || config.fastclose != self.config.fastclose;
         if changed(Text::Log) {
-            bind::set_log(&self.shared.log, &config, &self.services)?;
+            listeners::set_log(&self.shared.log, &config, &self.services)?;
         }
-        if let Some(entrance) = listening {
-            self.listening.move_to(entrance);
+        if let Some(listener) = listening {
+            self.listening.move_to(listener);
         }
         if let (Some(server), Some(loaded)) = (&self.shared.tls, tls) {
             server.install(loaded);
@@ -415,7 +415,7 @@ impl Parts {
         self.config = config;
         self.publish();
         if felt {
-            self.shared.registry.settings_changed();
+            self.shared.connections.settings_changed();
         }
         Ok(())
     }
@@ -441,18 +441,18 @@ impl Parts {
             snapshot.conn_max = self.descriptors;
         }
         self.shared.snapshot.store(Arc::new(snapshot));
-        self.shared.registry.look_again();
+        self.shared.connections.look_again();
     }
 
-    fn status(&self, show: impl Fn(&Status<'_>) -> String) -> String {
+    fn status(&self, show: impl Fn(&StatusReport<'_>) -> String) -> String {
         let snapshot = self.shared.snapshot.load();
-        show(&Status {
+        show(&StatusReport {
             time: &clock::local_time(),
             now: self.shared.now(),
             snapshot: &snapshot,
             clients: &self.shared.clients_since(0),
             clients_max: self.shared.clients().max(),
-            connections: &self.shared.registry.reports(),
+            connections: &self.shared.connections.reports(),
             dropped: self.config.flag(Flag::Udp).then(|| self.shared.drops.count()),
         })
     }

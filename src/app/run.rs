@@ -13,19 +13,19 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::control::server::{self, Listener};
+use crate::control::server::{self, ControlListener};
 use crate::core::config::Config;
 use crate::core::settings::Number;
+use crate::net::accept_token::AcceptToken;
 use crate::net::shared::Shared;
-use crate::net::turns::Turns;
 use crate::net::udp;
-use crate::net::worker::{self, Listening};
+use crate::net::worker::{self, Listener};
 use crate::sys::datagram::Datagrams;
 use crate::sys::pidfile::PidFile;
 use crate::sys::resolve;
 use crate::sys::{crash, log};
 
-use super::bind::{Control, Entrance, Used};
+use super::listeners::{BoundListener, Control, Used};
 use super::owner::Owner;
 
 /// How long a name that cannot be resolved is left alone.
@@ -46,31 +46,31 @@ pub(super) fn worker_count(config: &Config) -> usize {
 
 /// How those who serve clients are told where. Dropping it ends them.
 #[derive(Debug)]
-pub(super) enum Places {
+pub(super) enum ListenerHandles {
     /// The workers.
-    Streams(Vec<mpsc::UnboundedSender<Arc<Listening>>>),
+    Streams(Vec<mpsc::UnboundedSender<Arc<Listener>>>),
     /// The thread that serves datagrams, and the sockets that it was given.
     Datagrams(mpsc::UnboundedSender<Arc<Datagrams>>, Used),
 }
 
-impl Places {
+impl ListenerHandles {
     /// The sockets of datagrams that may still be bound.
     pub(super) fn used(&self) -> &[Weak<Datagrams>] {
         match self {
-            Places::Streams(_) => &[],
-            Places::Datagrams(_, used) => used,
+            ListenerHandles::Streams(_) => &[],
+            ListenerHandles::Datagrams(_, used) => used,
         }
     }
 
     /// From now on clients come there. What is meant is of the kind that it was: `udp` needs a restart.
-    pub(super) fn move_to(&mut self, entrance: Entrance) {
-        match (self, entrance) {
-            (Places::Streams(workers), Entrance::Streams(listening)) => {
+    pub(super) fn move_to(&mut self, listener: BoundListener) {
+        match (self, listener) {
+            (ListenerHandles::Streams(workers), BoundListener::Streams(listening)) => {
                 let listening = Arc::new(listening);
                 // One that has ended listens no more.
                 workers.iter().for_each(|worker| _ = worker.send(Arc::clone(&listening)));
             }
-            (Places::Datagrams(thread, used), Entrance::Datagrams(socket)) => {
+            (ListenerHandles::Datagrams(thread, used), BoundListener::Datagrams(socket)) => {
                 used.retain(|socket| socket.strong_count() > 0);
                 used.push(Arc::downgrade(&socket));
                 _ = thread.send(socket);
@@ -81,31 +81,35 @@ impl Places {
 }
 
 /// The threads that serve clients, and how they are told where.
-pub(super) type Workers = (Vec<JoinHandle<()>>, Places);
+pub(super) type Workers = (Vec<JoinHandle<()>>, ListenerHandles);
 
 /// Starts the workers or, for datagrams, the one thread that serves all of them.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn workers(count: usize, shared: &Arc<Shared>, entrance: Entrance) -> Result<Workers, String> {
-    let listening = match entrance {
-        Entrance::Streams(listening) => Arc::new(listening),
-        Entrance::Datagrams(socket) => {
+pub(super) fn workers(
+    count: usize,
+    shared: &Arc<Shared>,
+    listener: BoundListener,
+) -> Result<Workers, String> {
+    let listening = match listener {
+        BoundListener::Streams(listening) => Arc::new(listening),
+        BoundListener::Datagrams(socket) => {
             let (sender, sockets) = mpsc::unbounded_channel();
             let used = vec![Arc::downgrade(&socket)];
             let thread = udp::start(Arc::clone(shared), socket, sockets);
             let thread = thread.map_err(|e| format!("a thread for UDP: {e}"))?;
-            return Ok((vec![thread], Places::Datagrams(sender, used)));
+            return Ok((vec![thread], ListenerHandles::Datagrams(sender, used)));
         }
     };
-    let turns = if shared.tls.is_some() { Turns::none(count) } else { Turns::new(count, MARGIN) };
+    let token = if shared.tls.is_some() { AcceptToken::none(count) } else { AcceptToken::new(count, MARGIN) };
     let start = |n| {
         let (sender, sockets) = mpsc::unbounded_channel();
-        let worker = worker::start(n, Arc::clone(shared), turns.seat(n), Arc::clone(&listening), sockets);
+        let worker = worker::start(n, Arc::clone(shared), token.handle(n), Arc::clone(&listening), sockets);
         worker.map(|worker| (worker, sender)).map_err(|e| format!("a worker: {e}"))
     };
     let (workers, places) = (0..count).map(start).collect::<Result<Vec<_>, String>>()?.into_iter().unzip();
-    Ok((workers, Places::Streams(places)))
+    Ok((workers, ListenerHandles::Streams(places)))
 }
 
 struct Signals {
@@ -186,8 +190,10 @@ impl Running {
 
 fn serve_control(control: Option<Control>, owner: &Rc<Owner>) -> Option<crate::sys::listen::SocketFile> {
     let (listener, file) = match control? {
-        Control::Tcp(listener) => (TcpListener::from_std(listener).map(Listener::Tcp), None),
-        Control::Unix(listener, file) => (UnixListener::from_std(listener).map(Listener::Unix), Some(file)),
+        Control::Tcp(listener) => (TcpListener::from_std(listener).map(ControlListener::Tcp), None),
+        Control::Unix(listener, file) => {
+            (UnixListener::from_std(listener).map(ControlListener::Unix), Some(file))
+        }
     };
     match listener {
         Ok(listener) => _ = tokio::task::spawn_local(server::serve(listener, Rc::clone(owner))),

@@ -8,17 +8,17 @@ use crate::core::Error;
 use crate::core::addr::{Host, Services, split_operand};
 use crate::core::command::{Change, Command};
 use crate::core::config::ServerConfig;
-use crate::core::script::Line;
+use crate::core::config_file::ConfigLine;
+use crate::core::lexer;
 use crate::core::settings::Number;
-use crate::core::words;
 
 use super::Stop;
 
 /// What a command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct PenOptions {
     /// The commands that the options stand for, in a fixed order.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ConfigLine>,
     /// `-F`: the configuration file.
     pub file: Option<String>,
     /// `--check`: only check.
@@ -131,16 +131,16 @@ fn cli() -> Cli {
 /// Reads a command line; `argv` begins with the program's name.
 ///
 /// # Errors
-/// See [`Stop`]; options that there are, with arguments that cannot be, are in [`Options::errors`].
+/// See [`Stop`]; options that there are, with arguments that cannot be, are in [`PenOptions::errors`].
 pub fn parse(
     argv: impl IntoIterator<Item = std::ffi::OsString>,
     services: &Services,
-) -> Result<Options, Stop> {
+) -> Result<PenOptions, Stop> {
     let matches = cli().try_get_matches_from(argv).map_err(Stop::from)?;
     let mut errors = Vec::new();
-    let mut options = Options { check: matches.get_flag("check"), ..Options::default() };
-    let mut add = |options: &mut Options, at: &str, line: &str| match Command::parse(line, services) {
-        Ok(Some(command)) => options.lines.push(Line::option(at, command)),
+    let mut options = PenOptions { check: matches.get_flag("check"), ..PenOptions::default() };
+    let mut add = |options: &mut PenOptions, at: &str, line: &str| match Command::parse(line, services) {
+        Ok(Some(command)) => options.lines.push(ConfigLine::option(at, command)),
         Ok(None) => {}
         Err(refusal) => errors.push(format!("{at}: {refusal}")),
     };
@@ -162,7 +162,7 @@ pub fn parse(
                 add(&mut options, &format!("{at} '{value}'"), &value);
             } else {
                 let value = raised(letter, word, value, &mut options.notices);
-                add(&mut options, &at, &format!("{word} {}", words::quote(&value)));
+                add(&mut options, &at, &format!("{word} {}", lexer::quote(&value)));
             }
         }
     }
@@ -254,7 +254,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parsed(line: &str) -> Result<Options, Stop> {
+    fn parsed(line: &str) -> Result<PenOptions, Stop> {
         let argv = std::iter::once("pen").chain(line.split_whitespace());
         parse(argv.map(Into::into), &Services::parse(""))
     }

@@ -34,7 +34,7 @@ pub trait Handler: 'static {
 
 /// The control socket.
 #[derive(Debug)]
-pub enum Listener {
+pub enum ControlListener {
     /// On an IP address.
     Tcp(TcpListener),
     /// On a path; who may open the file may give commands.
@@ -42,14 +42,14 @@ pub enum Listener {
 }
 
 /// Serves the control socket for ever. To be run on a [`tokio::task::LocalSet`].
-pub async fn serve(listener: Listener, handler: Rc<impl Handler>) {
+pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
     let leaving = Rc::new(Semaphore::new(LEAVING_MAX));
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = match &listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
+            ControlListener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                 let stranger = Some(peer.ip()).filter(|ip| !handler.permits(ip.to_canonical()));
                 if let Some(ip) = stranger {
                     log::warn(format_args!("control connection from {ip} refused by control_acl"));
@@ -57,7 +57,7 @@ pub async fn serve(listener: Listener, handler: Rc<impl Handler>) {
                 let leaving = Rc::clone(&leaving);
                 tokio::task::spawn_local(converse(stream, stranger, Rc::clone(&handler), place, leaving));
             }),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+            ControlListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
                 let leaving = Rc::clone(&leaving);
                 tokio::task::spawn_local(converse(stream, None, Rc::clone(&handler), place, leaving));
             }),

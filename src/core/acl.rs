@@ -27,14 +27,14 @@ pub enum Net {
 
 /// One line of an access list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct AclEntry {
     /// Permit or deny.
     pub verdict: Verdict,
     /// Whom.
     pub net: Net,
 }
 
-impl Entry {
+impl AclEntry {
     /// Reads `permit|deny IP [MASK]`, `permit|deny IP6[/LEN]` from the words behind `acl N`. `IP/LEN` is taken for IPv4 too.
     ///
     /// # Errors
@@ -61,7 +61,7 @@ impl Entry {
             [] => return Err(Error::new("an address is missing; allowed is IP [MASK] or IP6[/LEN]")),
             [_, _, extra, ..] => return Err(Error::new(format!("'{extra}' is one word too many"))),
         };
-        Ok(Entry { verdict, net })
+        Ok(AclEntry { verdict, net })
     }
 }
 
@@ -118,7 +118,7 @@ fn leading(len: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0))
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for AclEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {
             Verdict::Permit => "permit",
@@ -133,11 +133,11 @@ impl fmt::Display for Entry {
 
 /// A list of entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Acl(Vec<Entry>);
+pub struct Acl(Vec<AclEntry>);
 
 impl Acl {
     /// Adds an entry behind the others.
-    pub fn push(&mut self, entry: Entry) {
+    pub fn push(&mut self, entry: AclEntry) {
         self.0.push(entry);
     }
 
@@ -147,7 +147,7 @@ impl Acl {
     }
 
     /// The entries in their order.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[AclEntry] {
         &self.0
     }
 
@@ -173,8 +173,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(text: &str) -> Result<Entry, Error> {
-        Entry::parse(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    fn entry(text: &str) -> Result<AclEntry, Error> {
+        AclEntry::parse(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! One grammar for the control socket, the configuration file, `-O` and the options: parsed here, printed here.
 
 use super::Error;
-use super::acl::{Entry, LISTS};
+use super::acl::{AclEntry, LISTS};
 use super::addr::{Endpoint, Host, Services};
+use super::lexer;
 use super::settings::{Fastclose, Flag, Form, Number, NumberInfo, SSL_OPTIONS, Text, TextInfo};
-use super::words;
 use std::fmt;
 
 /// The most server slots; a number above is a slip of the pen rather than a server.
@@ -29,7 +29,7 @@ pub enum Command {
     /// A text shown.
     ShowText(Text),
     /// An entry at the end of an access list.
-    Acl(usize, Entry),
+    Acl(usize, AclEntry),
     /// An access list emptied.
     NoAcl(usize),
     /// Changes of a server slot.
@@ -128,7 +128,7 @@ impl Command {
         if line.trim_start_matches([' ', '\t']).starts_with('#') {
             return Ok(None);
         }
-        let words = words::split(line).map_err(Refusal::Bad)?;
+        let words = lexer::split(line).map_err(Refusal::Bad)?;
         match words.split_first() {
             None => Ok(None),
             Some((first, rest)) => Self::of_words(first, rest, services).map(Some),
@@ -363,7 +363,7 @@ fn acl(args: &[String]) -> Parsed<Command> {
         return missing("acl", "N permit|deny IP [MASK] or IP6[/LEN]");
     };
     let n = list("acl", n)?;
-    let entry = Entry::parse(rest).map_err(|e| Refusal::Bad(e.of("acl")))?;
+    let entry = AclEntry::parse(rest).map_err(|e| Refusal::Bad(e.of("acl")))?;
     Ok(Command::Acl(n, entry))
 }
 
@@ -407,7 +407,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Change::Acl(n) => write!(f, "acl {n}"),
-            Change::Address(host) => write!(f, "address {}", words::quote(&host.to_string())),
+            Change::Address(host) => write!(f, "address {}", lexer::quote(&host.to_string())),
             Change::Port(n) => write!(f, "port {n}"),
             Change::Max(n) => write!(f, "max {n}"),
             Change::Hard(n) => write!(f, "hard {n}"),
@@ -425,7 +425,7 @@ impl fmt::Display for Command {
             Command::Flag(flag, on) => write!(f, "{}{}", no(on), flag.info().word),
             Command::Set(number, n) => write!(f, "{} {n}", number.info().word),
             Command::Show(number) => f.write_str(number.info().word),
-            Command::Text(text, value) => write!(f, "{} {}", text.info().word, words::quote(value)),
+            Command::Text(text, value) => write!(f, "{} {}", text.info().word, lexer::quote(value)),
             Command::NoText(text) => write!(f, "no {}", text.info().word),
             Command::ShowText(text) => f.write_str(text.info().word),
             Command::Acl(n, entry) => write!(f, "acl {n} {entry}"),
@@ -437,9 +437,9 @@ impl fmt::Display for Command {
             Command::TcpFastclose(how) => write!(f, "tcp_fastclose {}", how.word()),
             Command::SslOption(option) => write!(f, "ssl_option {option}"),
             Command::Obsolete(word, on) => write!(f, "{}{word}", no(on)),
-            Command::Include(file) => write!(f, "include {}", words::quote(file)),
+            Command::Include(file) => write!(f, "include {}", lexer::quote(file)),
             Command::Write(None) => f.write_str("write"),
-            Command::Write(Some(file)) => write!(f, "write {}", words::quote(file)),
+            Command::Write(Some(file)) => write!(f, "write {}", lexer::quote(file)),
             Command::Close(n) => write!(f, "close {n}"),
             Command::Connection(n) => write!(f, "connection {n}"),
             Command::Socket(n) => write!(f, "socket {n}"),

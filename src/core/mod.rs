@@ -2,18 +2,18 @@
 
 pub mod acl;
 pub mod addr;
-pub mod client;
+pub mod affinity;
+pub mod backend;
 pub mod command;
 pub mod config;
+pub mod config_file;
+pub mod flow_table;
 pub mod http;
+pub mod lexer;
 pub mod report;
-pub mod script;
 pub mod select;
-pub mod server;
 pub mod settings;
 pub mod snapshot;
-pub mod udp;
-pub mod words;
 
 /// A bad word, address or command: one line that names what was given and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 //! The texts that tell of a running pen: replies, the status page, the statistics.
 
 use super::Millis;
-use super::client::{Client, Record};
+use super::affinity::{Client, Record};
 use super::snapshot::{Backend, Snapshot};
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// A connection as replies show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Connection {
+pub struct ConnectionReport {
     /// Its number.
     pub id: usize,
     /// 0 unused, 1 connecting to a server, 2 connected.
@@ -29,10 +29,10 @@ pub struct Connection {
     pub notes: Vec<String>,
 }
 
-impl Connection {
+impl ConnectionReport {
     /// A slot that nobody uses.
     pub fn unused(id: usize) -> Self {
-        Connection {
+        ConnectionReport {
             id,
             state: 0,
             downfd: -1,
@@ -73,13 +73,13 @@ pub fn server_lines(snapshot: &Snapshot) -> String {
             "{n} addr {} port {} conn {} max {} hard {} weight {} prio {} sx {} rx {}",
             b.label,
             b.port,
-            b.live.connections(),
+            b.stats.connections(),
             b.max,
             b.hard,
             b.weight,
             b.prio,
-            b.live.sx.load(Relaxed),
-            b.live.rx.load(Relaxed)
+            b.stats.sx.load(Relaxed),
+            b.stats.rx.load(Relaxed)
         );
     }
     text
@@ -110,7 +110,7 @@ pub fn recent_lines(clients: &[(Client, Record)]) -> String {
 
 /// What the status page and the statistics show.
 #[derive(Debug)]
-pub struct Status<'a> {
+pub struct StatusReport<'a> {
     /// Local date and time.
     pub time: &'a str,
     /// Now, on the clock of the records.
@@ -122,7 +122,7 @@ pub struct Status<'a> {
     /// Room for clients.
     pub clients_max: usize,
     /// The connections.
-    pub connections: &'a [Connection],
+    pub connections: &'a [ConnectionReport],
     /// With UDP, the datagrams that were not passed on.
     pub dropped: Option<u64>,
 }
@@ -158,11 +158,11 @@ fn table<const N: usize>(html: &mut String, heads: [&str; N], rows: impl Iterato
 const STYLE: &str = "body{font-family:sans-serif;margin:2em}table{border-collapse:collapse}\
 th{background:#80f080}th,td{border:1px solid #c0c0c0;padding:.2em .6em;text-align:right}";
 
-impl Status<'_> {
+impl StatusReport<'_> {
     fn status_of(&self, backend: &Backend) -> String {
-        match backend.live.blacklisted_for(self.now) {
-            _ if backend.targets.is_empty() && backend.port == 0 => "unused".into(),
-            _ if backend.targets.is_empty() => "unresolved".into(),
+        match backend.stats.blacklisted_for(self.now) {
+            _ if backend.addresses.is_empty() && backend.port == 0 => "unused".into(),
+            _ if backend.addresses.is_empty() => "unresolved".into(),
             0 => "up".into(),
             left => format!("blacklisted for {} s", left.div_ceil(1000)),
         }
@@ -202,11 +202,11 @@ impl Status<'_> {
                 b.label.clone(),
                 self.status_of(b),
                 b.port.to_string(),
-                b.live.connections().to_string(),
+                b.stats.connections().to_string(),
                 b.max.to_string(),
                 b.hard.to_string(),
-                b.live.sx.load(Relaxed).to_string(),
-                b.live.rx.load(Relaxed).to_string(),
+                b.stats.sx.load(Relaxed).to_string(),
+                b.stats.rx.load(Relaxed).to_string(),
                 b.weight.to_string(),
                 b.prio.to_string(),
             ]
@@ -271,7 +271,7 @@ impl Status<'_> {
         let current = self.snapshot.cursor.load(Relaxed);
         _ = writeln!(text, "Time {}, {count} servers, {current} current", self.time);
         for (n, b) in servers(self.snapshot) {
-            let (sx, rx) = (b.live.sx.load(Relaxed), b.live.rx.load(Relaxed));
+            let (sx, rx) = (b.stats.sx.load(Relaxed), b.stats.rx.load(Relaxed));
             _ = writeln!(
                 text,
                 "Server {n} status:\naddress {}\n{}\nport {}",
@@ -279,7 +279,7 @@ impl Status<'_> {
                 self.status_of(b),
                 b.port
             );
-            _ = writeln!(text, "{} connections ({} soft, {} hard)", b.live.connections(), b.max, b.hard);
+            _ = writeln!(text, "{} connections ({} soft, {} hard)", b.stats.connections(), b.max, b.hard);
             _ = writeln!(text, "{sx} sent, {rx} received");
         }
         _ = writeln!(text, "Max number of clients: {}\nActive clients:", self.clients_max);
@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn an_unused_connection_is_shown_as_c_pen_shows_it() {
         let shown = "Connection 3:\nstate = 0\ndownfd = -1, upfd = -1\nclient = 0, server = 0\npend = 0\n";
-        assert_eq!(Connection::unused(3).reply(), shown);
+        assert_eq!(ConnectionReport::unused(3).reply(), shown);
     }
 
     #[test]

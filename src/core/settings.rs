@@ -93,7 +93,7 @@ table! {
 
 /// What a bare `word` or a change of it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum ReplyForm {
     /// The number on a line.
     Number,
     /// `Idle timeout: N seconds`.
@@ -120,7 +120,7 @@ pub struct NumberInfo {
     /// While pen runs a smaller number changes nothing.
     pub grows: bool,
     /// The reply.
-    pub answer: Answer,
+    pub answer: ReplyForm,
     /// One line for `penctl --help`.
     pub help: &'static str,
 }
@@ -135,7 +135,7 @@ const fn number(
     max: u64,
     default: u64,
     when: When,
-    answer: Answer,
+    answer: ReplyForm,
     help: &'static str,
 ) -> NumberInfo {
     NumberInfo { word, unit, min, max, default, when, grows: false, answer, help }
@@ -149,35 +149,35 @@ table! {
     /// The numbers.
     Number: NumberInfo {
         /// `blacklist`
-        Blacklist = number("blacklist", "seconds", 0, SECONDS_MAX, 30, When::Always, Answer::Number, "how long a server that failed is left out"),
+        Blacklist = number("blacklist", "seconds", 0, SECONDS_MAX, 30, When::Always, ReplyForm::Number, "how long a server that failed is left out"),
         /// `client_acl`
-        ClientAcl = number("client_acl", "the number of a list", 0, 9, 0, When::Always, Answer::Number, "the access list for clients"),
+        ClientAcl = number("client_acl", "the number of a list", 0, 9, 0, When::Always, ReplyForm::Number, "the access list for clients"),
         /// `control_acl`
-        ControlAcl = number("control_acl", "the number of a list", 0, 9, 0, When::Always, Answer::Number, "the access list for the control port"),
+        ControlAcl = number("control_acl", "the number of a list", 0, 9, 0, When::Always, ReplyForm::Number, "the access list for the control port"),
         /// `clients_max`
-        ClientsMax = grows(number("clients_max", "clients", 1, 1 << 24, 2048, When::Always, Answer::Number, "size of the table of clients; only grows")),
+        ClientsMax = grows(number("clients_max", "clients", 1, 1 << 24, 2048, When::Always, ReplyForm::Number, "size of the table of clients; only grows")),
         /// `conn_max`
-        ConnMax = grows(number("conn_max", "connections", 1, 1 << 24, 500, When::Always, Answer::Number, "most simultaneous connections; only grows")),
+        ConnMax = grows(number("conn_max", "connections", 1, 1 << 24, 500, When::Always, ReplyForm::Number, "most simultaneous connections; only grows")),
         /// `debug`
-        Debug = number("debug", "level", 0, 9, 0, When::Always, Answer::Number, "how much pen tells of what it does"),
+        Debug = number("debug", "level", 0, 9, 0, When::Always, ReplyForm::Number, "how much pen tells of what it does"),
         /// `idle_timeout`
-        IdleTimeout = number("idle_timeout", "seconds, 0 for never", 0, SECONDS_MAX, 0, When::Always, Answer::IdleTimeout, "close a connection that was idle so long"),
+        IdleTimeout = number("idle_timeout", "seconds, 0 for never", 0, SECONDS_MAX, 0, When::Always, ReplyForm::IdleTimeout, "close a connection that was idle so long"),
         /// `pending_max`
-        PendingMax = number("pending_max", "connections", 1, 1 << 24, 100, When::Always, Answer::Nothing, "most connections to servers in progress"),
+        PendingMax = number("pending_max", "connections", 1, 1 << 24, 100, When::Always, ReplyForm::Nothing, "most connections to servers in progress"),
         /// `timeout`
-        Timeout = number("timeout", "seconds", 1, SECONDS_MAX, 3, When::Always, Answer::Number, "how long a connection to a server may take"),
+        Timeout = number("timeout", "seconds", 1, SECONDS_MAX, 3, When::Always, ReplyForm::Number, "how long a connection to a server may take"),
         /// `tracking`
-        Tracking = number("tracking", "seconds, 0 for ever", 0, SECONDS_MAX, 0, When::Always, Answer::Number, "how long a client is remembered"),
+        Tracking = number("tracking", "seconds, 0 for ever", 0, SECONDS_MAX, 0, When::Always, ReplyForm::Number, "how long a client is remembered"),
         /// `backlog`
-        Backlog = number("backlog", "connections", 50, 65535, 500, When::Start, Answer::Number, "length of the listen queue"),
+        Backlog = number("backlog", "connections", 50, 65535, 500, When::Start, ReplyForm::Number, "length of the listen queue"),
         /// `multi_accept`
-        MultiAccept = number("multi_accept", "connections", 1, 65535, 100, When::Always, Answer::Number, "connections accepted in one go"),
+        MultiAccept = number("multi_accept", "connections", 1, 65535, 100, When::Always, ReplyForm::Number, "connections accepted in one go"),
         /// `workers`
-        Workers = number("workers", "threads, 0 for one a core", 0, 256, 0, When::Start, Answer::Number, "threads that serve connections"),
+        Workers = number("workers", "threads, 0 for one a core", 0, 256, 0, When::Start, ReplyForm::Number, "threads that serve connections"),
         /// `ssl_handshake_timeout`
-        SslHandshakeTimeout = number("ssl_handshake_timeout", "seconds, 0 for the connect timeout", 0, SECONDS_MAX, 0, When::Always, Answer::Number, "how long a TLS handshake may take"),
+        SslHandshakeTimeout = number("ssl_handshake_timeout", "seconds, 0 for the connect timeout", 0, SECONDS_MAX, 0, When::Always, ReplyForm::Number, "how long a TLS handshake may take"),
         /// `ssl_client_renegotiation_interval`
-        SslRenegotiation = number("ssl_client_renegotiation_interval", "seconds", 0, SECONDS_MAX, 3600, When::Always, Answer::Number, "accepted; clients never may renegotiate"),
+        SslRenegotiation = number("ssl_client_renegotiation_interval", "seconds", 0, SECONDS_MAX, 3600, When::Always, ReplyForm::Number, "accepted; clients never may renegotiate"),
     }
 }
 

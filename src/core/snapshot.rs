@@ -2,8 +2,8 @@
 
 use super::acl::Acl;
 use super::addr::{Endpoint, Host, Services};
+use super::backend::ServerStats;
 use super::config::{Config, ServerConfig};
-use super::server::ServerLive;
 use super::settings::{Fastclose, Flag, Number, Text};
 use super::{Millis, acl};
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ pub type Resolved = HashMap<String, Vec<IpAddr>>;
 
 /// Where a connection to a server goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum ServerAddress {
     /// Over the network.
     Ip(SocketAddr),
     /// To a socket in the file system.
@@ -63,7 +63,7 @@ pub struct Backend {
     /// Its port as replies show it.
     pub port: u16,
     /// Its addresses, tried in this order; none while its name is not resolved.
-    pub targets: Vec<Target>,
+    pub addresses: Vec<ServerAddress>,
     /// Soft limit, 0 for none.
     pub max: u32,
     /// Limit for clients that it had before.
@@ -77,22 +77,22 @@ pub struct Backend {
     /// What the hash of a client is mixed with: the address and port as configured, not the slot.
     pub identity: u64,
     /// Its counters.
-    pub live: Arc<ServerLive>,
+    pub stats: Arc<ServerStats>,
 }
 
 /// What lives as long as pen does, whatever is configured.
 #[derive(Debug, Default)]
-pub struct Live {
-    servers: Vec<Arc<ServerLive>>,
-    emergency: Arc<ServerLive>,
-    abuse: Arc<ServerLive>,
+pub struct StatsTable {
+    servers: Vec<Arc<ServerStats>>,
+    emergency: Arc<ServerStats>,
+    abuse: Arc<ServerStats>,
     /// The regular server last chosen.
     pub cursor: Arc<AtomicUsize>,
 }
 
-impl Live {
+impl StatsTable {
     /// The counters of a server slot.
-    pub fn server(&mut self, n: usize) -> &Arc<ServerLive> {
+    pub fn server(&mut self, n: usize) -> &Arc<ServerStats> {
         if self.servers.len() <= n {
             self.servers.resize_with(n + 1, Arc::default);
         }
@@ -178,15 +178,15 @@ impl Modes {
 
 impl Snapshot {
     /// Makes the snapshot of a configuration, with the addresses known so far.
-    pub fn new(config: &Config, live: &mut Live, resolved: &Resolved, services: &Services) -> Self {
+    pub fn new(config: &Config, live: &mut StatsTable, resolved: &Resolved, services: &Services) -> Self {
         let seconds = |number| config.number(number) * 1000;
         let timeout = seconds(Number::Timeout);
         let handshake = seconds(Number::SslHandshakeTimeout);
-        let special = |text, role, live: &Arc<ServerLive>| {
+        let special = |text, role, stats: &Arc<ServerStats>| {
             let endpoint = Endpoint::with_port(config.text(text)?, services).ok()?;
             let server =
                 ServerConfig { host: Some(endpoint.host), port: endpoint.port, ..ServerConfig::default() };
-            backend(role, &server, live, resolved).map(Arc::new)
+            backend(role, &server, stats, resolved).map(Arc::new)
         };
         Snapshot {
             emergency: special(Text::Emergency, Role::Emergency, &live.emergency),
@@ -218,26 +218,26 @@ impl Snapshot {
 fn backend(
     role: Role,
     server: &ServerConfig,
-    live: &Arc<ServerLive>,
+    stats: &Arc<ServerStats>,
     resolved: &Resolved,
 ) -> Option<Backend> {
     let host = server.host.clone()?;
-    let targets = match &host {
-        Host::Unix(path) => vec![Target::Unix(path.clone())],
+    let addresses = match &host {
+        Host::Unix(path) => vec![ServerAddress::Unix(path.clone())],
         _ if server.port == 0 => Vec::new(),
-        Host::Ip(ip) => vec![Target::Ip(SocketAddr::new(*ip, server.port))],
+        Host::Ip(ip) => vec![ServerAddress::Ip(SocketAddr::new(*ip, server.port))],
         Host::Name(name) => {
             let ips = resolved.get(name).map_or(&[][..], Vec::as_slice);
-            ips.iter().map(|ip| Target::Ip(SocketAddr::new(*ip, server.port))).collect()
+            ips.iter().map(|ip| ServerAddress::Ip(SocketAddr::new(*ip, server.port))).collect()
         }
     };
-    let label = match targets.first() {
-        Some(Target::Ip(address)) => address.ip().to_string(),
+    let label = match addresses.first() {
+        Some(ServerAddress::Ip(address)) => address.ip().to_string(),
         _ => host.to_string(),
     };
     Some(Backend {
         role,
-        targets,
+        addresses,
         max: server.max,
         hard: server.hard,
         weight: server.weight,
@@ -246,6 +246,6 @@ fn backend(
         identity: super::select::identity(&host, server.port),
         label,
         port: server.port,
-        live: Arc::clone(live),
+        stats: Arc::clone(stats),
     })
 }

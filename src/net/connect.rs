@@ -11,8 +11,8 @@ use std::time::Duration;
 use socket2::{SockAddr, SockRef, Socket as Unwatched};
 use tokio::time::error::Elapsed;
 
-use crate::core::select::{Pick, Selection};
-use crate::core::snapshot::{Role, Snapshot, Target};
+use crate::core::select::{Selected, Selection};
+use crate::core::snapshot::{Role, ServerAddress, Snapshot};
 use crate::sys::{listen, log, socket};
 
 use super::shared::Shared;
@@ -44,23 +44,23 @@ pub async fn establish(
     shared: &Shared,
     snapshot: &Snapshot,
     selection: &mut Selection,
-) -> Option<(Pick, Stream)> {
+) -> Option<(Selected, Stream)> {
     let client = selection.client().ip();
     let _connecting = shared.connecting().await;
-    while let Some(pick) = selection.next(shared.now()) {
-        match connect_when_possible(shared, snapshot, &pick.backend.targets, client).await {
+    while let Some(selected) = selection.next(shared.now()) {
+        match connect_when_possible(shared, snapshot, &selected.backend.addresses, client).await {
             Ok(stream) => {
-                selection.succeeded(&pick);
+                selection.succeeded(&selected);
                 LOCAL.end(format_args!("connecting to servers again"));
-                return Some((pick, stream));
+                return Some((selected, stream));
             }
             Err(Failure::Local(error)) => {
                 LOCAL.begin(format_args!("cannot connect to servers: {error}"));
                 return None;
             }
             Err(Failure::Server(error)) => {
-                report(shared, snapshot, &pick, &error);
-                selection.failed(&pick, shared.now());
+                report(shared, snapshot, &selected, &error);
+                selection.failed(&selected, shared.now());
             }
         }
     }
@@ -72,19 +72,19 @@ pub async fn establish(
 async fn connect_when_possible(
     shared: &Shared,
     snapshot: &Snapshot,
-    targets: &[Target],
+    addresses: &[ServerAddress],
     client: Option<IpAddr>,
 ) -> Result<Stream, Failure> {
     let mut tries = SHORTAGE_TRIES;
     loop {
-        match connect(snapshot, targets, client).await {
+        match connect(snapshot, addresses, client).await {
             Err(Failure::Local(error)) if is_shortage(&error) && tries > 0 => {
                 LOCAL.begin(format_args!("cannot connect to servers: {error}"));
                 tries -= 1;
             }
             result => return result,
         }
-        _ = Box::pin(tokio::time::timeout(SHORTAGE_PAUSE, shared.registry.freed())).await;
+        _ = Box::pin(tokio::time::timeout(SHORTAGE_PAUSE, shared.connections.freed())).await;
     }
 }
 
@@ -95,11 +95,11 @@ pub fn is_shortage(error: &io::Error) -> bool {
 }
 
 /// Tells of a failed server, once each time it is left out.
-pub(super) fn report(shared: &Shared, snapshot: &Snapshot, pick: &Pick, error: &io::Error) {
-    let label = &pick.backend.label;
-    match pick.backend.role {
+pub(super) fn report(shared: &Shared, snapshot: &Snapshot, selected: &Selected, error: &io::Error) {
+    let label = &selected.backend.label;
+    match selected.backend.role {
         Role::Regular(n) if snapshot.blacklist > 0 => {
-            if pick.backend.live.blacklisted_for(shared.now()) == 0 {
+            if selected.backend.stats.blacklisted_for(shared.now()) == 0 {
                 let seconds = snapshot.blacklist / 1000;
                 log::warn(format_args!("blacklisting server {n} ({label}) for {seconds} s: {error}"));
             }
@@ -108,10 +108,14 @@ pub(super) fn report(shared: &Shared, snapshot: &Snapshot, pick: &Pick, error: &
     }
 }
 
-async fn connect(snapshot: &Snapshot, targets: &[Target], client: Option<IpAddr>) -> Result<Stream, Failure> {
+async fn connect(
+    snapshot: &Snapshot,
+    addresses: &[ServerAddress],
+    client: Option<IpAddr>,
+) -> Result<Stream, Failure> {
     let timeout = Duration::from_millis(snapshot.timeout);
     let mut failure = Failure::Server(io::ErrorKind::NotFound.into());
-    for target in targets {
+    for target in addresses {
         match within(timeout, pin!(connect_one(snapshot, target, client))).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => failure = error,
@@ -137,11 +141,11 @@ async fn within<T>(timeout: Duration, mut attempt: Pin<&mut impl Future<Output =
 
 async fn connect_one(
     snapshot: &Snapshot,
-    target: &Target,
+    target: &ServerAddress,
     client: Option<IpAddr>,
 ) -> Result<Stream, Failure> {
     let begun = match target {
-        Target::Unix(path) => loop {
+        ServerAddress::Unix(path) => loop {
             match begin_unix(path) {
                 // Its backlog is full (connect(2), Linux): where TCP would try again by itself, nothing wakes us.
                 Err(Failure::Server(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -150,7 +154,7 @@ async fn connect_one(
                 begun => break begun?,
             }
         },
-        Target::Ip(address) => {
+        ServerAddress::Ip(address) => {
             let socket = open(snapshot, *address, client).map_err(Failure::Local)?;
             Socket::begin(socket, &(*address).into()).map_err(classify)?
         }
@@ -228,14 +232,14 @@ mod tests {
     use crate::core::addr::Services;
     use crate::core::command::Command;
     use crate::core::config::{Config, Phase};
-    use crate::core::snapshot::{Live, Resolved};
+    use crate::core::snapshot::{Resolved, StatsTable};
 
     #[tokio::test]
     async fn options_are_set_as_the_modes_say() {
         let services = Services::default();
         let mut config = Config::default();
         for on in [false, true] {
-            let snapshot = Snapshot::new(&config, &mut Live::default(), &Resolved::new(), &services);
+            let snapshot = Snapshot::new(&config, &mut StatsTable::default(), &Resolved::new(), &services);
             let socket = open(&snapshot, "127.0.0.1:1".parse().unwrap(), None).unwrap();
             let options = SockRef::from(&socket);
             assert_eq!((options.tcp_nodelay().unwrap(), options.keepalive().unwrap()), (on, on));

@@ -1,14 +1,10 @@
 //! The data path: everything that touches a client's or a server's bytes.
 
-pub mod buffer;
+pub mod accept_token;
 pub mod connect;
+pub mod connections;
 mod dummy;
-mod dump;
-mod flow;
-pub mod hooks;
-mod inspect;
-mod parting;
-pub mod registry;
+pub mod filter;
 pub mod relay;
 pub mod session;
 pub mod shared;
@@ -17,6 +13,5 @@ pub mod stream;
 #[cfg(test)]
 mod tests;
 pub mod tls;
-pub mod turns;
 pub mod udp;
 pub mod worker;

@@ -10,20 +10,20 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::core::client::Client;
+use crate::core::affinity::Client;
 use crate::core::http::Rewriter;
-use crate::core::select::{Pick, Selection};
+use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::Snapshot;
 use crate::sys::log;
 
-use super::dump::{self, Dump};
-use super::hooks::Inspect;
-use super::inspect::{Http, RequestLog};
-use super::registry::{Connection, ConnectionMeter, Entry, Ticket};
-use super::relay::{Relay, Settings};
+use super::accept_token::ConnectionCount;
+use super::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
+use super::filter::StreamFilter;
+use super::filter::dump::{self, Dump};
+use super::filter::request_log::{Http, RequestLog};
+use super::relay::{Relay, RelaySettings};
 use super::shared::Shared;
 use super::stream::Stream;
-use super::turns::Load;
 use super::{connect, dummy, tls};
 
 /// A client that was accepted.
@@ -35,13 +35,13 @@ pub struct Accepted {
     pub peer: Option<SocketAddr>,
 }
 
-/// A connection in the registry, and the promise to add its bytes to its client's when it is over, however it ends.
+/// A connection in the connections, and the promise to add its bytes to its client's when it is over, however it ends.
 #[derive(Debug)]
 struct Session {
     shared: Arc<Shared>,
-    entry: Entry,
+    entry: ConnectionEntry,
     /// Counts it among those of its worker.
-    _load: Load,
+    _count: ConnectionCount,
 }
 
 impl Drop for Session {
@@ -50,15 +50,15 @@ impl Drop for Session {
     }
 }
 
-/// Starts the task that serves a client on this worker, whose load it is.
-pub fn start(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket, load: Load) {
+/// Starts the task that serves a client on this worker, which counts it.
+pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connection_count: ConnectionCount) {
     let client = accepted.peer.map_or(Client::UNIX, |peer| Client::new(peer.ip()));
     let snapshot = shared.snapshot.load_full();
     let now = shared.now();
-    let (id, remembered) = shared.clients().arrive(client, now, snapshot.tracking);
-    let entry = ticket.enter(Connection::new(client, id, accepted.stream.as_raw_fd()));
+    let (id, remembered) = shared.clients().record_connect(client, now, snapshot.tracking);
+    let entry = permit.enter(Connection::new(client, id, accepted.stream.as_raw_fd()));
     let connection = Arc::clone(&entry.connection);
-    let session = Session { shared: Arc::clone(shared), entry, _load: load };
+    let session = Session { shared: Arc::clone(shared), entry, _count: connection_count };
     let task = tokio::spawn(serve(session, snapshot, accepted, remembered));
     connection.served_by(task.abort_handle());
 }
@@ -66,7 +66,7 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, ticket: Ticket, load: Loa
 async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, remembered: Option<usize>) {
     // Boxed: what only the beginning needs is freed before the connection grows old.
     let joining = Box::pin(join(&session, &snapshot, accepted, remembered));
-    let Some(Joined { pick, mut relay, only_logs }) = joining.await else { return };
+    let Some(Joined { selected, mut relay, only_logs }) = joining.await else { return };
     drop(snapshot);
     poll_fn(|cx| {
         session.entry.connection.wakes(cx.waker());
@@ -75,7 +75,7 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, re
     .await;
     let end = poll_fn(|cx| {
         if session.entry.connection.has_changed() {
-            follow(&session, &mut relay, only_logs.then_some(&pick));
+            follow(&session, &mut relay, only_logs.then_some(&selected));
         }
         Pin::new(&mut relay).poll(cx)
     })
@@ -85,7 +85,7 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, re
 
 /// A client with its server.
 struct Joined {
-    pick: Pick,
+    selected: Selected,
     relay: Relay<ConnectionMeter>,
     /// Whoever looks at its requests does so for the request log alone.
     only_logs: bool,
@@ -93,11 +93,11 @@ struct Joined {
 
 /// Applies to a connection in progress what has changed since it began, as in C pen: the request log for `logged`, and what
 /// ends a connection.
-fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<&Pick>) {
+fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<&Selected>) {
     let snapshot = session.shared.snapshot.load();
     relay.change(snapshot.fastclose, idle_timeout(&snapshot));
-    if let Some(pick) = logged {
-        relay.show_to(request_log(session, pick));
+    if let Some(selected) = logged {
+        relay.show_to(request_log(session, selected));
     }
 }
 
@@ -119,10 +119,10 @@ async fn join(
         return None;
     }
     let port = peer.map_or(0, |p| p.port());
-    let (pick, server) = find(session, snapshot, port, remembered).await?;
+    let (selected, server) = find(session, snapshot, port, remembered).await?;
     let dumps = log::debug_level() >= dump::LEVEL;
-    let relay = relay(session, snapshot, &pick, stream, server, dumps);
-    Some(Joined { pick, relay, only_logs: !snapshot.modes.http && !dumps })
+    let relay = relay(session, snapshot, &selected, stream, server, dumps);
+    Some(Joined { selected, relay, only_logs: !snapshot.modes.http && !dumps })
 }
 
 /// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
@@ -148,33 +148,33 @@ async fn find(
     snapshot: &Arc<Snapshot>,
     port: u16,
     remembered: Option<usize>,
-) -> Option<(Pick, Stream)> {
+) -> Option<(Selected, Stream)> {
     let client = session.entry.connection.client;
     let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered);
-    let (pick, stream) = connect::establish(&session.shared, snapshot, &mut selection).await?;
-    if let Some(n) = selection.remembers(&pick).filter(|n| remembered != Some(*n)) {
+    let (selected, stream) = connect::establish(&session.shared, snapshot, &mut selection).await?;
+    if let Some(n) = selection.remembers(&selected).filter(|n| remembered != Some(*n)) {
         session.shared.clients().remember(client, n);
     }
-    Some((pick, stream))
+    Some((selected, stream))
 }
 
 fn relay(
     session: &Session,
     snapshot: &Snapshot,
-    pick: &Pick,
+    selected: &Selected,
     client: Stream,
     server: Stream,
     dumps: bool,
 ) -> Relay<ConnectionMeter> {
-    let meter = session.entry.connection.connected(&pick.backend, server.as_raw_fd());
-    let settings = Settings {
+    let meter = session.entry.connection.connected(&selected.backend, server.as_raw_fd());
+    let settings = RelaySettings {
         pipes: Some(session.shared.pipes.clone()),
         fastclose: snapshot.fastclose,
         idle: idle_timeout(snapshot),
     };
-    let inspect = inspector(session, snapshot, pick, matches!(client, Stream::Tls(_)), dumps);
+    let filter = filter(session, snapshot, selected, matches!(client, Stream::Tls(_)), dumps);
     let mut relay = Relay::new(client, server, &settings, meter);
-    relay.show_to(inspect);
+    relay.show_to(filter);
     relay
 }
 
@@ -182,34 +182,34 @@ fn idle_timeout(snapshot: &Snapshot) -> Option<Duration> {
     (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout))
 }
 
-fn requests(session: &Session, pick: &Pick) -> RequestLog {
+fn requests(session: &Session, selected: &Selected) -> RequestLog {
     let ip = session.entry.connection.client.ip();
-    RequestLog::new(session.shared.log.clone(), ip, Arc::clone(&pick.backend))
+    RequestLog::new(session.shared.log.clone(), ip, Arc::clone(&selected.backend))
 }
 
 /// Who looks at requests for the log alone, while there is one.
-fn request_log(session: &Session, pick: &Pick) -> Option<Box<dyn Inspect + Send>> {
-    session.shared.log.is_on().then(|| Box::new(requests(session, pick)) as _)
+fn request_log(session: &Session, selected: &Selected) -> Option<Box<dyn StreamFilter + Send>> {
+    session.shared.log.is_on().then(|| Box::new(requests(session, selected)) as _)
 }
 
-fn inspector(
+fn filter(
     session: &Session,
     snapshot: &Snapshot,
-    pick: &Pick,
+    selected: &Selected,
     https: bool,
     dumps: bool,
-) -> Option<Box<dyn Inspect + Send>> {
+) -> Option<Box<dyn StreamFilter + Send>> {
     let client = session.entry.connection.client;
-    let inspect: Option<Box<dyn Inspect + Send>> = if snapshot.modes.http {
-        let requests = requests(session, pick);
+    let filter: Option<Box<dyn StreamFilter + Send>> = if snapshot.modes.http {
+        let requests = requests(session, selected);
         Some(Box::new(Http::new(Rewriter::new(client.ip(), https), requests)))
     } else {
-        request_log(session, pick)
+        request_log(session, selected)
     };
     if !dumps {
-        return inspect;
+        return filter;
     }
-    Some(Box::new(Dump::new(inspect, client, Arc::clone(&pick.backend), snapshot.modes.ascii)))
+    Some(Box::new(Dump::new(filter, client, Arc::clone(&selected.backend), snapshot.modes.ascii)))
 }
 
 #[cfg(test)]

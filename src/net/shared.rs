@@ -9,12 +9,12 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
 use crate::core::Millis;
-use crate::core::client::{Client, Clients};
+use crate::core::affinity::{AffinityTable, Client};
 use crate::core::snapshot::Snapshot;
 use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
 
-use super::registry::{Connection, Registry};
+use super::connections::{Connection, ConnectionTable};
 use super::tls;
 use super::udp::Drops;
 
@@ -27,7 +27,7 @@ pub struct Shared {
     /// The configuration in force.
     pub snapshot: ArcSwap<Snapshot>,
     /// The connections.
-    pub registry: Arc<Registry>,
+    pub connections: Arc<ConnectionTable>,
     /// The request log.
     pub log: LogHandle,
     /// Pipes for connections that move bulk.
@@ -36,7 +36,7 @@ pub struct Shared {
     pub tls: Option<tls::Server>,
     /// Datagrams that were not passed on.
     pub drops: Drops,
-    clients: Mutex<Clients>,
+    clients: Mutex<AffinityTable>,
     connecting: AtomicUsize,
     connected: Notify,
     origin: Instant,
@@ -47,12 +47,12 @@ impl Shared {
     pub fn new(snapshot: Snapshot, clients_max: usize, log: LogHandle, tls: Option<tls::Server>) -> Self {
         Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
-            registry: Arc::default(),
+            connections: Arc::default(),
             log,
             pipes: Pool::new(PIPES),
             tls,
             drops: Drops::default(),
-            clients: Mutex::new(Clients::new(clients_max)),
+            clients: Mutex::new(AffinityTable::new(clients_max)),
             connecting: AtomicUsize::new(0),
             connected: Notify::new(),
             origin: Instant::now(),
@@ -66,7 +66,7 @@ impl Shared {
     }
 
     /// The table of clients.
-    pub fn clients(&self) -> MutexGuard<'_, Clients> {
+    pub fn clients(&self) -> MutexGuard<'_, AffinityTable> {
         // A panic elsewhere leaves the table as it was between two calls.
         self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,15 +74,15 @@ impl Shared {
     /// Adds the bytes of a connection that is over to its client's.
     pub fn settle(&self, connection: &Connection) {
         let (sx, rx) = connection.traffic();
-        self.clients().count(connection.client, sx, rx);
+        self.clients().add_traffic(connection.client, sx, rx);
     }
 
-    /// Clients that connected at `since` or later, with the bytes of connections that are still open.
-    pub fn clients_since(&self, since: Millis) -> Vec<(Client, crate::core::client::Record)> {
+    /// AffinityTable that connected at `since` or later, with the bytes of connections that are still open.
+    pub fn clients_since(&self, since: Millis) -> Vec<(Client, crate::core::affinity::Record)> {
         let mut clients = self.clients().since(since);
         let places: HashMap<Client, usize> =
             clients.iter().enumerate().map(|(at, (c, _))| (*c, at)).collect();
-        for (client, sx, rx) in self.registry.traffic() {
+        for (client, sx, rx) in self.connections.traffic() {
             if let Some((_, record)) = places.get(&client).and_then(|at| clients.get_mut(*at)) {
                 record.sx += sx;
                 record.rx += rx;

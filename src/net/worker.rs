@@ -13,25 +13,25 @@ use tokio::sync::{Mutex, mpsc};
 use crate::sys::listen::{self, SocketFile, Watch};
 use crate::sys::{log, socket};
 
+use super::accept_token::TokenHandle;
 use super::connect::{self, SHORTAGE_PAUSE};
-use super::registry::Ticket;
+use super::connections::Permit;
 use super::session::{self, Accepted};
 use super::shared::Shared;
 use super::socket::Socket;
 use super::tls;
-use super::turns::Seat;
 
 /// The listening socket. All workers take from this one socket: a second pen on the port fails to bind, and nobody stands
 /// in a queue of a worker's own, stranded when that one pauses.
 #[derive(Debug)]
-pub enum Listening {
+pub enum Listener {
     /// On an IP address.
     Tcp(TcpListener),
     /// On a path, and the file that stands for it.
     Unix(UnixListener, SocketFile),
 }
 
-impl Listening {
+impl Listener {
     /// Takes one client out of the queue.
     ///
     /// # Errors
@@ -40,50 +40,50 @@ impl Listening {
         let (socket, peer) = listen::accept(self)?;
         let stream = match self {
             // Some systems know no address of a client that has gone already; none must not pass for a Unix client.
-            Listening::Tcp(_) if peer.is_none() => return Err(io::ErrorKind::ConnectionAborted.into()),
-            Listening::Tcp(_) => Socket::tcp(socket)?.into(),
-            Listening::Unix(..) => Socket::unix(socket)?.into(),
+            Listener::Tcp(_) if peer.is_none() => return Err(io::ErrorKind::ConnectionAborted.into()),
+            Listener::Tcp(_) => Socket::tcp(socket)?.into(),
+            Listener::Unix(..) => Socket::unix(socket)?.into(),
         };
         Ok(Accepted { stream, peer })
     }
 }
 
-impl AsFd for Listening {
+impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Listening::Tcp(listener) => listener.as_fd(),
-            Listening::Unix(listener, _) => listener.as_fd(),
+            Listener::Tcp(listener) => listener.as_fd(),
+            Listener::Unix(listener, _) => listener.as_fd(),
         }
     }
 }
 
 /// The sockets that a worker is told to listen on, one after the other; closed when it is to end. It gets every one of them,
 /// since it has to serve the queue of each that pen leaves.
-pub type Sockets = mpsc::UnboundedReceiver<Arc<Listening>>;
+pub type Sockets = mpsc::UnboundedReceiver<Arc<Listener>>;
 
 /// Where a worker is in its sockets.
 struct Place {
     sockets: Sockets,
-    listening: Arc<Listening>,
+    listening: Arc<Listener>,
 }
 
 impl Place {
     /// Waits for the next socket; returns the one that is left, or `None` at the end of pen.
-    async fn next(&mut self) -> Option<Arc<Listening>> {
+    async fn next(&mut self) -> Option<Arc<Listener>> {
         let next = self.sockets.recv().await?;
         Some(std::mem::replace(&mut self.listening, next))
     }
 }
 
-/// Starts the worker that has `seat` among all.
+/// Starts the worker that has `handle` among all.
 ///
 /// # Errors
 /// When the system gives no thread or no event port.
 pub fn start(
     number: usize,
     shared: Arc<Shared>,
-    seat: Seat,
-    listening: Arc<Listening>,
+    handle: TokenHandle,
+    listening: Arc<Listener>,
     sockets: Sockets,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -95,7 +95,7 @@ pub fn start(
         }
         // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
         // logged; the worker goes on, for the sake of its connections and of those that wait.
-        let worker = Worker { shared, seat };
+        let worker = Worker { shared, handle };
         let place = Arc::new(Mutex::new(Place { sockets, listening }));
         while runtime.block_on(runtime.spawn(worker.clone().work(Arc::clone(&place)))).is_err() {
             runtime.block_on(tokio::time::sleep(SHORTAGE_PAUSE));
@@ -107,7 +107,7 @@ pub fn start(
 #[derive(Clone)]
 struct Worker {
     shared: Arc<Shared>,
-    seat: Seat,
+    handle: TokenHandle,
 }
 
 impl Worker {
@@ -119,7 +119,7 @@ impl Worker {
                 left = place.next() => left,
                 Err(error) = self.accept_in_turn(&listening) => {
                     log::error(format_args!("a worker cannot listen: {error}"));
-                    self.seat.pass();
+                    self.handle.pass();
                     match tokio::time::timeout(SHORTAGE_PAUSE, place.next()).await {
                         Ok(left) => left,
                         Err(_) => continue,
@@ -132,28 +132,28 @@ impl Worker {
         }
     }
 
-    fn serve(&self, accepted: Accepted, ticket: Ticket) {
-        session::start(&self.shared, accepted, ticket, self.seat.take_on());
+    fn serve(&self, accepted: Accepted, permit: Permit) {
+        session::start(&self.shared, accepted, permit, self.handle.count_connection());
     }
 
-    async fn ticket(&self) -> Ticket {
-        self.shared.registry.ticket(|| self.shared.snapshot.load().conn_max).await
+    async fn permit(&self) -> Permit {
+        self.shared.connections.permit(|| self.shared.snapshot.load().conn_max).await
     }
 
     /// Waits, when the system has no descriptors or memory for one more client, until a connection has ended.
     async fn pause(&self) {
-        _ = tokio::time::timeout(SHORTAGE_PAUSE, self.shared.registry.freed()).await;
+        _ = tokio::time::timeout(SHORTAGE_PAUSE, self.shared.connections.freed()).await;
     }
 
     /// Serves those who stand in the queue of an address that pen leaves.
-    async fn drain(self, listening: Arc<Listening>) {
+    async fn drain(self, listening: Arc<Listener>) {
         loop {
-            let ticket = self.ticket().await;
+            let permit = self.permit().await;
             match listening.accept_queued() {
-                Ok(accepted) => self.serve(accepted, ticket),
+                Ok(accepted) => self.serve(accepted, permit),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if connect::is_shortage(&error) => {
-                    drop(ticket);
+                    drop(permit);
                     self.pause().await;
                 }
                 // That client is gone already.
@@ -166,10 +166,10 @@ impl Worker {
     ///
     /// # Errors
     /// It cannot watch the socket.
-    async fn accept_in_turn(&self, listening: &Listening) -> io::Result<Infallible> {
+    async fn accept_in_turn(&self, listening: &Listener) -> io::Result<Infallible> {
         let socket = listen::duplicate(listening)?;
         loop {
-            self.seat.turn().await;
+            self.handle.acquired().await;
             // Where clients wait already, the new watch tells so at once.
             let queue = listen::watch(&socket)?;
             self.accept_until_passed(listening, &queue).await?;
@@ -179,20 +179,20 @@ impl Worker {
     /// Accepts until it is another worker's turn.
     ///
     /// Room is taken when somebody waits and not before: pen is full of those whom it serves.
-    async fn accept_until_passed(&self, listening: &Listening, queue: &Watch) -> io::Result<()> {
+    async fn accept_until_passed(&self, listening: &Listener, queue: &Watch) -> io::Result<()> {
         static FULL: log::Condition = log::Condition::new();
         let mut batch = 0;
-        let Some(mut limit) = self.seat.limit() else { return Ok(()) };
+        let Some(mut limit) = self.handle.limit() else { return Ok(()) };
         loop {
             let mut waiting = queue.readable().await?;
-            let ticket = self.ticket().await;
+            let permit = self.permit().await;
             let Ok(accepted) = waiting.try_io(|_| listening.accept_queued()) else { continue };
             match accepted {
                 Ok(accepted) => {
                     FULL.end(format_args!("accepting connections again"));
-                    self.serve(accepted, ticket);
-                    if self.seat.connections() >= limit {
-                        match self.seat.limit() {
+                    self.serve(accepted, permit);
+                    if self.handle.connections() >= limit {
+                        match self.handle.limit() {
                             Some(more) => limit = more,
                             None => return Ok(()),
                         }
@@ -205,7 +205,7 @@ impl Worker {
                 }
                 Err(error) if connect::is_shortage(&error) => {
                     FULL.begin(format_args!("no new connections for now: {error}"));
-                    drop(ticket);
+                    drop(permit);
                     self.pause().await;
                 }
                 // The client is gone already, as accept(2) says; the next one may be there.

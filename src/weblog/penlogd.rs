@@ -12,8 +12,8 @@ use socket2::SockRef;
 use tokio::net::UdpSocket as AsyncSocket;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::core::acl::{Acl, Entry as AclEntry};
-use crate::core::{Error, words};
+use crate::core::acl::{Acl, AclEntry};
+use crate::core::{Error, lexer};
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::pidfile::PidFile;
 use crate::sys::{listen, log, privileges};
@@ -120,7 +120,7 @@ fn read_acl(path: &Path) -> io::Result<Acl> {
     let mut acl = Acl::default();
     for (n, line) in text.lines().enumerate() {
         let at = |error: Error| invalid(error.of(&format!("{name}:{}", n + 1)));
-        let words = words::split(line).map_err(at)?;
+        let words = lexer::split(line).map_err(at)?;
         if !words.is_empty() {
             acl.push(AclEntry::parse(&words).map_err(at)?);
         }

@@ -2,8 +2,8 @@
 
 use super::Millis;
 use super::addr::Host;
-use super::client::Client;
-use super::server::Slot;
+use super::affinity::Client;
+use super::backend::ServerSlot;
 use super::snapshot::{Backend, Role, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// A server to try, with one of its connections taken.
 #[derive(Debug)]
-pub struct Pick {
+pub struct Selected {
     /// The server.
     pub backend: Arc<Backend>,
     /// Its connection, given back when dropped.
-    pub slot: Slot,
+    pub slot: ServerSlot,
 }
 
 /// The search for one connection's server: each call of [`Selection::next`] names one that was not tried yet.
@@ -52,7 +52,7 @@ impl Selection {
     }
 
     /// The next server to try at `now`; `None` closes the connection.
-    pub fn next(&mut self, now: Millis) -> Option<Pick> {
+    pub fn next(&mut self, now: Millis) -> Option<Selected> {
         let first = match self.stage {
             Stage::Done => return None,
             Stage::After(_) if self.snapshot.modes.stubborn => None,
@@ -72,13 +72,13 @@ impl Selection {
                         self.tried.insert(n);
                         self.search(now, Some(n))
                     }
-                    pick => pick,
+                    selected => selected,
                 },
             },
         };
         match first {
-            Some(pick) => {
-                if let Role::Regular(n) = pick.backend.role {
+            Some(selected) => {
+                if let Role::Regular(n) = selected.backend.role {
                     // A client that is sent back takes nobody's turn, as in C pen.
                     let returned = matches!(self.stage, Stage::First) && self.remembered == Some(n);
                     if !returned {
@@ -86,7 +86,7 @@ impl Selection {
                     }
                     self.stage = Stage::After(n);
                 }
-                Some(pick)
+                Some(selected)
             }
             None => {
                 self.stage = Stage::Done;
@@ -96,31 +96,31 @@ impl Selection {
     }
 
     /// A connection to the server was made.
-    pub fn succeeded(&self, pick: &Pick) {
-        pick.backend.live.blacklist_until(0);
+    pub fn succeeded(&self, selected: &Selected) {
+        selected.backend.stats.blacklist_until(0);
     }
 
     /// The server could not be reached: it is left out for a while.
-    pub fn failed(&self, pick: &Pick, now: Millis) {
-        if matches!(pick.backend.role, Role::Regular(_)) {
-            pick.backend.live.blacklist_until(now + self.snapshot.blacklist);
+    pub fn failed(&self, selected: &Selected, now: Millis) {
+        if matches!(selected.backend.role, Role::Regular(_)) {
+            selected.backend.stats.blacklist_until(now + self.snapshot.blacklist);
         }
     }
 
     /// Whether the client will be sent back to this server.
-    pub fn remembers(&self, pick: &Pick) -> Option<usize> {
-        match pick.backend.role {
+    pub fn remembers(&self, selected: &Selected) -> Option<usize> {
+        match selected.backend.role {
             Role::Regular(n) if !self.snapshot.modes.roundrobin && !self.snapshot.modes.nomemory => Some(n),
             _ => None,
         }
     }
 
     /// The first server by the rule in force that is not tried and gives a connection.
-    fn search(&mut self, now: Millis, after: Option<usize>) -> Option<Pick> {
+    fn search(&mut self, now: Millis, after: Option<usize>) -> Option<Selected> {
         loop {
             let n = self.candidate(now, after)?;
-            if let Some(pick) = self.attempt(n, now) {
-                return Some(pick);
+            if let Some(selected) = self.attempt(n, now) {
+                return Some(selected);
             }
             let hashed = self.snapshot.modes.hash && after.is_none();
             self.tried.insert(n);
@@ -147,7 +147,7 @@ impl Selection {
             return weighted
                 .min_by(|(_, a), (_, b)| {
                     let load =
-                        |x: &Backend, y: &Backend| u64::from(x.live.connections()) * u64::from(y.weight);
+                        |x: &Backend, y: &Backend| u64::from(x.stats.connections()) * u64::from(y.weight);
                     load(a, b).cmp(&load(b, a))
                 })
                 .map(|(n, _)| n);
@@ -164,10 +164,10 @@ impl Selection {
     }
 
     fn available(&self, n: usize, backend: &Backend, now: Millis) -> bool {
-        !backend.targets.is_empty()
-            && backend.live.blacklisted_for(now) == 0
+        !backend.addresses.is_empty()
+            && backend.stats.blacklisted_for(now) == 0
             && self.snapshot.acls[backend.acl].permits(self.client.ip())
-            && self.limit(n, backend).is_none_or(|limit| backend.live.connections() < limit)
+            && self.limit(n, backend).is_none_or(|limit| backend.stats.connections() < limit)
     }
 
     fn limit(&self, n: usize, backend: &Backend) -> Option<u32> {
@@ -178,20 +178,20 @@ impl Selection {
         }
     }
 
-    fn attempt(&self, n: usize, now: Millis) -> Option<Pick> {
+    fn attempt(&self, n: usize, now: Millis) -> Option<Selected> {
         let backend = self.snapshot.backends.get(n)?.as_ref()?;
         if !self.available(n, backend, now) {
             return None;
         }
-        let slot = backend.live.acquire(self.limit(n, backend))?;
-        Some(Pick { backend: Arc::clone(backend), slot })
+        let slot = backend.stats.acquire(self.limit(n, backend))?;
+        Some(Selected { backend: Arc::clone(backend), slot })
     }
 }
 
-fn special(backend: Option<&Arc<Backend>>) -> Option<Pick> {
-    let backend = backend.filter(|b| !b.targets.is_empty())?;
-    let slot = backend.live.acquire(None)?;
-    Some(Pick { backend: Arc::clone(backend), slot })
+fn special(backend: Option<&Arc<Backend>>) -> Option<Selected> {
+    let backend = backend.filter(|b| !b.addresses.is_empty())?;
+    let slot = backend.stats.acquire(None)?;
+    Some(Selected { backend: Arc::clone(backend), slot })
 }
 
 /// A set of server slots that costs nothing while it is empty.

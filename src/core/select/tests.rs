@@ -10,9 +10,9 @@ use super::*;
 use crate::core::addr::Services;
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
-use crate::core::snapshot::{Live, Resolved};
+use crate::core::snapshot::{Resolved, StatsTable};
 
-fn snapshot(live: &mut Live, lines: &[String]) -> Arc<Snapshot> {
+fn snapshot(live: &mut StatsTable, lines: &[String]) -> Arc<Snapshot> {
     let mut config = Config::default();
     let services = Services::default();
     for line in lines {
@@ -33,7 +33,7 @@ fn client(n: u32) -> Client {
 
 /// Whom a new client gets, everybody being up; the connection is closed again.
 fn first(snapshot: &Arc<Snapshot>, who: Client, remembered: Option<usize>) -> Option<Role> {
-    Selection::new(Arc::clone(snapshot), who, 0, remembered).next(1).map(|pick| pick.backend.role)
+    Selection::new(Arc::clone(snapshot), who, 0, remembered).next(1).map(|selected| selected.backend.role)
 }
 
 /// A step of a random history.
@@ -85,9 +85,9 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
 proptest! {
     #[test]
     fn nobody_gets_a_server_that_must_not_serve_him(lines in lines(), steps in steps()) {
-        let mut live = Live::default();
+        let mut live = StatsTable::default();
         let snapshot = snapshot(&mut live, &lines);
-        let mut open: Vec<Pick> = Vec::new();
+        let mut open: Vec<Selected> = Vec::new();
         let mut now = 1;
         for step in steps {
             match step {
@@ -99,18 +99,18 @@ proptest! {
                     let mut selection = Selection::new(Arc::clone(&snapshot), who, 0, remembered);
                     let mut seen = HashSet::new();
                     let mut failures = failures;
-                    while let Some(pick) = selection.next(now) {
-                        let b = &pick.backend;
+                    while let Some(selected) = selection.next(now) {
+                        let b = &selected.backend;
                         match b.role {
                             Role::Regular(n) => {
                                 prop_assert!(snapshot.acls[snapshot.client_acl].permits(who.ip()));
                                 prop_assert!(snapshot.acls[b.acl].permits(who.ip()), "denied by its list");
-                                prop_assert!(!b.targets.is_empty(), "unused");
-                                prop_assert_eq!(b.live.blacklisted_for(now), 0, "blacklisted");
+                                prop_assert!(!b.addresses.is_empty(), "unused");
+                                prop_assert_eq!(b.stats.blacklisted_for(now), 0, "blacklisted");
                                 let memory = !snapshot.modes.roundrobin && !snapshot.modes.nomemory;
                                 let own = memory && remembered == Some(n);
                                 let limit = if own { b.max.max(b.hard) } else { b.max };
-                                prop_assert!(b.max == 0 || b.live.connections() <= limit, "full");
+                                prop_assert!(b.max == 0 || b.stats.connections() <= limit, "full");
                                 prop_assert!(seen.insert(n), "tried twice");
                                 prop_assert!(seen.len() == 1 || !snapshot.modes.stubborn, "stubborn tried again");
                                 prop_assert!(!snapshot.modes.weight || snapshot.modes.prio || own || b.weight > 0);
@@ -122,18 +122,18 @@ proptest! {
                             }
                         }
                         if failures == 0 {
-                            selection.succeeded(&pick);
-                            open.push(pick);
+                            selection.succeeded(&selected);
+                            open.push(selected);
                             break;
                         }
                         failures -= 1;
-                        selection.failed(&pick, now);
+                        selection.failed(&selected, now);
                     }
                 }
             }
             for backend in snapshot.backends.iter().flatten() {
                 let held = open.iter().filter(|p| p.backend.role == backend.role).count();
-                prop_assert_eq!(backend.live.connections() as usize, held, "the count is not exact");
+                prop_assert_eq!(backend.stats.connections() as usize, held, "the count is not exact");
             }
         }
     }
@@ -145,7 +145,7 @@ proptest! {
         let mut fewer = lines.clone();
         let gone = gone.index(count);
         fewer[gone] = format!("server {gone} address 10.0.0.{gone} port 0");
-        let (mut live, mut live2) = (Live::default(), Live::default());
+        let (mut live, mut live2) = (StatsTable::default(), StatsTable::default());
         let (all, fewer) = (snapshot(&mut live, &lines), snapshot(&mut live2, &fewer));
         let mut moved = 0;
         const CLIENTS: u32 = 2000;
@@ -169,7 +169,7 @@ fn sequence(snapshot: &Arc<Snapshot>, count: u32) -> Vec<Option<usize>> {
 
 #[test]
 fn round_robin_begins_with_server_1() {
-    let mut live = Live::default();
+    let mut live = StatsTable::default();
     let snapshot = snapshot(&mut live, &servers(3, &["roundrobin"]));
     assert_eq!(sequence(&snapshot, 5), [1, 2, 0, 1, 2].map(Some));
     live.server(1).blacklist_until(1000);
@@ -178,31 +178,31 @@ fn round_robin_begins_with_server_1() {
 
 #[test]
 fn a_remembered_client_may_go_up_to_the_hard_limit() {
-    let mut live = Live::default();
+    let mut live = StatsTable::default();
     let snapshot = snapshot(&mut live, &servers(2, &["server 0 max 1 hard 2", "server 1 max 1"]));
     let get = |remembered| Selection::new(Arc::clone(&snapshot), client(1), 0, remembered).next(1);
-    let held: Vec<Pick> = [Some(0), Some(0), Some(0)].into_iter().filter_map(get).collect();
+    let held: Vec<Selected> = [Some(0), Some(0), Some(0)].into_iter().filter_map(get).collect();
     assert_eq!(held.iter().map(|p| p.backend.role).collect::<Vec<_>>(), [0, 0, 1].map(Role::Regular));
     assert!(get(Some(0)).is_none() && get(None).is_none());
 }
 
 #[test]
 fn denied_clients_get_the_abuse_server_alone() {
-    let mut live = Live::default();
+    let mut live = StatsTable::default();
     let lines = servers(2, &["acl 0 deny 0.0.0.0/0", "emergency 10.9.9.9:1"]);
     assert_eq!(first(&snapshot(&mut live, &lines), client(1), Some(1)), None, "not even emergency");
     let lines = servers(2, &["acl 0 deny 0.0.0.0/0", "abuse 10.9.9.8:1", "emergency 10.9.9.9:1"]);
     let snapshot = snapshot(&mut live, &lines);
     let mut selection = Selection::new(snapshot, client(1), 0, Some(1));
-    let pick = selection.next(1).unwrap();
-    assert_eq!(pick.backend.role, Role::Abuse);
-    selection.failed(&pick, 1);
+    let selected = selection.next(1).unwrap();
+    assert_eq!(selected.backend.role, Role::Abuse);
+    selection.failed(&selected, 1);
     assert!(selection.next(1).is_none());
 }
 
 #[test]
 fn weight_and_prio_take_the_first_of_equals() {
-    let mut live = Live::default();
+    let mut live = StatsTable::default();
     let weights = ["weight", "server 0 weight 1", "server 1 weight 2", "server 2 weight 3"];
     let weighted = snapshot(&mut live, &servers(4, &weights));
     let mut held = Vec::new();
@@ -212,7 +212,7 @@ fn weight_and_prio_take_the_first_of_equals() {
     // As the live C pen 0.34.1 chose: A B C C B C, twice.
     let roles: Vec<Role> = held.iter().map(|p| p.backend.role).collect();
     assert_eq!(roles, [0, 1, 2, 2, 1, 2, 0, 1, 2, 2, 1, 2].map(Role::Regular));
-    let mut live = Live::default();
+    let mut live = StatsTable::default();
     let prios = ["prio", "server 0 prio 3", "server 1 prio 1", "server 2 prio 2", "server 3 prio 1"];
     let snapshot = snapshot(&mut live, &servers(4, &prios));
     assert_eq!(sequence(&snapshot, 2), [1, 1].map(Some));
@@ -222,7 +222,7 @@ fn weight_and_prio_take_the_first_of_equals() {
 
 #[test]
 fn the_whole_ipv6_address_counts_in_the_hash() {
-    let mut live = Live::default();
+    let mut live = StatsTable::default();
     let snapshot = snapshot(&mut live, &servers(8, &["hash"]));
     let chosen =
         |n: u128| first(&snapshot, Client::new(IpAddr::V6((0xfd00u128 << 112 | n << 64 | 1).into())), None);

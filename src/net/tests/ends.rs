@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::core::settings::Fastclose;
-use crate::net::buffer::READ_SIZE;
+use crate::net::relay::buffer::READ_SIZE;
 use crate::net::relay::{Cause, Side};
 use crate::sys::splice::PIPE_SIZE;
 
@@ -190,7 +190,7 @@ fn an_answer_before_the_end_of_the_request_is_delivered() {
 fn fastclose_ends_both() {
     both_ways(|settings| async move {
         for (up, down) in [(true, false), (false, true)] {
-            let settings = Settings { fastclose: Fastclose { up, down }, ..settings.clone() };
+            let settings = RelaySettings { fastclose: Fastclose { up, down }, ..settings.clone() };
             let Rig { mut client, mut server, relay, .. } = rig(&settings, false).await;
             client.write_all(b"to server").await.unwrap();
             server.read_exact(&mut [0; 9]).await.unwrap();
@@ -208,7 +208,7 @@ fn fastclose_ends_both() {
 #[test]
 fn one_end_alone_is_no_end() {
     both_ways(|settings| async move {
-        let settings = Settings { fastclose: Fastclose { up: true, down: false }, ..settings };
+        let settings = RelaySettings { fastclose: Fastclose { up: true, down: false }, ..settings };
         let Rig { mut client, mut server, mut relay, .. } = rig(&settings, false).await;
         client.shutdown().await.unwrap();
         assert_eq!(read_all(&mut server).await.1.unwrap(), 0);
@@ -235,7 +235,7 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 #[test]
 fn idle_connections_end_and_busy_ones_do_not() {
     both_ways(|settings| async move {
-        let settings = Settings { idle: Some(Duration::from_millis(200)), ..settings };
+        let settings = RelaySettings { idle: Some(Duration::from_millis(200)), ..settings };
         let Rig { mut client, mut server, relay, .. } = rig(&settings, false).await;
         let begin = Instant::now();
         let mut last = begin;
@@ -255,7 +255,7 @@ fn idle_connections_end_and_busy_ones_do_not() {
 #[test]
 fn an_idle_timeout_that_loses_bytes_is_a_reset() {
     both_ways(|settings| async move {
-        let settings = Settings { idle: Some(Duration::from_millis(200)), ..settings };
+        let settings = RelaySettings { idle: Some(Duration::from_millis(200)), ..settings };
         let Rig { client, mut server, relay, counts } = rig(&settings, true).await;
         let data = noise(20_000_000, 6);
         let write = async move { server.write_all(&data).await };

@@ -1,7 +1,7 @@
 //! Relays between real sockets, by copying and by splice.
 
 mod ends;
-mod inspect;
+mod filter;
 mod schedule;
 mod tls;
 mod urgent;
@@ -18,8 +18,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::net::hooks::Meter;
-use crate::net::relay::{End, Relay, Settings};
+use crate::net::filter::TrafficMeter;
+use crate::net::relay::{End, Relay, RelaySettings};
 use crate::net::socket::Socket;
 use crate::sys::splice::Pool;
 
@@ -31,7 +31,7 @@ struct Counts {
     most_pending: AtomicUsize,
 }
 
-impl Meter for Counts {
+impl TrafficMeter for Counts {
     fn to_client(&self, bytes: usize) {
         self.to_client.fetch_add(bytes, Relaxed);
     }
@@ -80,24 +80,28 @@ fn side(stream: TcpStream) -> Socket {
 }
 
 /// The far ends of a client's and a server's connection, and the relay between them, which is not at work yet.
-async fn at_rest<M: Meter>(settings: &Settings, small: bool, meter: M) -> (TcpStream, TcpStream, Relay<M>) {
+async fn at_rest<M: TrafficMeter>(
+    settings: &RelaySettings,
+    small: bool,
+    meter: M,
+) -> (TcpStream, TcpStream, Relay<M>) {
     let ((client, near_client), (near_server, server)) = (tcp_pair(small).await, tcp_pair(small).await);
     (client, server, Relay::new(side(near_client), side(near_server), settings, meter))
 }
 
-async fn rig(settings: &Settings, small: bool) -> Rig {
+async fn rig(settings: &RelaySettings, small: bool) -> Rig {
     let counts = Arc::new(Counts::default());
     let (client, server, relay) = at_rest(settings, small, counts.clone()).await;
     Rig { client, server, relay: tokio::spawn(relay), counts }
 }
 
-fn spliced() -> Settings {
-    Settings { pipes: Some(Pool::new(16)), ..Settings::default() }
+fn spliced() -> RelaySettings {
+    RelaySettings { pipes: Some(Pool::new(16)), ..RelaySettings::default() }
 }
 
 /// Runs a test by copying and by splice, each on a worker of its own.
-fn both_ways<F: Future<Output = ()>>(test: impl Fn(Settings) -> F) {
-    for settings in [Settings::default(), spliced()] {
+fn both_ways<F: Future<Output = ()>>(test: impl Fn(RelaySettings) -> F) {
+    for settings in [RelaySettings::default(), spliced()] {
         run(test(settings));
     }
 }

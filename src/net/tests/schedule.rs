@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::net::buffer::READ_SIZE;
 use crate::net::relay::Cause;
+use crate::net::relay::buffer::READ_SIZE;
 use crate::sys::splice::PIPE_SIZE;
 
 /// What one peer does next.
@@ -147,7 +147,7 @@ proptest! {
 
     #[test]
     fn any_schedule(client_acts in acts(), server_acts in acts(), small: bool, splice: bool) {
-        let settings = if splice { spliced() } else { Settings::default() };
+        let settings = if splice { spliced() } else { RelaySettings::default() };
         static DATA: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| (noise(4_000_000, 11), noise(4_000_000, 12)));
         let (up, down) = &*DATA;
         run(async {

@@ -41,7 +41,7 @@ async fn tls_rig() -> (SslStream<TcpStream>, TcpStream, JoinHandle<End>) {
         tokio::join!(Pin::new(&mut client).connect(), Pin::new(&mut near_client).accept());
     connected.unwrap();
     accepted.unwrap();
-    let settings = Settings { pipes: Some(Pool::new(1)), ..Settings::default() };
+    let settings = RelaySettings { pipes: Some(Pool::new(1)), ..RelaySettings::default() };
     let relay = tokio::spawn(Relay::new(near_client, side(near_server), &settings, ()));
     (client, server, relay)
 }

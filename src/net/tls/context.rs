@@ -15,7 +15,7 @@ use crate::sys::tls as sys;
 use super::identity::{Authorities, Identity};
 use super::ocsp::Stapling;
 use super::sessions::Sessions;
-use super::settings::Settings;
+use super::settings::TlsSettings;
 use super::tickets::Keys;
 
 /// Ciphers of TLS 1.2 with forward secrecy and authenticated encryption, the fast ones first.
@@ -33,7 +33,7 @@ pub(super) struct Resumption {
 
 /// What a context is made of.
 pub(super) struct Parts<'a> {
-    pub(super) settings: &'a Settings,
+    pub(super) settings: &'a TlsSettings,
     pub(super) identity: &'a Identity,
     pub(super) authorities: &'a Authorities,
     pub(super) stapling: Option<&'a Arc<Stapling>>,
@@ -43,7 +43,7 @@ pub(super) struct Parts<'a> {
 }
 
 /// What is asked of clients.
-pub(super) fn verify_mode(settings: &Settings) -> SslVerifyMode {
+pub(super) fn verify_mode(settings: &TlsSettings) -> SslVerifyMode {
     if settings.require {
         SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT
     } else {
@@ -85,7 +85,7 @@ pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> 
     Ok(context)
 }
 
-fn protocols(context: &mut SslContextBuilder, settings: &Settings) -> Result<(), ErrorStack> {
+fn protocols(context: &mut SslContextBuilder, settings: &TlsSettings) -> Result<(), ErrorStack> {
     let mut options = SslOptions::NO_COMPRESSION
         | SslOptions::NO_RENEGOTIATION
         | SslOptions::NO_SESSION_RESUMPTION_ON_RENEGOTIATION

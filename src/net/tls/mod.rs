@@ -5,17 +5,17 @@
 //! own, since one that all share costs a tenth more, made of the same files and with the same ticket keys, so that a
 //! client resumes its session on any worker.
 
-mod cache;
+mod cert_index;
+mod cert_loader;
 mod context;
+mod context_cache;
+mod file_stamp;
 mod handshake;
 mod identity;
-mod loader;
-mod names;
 mod ocsp;
 mod sessions;
 mod settings;
 mod sni;
-mod stamp;
 mod tickets;
 
 use std::cell::Cell;
@@ -28,16 +28,16 @@ use arc_swap::{ArcSwap, Guard};
 use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslContext};
 
+use cert_loader::{Loader, Request, Throttle};
 use context::{Parts, Resumption};
 use identity::{Authorities, Material, at, reason};
-use loader::{Loader, Request, Throttle};
 use ocsp::Stapling;
 use sni::{Slot, Sni};
 
+pub use cert_index::host_name;
 pub(super) use handshake::notes as notes_of;
 pub use handshake::{Handshake, accept};
-pub use names::host_name;
-pub use settings::{Settings, notices};
+pub use settings::{TlsSettings, notices};
 
 thread_local! {
     static WORKER: Cell<usize> = const { Cell::new(0) };
@@ -55,7 +55,7 @@ fn worker() -> usize {
 /// What has been loaded for one set of settings.
 #[derive(Debug)]
 pub struct Loaded {
-    settings: Settings,
+    settings: TlsSettings,
     /// One a worker.
     contexts: Vec<SslContext>,
     stapling: Option<(Arc<Stapling>, Throttle)>,
@@ -100,7 +100,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::load`].
-    pub fn new(settings: &Settings, workers: usize) -> Result<(Self, Vec<String>), String> {
+    pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), String> {
         let (loader, requests) = Loader::new();
         let maker = Maker { resumption: Resumption::default(), workers, loader };
         let (loaded, notices) = maker.load(settings)?;
@@ -128,7 +128,7 @@ impl Server {
         current.scan()?;
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(requests) = requests {
-            loader::start(requests).map_err(|e| format!("a thread for TLS files: {e}"))?;
+            cert_loader::start(requests).map_err(|e| format!("a thread for TLS files: {e}"))?;
         }
         let settings = &current.settings;
         let files = [&settings.files.cert, &settings.files.key].into_iter();
@@ -145,7 +145,7 @@ impl Server {
     ///
     /// # Errors
     /// What is wrong, with the file's name.
-    pub fn load(&self, settings: &Settings) -> Result<(Loaded, Vec<String>), String> {
+    pub fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), String> {
         let (loaded, mut notices) = self.maker.load(settings)?;
         loaded.scan()?;
         if let (Some(sni), Some(before)) = (&loaded.sni, &self.current().sni) {
@@ -172,7 +172,7 @@ impl Server {
 }
 
 impl Maker {
-    fn load(&self, settings: &Settings) -> Result<(Loaded, Vec<String>), String> {
+    fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), String> {
         let authorities = Authorities::load(settings.files.ca.as_deref(), settings.ca_dir.as_deref())?;
         if settings.require && authorities.is_empty() {
             return Err("ssl_require_client_cert (-R): no client could be verified without certificates in \
@@ -219,7 +219,7 @@ impl Maker {
 }
 
 /// What OpenSSL does not take, as a line for the administrator.
-fn refusal(settings: &Settings, errors: &ErrorStack) -> String {
+fn refusal(settings: &TlsSettings, errors: &ErrorStack) -> String {
     /// SSL_R_NO_CIPHER_MATCH of `openssl/sslerr.h`.
     const NO_CIPHER: i32 = 185;
     match &settings.ciphers {

@@ -12,8 +12,8 @@ use openssl::ocsp::{OcspBasicResponse, OcspCertId, OcspCertStatus, OcspResponse,
 
 use crate::sys::log;
 
+use super::file_stamp::Stamp;
 use super::identity::{Authorities, Identity, at, read, reason};
-use super::stamp::Stamp;
 
 /// How far the clocks of pen and of the responder may differ, in seconds.
 const SKEW: u32 = 300;

@@ -22,7 +22,7 @@ pub(super) struct Files {
 
 /// What contexts are made by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct TlsSettings {
     pub(super) files: Files,
     pub(super) ca_dir: Option<PathBuf>,
     pub(super) sni_path: Option<PathBuf>,
@@ -66,12 +66,12 @@ impl Oldest {
     }
 }
 
-impl Settings {
+impl TlsSettings {
     /// The settings of a configuration; `None` when clients are to be served without TLS.
     pub fn of(config: &Config) -> Option<Self> {
         let path = |text| config.text(text).map(PathBuf::from);
         let cert = path(Text::SslCertfile)?;
-        Some(Settings {
+        Some(TlsSettings {
             files: Files {
                 key: path(Text::SslKeyfile).unwrap_or_else(|| cert.clone()),
                 cert,
@@ -152,7 +152,7 @@ mod tests {
     fn oldest(options: &[&str]) -> Oldest {
         let lines: Vec<String> = options.iter().map(|o| format!("ssl_option {o}")).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).chain(["ssl_certfile /c"]).collect();
-        Settings::of(&config(&lines)).unwrap().oldest
+        TlsSettings::of(&config(&lines)).unwrap().oldest
     }
 
     #[test]
@@ -168,10 +168,10 @@ mod tests {
 
     #[test]
     fn the_key_may_be_in_the_certificate_s_file() {
-        let files = |lines: &[&str]| Settings::of(&config(lines)).unwrap().files;
+        let files = |lines: &[&str]| TlsSettings::of(&config(lines)).unwrap().files;
         assert_eq!(files(&["ssl_certfile /c"]).key, PathBuf::from("/c"));
         assert_eq!(files(&["ssl_certfile /c", "ssl_keyfile /k"]).key, PathBuf::from("/k"));
-        assert!(Settings::of(&config(&["ssl_keyfile /k"])).is_none());
+        assert!(TlsSettings::of(&config(&["ssl_keyfile /k"])).is_none());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The choice is made when the ClientHello has come and before anything else, since OpenSSL resumes sessions before it
 //! calls back for the server name: a session is thus looked for under the name that the client asks for. Where files
-//! have to be read first, the handshake stops and its task waits for the [loader](super::loader).
+//! have to be read first, the handshake stops and its task waits for the [loader](super::cert_loader).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -15,21 +15,21 @@ use tokio::sync::oneshot;
 
 use crate::sys::tls::server_name_extension;
 
-use super::cache::{self, Set};
+use super::cert_index::{CertFiles, Good, Index, host_name};
+use super::cert_loader::{Loader, Made, Request, Throttle};
 use super::context::{self, Parts, Resumption};
+use super::context_cache::{self, Set};
+use super::file_stamp::Stamp;
 use super::identity::{Authorities, Material, at, reason};
-use super::loader::{Loader, Made, Request, Throttle};
-use super::names::{Entry, Good, Index, host_name};
 use super::ocsp::Stapling;
-use super::settings::Settings;
-use super::stamp::Stamp;
+use super::settings::TlsSettings;
 
 /// The names of one set of settings.
 #[derive(Debug)]
 pub(super) struct Sni {
     set: Set,
     dir: PathBuf,
-    settings: Settings,
+    settings: TlsSettings,
     /// For names that have no authorities of their own.
     authorities: Arc<Authorities>,
     resumption: Resumption,
@@ -44,7 +44,7 @@ impl Sni {
     /// Knows no name before the first [`Sni::scan`].
     pub(super) fn new(
         dir: PathBuf,
-        settings: &Settings,
+        settings: &TlsSettings,
         authorities: &Arc<Authorities>,
         resumption: &Resumption,
         loader: &Loader,
@@ -100,7 +100,7 @@ impl Sni {
     }
 
     /// Reads a name's files. Also gives what the administrator should know.
-    fn read(&self, entry: &Entry) -> Result<(Good, Vec<String>), String> {
+    fn read(&self, entry: &CertFiles) -> Result<(Good, Vec<String>), String> {
         let files = &entry.files;
         // Before the files, so that a change while they are read is seen the next time.
         let stamp = entry.stamp();
@@ -118,7 +118,7 @@ impl Sni {
         Ok((Good { material, authorities: own, stapling, stamp }, notices))
     }
 
-    fn context(&self, entry: &Entry, good: &Good) -> Result<SslContext, String> {
+    fn context(&self, entry: &CertFiles, good: &Good) -> Result<SslContext, String> {
         let authorities = good.authorities.as_ref().unwrap_or(&self.authorities);
         let mut identity = good.material.identity()?;
         identity.complete(authorities);
@@ -136,7 +136,7 @@ impl Sni {
 
     /// Makes a context for one worker of what a name's files hold, or of what they held when they were last good; also
     /// gives what the administrator should know.
-    pub(super) fn make(&self, entry: &Entry, stamp: &Stamp) -> (Option<SslContext>, Vec<String>) {
+    pub(super) fn make(&self, entry: &CertFiles, stamp: &Stamp) -> (Option<SslContext>, Vec<String>) {
         let last = entry.last_good();
         if let Some(good) = last.as_ref().filter(|good| good.stamp == *stamp) {
             return (self.context(entry, good).ok(), Vec::new());
@@ -182,7 +182,7 @@ impl Sni {
             // Files may have come or gone; what is known will do for this handshake.
             drop(self.ask_for_scan());
         }
-        match cache::find(self.set, &entry.name) {
+        match context_cache::find(self.set, &entry.name) {
             Some((context, known)) => {
                 if let Some(known) = known {
                     self.look_again(entry, known);
@@ -215,14 +215,14 @@ impl Sni {
     }
 
     /// Has the files of a name looked at, and goes on with what is known meanwhile.
-    fn look_again(self: &Arc<Self>, entry: &Arc<Entry>, known: Stamp) {
+    fn look_again(self: &Arc<Self>, entry: &Arc<CertFiles>, known: Stamp) {
         let (answer, wait) = oneshot::channel();
         self.loader.ask(Request::Make(Arc::clone(self), Arc::clone(entry), Some(known), answer));
         let (sni, name) = (Arc::clone(self), entry.name.clone());
         // On this worker, whose contexts these are.
         tokio::spawn(async move {
             if let Ok(made) = wait.await {
-                cache::keep(sni.set, &name, made);
+                context_cache::keep(sni.set, &name, made);
             }
         });
     }
@@ -271,7 +271,7 @@ impl Slot {
                 let made = wait.await.ok();
                 let context = made.as_ref().and_then(|m| m.context.clone());
                 if let Some(made) = made {
-                    cache::keep(sni.set, &name, made);
+                    context_cache::keep(sni.set, &name, made);
                 }
                 Step::Made(context)
             }

@@ -8,16 +8,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::core::client::Client;
-use crate::net::dump::{self, Dump};
-use crate::net::hooks::Meter;
-use crate::net::inspect::RequestLog;
-use crate::net::registry::{Connection, ConnectionMeter, Entry, Ticket};
+use crate::core::affinity::Client;
+use crate::net::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
+use crate::net::filter::TrafficMeter;
+use crate::net::filter::dump::{self, Dump};
+use crate::net::filter::request_log::RequestLog;
 use crate::net::shared::Shared;
-use crate::sys::datagram::{Datagrams, Peer, Upstream};
+use crate::sys::datagram::{Datagrams, Peer, UpstreamSocket};
 use crate::sys::log;
 
-use super::link::{Link, NoLink, Search};
+use super::upstream::{NoUpstream, Search, Upstream};
 
 /// The largest datagram that is kept for the next server until there is an answer. Questions are smaller than what passes
 /// the Internet unbroken; larger ones are lost with their server.
@@ -25,19 +25,19 @@ const KEPT: usize = 4096;
 
 /// A flow. What it holds is given back as soon as it ends, whoever still refers to it.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct UdpFlow {
     peer: Peer,
     client: Client,
-    state: Mutex<Option<State>>,
+    state: Mutex<Option<FlowState>>,
     /// It has another socket, or none any more.
     changed: Notify,
 }
 
 #[derive(Debug)]
-struct State {
+struct FlowState {
     shared: Arc<Shared>,
-    entry: Entry,
-    link: Link,
+    entry: ConnectionEntry,
+    link: Upstream,
     meter: ConnectionMeter,
     /// While the server has not answered: how to find another one.
     search: Option<Search>,
@@ -46,30 +46,30 @@ struct State {
     keeps: bool,
 }
 
-impl Drop for State {
+impl Drop for FlowState {
     fn drop(&mut self) {
         self.shared.settle(&self.entry.connection);
     }
 }
 
-impl Flow {
-    /// A new client, which has room by `ticket`, and the socket to its server. `downfd` is the descriptor it came by.
+impl UdpFlow {
+    /// A new client, which has room by `permit`, and the socket to its server. `downfd` is the descriptor it came by.
     pub(super) fn begin(
         shared: &Arc<Shared>,
         peer: Peer,
         downfd: RawFd,
-        ticket: Ticket,
-    ) -> Result<Self, NoLink> {
+        permit: Permit,
+    ) -> Result<Self, NoUpstream> {
         let client = Client::new(peer.client.ip());
         let tracking = shared.snapshot.load().tracking;
-        let (number, remembered) = shared.clients().arrive(client, shared.now(), tracking);
+        let (number, remembered) = shared.clients().record_connect(client, shared.now(), tracking);
         let mut search = Search::new(shared, client, peer.client.port(), remembered);
         let link = search.next(shared)?;
         if let Some(n) = search.remembers(&link).filter(|n| remembered != Some(*n)) {
             shared.clients().remember(client, n);
         }
-        let entry = ticket.enter(Connection::new(client, number, downfd));
-        let state = State {
+        let entry = permit.enter(Connection::new(client, number, downfd));
+        let state = FlowState {
             shared: Arc::clone(shared),
             meter: link.connects(&entry),
             entry,
@@ -78,10 +78,10 @@ impl Flow {
             kept: Vec::new(),
             keeps: false,
         };
-        Ok(Flow { peer, client, state: Mutex::new(Some(state)), changed: Notify::new() })
+        Ok(UdpFlow { peer, client, state: Mutex::new(Some(state)), changed: Notify::new() })
     }
 
-    fn state(&self) -> MutexGuard<'_, Option<State>> {
+    fn state(&self) -> MutexGuard<'_, Option<FlowState>> {
         // After a panic the flow is ended by its task.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -94,7 +94,7 @@ impl Flow {
     }
 
     /// The socket to its server; `None` when the flow has ended.
-    pub(super) fn upstream(&self) -> Option<Arc<Upstream>> {
+    pub(super) fn upstream(&self) -> Option<Arc<UpstreamSocket>> {
         self.state().as_ref().map(|state| Arc::clone(&state.link.upstream))
     }
 
@@ -137,7 +137,7 @@ impl Flow {
     }
 
     /// The socket `upstream` had an error. False when the flow is over: there is no other server.
-    pub(super) fn failed(&self, upstream: &Arc<Upstream>, error: io::Error) -> bool {
+    pub(super) fn failed(&self, upstream: &Arc<UpstreamSocket>, error: io::Error) -> bool {
         let mut state = self.state();
         let Some(live) = &mut *state else { return false };
         if !Arc::ptr_eq(&live.link.upstream, upstream) {
@@ -167,9 +167,9 @@ impl Flow {
     }
 }
 
-impl State {
+impl FlowState {
     fn dump(&self) -> Dump {
-        let (backend, ascii) = (&self.link.pick.backend, self.shared.snapshot.load().modes.ascii);
+        let (backend, ascii) = (&self.link.selected.backend, self.shared.snapshot.load().modes.ascii);
         Dump::new(None, self.entry.connection.client, Arc::clone(backend), ascii)
     }
 
@@ -178,7 +178,7 @@ impl State {
         self.meter.to_server(datagram.len());
         if self.shared.log.is_on() {
             let client = self.entry.connection.client.ip();
-            RequestLog::new(self.shared.log.clone(), client, Arc::clone(&self.link.pick.backend))
+            RequestLog::new(self.shared.log.clone(), client, Arc::clone(&self.link.selected.backend))
                 .log(datagram);
         }
         if log::debug_level() >= dump::LEVEL {
@@ -206,13 +206,13 @@ impl State {
             // Only a search by the configuration in force knows which servers were tried and which are still meant.
             let current = self.search.take().filter(|search| search.is_current(&self.shared));
             let mut search = current.unwrap_or_else(|| {
-                let remembered = self.link.pick.backend.role.slot();
+                let remembered = self.link.selected.backend.role.slot();
                 Search::new(&self.shared, client, peer.client.port(), remembered)
             });
             match search.after(&self.shared, &mut self.link, error) {
                 Ok(()) => {}
-                Err(NoLink::Nobody) => return false,
-                Err(NoLink::Short(error)) => {
+                Err(NoUpstream::Nobody) => return false,
+                Err(NoUpstream::Short(error)) => {
                     self.shared.drops.short(&error);
                     return false;
                 }
@@ -228,7 +228,7 @@ impl State {
             match self.link.upstream.send(&self.kept) {
                 Ok(()) => {
                     // The client has sent it once, whoever got it.
-                    let sent = &self.link.pick.backend.live.sx;
+                    let sent = &self.link.selected.backend.stats.sx;
                     sent.fetch_add(self.kept.len() as u64, Relaxed);
                     return true;
                 }

@@ -6,8 +6,8 @@
 
 mod drops;
 mod flow;
-mod link;
-mod port;
+mod listener;
+mod upstream;
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -19,7 +19,7 @@ use crate::sys::datagram::Datagrams;
 
 use super::shared::Shared;
 pub use drops::Drops;
-use port::Port;
+use listener::UdpListener;
 
 /// The sockets that clients are to send to, one after the other; closed when pen is to end.
 pub type Sockets = mpsc::UnboundedReceiver<Arc<Datagrams>>;
@@ -36,14 +36,14 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("udp".into()).spawn(move || {
         runtime.block_on(async {
-            let mut current = Port::open(Arc::clone(&shared), socket);
-            let mut left: Vec<Weak<Port>> = Vec::new();
+            let mut current = UdpListener::open(Arc::clone(&shared), socket);
+            let mut left: Vec<Weak<UdpListener>> = Vec::new();
             while let Some(socket) = sockets.recv().await {
                 current.leave();
                 left.push(Arc::downgrade(&current));
-                left.retain(|port| port.strong_count() > 0);
+                left.retain(|listener| listener.strong_count() > 0);
                 let back = left.iter().filter_map(Weak::upgrade).find(|p| p.is_of(&socket) && p.come_back());
-                current = back.unwrap_or_else(|| Port::open(Arc::clone(&shared), socket));
+                current = back.unwrap_or_else(|| UdpListener::open(Arc::clone(&shared), socket));
             }
         });
         // Flows end with the runtime.

@@ -119,9 +119,9 @@ impl AsRawFd for Datagrams {
 
 /// A socket connected to a server, whose answers and errors can be waited for.
 #[derive(Debug)]
-pub struct Upstream(AsyncFd<UdpSocket>);
+pub struct UpstreamSocket(AsyncFd<UdpSocket>);
 
-impl Upstream {
+impl UpstreamSocket {
     /// Watches a connected socket that does not block. To be called within a runtime.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ impl Upstream {
         // Not for writing: what the buffer does not take is dropped, and each datagram that has left would wake us.
         let interest = Interest::READABLE | Interest::ERROR;
         // SAFETY: the AsyncFd owns the socket, which keeps its descriptor, and nobody gets a `&mut` to put in another.
-        Ok(Upstream(unsafe { AsyncFd::register_with_interest(socket, interest) }?))
+        Ok(UpstreamSocket(unsafe { AsyncFd::register_with_interest(socket, interest) }?))
     }
 
     /// Waits until there may be an answer or an error, such as that an ICMP message tells (RFC 1122 4.1.3.3).
@@ -158,13 +158,13 @@ impl Upstream {
     /// Sends one datagram. An error may be that of an earlier one; this one is then not sent.
     ///
     /// # Errors
-    /// `WouldBlock` when the system's buffer is full; else as [`Upstream::receive`].
+    /// `WouldBlock` when the system's buffer is full; else as [`UpstreamSocket::receive`].
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
         self.0.get_ref().send(datagram).map(|_| ())
     }
 }
 
-impl AsRawFd for Upstream {
+impl AsRawFd for UpstreamSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
     }
@@ -266,7 +266,7 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         socket.connect(address).expect("a destination");
         socket.set_nonblocking(true).expect("non-blocking");
-        let upstream = Upstream::watch(socket).expect("room in the event port");
+        let upstream = UpstreamSocket::watch(socket).expect("room in the event port");
         upstream.send(b"anybody?").expect("sent");
         let mut batch = Batch::new();
         let mut ready = upstream.ready().await.expect("an event");

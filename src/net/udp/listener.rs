@@ -11,16 +11,16 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::core::Millis;
-use crate::core::client::Client;
-use crate::core::udp::{FlowId, Flows};
+use crate::core::affinity::Client;
+use crate::core::flow_table::{FlowId, FlowTable};
 use crate::net::connect::{SHORTAGE_PAUSE, is_shortage};
-use crate::net::registry::Ticket;
+use crate::net::connections::Permit;
 use crate::net::shared::Shared;
-use crate::sys::datagram::{Batch, Datagrams, Peer, Upstream};
+use crate::sys::datagram::{Batch, Datagrams, Peer, UpstreamSocket};
 use crate::sys::{listen, log};
 
-use super::flow::Flow;
-use super::link::NoLink;
+use super::flow::UdpFlow;
+use super::upstream::NoUpstream;
 
 /// How often a socket is asked for datagrams before others have their turn.
 const TURNS: usize = 8;
@@ -46,10 +46,10 @@ enum Stage {
 
 /// The socket, and its flows.
 #[derive(Debug)]
-pub(super) struct Port {
+pub(super) struct UdpListener {
     shared: Arc<Shared>,
     socket: Arc<Datagrams>,
-    flows: Mutex<Flows<Peer, Arc<Flow>>>,
+    flows: Mutex<FlowTable<Peer, Arc<UdpFlow>>>,
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
@@ -69,10 +69,10 @@ enum Turn {
     Failed(io::Error),
 }
 
-impl Port {
+impl UdpListener {
     /// Begins to serve a socket, on this thread.
     pub(super) fn open(shared: Arc<Shared>, socket: Arc<Datagrams>) -> Arc<Self> {
-        let port = Arc::new(Port {
+        let port = Arc::new(UdpListener {
             shared,
             socket,
             flows: Mutex::default(),
@@ -215,7 +215,7 @@ impl Port {
     }
 
     /// A flow for a new client, if it may have one. Why not is told and counted.
-    fn admit(self: &Arc<Self>, peer: Peer, now: Millis) -> Option<(FlowId, Arc<Flow>)> {
+    fn admit(self: &Arc<Self>, peer: Peer, now: Millis) -> Option<(FlowId, Arc<UdpFlow>)> {
         let drops = &self.shared.drops;
         if *lock(&self.stage) != Stage::Open {
             drops.because("pen has moved to another address");
@@ -230,17 +230,17 @@ impl Port {
             drops.because("its client is denied");
             return None;
         }
-        let Some(ticket) = self.ticket(snapshot.conn_max) else {
+        let Some(permit) = self.permit(snapshot.conn_max) else {
             drops.full(snapshot.conn_max);
             return None;
         };
-        let flow = match Flow::begin(&self.shared, peer, self.socket.as_raw_fd(), ticket) {
+        let flow = match UdpFlow::begin(&self.shared, peer, self.socket.as_raw_fd(), permit) {
             Ok(flow) => Arc::new(flow),
-            Err(NoLink::Nobody) => {
+            Err(NoUpstream::Nobody) => {
                 drops.because("no server");
                 return None;
             }
-            Err(NoLink::Short(error)) => {
+            Err(NoUpstream::Short(error)) => {
                 drops.short(&error);
                 if is_shortage(&error) {
                     // The descriptor is free once its task has seen the end: for who comes next.
@@ -260,10 +260,10 @@ impl Port {
     }
 
     /// Room for one more flow: free, or that of a question that has its answer or will get none.
-    fn ticket(&self, limit: usize) -> Option<Ticket> {
+    fn permit(&self, limit: usize) -> Option<Permit> {
         loop {
-            if let Some(ticket) = self.shared.registry.try_ticket(limit) {
-                return Some(ticket);
+            if let Some(permit) = self.shared.connections.try_permit(limit) {
+                return Some(permit);
             }
             if !self.make_room() {
                 return None;
@@ -293,8 +293,8 @@ impl Port {
     fn take_answers(
         &self,
         id: FlowId,
-        flow: &Flow,
-        upstream: &Arc<Upstream>,
+        flow: &UdpFlow,
+        upstream: &Arc<UpstreamSocket>,
         ready: &mut AsyncFdReadyGuard<'_, std::net::UdpSocket>,
     ) -> bool {
         let mut batch = lock(&self.batch);
@@ -331,7 +331,7 @@ impl Port {
 
 /// Removes the flow however its task ends.
 struct End {
-    port: Arc<Port>,
+    port: Arc<UdpListener>,
     id: FlowId,
 }
 
@@ -342,7 +342,7 @@ impl Drop for End {
 }
 
 /// Passes a flow's answers on until it ends.
-async fn answer(port: Arc<Port>, id: FlowId, flow: Arc<Flow>) {
+async fn answer(port: Arc<UdpListener>, id: FlowId, flow: Arc<UdpFlow>) {
     let end = End { port, id };
     while let Some(upstream) = flow.upstream() {
         tokio::select! {

@@ -9,10 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::file_stamp::Stamp;
 use super::identity::{Authorities, Material, at};
 use super::ocsp::Stapling;
 use super::settings::Files;
-use super::stamp::Stamp;
 
 /// The longest name (RFC 1035 2.3.4) and label (2.3.1).
 const NAME_MAX: usize = 253;
@@ -49,7 +49,7 @@ pub fn host_name(extension: &[u8]) -> Option<String> {
 
 /// The files of one name.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct CertFiles {
     /// The name in lower case; `_.example.com` stands for all names one label longer than `example.com`.
     pub(super) name: String,
     pub(super) files: Files,
@@ -72,7 +72,7 @@ impl fmt::Debug for Good {
     }
 }
 
-impl Entry {
+impl CertFiles {
     /// What its files held when they were last good.
     pub(super) fn last_good(&self) -> Option<Arc<Good>> {
         // Nothing panics while it is locked.
@@ -95,7 +95,7 @@ impl Entry {
 
 /// What is in the directory.
 #[derive(Debug, Default)]
-pub(super) struct Index(HashMap<String, Arc<Entry>>);
+pub(super) struct Index(HashMap<String, Arc<CertFiles>>);
 
 impl Index {
     /// Reads the directory. Files of other names than NAME.crt, .key, .ca and .ocsp are passed over, and so are those of
@@ -123,13 +123,13 @@ impl Index {
             let cert = cert?;
             let files = Files { key: key.unwrap_or_else(|| cert.clone()), cert, ca, ocsp };
             let good = before.get(&name).map(|e| Arc::clone(&e.good)).unwrap_or_default();
-            Some((name.clone(), Arc::new(Entry { name, files, good })))
+            Some((name.clone(), Arc::new(CertFiles { name, files, good })))
         };
         Ok(Index(found.into_iter().filter_map(entry).collect()))
     }
 
     /// The entry for a host name in lower case: its own, or that of the wildcard above it.
-    pub(super) fn find(&self, name: &str) -> Option<&Arc<Entry>> {
+    pub(super) fn find(&self, name: &str) -> Option<&Arc<CertFiles>> {
         self.0.get(name).or_else(|| {
             let (_, parent) = name.split_once('.')?;
             self.0.get(&format!("_.{parent}"))
@@ -137,12 +137,12 @@ impl Index {
     }
 
     /// All entries.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<Entry>> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<CertFiles>> {
         self.0.values()
     }
 
     /// The entry of exactly this name.
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<Entry>> {
+    pub(super) fn get(&self, name: &str) -> Option<&Arc<CertFiles>> {
         self.0.get(name)
     }
 }

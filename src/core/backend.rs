@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// The counters of one server slot. They outlive changes of its configuration.
 #[derive(Debug, Default)]
-pub struct ServerLive {
+pub struct ServerStats {
     connections: AtomicU32,
     blacklisted_until: AtomicU64,
     /// Bytes sent to the server.
@@ -15,17 +15,17 @@ pub struct ServerLive {
     pub rx: AtomicU64,
 }
 
-impl ServerLive {
+impl ServerStats {
     /// Connections that it has or that are being made.
     pub fn connections(&self) -> u32 {
         self.connections.load(Relaxed)
     }
 
     /// Takes one connection out of `limit` (`None`: there is no limit). The connection ends when the slot is dropped.
-    pub fn acquire(self: &Arc<Self>, limit: Option<u32>) -> Option<Slot> {
+    pub fn acquire(self: &Arc<Self>, limit: Option<u32>) -> Option<ServerSlot> {
         let limit = limit.unwrap_or(u32::MAX);
         let taken = self.connections.fetch_update(Relaxed, Relaxed, |n| (n < limit).then(|| n + 1));
-        taken.ok().map(|_| Slot(Arc::clone(self)))
+        taken.ok().map(|_| ServerSlot(Arc::clone(self)))
     }
 
     /// Leaves the server out until then; a time that has passed takes it back in.
@@ -44,16 +44,16 @@ impl ServerLive {
 
 /// One connection of a server, from the decision to connect until both sides are closed.
 #[derive(Debug)]
-pub struct Slot(Arc<ServerLive>);
+pub struct ServerSlot(Arc<ServerStats>);
 
-impl Slot {
+impl ServerSlot {
     /// The server's counters.
-    pub fn live(&self) -> &ServerLive {
+    pub fn live(&self) -> &ServerStats {
         &self.0
     }
 }
 
-impl Drop for Slot {
+impl Drop for ServerSlot {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
     }

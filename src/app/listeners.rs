@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
 use crate::core::settings::{Flag, Number, Text};
-use crate::net::worker::Listening;
+use crate::net::worker::Listener;
 use crate::sys::datagram::Datagrams;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::resolve;
@@ -44,9 +44,9 @@ fn address(endpoint: &Endpoint) -> Result<SocketAddr, String> {
 
 /// The socket that clients reach pen by.
 #[derive(Debug)]
-pub(super) enum Entrance {
+pub(super) enum BoundListener {
     /// Of connections.
-    Streams(Listening),
+    Streams(Listener),
     /// Of datagrams.
     Datagrams(Arc<Datagrams>),
 }
@@ -58,33 +58,33 @@ pub(super) type Used = Vec<Weak<Datagrams>>;
 ///
 /// # Errors
 /// As bind(2) and listen(2), with the address; a name that has none.
-pub(super) fn entrance(
+pub(super) fn listener(
     endpoint: &Endpoint,
     config: &Config,
     used: &[Weak<Datagrams>],
-) -> Result<Entrance, String> {
+) -> Result<BoundListener, String> {
     if !config.flag(Flag::Udp) {
-        return listening(endpoint, config).map(Entrance::Streams);
+        return listening(endpoint, config).map(BoundListener::Streams);
     }
     let address = address(endpoint)?;
     let mut kept = used.iter().filter_map(Weak::upgrade);
     match kept.find(|socket| socket.local_addr().is_ok_and(|bound| bound == address)) {
-        Some(socket) => Ok(Entrance::Datagrams(socket)),
+        Some(socket) => Ok(BoundListener::Datagrams(socket)),
         None => Datagrams::bind(address)
-            .map(|socket| Entrance::Datagrams(Arc::new(socket)))
+            .map(|socket| BoundListener::Datagrams(Arc::new(socket)))
             .map_err(|e| e.to_string()),
     }
 }
 
-fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listening, String> {
+fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listener, String> {
     match &endpoint.host {
         Host::Unix(path) => {
             let (listener, file) =
                 listen::bind_unix(Path::new(path), None, backlog(config)).map_err(|e| e.to_string())?;
-            Ok(Listening::Unix(listener, file))
+            Ok(Listener::Unix(listener, file))
         }
         _ => listen::bind_tcp(address(endpoint)?, backlog(config))
-            .map(Listening::Tcp)
+            .map(Listener::Tcp)
             .map_err(|e| e.to_string()),
     }
 }

@@ -41,7 +41,7 @@ proptest! {
     /// Against a plain list with the latest at its end, where there is room for `max` flows.
     #[test]
     fn flows_come_and_go_as_in_a_plain_list(max in 1usize..6, idle in 1u64..60, steps in steps()) {
-        let mut flows: Flows<u8, u8> = Flows::default();
+        let mut flows: FlowTable<u8, u8> = FlowTable::default();
         let mut model: Model = Vec::new();
         let mut ended: Vec<FlowId> = Vec::new();
         let mut now = 0;
@@ -118,7 +118,7 @@ proptest! {
 
 #[test]
 fn a_client_that_is_entered_again_has_one_flow() {
-    let mut flows = Flows::default();
+    let mut flows = FlowTable::default();
     let (first, _) = flows.insert('a', 1, 0);
     let (second, before) = flows.insert('a', 2, 0);
     assert_eq!((before, flows.len()), (Some(1), 1));
@@ -128,7 +128,7 @@ fn a_client_that_is_entered_again_has_one_flow() {
 
 #[test]
 fn a_conversation_is_not_ended_early() {
-    let mut flows = Flows::default();
+    let mut flows = FlowTable::default();
     let (question, _) = flows.insert("question", (), 0);
     let (talk, _) = flows.insert("talk", (), 0);
     assert!(flows.make_room(9, 10).is_none(), "both wait for their answers");

@@ -1,4 +1,4 @@
-//! Clients, and the table that remembers the server each had: least recently used first out.
+//! AffinityTable, and the table that remembers the server each had: least recently used first out.
 
 use super::Millis;
 use lru::LruCache;
@@ -54,14 +54,14 @@ pub struct Record {
 
 /// The table of clients.
 #[derive(Debug)]
-pub struct Clients {
+pub struct AffinityTable {
     table: LruCache<Client, Record>,
 }
 
-impl Clients {
+impl AffinityTable {
     /// A table for at most `max` clients (at least one).
     pub fn new(max: usize) -> Self {
-        Clients { table: LruCache::new(NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN)) }
+        AffinityTable { table: LruCache::new(NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN)) }
     }
 
     /// Makes room for `max` clients; never fewer than now.
@@ -73,7 +73,12 @@ impl Clients {
 
     /// A client connects at `now`. Returns its number and the server it had, unless that was longer than
     /// `tracking` ago (0: however long).
-    pub fn arrive(&mut self, client: Client, now: Millis, tracking: Millis) -> (usize, Option<usize>) {
+    pub fn record_connect(
+        &mut self,
+        client: Client,
+        now: Millis,
+        tracking: Millis,
+    ) -> (usize, Option<usize>) {
         if let Some(record) = self.table.get_mut(&client) {
             let expired = tracking != 0 && now.saturating_sub(record.seen) > tracking;
             if expired {
@@ -102,7 +107,7 @@ impl Clients {
     }
 
     /// Bytes went to (`sx`) and came from (`rx`) the client. One that is no longer known is passed over.
-    pub fn count(&mut self, client: Client, sx: u64, rx: u64) {
+    pub fn add_traffic(&mut self, client: Client, sx: u64, rx: u64) {
         if let Some(record) = self.table.peek_mut(&client) {
             record.sx += sx;
             record.rx += rx;
@@ -136,7 +141,7 @@ mod tests {
         /// Against a plain list with the latest at its end.
         #[test]
         fn the_table_forgets_the_least_recent(max in 1usize..5, steps in prop::collection::vec((0u8..8, 0usize..3, 0u64..20), 0..80)) {
-            let mut table = Clients::new(max);
+            let mut table = AffinityTable::new(max);
             let mut model: Vec<(u8, Option<usize>, u64)> = Vec::new();
             let mut now = 0;
             for (n, server, pause) in steps {
@@ -144,7 +149,7 @@ mod tests {
                 let known = model.iter().position(|(c, ..)| *c == n).map(|at| model.remove(at));
                 let expected = known.filter(|(.., seen)| now - seen <= 10).and_then(|(_, server, _)| server);
                 if model.len() == max { model.remove(0); }
-                let (id, remembered) = table.arrive(client(n), now, 10);
+                let (id, remembered) = table.record_connect(client(n), now, 10);
                 prop_assert_eq!(remembered, expected);
                 prop_assert!(id < max);
                 table.remember(client(n), server);
@@ -165,12 +170,12 @@ mod tests {
 
     #[test]
     fn the_table_only_grows() {
-        let mut table = Clients::new(2);
-        (0..3).for_each(|n| _ = table.arrive(client(n), 0, 0));
+        let mut table = AffinityTable::new(2);
+        (0..3).for_each(|n| _ = table.record_connect(client(n), 0, 0));
         table.grow(1);
         assert_eq!(table.max(), 2);
         table.grow(3);
-        table.arrive(client(7), 0, 0);
+        table.record_connect(client(7), 0, 0);
         assert_eq!(table.since(0).iter().map(|(_, r)| r.id).collect::<Vec<_>>(), [0, 1, 2]);
     }
 }

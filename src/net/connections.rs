@@ -11,12 +11,12 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use crate::core::client::Client;
+use crate::core::affinity::Client;
+use crate::core::backend::ServerStats;
 use crate::core::report;
-use crate::core::server::ServerLive;
 use crate::core::snapshot::Backend;
 
-use super::hooks::Meter;
+use super::filter::TrafficMeter;
 
 /// One connection, shared between the task that serves it and those who ask about it.
 #[derive(Debug)]
@@ -67,10 +67,10 @@ impl Connection {
         self.server.store(backend.role.number(), Relaxed);
         self.upfd.store(upfd, Relaxed);
         self.state.store(2, Relaxed);
-        ConnectionMeter { connection: Arc::clone(self), server: Arc::clone(&backend.live) }
+        ConnectionMeter { connection: Arc::clone(self), server: Arc::clone(&backend.stats) }
     }
 
-    /// The task that serves it, for [`Registry::close`].
+    /// The task that serves it, for [`ConnectionTable::close`].
     pub fn served_by(&self, task: AbortHandle) {
         _ = self.task.set(task);
     }
@@ -96,8 +96,8 @@ impl Connection {
         (self.sx.load(Relaxed), self.rx.load(Relaxed))
     }
 
-    fn report(&self, id: usize) -> report::Connection {
-        report::Connection {
+    fn report(&self, id: usize) -> report::ConnectionReport {
+        report::ConnectionReport {
             id,
             state: self.state.load(Relaxed),
             downfd: self.downfd,
@@ -117,10 +117,10 @@ pub struct ConnectionMeter {
     /// The connection.
     pub connection: Arc<Connection>,
     /// The server's counters.
-    pub server: Arc<ServerLive>,
+    pub server: Arc<ServerStats>,
 }
 
-impl Meter for ConnectionMeter {
+impl TrafficMeter for ConnectionMeter {
     fn to_client(&self, bytes: usize) {
         count(&self.connection.sx, bytes);
         self.server.rx.fetch_add(bytes as u64, Relaxed);
@@ -144,39 +144,39 @@ fn count(counter: &AtomicU64, bytes: usize) {
 
 /// All connections.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub struct ConnectionTable {
     slots: Mutex<Slab<Arc<Connection>>>,
-    tickets: AtomicUsize,
+    permits: AtomicUsize,
     freed: Notify,
 }
 
-impl Registry {
+impl ConnectionTable {
     fn slots(&self) -> MutexGuard<'_, Slab<Arc<Connection>>> {
         // A panic elsewhere leaves the slab as it was between two calls.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until there is room for one more connection; `limit` is asked anew whenever one has ended.
-    pub async fn ticket(self: &Arc<Self>, limit: impl Fn() -> usize) -> Ticket {
+    pub async fn permit(self: &Arc<Self>, limit: impl Fn() -> usize) -> Permit {
         loop {
-            if let Some(ticket) = self.try_ticket(limit()) {
-                return ticket;
+            if let Some(permit) = self.try_permit(limit()) {
+                return permit;
             }
             let freed = self.freed.notified();
             tokio::pin!(freed);
             // Listens before the last look, so that an end in between is not missed.
             freed.as_mut().enable();
-            if let Some(ticket) = self.try_ticket(limit()) {
-                return ticket;
+            if let Some(permit) = self.try_permit(limit()) {
+                return permit;
             }
             freed.await;
         }
     }
 
     /// Room for one more connection, if fewer than `limit` there are.
-    pub fn try_ticket(self: &Arc<Self>, limit: usize) -> Option<Ticket> {
-        let taken = self.tickets.fetch_update(Relaxed, Relaxed, |n| (n < limit).then(|| n + 1));
-        taken.ok().map(|_| Ticket(Arc::clone(self)))
+    pub fn try_permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
+        let taken = self.permits.fetch_update(Relaxed, Relaxed, |n| (n < limit).then(|| n + 1));
+        taken.ok().map(|_| Permit(Arc::clone(self)))
     }
 
     /// Waits until a connection has ended.
@@ -214,12 +214,12 @@ impl Registry {
     }
 
     /// How connection `id` is doing.
-    pub fn report(&self, id: usize) -> Option<report::Connection> {
+    pub fn report(&self, id: usize) -> Option<report::ConnectionReport> {
         self.slots().get(id).map(|c| c.report(id))
     }
 
     /// How all connections are doing.
-    pub fn reports(&self) -> Vec<report::Connection> {
+    pub fn reports(&self) -> Vec<report::ConnectionReport> {
         self.slots().iter().map(|(id, c)| c.report(id)).collect()
     }
 
@@ -243,35 +243,35 @@ impl Registry {
 
 /// Room for one connection.
 #[derive(Debug)]
-pub struct Ticket(Arc<Registry>);
+pub struct Permit(Arc<ConnectionTable>);
 
-impl Ticket {
-    /// Puts a connection into the registry.
-    pub fn enter(self, connection: Connection) -> Entry {
+impl Permit {
+    /// Puts a connection into the connections.
+    pub fn enter(self, connection: Connection) -> ConnectionEntry {
         let connection = Arc::new(connection);
         let id = self.0.slots().insert(Arc::clone(&connection));
-        Entry { ticket: self, id, connection }
+        ConnectionEntry { permit: self, id, connection }
     }
 }
 
-impl Drop for Ticket {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.tickets.fetch_sub(1, Relaxed);
+        self.0.permits.fetch_sub(1, Relaxed);
         self.0.freed.notify_waiters();
     }
 }
 
-/// A connection's place in the registry, given back when dropped.
+/// A connection's place in the connections, given back when dropped.
 #[derive(Debug)]
-pub struct Entry {
-    ticket: Ticket,
+pub struct ConnectionEntry {
+    permit: Permit,
     id: usize,
     /// The connection.
     pub connection: Arc<Connection>,
 }
 
-impl Drop for Entry {
+impl Drop for ConnectionEntry {
     fn drop(&mut self) {
-        self.ticket.0.slots().try_remove(self.id);
+        self.permit.0.slots().try_remove(self.id);
     }
 }

@@ -13,6 +13,10 @@
 //!   server may answer and close before it has read all of a request.
 //! - Idle for too long: closed, or reset where undelivered bytes are lost by it.
 
+pub(crate) mod buffer;
+mod closing;
+mod direction;
+
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -24,10 +28,10 @@ use tokio::time::{Instant, Sleep, sleep};
 use crate::core::settings::Fastclose;
 use crate::sys::splice::Pool;
 
-use super::flow::{Carried, Fault, Flow, State, Step, Turn};
-use super::hooks::{Inspect, Meter};
-use super::parting::{self, Leave, Parting};
+use super::filter::{StreamFilter, TrafficMeter};
 use super::stream::Stream;
+use closing::{CloseMode, LingeringClose};
+use direction::{Carried, Direction, DirectionState, Fault, PollContext, Step};
 
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,7 @@ impl Side {
 
 /// What the settings say of a connection.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct RelaySettings {
     /// Pipes for bulk data; `None` to copy always.
     pub pipes: Option<Pool>,
 
@@ -76,7 +80,7 @@ pub struct End {
 pub enum Cause {
     /// Both sides ended, or one that by [`Fastclose`] is enough.
     Closed,
-    /// Nothing moved for [`Settings::idle`].
+    /// Nothing moved for [`RelaySettings::idle`].
     Idle,
     /// The first error, and the side whose socket had it.
     Broken {
@@ -90,16 +94,16 @@ pub enum Cause {
 /// The future. Its output comes once, when both sockets may be closed; dropping it earlier closes them, with RST where
 /// undelivered bytes are lost by it.
 #[must_use = "a future does nothing unless polled"]
-pub struct Relay<M: Meter> {
+pub struct Relay<M: TrafficMeter> {
     client: Stream,
     server: Stream,
-    up: Flow,
-    down: Flow,
+    up: Direction,
+    down: Direction,
     meter: M,
-    inspect: Option<Box<dyn Inspect + Send>>,
+    filter: Option<Box<dyn StreamFilter + Send>>,
     pipes: Option<Pool>,
     idle: Option<Box<Idle>>,
-    parting: Option<Box<Parting>>,
+    closing: Option<Box<LingeringClose>>,
     fault: Option<Box<Fault>>,
     /// What the meter was last told.
     pending: (u32, u32),
@@ -109,21 +113,26 @@ pub struct Relay<M: Meter> {
     stop: bool,
 }
 
-impl<M: Meter> Relay<M> {
+impl<M: TrafficMeter> Relay<M> {
     /// Between two established streams.
-    pub fn new(client: impl Into<Stream>, server: impl Into<Stream>, settings: &Settings, meter: M) -> Self {
+    pub fn new(
+        client: impl Into<Stream>,
+        server: impl Into<Stream>,
+        settings: &RelaySettings,
+        meter: M,
+    ) -> Self {
         let (client, server) = (client.into(), server.into());
         let pipes = settings.pipes.clone().filter(|_| client.may_splice() && server.may_splice());
         Self {
             client,
             server,
-            up: Flow::to(Side::Server, pipes.is_some()),
-            down: Flow::to(Side::Client, pipes.is_some()),
+            up: Direction::to(Side::Server, pipes.is_some()),
+            down: Direction::to(Side::Client, pipes.is_some()),
             pipes,
             meter,
-            inspect: None,
+            filter: None,
             idle: settings.idle.map(|period| Box::new(Idle::new(period))),
-            parting: None,
+            closing: None,
             fault: None,
             pending: (0, 0),
             waker: None,
@@ -132,9 +141,9 @@ impl<M: Meter> Relay<M> {
         }
     }
 
-    /// Shows what the client sends from now on to `inspector`, which may rewrite it; `None` for nobody.
-    pub fn show_to(&mut self, inspector: Option<Box<dyn Inspect + Send>>) {
-        self.inspect = inspector;
+    /// Shows what the client sends from now on to `filter`, which may rewrite it; `None` for nobody.
+    pub fn show_to(&mut self, filter: Option<Box<dyn StreamFilter + Send>>) {
+        self.filter = filter;
     }
 
     /// The settings are others now. The time of a new idle timeout begins now.
@@ -147,17 +156,17 @@ impl<M: Meter> Relay<M> {
 
     /// Whether a source is gone, and what it sent is not delivered yet.
     fn is_stalled(&self) -> bool {
-        self.up.state() == State::Failed || self.down.state() == State::Failed
+        self.up.state() == DirectionState::Failed || self.down.state() == DirectionState::Failed
     }
 
     /// Passes on what has come, as long as nothing else is to be done; tells what it met where there is.
     #[inline]
-    fn carry(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Step>, Option<Step>)> {
-        if self.inspect.is_some() || self.idle.is_some() || matches!(self.client, Stream::Tls(_)) {
+    fn fast_path(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Step>, Option<Step>)> {
+        if self.filter.is_some() || self.idle.is_some() || matches!(self.client, Stream::Tls(_)) {
             return Poll::Ready((None, None));
         }
-        let up = self.up.carry(cx, &self.meter, &self.client, &self.server);
-        let down = self.down.carry(cx, &self.meter, &self.server, &self.client);
+        let up = self.up.fast_path(cx, &self.meter, &self.client, &self.server);
+        let down = self.down.fast_path(cx, &self.meter, &self.server, &self.client);
         if let (Carried::Quiet, Carried::Quiet) = (&up, &down) {
             return Poll::Pending;
         }
@@ -173,10 +182,17 @@ impl<M: Meter> Relay<M> {
     }
 
     fn poll_flows(&mut self, cx: &mut Context<'_>, met: (Option<Step>, Option<Step>)) {
-        let Self { client, server, up, down, meter, inspect, pipes, .. } = self;
+        let Self { client, server, up, down, meter, filter, pipes, .. } = self;
         let distrust = down.was_reset();
-        let mut turn =
-            Turn { cx, meter, inspect, pool: pipes.as_ref(), stop: self.stop, last: down.done(), distrust };
+        let mut turn = PollContext {
+            cx,
+            meter,
+            filter,
+            pool: pipes.as_ref(),
+            stop: self.stop,
+            last: down.done(),
+            distrust,
+        };
         let fault = up.poll(&mut turn, client, server, met.0);
         turn.distrust = up.was_reset();
         turn.last = up.done();
@@ -203,26 +219,29 @@ impl<M: Meter> Relay<M> {
     }
 
     /// How to leave both, once there is nothing more to move.
-    fn verdict(&self) -> Option<Parting> {
-        use State::{Dead, Failed, Shut};
-        let cut = |flow: &Flow| flow.state() == Failed && flow.pending() == 0;
+    fn verdict(&self) -> Option<LingeringClose> {
+        use DirectionState::{Dead, Failed, Shut};
+        let cut = |flow: &Direction| flow.state() == Failed && flow.pending() == 0;
         let (client, server) = match (self.up.state(), self.down.state()) {
             _ if cut(&self.up) || cut(&self.down) => {
-                let leave = |flow: &Flow| if flow.state() == Failed { Leave::Reset } else { Leave::Close };
+                let leave = |flow: &Direction| {
+                    if flow.state() == Failed { CloseMode::Reset } else { CloseMode::Close }
+                };
                 (leave(&self.down), leave(&self.up))
             }
             (Shut, Shut) => {
                 // By fastclose one of them may still be sending.
-                let leave =
-                    |flow: &Flow| if flow.eof() { Leave::Close } else { Leave::Drain { patient: false } };
+                let leave = |flow: &Direction| {
+                    if flow.eof() { CloseMode::Close } else { CloseMode::Drain { patient: false } }
+                };
                 (leave(&self.up), leave(&self.down))
             }
-            (Dead, Shut) => (Leave::Drain { patient: true }, Leave::Close),
-            (Shut, Dead) => (Leave::Close, Leave::Drain { patient: true }),
-            (Dead, Dead) => (Leave::Reset, Leave::Reset),
+            (Dead, Shut) => (CloseMode::Drain { patient: true }, CloseMode::Close),
+            (Shut, Dead) => (CloseMode::Close, CloseMode::Drain { patient: true }),
+            (Dead, Dead) => (CloseMode::Reset, CloseMode::Reset),
             _ => return None,
         };
-        Some(Parting::new(client, server))
+        Some(LingeringClose::new(client, server))
     }
 
     /// `cause` unless there was an error before.
@@ -242,13 +261,13 @@ impl<M: Meter> Relay<M> {
     }
 }
 
-impl<M: Meter + Unpin> Future for Relay<M> {
+impl<M: TrafficMeter + Unpin> Future for Relay<M> {
     type Output = End;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let relay = self.get_mut();
-        if let Some(parting) = &mut relay.parting {
-            ready!(parting.poll(cx, &mut relay.client, &mut relay.server));
+        if let Some(closing) = &mut relay.closing {
+            ready!(closing.poll(cx, &mut relay.client, &mut relay.server));
             return Poll::Ready(relay.end(Cause::Closed));
         }
         if !relay.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -257,7 +276,7 @@ impl<M: Meter + Unpin> Future for Relay<M> {
             relay.down.forget_waker();
         }
         let before = (relay.up.moved(), relay.down.moved());
-        let met = ready!(relay.carry(cx));
+        let met = ready!(relay.fast_path(cx));
         relay.poll_flows(cx, met);
         if !relay.stop
             && ((relay.up.eof() && relay.fastclose.down) || (relay.down.eof() && relay.fastclose.up))
@@ -266,16 +285,16 @@ impl<M: Meter + Unpin> Future for Relay<M> {
             relay.poll_flows(cx, (None, None));
         }
         let active = relay.report_pending() || before != (relay.up.moved(), relay.down.moved());
-        if let Some(mut parting) = relay.verdict() {
-            if parting.poll(cx, &mut relay.client, &mut relay.server).is_pending() {
-                relay.parting = Some(Box::new(parting));
+        if let Some(mut closing) = relay.verdict() {
+            if closing.poll(cx, &mut relay.client, &mut relay.server).is_pending() {
+                relay.closing = Some(Box::new(closing));
                 return Poll::Pending;
             }
             return Poll::Ready(relay.end(Cause::Closed));
         }
         if relay.idle.is_none() && relay.is_stalled() {
             // That must not last for ever.
-            relay.idle = Some(Box::new(Idle::new(parting::STALL)));
+            relay.idle = Some(Box::new(Idle::new(closing::STALL)));
         }
         if let Some(idle) = &mut relay.idle {
             ready!(idle.poll(cx, active));
@@ -286,7 +305,7 @@ impl<M: Meter + Unpin> Future for Relay<M> {
     }
 }
 
-impl<M: Meter> Drop for Relay<M> {
+impl<M: TrafficMeter> Drop for Relay<M> {
     fn drop(&mut self) {
         self.reset_if_pending();
         if self.pending != (0, 0) {

@@ -7,33 +7,33 @@ use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 
-use crate::core::client::Client;
-use crate::core::select::{Pick, Selection};
-use crate::core::snapshot::{Snapshot, Target};
+use crate::core::affinity::Client;
+use crate::core::select::{Selected, Selection};
+use crate::core::snapshot::{ServerAddress, Snapshot};
 use crate::net::connect::{self, Failure};
-use crate::net::registry::{ConnectionMeter, Entry};
+use crate::net::connections::{ConnectionEntry, ConnectionMeter};
 use crate::net::shared::Shared;
-use crate::sys::datagram::Upstream;
+use crate::sys::datagram::UpstreamSocket;
 
 /// A flow's way to its server.
 #[derive(Debug)]
-pub(super) struct Link {
-    pub(super) pick: Pick,
-    pub(super) upstream: Arc<Upstream>,
+pub(super) struct Upstream {
+    pub(super) selected: Selected,
+    pub(super) upstream: Arc<UpstreamSocket>,
     /// Which of the server's addresses.
     target: usize,
 }
 
-impl Link {
+impl Upstream {
     /// The flow of `entry` has this server now; gives what counts for both.
-    pub(super) fn connects(&self, entry: &Entry) -> ConnectionMeter {
-        entry.connection.connected(&self.pick.backend, self.upstream.as_raw_fd())
+    pub(super) fn connects(&self, entry: &ConnectionEntry) -> ConnectionMeter {
+        entry.connection.connected(&self.selected.backend, self.upstream.as_raw_fd())
     }
 }
 
 /// Why there is no link.
 #[derive(Debug)]
-pub(super) enum NoLink {
+pub(super) enum NoUpstream {
     /// No server is available.
     Nobody,
     /// The system lacks what a socket needs.
@@ -62,19 +62,24 @@ impl Search {
     }
 
     /// The next server that a socket can be connected to, which says little: only that there is a way.
-    pub(super) fn next(&mut self, shared: &Shared) -> Result<Link, NoLink> {
-        while let Some(pick) = self.selection.next(shared.now()) {
-            let found = self.addresses(shared, &pick, 0, io::ErrorKind::NotFound.into())?;
+    pub(super) fn next(&mut self, shared: &Shared) -> Result<Upstream, NoUpstream> {
+        while let Some(selected) = self.selection.next(shared.now()) {
+            let found = self.addresses(shared, &selected, 0, io::ErrorKind::NotFound.into())?;
             if let Some((upstream, target)) = found {
-                return Ok(Link { pick, upstream, target });
+                return Ok(Upstream { selected, upstream, target });
             }
         }
-        Err(NoLink::Nobody)
+        Err(NoUpstream::Nobody)
     }
 
     /// The same when the server of `link` has failed with `error`: another address of it first. Puts what it finds there.
-    pub(super) fn after(&mut self, shared: &Shared, link: &mut Link, error: io::Error) -> Result<(), NoLink> {
-        *link = match self.addresses(shared, &link.pick, link.target + 1, error)? {
+    pub(super) fn after(
+        &mut self,
+        shared: &Shared,
+        link: &mut Upstream,
+        error: io::Error,
+    ) -> Result<(), NoUpstream> {
+        *link = match self.addresses(shared, &link.selected, link.target + 1, error)? {
             Some((upstream, target)) => {
                 (link.upstream, link.target) = (upstream, target);
                 return Ok(());
@@ -88,36 +93,40 @@ impl Search {
     fn addresses(
         &self,
         shared: &Shared,
-        pick: &Pick,
+        selected: &Selected,
         first: usize,
         mut failure: io::Error,
-    ) -> Result<Option<(Arc<Upstream>, usize)>, NoLink> {
+    ) -> Result<Option<(Arc<UpstreamSocket>, usize)>, NoUpstream> {
         let client = self.selection.client().ip();
-        for (target, address) in pick.backend.targets.iter().enumerate().skip(first) {
+        for (target, address) in selected.backend.addresses.iter().enumerate().skip(first) {
             match socket(&self.snapshot, address, client) {
                 Ok(upstream) => return Ok(Some((Arc::new(upstream), target))),
                 Err(Failure::Server(error)) => failure = error,
-                Err(Failure::Local(error)) => return Err(NoLink::Short(error)),
+                Err(Failure::Local(error)) => return Err(NoUpstream::Short(error)),
             }
         }
-        connect::report(shared, &self.snapshot, pick, &failure);
-        self.selection.failed(pick, shared.now());
+        connect::report(shared, &self.snapshot, selected, &failure);
+        self.selection.failed(selected, shared.now());
         Ok(None)
     }
 
     /// The server that the client is to be sent back to, of one that this search has found.
-    pub(super) fn remembers(&self, link: &Link) -> Option<usize> {
-        self.selection.remembers(&link.pick)
+    pub(super) fn remembers(&self, link: &Upstream) -> Option<usize> {
+        self.selection.remembers(&link.selected)
     }
 
     /// The server is there.
-    pub(super) fn succeeded(&self, link: &Link) {
-        self.selection.succeeded(&link.pick);
+    pub(super) fn succeeded(&self, link: &Upstream) {
+        self.selection.succeeded(&link.selected);
     }
 }
 
-fn socket(snapshot: &Snapshot, target: &Target, client: Option<IpAddr>) -> Result<Upstream, Failure> {
-    let Target::Ip(address) = target else {
+fn socket(
+    snapshot: &Snapshot,
+    target: &ServerAddress,
+    client: Option<IpAddr>,
+) -> Result<UpstreamSocket, Failure> {
+    let ServerAddress::Ip(address) = target else {
         return Err(Failure::Server(io::ErrorKind::Unsupported.into()));
     };
     let open = || {
@@ -128,5 +137,5 @@ fn socket(snapshot: &Snapshot, target: &Target, client: Option<IpAddr>) -> Resul
     };
     let socket = open().map_err(Failure::Local)?;
     socket.connect(&(*address).into()).map_err(connect::classify)?;
-    Upstream::watch(socket.into()).map_err(Failure::Local)
+    UpstreamSocket::watch(socket.into()).map_err(Failure::Local)
 }

@@ -2,7 +2,7 @@
 //!
 //! A flow begins with a client's first datagram. Until the server answers it is *asking*; then it is *answered*, and when
 //! the client speaks again after an answer it is *lasting*: a conversation, not a single question. Every datagram, of
-//! either side, makes its flow the most recent. Flows end when they were idle for too long, oldest first. Where there is
+//! either side, makes its flow the most recent. FlowTable end when they were idle for too long, oldest first. Where there is
 //! no room for a new one, the oldest answered flow ends early, since a question that has its answer is over for most
 //! protocols (DNS asks each from a port of its own); if there is none, the oldest that has been asking in vain for a while.
 //! Not one that asks since a moment ago, or under load every question would end before its answer; and no conversation.
@@ -22,7 +22,7 @@ pub struct FlowId {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum FlowPhase {
     Asking,
     Answered,
     Lasting,
@@ -33,36 +33,36 @@ struct Node<K, T> {
     key: K,
     value: T,
     number: u64,
-    phase: Phase,
+    phase: FlowPhase,
     last: Millis,
     older: Option<usize>,
     newer: Option<usize>,
 }
 
-/// Flows in the order of their last datagrams.
+/// FlowTable in the order of their last datagrams.
 #[derive(Debug, Clone, Copy, Default)]
-struct Order {
+struct RecencyList {
     oldest: Option<usize>,
     newest: Option<usize>,
 }
 
 /// The table of flows: `K` is what tells clients apart, `T` what the caller keeps for each.
 #[derive(Debug)]
-pub struct Flows<K, T> {
+pub struct FlowTable<K, T> {
     places: HashMap<K, usize>,
     nodes: Slab<Node<K, T>>,
     /// One for each phase.
-    orders: [Order; 3],
+    orders: [RecencyList; 3],
     numbers: u64,
 }
 
-impl<K, T> Default for Flows<K, T> {
+impl<K, T> Default for FlowTable<K, T> {
     fn default() -> Self {
-        Flows { places: HashMap::new(), nodes: Slab::new(), orders: Default::default(), numbers: 0 }
+        FlowTable { places: HashMap::new(), nodes: Slab::new(), orders: Default::default(), numbers: 0 }
     }
 }
 
-impl<K: Copy + Eq + Hash, T> Flows<K, T> {
+impl<K: Copy + Eq + Hash, T> FlowTable<K, T> {
     /// How many flows there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -77,8 +77,8 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
     pub fn from_client(&mut self, key: &K, now: Millis) -> Option<(FlowId, &T)> {
         let place = *self.places.get(key)?;
         let phase = match self.nodes.get(place)?.phase {
-            Phase::Asking => Phase::Asking,
-            Phase::Answered | Phase::Lasting => Phase::Lasting,
+            FlowPhase::Asking => FlowPhase::Asking,
+            FlowPhase::Answered | FlowPhase::Lasting => FlowPhase::Lasting,
         };
         self.touch(place, phase, now);
         self.nodes.get(place).map(|node| (FlowId { place, number: node.number }, &node.value))
@@ -88,8 +88,8 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
     pub fn from_server(&mut self, id: FlowId, now: Millis) -> bool {
         let Some(node) = self.node(id) else { return false };
         let phase = match node.phase {
-            Phase::Asking | Phase::Answered => Phase::Answered,
-            Phase::Lasting => Phase::Lasting,
+            FlowPhase::Asking | FlowPhase::Answered => FlowPhase::Answered,
+            FlowPhase::Lasting => FlowPhase::Lasting,
         };
         self.touch(id.place, phase, now);
         true
@@ -100,7 +100,7 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
         let before = self.places.get(&key).copied().and_then(|place| self.take(place));
         let number = self.numbers;
         self.numbers += 1;
-        let phase = Phase::Asking;
+        let phase = FlowPhase::Asking;
         let node = Node { key, value, number, phase, last: now, older: None, newer: None };
         let place = self.nodes.insert(node);
         self.places.insert(key, place);
@@ -120,7 +120,7 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
         if now.saturating_sub(last) < idle { None } else { self.take(place) }
     }
 
-    /// When [`Flows::expire`] will have something to end, if no datagram comes before.
+    /// When [`FlowTable::expire`] will have something to end, if no datagram comes before.
     pub fn due(&self, idle: Millis) -> Option<Millis> {
         self.oldest().map(|(_, last)| last.saturating_add(idle))
     }
@@ -128,9 +128,9 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
     /// Ends the flow that matters least, to make room: the oldest answered one, else the oldest that has been asking in
     /// vain for as long as `patience`.
     pub fn make_room(&mut self, now: Millis, patience: Millis) -> Option<T> {
-        let answered = self.orders[Phase::Answered as usize].oldest;
+        let answered = self.orders[FlowPhase::Answered as usize].oldest;
         let place = answered.or_else(|| {
-            let place = self.orders[Phase::Asking as usize].oldest?;
+            let place = self.orders[FlowPhase::Asking as usize].oldest?;
             let last = self.nodes.get(place)?.last;
             (now.saturating_sub(last) >= patience).then_some(place)
         })?;
@@ -147,7 +147,7 @@ impl<K: Copy + Eq + Hash, T> Flows<K, T> {
         self.orders.iter().filter_map(|order| last(order.oldest?)).min_by_key(|(_, last)| *last)
     }
 
-    fn touch(&mut self, place: usize, phase: Phase, now: Millis) {
+    fn touch(&mut self, place: usize, phase: FlowPhase, now: Millis) {
         // A flow is in one order only: if it is the newest of the new phase it has not changed.
         let newest = self.orders[phase as usize].newest == Some(place);
         if !newest {

@@ -11,23 +11,23 @@ const DEPTH_MAX: usize = 8;
 
 /// A command and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct ConfigLine {
     /// `FILE:LINE` or the option, for errors.
     pub at: String,
     /// The command.
     pub command: Command,
 }
 
-impl Line {
+impl ConfigLine {
     /// A command that an option stands for.
     pub fn option(at: &str, command: Command) -> Self {
-        Line { at: at.to_owned(), command }
+        ConfigLine { at: at.to_owned(), command }
     }
 }
 
 /// What applying a script leaves to be done and said.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Applied {
+pub struct AppliedLines {
     /// Things the administrator should know: one line each.
     pub notices: Vec<String>,
     /// Servers to leave out, and for how many seconds from now.
@@ -44,7 +44,7 @@ pub fn load(
     file: &str,
     services: &Services,
     read: &dyn Fn(&str) -> io::Result<String>,
-) -> Result<Vec<Line>, Vec<String>> {
+) -> Result<Vec<ConfigLine>, Vec<String>> {
     let mut loader = Loader { services, read, lines: Vec::new(), errors: Vec::new() };
     loader.file(file, "", 0);
     if loader.errors.is_empty() { Ok(loader.lines) } else { Err(loader.errors) }
@@ -53,7 +53,7 @@ pub fn load(
 struct Loader<'a> {
     services: &'a Services,
     read: &'a dyn Fn(&str) -> io::Result<String>,
-    lines: Vec<Line>,
+    lines: Vec<ConfigLine>,
     errors: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ impl Loader<'_> {
             match Command::parse(text, self.services) {
                 Ok(None) => {}
                 Ok(Some(Command::Include(inner))) => self.file(&inner, &format!("{at}: "), depth + 1),
-                Ok(Some(command)) => self.lines.push(Line { at, command }),
+                Ok(Some(command)) => self.lines.push(ConfigLine { at, command }),
                 Err(refusal) => self.errors.push(format!("{at}: {refusal}")),
             }
         }
@@ -85,11 +85,11 @@ impl Loader<'_> {
 ///
 /// # Errors
 /// Every line that is not a setting. The configuration is then half changed and to be thrown away.
-pub fn apply(config: &mut Config, lines: &[Line], phase: Phase) -> Result<Applied, Vec<String>> {
-    let mut applied = Applied::default();
+pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<AppliedLines, Vec<String>> {
+    let mut applied = AppliedLines::default();
     let mut errors = Vec::new();
     let mut lists = BTreeSet::new();
-    for Line { at, command } in lines {
+    for ConfigLine { at, command } in lines {
         match command {
             Command::Acl(n, _) | Command::NoAcl(n) if lists.insert(*n) => {
                 // Emptying a list is a setting in every phase.
@@ -116,9 +116,9 @@ pub fn apply(config: &mut Config, lines: &[Line], phase: Phase) -> Result<Applie
 }
 
 /// Where `error`, which begins with the word of a setting and a colon, comes from: the last of `lines` that gives it.
-pub fn place<'a>(lines: &'a [Line], error: &str) -> Option<&'a str> {
+pub fn place<'a>(lines: &'a [ConfigLine], error: &str) -> Option<&'a str> {
     let (word, _) = error.split_once(':')?;
-    let gives = |line: &&Line| line.command.to_string().split(' ').next() == Some(word);
+    let gives = |line: &&ConfigLine| line.command.to_string().split(' ').next() == Some(word);
     lines.iter().rev().find(gives).map(|line| line.at.as_str())
 }
 
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn questions_do_not_belong_in_a_file() {
-        let lines = [Line::option("x:1", Command::Servers)];
+        let lines = [ConfigLine::option("x:1", Command::Servers)];
         assert!(apply(&mut Config::default(), &lines, Phase::Start).is_err());
     }
 }

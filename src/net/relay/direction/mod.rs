@@ -1,19 +1,19 @@
 //! One direction of a relay: from a source to a destination, in order, holding no more than one read.
 
-mod carry;
+mod fast_path;
 
 use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-use super::buffer::{self, READ_SIZE, Rest};
-use super::hooks::{Inspect, Meter, Verdict};
-use super::relay::Side;
-use super::stream::Stream;
+use super::Side;
+use super::buffer::{self, PendingWrite, READ_SIZE};
+use crate::net::filter::{FilterVerdict, StreamFilter, TrafficMeter};
+use crate::net::stream::Stream;
 use crate::sys::splice::{Pipe, Pool};
 
-pub(crate) use carry::Carried;
+pub(crate) use fast_path::Carried;
 
 /// Bytes of one direction before other connections of the worker get their turn; a read counts as [`READ_SIZE`] at
 /// least.
@@ -34,7 +34,7 @@ const PATIENCE: u32 = 8;
 
 /// How far a direction has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum DirectionState {
     /// Bytes may follow.
     Open,
     /// The source has ended; what was read goes out, then the half close.
@@ -48,10 +48,10 @@ pub(crate) enum State {
 }
 
 /// What a direction needs beside its two streams.
-pub(crate) struct Turn<'a, 'w, M> {
+pub(crate) struct PollContext<'a, 'w, M> {
     pub(crate) cx: &'a mut Context<'w>,
     pub(crate) meter: &'a M,
-    pub(crate) inspect: &'a mut Option<Box<dyn Inspect + Send>>,
+    pub(crate) filter: &'a mut Option<Box<dyn StreamFilter + Send>>,
     pub(crate) pool: Option<&'a Pool>,
     /// Read nothing more: end after what was read.
     pub(crate) stop: bool,
@@ -63,8 +63,8 @@ pub(crate) struct Turn<'a, 'w, M> {
 
 /// One direction.
 #[derive(Debug)]
-pub(crate) struct Flow {
-    rest: Option<Rest>,
+pub(crate) struct Direction {
+    pending_write: Option<PendingWrite>,
     /// There while the source has bulk for it; filled only when empty.
     pipe: Option<Pipe>,
     moved: u64,
@@ -74,7 +74,7 @@ pub(crate) struct Flow {
     /// Bytes that went through the pipe since it was taken.
     spliced: u32,
     to: Side,
-    state: State,
+    state: DirectionState,
     /// The source itself has ended (not only the relay, by fastclose).
     eof: bool,
     /// The destination was reset, rather than closed for reading.
@@ -95,18 +95,18 @@ pub(crate) enum Step {
     WriteFailed(io::Error),
 }
 
-impl Flow {
+impl Direction {
     /// A direction towards `side`, which may use splice or not.
     pub(crate) fn to(side: Side, splice: bool) -> Self {
         Self {
-            rest: None,
+            pending_write: None,
             pipe: None,
             moved: 0,
             full: 0,
             bulk: if splice { BULK } else { 0 },
             spliced: 0,
             to: side,
-            state: State::Open,
+            state: DirectionState::Open,
             eof: false,
             reset: false,
             waits: false,
@@ -118,7 +118,7 @@ impl Flow {
         self.waits = false;
     }
 
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self) -> DirectionState {
         self.state
     }
 
@@ -129,12 +129,13 @@ impl Flow {
 
     /// Bytes read and not yet delivered.
     pub(crate) fn pending(&self) -> usize {
-        self.rest.as_ref().map_or(0, |rest| rest.bytes().len()) + self.pipe.as_ref().map_or(0, Pipe::len)
+        self.pending_write.as_ref().map_or(0, |pending_write| pending_write.bytes().len())
+            + self.pipe.as_ref().map_or(0, Pipe::len)
     }
 
     /// Whether its source has ended and all of it is delivered: nothing more will happen here.
     pub(crate) fn done(&self) -> bool {
-        self.state == State::Shut && self.eof
+        self.state == DirectionState::Shut && self.eof
     }
 
     /// Whether the source has ended cleanly.
@@ -147,11 +148,11 @@ impl Flow {
         self.reset
     }
 
-    /// Moves what can be moved; the waker is registered for what cannot. `met` is what [`Flow::carry`] has met before. Gives
+    /// Moves what can be moved; the waker is registered for what cannot. `met` is what [`Direction::fast_path`] has met before. Gives
     /// the side and the error that the direction met in this call.
-    pub(crate) fn poll<M: Meter>(
+    pub(crate) fn poll<M: TrafficMeter>(
         &mut self,
-        with: &mut Turn<'_, '_, M>,
+        with: &mut PollContext<'_, '_, M>,
         source: &mut Stream,
         destination: &mut Stream,
         mut met: Option<Step>,
@@ -170,24 +171,24 @@ impl Flow {
                 Poll::Ready(Err(e)) => return Some(self.die(e)),
             }
             match self.state {
-                State::Open if with.stop => {
-                    self.end(State::Ended, with.inspect);
+                DirectionState::Open if with.stop => {
+                    self.end(DirectionState::Ended, with.filter);
                     continue;
                 }
-                State::Open => {}
-                State::Ended if with.last && destination.closes_cleanly() => {
-                    self.state = State::Shut;
+                DirectionState::Open => {}
+                DirectionState::Ended if with.last && destination.closes_cleanly() => {
+                    self.state = DirectionState::Shut;
                     return fault;
                 }
-                State::Ended => match destination.poll_shutdown(with.cx) {
+                DirectionState::Ended => match destination.poll_shutdown(with.cx) {
                     Poll::Pending => return fault,
                     Poll::Ready(Ok(())) => {
-                        self.state = State::Shut;
+                        self.state = DirectionState::Shut;
                         return fault;
                     }
                     Poll::Ready(Err(e)) => return Some(self.die(e)),
                 },
-                State::Failed | State::Shut | State::Dead => return fault,
+                DirectionState::Failed | DirectionState::Shut | DirectionState::Dead => return fault,
             }
             let step = match (met.take(), self.may_splice(with)) {
                 (Some(step), _) => Poll::Ready(step),
@@ -210,14 +211,14 @@ impl Flow {
                     }
                     left = left.saturating_sub(bytes.max(READ_SIZE));
                 }
-                Poll::Ready(Step::End) if with.distrust => self.end(State::Failed, with.inspect),
+                Poll::Ready(Step::End) if with.distrust => self.end(DirectionState::Failed, with.filter),
                 Poll::Ready(Step::End) => {
                     self.eof = true;
-                    self.end(State::Ended, with.inspect);
+                    self.end(DirectionState::Ended, with.filter);
                 }
                 Poll::Ready(Step::ReadFailed(e)) => {
                     fault = Some((self.to.other(), e));
-                    self.end(State::Failed, with.inspect);
+                    self.end(DirectionState::Failed, with.filter);
                 }
                 Poll::Ready(Step::WriteFailed(e)) => return Some(self.die(e)),
             }
@@ -233,15 +234,15 @@ impl Flow {
     }
 
     /// The bytes that may go through a pipe now.
-    fn may_splice<M>(&self, with: &Turn<'_, '_, M>) -> usize {
+    fn may_splice<M>(&self, with: &PollContext<'_, '_, M>) -> usize {
         if !self.is_bulk() {
             return 0;
         }
-        match (self.to, &*with.inspect) {
+        match (self.to, &*with.filter) {
             (_, None) => usize::MAX,
-            (Side::Server, Some(inspector)) => unseen(inspector.as_ref()),
-            (Side::Client, Some(inspector)) => {
-                if inspector.wants_response() {
+            (Side::Server, Some(filter)) => unseen(filter.as_ref()),
+            (Side::Client, Some(filter)) => {
+                if filter.wants_response() {
                     0
                 } else {
                     usize::MAX
@@ -250,8 +251,13 @@ impl Flow {
         }
     }
 
-    /// Fills a pipe; [`Flow::poll_deliver`] empties it.
-    fn poll_splice<M>(&mut self, with: &mut Turn<'_, '_, M>, source: &Stream, most: usize) -> Poll<Step> {
+    /// Fills a pipe; [`Direction::poll_deliver`] empties it.
+    fn poll_splice<M>(
+        &mut self,
+        with: &mut PollContext<'_, '_, M>,
+        source: &Stream,
+        most: usize,
+    ) -> Poll<Step> {
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
             none => match with.pool.and_then(Pool::take) {
@@ -286,10 +292,10 @@ impl Flow {
             Poll::Ready(Ok(n)) => {
                 self.spliced = self.spliced.saturating_add(n as u32);
                 if self.to == Side::Server
-                    && let Some(inspector) = with.inspect
+                    && let Some(filter) = with.filter
                 {
-                    inspector.skip(n as u64);
-                    if unseen(inspector.as_ref()) == 0 {
+                    filter.skip(n as u64);
+                    if unseen(filter.as_ref()) == 0 {
                         self.full = 0;
                     }
                 }
@@ -307,17 +313,17 @@ impl Flow {
     }
 
     /// One read, and at once the write of what it gave; only what the destination does not take is kept.
-    fn poll_copy<M: Meter>(
+    fn poll_copy<M: TrafficMeter>(
         &mut self,
-        with: &mut Turn<'_, '_, M>,
+        with: &mut PollContext<'_, '_, M>,
         source: &mut Stream,
         destination: &mut Stream,
     ) -> Poll<Step> {
         self.pipe = None;
         buffer::with_read_buffer(|buffer| {
-            let inspector = if self.to == Side::Server { with.inspect.as_mut() } else { None };
-            let unseen = inspector.as_ref().map_or(0, |i| unseen(i.as_ref()));
-            let most = match &inspector {
+            let filter = if self.to == Side::Server { with.filter.as_mut() } else { None };
+            let unseen = filter.as_ref().map_or(0, |i| unseen(i.as_ref()));
+            let most = match &filter {
                 Some(i) if unseen == 0 => i.max_read().clamp(1, buffer.len()),
                 _ => buffer.len(),
             };
@@ -328,29 +334,31 @@ impl Flow {
             };
             self.note_read(chunk.len());
             let mut out = Vec::new();
-            let verdict = match inspector {
-                Some(inspector) if unseen == 0 => {
+            let verdict = match filter {
+                Some(filter) if unseen == 0 => {
                     out = buffer::take();
-                    inspector.request(chunk, &mut out)
+                    filter.request(chunk, &mut out)
                 }
-                Some(inspector) => {
-                    inspector.skip(chunk.len() as u64);
-                    Verdict::Pass
+                Some(filter) => {
+                    filter.skip(chunk.len() as u64);
+                    FilterVerdict::Pass
                 }
                 None => {
                     if let Some(i) =
-                        with.inspect.as_mut().filter(|i| self.to == Side::Client && i.wants_response())
+                        with.filter.as_mut().filter(|i| self.to == Side::Client && i.wants_response())
                     {
                         i.response(chunk);
                     }
-                    Verdict::Pass
+                    FilterVerdict::Pass
                 }
             };
-            let bytes = if verdict == Verdict::Pass { chunk } else { out.as_slice() };
+            let bytes = if verdict == FilterVerdict::Pass { chunk } else { out.as_slice() };
             match self.write(with, destination, bytes) {
                 Ok(written) if written == bytes.len() => {}
-                Ok(written) if verdict == Verdict::Pass => self.rest = Some(Rest::copy_of(&chunk[written..])),
-                Ok(written) => self.rest = Some(Rest::of(std::mem::take(&mut out), written)),
+                Ok(written) if verdict == FilterVerdict::Pass => {
+                    self.pending_write = Some(PendingWrite::copy_of(&chunk[written..]))
+                }
+                Ok(written) => self.pending_write = Some(PendingWrite::of(std::mem::take(&mut out), written)),
                 Err(e) => return Poll::Ready(Step::WriteFailed(e)),
             }
             buffer::give(out);
@@ -359,9 +367,9 @@ impl Flow {
     }
 
     /// Writes until all is written or the destination takes no more for now; gives the number written.
-    fn write<M: Meter>(
+    fn write<M: TrafficMeter>(
         &mut self,
-        with: &mut Turn<'_, '_, M>,
+        with: &mut PollContext<'_, '_, M>,
         destination: &mut Stream,
         bytes: &[u8],
     ) -> io::Result<usize> {
@@ -381,17 +389,17 @@ impl Flow {
     }
 
     /// Writes what is left over; ready when nothing is.
-    fn poll_deliver<M: Meter>(
+    fn poll_deliver<M: TrafficMeter>(
         &mut self,
-        with: &mut Turn<'_, '_, M>,
+        with: &mut PollContext<'_, '_, M>,
         destination: &mut Stream,
     ) -> Poll<io::Result<()>> {
         loop {
-            if let Some(mut rest) = self.rest.take() {
-                let written = self.write(with, destination, rest.bytes())?;
-                rest.advance(written);
-                if !rest.bytes().is_empty() {
-                    self.rest = Some(rest);
+            if let Some(mut pending_write) = self.pending_write.take() {
+                let written = self.write(with, destination, pending_write.bytes())?;
+                pending_write.advance(written);
+                if !pending_write.bytes().is_empty() {
+                    self.pending_write = Some(pending_write);
                     return Poll::Pending;
                 }
             }
@@ -399,7 +407,7 @@ impl Flow {
                 return Poll::Ready(Ok(()));
             };
             if self.bulk == 0 {
-                self.rest = Some(Rest::read(|buffer| pipe.read(buffer))?);
+                self.pending_write = Some(PendingWrite::read(|buffer| pipe.read(buffer))?);
                 continue;
             }
             match ready!(destination.poll_drain(with.cx, pipe)) {
@@ -416,7 +424,7 @@ impl Flow {
         self.full = if bytes == READ_SIZE { self.full.saturating_add(1) } else { 0 };
     }
 
-    fn count<M: Meter>(&mut self, meter: &M, bytes: usize) {
+    fn count<M: TrafficMeter>(&mut self, meter: &M, bytes: usize) {
         self.moved += bytes as u64;
         match self.to {
             Side::Client => meter.to_client(bytes),
@@ -424,30 +432,30 @@ impl Flow {
         }
     }
 
-    /// No more is read from the source. What an inspector held back is to be delivered too.
-    fn end(&mut self, state: State, inspect: &mut Option<Box<dyn Inspect + Send>>) {
+    /// No more is read from the source. What a filter held back is to be delivered too.
+    fn end(&mut self, state: DirectionState, filter: &mut Option<Box<dyn StreamFilter + Send>>) {
         self.state = state;
         if self.to == Side::Server
-            && let Some(inspector) = inspect
+            && let Some(installed) = filter
         {
             let mut out = buffer::take();
-            inspector.finish(&mut out);
-            if !inspector.wants_response() {
-                *inspect = None;
+            installed.finish(&mut out);
+            if !installed.wants_response() {
+                *filter = None;
             }
             if out.is_empty() {
                 buffer::give(out);
             } else {
-                self.rest = Some(Rest::of(out, 0));
+                self.pending_write = Some(PendingWrite::of(out, 0));
             }
         }
     }
 
     /// The destination takes no more: what is left for it is lost.
     fn die(&mut self, error: io::Error) -> Fault {
-        self.rest = None;
+        self.pending_write = None;
         self.pipe = None;
-        self.state = State::Dead;
+        self.state = DirectionState::Dead;
         // EPIPE comes after the peer's FIN, so its own bytes end properly. Any other error has used up the news of
         // a reset: read(2) gives what came before it and then 0 (tcp(7)), which must not pass for a clean end.
         self.reset = error.kind() != io::ErrorKind::BrokenPipe;
@@ -456,8 +464,8 @@ impl Flow {
 }
 
 /// How many of the client's next bytes may be passed on unseen: 0 where it is not worth it.
-fn unseen(inspector: &dyn Inspect) -> usize {
-    match usize::try_from(inspector.opaque()).unwrap_or(usize::MAX) {
+fn unseen(filter: &dyn StreamFilter) -> usize {
+    match usize::try_from(filter.opaque()).unwrap_or(usize::MAX) {
         few if few < READ_SIZE => 0,
         many => many,
     }
@@ -491,18 +499,18 @@ mod tests {
         while pipe.len() < data.len() {
             poll_fn(|cx| source.poll_fill(cx, &mut pipe, usize::MAX)).await.unwrap();
         }
-        let mut flow = Flow::to(Side::Server, true);
+        let mut flow = Direction::to(Side::Server, true);
         flow.pipe = Some(pipe);
         flow.bulk = 0; // As EINVAL sets it.
         drop(from);
         let mut got = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());
-        while flow.state() != State::Shut {
-            let mut inspect = None;
-            let mut turn = Turn {
+        while flow.state() != DirectionState::Shut {
+            let mut filter = None;
+            let mut turn = PollContext {
                 cx: &mut cx,
                 meter: &(),
-                inspect: &mut inspect,
+                filter: &mut filter,
                 pool: None,
                 stop: false,
                 last: false,

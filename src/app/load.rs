@@ -3,18 +3,18 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use crate::cli::pen::{self, Options};
+use crate::cli::pen::{self, PenOptions};
 use crate::core::Error;
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
-use crate::core::script::{self, Line};
+use crate::core::config_file::{self, ConfigLine};
 use crate::core::settings::{Flag, Text};
 use crate::net::tls;
 
 /// A configuration to start with.
 #[derive(Debug)]
-pub(super) struct Assembled {
+pub(super) struct LoadedConfig {
     /// The configuration.
     pub(super) config: Config,
     /// What the administrator should know, one line each.
@@ -25,38 +25,39 @@ pub(super) struct Assembled {
     pub(super) file_servers: BTreeSet<usize>,
 }
 
-/// Options first, then the file, which wins; then the servers of the command line, which win in their slots.
+/// PenOptions first, then the file, which wins; then the servers of the command line, which win in their slots.
 ///
 /// # Errors
 /// All that is wrong, one line each, with the option or `FILE:LINE`.
-pub(super) fn assemble(options: &Options, services: &Services) -> Result<Assembled, Vec<String>> {
+pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedConfig, Vec<String>> {
     let mut config = Config::default();
     let mut notices = options.notices.clone();
     let mut blacklists = Vec::new();
     let mut file_servers = BTreeSet::new();
     let mut errors = options.errors.clone();
-    let mut apply = |config: &mut Config, lines: &[Line]| match script::apply(config, lines, Phase::Start) {
-        Ok(applied) => {
-            notices.extend(applied.notices);
-            blacklists.extend(applied.blacklists);
-            Some(applied.servers)
-        }
-        Err(bad) => {
-            errors.extend(bad);
-            None
-        }
-    };
+    let mut apply =
+        |config: &mut Config, lines: &[ConfigLine]| match config_file::apply(config, lines, Phase::Start) {
+            Ok(applied) => {
+                notices.extend(applied.notices);
+                blacklists.extend(applied.blacklists);
+                Some(applied.servers)
+            }
+            Err(bad) => {
+                errors.extend(bad);
+                None
+            }
+        };
     let (included, mut load_errors) = expand(&options.lines, services);
     apply(&mut config, &included);
     if let Some(file) = &options.file {
-        match script::load(file, services, &read) {
+        match config_file::load(file, services, &read) {
             Ok(lines) => file_servers = apply(&mut config, &lines).unwrap_or_default(),
             Err(bad) => load_errors.extend(bad),
         }
     }
     if let (Some(listen), None) = (&options.listen, config.text(Text::Listen)) {
-        match Command::parse(&format!("listen {}", crate::core::words::quote(listen)), services) {
-            Ok(Some(command)) => _ = apply(&mut config, &[Line::option("listening address", command)]),
+        match Command::parse(&format!("listen {}", crate::core::lexer::quote(listen)), services) {
+            Ok(Some(command)) => _ = apply(&mut config, &[ConfigLine::option("listening address", command)]),
             Ok(None) => {}
             Err(refusal) => load_errors.push(format!("{refusal}")),
         }
@@ -64,7 +65,7 @@ pub(super) fn assemble(options: &Options, services: &Services) -> Result<Assembl
     let port = listening(&config, services).filter(|e| !matches!(e.host, Host::Unix(_))).map(|e| e.port);
     for (n, operand) in options.servers.iter().enumerate() {
         match pen::server(n, operand, port, services) {
-            Ok(command) => _ = apply(&mut config, &[Line::option("server", command)]),
+            Ok(command) => _ = apply(&mut config, &[ConfigLine::option("server", command)]),
             Err(error) => load_errors.push(format!("server '{operand}': {error}")),
         }
     }
@@ -76,16 +77,20 @@ pub(super) fn assemble(options: &Options, services: &Services) -> Result<Assembl
         errors.push(error.to_string());
     }
     warn(&config, &mut notices);
-    if errors.is_empty() { Ok(Assembled { config, notices, blacklists, file_servers }) } else { Err(errors) }
+    if errors.is_empty() {
+        Ok(LoadedConfig { config, notices, blacklists, file_servers })
+    } else {
+        Err(errors)
+    }
 }
 
 /// `-O 'include FILE'` stands for the file's lines.
-fn expand(lines: &[Line], services: &Services) -> (Vec<Line>, Vec<String>) {
+fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<String>) {
     let mut expanded = Vec::new();
     let mut errors = Vec::new();
     for line in lines {
         match &line.command {
-            Command::Include(file) => match script::load(file, services, &read) {
+            Command::Include(file) => match config_file::load(file, services, &read) {
                 Ok(lines) => expanded.extend(lines),
                 Err(bad) => errors.extend(bad),
             },
@@ -104,7 +109,7 @@ pub(super) fn validate(config: &Config, services: &Services) -> Result<(), Error
         return Ok(());
     }
     let excluded = |other: &str, why: &str| Err(Error::new(format!("-U (udp) excludes {other}: {why}")));
-    if tls::Settings::of(config).is_some() {
+    if tls::TlsSettings::of(config).is_some() {
         return excluded("-E (ssl_certfile)", "TLS needs connections");
     }
     for (flag, other) in [(Flag::Http, "-H (http)"), (Flag::Dummy, "dummy")] {

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::io;
 
 /// Bytes one read asks for, and the size of the worker's read buffer.
-pub const READ_SIZE: usize = 64 * 1024;
+pub(crate) const READ_SIZE: usize = 64 * 1024;
 
 /// Buffers a worker keeps for the next slow peer: 4 MiB at most.
 const SPARE: usize = 64;
@@ -47,12 +47,12 @@ pub(crate) fn give(mut buffer: Vec<u8>) {
 
 /// Bytes that were read and are not yet written.
 #[derive(Debug)]
-pub(crate) struct Rest {
+pub(crate) struct PendingWrite {
     data: Vec<u8>,
     written: usize,
 }
 
-impl Rest {
+impl PendingWrite {
     /// Copies `bytes` out of the read buffer.
     pub(crate) fn copy_of(bytes: &[u8]) -> Self {
         let mut data = take();
@@ -80,13 +80,13 @@ impl Rest {
         self.data.get(self.written..).unwrap_or_default()
     }
 
-    /// The first `n` of [`Rest::bytes`] are delivered.
+    /// The first `n` of [`PendingWrite::bytes`] are delivered.
     pub(crate) fn advance(&mut self, n: usize) {
         self.written += n;
     }
 }
 
-impl Drop for Rest {
+impl Drop for PendingWrite {
     fn drop(&mut self) {
         give(std::mem::take(&mut self.data));
     }
@@ -98,7 +98,8 @@ mod tests {
 
     #[test]
     fn a_rest_gives_its_memory_back_and_the_store_is_bounded() {
-        let rests: Vec<Rest> = (0..SPARE + 10).map(|i| Rest::copy_of(&[i as u8; 1000])).collect();
+        let rests: Vec<PendingWrite> =
+            (0..SPARE + 10).map(|i| PendingWrite::copy_of(&[i as u8; 1000])).collect();
         drop(rests);
         assert_eq!(STORE.with_borrow(Vec::len), SPARE);
         assert!(take().is_empty(), "a stored buffer must come back empty");
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_rest_shows_what_is_left() {
-        let mut rest = Rest::copy_of(b"hello");
+        let mut rest = PendingWrite::copy_of(b"hello");
         rest.advance(2);
         assert_eq!(rest.bytes(), b"llo");
         rest.advance(3);

@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 
 use crate::sys::log;
 
-use super::names::Entry;
+use super::cert_index::CertFiles;
+use super::file_stamp::Stamp;
 use super::ocsp::Stapling;
 use super::sni::Sni;
-use super::stamp::Stamp;
 
 /// How often files are looked at, at most, while handshakes ask for them.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -60,7 +60,7 @@ pub(super) enum Request {
     /// Read the directory again.
     Scan(Arc<Sni>, oneshot::Sender<()>),
     /// Make a context for a name. Without an answer, nothing has changed since the stamp.
-    Make(Arc<Sni>, Arc<Entry>, Option<Stamp>, oneshot::Sender<Made>),
+    Make(Arc<Sni>, Arc<CertFiles>, Option<Stamp>, oneshot::Sender<Made>),
     /// Look whether there is a new OCSP response.
     Staple(Arc<Stapling>),
 }

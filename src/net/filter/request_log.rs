@@ -8,14 +8,14 @@ use crate::core::http::Rewriter;
 use crate::core::snapshot::Backend;
 use crate::weblog::{Entry, LogHandle};
 
-use super::hooks::{Inspect, Verdict};
+use super::{FilterVerdict, StreamFilter};
 
 /// A line of the log without -H stands for at most so many bytes, as in C pen.
 const LOGGED_READ: usize = 32 * 1024;
 
 /// Logs requests.
 #[derive(Debug)]
-pub(super) struct RequestLog {
+pub(in crate::net) struct RequestLog {
     log: LogHandle,
     client: Option<IpAddr>,
     backend: Arc<Backend>,
@@ -23,12 +23,12 @@ pub(super) struct RequestLog {
 
 impl RequestLog {
     /// A log of what `client` asks of `backend`.
-    pub(super) fn new(log: LogHandle, client: Option<IpAddr>, backend: Arc<Backend>) -> Self {
+    pub(in crate::net) fn new(log: LogHandle, client: Option<IpAddr>, backend: Arc<Backend>) -> Self {
         RequestLog { log, client, backend }
     }
 
     /// Logs one request, or the first line of a chunk.
-    pub(super) fn log(&self, request: &[u8]) {
+    pub(in crate::net) fn log(&self, request: &[u8]) {
         if self.log.is_on() {
             let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
             let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
@@ -38,14 +38,14 @@ impl RequestLog {
 }
 
 /// Without -H: a line a read, every byte passes as it is.
-impl Inspect for RequestLog {
+impl StreamFilter for RequestLog {
     fn max_read(&self) -> usize {
         LOGGED_READ
     }
 
-    fn request(&mut self, chunk: &[u8], _out: &mut Vec<u8>) -> Verdict {
+    fn request(&mut self, chunk: &[u8], _out: &mut Vec<u8>) -> FilterVerdict {
         self.log(chunk);
-        Verdict::Pass
+        FilterVerdict::Pass
     }
 
     fn finish(&mut self, _out: &mut Vec<u8>) {}
@@ -53,27 +53,27 @@ impl Inspect for RequestLog {
 
 /// With -H: headers into each request, a line a request.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(in crate::net) struct Http {
     rewriter: Rewriter,
     log: RequestLog,
 }
 
 impl Http {
     /// Adds headers to the requests of a connection; `https` when it came over TLS.
-    pub(super) fn new(rewriter: Rewriter, log: RequestLog) -> Self {
+    pub(in crate::net) fn new(rewriter: Rewriter, log: RequestLog) -> Self {
         Http { rewriter, log }
     }
 }
 
-impl Inspect for Http {
-    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict {
+impl StreamFilter for Http {
+    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> FilterVerdict {
         if self.rewriter.opaque() >= chunk.len() as u64 {
             self.rewriter.skip(chunk.len() as u64);
-            return Verdict::Pass;
+            return FilterVerdict::Pass;
         }
         let Http { rewriter, log } = self;
         rewriter.feed(chunk, out, |request| log.log(request));
-        Verdict::Replace
+        FilterVerdict::Replace
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {

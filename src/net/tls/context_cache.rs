@@ -8,8 +8,8 @@ use std::time::Instant;
 use lru::LruCache;
 use openssl::ssl::SslContext;
 
-use super::loader::{LOOK, Made};
-use super::stamp::Stamp;
+use super::cert_loader::{LOOK, Made};
+use super::file_stamp::Stamp;
 
 /// Most contexts of names that all workers keep together, and what each worker may keep in any case.
 const CONTEXTS: usize = 4096;

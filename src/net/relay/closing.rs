@@ -14,7 +14,7 @@ use socket2::SockRef;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::buffer;
-use super::stream::Stream;
+use crate::net::stream::Stream;
 use crate::sys::socket::unacknowledged;
 
 /// How long a peer may take to acknowledge anything more.
@@ -30,7 +30,7 @@ const DISCARD: u32 = 16;
 
 /// How one peer is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leave {
+pub(crate) enum CloseMode {
     /// Close: both directions have ended, or there is nobody left.
     Close,
     /// It has been told of the end but may go on sending: throw that away, so that no RST overtakes the last bytes.
@@ -45,7 +45,7 @@ pub(crate) enum Leave {
 /// Leaves one peer.
 #[derive(Debug)]
 struct Peer {
-    how: Leave,
+    how: CloseMode,
     /// Unacknowledged at the last look.
     left: usize,
     /// When the present wait ends.
@@ -55,21 +55,21 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(how: Leave) -> Self {
-        Self { how, left: usize::MAX, until: None, acknowledged: false, gone: how == Leave::Close }
+    fn new(how: CloseMode) -> Self {
+        Self { how, left: usize::MAX, until: None, acknowledged: false, gone: how == CloseMode::Close }
     }
 
     fn look(&mut self, cx: &mut Context<'_>, stream: &mut Stream) {
         if self.gone {
             return;
         }
-        if is_gone(stream) || (matches!(self.how, Leave::Drain { .. }) && discard(cx, stream)) {
+        if is_gone(stream) || (matches!(self.how, CloseMode::Drain { .. }) && discard(cx, stream)) {
             self.gone = true;
             return;
         }
         let now = Instant::now();
         match unacknowledged(stream.as_fd()) {
-            Some(0) if self.how != (Leave::Drain { patient: true }) => self.reset(stream),
+            Some(0) if self.how != (CloseMode::Drain { patient: true }) => self.reset(stream),
             Some(0) if !self.acknowledged => {
                 self.acknowledged = true;
                 self.until = Some(now + GRACE);
@@ -113,15 +113,15 @@ fn discard(cx: &mut Context<'_>, stream: &mut Stream) -> bool {
 
 /// Leaves both peers.
 #[derive(Debug)]
-pub(crate) struct Parting {
+pub(crate) struct LingeringClose {
     client: Peer,
     server: Peer,
     wait: Duration,
     tick: Option<Pin<Box<Sleep>>>,
 }
 
-impl Parting {
-    pub(crate) fn new(client: Leave, server: Leave) -> Self {
+impl LingeringClose {
+    pub(crate) fn new(client: CloseMode, server: CloseMode) -> Self {
         Self { client: Peer::new(client), server: Peer::new(server), wait: LOOK.0, tick: None }
     }
 

@@ -1,28 +1,28 @@
 //! The short way of a direction: a message that comes alone, which is most of what a relay does, is read and written with
-//! nothing else to look at. Whatever else there is goes on in [`Flow::poll`].
+//! nothing else to look at. Whatever else there is goes on in [`Direction::poll`].
 
 use std::io::ErrorKind;
 use std::task::Context;
 
-use super::{Fault, Flow, Step};
-use crate::net::buffer::{self, READ_SIZE, Rest};
-use crate::net::hooks::Meter;
+use super::{Direction, Fault, Step};
+use crate::net::filter::TrafficMeter;
+use crate::net::relay::buffer::{self, PendingWrite, READ_SIZE};
 use crate::net::stream::Stream;
 
-/// How [`Flow::carry`] has left a direction.
+/// How [`Direction::fast_path`] has left a direction.
 pub(crate) enum Carried {
     /// The source has nothing more and takes the waker.
     Quiet,
-    /// [`Flow::poll`] has to go on, if there is a step with that.
+    /// [`Direction::poll`] has to go on, if there is a step with that.
     Busy(Option<Step>),
     /// The destination takes no more, which the other direction has to know before it goes on.
     Dead(Fault),
 }
 
-impl Flow {
-    /// Passes on what has come by the short way, where no inspector is to see it.
+impl Direction {
+    /// Passes on what has come by the short way, where no filter is to see it.
     #[inline]
-    pub(crate) fn carry<M: Meter>(
+    pub(crate) fn fast_path<M: TrafficMeter>(
         &mut self,
         cx: &mut Context<'_>,
         meter: &M,
@@ -50,7 +50,12 @@ impl Flow {
 
     /// One read and one write. Tells whether that was all: the source had no more, and the destination took it.
     #[inline]
-    fn pass_on<M: Meter>(&mut self, meter: &M, source: &Stream, destination: &Stream) -> Result<bool, Step> {
+    fn pass_on<M: TrafficMeter>(
+        &mut self,
+        meter: &M,
+        source: &Stream,
+        destination: &Stream,
+    ) -> Result<bool, Step> {
         buffer::with_read_buffer(|buffer| {
             let chunk = match source.try_read(buffer) {
                 Ok(0) => return Err(Step::End),
@@ -67,11 +72,11 @@ impl Flow {
                 Err(e) => return Err(Step::WriteFailed(e)),
             };
             self.count(meter, written);
-            let rest = &chunk[written..];
-            if !rest.is_empty() {
-                self.rest = Some(Rest::copy_of(rest));
+            let pending_write = &chunk[written..];
+            if !pending_write.is_empty() {
+                self.pending_write = Some(PendingWrite::copy_of(pending_write));
             }
-            match rest.is_empty() {
+            match pending_write.is_empty() {
                 true if last => Err(Step::End),
                 all => Ok(all && chunk.len() < READ_SIZE),
             }

@@ -1,7 +1,7 @@
 //! Whose turn it is to accept.
 //!
 //! Were all workers to wait on the listening socket, the system would wake every one that sleeps for each client, and
-//! whoever is awake anyway would get most of the connections. So one worker waits at a time, and passes the turn to the one
+//! whoever is awake anyway would get most of the connections. So one worker waits at a time, and passes the token to the one
 //! that has the fewest connections as soon as it has some more than that one. The queue of clients is the one
 //! socket's all the time: nobody is stranded in it, whoever's turn it is.
 //!
@@ -21,15 +21,15 @@ struct Worker {
 
 /// The workers, and which of them accepts.
 #[derive(Debug)]
-pub struct Turns {
+pub struct AcceptToken {
     workers: Box<[Worker]>,
     holder: AtomicUsize,
     /// `None`: it is everybody's turn all the time.
     margin: Option<usize>,
 }
 
-impl Turns {
-    /// Of `workers`, the first of which begins. One passes the turn when it has `margin` connections more than another: a
+impl AcceptToken {
+    /// Of `workers`, the first of which begins. One passes the token when it has `margin` connections more than another: a
     /// small one shares out more evenly, a large one wakes workers less often.
     pub fn new(workers: usize, margin: usize) -> Arc<Self> {
         Self::with(workers, Some(margin.max(1)))
@@ -42,12 +42,12 @@ impl Turns {
 
     fn with(workers: usize, margin: Option<usize>) -> Arc<Self> {
         let workers = std::iter::repeat_with(Worker::default).take(workers.max(1)).collect();
-        Arc::new(Turns { workers, holder: AtomicUsize::new(0), margin })
+        Arc::new(AcceptToken { workers, holder: AtomicUsize::new(0), margin })
     }
 
     /// The place of worker `number`, counted from 0.
-    pub fn seat(self: &Arc<Self>, number: usize) -> Seat {
-        Seat { turns: Arc::clone(self), me: number % self.workers.len() }
+    pub fn handle(self: &Arc<Self>, number: usize) -> TokenHandle {
+        TokenHandle { token: Arc::clone(self), me: number % self.workers.len() }
     }
 
     fn give_to(&self, number: usize) {
@@ -59,34 +59,34 @@ impl Turns {
 
 /// One worker's place among all.
 #[derive(Clone, Debug)]
-pub struct Seat {
-    turns: Arc<Turns>,
+pub struct TokenHandle {
+    token: Arc<AcceptToken>,
     me: usize,
 }
 
-impl Seat {
+impl TokenHandle {
     /// Waits until it is this worker's turn. Whoever has waited may stop to wait at any time and begin anew.
-    pub async fn turn(&self) {
-        while self.turns.margin.is_some() && !self.holds() {
-            self.turns.workers[self.me].called.notified().await;
+    pub async fn acquired(&self) {
+        while self.token.margin.is_some() && !self.holds() {
+            self.token.workers[self.me].called.notified().await;
         }
     }
 
     fn holds(&self) -> bool {
-        self.turns.holder.load(Relaxed) == self.me
+        self.token.holder.load(Relaxed) == self.me
     }
 
     /// Counts a connection of this worker until it is dropped.
-    pub fn take_on(&self) -> Load {
-        self.turns.workers[self.me].connections.fetch_add(1, Relaxed);
-        Load(self.clone())
+    pub fn count_connection(&self) -> ConnectionCount {
+        self.token.workers[self.me].connections.fetch_add(1, Relaxed);
+        ConnectionCount(self.clone())
     }
 
-    /// The number of connections up to which this worker goes on, or `None` when it has passed the turn, being there already.
+    /// The number of connections up to which this worker goes on, or `None` when it has passed the token, being there already.
     pub fn limit(&self) -> Option<usize> {
-        let Some(margin) = self.turns.margin else { return Some(usize::MAX) };
-        let count = |at: usize| self.turns.workers[at].connections.load(Relaxed);
-        let others = (0..self.turns.workers.len()).filter(|at| *at != self.me);
+        let Some(margin) = self.token.margin else { return Some(usize::MAX) };
+        let count = |at: usize| self.token.workers[at].connections.load(Relaxed);
+        let others = (0..self.token.workers.len()).filter(|at| *at != self.me);
         let Some((other, least)) = others.map(|at| (at, count(at))).min_by_key(|(_, count)| *count) else {
             return Some(usize::MAX);
         };
@@ -94,30 +94,30 @@ impl Seat {
         if self.connections() < limit {
             return Some(limit);
         }
-        self.turns.give_to(other);
+        self.token.give_to(other);
         None
     }
 
-    /// Passes the turn, if this worker has it, to the next one, whatever that has: this one cannot accept.
+    /// Passes the token, if this worker has it, to the next one, whatever that has: this one cannot accept.
     pub fn pass(&self) {
         if self.holds() {
-            self.turns.give_to((self.me + 1) % self.turns.workers.len());
+            self.token.give_to((self.me + 1) % self.token.workers.len());
         }
     }
 
     /// The connections of this worker.
     pub fn connections(&self) -> usize {
-        self.turns.workers[self.me].connections.load(Relaxed)
+        self.token.workers[self.me].connections.load(Relaxed)
     }
 }
 
 /// A connection of a worker.
 #[derive(Debug)]
-pub struct Load(Seat);
+pub struct ConnectionCount(TokenHandle);
 
-impl Drop for Load {
+impl Drop for ConnectionCount {
     fn drop(&mut self) {
-        self.0.turns.workers[self.0.me].connections.fetch_sub(1, Relaxed);
+        self.0.token.workers[self.0.me].connections.fetch_sub(1, Relaxed);
     }
 }
 
@@ -131,58 +131,58 @@ mod tests {
 
     use super::*;
 
-    fn has_turn(seat: &Seat) -> bool {
-        pin!(seat.turn()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    fn has_token(handle: &TokenHandle) -> bool {
+        pin!(handle.acquired()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn alone_it_is_always_the_turn() {
-        let seat = Turns::new(1, 4).seat(0);
-        let held: Vec<_> = (0..100).map(|_| seat.take_on()).collect();
-        assert!(has_turn(&seat) && seat.limit() == Some(usize::MAX));
-        seat.pass();
-        assert!(has_turn(&seat));
+        let handle = AcceptToken::new(1, 4).handle(0);
+        let held: Vec<_> = (0..100).map(|_| handle.count_connection()).collect();
+        assert!(has_token(&handle) && handle.limit() == Some(usize::MAX));
+        handle.pass();
+        assert!(has_token(&handle));
         drop(held);
-        assert_eq!(seat.connections(), 0);
+        assert_eq!(handle.connections(), 0);
     }
 
     #[test]
     fn one_that_cannot_accept_passes_the_turn_around() {
-        let turns = Turns::new(3, 4);
+        let token = AcceptToken::new(3, 4);
         for me in [0, 1, 2, 0] {
-            let seats = [0, 1, 2].map(|n| turns.seat(n));
-            assert_eq!(seats.each_ref().map(has_turn), [0, 1, 2].map(|n| n == me));
-            // Only the turn that one has can be passed.
-            seats[(me + 1) % 3].pass();
-            assert!(has_turn(&seats[me]));
-            seats[me].pass();
+            let handles = [0, 1, 2].map(|n| token.handle(n));
+            assert_eq!(handles.each_ref().map(has_token), [0, 1, 2].map(|n| n == me));
+            // Only the token that one has can be passed.
+            handles[(me + 1) % 3].pass();
+            assert!(has_token(&handles[me]));
+            handles[me].pass();
         }
     }
 
     #[test]
     fn without_turns_all_accept() {
-        let turns = Turns::none(2);
-        let seats = [turns.seat(0), turns.seat(1)];
-        let held: Vec<_> = (0..100).map(|_| seats[0].take_on()).collect();
-        assert_eq!(held.len(), seats[0].connections());
-        for seat in &seats {
-            assert!(has_turn(seat) && seat.limit() == Some(usize::MAX));
+        let token = AcceptToken::none(2);
+        let handles = [token.handle(0), token.handle(1)];
+        let held: Vec<_> = (0..100).map(|_| handles[0].count_connection()).collect();
+        assert_eq!(held.len(), handles[0].connections());
+        for handle in &handles {
+            assert!(has_token(handle) && handle.limit() == Some(usize::MAX));
         }
     }
 
     #[tokio::test]
     async fn who_waits_is_called() {
-        let turns = Turns::new(2, 1);
-        let (first, second) = (turns.seat(0), turns.seat(1));
-        let waiting = tokio::spawn(async move { second.turn().await });
+        let token = AcceptToken::new(2, 1);
+        let (first, second) = (token.handle(0), token.handle(1));
+        let waiting = tokio::spawn(async move { second.acquired().await });
         tokio::task::yield_now().await;
-        let _one = first.take_on();
+        let _one = first.count_connection();
         assert_eq!(first.limit(), None);
         waiting.await.unwrap();
     }
 
     proptest! {
-        /// Whatever begins and ends: exactly one has the turn, the counts are exact, and connections that all stay are
+        /// Whatever begins and ends: exactly one has the token, the counts are exact, and connections that all stay are
         /// shared out to within the margin.
         #[test]
         fn one_accepts_and_the_shares_are_even(
@@ -191,32 +191,32 @@ mod tests {
             steps in proptest::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 1..200),
             ending in any::<bool>(),
         ) {
-            let turns = Turns::new(workers, margin);
-            let seats: Vec<Seat> = (0..workers).map(|n| turns.seat(n)).collect();
-            let mut held: Vec<(usize, Load)> = Vec::new();
-            let mut limit = seats[0].limit();
+            let token = AcceptToken::new(workers, margin);
+            let handles: Vec<TokenHandle> = (0..workers).map(|n| token.handle(n)).collect();
+            let mut held: Vec<(usize, ConnectionCount)> = Vec::new();
+            let mut limit = handles[0].limit();
             for (begins, which) in steps {
-                let holders: Vec<usize> = (0..workers).filter(|n| has_turn(&seats[*n])).collect();
+                let holders: Vec<usize> = (0..workers).filter(|n| has_token(&handles[*n])).collect();
                 prop_assert_eq!(holders.len(), 1);
                 let me = holders[0];
                 if begins || !ending || held.is_empty() {
-                    held.push((me, seats[me].take_on()));
-                    if limit.is_some_and(|limit| seats[me].connections() >= limit) {
-                        limit = seats[me].limit();
+                    held.push((me, handles[me].count_connection()));
+                    if limit.is_some_and(|limit| handles[me].connections() >= limit) {
+                        limit = handles[me].limit();
                     }
                     if limit.is_none() {
-                        let next = (0..workers).find(|n| has_turn(&seats[*n])).unwrap();
-                        limit = seats[next].limit();
+                        let next = (0..workers).find(|n| has_token(&handles[*n])).unwrap();
+                        limit = handles[next].limit();
                         prop_assert!(limit.is_some(), "it has the fewest");
                     }
                 } else {
                     drop(held.swap_remove(which.index(held.len())));
                 }
-                for (n, seat) in seats.iter().enumerate() {
-                    prop_assert_eq!(seat.connections(), held.iter().filter(|(by, _)| *by == n).count());
+                for (n, handle) in handles.iter().enumerate() {
+                    prop_assert_eq!(handle.connections(), held.iter().filter(|(by, _)| *by == n).count());
                 }
                 if !ending {
-                    let counts = seats.iter().map(Seat::connections);
+                    let counts = handles.iter().map(TokenHandle::connections);
                     prop_assert!(counts.clone().max().unwrap() - counts.min().unwrap() <= margin);
                 }
             }

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::core::client::Client;
+use crate::core::affinity::Client;
 use crate::core::snapshot::Backend;
 use crate::sys::log;
 
-use super::hooks::{Inspect, Verdict};
+use super::{FilterVerdict, StreamFilter};
 
 /// The debug level from which on connections are dumped.
-pub(super) const LEVEL: u32 = 2;
+pub(in crate::net) const LEVEL: u32 = 2;
 
 /// The most bytes of one message, since pen's log holds back so many messages and not so many bytes.
 const MESSAGE: usize = 1024;
@@ -19,9 +19,9 @@ const MESSAGE: usize = 1024;
 const HEXADECIMAL: usize = 32;
 const ASCII: usize = 80;
 
-/// Writes every byte that passes to pen's own log. What else there is to do with it is left to another inspector.
-pub(super) struct Dump {
-    inner: Option<Box<dyn Inspect + Send>>,
+/// Writes every byte that passes to pen's own log. What else there is to do with it is left to another filter.
+pub(in crate::net) struct Dump {
+    inner: Option<Box<dyn StreamFilter + Send>>,
     client: Client,
     backend: Arc<Backend>,
     ascii: bool,
@@ -29,8 +29,8 @@ pub(super) struct Dump {
 
 impl Dump {
     /// Dumps a connection of `client` to `backend`; `inner` sees it too.
-    pub(super) fn new(
-        inner: Option<Box<dyn Inspect + Send>>,
+    pub(in crate::net) fn new(
+        inner: Option<Box<dyn StreamFilter + Send>>,
         client: Client,
         backend: Arc<Backend>,
         ascii: bool,
@@ -39,7 +39,7 @@ impl Dump {
     }
 
     /// Dumps what one side sent.
-    pub(super) fn show(&self, who: &str, chunk: &[u8]) {
+    pub(in crate::net) fn show(&self, who: &str, chunk: &[u8]) {
         for bytes in chunk.chunks(MESSAGE) {
             let (client, label, port) = (self.client, &self.backend.label, self.backend.port);
             let (count, bytes) = (bytes.len(), Bytes { bytes, ascii: self.ascii });
@@ -53,14 +53,14 @@ impl Dump {
     }
 }
 
-impl Inspect for Dump {
+impl StreamFilter for Dump {
     fn max_read(&self) -> usize {
         self.inner.as_ref().map_or(usize::MAX, |inner| inner.max_read())
     }
 
-    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict {
+    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> FilterVerdict {
         self.show("client", chunk);
-        self.inner.as_mut().map_or(Verdict::Pass, |inner| inner.request(chunk, out))
+        self.inner.as_mut().map_or(FilterVerdict::Pass, |inner| inner.request(chunk, out))
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {

@@ -1,4 +1,4 @@
-//! What an inspector sees and changes.
+//! What a filter sees and changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::net::hooks::{Inspect, Verdict};
+use crate::net::filter::{FilterVerdict, StreamFilter};
 
 /// Puts `<` before and `>` after every chunk, and the `>` of the last only at the end.
 #[derive(Default)]
@@ -15,19 +15,19 @@ struct Brackets {
     most: usize,
 }
 
-impl Inspect for Brackets {
+impl StreamFilter for Brackets {
     fn max_read(&self) -> usize {
         self.most
     }
 
-    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict {
+    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> FilterVerdict {
         assert!(chunk.len() <= self.most && out.is_empty());
         if std::mem::replace(&mut self.open, true) {
             out.push(b'>');
         }
         out.push(b'<');
         out.extend_from_slice(chunk);
-        Verdict::Replace
+        FilterVerdict::Replace
     }
 
     fn finish(&mut self, out: &mut Vec<u8>) {
@@ -39,8 +39,8 @@ impl Inspect for Brackets {
 fn an_inspector_rewrites_and_finishes() {
     both_ways(|settings| async move {
         let (mut client, mut server, mut relay) = at_rest(&settings, true, ()).await;
-        let inspector = Box::new(Brackets { open: false, most: 1000 });
-        relay.show_to(Some(inspector));
+        let filter = Box::new(Brackets { open: false, most: 1000 });
+        relay.show_to(Some(filter));
         let relay = tokio::spawn(relay);
         let data = vec![b'x'; 300_000];
         let write = async {
@@ -65,8 +65,8 @@ struct Bodies {
     answers: Arc<AtomicUsize>,
 }
 
-impl Inspect for Bodies {
-    fn request(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) -> Verdict {
+impl StreamFilter for Bodies {
+    fn request(&mut self, mut chunk: &[u8], out: &mut Vec<u8>) -> FilterVerdict {
         out.extend_from_slice(chunk);
         self.seen.fetch_add(chunk.len(), Relaxed);
         while !chunk.is_empty() {
@@ -79,7 +79,7 @@ impl Inspect for Bodies {
             }
             chunk = &chunk[n..];
         }
-        Verdict::Pass
+        FilterVerdict::Pass
     }
 
     fn finish(&mut self, _: &mut Vec<u8>) {}
@@ -106,8 +106,8 @@ fn bodies_pass_unseen_and_heads_do_not() {
     both_ways(|settings| async move {
         let (mut client, mut server, mut relay) = at_rest(&settings, false, ()).await;
         let (seen, answers) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let inspector = Bodies { body: 2_000_000, left: 0, seen: seen.clone(), answers: answers.clone() };
-        relay.show_to(Some(Box::new(inspector)));
+        let filter = Bodies { body: 2_000_000, left: 0, seen: seen.clone(), answers: answers.clone() };
+        relay.show_to(Some(Box::new(filter)));
         let relay = tokio::spawn(relay);
         let mut data = Vec::new();
         for seed in 0..5 {

@@ -1,9 +1,12 @@
 //! What the owner of a connection may see and change of the bytes that a relay moves.
 
+pub(super) mod dump;
+pub(super) mod request_log;
+
 use std::sync::Arc;
 
 /// Counts the bytes of one connection. Called on the worker's thread for every message: must not block.
-pub trait Meter {
+pub trait TrafficMeter {
     /// `bytes` more were delivered to the client.
     fn to_client(&self, bytes: usize);
     /// `bytes` more were delivered to the server.
@@ -13,13 +16,13 @@ pub trait Meter {
 }
 
 /// No counting.
-impl Meter for () {
+impl TrafficMeter for () {
     fn to_client(&self, _: usize) {}
     fn to_server(&self, _: usize) {}
     fn pending(&self, _: usize, _: usize) {}
 }
 
-impl<M: Meter + ?Sized> Meter for Arc<M> {
+impl<M: TrafficMeter + ?Sized> TrafficMeter for Arc<M> {
     fn to_client(&self, bytes: usize) {
         (**self).to_client(bytes);
     }
@@ -33,28 +36,28 @@ impl<M: Meter + ?Sized> Meter for Arc<M> {
     }
 }
 
-/// What [`Inspect::request`] made of a chunk.
+/// What [`StreamFilter::request`] made of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum FilterVerdict {
     /// The chunk goes on as it is; `out` is not looked at.
     Pass,
-    /// What is in `out` goes on instead, which may be nothing while the inspector waits for more.
+    /// What is in `out` goes on instead, which may be nothing while the filter waits for more.
     Replace,
 }
 
 /// Sees, and may rewrite, what the client sends (for HTTP header insertion, the request log). What it wants to see is
 /// copied rather than spliced.
-pub trait Inspect {
+pub trait StreamFilter {
     /// The most bytes of one chunk; 0 counts as 1.
     fn max_read(&self) -> usize {
         usize::MAX
     }
 
     /// A chunk as it was read from the client. `out` is empty on entry.
-    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Verdict;
+    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> FilterVerdict;
 
     /// The client's stream has ended: puts what was held back into `out`, which is empty on entry. Nothing is asked of
-    /// the inspector after that, unless it still wants to see what the server sends.
+    /// the filter after that, unless it still wants to see what the server sends.
     fn finish(&mut self, out: &mut Vec<u8>);
 
     /// How many of the client's next bytes need no look; a long run of them may be passed on unseen. `u64::MAX`: all
@@ -63,10 +66,10 @@ pub trait Inspect {
         0
     }
 
-    /// `bytes` of the client were passed on unseen; at most [`Inspect::opaque`].
+    /// `bytes` of the client were passed on unseen; at most [`StreamFilter::opaque`].
     fn skip(&mut self, _bytes: u64) {}
 
-    /// Whether the server's next bytes are to be shown to [`Inspect::response`]; while so, they are not spliced.
+    /// Whether the server's next bytes are to be shown to [`StreamFilter::response`]; while so, they are not spliced.
     fn wants_response(&self) -> bool {
         false
     }
