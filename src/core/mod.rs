@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod addr;
+pub mod admission;
 pub mod affinity;
 pub mod backend;
 pub mod command;

@@ -17,8 +17,8 @@ pub struct ConnectionReport {
     pub downfd: i32,
     /// Descriptor towards the server, -1 for none.
     pub upfd: i32,
-    /// Number of the client.
-    pub client: usize,
+    /// Number of the client, -1 for one that is not in the affinity table.
+    pub client: i64,
     /// Number of the server.
     pub server: i64,
     /// Bytes read from the server and not yet written to the client.

@@ -23,7 +23,7 @@ use super::filter::TrafficMeter;
 pub struct Connection {
     /// Who connected.
     pub client: Client,
-    client_id: usize,
+    client_id: Option<usize>,
     state: AtomicU8,
     downfd: i32,
     upfd: AtomicI32,
@@ -42,8 +42,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that has no server yet. `client_id` is the client's number in the table of clients.
-    pub fn new(client: Client, client_id: usize, downfd: i32) -> Self {
+    /// A connection that has no server yet. `client_id` is the client's number in the affinity table, if it is there.
+    pub fn new(client: Client, client_id: Option<usize>, downfd: i32) -> Self {
         Connection {
             client,
             client_id,
@@ -102,7 +102,7 @@ impl Connection {
             state: self.state.load(Relaxed),
             downfd: self.downfd,
             upfd: self.upfd.load(Relaxed),
-            client: self.client_id,
+            client: self.client_id.map_or(-1, |id| i64::try_from(id).unwrap_or(i64::MAX)),
             server: self.server.load(Relaxed),
             pending_down: self.pending_down.load(Relaxed) as usize,
             pending_up: self.pending_up.load(Relaxed) as usize,

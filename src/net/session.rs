@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::core::http::Rewriter;
 use crate::core::select::{Selected, Selection};
@@ -54,18 +55,35 @@ impl Drop for Session {
 pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connection_count: ConnectionCount) {
     let client = accepted.peer.map_or(Client::UNIX, |peer| Client::new(peer.ip()));
     let snapshot = shared.snapshot.load_full();
-    let now = shared.now();
-    let (id, remembered) = shared.clients().record_connect(client, now, snapshot.tracking);
-    let entry = permit.enter(Connection::new(client, id, accepted.stream.as_raw_fd()));
+    let admission = Admission::of(&snapshot, client);
+    let (id, remembered) = match admission {
+        Admission::Refuse => return,
+        Admission::Abuse => (None, None),
+        Admission::Admit => {
+            let (id, remembered) = shared.clients().record_connect(client, shared.now(), snapshot.tracking);
+            (Some(id), remembered)
+        }
+    };
+    let arrival = Arrival { accepted, admission, remembered };
+    let entry = permit.enter(Connection::new(client, id, arrival.accepted.stream.as_raw_fd()));
     let connection = Arc::clone(&entry.connection);
     let session = Session { shared: Arc::clone(shared), entry, _count: connection_count };
-    let task = tokio::spawn(serve(session, snapshot, accepted, remembered));
+    let task = tokio::spawn(serve(session, snapshot, arrival));
     connection.served_by(task.abort_handle());
 }
 
-async fn serve(session: Session, snapshot: Arc<Snapshot>, accepted: Accepted, remembered: Option<usize>) {
+/// A client that is to be served.
+struct Arrival {
+    accepted: Accepted,
+    /// Admit or Abuse.
+    admission: Admission,
+    /// The server that it had before.
+    remembered: Option<usize>,
+}
+
+async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Arrival) {
     // Boxed: what only the beginning needs is freed before the connection grows old.
-    let joining = Box::pin(join(&session, &snapshot, accepted, remembered));
+    let joining = Box::pin(join(&session, &snapshot, arrival));
     let Some(Joined { selected, mut relay, only_logs }) = joining.await else { return };
     drop(snapshot);
     poll_fn(|cx| {
@@ -102,13 +120,8 @@ fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<
 }
 
 /// Joins a client to its server; `None` when the connection is over before it has one.
-async fn join(
-    session: &Session,
-    snapshot: &Arc<Snapshot>,
-    accepted: Accepted,
-    remembered: Option<usize>,
-) -> Option<Joined> {
-    let Accepted { stream, peer } = accepted;
+async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Option<Joined> {
+    let Arrival { accepted: Accepted { stream, peer }, admission, remembered } = arrival;
     if peer.is_some() {
         connect::set_options(snapshot, &SockRef::from(&stream));
     }
@@ -119,7 +132,12 @@ async fn join(
         return None;
     }
     let port = peer.map_or(0, |p| p.port());
-    let (selected, server) = find(session, snapshot, port, remembered).await?;
+    let client = session.entry.connection.client;
+    let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered, admission);
+    let (selected, server) = connect::establish(&session.shared, snapshot, &mut selection).await?;
+    if let Some(n) = selection.remembers(&selected).filter(|n| remembered != Some(*n)) {
+        session.shared.clients().remember(client, n);
+    }
     let dumps = log::debug_level() >= dump::LEVEL;
     let relay = relay(session, snapshot, &selected, stream, server, dumps);
     Some(Joined { selected, relay, only_logs: !snapshot.modes.http && !dumps })
@@ -133,29 +151,10 @@ async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Opti
     };
     let connection = &session.entry.connection;
     let client = connection.client.ip();
-    if snapshot.abuse.is_none() && !snapshot.acls[snapshot.client_acl].permits(client) {
-        // Nobody would serve it: not worth a handshake.
-        return None;
-    }
     let limit = Duration::from_millis(snapshot.handshake_timeout);
     let stream = Box::pin(tls::accept(server, tcp, tls::Handshake { client, limit })).await?;
     connection.note(tls::notes_of(stream.ssl()));
     Some(stream.into())
-}
-
-async fn find(
-    session: &Session,
-    snapshot: &Arc<Snapshot>,
-    port: u16,
-    remembered: Option<usize>,
-) -> Option<(Selected, Stream)> {
-    let client = session.entry.connection.client;
-    let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered);
-    let (selected, stream) = connect::establish(&session.shared, snapshot, &mut selection).await?;
-    if let Some(n) = selection.remembers(&selected).filter(|n| remembered != Some(*n)) {
-        session.shared.clients().remember(client, n);
-    }
-    Some((selected, stream))
 }
 
 fn relay(
@@ -216,8 +215,8 @@ fn filter(
 mod tests {
     use super::*;
 
-    /// The size of the future that an asynchronous function of four arguments gives.
-    fn size<A, B, C, D, F>(_: fn(A, B, C, D) -> F) -> usize {
+    /// The size of the future that an asynchronous function of three arguments gives.
+    fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 

@@ -196,6 +196,35 @@ fn a_client_that_client_acl_denies_gets_the_abuse_server_or_nothing() {
 }
 
 #[test]
+fn a_denied_client_takes_no_place_in_the_table_of_clients() {
+    let abuse = Backend::greeter("abuse");
+    let backends = greeters(3);
+    let setup = || {
+        let rules = ["clients_max 2", "acl 1 deny 127.0.0.9", "acl 1 deny 127.0.0.10", "client_acl 1"];
+        rules.into_iter().fold(Setup::new(), |setup, rule| setup.command(rule)).servers(&backends)
+    };
+    for (pen, denied) in
+        [(setup().start(), "EOF"), (setup().option("-B", abuse.address().to_string()).start(), "abuse")]
+    {
+        assert_eq!(pen.choices([2, 3]), "B C");
+        // In C pen these two took the places of the first two.
+        assert_eq!(pen.choices([9, 10]), format!("{denied} {denied}"));
+        let (_held, name) = pen.hold(9);
+        assert_eq!(name, denied);
+        if denied == "abuse" {
+            assert!(pen.control("connection 0").contains("client = -1, server = -2"));
+        }
+        let recent = pen.control("recent");
+        assert!(!recent.contains("127.0.0.9") && !recent.contains("127.0.0.10"), "{recent}");
+        assert!(
+            recent.contains("127.0.0.2 connects 1") && recent.contains("127.0.0.3 connects 1"),
+            "{recent}"
+        );
+        assert_eq!(pen.choices([2, 3]), "B C");
+    }
+}
+
+#[test]
 fn emergency_and_abuse_are_not_remembered() {
     let emergency = Backend::greeter("emergency");
     let abuse = Backend::greeter("abuse");

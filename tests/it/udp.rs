@@ -256,6 +256,8 @@ fn an_abusive_client_is_dropped_or_sent_to_the_abuse_server() {
     assert_eq!(pen.control("connection 1").lines().nth(1), Some("state = 0"));
     pen.control(&format!("abuse {}", abuse.address));
     assert_eq!(denied.name(), "abuse");
+    let recent = pen.control("recent");
+    assert!(recent.contains("127.0.0.2 connects 1") && !recent.contains("127.0.0.9"), "{recent}");
     pen.control("server 0 acl 2");
     pen.control("acl 2 deny 127.0.0.3");
     assert_eq!(choices(pen.address, [3, 3]), "B B");

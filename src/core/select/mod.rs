@@ -2,6 +2,7 @@
 
 use super::Millis;
 use super::addr::Host;
+use super::admission::Admission;
 use super::affinity::Client;
 use super::backend::ServerSlot;
 use super::snapshot::{Backend, Role, Snapshot};
@@ -31,19 +32,33 @@ pub struct Selection {
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
+    /// For a client that is denied: the abuse server and no other.
+    Abuse,
     First,
     After(usize),
     Done,
 }
 
 impl Selection {
-    /// Begins the search for a client that connected from `port` and that last had the server `remembered`.
-    pub fn new(snapshot: Arc<Snapshot>, client: Client, port: u16, remembered: Option<usize>) -> Self {
+    /// Begins the search for a client that connected from `port` and that last had the server `remembered`. `admission` is what
+    /// the same snapshot says of it.
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        client: Client,
+        port: u16,
+        remembered: Option<usize>,
+        admission: Admission,
+    ) -> Self {
+        let stage = match admission {
+            Admission::Admit => Stage::First,
+            Admission::Abuse => Stage::Abuse,
+            Admission::Refuse => Stage::Done,
+        };
         let modes = snapshot.modes;
         // With round robin no client is remembered, and the hash tells connections apart by their port.
         let key = hash_client(client, if modes.roundrobin { port } else { 0 });
         let remembered = remembered.filter(|_| !modes.roundrobin && !modes.nomemory);
-        Selection { snapshot, client, key, remembered, stage: Stage::First, tried: Tried::default() }
+        Selection { snapshot, client, key, remembered, stage, tried: Tried::default() }
     }
 
     /// Who is to be served.
@@ -60,7 +75,7 @@ impl Selection {
                 self.tried.insert(last);
                 self.search(now, Some(last))
             }
-            Stage::First if !self.snapshot.acls[self.snapshot.client_acl].permits(self.client.ip()) => {
+            Stage::Abuse => {
                 self.stage = Stage::Done;
                 return special(self.snapshot.abuse.as_ref());
             }

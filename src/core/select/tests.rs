@@ -31,9 +31,14 @@ fn client(n: u32) -> Client {
     Client::new(IpAddr::V4(Ipv4Addr::from(n)))
 }
 
+fn search(snapshot: &Arc<Snapshot>, who: Client, remembered: Option<usize>) -> Selection {
+    let admission = Admission::of(snapshot, who);
+    Selection::new(Arc::clone(snapshot), who, 0, remembered, admission)
+}
+
 /// Whom a new client gets, everybody being up; the connection is closed again.
 fn first(snapshot: &Arc<Snapshot>, who: Client, remembered: Option<usize>) -> Option<Role> {
-    Selection::new(Arc::clone(snapshot), who, 0, remembered).next(1).map(|selected| selected.backend.role)
+    search(snapshot, who, remembered).next(1).map(|selected| selected.backend.role)
 }
 
 /// A step of a random history.
@@ -96,7 +101,7 @@ proptest! {
                 Step::Close(at) => _ = open.swap_remove(at.index(open.len())),
                 Step::Connect { who, remembered, failures } => {
                     let who = client(who);
-                    let mut selection = Selection::new(Arc::clone(&snapshot), who, 0, remembered);
+                    let mut selection = search(&snapshot, who, remembered);
                     let mut seen = HashSet::new();
                     let mut failures = failures;
                     while let Some(selected) = selection.next(now) {
@@ -180,7 +185,7 @@ fn round_robin_begins_with_server_1() {
 fn a_remembered_client_may_go_up_to_the_hard_limit() {
     let mut live = StatsTable::default();
     let snapshot = snapshot(&mut live, &servers(2, &["server 0 max 1 hard 2", "server 1 max 1"]));
-    let get = |remembered| Selection::new(Arc::clone(&snapshot), client(1), 0, remembered).next(1);
+    let get = |remembered| search(&snapshot, client(1), remembered).next(1);
     let held: Vec<Selected> = [Some(0), Some(0), Some(0)].into_iter().filter_map(get).collect();
     assert_eq!(held.iter().map(|p| p.backend.role).collect::<Vec<_>>(), [0, 0, 1].map(Role::Regular));
     assert!(get(Some(0)).is_none() && get(None).is_none());
@@ -193,7 +198,7 @@ fn denied_clients_get_the_abuse_server_alone() {
     assert_eq!(first(&snapshot(&mut live, &lines), client(1), Some(1)), None, "not even emergency");
     let lines = servers(2, &["acl 0 deny 0.0.0.0/0", "abuse 10.9.9.8:1", "emergency 10.9.9.9:1"]);
     let snapshot = snapshot(&mut live, &lines);
-    let mut selection = Selection::new(snapshot, client(1), 0, Some(1));
+    let mut selection = search(&snapshot, client(1), Some(1));
     let selected = selection.next(1).unwrap();
     assert_eq!(selected.backend.role, Role::Abuse);
     selection.failed(&selected, 1);
@@ -207,7 +212,7 @@ fn weight_and_prio_take_the_first_of_equals() {
     let weighted = snapshot(&mut live, &servers(4, &weights));
     let mut held = Vec::new();
     for n in 0..12 {
-        held.extend(Selection::new(Arc::clone(&weighted), client(n), 0, None).next(1));
+        held.extend(search(&weighted, client(n), None).next(1));
     }
     // As the live C pen 0.34.1 chose: A B C C B C, twice.
     let roles: Vec<Role> = held.iter().map(|p| p.backend.role).collect();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::net::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
 use crate::net::filter::TrafficMeter;
@@ -57,12 +58,18 @@ impl UdpFlow {
     pub(super) fn begin(
         shared: &Arc<Shared>,
         peer: Peer,
+        admission: Admission,
         downfd: RawFd,
         permit: Permit,
     ) -> Result<Self, NoUpstream> {
         let client = Client::new(peer.client.ip());
         let tracking = shared.snapshot.load().tracking;
-        let (number, remembered) = shared.clients().record_connect(client, shared.now(), tracking);
+        let (number, remembered) = if admission == Admission::Admit {
+            let (number, remembered) = shared.clients().record_connect(client, shared.now(), tracking);
+            (Some(number), remembered)
+        } else {
+            (None, None)
+        };
         let mut search = Search::new(shared, client, peer.client.port(), remembered);
         let link = search.next(shared)?;
         if let Some(n) = search.remembers(&link).filter(|n| remembered != Some(*n)) {

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::core::Millis;
+use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::core::flow_table::{FlowId, FlowTable};
 use crate::net::connect::{SHORTAGE_PAUSE, is_shortage};
@@ -222,11 +223,9 @@ impl UdpListener {
             return None;
         }
         let snapshot = self.shared.snapshot.load();
-        let client = Client::new(peer.client.ip());
-        if peer.client.port() == 0
-            || (snapshot.abuse.is_none() && !snapshot.acls[snapshot.client_acl].permits(client.ip()))
-        {
-            // Nobody would serve it, or it could not be answered: not worth a place in any table.
+        let admission = Admission::of(&snapshot, Client::new(peer.client.ip()));
+        if admission == Admission::Refuse || peer.client.port() == 0 {
+            // Nobody would serve it, or it could not be answered.
             drops.because("its client is denied");
             return None;
         }
@@ -234,7 +233,7 @@ impl UdpListener {
             drops.full(snapshot.conn_max);
             return None;
         };
-        let flow = match UdpFlow::begin(&self.shared, peer, self.socket.as_raw_fd(), permit) {
+        let flow = match UdpFlow::begin(&self.shared, peer, admission, self.socket.as_raw_fd(), permit) {
             Ok(flow) => Arc::new(flow),
             Err(NoUpstream::Nobody) => {
                 drops.because("no server");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::{ServerAddress, Snapshot};
@@ -52,7 +53,8 @@ impl Search {
     /// Begins the search for a client that sends from `port`, and that had the server `remembered`.
     pub(super) fn new(shared: &Shared, client: Client, port: u16, remembered: Option<usize>) -> Self {
         let snapshot = shared.snapshot.load_full();
-        let selection = Selection::new(Arc::clone(&snapshot), client, port, remembered);
+        let admission = Admission::of(&snapshot, client);
+        let selection = Selection::new(Arc::clone(&snapshot), client, port, remembered, admission);
         Search { snapshot, selection }
     }
 

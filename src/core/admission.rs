@@ -1,0 +1,59 @@
+//! Whether a client is served at all. Asked once, before anything is spent on the client: a place in a table, a connect, a
+//! TLS handshake.
+
+use super::affinity::Client;
+use super::snapshot::Snapshot;
+
+/// What becomes of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// The servers may serve it.
+    Admit,
+    /// `client_acl` denies it, and the abuse server serves it. It is not remembered.
+    Abuse,
+    /// `client_acl` denies it, and it is closed at once.
+    Refuse,
+}
+
+impl Admission {
+    /// What the configuration says of `client`.
+    pub fn of(snapshot: &Snapshot, client: Client) -> Self {
+        let permitted = snapshot.acls.get(snapshot.client_acl).is_none_or(|acl| acl.permits(client.ip()));
+        match &snapshot.abuse {
+            _ if permitted => Admission::Admit,
+            Some(_) => Admission::Abuse,
+            None => Admission::Refuse,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::addr::Services;
+    use crate::core::command::Command;
+    use crate::core::config::{Config, Phase};
+    use crate::core::snapshot::{Resolved, StatsTable};
+
+    fn snapshot(lines: &[&str]) -> Snapshot {
+        let services = Services::default();
+        let mut config = Config::default();
+        for line in lines {
+            let command = Command::parse(line, &services).unwrap().unwrap();
+            config.apply(&command, Phase::Start).unwrap();
+        }
+        Snapshot::new(&config, &mut StatsTable::default(), &Resolved::new(), &services)
+    }
+
+    #[test]
+    fn a_denied_client_is_refused_or_has_the_abuse_server() {
+        let client = |n| Client::new([10, 0, 0, n].into());
+        let lines = ["acl 1 deny 10.0.0.2", "client_acl 1", "abuse 127.0.0.1:9"];
+        for (lines, verdict) in [(&lines[..2], Admission::Refuse), (&lines[..], Admission::Abuse)] {
+            let snapshot = snapshot(lines);
+            assert_eq!(Admission::of(&snapshot, client(2)), verdict);
+            assert_eq!(Admission::of(&snapshot, client(3)), Admission::Admit);
+            assert_eq!(Admission::of(&snapshot, Client::UNIX), Admission::Admit);
+        }
+    }
+}
