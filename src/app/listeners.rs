@@ -8,7 +8,7 @@ use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
 use crate::core::settings::{Flag, Number, Text};
 use crate::net::worker::Listener;
-use crate::sys::datagram::Datagrams;
+use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::resolve;
 use crate::weblog::{LogHandle, Target};
@@ -48,11 +48,11 @@ pub(super) enum BoundListener {
     /// Of connections.
     Streams(Listener),
     /// Of datagrams.
-    Datagrams(Arc<Datagrams>),
+    Datagrams(Arc<DatagramSocket>),
 }
 
 /// Sockets of datagrams that pen has used; one that it left stays bound while it has flows.
-pub(super) type Used = Vec<Weak<Datagrams>>;
+pub(super) type Used = Vec<Weak<DatagramSocket>>;
 
 /// Binds the socket that clients send to or connect to, unless pen still has it.
 ///
@@ -61,7 +61,7 @@ pub(super) type Used = Vec<Weak<Datagrams>>;
 pub(super) fn listener(
     endpoint: &Endpoint,
     config: &Config,
-    used: &[Weak<Datagrams>],
+    used: &[Weak<DatagramSocket>],
 ) -> Result<BoundListener, String> {
     if !config.flag(Flag::Udp) {
         return listening(endpoint, config).map(BoundListener::Streams);
@@ -70,7 +70,7 @@ pub(super) fn listener(
     let mut kept = used.iter().filter_map(Weak::upgrade);
     match kept.find(|socket| socket.local_addr().is_ok_and(|bound| bound == address)) {
         Some(socket) => Ok(BoundListener::Datagrams(socket)),
-        None => Datagrams::bind(address)
+        None => DatagramSocket::bind(address)
             .map(|socket| BoundListener::Datagrams(Arc::new(socket)))
             .map_err(|e| e.to_string()),
     }

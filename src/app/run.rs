@@ -20,7 +20,8 @@ use crate::net::accept_token::AcceptToken;
 use crate::net::shared::Shared;
 use crate::net::udp;
 use crate::net::worker::{self, Listener};
-use crate::sys::datagram::Datagrams;
+use crate::sys::datagram::DatagramSocket;
+use crate::sys::listen::SocketFile;
 use crate::sys::pidfile::PidFile;
 use crate::sys::resolve;
 use crate::sys::{crash, log};
@@ -50,12 +51,12 @@ pub(super) enum ListenerHandles {
     /// The workers.
     Streams(Vec<mpsc::UnboundedSender<Arc<Listener>>>),
     /// The thread that serves datagrams, and the sockets that it was given.
-    Datagrams(mpsc::UnboundedSender<Arc<Datagrams>>, Used),
+    Datagrams(mpsc::UnboundedSender<Arc<DatagramSocket>>, Used),
 }
 
 impl ListenerHandles {
     /// The sockets of datagrams that may still be bound.
-    pub(super) fn used(&self) -> &[Weak<Datagrams>] {
+    pub(super) fn used(&self) -> &[Weak<DatagramSocket>] {
         match self {
             ListenerHandles::Streams(_) => &[],
             ListenerHandles::Datagrams(_, used) => used,
@@ -188,7 +189,7 @@ impl Running {
     }
 }
 
-fn serve_control(control: Option<Control>, owner: &Rc<Owner>) -> Option<crate::sys::listen::SocketFile> {
+fn serve_control(control: Option<Control>, owner: &Rc<Owner>) -> Option<SocketFile> {
     let (listener, file) = match control? {
         Control::Tcp(listener) => (TcpListener::from_std(listener).map(ControlListener::Tcp), None),
         Control::Unix(listener, file) => {

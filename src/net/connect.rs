@@ -13,7 +13,7 @@ use tokio::time::error::Elapsed;
 
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::{Role, ServerAddress, Snapshot};
-use crate::sys::{listen, log, socket};
+use crate::sys::{log, socket};
 
 use super::shared::Shared;
 use super::socket::Socket;
@@ -197,7 +197,7 @@ pub(super) fn bind(
 
 fn may_be_transparent(socket: &impl AsFd, client: IpAddr) -> bool {
     static REFUSED: log::Condition = log::Condition::new();
-    match listen::transparent(socket, client) {
+    match socket::transparent(socket, client) {
         Ok(()) => {
             REFUSED.end(format_args!("transparent: connections come from their clients' addresses again"));
             true

@@ -11,12 +11,12 @@ use std::task::{Context, Poll, ready};
 use socket2::{SockAddr, SockRef, Socket as Unwatched};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::sys::socket::{self, Watched, Way};
+use crate::sys::socket::{self, Operation, PolledSocket};
 
 /// A connected stream socket, TCP or Unix.
 #[derive(Debug)]
 pub struct Socket {
-    io: Watched,
+    io: PolledSocket,
     is_tcp: bool,
 }
 
@@ -26,7 +26,7 @@ impl Socket {
     /// # Errors
     /// There is no room in the event port.
     pub fn tcp(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: Watched::new(socket)?, is_tcp: true })
+        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: true })
     }
 
     /// As [`Socket::tcp`], of the Unix kind.
@@ -34,7 +34,7 @@ impl Socket {
     /// # Errors
     /// There is no room in the event port.
     pub fn unix(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: Watched::new(socket)?, is_tcp: false })
+        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: false })
     }
 
     /// Begins to connect one that [`socket::stream_to`] has made to `address`.
@@ -49,7 +49,7 @@ impl Socket {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        Ok(Self { io: Watched::new(socket.into())?, is_tcp: !address.is_unix() })
+        Ok(Self { io: PolledSocket::new(socket.into())?, is_tcp: !address.is_unix() })
     }
 
     /// Waits for the end of what [`Socket::begin`] has begun.
@@ -57,7 +57,7 @@ impl Socket {
     /// # Errors
     /// As connect(2).
     pub async fn connected(self) -> io::Result<Self> {
-        poll_fn(|cx| self.io.poll_ready(cx, Way::Out)).await?;
+        poll_fn(|cx| self.io.poll_ready(cx, Operation::Write)).await?;
         self.io.connected()?;
         Ok(self)
     }
@@ -72,7 +72,7 @@ impl Socket {
     /// # Errors
     /// As recv(2).
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Way::In, || self.try_read(buf))
+        self.poll_io(cx, Operation::Read, || self.try_read(buf))
     }
 
     /// As [`Socket::poll_read`], but takes no waker: `WouldBlock` when the socket has nothing.
@@ -82,7 +82,7 @@ impl Socket {
     #[inline]
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let wanted = buf.len();
-        self.try_transfer(Way::In, wanted, || socket::receive(self.as_fd(), buf))
+        self.try_transfer(Operation::Read, wanted, || socket::receive(self.as_fd(), buf))
     }
 
     /// Writes what the socket takes.
@@ -90,7 +90,7 @@ impl Socket {
     /// # Errors
     /// As send(2).
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_io(cx, Way::Out, || self.try_write(buf, false))
+        self.poll_io(cx, Operation::Write, || self.try_write(buf, false))
     }
 
     /// As [`Socket::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing. The end goes with `last`
@@ -100,7 +100,7 @@ impl Socket {
     /// As send(2).
     #[inline]
     pub fn try_write(&self, buf: &[u8], last: bool) -> io::Result<usize> {
-        self.try_transfer(Way::Out, buf.len(), || socket::send(self.as_fd(), buf, last))
+        self.try_transfer(Operation::Write, buf.len(), || socket::send(self.as_fd(), buf, last))
     }
 
     /// Calls `f`, which reads or writes and gives `WouldBlock` when the socket is not ready.
@@ -110,10 +110,10 @@ impl Socket {
     pub fn poll_when_ready<R>(
         &self,
         cx: &mut Context<'_>,
-        way: Way,
+        operation: Operation,
         mut f: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
-        self.poll_io(cx, way, || self.io.try_io(way, &mut f))
+        self.poll_io(cx, operation, || self.io.try_io(operation, &mut f))
     }
 
     /// Whether urgent data has come. Splice(2) does not get past it: it finds nothing, or an end.
@@ -137,13 +137,13 @@ impl Socket {
     /// its place.
     #[inline]
     pub fn has_news(&self) -> bool {
-        self.io.try_io(Way::In, || Ok(())).is_ok()
+        self.io.try_io(Operation::Read, || Ok(())).is_ok()
     }
 
     /// As [`Socket::has_news`], and takes the waker while there is nothing.
     #[inline]
     pub fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.io.poll_ready(cx, Way::In).map(|_| ())
+        self.io.poll_ready(cx, Operation::Read).map(|_| ())
     }
 
     /// Whether the peer's end follows what has been read, and nothing else, as far as that is known without asking.
@@ -155,12 +155,12 @@ impl Socket {
     fn poll_io<R>(
         &self,
         cx: &mut Context<'_>,
-        way: Way,
+        operation: Operation,
         mut try_it: impl FnMut() -> io::Result<R>,
     ) -> Poll<io::Result<R>> {
         loop {
             match try_it() {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.io.poll_ready(cx, way))?,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => ready!(self.io.poll_ready(cx, operation))?,
                 result => return Poll::Ready(result),
             }
         }
@@ -171,12 +171,12 @@ impl Socket {
     #[inline]
     fn try_transfer(
         &self,
-        way: Way,
+        operation: Operation,
         wanted: usize,
         f: impl FnOnce() -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut short = None;
-        let result = self.io.try_io(way, || match f()? {
+        let result = self.io.try_io(operation, || match f()? {
             count if 0 < count && count < wanted && self.io.short_means_exhausted() => {
                 short = Some(count);
                 Err(io::ErrorKind::WouldBlock.into())

@@ -11,7 +11,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
-use crate::sys::socket::Way;
+use crate::sys::socket::Operation;
 use crate::sys::splice::Pipe;
 
 use super::socket::Socket;
@@ -141,7 +141,7 @@ impl Stream {
     pub fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(s) if !s.has_urgent() => {
-                s.poll_when_ready(cx, Way::In, || pipe.fill_at_most(s, most))
+                s.poll_when_ready(cx, Operation::Read, || pipe.fill_at_most(s, most))
             }
             Self::Plain(_) | Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
@@ -153,7 +153,7 @@ impl Stream {
     /// As [`Pipe::drain`].
     pub fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(s) => s.poll_when_ready(cx, Way::Out, || pipe.drain(s)),
+            Self::Plain(s) => s.poll_when_ready(cx, Operation::Write, || pipe.drain(s)),
             Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         }
     }

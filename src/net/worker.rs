@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{Mutex, mpsc};
 
-use crate::sys::listen::{self, SocketFile, Watch};
+use crate::sys::listen::{self, SocketFile};
+use crate::sys::watch::{self, Watch};
 use crate::sys::{log, socket};
 
 use super::accept_token::TokenHandle;
@@ -167,11 +168,11 @@ impl Worker {
     /// # Errors
     /// It cannot watch the socket.
     async fn accept_in_turn(&self, listening: &Listener) -> io::Result<Infallible> {
-        let socket = listen::duplicate(listening)?;
+        let socket = watch::duplicate(listening)?;
         loop {
             self.handle.acquired().await;
             // Where clients wait already, the new watch tells so at once.
-            let queue = listen::watch(&socket)?;
+            let queue = watch::watch(&socket)?;
             self.accept_until_passed(listening, &queue).await?;
         }
     }

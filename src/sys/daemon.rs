@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
-use super::context;
+use super::error::context;
 
 /// Whether this is the parent, whose copies of what serves now are not its own to clean up.
 static STARTER: AtomicBool = AtomicBool::new(false);

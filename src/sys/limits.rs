@@ -4,7 +4,7 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::context;
+use super::error::context;
 
 /// Descriptors that connections do not get, so that the control socket, a log that is reopened, a configuration that
 /// is read and a name that is resolved still find one when pen is full.

@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use super::context;
+use super::error::context;
 
 /// As many symbolic links in a row as pen follows; systems have 8 (POSIX, SYMLOOP_MAX) to 40.
 const LINKS: usize = 8;

@@ -1,6 +1,7 @@
 //! What no crate does with a socket, or none as directly.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 
@@ -9,62 +10,63 @@ use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use super::platform::{self, Member, events};
+use super::error::context;
+use super::platform::{self, PolledFd, events};
 
 /// A stream socket in an event port: in pen's own where the system has one that tells all, else in tokio's.
 #[derive(Debug)]
-pub struct Watched(Kind);
+pub struct PolledSocket(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Own(Member),
+    Own(PolledFd),
     Tokio(AsyncFd<OwnedFd>),
 }
 
-/// Makes the event port that [`Watched::new`] puts sockets in, which else is made for the first of them. To be called within
+/// Makes the event port that [`PolledSocket::new`] puts sockets in, which else is made for the first of them. To be called within
 /// the runtime, while there are descriptors.
 ///
 /// # Errors
 /// No descriptor is left.
 pub fn prepare() -> io::Result<()> {
-    if platform::tells_all() { events::prepare() } else { Ok(()) }
+    if platform::has_event_port() { platform::prepare_event_port() } else { Ok(()) }
 }
 
 /// Which of its sides a socket is to be ready on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Operation {
     /// To be read.
-    In,
+    Read,
     /// To be written.
-    Out,
+    Write,
 }
 
-impl Way {
+impl Operation {
     fn interest(self) -> Interest {
         match self {
-            Self::In => Interest::READABLE,
-            Self::Out => Interest::WRITABLE,
+            Self::Read => Interest::READABLE,
+            Self::Write => Interest::WRITABLE,
         }
     }
 
     /// The events that may make it ready, and the one that it is no more when a call has found nothing.
     fn events(self) -> (u32, u32) {
         match self {
-            Self::In => (events::READABLE | events::CLOSED, events::READABLE),
-            Self::Out => (events::WRITABLE, events::WRITABLE),
+            Self::Read => (events::READABLE | events::CLOSED, events::READABLE),
+            Self::Write => (events::WRITABLE, events::WRITABLE),
         }
     }
 }
 
-impl Watched {
+impl PolledSocket {
     /// Watches a socket that does not block. To be called within a runtime of one thread, which is to have it all the time.
     ///
     /// # Errors
     /// There is no room in the event port.
     #[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
-        if platform::tells_all() {
-            return Ok(Self(Kind::Own(Member::new(socket)?)));
+        if platform::has_event_port() {
+            return Ok(Self(Kind::Own(PolledFd::new(socket)?)));
         }
         // SAFETY: an OwnedFd stays open and never changes its number, and nobody gets at this one to put another in its
         // place.
@@ -76,11 +78,11 @@ impl Watched {
     /// # Errors
     /// The runtime is ending.
     #[inline]
-    pub fn poll_ready(&self, cx: &mut Context<'_>, way: Way) -> Poll<io::Result<()>> {
-        match (&self.0, way) {
-            (Kind::Own(member), _) => member.poll_any(cx, way.events().0).map(Ok),
-            (Kind::Tokio(fd), Way::In) => fd.poll_read_ready(cx).map_ok(|_| ()),
-            (Kind::Tokio(fd), Way::Out) => fd.poll_write_ready(cx).map_ok(|_| ()),
+    pub fn poll_ready(&self, cx: &mut Context<'_>, operation: Operation) -> Poll<io::Result<()>> {
+        match (&self.0, operation) {
+            (Kind::Own(fd), _) => fd.poll_any(cx, operation.events().0).map(Ok),
+            (Kind::Tokio(fd), Operation::Read) => fd.poll_read_ready(cx).map_ok(|_| ()),
+            (Kind::Tokio(fd), Operation::Write) => fd.poll_write_ready(cx).map_ok(|_| ()),
         }
     }
 
@@ -89,18 +91,18 @@ impl Watched {
     /// # Errors
     /// As `f`.
     #[inline]
-    pub fn try_io<R>(&self, way: Way, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
-        let member = match &self.0 {
-            Kind::Own(member) => member,
-            Kind::Tokio(fd) => return fd.try_io(way.interest(), |_| f()),
+    pub fn try_io<R>(&self, operation: Operation, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        let fd = match &self.0 {
+            Kind::Own(fd) => fd,
+            Kind::Tokio(fd) => return fd.try_io(operation.interest(), |_| f()),
         };
-        let (ready, cleared) = way.events();
-        if !member.any(ready) {
+        let (ready, cleared) = operation.events();
+        if !fd.any(ready) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let result = f();
         if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            member.clear(cleared);
+            fd.clear(cleared);
         }
         result
     }
@@ -109,20 +111,20 @@ impl Watched {
     /// the event port tells of it again. So says epoll(7), question 9; but a read stops at urgent data (tcp(7)).
     #[inline]
     pub fn short_means_exhausted(&self) -> bool {
-        matches!(&self.0, Kind::Own(member) if !member.any(events::URGENT))
+        matches!(&self.0, Kind::Own(fd) if !fd.any(events::URGENT))
     }
 
     /// Whether urgent data has come, as far as the system tells.
     #[inline]
     pub fn has_urgent(&self) -> bool {
-        matches!(&self.0, Kind::Own(member) if member.any(events::URGENT))
+        matches!(&self.0, Kind::Own(fd) if fd.any(events::URGENT))
     }
 
     /// Whether the end of the stream is next, so that it need not be read. To be asked after a read that has left the
     /// socket with nothing: what the event port has told of came before that. TCP alone is known to be like this.
     pub fn is_at_end(&self) -> bool {
-        let Kind::Own(member) = &self.0 else { return false };
-        member.any(events::CLOSED) && !member.any(events::READABLE | events::ERROR)
+        let Kind::Own(fd) = &self.0 else { return false };
+        fd.any(events::CLOSED) && !fd.any(events::READABLE | events::ERROR)
     }
 
     /// How a connect that was begun has ended, once the socket is writable.
@@ -132,19 +134,32 @@ impl Watched {
     pub fn connected(&self) -> io::Result<()> {
         match &self.0 {
             // A failure is an event (epoll_ctl(2), EPOLLERR).
-            Kind::Own(member) if !member.any(events::ERROR) => Ok(()),
+            Kind::Own(fd) if !fd.any(events::ERROR) => Ok(()),
             _ => SockRef::from(self).take_error()?.map_or(Ok(()), Err),
         }
     }
 }
 
-impl AsFd for Watched {
+impl AsFd for PolledSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
-            Kind::Own(member) => member.as_fd(),
+            Kind::Own(fd) => fd.as_fd(),
             Kind::Tokio(fd) => fd.as_fd(),
         }
     }
+}
+
+/// Lets `socket` connect from `source`, an address that is not this machine's: to be called before binding to it.
+///
+/// # Errors
+/// `Unsupported` where the system cannot (all but Linux); a lack of privilege (on Linux, CAP_NET_ADMIN).
+pub fn transparent(socket: &impl AsFd, source: IpAddr) -> io::Result<()> {
+    platform::transparent(socket, source).map_err(|error| match error.kind() {
+        io::ErrorKind::Unsupported => {
+            io::Error::new(error.kind(), "this system has no transparent connections")
+        }
+        _ => context("cannot make the connection transparent", error),
+    })
 }
 
 /// A stream socket for connecting to `address` that does not block.
@@ -210,7 +225,7 @@ mod tests {
         drop(listener);
         server.read_exact(&mut vec![0; written]).expect("everything arrives");
         while unacknowledged(client.as_fd()) != Some(0) {
-            std::thread::yield_now(); // The last acknowledgement is on its way.
+            std::thread::yield_now(); // The last acknowledgement is on its operation.
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Dependencies point one way: bin -> cli, app -> control, net, weblog, sys -> core -> std.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use crate::support::tree;
@@ -52,6 +52,106 @@ fn dependencies_point_one_way() {
         let allowed: BTreeSet<String> = allowed.iter().map(|part| (*part).to_owned()).collect();
         assert!(found.is_subset(&allowed), "src/{part} uses {found:?}; allowed is {allowed:?}");
     }
+}
+
+/// Parts whose files must not import each other, directly or around a circle.
+const WITHOUT_CIRCLES: [&str; 1] = ["src/sys"];
+
+#[test]
+fn no_files_import_each_other() {
+    for part in WITHOUT_CIRCLES {
+        let files = sources(part);
+        let imports: BTreeMap<String, BTreeSet<String>> =
+            files.iter().map(|(name, text)| (module(name), imported(&module(name), text, &files))).collect();
+        for start in imports.keys() {
+            let mut reached = BTreeSet::new();
+            let mut next: Vec<&String> = imports[start].iter().collect();
+            while let Some(module) = next.pop() {
+                if reached.insert(module) {
+                    next.extend(&imports[module]);
+                }
+            }
+            assert!(!reached.contains(start), "{start} imports itself around a circle: {imports:#?}");
+        }
+    }
+}
+
+/// The path of a file's module: `crate::sys::log` for `src/sys/log/mod.rs`.
+fn module(name: &str) -> String {
+    let path = name.strip_prefix("src/").unwrap().strip_suffix(".rs").unwrap();
+    format!("crate::{}", path.strip_suffix("/mod").unwrap_or(path).replace('/', "::"))
+}
+
+/// The modules of `files` that the file of `module` imports, outside its tests.
+fn imported(module: &str, text: &str, files: &[(String, String)]) -> BTreeSet<String> {
+    let modules: BTreeSet<String> = files.iter().map(|(name, _)| self::module(name)).collect();
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    let mut found = BTreeSet::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let line = line.trim_start();
+        let keyword = line.strip_prefix("pub ").unwrap_or(line);
+        let keyword =
+            keyword.split_once(") ").filter(|(left, _)| *left == "pub(super").map_or(keyword, |(_, r)| r);
+        let Some(first) = keyword.strip_prefix("use ") else { continue };
+        let mut tree = first.to_owned();
+        while !tree.ends_with(';') {
+            tree.push_str(lines.next().unwrap().trim());
+        }
+        let tree = tree.trim_end_matches(';');
+        for path in leaves(tree) {
+            found.extend(resolve(module, &path, &modules));
+        }
+    }
+    found.remove(module);
+    found
+}
+
+/// The paths that a use tree stands for.
+fn leaves(tree: &str) -> Vec<String> {
+    let Some((prefix, rest)) = tree.split_once('{') else { return vec![tree.trim().to_owned()] };
+    let inner = rest.rsplit_once('}').unwrap().0;
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in inner.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&inner[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&inner[start..]);
+    let parts = parts.into_iter().map(str::trim).filter(|part| !part.is_empty());
+    parts.flat_map(|part| leaves(&format!("{prefix}{part}"))).collect()
+}
+
+/// The innermost of `modules` that a path, used in `module`, leads to or through.
+fn resolve(module: &str, path: &str, modules: &BTreeSet<String>) -> Option<String> {
+    let mut at = module.to_owned();
+    let mut words = path.split("::").map(|word| word.split(' ').next().unwrap()).peekable();
+    match *words.peek()? {
+        "crate" => at = words.next()?.to_owned(),
+        "self" => _ = words.next(),
+        "super" => {
+            while words.peek() == Some(&"super") {
+                words.next();
+                at = at.rsplit_once("::")?.0.to_owned();
+            }
+        }
+        child if modules.contains(&format!("{module}::{child}")) => {}
+        _ => return None,
+    }
+    for word in words {
+        let inner = format!("{at}::{word}");
+        if !modules.contains(&inner) {
+            break;
+        }
+        at = inner;
+    }
+    modules.contains(&at).then_some(at)
 }
 
 #[test]

@@ -13,7 +13,7 @@ use pen::sys::daemon::{Fork, Ready, detach};
 use pen::sys::log::{self, Target};
 use pen::sys::pidfile::PidFile;
 use pen::sys::privileges::{Account, confine};
-use pen::sys::{crash, listen, splice};
+use pen::sys::{crash, listen, socket, splice};
 
 /// Ends what a failing test would leave behind.
 fn limit_life() {
@@ -190,7 +190,7 @@ fn panics() -> ExitCode {
 
 fn portable() -> ExitCode {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
-    let error = listen::transparent(&socket, "127.0.0.1".parse().expect("address")).expect_err("not here");
+    let error = socket::transparent(&socket, "127.0.0.1".parse().expect("address")).expect_err("not here");
     println!("{} {error}", splice::Pool::new(1).take().is_none());
     fs::metadata("/dev/null").map_or(ExitCode::FAILURE, |_| ExitCode::SUCCESS)
 }

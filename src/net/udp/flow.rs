@@ -15,7 +15,7 @@ use crate::net::filter::TrafficMeter;
 use crate::net::filter::dump::{self, Dump};
 use crate::net::filter::request_log::RequestLog;
 use crate::net::shared::Shared;
-use crate::sys::datagram::{Datagrams, Peer, UpstreamSocket};
+use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
 
 use super::upstream::{NoUpstream, Search, Upstream};
@@ -160,7 +160,7 @@ impl UdpFlow {
     }
 
     /// Passes an answer on to the client.
-    pub(super) fn to_client(&self, socket: &Datagrams, datagram: &[u8]) {
+    pub(super) fn to_client(&self, socket: &DatagramSocket, datagram: &[u8]) {
         let mut state = self.state();
         let Some(live) = &mut *state else { return };
         live.answered();

@@ -17,8 +17,8 @@ use crate::core::flow_table::{FlowId, FlowTable};
 use crate::net::connect::{SHORTAGE_PAUSE, is_shortage};
 use crate::net::connections::Permit;
 use crate::net::shared::Shared;
-use crate::sys::datagram::{Batch, Datagrams, Peer, UpstreamSocket};
-use crate::sys::{listen, log};
+use crate::sys::datagram::{Batch, DatagramSocket, Peer, UpstreamSocket};
+use crate::sys::{log, watch};
 
 use super::flow::UdpFlow;
 use super::upstream::NoUpstream;
@@ -49,7 +49,7 @@ enum Stage {
 #[derive(Debug)]
 pub(super) struct UdpListener {
     shared: Arc<Shared>,
-    socket: Arc<Datagrams>,
+    socket: Arc<DatagramSocket>,
     flows: Mutex<FlowTable<Peer, Arc<UdpFlow>>>,
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
@@ -72,7 +72,7 @@ enum Turn {
 
 impl UdpListener {
     /// Begins to serve a socket, on this thread.
-    pub(super) fn open(shared: Arc<Shared>, socket: Arc<Datagrams>) -> Arc<Self> {
+    pub(super) fn open(shared: Arc<Shared>, socket: Arc<DatagramSocket>) -> Arc<Self> {
         let port = Arc::new(UdpListener {
             shared,
             socket,
@@ -94,7 +94,7 @@ impl UdpListener {
     }
 
     /// Whether this is the port of `socket`.
-    pub(super) fn is_of(&self, socket: &Arc<Datagrams>) -> bool {
+    pub(super) fn is_of(&self, socket: &Arc<DatagramSocket>) -> bool {
         Arc::ptr_eq(&self.socket, socket)
     }
 
@@ -130,7 +130,7 @@ impl UdpListener {
 
     async fn serve(self: Arc<Self>) {
         let queue = loop {
-            match listen::duplicate(&*self.socket).and_then(|socket| listen::watch(&socket)) {
+            match watch::duplicate(&*self.socket).and_then(|socket| watch::watch(&socket)) {
                 Ok(queue) => break queue,
                 Err(error) => {
                     log::error(format_args!("pen cannot receive: {error}"));

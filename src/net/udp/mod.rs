@@ -15,14 +15,14 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-use crate::sys::datagram::Datagrams;
+use crate::sys::datagram::DatagramSocket;
 
 use super::shared::Shared;
 pub use drops::Drops;
 use listener::UdpListener;
 
 /// The sockets that clients are to send to, one after the other; closed when pen is to end.
-pub type Sockets = mpsc::UnboundedReceiver<Arc<Datagrams>>;
+pub type Sockets = mpsc::UnboundedReceiver<Arc<DatagramSocket>>;
 
 /// Starts the thread.
 ///
@@ -30,7 +30,7 @@ pub type Sockets = mpsc::UnboundedReceiver<Arc<Datagrams>>;
 /// When the system gives no thread or no event port.
 pub fn start(
     shared: Arc<Shared>,
-    socket: Arc<Datagrams>,
+    socket: Arc<DatagramSocket>,
     mut sockets: Sockets,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

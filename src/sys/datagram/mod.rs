@@ -6,12 +6,17 @@
 //! has, which is another one only on a machine of several addresses; there pen is to listen on an address of its own.
 
 mod batch;
-#[cfg_attr(any(target_os = "linux", target_os = "solaris", target_os = "illumos"), path = "pktinfo.rs")]
-#[cfg_attr(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")), path = "untold.rs")]
+mod peer;
+#[cfg(any(target_os = "linux", target_os = "solaris", target_os = "illumos"))]
 mod pktinfo;
+mod received;
+#[cfg(target_os = "linux")]
+mod recvmmsg;
+#[cfg(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")))]
+mod unsupported;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use socket2::SockRef;
@@ -19,39 +24,25 @@ use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::{listen, platform};
-use batch::Ask;
-pub use batch::Batch;
+#[cfg(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")))]
+use unsupported as pktinfo;
 
-/// The largest datagram that there can be over IPv6 (RFC 768, 8200); over IPv4 65,507.
-pub const LARGEST: usize = 65_527;
+pub use batch::Batch;
+pub use peer::Peer;
+pub use received::DATAGRAM_MAX;
 
 /// What the socket holds while pen is busy elsewhere; as far as the system lets it.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// Who sent a datagram, and which of pen's addresses it was sent to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Peer {
-    /// The client's address and port.
-    pub client: SocketAddr,
-    local: Option<Local>,
-}
-
-/// One of pen's addresses; the interface is told of one that means nothing without (RFC 4007 4), else 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Local {
-    ip: IpAddr,
-    interface: u32,
-}
-
 /// The socket.
 #[derive(Debug)]
-pub struct Datagrams {
+pub struct DatagramSocket {
     socket: UdpSocket,
     /// The system tells the address; it need not where there is only one.
     tells: bool,
 }
 
-impl Datagrams {
+impl DatagramSocket {
     /// A socket that does not block, bound to `address`.
     ///
     /// # Errors
@@ -61,9 +52,10 @@ impl Datagrams {
         // A system that gives less says so, and gives what it can.
         _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
         make_room_to_send(&socket);
-        let tells =
-            address.ip().is_unspecified() && !platform::plain() && pktinfo::ask(&socket, address.is_ipv6());
-        Ok(Datagrams { socket, tells })
+        let tells = address.ip().is_unspecified()
+            && !platform::is_portable()
+            && pktinfo::enable(&socket, address.is_ipv6());
+        Ok(DatagramSocket { socket, tells })
     }
 
     /// Where it is bound.
@@ -79,11 +71,18 @@ impl Datagrams {
     /// # Errors
     /// `WouldBlock` when there is none; else as recvmsg(2).
     pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
-        if batch::AT_ONCE && !platform::plain() {
-            let ask = if self.tells { Ask::Addresses } else { Ask::Names };
-            return batch.fill(self.socket.as_fd(), ask);
+        #[cfg(target_os = "linux")]
+        if !platform::is_portable() {
+            let metadata = if self.tells {
+                recvmmsg::Metadata::SenderAndDestination
+            } else {
+                recvmmsg::Metadata::Sender
+            };
+            let socket = self.socket.as_fd();
+            return batch
+                .receive_many(|bytes, received| recvmmsg::receive(socket, bytes, received, metadata));
         }
-        batch.put(|buffer| {
+        batch.receive_one(|buffer| {
             if self.tells {
                 let (count, peer) = pktinfo::receive(self.socket.as_fd(), buffer)?;
                 return Ok((count, Some(peer)));
@@ -105,13 +104,13 @@ impl Datagrams {
     }
 }
 
-impl AsFd for Datagrams {
+impl AsFd for DatagramSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }
 
-impl AsRawFd for Datagrams {
+impl AsRawFd for DatagramSocket {
     fn as_raw_fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
@@ -143,16 +142,19 @@ impl UpstreamSocket {
         self.0.ready(Interest::READABLE | Interest::ERROR).await
     }
 
-    /// Takes answers, as [`Datagrams::receive`]; they are the server's, and name nobody.
+    /// Takes answers, as [`DatagramSocket::receive`]; they are the server's, and name nobody.
     ///
     /// # Errors
     /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; else as recv(2).
     pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
         let socket = self.0.get_ref();
-        if batch::AT_ONCE && !platform::plain() {
-            return batch.fill(socket.as_fd(), Ask::Nothing);
+        #[cfg(target_os = "linux")]
+        if !platform::is_portable() {
+            return batch.receive_many(|bytes, received| {
+                recvmmsg::receive(socket.as_fd(), bytes, received, recvmmsg::Metadata::None)
+            });
         }
-        batch.put(|buffer| socket.recv(buffer).map(|count| (count, None)))
+        batch.receive_one(|buffer| socket.recv(buffer).map(|count| (count, None)))
     }
 
     /// Sends one datagram. An error may be that of an earlier one; this one is then not sent.
@@ -173,19 +175,21 @@ impl AsRawFd for UpstreamSocket {
 /// Lets a socket send the largest datagram: some systems have a default that is smaller (Solaris: udp_xmit_hiwat).
 fn make_room_to_send(socket: &impl AsFd) {
     let socket = SockRef::from(socket);
-    if socket.send_buffer_size().is_ok_and(|size| size < 2 * LARGEST) {
+    if socket.send_buffer_size().is_ok_and(|size| size < 2 * DATAGRAM_MAX) {
         // Smaller ones pass all the same.
-        _ = socket.set_send_buffer_size(2 * LARGEST);
+        _ = socket.set_send_buffer_size(2 * DATAGRAM_MAX);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     /// A socket on `bound`, a client that asks it at `to` and its answer, as the connected client gets it.
     fn answers(bound: &str, from: &str, to: &str, datagram: &[u8]) -> Option<bool> {
-        let pen = match Datagrams::bind(bound.parse().expect("address")) {
+        let pen = match DatagramSocket::bind(bound.parse().expect("address")) {
             Ok(pen) => pen,
             Err(_) if bound.contains('[') => return None, // no IPv6 here
             Err(error) => panic!("{error}"),
@@ -206,14 +210,14 @@ mod tests {
         pen.send(datagram, &peer).expect("answered");
         // Whatever comes from elsewhere the client's socket does not take.
         client.set_nonblocking(true).expect("loopback delivers at once");
-        let mut answer = vec![0; LARGEST];
+        let mut answer = vec![0; DATAGRAM_MAX];
         let took = client.recv(&mut answer);
         Some(took.is_ok_and(|count| answer[..count] == *datagram))
     }
 
     #[test]
     fn a_reply_leaves_from_the_address_that_was_asked() {
-        if cfg!(not(target_os = "linux")) || platform::plain() {
+        if cfg!(not(target_os = "linux")) || platform::is_portable() {
             return;
         }
         assert_eq!(answers("0.0.0.0:0", "127.0.0.1", "127.0.0.2", b"question"), Some(true));
@@ -230,13 +234,13 @@ mod tests {
             assert_eq!(answers("127.0.0.1:0", "127.0.0.1", "127.0.0.1", &datagram), Some(true), "{size}");
             assert_eq!(answers("0.0.0.0:0", "127.0.0.1", "127.0.0.1", &datagram), Some(true), "{size}");
         }
-        let datagram = vec![7; LARGEST];
+        let datagram = vec![7; DATAGRAM_MAX];
         assert!(answers("[::]:0", "::1", "::1", &datagram).is_none_or(|took| took));
     }
 
     #[test]
     fn many_are_taken_in_order_and_their_end_is_told() {
-        let pen = Datagrams::bind("127.0.0.1:0".parse().expect("address")).expect("a free port");
+        let pen = DatagramSocket::bind("127.0.0.1:0".parse().expect("address")).expect("a free port");
         let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let mut batch = Batch::new();
         assert_eq!(pen.receive(&mut batch).expect_err("nothing").kind(), io::ErrorKind::WouldBlock);

@@ -9,7 +9,7 @@ use std::ptr;
 
 use socket2::{MsgHdr, SockAddr, SockRef};
 
-use super::{Local, Peer};
+use super::peer::{LocalAddress, Peer};
 
 /// Room for one control message of either kind, and to spare; aligned as a cmsghdr is to be.
 #[repr(C, align(8))]
@@ -21,8 +21,8 @@ impl Control {
     }
 }
 
-/// Asks to be told of addresses, on a socket that has received nothing yet.
-pub(super) fn ask(socket: &UdpSocket, v6: bool) -> bool {
+/// Makes a socket that has received nothing yet report the destination of each datagram. Returns whether it will.
+pub(super) fn enable(socket: &UdpSocket, v6: bool) -> bool {
     let (level, option) =
         if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
     let on: libc::c_int = 1;
@@ -95,7 +95,7 @@ fn client(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
 
 /// # Safety
 /// The header must be as recvmsg(2) leaves it, with the memory that it points to.
-unsafe fn local(header: &libc::msghdr) -> Option<Local> {
+unsafe fn local(header: &libc::msghdr) -> Option<LocalAddress> {
     // SAFETY: the macros walk within what the header says is filled; the data of a message may lie unaligned.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
@@ -121,12 +121,17 @@ unsafe fn local(header: &libc::msghdr) -> Option<Local> {
 }
 
 /// Nobody can send from a group's address: there the route decides.
-fn usable(ip: IpAddr, interface: u32) -> Option<Local> {
-    (!ip.is_multicast() && !ip.is_unspecified()).then_some(Local { ip, interface })
+fn usable(ip: IpAddr, interface: u32) -> Option<LocalAddress> {
+    (!ip.is_multicast() && !ip.is_unspecified()).then_some(LocalAddress { ip, interface })
 }
 
 /// sendmsg(2), from a given address.
-pub(super) fn send(socket: BorrowedFd<'_>, datagram: &[u8], to: SocketAddr, from: Local) -> io::Result<()> {
+pub(super) fn send(
+    socket: BorrowedFd<'_>,
+    datagram: &[u8],
+    to: SocketAddr,
+    from: LocalAddress,
+) -> io::Result<()> {
     let mut control = Control::new();
     let used = match from.ip {
         IpAddr::V4(ip) => {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{info, warn};
+use super::output::{info, warn};
 
 /// Shorter than this after its last message, a condition that comes and goes is not logged again.
 const QUIET: Duration = Duration::from_secs(60);

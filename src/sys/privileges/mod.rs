@@ -1,9 +1,11 @@
 //! Becoming somebody with less power: `-j` (chroot) and `-u` (user).
 //!
 //! The steps depend on each other's order, so there is one function for all, [`confine`]. Nothing is kept back from
-//! root, but for the right to bind low ports where pen was granted it (see `serving`), so that a later `listen 443` goes
+//! root, but for the right to bind low ports where pen was granted it (see `retained`), so that a later `listen 443` goes
 //! on working. Pen may also be started as its user already, with that right; then `-u` of that same user has nothing
 //! to do.
+
+mod retained;
 
 use std::ffi::CString;
 use std::fmt;
@@ -15,8 +17,8 @@ use nix::unistd::{
     setuid,
 };
 
-use super::context;
-use super::serving::Kept;
+use super::error::context;
+use retained::Retained;
 
 /// A user of this machine, as `-u` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,13 +94,14 @@ pub fn confine(jail: Option<&Path>, account: Option<&Account>) -> io::Result<()>
         chdir("/").map_err(refused)?;
     }
     if let Some(account) = account {
-        let kept = Kept::prepare().map_err(|error| context("cannot keep the right to low ports", error))?;
+        let retained =
+            Retained::prepare().map_err(|error| context("cannot keep the right to low ports", error))?;
         setgid(account.gid).map_err(|error| {
             context(format_args!("cannot take the group {} of user {account}", account.gid), error)
         })?;
         setuid(account.uid).map_err(|error| context(format_args!("cannot become user {account}"), error))?;
         if !account.uid.is_root() {
-            kept.lay_down_all_others().map_err(|error| {
+            retained.drop_all_others().map_err(|error| {
                 context(format_args!("cannot give up privileges as user {account}"), error)
             })?;
         }

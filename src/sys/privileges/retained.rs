@@ -11,9 +11,9 @@ use std::io;
 
 /// Whether the right to bind low ports is to outlive root; made before, used after the change of user.
 #[derive(Debug)]
-pub(super) struct Kept(system::Kept);
+pub(super) struct Retained(system::Retained);
 
-impl Kept {
+impl Retained {
     /// Notes the grant and prepares the process to take it along.
     ///
     /// # Errors
@@ -27,8 +27,8 @@ impl Kept {
     ///
     /// # Errors
     /// When the system refuses; the process may then hold too much and must end.
-    pub(super) fn lay_down_all_others(self) -> io::Result<()> {
-        system::lay_down_all_others(self.0)
+    pub(super) fn drop_all_others(self) -> io::Result<()> {
+        system::drop_all_others(self.0)
     }
 }
 
@@ -39,9 +39,9 @@ mod system {
     use caps::{CapSet, Capability, CapsHashSet};
 
     /// Capabilities that outlive root.
-    pub(super) type Kept = CapsHashSet;
+    pub(super) type Retained = CapsHashSet;
 
-    pub(super) fn prepare() -> io::Result<Kept> {
+    pub(super) fn prepare() -> io::Result<Retained> {
         // A kernel without the set grants nothing by it.
         let mut kept = caps::read(None, CapSet::Ambient).unwrap_or_default();
         kept.retain(|capability| *capability == Capability::CAP_NET_BIND_SERVICE);
@@ -51,7 +51,7 @@ mod system {
         Ok(kept)
     }
 
-    pub(super) fn lay_down_all_others(kept: Kept) -> io::Result<()> {
+    pub(super) fn drop_all_others(kept: Retained) -> io::Result<()> {
         // The kernel has taken all of them unless it was told otherwise (SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP).
         if caps::read(None, CapSet::Permitted).map_err(io::Error::other)?.is_empty() {
             return Ok(());
@@ -94,14 +94,14 @@ mod system {
     }
 
     /// Nothing has to be noted: the sets of the process itself tell.
-    pub(super) type Kept = ();
+    pub(super) type Retained = ();
 
-    pub(super) fn prepare() -> io::Result<Kept> {
+    pub(super) fn prepare() -> io::Result<Retained> {
         Ok(())
     }
 
     #[allow(unsafe_code, reason = "setppriv(2) has no safe form")]
-    pub(super) fn lay_down_all_others((): Kept) -> io::Result<()> {
+    pub(super) fn drop_all_others((): Retained) -> io::Result<()> {
         // SAFETY: the strings end in NUL and live on; `end` may be null (priv_str_to_set(3C)); each set comes from the
         // library, is checked for null before use, is used by no other thread and freed once.
         unsafe {
@@ -137,13 +137,13 @@ mod system {
     use std::io;
 
     /// Nothing can be kept.
-    pub(super) type Kept = ();
+    pub(super) type Retained = ();
 
-    pub(super) fn prepare() -> io::Result<Kept> {
+    pub(super) fn prepare() -> io::Result<Retained> {
         Ok(())
     }
 
-    pub(super) fn lay_down_all_others((): Kept) -> io::Result<()> {
+    pub(super) fn drop_all_others((): Retained) -> io::Result<()> {
         Ok(())
     }
 }

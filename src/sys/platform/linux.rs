@@ -1,8 +1,5 @@
 //! What only Linux has. `portable.rs` has the same interface for every other system.
 
-#[path = "epoll.rs"]
-pub(super) mod events;
-
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -14,14 +11,12 @@ use rustix::pipe::{
 };
 use socket2::SockRef;
 
-pub(super) use events::Member;
-
 /// Whether `PEN_PORTABLE=1` asks to do without all this.
 static PORTABLE: LazyLock<bool> =
     LazyLock::new(|| std::env::var_os("PEN_PORTABLE").is_some_and(|word| word == "1"));
 
 /// Whether pen is to behave as if it were elsewhere.
-pub(super) fn plain() -> bool {
+pub(in crate::sys) fn is_portable() -> bool {
     *PORTABLE
 }
 
@@ -29,7 +24,7 @@ pub(super) fn plain() -> bool {
 const SMALLEST: usize = 64 << 10;
 
 /// Lets `socket` bind to addresses of others, those of `family`'s kind (ip(7), IP_TRANSPARENT).
-pub(super) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Result<()> {
+pub(in crate::sys) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Result<()> {
     if *PORTABLE {
         return Err(io::ErrorKind::Unsupported.into());
     }
@@ -41,13 +36,13 @@ pub(super) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Result<()> 
 }
 
 /// Lifts the ban on core files that a change of user brings (prctl(2), PR_SET_DUMPABLE).
-pub(super) fn allow_core() {
+pub(in crate::sys) fn allow_core() {
     let _ = nix::sys::prctl::set_dumpable(true);
 }
 
 /// Bytes that the peer of `socket` has not acknowledged.
 #[allow(unsafe_code, reason = "no crate has this ioctl")]
-pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
+pub(in crate::sys) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     if *PORTABLE {
         return None;
     }
@@ -59,16 +54,16 @@ pub(super) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
 }
 
 /// Whether there is an event port that tells of every change of a socket, urgent data and errors among them (epoll(7)).
-pub(super) fn tells_all() -> bool {
+pub(in crate::sys) fn has_event_port() -> bool {
     !*PORTABLE
 }
 
 /// How bytes are sent that the end follows (send(2), MSG_MORE).
-pub(super) const LAST: SendFlags = SendFlags::MORE;
+pub(in crate::sys) const LAST: SendFlags = SendFlags::MORE;
 
 /// The two ends of a pipe in the kernel, neither of which blocks.
 #[derive(Debug)]
-pub(super) struct KernelPipe {
+pub(in crate::sys) struct KernelPipe {
     out: OwnedFd,
     into: OwnedFd,
     capacity: usize,
@@ -76,7 +71,7 @@ pub(super) struct KernelPipe {
 
 impl KernelPipe {
     /// A pipe of `size` bytes, or of what the system allows (pipe(7): pipe-max-size, pipe-user-pages-soft).
-    pub(super) fn new(size: usize) -> io::Result<Self> {
+    pub(in crate::sys) fn new(size: usize) -> io::Result<Self> {
         if *PORTABLE {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -88,22 +83,22 @@ impl KernelPipe {
         Ok(Self { out, into, capacity })
     }
 
-    pub(super) fn capacity(&self) -> usize {
+    pub(in crate::sys) fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Moves up to `most` bytes from `source` into the pipe.
-    pub(super) fn fill(&self, source: impl AsFd, most: usize) -> io::Result<usize> {
+    pub(in crate::sys) fn fill(&self, source: impl AsFd, most: usize) -> io::Result<usize> {
         splice(source, &self.into, most)
     }
 
     /// Moves up to `most` bytes from the pipe to `sink`.
-    pub(super) fn drain(&self, sink: impl AsFd, most: usize) -> io::Result<usize> {
+    pub(in crate::sys) fn drain(&self, sink: impl AsFd, most: usize) -> io::Result<usize> {
         splice(&self.out, sink, most)
     }
 
     /// Reads from the pipe into memory.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(in crate::sys) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.out, &mut *buffer))?)
     }
 }

@@ -1,12 +1,4 @@
-//! Pen's own messages: on the standard error until it serves and with `-f`, else in the system's log.
-//!
-//! Nothing that carries traffic waits for a terminal or for syslogd: from [`start`] on, messages go through a bounded
-//! queue to a thread that writes them; when the queue is full they are counted, and the count is logged. syslog(3) is
-//! used as it is, on every system: it knows the STREAMS device of Solaris and the socket of Linux, comes back when
-//! syslogd was restarted, and keeps what [`connect`] opened through a chroot.
-
-mod condition;
-mod queue;
+//! What is said, and where it goes.
 
 use std::ffi::CStr;
 use std::fmt::Arguments;
@@ -18,8 +10,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use nix::syslog::{Facility, Priority, Severity, syslog};
 
-pub use condition::Condition;
-use queue::{Message, Queue};
+use super::queue::{Message, Queue};
 
 /// Where messages go once pen serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +74,7 @@ pub fn connect() {
     unsafe { libc::openlog(program().as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_USER) }
 }
 
-/// Starts the thread that writes messages. To be called once, after [`detach`](super::daemon::detach).
+/// Starts the thread that writes messages. To be called once, after [`detach`](crate::sys::daemon::detach).
 ///
 /// # Errors
 /// When the system gives no thread. Messages then go on to the standard error.

@@ -1,12 +1,12 @@
-//! The same for systems that pen knows no way to ask.
+//! The interface of `pktinfo` on systems that do not report the destination of a datagram.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::BorrowedFd;
 
-use super::{Local, Peer};
+use super::peer::{LocalAddress, Peer};
 
-pub(super) fn ask(_socket: &UdpSocket, _v6: bool) -> bool {
+pub(super) fn enable(_socket: &UdpSocket, _v6: bool) -> bool {
     false
 }
 
@@ -18,7 +18,7 @@ pub(super) fn send(
     _socket: BorrowedFd<'_>,
     _datagram: &[u8],
     _to: SocketAddr,
-    _from: Local,
+    _from: LocalAddress,
 ) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

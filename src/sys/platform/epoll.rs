@@ -16,7 +16,8 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use slab::Slab;
 
-use crate::sys::listen::{self, Watch};
+use super::events::{CLOSED, ERROR, READABLE, URGENT, WRITABLE};
+use crate::sys::watch::{Watch, watch};
 
 /// Events that are fetched by one call.
 const BATCH: usize = 256;
@@ -27,17 +28,6 @@ const WATCHED: EventFlags = EventFlags::IN
     .union(EventFlags::RDHUP)
     .union(EventFlags::PRI)
     .union(EventFlags::ET);
-
-/// The socket may be read, until a read has found nothing.
-pub(in crate::sys) const READABLE: u32 = 1;
-/// It may be written, until it has taken nothing.
-pub(in crate::sys) const WRITABLE: u32 = 2;
-/// The peer has ended its stream, or there is no connection any more. For good, like the following.
-pub(in crate::sys) const CLOSED: u32 = 4;
-/// The connection has met an error.
-pub(in crate::sys) const ERROR: u32 = 8;
-/// Urgent data has come.
-pub(in crate::sys) const URGENT: u32 = 16;
 
 /// What has been told of a socket, and who wants to know.
 #[derive(Debug, Default)]
@@ -83,7 +73,7 @@ impl Port {
                 return Ok(port);
             }
             let epoll = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
-            let watch = listen::watch(&epoll)?;
+            let watch = watch(&epoll)?;
             let new = Arc::new(Self { epoll, slots: Mutex::default(), works: AtomicBool::new(true) });
             tokio::spawn(Work { port: Arc::clone(&new) }.run(watch));
             *port = Arc::downgrade(&new);
@@ -111,7 +101,7 @@ impl Port {
 }
 
 /// Makes the port of this thread's runtime where there is none yet.
-pub(in crate::sys) fn prepare() -> io::Result<()> {
+pub(in crate::sys) fn prepare_event_port() -> io::Result<()> {
     Port::here().map(|_| ())
 }
 
@@ -148,7 +138,7 @@ impl Drop for Work {
 
 /// A socket in the port of the thread that it was made on, where it is to stay.
 #[derive(Debug)]
-pub(in crate::sys) struct Member {
+pub(in crate::sys) struct PolledFd {
     slot: Arc<Slot>,
     _place: Place,
     // Closed last, when nobody can be told of it any more.
@@ -168,7 +158,7 @@ impl Drop for Place {
     }
 }
 
-impl Member {
+impl PolledFd {
     /// Watches a socket that does not block. To be called within a runtime of one thread.
     pub(in crate::sys) fn new(socket: OwnedFd) -> io::Result<Self> {
         let port = Port::here()?;
@@ -205,7 +195,7 @@ impl Member {
     }
 }
 
-impl AsFd for Member {
+impl AsFd for PolledFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -221,10 +211,10 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> (Member, UnixStream) {
+    fn pair() -> (PolledFd, UnixStream) {
         let (near, far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        (Member::new(near.into()).unwrap(), far)
+        (PolledFd::new(near.into()).unwrap(), far)
     }
 
     fn run<T>(test: impl Future<Output = T>) -> T {
@@ -238,7 +228,7 @@ mod tests {
         }
     }
 
-    fn read(member: &Member) -> usize {
+    fn read(member: &PolledFd) -> usize {
         UnixStream::from(member.as_fd().try_clone_to_owned().unwrap()).read(&mut [0; 64]).unwrap_or(0)
     }
 

@@ -1,0 +1,87 @@
+//! recvmmsg(2), which Linux has.
+#![allow(unsafe_code, reason = "the safe forms of recvmmsg(2) allocate or give no address")]
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use super::pktinfo::{self, Control};
+use super::received::{BATCH_MAX, DATAGRAM_MAX, Received};
+
+/// What to ask the system for beside the bytes of datagrams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Metadata {
+    /// Nothing: the socket is connected, so only one peer can have sent them.
+    None,
+    /// Who sent each.
+    Sender,
+    /// Who sent each, and to which address.
+    SenderAndDestination,
+}
+
+/// Receives datagrams into the pieces of `bytes`, [`DATAGRAM_MAX`] each, and returns how many.
+///
+/// # Errors
+/// As recvmmsg(2): `WouldBlock` when none is queued.
+pub(super) fn receive(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    received: &mut [Received; BATCH_MAX],
+    metadata: Metadata,
+) -> io::Result<usize> {
+    // SAFETY: of all these types all zeros is a value.
+    let (mut names, mut parts, mut headers) = unsafe {
+        (
+            mem::zeroed::<[libc::sockaddr_in6; BATCH_MAX]>(),
+            mem::zeroed::<[libc::iovec; BATCH_MAX]>(),
+            mem::zeroed::<[libc::mmsghdr; BATCH_MAX]>(),
+        )
+    };
+    let mut controls = [const { Control::new() }; BATCH_MAX];
+    let rooms = bytes.chunks_exact_mut(DATAGRAM_MAX);
+    for ((((header, part), name), control), room) in
+        headers.iter_mut().zip(&mut parts).zip(&mut names).zip(&mut controls).zip(rooms)
+    {
+        part.iov_base = room.as_mut_ptr().cast();
+        part.iov_len = room.len();
+        let header = &mut header.msg_hdr;
+        header.msg_iov = part;
+        header.msg_iovlen = 1;
+        if metadata != Metadata::None {
+            header.msg_name = ptr::from_mut(name).cast();
+            header.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        }
+        if metadata == Metadata::SenderAndDestination {
+            header.msg_control = ptr::from_mut(control).cast();
+            header.msg_controllen = mem::size_of::<Control>() as _;
+        }
+    }
+    let count = loop {
+        // SAFETY: every pointer in the headers is null with a length of 0, or to something that is writable, as long
+        // as told, and lives on; of headers there are as many as told.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH_MAX as libc::c_uint,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            )
+        };
+        if let Ok(count) = usize::try_from(count) {
+            break count;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    };
+    for ((received, header), name) in received.iter_mut().zip(&headers).zip(&names).take(count) {
+        // SAFETY: the system has filled in the header, and the memory that it points to is alive.
+        let peer =
+            (metadata != Metadata::None).then(|| unsafe { pktinfo::peer(name, &header.msg_hdr) }).flatten();
+        *received = (header.msg_len as usize, peer);
+    }
+    Ok(count.min(BATCH_MAX))
+}

@@ -1,0 +1,130 @@
+//! Sockets that wait for clients: TCP, UDP and Unix.
+//!
+//! A second pen on a taken address must fail. So SO_REUSEPORT is never set; SO_REUSEADDR is, for TCP alone, where it
+//! lets pen start again while connections of the one before are in TIME_WAIT (with UDP it would share the port).
+
+mod unix;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::SocketFlags;
+use socket2::{Domain, Socket, Type};
+
+use super::error::context;
+
+pub use unix::{SocketFile, bind_unix};
+
+/// Takes a client out of the queue of `listener`: a socket that does not block and, but for a Unix client, its address.
+///
+/// # Errors
+/// `WouldBlock` when there is none; else as accept(2).
+pub fn accept(listener: &impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = rustix::net::acceptfrom_with(listener, flags)?;
+    Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+}
+
+/// A listening TCP socket that does not block. `::` listens on IPv4 too; `backlog` is how many clients may wait.
+///
+/// # Errors
+/// Names the address; `AddrInUse` when somebody listens there.
+pub fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
+    let listen = || {
+        let socket = open(address, Type::STREAM)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(backlog)?;
+        Ok(socket.into())
+    };
+    listen().map_err(|error: io::Error| context(format_args!("cannot listen on {address}"), error))
+}
+
+/// A UDP socket that does not block. `::` receives over IPv4 too.
+///
+/// # Errors
+/// Names the address; `AddrInUse` when somebody has it.
+pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let listen = || {
+        let socket = open(address, Type::DGRAM)?;
+        socket.bind(&address.into())?;
+        Ok(socket.into())
+    };
+    listen().map_err(|error: io::Error| context(format_args!("cannot receive on {address}/udp"), error))
+}
+
+fn open(address: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
+    socket.set_nonblocking(true)?;
+    if let IpAddr::V6(ip) = address.ip()
+        && ip.is_unspecified()
+    {
+        // Whatever the system's default is.
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::net::TcpStream;
+
+    use super::*;
+
+    const ANY4: &str = "127.0.0.1:0";
+
+    fn loopback() -> SocketAddr {
+        ANY4.parse().expect("address")
+    }
+
+    #[test]
+    fn a_taken_port_is_refused() {
+        let first = bind_tcp(loopback(), 50).expect("a free port");
+        let address = first.local_addr().expect("bound");
+        let error = bind_tcp(address, 50).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains(&format!("cannot listen on {address}")), "{error}");
+        let any = SocketAddr::new("0.0.0.0".parse().expect("address"), address.port());
+        assert!(bind_tcp(any, 50).is_err(), "any address includes the taken one");
+        drop(first);
+        bind_tcp(address, 50).expect("free again");
+    }
+
+    #[test]
+    fn a_port_in_time_wait_is_taken_again() {
+        let listener = bind_tcp(loopback(), 50).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let mut client = TcpStream::connect(address).expect("connects");
+        listener.set_nonblocking(false).expect("for this test");
+        let (server, _) = listener.accept().expect("accepts");
+        drop(server); // Closes first, so its side waits.
+        client.read_to_end(&mut Vec::new()).expect("end");
+        drop((client, listener));
+        bind_tcp(address, 50).expect("at once");
+    }
+
+    #[test]
+    fn the_listener_does_not_block() {
+        let listener = bind_tcp(loopback(), 50).expect("a free port");
+        assert_eq!(listener.accept().expect_err("nobody").kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn any_ipv6_address_includes_ipv4() {
+        let Ok(listener) = bind_tcp("[::]:0".parse().expect("address"), 50) else { return }; // no IPv6 here
+        let port = listener.local_addr().expect("bound").port();
+        TcpStream::connect(("127.0.0.1", port)).expect("over IPv4");
+    }
+
+    #[test]
+    fn a_taken_udp_port_is_refused() {
+        let first = bind_udp(loopback()).expect("a free port");
+        let address = first.local_addr().expect("bound");
+        let error = bind_udp(address).expect_err("taken");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert!(error.to_string().contains("/udp"), "{error}");
+        assert_eq!(first.recv(&mut [0]).expect_err("nothing").kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,157 @@
+//! Listening Unix sockets and the files that stand for them.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::sys::daemon;
+use crate::sys::error::context;
+
+/// A listening Unix socket that does not block, and the file that stands for it. `mode` are its permissions, else the
+/// umask decides; nobody can connect before they are set. A file whose pen is gone is replaced.
+///
+/// # Errors
+/// Names the path; `AddrInUse` when a process answers there, `AlreadyExists` when the file is no socket.
+pub fn bind_unix(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
+    let listen = || {
+        let path = std::path::absolute(path)?;
+        let address = SockAddr::unix(&path)?;
+        clear(&path, &address)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address)?;
+        let file = SocketFile::of(path)?;
+        if let Some(mode) = mode {
+            fs::set_permissions(&file.path, fs::Permissions::from_mode(mode))?;
+        }
+        // Only now does a connect succeed.
+        socket.listen(backlog)?;
+        Ok((socket.into(), file))
+    };
+    listen().map_err(|error: io::Error| context(format_args!("cannot listen on {}", path.display()), error))
+}
+
+/// Makes room for a socket: removes what a dead process left at `path`, and nothing else.
+fn clear(path: &Path, address: &SockAddr) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is there and is no socket"));
+        }
+        Ok(_) => {}
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A listener with a full backlog would hold us up.
+    probe.set_nonblocking(true)?;
+    match probe.connect(address) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        _ => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+/// The file of a Unix socket. Dropping it removes the file, unless another process has put its own there since, and as
+/// far as the user that pen is by then may and its chroot lets it see; what stays is replaced by the next start.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: PathBuf) -> io::Result<Self> {
+        let identity = Self::identity(&path)?;
+        Ok(Self { path, identity })
+    }
+
+    fn identity(path: &Path) -> io::Result<(u64, u64)> {
+        let found = fs::symlink_metadata(path)?;
+        Ok((found.dev(), found.ino()))
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // The parent that waits for the one that serves has a copy of this, and must leave the file.
+        if !daemon::is_starter() && Self::identity(&self.path).is_ok_and(|found| found == self.identity) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn a_unix_socket_has_its_mode_and_goes_away() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("ctl");
+        let (listener, file) = bind_unix(&path, Some(0o600), 5).expect("binds");
+        assert_eq!(fs::symlink_metadata(&path).expect("there").mode() & 0o777, 0o600);
+        let mut client = UnixStream::connect(&path).expect("connects");
+        client.write_all(b"x").expect("writes");
+        drop((listener, file));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_live_unix_socket_is_refused_and_a_dead_one_replaced() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("ctl");
+        let dead = UnixListener::bind(&path).expect("binds");
+        drop(dead);
+        let (live, file) = bind_unix(&path, None, 1).expect("nobody answers");
+        let error = bind_unix(&path, None, 1).expect_err("somebody answers");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        // A full backlog is an answer too.
+        let mut waiting = Vec::new();
+        let address = SockAddr::unix(&path).expect("address");
+        loop {
+            let client = Socket::new(Domain::UNIX, Type::STREAM, None).expect("socket");
+            client.set_nonblocking(true).expect("non-blocking");
+            if client.connect(&address).is_err() {
+                break;
+            }
+            waiting.push(client);
+        }
+        assert_eq!(bind_unix(&path, None, 1).expect_err("busy").kind(), io::ErrorKind::AddrInUse);
+        drop((live, file));
+        bind_unix(&path, None, 1).expect("free again");
+    }
+
+    #[test]
+    fn what_is_no_such_socket_stays() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("precious");
+        fs::write(&path, "data").expect("file");
+        assert_eq!(bind_unix(&path, None, 5).expect_err("a file").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).expect("untouched"), "data");
+        let datagram = dir.path().join("datagram");
+        let _owner = UnixDatagram::bind(&datagram).expect("binds");
+        assert!(bind_unix(&datagram, None, 5).is_err(), "somebody's datagram socket");
+        assert!(datagram.exists());
+        let long = dir.path().join("x".repeat(200));
+        assert!(bind_unix(&long, None, 5).is_err(), "too long for an address");
+    }
+
+    #[test]
+    fn the_file_of_a_successor_stays() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("ctl");
+        let (_old, file) = bind_unix(&path, None, 5).expect("binds");
+        fs::rename(&path, dir.path().join("old")).expect("moved away");
+        let _new = UnixListener::bind(&path).expect("binds");
+        drop(file);
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,93 @@
+//! The body of what only Linux has, for every other system: it is not there, and says so.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll};
+
+use rustix::net::SendFlags;
+
+/// It is elsewhere, and what that system has of its own is to be used.
+pub(in crate::sys) fn is_portable() -> bool {
+    false
+}
+
+/// No system but Linux does this here.
+pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Nothing to lift.
+pub(in crate::sys) fn allow_core() {}
+
+/// Not told.
+pub(in crate::sys) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {
+    None
+}
+
+/// None that tokio does not have, and that one does not tell of urgent data.
+pub(in crate::sys) fn has_event_port() -> bool {
+    false
+}
+
+/// As others.
+pub(in crate::sys) const LAST: SendFlags = SendFlags::empty();
+
+/// Tokio's runtime has one of its own.
+pub(in crate::sys) fn prepare_event_port() -> io::Result<()> {
+    Ok(())
+}
+
+/// A socket in an event port that is not there.
+#[derive(Debug)]
+pub(in crate::sys) enum PolledFd {}
+
+impl PolledFd {
+    pub(in crate::sys) fn new(_socket: OwnedFd) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::sys) fn poll_any(&self, _cx: &mut Context<'_>, _events: u32) -> Poll<()> {
+        match *self {}
+    }
+
+    pub(in crate::sys) fn any(&self, _events: u32) -> bool {
+        match *self {}
+    }
+
+    pub(in crate::sys) fn clear(&self, _events: u32) {
+        match *self {}
+    }
+}
+
+impl AsFd for PolledFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match *self {}
+    }
+}
+
+/// A pipe that cannot exist.
+#[derive(Debug)]
+pub(in crate::sys) enum KernelPipe {}
+
+impl KernelPipe {
+    pub(in crate::sys) fn new(_size: usize) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::sys) fn capacity(&self) -> usize {
+        match *self {}
+    }
+
+    pub(in crate::sys) fn fill(&self, _source: impl AsFd, _most: usize) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(in crate::sys) fn drain(&self, _sink: impl AsFd, _most: usize) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(in crate::sys) fn read(&self, _buffer: &mut [u8]) -> io::Result<usize> {
+        match *self {}
+    }
+}
