@@ -9,12 +9,14 @@ use tokio::sync::Notify;
 
 use crate::control::server::Handler;
 use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::affinity::{Client, Record};
 use crate::core::command::{Change, Command, Refusal};
 use crate::core::config::{Config, Phase, Problem};
 use crate::core::config_file::{self, AppliedLines};
 use crate::core::report::{self, StatusReport};
 use crate::core::settings::{Flag, Number, ReplyForm, Text};
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
+use crate::net::clients::ClientWalk;
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::{crash, log};
@@ -225,6 +227,13 @@ enum Files {
     Kept,
 }
 
+/// All clients of a walk.
+fn all(mut walk: ClientWalk) -> Vec<(Client, Record)> {
+    let mut clients = Vec::new();
+    while walk.next(&mut clients) {}
+    clients
+}
+
 impl Parts {
     /// Carries out one command from the control socket.
     fn execute(&mut self, command: &Command) -> Result<String, Vec<String>> {
@@ -240,7 +249,7 @@ impl Parts {
             Command::Pid => format!("{}\n", std::process::id()),
             Command::Recent(seconds) => {
                 let since = shared.now().saturating_sub(seconds.saturating_mul(1000));
-                report::recent_lines(&shared.clients_since(since))
+                report::recent_lines(&all(shared.clients_since(since)))
             }
             Command::Close(n) if *n < snapshot.conn_max => {
                 shared.connections.close(*n);
@@ -433,7 +442,7 @@ impl Parts {
     fn publish(&mut self) {
         log::set_debug_level(self.config.number(Number::Debug) as u32);
         crash::abort_on_panic(self.config.flag(Flag::AbortOnError));
-        self.shared.clients().grow(self.config.number(Number::ClientsMax) as usize);
+        self.shared.clients.grow(self.config.number(Number::ClientsMax) as usize);
         let mut snapshot = Snapshot::new(&self.config, &mut self.live, &self.resolved, &self.services);
         if snapshot.conn_max > self.descriptors {
             static SHORT: log::Condition = log::Condition::new();
@@ -450,9 +459,9 @@ impl Parts {
             time: &clock::local_time(),
             now: self.shared.now(),
             snapshot: &snapshot,
-            clients: &self.shared.clients_since(0),
-            clients_max: self.shared.clients().max(),
-            connections: &self.shared.connections.reports(),
+            clients: &all(self.shared.clients_since(0)),
+            clients_max: self.shared.clients.max(),
+            connections: &self.shared.connections.walk().map(|(id, c)| c.report(id)).collect::<Vec<_>>(),
             dropped: self.config.flag(Flag::Udp).then(|| self.shared.drops.count()),
         })
     }

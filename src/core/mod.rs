@@ -11,6 +11,7 @@ pub mod config_file;
 pub mod flow_table;
 pub mod http;
 pub mod lexer;
+pub mod number_set;
 pub mod report;
 pub mod select;
 pub mod settings;

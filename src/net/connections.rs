@@ -4,9 +4,10 @@ use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -23,7 +24,8 @@ use super::filter::TrafficMeter;
 pub struct Connection {
     /// Who connected.
     pub client: Client,
-    client_id: Option<usize>,
+    /// The client's number in the affinity table, if it is there.
+    pub client_id: Option<usize>,
     state: AtomicU8,
     downfd: i32,
     upfd: AtomicI32,
@@ -34,6 +36,8 @@ pub struct Connection {
     sx: AtomicU64,
     /// Bytes delivered to the server.
     rx: AtomicU64,
+    /// What of `sx` and `rx` is counted for the client already.
+    counted: [AtomicU64; 2],
     /// Settings have changed that concern it.
     changed: AtomicBool,
     waker: OnceLock<Waker>,
@@ -55,6 +59,7 @@ impl Connection {
             pending_down: AtomicU32::new(0),
             sx: AtomicU64::new(0),
             rx: AtomicU64::new(0),
+            counted: Default::default(),
             changed: AtomicBool::new(false),
             waker: OnceLock::new(),
             task: OnceLock::new(),
@@ -91,12 +96,23 @@ impl Connection {
         _ = self.notes.set(lines);
     }
 
-    /// Bytes delivered so far: to the client, to the server.
-    pub fn traffic(&self) -> (u64, u64) {
-        (self.sx.load(Relaxed), self.rx.load(Relaxed))
+    /// Bytes delivered since this was called last: to the client, to the server. Not to be called twice at a time.
+    pub fn take_uncounted(&self) -> (u64, u64) {
+        let take = |all: &AtomicU64, counted: &AtomicU64| {
+            let now = all.load(Relaxed);
+            let before = counted.load(Relaxed);
+            counted.store(now, Relaxed);
+            now - before
+        };
+        (take(&self.sx, &self.counted[0]), take(&self.rx, &self.counted[1]))
     }
 
-    fn report(&self, id: usize) -> report::ConnectionReport {
+    fn has_descriptor(&self, fd: i64) -> bool {
+        [self.downfd, self.upfd.load(Relaxed)].iter().any(|f| i64::from(*f) == fd)
+    }
+
+    /// How it is doing, as connection `id`.
+    pub fn report(&self, id: usize) -> report::ConnectionReport {
         report::ConnectionReport {
             id,
             state: self.state.load(Relaxed),
@@ -150,10 +166,28 @@ pub struct ConnectionTable {
     freed: Notify,
 }
 
+/// Entries of a table that are looked at under one hold of its lock, for which workers may have to wait: some 10
+/// microseconds.
+pub(super) const PIECE: usize = 64;
+
 impl ConnectionTable {
     fn slots(&self) -> MutexGuard<'_, Slab<Arc<Connection>>> {
-        // A panic elsewhere leaves the slab as it was between two calls.
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slots.lock()
+    }
+
+    /// Adds the connections from number `from` on, [`PIECE`] at most; returns where to go on, if there may be more.
+    pub(super) fn piece(&self, from: usize, into: &mut Vec<(usize, Arc<Connection>)>) -> Option<usize> {
+        let slots = self.slots();
+        let (end, all) = (from.saturating_add(PIECE), slots.capacity());
+        into.extend((from..end.min(all)).filter_map(|id| Some((id, Arc::clone(slots.get(id)?)))));
+        // To a worker that waits, rather than to whoever comes back for the next piece first.
+        MutexGuard::unlock_fair(slots);
+        (end < all).then_some(end)
+    }
+
+    /// A look at all connections, by number.
+    pub fn walk(self: &Arc<Self>) -> ConnectionWalk {
+        ConnectionWalk { table: Arc::clone(self), next: Some(0), piece: Vec::new().into_iter() }
     }
 
     /// Waits until there is room for one more connection; `limit` is asked anew whenever one has ended.
@@ -190,10 +224,8 @@ impl ConnectionTable {
     }
 
     /// Has all connections look at the settings again.
-    pub fn settings_changed(&self) {
-        // Waking may take long where there are many, and clients come and go meanwhile.
-        let all: Vec<Arc<Connection>> = self.slots().iter().map(|(_, c)| Arc::clone(c)).collect();
-        for connection in all {
+    pub fn settings_changed(self: &Arc<Self>) {
+        for (_, connection) in self.walk() {
             connection.changed.store(true, Release);
             if let Some(waker) = connection.waker.get() {
                 waker.wake_by_ref();
@@ -218,26 +250,32 @@ impl ConnectionTable {
         self.slots().get(id).map(|c| c.report(id))
     }
 
-    /// How all connections are doing.
-    pub fn reports(&self) -> Vec<report::ConnectionReport> {
-        self.slots().iter().map(|(id, c)| c.report(id)).collect()
-    }
-
-    /// Who has which connection, and the bytes delivered to and received from each client so far.
-    pub fn traffic(&self) -> Vec<(Client, u64, u64)> {
-        let traffic = |c: &Arc<Connection>| {
-            let (sx, rx) = c.traffic();
-            (c.client, sx, rx)
-        };
-        self.slots().iter().map(|(_, c)| traffic(c)).collect()
-    }
-
     /// The connection that a descriptor belongs to.
-    pub fn by_descriptor(&self, fd: i64) -> Option<usize> {
-        self.slots()
-            .iter()
-            .find(|(_, c)| [c.downfd, c.upfd.load(Relaxed)].iter().any(|f| i64::from(*f) == fd))
-            .map(|(id, _)| id)
+    pub fn by_descriptor(self: &Arc<Self>, fd: i64) -> Option<usize> {
+        self.walk().find(|(_, connection)| connection.has_descriptor(fd)).map(|(id, _)| id)
+    }
+}
+
+/// A look at all connections, a piece at a time; those that begin or end meanwhile may be left out.
+#[derive(Debug)]
+pub struct ConnectionWalk {
+    table: Arc<ConnectionTable>,
+    next: Option<usize>,
+    piece: std::vec::IntoIter<(usize, Arc<Connection>)>,
+}
+
+impl Iterator for ConnectionWalk {
+    type Item = (usize, Arc<Connection>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(connection) = self.piece.next() {
+                return Some(connection);
+            }
+            let mut piece = Vec::with_capacity(PIECE);
+            self.next = self.table.piece(self.next?, &mut piece);
+            self.piece = piece.into_iter();
+        }
     }
 }
 

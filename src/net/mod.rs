@@ -1,6 +1,8 @@
 //! The data path: everything that touches a client's or a server's bytes.
 
 pub mod accept_token;
+pub mod clients;
+pub mod clock;
 pub mod connect;
 pub mod connections;
 mod dummy;

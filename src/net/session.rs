@@ -47,7 +47,7 @@ struct Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.shared.settle(&self.entry.connection);
+        self.shared.clients.add_traffic(&self.entry.connection);
     }
 }
 
@@ -60,7 +60,7 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
         Admission::Refuse => return,
         Admission::Abuse => (None, None),
         Admission::Admit => {
-            let (id, remembered) = shared.clients().record_connect(client, shared.now(), snapshot.tracking);
+            let (id, remembered) = shared.clients.record_connect(client, snapshot.tracking);
             (Some(id), remembered)
         }
     };
@@ -136,7 +136,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
     let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered, admission);
     let (selected, server) = connect::establish(&session.shared, snapshot, &mut selection).await?;
     if let Some(n) = selection.remembers(&selected).filter(|n| remembered != Some(*n)) {
-        session.shared.clients().remember(client, n);
+        session.shared.clients.remember(&session.entry.connection, n);
     }
     let dumps = log::debug_level() >= dump::LEVEL;
     let relay = relay(session, snapshot, &selected, stream, server, dumps);

@@ -5,6 +5,7 @@ use super::addr::Host;
 use super::admission::Admission;
 use super::affinity::Client;
 use super::backend::ServerSlot;
+use super::number_set::NumberSet;
 use super::snapshot::{Backend, Role, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub struct Selection {
     key: u64,
     remembered: Option<usize>,
     stage: Stage,
-    tried: Tried,
+    tried: NumberSet,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +59,7 @@ impl Selection {
         // With round robin no client is remembered, and the hash tells connections apart by their port.
         let key = hash_client(client, if modes.roundrobin { port } else { 0 });
         let remembered = remembered.filter(|_| !modes.roundrobin && !modes.nomemory);
-        Selection { snapshot, client, key, remembered, stage, tried: Tried::default() }
+        Selection { snapshot, client, key, remembered, stage, tried: NumberSet::default() }
     }
 
     /// Who is to be served.
@@ -207,23 +208,6 @@ fn special(backend: Option<&Arc<Backend>>) -> Option<Selected> {
     let backend = backend.filter(|b| !b.addresses.is_empty())?;
     let slot = backend.stats.acquire(None)?;
     Some(Selected { backend: Arc::clone(backend), slot })
-}
-
-/// A set of server slots that costs nothing while it is empty.
-#[derive(Debug, Default)]
-struct Tried(Vec<u64>);
-
-impl Tried {
-    fn insert(&mut self, n: usize) {
-        if self.0.len() <= n / 64 {
-            self.0.resize(n / 64 + 1, 0);
-        }
-        self.0[n / 64] |= 1 << (n % 64);
-    }
-
-    fn contains(&self, n: usize) -> bool {
-        self.0.get(n / 64).is_some_and(|bits| bits & (1 << (n % 64)) != 0)
-    }
 }
 
 // Rendezvous hashing (Thaler and Ravishankar, 1998): each server's score for a client depends on the two alone, and the best

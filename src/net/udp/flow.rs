@@ -49,7 +49,7 @@ struct FlowState {
 
 impl Drop for FlowState {
     fn drop(&mut self) {
-        self.shared.settle(&self.entry.connection);
+        self.shared.clients.add_traffic(&self.entry.connection);
     }
 }
 
@@ -65,17 +65,17 @@ impl UdpFlow {
         let client = Client::new(peer.client.ip());
         let tracking = shared.snapshot.load().tracking;
         let (number, remembered) = if admission == Admission::Admit {
-            let (number, remembered) = shared.clients().record_connect(client, shared.now(), tracking);
+            let (number, remembered) = shared.clients.record_connect(client, tracking);
             (Some(number), remembered)
         } else {
             (None, None)
         };
         let mut search = Search::new(shared, client, peer.client.port(), remembered);
         let link = search.next(shared)?;
-        if let Some(n) = search.remembers(&link).filter(|n| remembered != Some(*n)) {
-            shared.clients().remember(client, n);
-        }
         let entry = permit.enter(Connection::new(client, number, downfd));
+        if let Some(n) = search.remembers(&link).filter(|n| remembered != Some(*n)) {
+            shared.clients.remember(&entry.connection, n);
+        }
         let state = FlowState {
             shared: Arc::clone(shared),
             meter: link.connects(&entry),
@@ -225,7 +225,7 @@ impl FlowState {
                 }
             }
             if let Some(n) = search.remembers(&self.link) {
-                self.shared.clients().remember(client, n);
+                self.shared.clients.remember(&self.entry.connection, n);
             }
             self.search = Some(search);
             self.meter = self.link.connects(&self.entry);

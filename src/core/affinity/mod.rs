@@ -1,0 +1,187 @@
+//! Which client had which server: a table that forgets the client that was seen least recently first.
+//!
+//! It may hold millions of clients, and every connection asks it under one lock. So nothing that it does takes longer the more
+//! there are: it grows by small steps, and who wants to see all of it looks at a bounded number of records a call.
+
+mod chunks;
+mod client;
+mod index;
+mod scan;
+
+use std::hash::{BuildHasher, RandomState};
+
+use super::Millis;
+use chunks::Chunks;
+use index::HashIndex;
+use scan::Scans;
+
+pub use client::Client;
+pub use scan::ScanId;
+
+/// What pen knows of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its number in replies and on the status page; stays with the client while it is known.
+    pub id: usize,
+    /// The regular server it last had.
+    pub server: Option<usize>,
+    /// When it last connected.
+    pub seen: Millis,
+    /// How often it connected.
+    pub connects: u64,
+    /// Bytes sent to it.
+    pub sx: u64,
+    /// Bytes received from it.
+    pub rx: u64,
+}
+
+/// A client and its place in the order of when clients were seen.
+#[derive(Debug)]
+struct Entry {
+    client: Client,
+    record: Record,
+    newer: Option<u32>,
+    older: Option<u32>,
+}
+
+/// The table of clients. A client's number is its place in it.
+#[derive(Debug)]
+pub struct AffinityTable {
+    max: usize,
+    entries: Chunks<Entry>,
+    index: HashIndex,
+    hasher: RandomState,
+    newest: Option<u32>,
+    oldest: Option<u32>,
+    scans: Scans,
+}
+
+impl AffinityTable {
+    /// A table for at most `max` clients (at least one).
+    pub fn new(max: usize) -> Self {
+        AffinityTable {
+            max: max.max(1),
+            entries: Chunks::new(),
+            index: HashIndex::new(),
+            hasher: RandomState::new(),
+            newest: None,
+            oldest: None,
+            scans: Scans::default(),
+        }
+    }
+
+    /// Makes room for `max` clients; never fewer than now.
+    pub fn grow(&mut self, max: usize) {
+        self.max = self.max.max(max);
+    }
+
+    /// How many clients there is room for.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// How many clients there are; their numbers are less.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A client connects at `now`, which never goes back. Returns its number and the server it had, unless that was longer
+    /// than `tracking` ago (0: however long).
+    pub fn record_connect(
+        &mut self,
+        client: Client,
+        now: Millis,
+        tracking: Millis,
+    ) -> (usize, Option<usize>) {
+        let hash = self.hasher.hash_one(client) as u32;
+        if let Some(id) = self.index.find(hash, |id| self.entries[id].client == client) {
+            let record = &mut self.entries[id].record;
+            let expired = tracking != 0 && now.saturating_sub(record.seen) > tracking;
+            if expired {
+                record.server = None;
+            }
+            record.seen = now;
+            record.connects += 1;
+            let server = record.server;
+            self.unlink(id);
+            self.link_newest(id);
+            return (id, server);
+        }
+        let record = |id| Record { id, server: None, seen: now, connects: 1, sx: 0, rx: 0 };
+        let id = match self.oldest.filter(|_| self.len() >= self.max) {
+            Some(oldest) => {
+                let id = oldest as usize;
+                self.unlink(id);
+                self.index.rehash(id, hash);
+                self.entries[id] = Entry { client, record: record(id), newer: None, older: None };
+                id
+            }
+            None => {
+                let id = self.index.append(hash);
+                self.entries.push(Entry { client, record: record(id), newer: None, older: None });
+                id
+            }
+        };
+        self.link_newest(id);
+        (id, None)
+    }
+
+    /// The client, whose number is or was `id`, was served by this server. One that is no longer known is passed over.
+    pub fn remember(&mut self, id: usize, client: Client, server: usize) {
+        if let Some(record) = self.known(id, client) {
+            record.server = Some(server);
+        }
+    }
+
+    /// Bytes went to (`sx`) and came from (`rx`) the client, whose number is or was `id`. One that is no longer known is
+    /// passed over.
+    pub fn add_traffic(&mut self, id: usize, client: Client, sx: u64, rx: u64) {
+        if let Some(record) = self.known(id, client) {
+            record.sx += sx;
+            record.rx += rx;
+        }
+    }
+
+    fn known(&mut self, id: usize, client: Client) -> Option<&mut Record> {
+        self.entries.get_mut(id).filter(|entry| entry.client == client).map(|entry| &mut entry.record)
+    }
+
+    /// The client of this number.
+    pub fn get(&self, id: usize) -> Option<(Client, &Record)> {
+        self.entries.get(id).map(|entry| (entry.client, &entry.record))
+    }
+
+    fn link_newest(&mut self, id: usize) {
+        // Numbers fit: clients_max is bounded.
+        let place = Some(id as u32);
+        self.scans.saw(id);
+        let before = std::mem::replace(&mut self.newest, place);
+        match before {
+            Some(before) => self.entries[before as usize].newer = place,
+            None => self.oldest = place,
+        }
+        let entry = &mut self.entries[id];
+        (entry.newer, entry.older) = (None, before);
+    }
+
+    fn unlink(&mut self, id: usize) {
+        let Entry { newer, older, .. } = self.entries[id];
+        self.scans.leaves(id, older);
+        match newer {
+            Some(newer) => self.entries[newer as usize].older = older,
+            None => self.newest = older,
+        }
+        match older {
+            Some(older) => self.entries[older as usize].newer = newer,
+            None => self.oldest = newer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,276 @@
+//! The clients that pen knows, shared by all workers.
+//!
+//! Every connection asks here when it begins and when it ends. Whoever wants to see many clients looks at [`PIECE`] of them,
+//! gives the lock away to a worker that waits for it, and goes on.
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::core::Millis;
+use crate::core::affinity::{AffinityTable, Client, Record, ScanId};
+use crate::core::number_set::NumberSet;
+
+use super::clock::Clock;
+use super::connections::{Connection, ConnectionTable, PIECE};
+
+/// The table of clients.
+#[derive(Debug)]
+pub struct Clients {
+    table: Mutex<AffinityTable>,
+    clock: Clock,
+}
+
+impl Clients {
+    /// A table for at most `max` clients.
+    pub fn new(max: usize, clock: Clock) -> Self {
+        Clients { table: Mutex::new(AffinityTable::new(max)), clock }
+    }
+
+    /// A client connects. Returns its number and the server that it had, unless that was longer than `tracking` ago (0:
+    /// however long).
+    pub fn record_connect(&self, client: Client, tracking: Millis) -> (usize, Option<usize>) {
+        let mut table = self.table.lock();
+        // Asked for under the lock, so that the order of the table is that of the times in it.
+        let now = self.clock.now();
+        table.record_connect(client, now, tracking)
+    }
+
+    /// The client of this connection was served by this server.
+    pub fn remember(&self, connection: &Connection, server: usize) {
+        if let Some(id) = connection.client_id {
+            self.table.lock().remember(id, connection.client, server);
+        }
+    }
+
+    /// Adds to its client what the connection has carried since this was done last.
+    pub fn add_traffic(&self, connection: &Connection) {
+        if let Some(id) = connection.client_id {
+            add_traffic(&mut self.table.lock(), id, connection);
+        }
+    }
+
+    /// Makes room for `max` clients; never fewer than now.
+    pub fn grow(&self, max: usize) {
+        self.table.lock().grow(max);
+    }
+
+    /// How many clients there is room for.
+    pub fn max(&self) -> usize {
+        self.table.lock().max()
+    }
+}
+
+fn add_traffic(table: &mut AffinityTable, id: usize, connection: &Connection) {
+    // Under the lock: a connection's bytes are counted once, whoever asks at the same time.
+    let (sx, rx) = connection.take_uncounted();
+    table.add_traffic(id, connection.client, sx, rx);
+}
+
+/// A look at the clients that connected at some time or later, in order of their numbers, with the bytes of connections
+/// that are still open.
+#[derive(Debug)]
+pub struct ClientWalk {
+    clients: Arc<Clients>,
+    connections: Arc<ConnectionTable>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Looking for those who connected lately.
+    Search(ScanId),
+    /// Adding what their connections have carried, from that number of a connection on.
+    Count(Wanted, usize),
+    /// Reading their records, from that number of a client on.
+    Read(Wanted, usize),
+    Over,
+}
+
+/// The numbers of the clients to show.
+#[derive(Debug)]
+enum Wanted {
+    All,
+    Some(NumberSet),
+}
+
+impl Wanted {
+    fn contains(&self, id: usize) -> bool {
+        match self {
+            Wanted::All => true,
+            Wanted::Some(found) => found.contains(id),
+        }
+    }
+
+    fn next(&self, from: usize) -> Option<usize> {
+        match self {
+            Wanted::All => Some(from),
+            Wanted::Some(found) => found.next(from),
+        }
+    }
+}
+
+impl ClientWalk {
+    /// All clients that connected at `since` or later.
+    pub fn new(clients: Arc<Clients>, connections: Arc<ConnectionTable>, since: Millis) -> Self {
+        let stage = match since {
+            0 => Stage::Count(Wanted::All, 0),
+            since => Stage::Search(clients.table.lock().begin_scan(since)),
+        };
+        ClientWalk { clients, connections, stage }
+    }
+
+    /// Goes on a little and adds the clients that it came to, which may be none. False at the end.
+    pub fn next(&mut self, found: &mut Vec<(Client, Record)>) -> bool {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Search(scan) => self.search(scan),
+            Stage::Count(wanted, from) => self.count(wanted, from),
+            Stage::Read(wanted, from) => self.read(wanted, from, found),
+            Stage::Over => return false,
+        };
+        true
+    }
+
+    fn search(&self, scan: ScanId) -> Stage {
+        let mut table = self.clients.table.lock();
+        let next = if table.scan(&scan, PIECE) {
+            Stage::Search(scan)
+        } else {
+            Stage::Count(Wanted::Some(table.end_scan(&scan)), 0)
+        };
+        MutexGuard::unlock_fair(table);
+        next
+    }
+
+    fn count(&self, wanted: Wanted, from: usize) -> Stage {
+        let mut piece = Vec::with_capacity(PIECE);
+        let next = self.connections.piece(from, &mut piece);
+        let mut table = self.clients.table.lock();
+        for (_, connection) in &piece {
+            if let Some(id) = connection.client_id.filter(|id| wanted.contains(*id)) {
+                add_traffic(&mut table, id, connection);
+            }
+        }
+        MutexGuard::unlock_fair(table);
+        match next {
+            Some(from) => Stage::Count(wanted, from),
+            None => Stage::Read(wanted, 0),
+        }
+    }
+
+    fn read(&self, wanted: Wanted, mut from: usize, found: &mut Vec<(Client, Record)>) -> Stage {
+        let table = self.clients.table.lock();
+        for _ in 0..PIECE {
+            let Some(next) = wanted.next(from) else { return Stage::Over };
+            let Some((client, record)) = table.get(next) else { return Stage::Over };
+            found.push((client, record.clone()));
+            from = next + 1;
+        }
+        MutexGuard::unlock_fair(table);
+        Stage::Read(wanted, from)
+    }
+}
+
+impl Drop for ClientWalk {
+    fn drop(&mut self) {
+        if let Stage::Search(scan) = &self.stage {
+            _ = self.clients.table.lock().end_scan(scan);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::core::snapshot::{Backend, Role};
+    use crate::net::connections::ConnectionEntry;
+    use crate::net::filter::TrafficMeter;
+
+    fn client(n: u32) -> Client {
+        Client::new(IpAddr::V4(Ipv4Addr::from(n)))
+    }
+
+    /// A pen's tables, with open connections of the first clients of `count`.
+    fn tables(count: u32, open: u32) -> (Arc<Clients>, Arc<ConnectionTable>, Vec<ConnectionEntry>) {
+        let clients = Arc::new(Clients::new(count as usize, Clock::start()));
+        let connections = Arc::<ConnectionTable>::default();
+        let mut entries = Vec::new();
+        for n in 0..count {
+            let (id, _) = clients.record_connect(client(n), 0);
+            if n < open {
+                let permit = connections.try_permit(usize::MAX).unwrap();
+                entries.push(permit.enter(Connection::new(client(n), Some(id), -1)));
+            }
+        }
+        (clients, connections, entries)
+    }
+
+    fn backend() -> Backend {
+        Backend {
+            role: Role::Regular(0),
+            label: String::new(),
+            port: 1,
+            addresses: Vec::new(),
+            max: 0,
+            hard: 0,
+            weight: 0,
+            prio: 0,
+            acl: 0,
+            identity: 0,
+            stats: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn a_look_at_many_takes_them_in_small_pieces() {
+        let (clients, connections, _entries) = tables(10_000, 1_000);
+        for since in [0, 1] {
+            let mut walk = ClientWalk::new(Arc::clone(&clients), Arc::clone(&connections), since);
+            let mut all = Vec::new();
+            let mut before = 0;
+            while walk.next(&mut all) {
+                assert!(all.len() - before <= PIECE);
+                before = all.len();
+            }
+            assert!(all.iter().map(|(client, _)| *client).eq((0..10_000).map(client)));
+        }
+        let mut walk = ClientWalk::new(clients, connections, Millis::MAX);
+        let mut all = Vec::new();
+        while walk.next(&mut all) {}
+        assert_eq!(all, [], "nobody has connected since");
+    }
+
+    #[test]
+    fn bytes_of_open_connections_are_counted_once_whoever_asks() {
+        let (clients, connections, entries) = tables(3, 2);
+        let meters = [0, 1].map(|n| entries[n].connection.connected(&backend(), -1));
+        let shown = || {
+            let mut walk = ClientWalk::new(Arc::clone(&clients), Arc::clone(&connections), 0);
+            let mut all = Vec::new();
+            while walk.next(&mut all) {}
+            all.iter().map(|(_, record)| (record.sx, record.rx)).collect::<Vec<_>>()
+        };
+        meters[0].to_client(5);
+        meters[1].to_server(7);
+        assert_eq!(shown(), [(5, 0), (0, 7), (0, 0)]);
+        meters[0].to_client(1);
+        assert_eq!(shown(), [(6, 0), (0, 7), (0, 0)]);
+        for entry in &entries {
+            clients.add_traffic(&entry.connection);
+        }
+        drop(entries);
+        assert_eq!(shown(), [(6, 0), (0, 7), (0, 0)]);
+    }
+
+    #[test]
+    fn a_walk_that_is_given_up_leaves_no_search_behind() {
+        let (clients, connections, _entries) = tables(1_000, 0);
+        for _ in 0..3 {
+            let mut walk = ClientWalk::new(Arc::clone(&clients), Arc::clone(&connections), 1);
+            assert!(walk.next(&mut Vec::new()));
+        }
+        assert!(clients.table.lock().has_no_scans());
+    }
+}
