@@ -1,6 +1,7 @@
 //! What is alive about a server: its connections, its blacklisting, its traffic. Workers bump it, snapshots point at it.
 
 use super::Millis;
+use super::traffic::Traffic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -9,10 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 pub struct ServerStats {
     connections: AtomicU32,
     blacklisted_until: AtomicU64,
-    /// Bytes sent to the server.
-    pub sx: AtomicU64,
-    /// Bytes received from the server.
-    pub rx: AtomicU64,
+    /// Bytes sent to the server and received from it.
+    pub traffic: Traffic,
 }
 
 impl ServerStats {

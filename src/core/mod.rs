@@ -16,6 +16,7 @@ pub mod report;
 pub mod select;
 pub mod settings;
 pub mod snapshot;
+pub mod traffic;
 
 /// A bad word, address or command: one line that names what was given and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -68,9 +68,10 @@ fn servers(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &Backend)> {
 pub fn server_lines(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for (n, b) in servers(snapshot) {
+        let (sx, rx) = b.stats.traffic.totals();
         _ = writeln!(
             text,
-            "{n} addr {} port {} conn {} max {} hard {} weight {} prio {} sx {} rx {}",
+            "{n} addr {} port {} conn {} max {} hard {} weight {} prio {} sx {sx} rx {rx}",
             b.label,
             b.port,
             b.stats.connections(),
@@ -78,8 +79,6 @@ pub fn server_lines(snapshot: &Snapshot) -> String {
             b.hard,
             b.weight,
             b.prio,
-            b.stats.sx.load(Relaxed),
-            b.stats.rx.load(Relaxed)
         );
     }
     text
@@ -197,6 +196,7 @@ impl StatusReport<'_> {
             "prio",
         ];
         let rows = servers(self.snapshot).map(|(n, b)| {
+            let (sx, rx) = b.stats.traffic.totals();
             [
                 n.to_string(),
                 b.label.clone(),
@@ -205,8 +205,8 @@ impl StatusReport<'_> {
                 b.stats.connections().to_string(),
                 b.max.to_string(),
                 b.hard.to_string(),
-                b.stats.sx.load(Relaxed).to_string(),
-                b.stats.rx.load(Relaxed).to_string(),
+                sx.to_string(),
+                rx.to_string(),
                 b.weight.to_string(),
                 b.prio.to_string(),
             ]
@@ -271,7 +271,7 @@ impl StatusReport<'_> {
         let current = self.snapshot.cursor.load(Relaxed);
         _ = writeln!(text, "Time {}, {count} servers, {current} current", self.time);
         for (n, b) in servers(self.snapshot) {
-            let (sx, rx) = (b.stats.sx.load(Relaxed), b.stats.rx.load(Relaxed));
+            let (sx, rx) = b.stats.traffic.totals();
             _ = writeln!(
                 text,
                 "Server {n} status:\naddress {}\n{}\nport {}",

@@ -139,12 +139,12 @@ pub struct ConnectionMeter {
 impl TrafficMeter for ConnectionMeter {
     fn to_client(&self, bytes: usize) {
         count(&self.connection.sx, bytes);
-        self.server.rx.fetch_add(bytes as u64, Relaxed);
+        self.server.traffic.add_received(bytes as u64);
     }
 
     fn to_server(&self, bytes: usize) {
         count(&self.connection.rx, bytes);
-        self.server.sx.fetch_add(bytes as u64, Relaxed);
+        self.server.traffic.add_sent(bytes as u64);
     }
 
     fn pending(&self, to_server: usize, to_client: usize) {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -235,8 +234,7 @@ impl FlowState {
             match self.link.upstream.send(&self.kept) {
                 Ok(()) => {
                     // The client has sent it once, whoever got it.
-                    let sent = &self.link.selected.backend.stats.sx;
-                    sent.fetch_add(self.kept.len() as u64, Relaxed);
+                    self.link.selected.backend.stats.traffic.add_sent(self.kept.len() as u64);
                     return true;
                 }
                 Err(again) if is_the_servers(&again) => error = again,
