@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
-use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::addr::{Endpoint, Host};
 use crate::core::config::Config;
-use crate::core::settings::{Flag, Number, Text};
 use crate::net::worker::Listener;
 use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::{self, SocketFile};
@@ -26,7 +25,7 @@ pub(super) enum Control {
 const CONTROL_MODE: u32 = 0o600;
 
 fn backlog(config: &Config) -> i32 {
-    i32::try_from(config.number(Number::Backlog)).unwrap_or(i32::MAX)
+    i32::try_from(config.settings.backlog).unwrap_or(i32::MAX)
 }
 
 fn address(endpoint: &Endpoint) -> Result<SocketAddr, String> {
@@ -63,7 +62,7 @@ pub(super) fn listener(
     config: &Config,
     used: &[Weak<DatagramSocket>],
 ) -> Result<BoundListener, String> {
-    if !config.flag(Flag::Udp) {
+    if !config.settings.udp {
         return listening(endpoint, config).map(BoundListener::Streams);
     }
     let address = address(endpoint)?;
@@ -106,21 +105,14 @@ pub(super) fn control(endpoint: &Endpoint, config: &Config) -> Result<Control, S
     }
 }
 
-/// Where requests are to be logged.
-///
-/// # Errors
-/// A text that names neither a file nor a penlogd.
-pub(super) fn log_target(config: &Config, services: &Services) -> Result<Option<Target>, String> {
-    let target = config.text(Text::Log).map(|text| Target::parse(text, services));
-    target.transpose().map_err(|e| format!("log: {e}"))
-}
-
 /// Points the request log to where the configuration says.
 ///
 /// # Errors
-/// As [`log_target`]; a file that cannot be opened, with its name.
-pub(super) fn set_log(log: &LogHandle, config: &Config, services: &Services) -> Result<(), String> {
-    let target = log_target(config, services)?;
-    let name = config.text(Text::Log).unwrap_or_default();
-    log.set(target).map_err(|e| format!("log: {name}: {e}"))
+/// A file that cannot be opened, with its name.
+pub(super) fn set_log(log: &LogHandle, config: &Config) -> Result<(), String> {
+    let target = config.settings.log.as_ref();
+    log.set(target.map(Target::from)).map_err(|e| match target {
+        Some(target) => format!("log: {target}: {e}"),
+        None => format!("log: {e}"),
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use crate::cli::pen::{self, PenOptions};
 use crate::core::Error;
@@ -9,7 +10,8 @@ use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, ConfigLine};
-use crate::core::settings::{Flag, Text};
+use crate::core::lexer::Word;
+use crate::core::settings::{Kind, Settings};
 use crate::net::tls;
 
 /// A configuration to start with.
@@ -19,8 +21,8 @@ pub(super) struct LoadedConfig {
     pub(super) config: Config,
     /// What the administrator should know, one line each.
     pub(super) notices: Vec<String>,
-    /// Servers to leave out at first, and for how many seconds.
-    pub(super) blacklists: Vec<(usize, u32)>,
+    /// Servers to leave out at first, and for how long.
+    pub(super) blacklists: Vec<(usize, Duration)>,
     /// The server slots that the file names.
     pub(super) file_servers: BTreeSet<usize>,
 }
@@ -55,14 +57,16 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
             Err(bad) => load_errors.extend(bad),
         }
     }
-    if let (Some(listen), None) = (&options.listen, config.text(Text::Listen)) {
-        match Command::parse(&format!("listen {}", crate::core::lexer::quote(listen)), services) {
-            Ok(Some(command)) => _ = apply(&mut config, &[ConfigLine::option("listening address", command)]),
-            Ok(None) => {}
-            Err(refusal) => load_errors.push(format!("{refusal}")),
+    if let (Some(listen), None) = (&options.listen, &config.settings.listen) {
+        match Kind::Listen.parse(&Word::plain(listen), services) {
+            Ok(address) => {
+                let command = Command::Set(Settings::listen(), address);
+                _ = apply(&mut config, &[ConfigLine::option("listening address", command)]);
+            }
+            Err(error) => load_errors.push(error.of("listen").to_string()),
         }
     }
-    let port = listening(&config, services).filter(|e| !matches!(e.host, Host::Unix(_))).map(|e| e.port);
+    let port = listening(&config).filter(|e| !matches!(e.host, Host::Unix(_))).map(|e| e.port);
     for (n, operand) in options.servers.iter().enumerate() {
         match pen::server(n, operand, port, services) {
             Ok(command) => _ = apply(&mut config, &[ConfigLine::option("server", command)]),
@@ -70,10 +74,10 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         }
     }
     errors.extend(load_errors);
-    if config.text(Text::Listen).is_none() && errors.is_empty() {
+    if config.settings.listen.is_none() && errors.is_empty() {
         errors.push("no listening address: give [host:]port or a path, or a listen line in the file of -F; see --help".into());
     }
-    if let Err(error) = validate(&config, services) {
+    if let Err(error) = validate(&config) {
         errors.push(error.to_string());
     }
     warn(&config, &mut notices);
@@ -104,32 +108,33 @@ fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<St
 ///
 /// # Errors
 /// A setting that this pen cannot serve with.
-pub(super) fn validate(config: &Config, services: &Services) -> Result<(), Error> {
-    if !config.flag(Flag::Udp) {
+pub(super) fn validate(config: &Config) -> Result<(), Error> {
+    let settings = &config.settings;
+    if !settings.udp {
         return Ok(());
     }
     let excluded = |other: &str, why: &str| Err(Error::new(format!("-U (udp) excludes {other}: {why}")));
-    if tls::TlsSettings::of(config).is_some() {
+    if tls::TlsSettings::of(&config.settings).is_some() {
         return excluded("-E (ssl_certfile)", "TLS needs connections");
     }
-    for (flag, other) in [(Flag::Http, "-H (http)"), (Flag::Dummy, "dummy")] {
-        if config.flag(flag) {
+    for (on, other) in [(settings.http, "-H (http)"), (settings.dummy, "dummy")] {
+        if on {
             return excluded(other, "HTTP needs connections");
         }
     }
     let unix = |host: &Host| matches!(host, Host::Unix(_));
-    if let Some(Endpoint { host: Host::Unix(path), .. }) = listening(config, services) {
+    if let Some(Endpoint { host: Host::Unix(path), .. }) = listening(config) {
         return excluded(&format!("the listening address {path}"), "a Unix socket takes connections only");
     }
-    let special = |(text, name)| {
-        let host = Endpoint::with_port(config.text(text)?, services).ok()?.host;
-        unix(&host).then(|| format!("the {name} server {host}"))
+    let special = |(endpoint, name): (&Option<Endpoint>, &str)| {
+        let host = &endpoint.as_ref()?.host;
+        unix(host).then(|| format!("the {name} server {host}"))
     };
     let numbered = config.servers.iter().enumerate().find_map(|(n, server)| {
-        server.host.as_ref().filter(|host| unix(host)).map(|host| format!("server {n} {host}"))
+        server.address.as_ref().filter(|host| unix(host)).map(|host| format!("server {n} {host}"))
     });
-    let server = numbered
-        .or_else(|| [(Text::Emergency, "emergency"), (Text::Abuse, "abuse")].into_iter().find_map(special));
+    let specials = [(&settings.emergency, "emergency"), (&settings.abuse, "abuse")];
+    let server = numbered.or_else(|| specials.into_iter().find_map(special));
     match server {
         Some(server) => excluded(&server, "a Unix socket takes connections only"),
         None => Ok(()),
@@ -137,25 +142,24 @@ pub(super) fn validate(config: &Config, services: &Services) -> Result<(), Error
 }
 
 fn warn(config: &Config, notices: &mut Vec<String>) {
-    notices.extend(tls::notices(config));
-    let used = || config.servers.iter().filter(|s| s.host.is_some() && s.port != 0);
+    notices.extend(tls::notices(&config.settings));
+    let used = || config.servers.iter().filter(|s| s.address.is_some() && s.port != 0);
     if used().count() == 0 {
         notices.push("no servers: clients are closed until a server command names one".into());
-    } else if config.flag(Flag::Weight) && !config.flag(Flag::Prio) && used().all(|s| s.weight == 0) {
+    } else if config.settings.weight && !config.settings.prio && used().all(|s| s.weight == 0) {
         notices.push("weight: every server has weight 0, so nobody is served".into());
     }
-    if let Some(control) = config.text(Text::Control)
-        && !control.contains('/')
-        && !control.contains(':')
-        && config.acl(config.number(crate::core::settings::Number::ControlAcl) as usize).is_empty()
+    if let Some(control) = &config.settings.control
+        && control.is_bare_port()
+        && config.acl(config.settings.control_acl).is_empty()
     {
         notices.push(format!("control {control}: open to every address, as no control_acl guards it"));
     }
 }
 
 /// The address to listen on.
-pub(super) fn listening(config: &Config, services: &Services) -> Option<Endpoint> {
-    Endpoint::listening(config.text(Text::Listen)?, services).ok()
+pub(super) fn listening(config: &Config) -> Option<&Endpoint> {
+    config.settings.listen.as_ref().map(|address| &address.endpoint)
 }
 
 /// Reads a file of commands.

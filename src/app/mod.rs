@@ -12,18 +12,17 @@ mod save;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
 use crate::cli::{Stop, pen};
-use crate::core::addr::{Endpoint, Services};
+use crate::core::addr::Services;
 use crate::core::command::Command;
 use crate::core::config::Config;
 use crate::core::one_line;
-use crate::core::settings::{Flag, Number, Text};
+use crate::core::settings::{Settings, Value};
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
 use crate::net::shared::Shared;
 use crate::net::tls;
@@ -86,7 +85,7 @@ fn say(line: &str) {
 /// service may, root would show what only root may read.
 fn become_user(options: &pen::PenOptions) -> Result<(), String> {
     let user = options.lines.iter().rev().find_map(|line| match &line.command {
-        Command::Text(Text::User, name) => Some(name),
+        Command::Set(setting, Value::Text(name)) if *setting == Settings::user() => Some(name),
         _ => None,
     });
     match user {
@@ -108,7 +107,7 @@ fn check(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Services) 
         Ok(notices) => notices.iter().for_each(|notice| say(notice)),
         Err(error) => errors.push(error.clone()),
     }
-    match loaded.config.text(Text::User).map(Account::lookup) {
+    match loaded.config.settings.user.as_deref().map(Account::lookup) {
         Some(Err(error)) => errors.push(format!("user: {error}")),
         Some(Ok(account)) if privileges::running_as_root() => {
             match privileges::confine(None, Some(&account)).map_err(|e| e.to_string()) {
@@ -126,7 +125,6 @@ fn check(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Services) 
         }
         _ => {}
     }
-    errors.extend(listeners::log_target(&loaded.config, services).err());
     if errors.is_empty() {
         _ = writeln!(std::io::stdout(), "pen: the configuration has no errors");
         return ExitCode::SUCCESS;
@@ -144,8 +142,8 @@ struct Bound {
 }
 
 fn start(loaded: LoadedConfig, file: Option<String>, services: Services) -> Result<ExitCode, String> {
-    let bound = bind_all(&loaded, &services)?;
-    let ready = if loaded.config.flag(Flag::Foreground) {
+    let bound = bind_all(&loaded)?;
+    let ready = if loaded.config.settings.foreground {
         Ready::foreground()
     } else {
         match daemon::detach().map_err(|e| e.to_string())? {
@@ -162,10 +160,10 @@ fn start(loaded: LoadedConfig, file: Option<String>, services: Services) -> Resu
     }
 }
 
-fn bind_all(loaded: &LoadedConfig, services: &Services) -> Result<Bound, String> {
+fn bind_all(loaded: &LoadedConfig) -> Result<Bound, String> {
     let config = &loaded.config;
-    let account =
-        config.text(Text::User).map(Account::lookup).transpose().map_err(|e| format!("user: {e}"))?;
+    let account = config.settings.user.as_deref().map(Account::lookup).transpose();
+    let account = account.map_err(|e| format!("user: {e}"))?;
     let tls = tls_server(config)?.map(|(server, notices)| {
         notices.iter().for_each(|notice| say(notice));
         server
@@ -173,23 +171,23 @@ fn bind_all(loaded: &LoadedConfig, services: &Services) -> Result<Bound, String>
     let descriptors = limits::raise_descriptors().map_err(|e| e.to_string())?;
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
     // A flow of UDP has one descriptor, towards its server.
-    let room = if config.flag(Flag::Udp) { room.saturating_mul(2) } else { room };
-    let Some(endpoint) = load::listening(config, services) else {
+    let room = if config.settings.udp { room.saturating_mul(2) } else { room };
+    let Some(endpoint) = load::listening(config) else {
         return Err("no listening address".into());
     };
     // The control socket first, as in C pen.
-    let control = match config.text(Text::Control) {
+    let control = match &config.settings.control {
         None => None,
         Some(_) if account.is_none() && privileges::running_as_root() => {
             say("won't open the control socket running as root; use -u to run as a different user");
             None
         }
-        Some(text) => {
-            let endpoint = Endpoint::listening(text, services).map_err(|e| e.to_string())?;
-            Some(listeners::control(&endpoint, config).map_err(|e| format!("control: {e}"))?)
+        Some(address) => {
+            let control = listeners::control(&address.endpoint, config);
+            Some(control.map_err(|e| format!("control: {e}"))?)
         }
     };
-    let listener = listeners::listener(&endpoint, config, &[])?;
+    let listener = listeners::listener(endpoint, config, &[])?;
     Ok(Bound {
         account,
         listener,
@@ -201,7 +199,7 @@ fn bind_all(loaded: &LoadedConfig, services: &Services) -> Result<Bound, String>
 
 /// Reads certificates and keys, while pen may read what only root can. Also gives what is odd about them.
 fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, String> {
-    let Some(settings) = tls::TlsSettings::of(config) else { return Ok(None) };
+    let Some(settings) = tls::TlsSettings::of(&config.settings) else { return Ok(None) };
     tls::Server::new(&settings, run::worker_count(config)).map(Some)
 }
 
@@ -209,7 +207,7 @@ fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, Str
 fn check_tls(config: &Config) -> Result<Vec<String>, String> {
     let Some((server, mut notices)) = tls_server(config)? else { return Ok(Vec::new()) };
     // In a jail pen reads that directory inside only.
-    if config.text(Text::Chroot).is_none() {
+    if config.settings.chroot.is_none() {
         notices.extend(server.check_names()?);
     }
     Ok(notices)
@@ -217,9 +215,9 @@ fn check_tls(config: &Config) -> Result<Vec<String>, String> {
 
 /// Looks up the servers' names while the resolver can still be reached: there may be none in a chroot. All at once, or a
 /// DNS that is away would keep a start waiting for each in turn; so no process may be made any more.
-fn resolve_all(config: &Config, services: &Services) -> Resolved {
+fn resolve_all(config: &Config) -> Resolved {
     let mut resolved = Resolved::new();
-    let names: Vec<String> = owner::names(config, services).into_iter().collect();
+    let names: Vec<String> = config.names().into_iter().collect();
     for names in names.chunks(LOOKUPS) {
         let mut note = |name: &String, found: io::Result<_>| match found {
             Ok(addresses) => _ = resolved.insert(name.clone(), addresses),
@@ -248,25 +246,24 @@ fn serve(
 ) -> Result<run::Running, String> {
     let LoadedConfig { config, blacklists, file_servers, .. } = loaded;
     let Bound { account, listener, control, tls, descriptors } = bound;
-    let foreground = config.flag(Flag::Foreground);
-    let resolved = resolve_all(&config, &services);
+    let foreground = config.settings.foreground;
+    let resolved = resolve_all(&config);
     log::connect();
-    privileges::confine(config.text(Text::Chroot).map(Path::new), account.as_ref())
-        .map_err(|e| e.to_string())?;
+    privileges::confine(config.settings.chroot.as_deref(), account.as_ref()).map_err(|e| e.to_string())?;
     crash::log_panics();
     let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
     let requests = LogHandle::start(sink::Options::default(), report).map_err(|e| e.to_string())?;
-    listeners::set_log(&requests, &config, &services)?;
+    listeners::set_log(&requests, &config)?;
     let events = run::Events::new()?;
-    let pid_file = config.text(Text::Pidfile).map(|f| PidFile::write(Path::new(f))).transpose();
+    let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose();
     let pid_file = pid_file.map_err(|e| e.to_string())?;
     let tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })
         .map_err(|e| e.to_string())?;
     tls_warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
     let mut live = StatsTable::default();
-    let snapshot = Snapshot::new(&config, &mut live, &resolved, &services);
-    let clients_max = config.number(Number::ClientsMax) as usize;
+    let snapshot = Snapshot::new(&config, &mut live, &resolved);
+    let clients_max = config.settings.clients_max;
     let shared = Arc::new(Shared::new(snapshot, clients_max, requests, tls));
     let (workers, listening) = run::workers(run::worker_count(&config), &shared, listener)?;
     let parts =

@@ -3,18 +3,21 @@
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::control::server::Handler;
-use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::addr::{Host, Services};
 use crate::core::affinity::{Client, Record};
-use crate::core::command::{Change, Command, Refusal};
+use crate::core::command::server_keys::Change;
+use crate::core::command::{Command, Refusal};
 use crate::core::config::{Config, Phase, Problem};
 use crate::core::config_file::{self, AppliedLines};
 use crate::core::report::{self, StatusReport};
-use crate::core::settings::{Flag, Number, ReplyForm, Text};
+use crate::core::settings::{Setting, Value};
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
 use crate::net::clients::ClientWalk;
 use crate::net::shared::Shared;
@@ -80,9 +83,9 @@ impl Owner {
     }
 
     /// What is left of the start: servers that are left out at first, and a look at the limits.
-    pub(super) fn begin(&self, blacklists: &[(usize, u32)]) {
+    pub(super) fn begin(&self, blacklists: &[(usize, Duration)]) {
         let mut parts = self.parts.borrow_mut();
-        blacklists.iter().for_each(|(n, seconds)| parts.blacklist(*n, *seconds));
+        blacklists.iter().for_each(|(n, time)| parts.blacklist(*n, *time));
         parts.publish();
     }
 
@@ -103,14 +106,14 @@ impl Owner {
             log::error(format_args!("{error}"));
         }
         // An administrator who changed DNS says so with HUP.
-        self.names.borrow_mut().stale = names(&parts.config, &parts.services);
+        self.names.borrow_mut().stale = parts.config.names();
         self.wanted.notify_one();
     }
 
     /// Writes the statistics: the page to the file of web_stats, else text to pen's own log.
     pub(super) fn statistics(&self) {
         let parts = self.parts.borrow();
-        match parts.config.text(Text::WebStats) {
+        match &parts.config.settings.web_stats {
             Some(file) => {
                 if let Err(error) = save::replace(file, &parts.status(|s| s.html())) {
                     log::error(format_args!("{error}"));
@@ -124,10 +127,8 @@ impl Owner {
     pub(super) fn wanted_names(&self) -> Vec<String> {
         let parts = self.parts.borrow();
         let stale = &self.names.borrow().stale;
-        names(&parts.config, &parts.services)
-            .into_iter()
-            .filter(|n| stale.contains(n) || !parts.resolved.contains_key(n))
-            .collect()
+        let names = parts.config.names();
+        names.into_iter().filter(|n| stale.contains(n) || !parts.resolved.contains_key(n)).collect()
     }
 
     /// The resolver is asked for a name: what makes it stale from now on asks again.
@@ -166,7 +167,7 @@ impl Owner {
 impl Handler for Owner {
     fn permits(&self, client: IpAddr) -> bool {
         let parts = self.parts.borrow();
-        parts.config.acl(parts.config.number(Number::ControlAcl) as usize).permits(Some(client))
+        parts.config.acl(parts.config.settings.control_acl).permits(Some(client))
     }
 
     fn execute(&self, line: &str) -> String {
@@ -180,7 +181,7 @@ impl Handler for Owner {
             Err(refusal) => return format!("error: {refusal}\n"),
         };
         let reply = match &command {
-            Command::Exit if parts.config.flag(Flag::EnableExit) => {
+            Command::Exit if parts.config.settings.enable_exit => {
                 self.stop.notify_one();
                 Ok(String::new())
             }
@@ -188,36 +189,26 @@ impl Handler for Owner {
         };
         // Who gives a name, or a file of them, asks for the addresses that they have now, as in C pen.
         self.names.borrow_mut().stale.extend(match &command {
-            Command::Include(_) => names(&parts.config, &parts.services),
-            command => named(command, &parts.services).into_iter().collect(),
+            Command::Include(_) => parts.config.names(),
+            command => named(command).into_iter().collect(),
         });
         self.wanted.notify_one();
         reply.unwrap_or_else(|errors| errors.iter().map(|e| format!("error: {e}\n")).collect())
     }
 }
 
-/// The names among the servers' addresses.
-pub(super) fn names(config: &Config, services: &Services) -> HashSet<String> {
-    let servers = config.servers.iter().filter_map(|s| s.host.clone());
-    let special = [Text::Emergency, Text::Abuse].into_iter().filter_map(|text| config.text(text));
-    let special = special.filter_map(|text| Endpoint::with_port(text, services).ok()).map(|e| e.host);
-    servers.chain(special).filter_map(Host::into_name).collect()
-}
-
 /// The name that a command gives a server.
-fn named(command: &Command, services: &Services) -> Option<String> {
+fn named(command: &Command) -> Option<String> {
     let host = match command {
         // The last address is the one that counts.
         Command::Server(_, changes) => changes.iter().rev().find_map(|change| match change {
-            Change::Address(host) => Some(host.clone()),
+            Change::Set(_, Value::Host(host)) => Some(host),
             _ => None,
         }),
-        Command::Text(Text::Emergency | Text::Abuse, text) => {
-            Endpoint::with_port(text, services).ok().map(|endpoint| endpoint.host)
-        }
+        Command::Set(_, Value::Endpoint(endpoint)) => Some(&endpoint.host),
         _ => None,
     };
-    host.and_then(Host::into_name)
+    host.and_then(Host::name).map(str::to_owned)
 }
 
 /// Whether a change reads certificates and keys again although their names are as before.
@@ -240,12 +231,9 @@ impl Parts {
         let shared = Arc::clone(&self.shared);
         let snapshot = shared.snapshot.load();
         Ok(match command {
-            Command::Show(number) => self.answer(*number),
-            Command::ShowText(text) => {
-                self.config.text(*text).map_or(String::new(), |value| format!("{value}\n"))
-            }
+            Command::Show(setting) => self.answer(*setting),
             Command::Servers => report::server_lines(&snapshot),
-            Command::Mode => report::mode_line(&snapshot),
+            Command::Mode => report::mode_line(&self.config.settings),
             Command::Pid => format!("{}\n", std::process::id()),
             Command::Recent(seconds) => {
                 let since = shared.now().saturating_sub(seconds.saturating_mul(1000));
@@ -284,24 +272,17 @@ impl Parts {
         })
     }
 
-    /// What a bare number, or a change of one, answers.
-    fn answer(&self, number: Number) -> String {
-        let value = match number {
-            Number::ConnMax => self.shared.snapshot.load().conn_max as u64,
-            number => self.config.number(number),
-        };
-        match number.info().answer {
-            ReplyForm::Number => format!("{value}\n"),
-            ReplyForm::IdleTimeout => format!("Idle timeout: {value} seconds\n"),
-            ReplyForm::Nothing => String::new(),
-        }
+    /// What a setting answers.
+    fn answer(&self, setting: Setting) -> String {
+        let mut settings = self.config.settings.clone();
+        settings.conn_max = settings.conn_max.min(self.descriptors);
+        setting.reply(&settings)
     }
 
     /// What a setting answers once it is made.
-    fn echo(&self, setting: &Command) -> String {
-        match setting {
-            Command::Set(number, _) => self.answer(*number),
-            Command::Text(text, value) if text.info().shown => format!("{value}\n"),
+    fn echo(&self, command: &Command) -> String {
+        match command {
+            Command::Set(setting, _) => self.answer(*setting),
             _ => String::new(),
         }
     }
@@ -315,22 +296,23 @@ impl Parts {
         }
         // C pen's users repeat the command to have the file read again.
         let files = match setting {
-            Command::Text(Text::SslOcspResponse | Text::SslSniPath, _) => Files::Again,
+            Command::Set(setting, value) if setting.spec().rereads && *value != Value::None => Files::Again,
             _ => Files::Kept,
         };
         self.change(config, files)?;
         if let Command::Server(n, changes) = setting {
             for change in changes {
-                if let Change::Blacklist(seconds) = change {
-                    self.blacklist(*n, *seconds);
+                if let Change::Blacklist(time) = change {
+                    self.blacklist(*n, *time);
                 }
             }
         }
         Ok(())
     }
 
-    fn blacklist(&mut self, n: usize, seconds: u32) {
-        let until = if seconds == 0 { 0 } else { self.shared.now() + u64::from(seconds) * 1000 };
+    fn blacklist(&mut self, n: usize, time: Duration) {
+        let time = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let until = if time == 0 { 0 } else { self.shared.now().saturating_add(time) };
         self.live.server(n).blacklist_until(until);
     }
 
@@ -341,8 +323,8 @@ impl Parts {
         let applied = config_file::apply(&mut config, &lines, Phase::Running)?;
         self.change(config, files)
             .map_err(|e| vec![format!("{}: {e}", config_file::place(&lines, &e).unwrap_or(file))])?;
-        for (n, seconds) in &applied.blacklists {
-            self.blacklist(*n, *seconds);
+        for (n, time) in &applied.blacklists {
+            self.blacklist(*n, *time);
         }
         Ok(applied)
     }
@@ -382,10 +364,11 @@ impl Parts {
 
     /// What TLS is to be under `config`, when that is to be read.
     fn load_tls(&self, config: &Config, files: Files) -> Result<Option<tls::Loaded>, String> {
-        let (Some(server), Some(settings)) = (&self.shared.tls, tls::TlsSettings::of(config)) else {
+        let (Some(server), Some(settings)) = (&self.shared.tls, tls::TlsSettings::of(&config.settings))
+        else {
             return Ok(None);
         };
-        if files == Files::Kept && tls::TlsSettings::of(&self.config).as_ref() == Some(&settings) {
+        if files == Files::Kept && tls::TlsSettings::of(&self.config.settings).as_ref() == Some(&settings) {
             return Ok(None);
         }
         let (loaded, notices) = server.load(&settings)?;
@@ -395,24 +378,23 @@ impl Parts {
 
     /// Makes `config` the one in force: first all that can fail, then all that cannot.
     fn change(&mut self, config: Config, files: Files) -> Result<(), String> {
-        load::validate(&config, &self.services).map_err(|e| e.to_string())?;
+        load::validate(&config).map_err(|e| e.to_string())?;
         let tls = self.load_tls(&config, files)?;
-        let changed = |text| config.text(text) != self.config.text(text);
-        let endpoint = |config| load::listening(config, &self.services);
-        let listening = match endpoint(&config) {
+        let (new, old) = (&config.settings, &self.config.settings);
+        let listening = match load::listening(&config) {
             None => return Err("listen: no address".into()),
             // Another way to write the same address keeps the socket.
-            Some(address) if endpoint(&self.config).as_ref() == Some(&address) => None,
+            Some(_) if new.listen == old.listen => None,
             Some(address) => {
-                let listener = listeners::listener(&address, &config, self.listening.used());
+                let listener = listeners::listener(address, &config, self.listening.used());
                 Some(listener.map_err(|e| format!("listen: {e}"))?)
             }
         };
-        let felt = changed(Text::Log)
-            || config.number(Number::IdleTimeout) != self.config.number(Number::IdleTimeout)
-            || config.fastclose != self.config.fastclose;
-        if changed(Text::Log) {
-            listeners::set_log(&self.shared.log, &config, &self.services)?;
+        let felt = new.log != old.log
+            || new.idle_timeout != old.idle_timeout
+            || new.tcp_fastclose != old.tcp_fastclose;
+        if new.log != old.log {
+            listeners::set_log(&self.shared.log, &config)?;
         }
         if let Some(listener) = listening {
             self.listening.move_to(listener);
@@ -432,7 +414,7 @@ impl Parts {
     /// A server that moves to another address is not the one that was blacklisted.
     fn forgive_moved(&mut self, config: &Config) {
         for (n, (old, new)) in self.config.servers.iter().zip(&config.servers).enumerate() {
-            if (&old.host, old.port) != (&new.host, new.port) {
+            if (&old.address, old.port) != (&new.address, new.port) {
                 self.live.server(n).blacklist_until(0);
             }
         }
@@ -440,10 +422,11 @@ impl Parts {
 
     /// Lets the workers and everyone else see the configuration.
     fn publish(&mut self) {
-        log::set_debug_level(self.config.number(Number::Debug) as u32);
-        crash::abort_on_panic(self.config.flag(Flag::AbortOnError));
-        self.shared.clients.grow(self.config.number(Number::ClientsMax) as usize);
-        let mut snapshot = Snapshot::new(&self.config, &mut self.live, &self.resolved, &self.services);
+        let settings = &self.config.settings;
+        log::set_debug_level(settings.debug);
+        crash::abort_on_panic(settings.abort_on_error);
+        self.shared.clients.grow(settings.clients_max);
+        let mut snapshot = Snapshot::new(&self.config, &mut self.live, &self.resolved);
         if snapshot.conn_max > self.descriptors {
             static SHORT: log::Condition = log::Condition::new();
             SHORT.begin(format_args!("there are descriptors for {} connections only", self.descriptors));
@@ -462,14 +445,14 @@ impl Parts {
             clients: &all(self.shared.clients_since(0)),
             clients_max: self.shared.clients.max(),
             connections: &self.shared.connections.walk().map(|(id, c)| c.report(id)).collect::<Vec<_>>(),
-            dropped: self.config.flag(Flag::Udp).then(|| self.shared.drops.count()),
+            dropped: self.config.settings.udp.then(|| self.shared.drops.count()),
         })
     }
 
     /// Writes the status page to the file of web_stats and answers it.
     fn web_page(&self) -> String {
         const FAILED: &str = "Unable to create webstats\n";
-        let Some(file) = self.config.text(Text::WebStats) else {
+        let Some(file) = &self.config.settings.web_stats else {
             log::warn(format_args!("status: web_stats names no file"));
             return FAILED.into();
         };
@@ -484,7 +467,7 @@ impl Parts {
     }
 
     fn write(&self, file: Option<&str>) -> Result<(), String> {
-        let Some(file) = file.or(self.file.as_deref()) else {
+        let Some(file) = file.or(self.file.as_deref()).map(Path::new) else {
             return Err("write: no file; name one, or start pen with -F".into());
         };
         let mut text = format!("# Written by pen {} at {}\n", env!("CARGO_PKG_VERSION"), clock::local_time());

@@ -15,7 +15,6 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::control::server::{self, ControlListener};
 use crate::core::config::Config;
-use crate::core::settings::Number;
 use crate::net::accept_token::AcceptToken;
 use crate::net::shared::Shared;
 use crate::net::udp;
@@ -39,9 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many workers there are to be.
 pub(super) fn worker_count(config: &Config) -> usize {
-    match config.number(Number::Workers) {
+    match config.settings.workers {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        count => usize::try_from(count).unwrap_or(1),
+        count => count,
     }
 }
 

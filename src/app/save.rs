@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// What the system refused, with the file's name. Pen may lack the right to write to the directory or to give the new
 /// file the owner of the old one, once it has dropped its privileges. The old file is then as it was.
-pub(super) fn replace(path: &str, text: &str) -> io::Result<()> {
-    let context = |e: io::Error| io::Error::new(e.kind(), format!("{path}: cannot be written: {e}"));
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let context =
+        |e: io::Error| io::Error::new(e.kind(), format!("{}: cannot be written: {e}", path.display()));
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
         Err(e) if e.kind() == io::ErrorKind::NotFound => PathBuf::from(path),
@@ -68,7 +69,7 @@ mod tests {
         fs::write(&real, "old").unwrap();
         fs::set_permissions(&real, fs::Permissions::from_mode(0o640)).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        replace(link.to_str().unwrap(), "new").unwrap();
+        replace(&link, "new").unwrap();
         assert_eq!(fs::read_to_string(&real).unwrap(), "new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o640);
@@ -78,7 +79,7 @@ mod tests {
     #[test]
     fn what_cannot_be_written_names_the_file() {
         for path in ["/nonexistent/dir/x", "/"] {
-            assert!(replace(path, "x").unwrap_err().to_string().starts_with(path));
+            assert!(replace(Path::new(path), "x").unwrap_err().to_string().starts_with(path));
         }
     }
 }

@@ -6,11 +6,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command as Cli, builder::OsStringValuePar
 
 use crate::core::Error;
 use crate::core::addr::{Host, Services, split_operand};
-use crate::core::command::{Change, Command};
-use crate::core::config::ServerConfig;
+use crate::core::command::Command;
+use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
 use crate::core::config_file::ConfigLine;
-use crate::core::lexer;
-use crate::core::settings::Number;
+use crate::core::lexer::{self, Word};
+use crate::core::settings::{Kind, Setting, Value};
 
 use super::Stop;
 
@@ -196,7 +196,7 @@ fn values(matches: &ArgMatches, letter: char) -> impl Iterator<Item = String> {
 /// C pen raises too small a number for -q and -m, and says so.
 fn raised(letter: char, word: &str, value: String, notices: &mut Vec<String>) -> String {
     let min = match letter {
-        'q' | 'm' => Number::by_word(word).map_or(0, |n| n.info().min),
+        'q' | 'm' => Setting::by_word(word).map_or(0, least),
         _ => 0,
     };
     match value.parse::<u64>() {
@@ -205,6 +205,14 @@ fn raised(letter: char, word: &str, value: String, notices: &mut Vec<String>) ->
             min.to_string()
         }
         _ => value,
+    }
+}
+
+/// The least that a number may be.
+fn least(setting: Setting) -> u64 {
+    match setting.spec().kind {
+        Kind::Number { min, .. } => min,
+        _ => 0,
     }
 }
 
@@ -222,11 +230,15 @@ pub fn server(n: usize, operand: &str, port: Option<u16>, services: &Services) -
         )));
     }
     let field = |at: usize| fields.get(at).copied().filter(|f| !f.is_empty());
-    let number = |at: usize, name: &str| match field(at) {
-        None => Ok(0),
-        Some(text) => text.parse::<u32>().ok().filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
-            Error::new(format!("{name} '{text}' is not allowed; allowed is a number from 0 to {}", i32::MAX))
-        }),
+    let number = |at: usize, name: &str, key: ServerKey| match field(at) {
+        None => Ok(Change::Set(key, key.default())),
+        Some(text) => {
+            let value = key.spec().kind.parse(&Word::plain(text), services);
+            value.map(|value| Change::Set(key, value)).map_err(|_| {
+                let allowed = format!("allowed is a number from 0 to {}", i32::MAX);
+                Error::new(format!("{name} '{text}' is not allowed; {allowed}"))
+            })
+        }
     };
     let port = match (&host, field(0), port) {
         (Host::Unix(_), _, _) => ServerConfig::UNIX_PORT,
@@ -239,12 +251,12 @@ pub fn server(n: usize, operand: &str, port: Option<u16>, services: &Services) -
     Ok(Command::Server(
         n,
         vec![
-            Change::Address(host),
-            Change::Port(port),
-            Change::Max(number(1, "soft limit")?),
-            Change::Hard(number(2, "hard limit")?),
-            Change::Weight(number(3, "weight")?),
-            Change::Prio(number(4, "priority")?),
+            Change::Set(ServerConfig::address(), Value::Host(host)),
+            Change::Set(ServerConfig::port(), Value::Number(port.into())),
+            number(1, "soft limit", ServerConfig::max())?,
+            number(2, "hard limit", ServerConfig::hard())?,
+            number(3, "weight", ServerConfig::weight())?,
+            number(4, "priority", ServerConfig::prio())?,
         ],
     ))
 }

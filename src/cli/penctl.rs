@@ -4,8 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use crate::core::addr::{Endpoint, Services};
-use crate::core::command::{HELP, LINE_MAX};
-use crate::core::settings::{Flag, Number, Text};
+use crate::core::command::{LINE_MAX, help};
 
 use super::Stop;
 
@@ -53,15 +52,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> R
 
 /// Every command with one line each.
 fn help() -> String {
-    let mut lines: Vec<(String, &str)> =
-        HELP.iter().map(|(usage, help)| ((*usage).to_owned(), *help)).collect();
-    lines.extend(Flag::ALL.iter().map(|f| (format!("[no] {}", f.info().word), f.info().help)));
-    lines.extend(Number::ALL.iter().map(|n| (format!("{} [N]", n.info().word), n.info().help)));
-    lines.extend(Text::ALL.iter().map(|t| {
-        let info = t.info();
-        (format!("{} {}", info.word, if info.shown { "[TEXT]" } else { "TEXT" }), info.help)
-    }));
-    lines.sort_by_key(|(usage, _)| usage.trim_start_matches("[no] ").to_owned());
+    let lines = help::lines();
     let width = lines.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);
     let mut text = format!("{USAGE}\n\nCommands (see penctl(1)):\n");
     for (usage, help) in lines {

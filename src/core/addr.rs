@@ -4,6 +4,7 @@ use super::Error;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// Port numbers by service name, as services(5) lists them.
 #[derive(Debug, Clone, Default)]
@@ -68,7 +69,7 @@ pub enum Host {
 
 impl Host {
     /// The name, of one that the resolver has to be asked for.
-    pub fn into_name(self) -> Option<String> {
+    pub fn name(&self) -> Option<&str> {
         if let Host::Name(name) = self { Some(name) } else { None }
     }
 
@@ -161,6 +162,96 @@ impl fmt::Display for Endpoint {
             Host::Unix(path) => f.write_str(path),
             Host::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]:{}", self.port),
             host => write!(f, "{host}:{}", self.port),
+        }
+    }
+}
+
+/// Where to listen: shown as it was written, compared by what it means.
+#[derive(Debug, Clone)]
+pub struct ListenAddress {
+    text: String,
+    /// The host and port.
+    pub endpoint: Endpoint,
+}
+
+impl ListenAddress {
+    /// Reads an address as [`Endpoint::listening`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse(text: &str, services: &Services) -> Result<Self, Error> {
+        Ok(ListenAddress { text: text.to_owned(), endpoint: Endpoint::listening(text, services)? })
+    }
+
+    /// Whether it is a port on every IPv4 address, written without a host.
+    pub fn is_bare_port(&self) -> bool {
+        !self.text.contains(['/', ':'])
+    }
+}
+
+impl PartialEq for ListenAddress {
+    fn eq(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+    }
+}
+
+impl Eq for ListenAddress {}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    /// A file.
+    File(PathBuf),
+    /// A penlogd, over UDP.
+    Penlogd {
+        /// Its host, an address or a name.
+        host: Host,
+        /// Its port.
+        port: u16,
+    },
+}
+
+impl LogTarget {
+    /// Reads `FILE` or `host:port`. Whatever holds a `/` or no colon is a file; else the last colon separates a host (a
+    /// name, an IPv4 or an IPv6 address, which may stand in brackets) from a port (a number or a service name).
+    ///
+    /// # Errors
+    /// Says what is wrong and what is allowed.
+    pub fn parse(text: &str, services: &Services) -> Result<Self, Error> {
+        if text.is_empty() {
+            return Err(Error::new("the name of the log is empty; allowed is a file or host:port"));
+        }
+        if text.contains('/') || !text.contains(':') {
+            return Ok(LogTarget::File(text.into()));
+        }
+        let Endpoint { host, port } = Endpoint::with_port(text, services)?;
+        let nowhere = match &host {
+            Host::Ip(ip) => ip.is_unspecified(),
+            Host::Name(_) => false,
+            Host::Unix(_) => true,
+        };
+        if nowhere {
+            return Err(Error::new(format!("'{text}' names no host; allowed is a file or host:port")));
+        }
+        if port == 0 {
+            return Err(Error::new(format!("'{text}' has port 0; allowed is 1 to 65535")));
+        }
+        Ok(LogTarget::Penlogd { host, port })
+    }
+}
+
+impl fmt::Display for LogTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Made of text, so that nothing of it is lost.
+            LogTarget::File(path) => path.display().fmt(f),
+            LogTarget::Penlogd { host, port } => Endpoint { host: host.clone(), port: *port }.fmt(f),
         }
     }
 }

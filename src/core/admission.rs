@@ -42,7 +42,7 @@ mod tests {
             let command = Command::parse(line, &services).unwrap().unwrap();
             config.apply(&command, Phase::Start).unwrap();
         }
-        Snapshot::new(&config, &mut StatsTable::default(), &Resolved::new(), &services)
+        Snapshot::new(&config, &mut StatsTable::default(), &Resolved::new())
     }
 
     #[test]

@@ -3,65 +3,10 @@
 use super::Error;
 use super::acl::{Acl, LISTS};
 use super::addr::Host;
-use super::command::{Change, Command};
-use super::settings::{Fastclose, Flag, Number, Text, When};
-use std::collections::BTreeSet;
-
-/// One server slot.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ServerConfig {
-    /// Its host; a slot without one is unused.
-    pub host: Option<Host>,
-    /// Its port; 0 makes the slot unused.
-    pub port: u16,
-    /// Soft limit of connections, 0 for none.
-    pub max: u32,
-    /// Limit for clients that it had before, 0 for none beyond `max`.
-    pub hard: u32,
-    /// Weight.
-    pub weight: u32,
-    /// Priority.
-    pub prio: u32,
-    /// The list that judges its clients.
-    pub acl: usize,
-}
-
-impl ServerConfig {
-    /// Pen shows 1 as the port of a Unix socket, which has none, since 0 marks an unused slot.
-    pub const UNIX_PORT: u16 = 1;
-
-    fn apply(&mut self, change: &Change) {
-        match change {
-            Change::Acl(n) => self.acl = *n,
-            Change::Address(host) => {
-                if matches!(host, Host::Unix(_)) {
-                    self.port = Self::UNIX_PORT;
-                }
-                self.host = Some(host.clone());
-            }
-            Change::Port(port) => self.port = *port,
-            Change::Max(n) => self.max = *n,
-            Change::Hard(n) => self.hard = *n,
-            Change::Weight(n) => self.weight = *n,
-            Change::Prio(n) => self.prio = *n,
-            // An event rather than a setting: the owner of the live state carries it out.
-            Change::Blacklist(_) => {}
-        }
-    }
-
-    fn changes(&self) -> Vec<Change> {
-        let mut changes = vec![Change::Acl(self.acl)];
-        changes.extend(self.host.clone().map(Change::Address));
-        changes.extend([
-            Change::Port(self.port),
-            Change::Max(self.max),
-            Change::Hard(self.hard),
-            Change::Weight(self.weight),
-            Change::Prio(self.prio),
-        ]);
-        changes
-    }
-}
+use super::command::Command;
+use super::command::server_keys::{Change, ServerConfig};
+use super::settings::{Setting, Settings, Value, When};
+use std::collections::HashSet;
 
 /// Whether pen is starting or serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,51 +29,36 @@ pub enum Problem {
 /// Every setting of pen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    flags: Vec<bool>,
-    numbers: Vec<u64>,
-    texts: Vec<Option<String>>,
+    /// The settings that have a table.
+    pub settings: Settings,
     acls: Vec<Acl>,
     /// The server slots.
     pub servers: Vec<ServerConfig>,
-    /// Which side's end of data ends both.
-    pub fastclose: Fastclose,
-    /// The words given to `ssl_option`.
-    pub ssl_options: BTreeSet<&'static str>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config {
-            flags: vec![false; Flag::ALL.len()],
-            numbers: Number::ALL.iter().map(|n| n.info().default).collect(),
-            texts: vec![None; Text::ALL.len()],
-            acls: vec![Acl::default(); LISTS],
-            servers: Vec::new(),
-            fastclose: Fastclose::default(),
-            ssl_options: BTreeSet::new(),
-        }
+        Config { settings: Settings::default(), acls: vec![Acl::default(); LISTS], servers: Vec::new() }
     }
 }
 
 impl Config {
-    /// Whether a switch is on.
-    pub fn flag(&self, flag: Flag) -> bool {
-        self.flags[flag as usize]
-    }
-
-    /// A number.
-    pub fn number(&self, number: Number) -> u64 {
-        self.numbers[number as usize]
-    }
-
-    /// A text, when set.
-    pub fn text(&self, text: Text) -> Option<&str> {
-        self.texts[text as usize].as_deref()
-    }
-
     /// An access list; `n` is below [`LISTS`].
     pub fn acl(&self, n: usize) -> &Acl {
         &self.acls[n]
+    }
+
+    /// The access lists, by their numbers.
+    pub fn acls(&self) -> &[Acl] {
+        &self.acls
+    }
+
+    /// The names among the servers' addresses, those of `emergency` and `abuse` too.
+    pub fn names(&self) -> HashSet<String> {
+        let servers = self.servers.iter().filter_map(|server| server.address.as_ref());
+        let special = [&self.settings.emergency, &self.settings.abuse].into_iter().flatten();
+        let hosts = servers.chain(special.map(|endpoint| &endpoint.host));
+        hosts.filter_map(Host::name).map(str::to_owned).collect()
     }
 
     /// Carries out a command that is a setting.
@@ -136,50 +66,36 @@ impl Config {
     /// # Errors
     /// See [`Problem`]. Nothing has changed then.
     pub fn apply(&mut self, command: &Command, phase: Phase) -> Result<(), Problem> {
-        let fixed = |when: When| phase == Phase::Running && when == When::Start;
-        let restart = |word: &str| {
-            Err(Problem::Restart(Error::new(format!("{word}: a change needs a restart of pen"))))
-        };
         match command {
-            Command::Flag(flag, on) => {
-                if fixed(flag.info().when) && self.flag(*flag) != *on {
-                    return restart(flag.info().word);
-                }
-                self.flags[*flag as usize] = *on;
-            }
-            Command::Set(number, n) => {
-                let info = number.info();
-                if fixed(info.when) && self.number(*number) != *n {
-                    return restart(info.word);
-                }
-                let keep = info.grows && phase == Phase::Running && *n < self.number(*number);
-                if !keep {
-                    self.numbers[*number as usize] = *n;
-                }
-            }
-            Command::Text(text, value) => self.set_text(*text, Some(value), fixed(text.info().when))?,
-            // There is no pen without an address to listen on.
-            Command::NoText(Text::Listen) if phase == Phase::Running => return restart("no listen"),
-            Command::NoText(text) => self.set_text(*text, None, fixed(text.info().when))?,
+            Command::Set(setting, value) => self.set(*setting, value, phase)?,
             Command::Acl(n, entry) => self.acls[*n].push(*entry),
             Command::NoAcl(n) => self.acls[*n].clear(),
             Command::Server(n, changes) => self.server(*n, changes),
-            Command::TcpFastclose(how) => self.fastclose = *how,
-            Command::SslOption(option) => {
-                self.ssl_options.insert(option);
-            }
             Command::Obsolete(..) => {}
             _ => return Err(Problem::NotASetting),
         }
         Ok(())
     }
 
-    fn set_text(&mut self, text: Text, value: Option<&String>, fixed: bool) -> Result<(), Problem> {
-        if fixed && self.text(text) != value.map(String::as_str) {
-            let error = format!("{}: a change needs a restart of pen", text.info().word);
-            return Err(Problem::Restart(Error::new(error)));
+    fn set(&mut self, setting: Setting, value: &Value, phase: Phase) -> Result<(), Problem> {
+        let restart = |word: &str| {
+            Err(Problem::Restart(Error::new(format!("{word}: a change needs a restart of pen"))))
+        };
+        if phase == Phase::Running {
+            let (spec, old) = (setting.spec(), setting.get(&self.settings));
+            if spec.required && *value == Value::None {
+                return restart(&format!("no {}", setting.word()));
+            }
+            if spec.when == When::Start && old != *value {
+                return restart(setting.word());
+            }
+            if let (true, Value::Number(old), Value::Number(new)) = (spec.grows, old, value)
+                && *new < old
+            {
+                return Ok(());
+            }
         }
-        self.texts[text as usize] = value.cloned();
+        setting.set(&mut self.settings, value);
         Ok(())
     }
 
@@ -195,25 +111,22 @@ impl Config {
 
     /// The commands that make this configuration out of the default one: C pen's order, with what only we have where it fits.
     pub fn commands(&self) -> Vec<Command> {
-        let mut commands = Vec::new();
-        let text = |t: Text| match self.text(t) {
-            Some(value) => Some(Command::Text(t, value.to_owned())),
-            None if t.info().when == When::Always && t != Text::Listen => Some(Command::NoText(t)),
-            None => None,
-        };
-        commands.extend([Text::Listen, Text::Control].into_iter().filter_map(text));
+        let (mut commands, mut rest) = (Vec::new(), Vec::new());
+        for setting in Setting::all() {
+            let first = [Settings::listen(), Settings::control()].contains(&setting);
+            let written = if first { &mut commands } else { &mut rest };
+            match setting.get(&self.settings) {
+                Value::None if setting.spec().when == When::Start || setting.spec().required => {}
+                Value::Words(words) => {
+                    written.extend(words.iter().map(|word| Command::Set(setting, Value::Words(vec![word]))));
+                }
+                value => written.push(Command::Set(setting, value)),
+            }
+        }
         for (n, acl) in self.acls.iter().enumerate() {
             commands.push(Command::NoAcl(n));
             commands.extend(acl.entries().iter().map(|entry| Command::Acl(n, *entry)));
         }
-        let mut rest: Vec<Command> = Vec::new();
-        rest.extend(Flag::ALL.iter().map(|&f| Command::Flag(f, self.flag(f))));
-        rest.extend(Number::ALL.iter().map(|&n| Command::Set(n, self.number(n))));
-        rest.extend(
-            Text::ALL.iter().filter(|t| !matches!(t, Text::Listen | Text::Control)).filter_map(|&t| text(t)),
-        );
-        rest.extend(self.ssl_options.iter().map(|o| Command::SslOption(o)));
-        rest.push(Command::TcpFastclose(self.fastclose));
         rest.sort_by_key(|command| command.to_string().trim_start_matches("no ").to_owned());
         let slots = self.servers.iter().enumerate().filter(|(_, server)| **server != ServerConfig::default());
         let at = rest.partition_point(|c| c.to_string().trim_start_matches("no ") < "server");
@@ -227,15 +140,26 @@ impl Config {
 mod tests {
     use super::*;
     use crate::core::addr::Services;
+    use crate::core::settings::Kind;
     use proptest::prelude::*;
 
     /// Lines of every kind of setting.
     fn line() -> impl Strategy<Value = String> {
-        let flag = (prop::sample::select(Flag::ALL), any::<bool>())
-            .prop_map(|(f, on)| format!("{}{}", if on { "" } else { "no " }, f.info().word));
-        let number = (prop::sample::select(Number::ALL), any::<prop::sample::Index>()).prop_map(|(n, at)| {
-            let info = n.info();
-            format!("{} {}", info.word, info.min + at.index((info.max - info.min + 1) as usize) as u64)
+        fn bounds(kind: Kind) -> Option<(u64, u64)> {
+            match kind {
+                Kind::Number { min, max, .. } => Some((min, max)),
+                Kind::Seconds { min, max, .. } => Some((min.as_secs(), max.as_secs())),
+                _ => None,
+            }
+        }
+        let of = |wanted: fn(Kind) -> bool| {
+            prop::sample::select(Setting::all().filter(|s| wanted(s.spec().kind)).collect::<Vec<_>>())
+        };
+        let flag = (of(|kind| kind == Kind::Switch), any::<bool>())
+            .prop_map(|(s, on)| format!("{}{}", if on { "" } else { "no " }, s.word()));
+        let number = (of(|kind| bounds(kind).is_some()), any::<prop::sample::Index>()).prop_map(|(s, at)| {
+            let (min, max) = bounds(s.spec().kind).unwrap();
+            format!("{} {}", s.word(), min + at.index((max - min + 1) as usize) as u64)
         });
         let texts = prop::sample::select(vec![
             "listen 80",

@@ -1,10 +1,12 @@
 //! Commands from files and options: read as a whole, applied as a whole or not at all.
 
 use super::addr::Services;
-use super::command::{Change, Command};
+use super::command::Command;
+use super::command::server_keys::Change;
 use super::config::{Config, Phase, Problem};
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 /// How deep files may include each other.
 const DEPTH_MAX: usize = 8;
@@ -30,8 +32,8 @@ impl ConfigLine {
 pub struct AppliedLines {
     /// Things the administrator should know: one line each.
     pub notices: Vec<String>,
-    /// Servers to leave out, and for how many seconds from now.
-    pub blacklists: Vec<(usize, u32)>,
+    /// Servers to leave out, and for how long from now.
+    pub blacklists: Vec<(usize, Duration)>,
     /// Server slots that were named.
     pub servers: BTreeSet<usize>,
 }
@@ -98,7 +100,7 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
             Command::Server(n, changes) => {
                 applied.servers.insert(*n);
                 applied.blacklists.extend(changes.iter().filter_map(|change| match change {
-                    Change::Blacklist(seconds) => Some((*n, *seconds)),
+                    Change::Blacklist(time) => Some((*n, *time)),
                     _ => None,
                 }));
             }

@@ -1,15 +1,95 @@
 //! How a line falls into words, and how a word is written so that it comes back the same.
 //!
-//! Words stand between blanks. A word that begins with `"` ends at the next `"`; inside it `\"` and `\\` stand for
-//! themselves. A word that begins with `#` ends the line: it and the rest are a comment. A line never holds a line feed: what cannot be written on one line cannot be a word.
+//! Words stand between blanks. A word that begins with `"` ends at the next `"` that has no backslash before it; inside it `\"`
+//! and `\\` stand for themselves. A word that begins with `#` ends the line: it and the rest are a comment. A line never
+//! holds a line feed: what cannot be written on one line cannot be a word. Some settings take bytes, which have more escapes.
 
 use super::Error;
+
+/// A word as it stands in a line. What its backslashes mean depends on who reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// What stands there, without the quotes around it.
+    raw: String,
+    quoted: bool,
+}
+
+impl Word {
+    /// A word without quotes.
+    pub fn plain(text: &str) -> Self {
+        Word { raw: text.to_owned(), quoted: false }
+    }
+
+    /// The word as a text. A backslash stands for itself, but in a quoted word, where only `\"` and `\\` are allowed.
+    ///
+    /// # Errors
+    /// Another backslash in a quoted word.
+    pub fn text(&self) -> Result<String, Error> {
+        if !self.quoted {
+            return Ok(self.raw.clone());
+        }
+        let mut text = String::with_capacity(self.raw.len());
+        let mut chars = self.raw.chars();
+        while let Some(c) = chars.next() {
+            match (c, if c == '\\' { chars.next() } else { None }) {
+                ('\\', Some(c @ ('"' | '\\'))) => text.push(c),
+                ('\\', _) => {
+                    return Err(Error::new("a backslash in a quoted word; allowed are \\\" and \\\\"));
+                }
+                (c, _) => text.push(c),
+            }
+        }
+        Ok(text)
+    }
+
+    /// The word as bytes: `\r`, `\n`, `\t`, `\"`, `\\` and `\xHH` stand for one byte each, quoted or not.
+    ///
+    /// # Errors
+    /// Another backslash.
+    pub fn bytes(&self) -> Result<Vec<u8>, Error> {
+        let bad = || {
+            let allowed = "\\r, \\n, \\t, \\\", \\\\ and \\xHH";
+            Error::new(format!("a backslash in '{}'; allowed are {allowed}", self.raw))
+        };
+        let mut bytes = Vec::with_capacity(self.raw.len());
+        let mut rest = self.raw.bytes();
+        while let Some(byte) = rest.next() {
+            let byte = match byte {
+                b'\\' => match rest.next() {
+                    Some(b'r') => b'\r',
+                    Some(b'n') => b'\n',
+                    Some(b't') => b'\t',
+                    Some(byte @ (b'"' | b'\\')) => byte,
+                    Some(b'x') => {
+                        let mut digit = || rest.next().and_then(|b| char::from(b).to_digit(16));
+                        match (digit(), digit()) {
+                            (Some(high), Some(low)) => u8::try_from(high * 16 + low).map_err(|_| bad())?,
+                            _ => return Err(bad()),
+                        }
+                    }
+                    _ => return Err(bad()),
+                },
+                byte => byte,
+            };
+            bytes.push(byte);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Splits a line into its words, each a text.
+///
+/// # Errors
+/// As [`words`] and [`Word::text`].
+pub fn split(line: &str) -> Result<Vec<String>, Error> {
+    words(line)?.iter().map(Word::text).collect()
+}
 
 /// Splits a line into its words.
 ///
 /// # Errors
-/// A quote that is not closed, a backslash before anything but `"` and `\`, text that touches a closing quote, and control characters.
-pub fn split(line: &str) -> Result<Vec<String>, Error> {
+/// A quote that is not closed, text that touches a closing quote, and control characters.
+pub fn words(line: &str) -> Result<Vec<Word>, Error> {
     let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.chars().any(|c| c.is_control() && c != '\t') {
@@ -18,42 +98,38 @@ pub fn split(line: &str) -> Result<Vec<String>, Error> {
     let mut words = Vec::new();
     let mut rest = line.trim_start_matches([' ', '\t']);
     while !rest.is_empty() && !rest.starts_with('#') {
-        let (word, after) =
-            if let Some(quoted) = rest.strip_prefix('"') { unquote(quoted)? } else { plain(rest) };
+        let (word, after) = match rest.strip_prefix('"') {
+            Some(quoted) => unquote(quoted)?,
+            None => {
+                let (word, after) = rest.split_at(rest.find([' ', '\t']).unwrap_or(rest.len()));
+                (Word::plain(word), after)
+            }
+        };
         words.push(word);
         rest = after.trim_start_matches([' ', '\t']);
     }
     Ok(words)
 }
 
-fn plain(text: &str) -> (String, &str) {
-    let end = text.find([' ', '\t']).unwrap_or(text.len());
-    (text[..end].to_owned(), &text[end..])
-}
-
-fn unquote(text: &str) -> Result<(String, &str), Error> {
-    let mut word = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
+/// Takes a word up to its closing quote.
+fn unquote(text: &str) -> Result<(Word, &str), Error> {
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
         match c {
-            '"' => {
+            '"' if !escaped => {
                 let after = &text[at + 1..];
                 if after.starts_with([' ', '\t']) || after.is_empty() {
-                    return Ok((word, after));
+                    return Ok((Word { raw: text[..at].to_owned(), quoted: true }, after));
                 }
                 return Err(Error::new("text right behind a closing quote; allowed is a blank"));
             }
-            '\\' => match chars.next() {
-                Some((_, c @ ('"' | '\\'))) => word.push(c),
-                _ => return Err(Error::new("a backslash in a quoted word; allowed are \\\" and \\\\")),
-            },
-            c => word.push(c),
+            c => escaped = c == '\\' && !escaped,
         }
     }
     Err(Error::new("a quoted word that is not closed"))
 }
 
-/// A word as it must be written to be read back as it is.
+/// A text as it must be written to be read back as it is.
 pub fn quote(word: &str) -> String {
     if !word.is_empty() && !word.starts_with(['"', '#']) && !word.contains([' ', '\t']) {
         return word.to_owned();
@@ -70,6 +146,22 @@ pub fn quote(word: &str) -> String {
     quoted
 }
 
+/// Bytes as they must be written to be read back by [`Word::bytes`].
+pub fn escape(bytes: &[u8]) -> String {
+    let mut word = String::with_capacity(bytes.len() + 2);
+    for &byte in bytes {
+        match byte {
+            b'\r' => word.push_str("\\r"),
+            b'\n' => word.push_str("\\n"),
+            b'\t' => word.push_str("\\t"),
+            b'"' | b'\\' => word.extend(['\\', char::from(byte)]),
+            b' '..=b'~' => word.push(char::from(byte)),
+            byte => word.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    if word.is_empty() || word.starts_with('#') || word.contains(' ') { format!("\"{word}\"") } else { word }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,8 +175,17 @@ mod tests {
         }
 
         #[test]
+        fn bytes_come_back(bytes in prop::collection::vec(any::<u8>(), 0..12)) {
+            let line = format!("{} next", escape(&bytes));
+            let words = words(&line).unwrap();
+            prop_assert_eq!(words.len(), 2, "{}", line);
+            prop_assert_eq!(words[0].bytes(), Ok(bytes));
+        }
+
+        #[test]
         fn any_line_is_survived(line in ".*") {
             let _ = split(&line);
+            words(&line).into_iter().flatten().for_each(|word| _ = word.bytes());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Millis;
 use super::affinity::{Client, Record};
+use super::settings::Settings;
 use super::snapshot::{Backend, Snapshot};
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering::Relaxed;
@@ -85,14 +86,13 @@ pub fn server_lines(snapshot: &Snapshot) -> String {
 }
 
 /// The reply to `mode`.
-pub fn mode_line(snapshot: &Snapshot) -> String {
-    let m = snapshot.modes;
+pub fn mode_line(settings: &Settings) -> String {
     let modes = [
-        (m.hash, "hash"),
-        (m.roundrobin, "roundrobin"),
-        (m.stubborn, "stubborn"),
-        (m.weight, "weight"),
-        (m.prio, "prio"),
+        (settings.hash, "hash"),
+        (settings.roundrobin, "roundrobin"),
+        (settings.stubborn, "stubborn"),
+        (settings.weight, "weight"),
+        (settings.prio, "prio"),
     ];
     let words: Vec<String> =
         modes.iter().map(|(on, word)| format!("{}{word}", if *on { "" } else { "no " })).collect();

@@ -1,15 +1,17 @@
 //! What a worker reads: the configuration and the addresses behind its names, never changed once made.
 
+use super::Millis;
 use super::acl::Acl;
-use super::addr::{Endpoint, Host, Services};
+use super::addr::{Endpoint, Host};
 use super::backend::ServerStats;
-use super::config::{Config, ServerConfig};
-use super::settings::{Fastclose, Flag, Number, Text};
-use super::{Millis, acl};
+use super::command::server_keys::ServerConfig;
+use super::config::Config;
+use super::settings::{Fastclose, Settings};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 /// The addresses that the resolver found for each name.
 pub type Resolved = HashMap<String, Vec<IpAddr>>;
@@ -113,8 +115,12 @@ pub struct Snapshot {
     pub acls: Vec<Acl>,
     /// The list for clients.
     pub client_acl: usize,
-    /// Modes of selection and of the data path.
-    pub modes: Modes,
+    /// How a server is chosen.
+    pub policy: Policy,
+    /// What is done with the bytes of connections.
+    pub content: Content,
+    /// How the sockets of connections are set up.
+    pub sockets: SocketOptions,
     /// How long a failed server is left out.
     pub blacklist: Millis,
     /// How long a connect may take.
@@ -131,85 +137,122 @@ pub struct Snapshot {
     pub conn_max: usize,
     /// Connections accepted in one go.
     pub multi_accept: usize,
-    /// The local address of connections to servers.
-    pub source: Option<IpAddr>,
     /// Whose end of data ends both sides.
     pub fastclose: Fastclose,
     /// The regular server last chosen; shared by all snapshots.
     pub cursor: Arc<AtomicUsize>,
 }
 
-/// The switches, as the data path asks for them.
-#[derive(Debug, Clone, Copy, Default)]
-#[allow(clippy::struct_excessive_bools, missing_docs)] // each is the command of its name
-pub struct Modes {
-    pub roundrobin: bool,
-    pub nomemory: bool,
-    pub prio: bool,
-    pub weight: bool,
-    pub hash: bool,
-    pub stubborn: bool,
-    pub http: bool,
-    pub dummy: bool,
-    pub keepalive: bool,
-    pub tcp_nodelay: bool,
-    pub transparent: bool,
-    pub ascii: bool,
+/// By which rule a new client's server is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Algorithm {
+    /// The lowest `prio`.
+    Prio,
+    /// The fewest connections for the `weight`.
+    Weight,
+    /// The hash of the client's address.
+    Hash,
+    /// The next one behind the last.
+    RoundRobin,
 }
 
-impl Modes {
-    fn of(config: &Config) -> Self {
-        Modes {
-            roundrobin: config.flag(Flag::Roundrobin),
-            nomemory: config.flag(Flag::Nomemory),
-            prio: config.flag(Flag::Prio),
-            weight: config.flag(Flag::Weight),
-            hash: config.flag(Flag::Hash),
-            stubborn: config.flag(Flag::Stubborn),
-            http: config.flag(Flag::Http),
-            dummy: config.flag(Flag::Dummy),
-            keepalive: config.flag(Flag::Keepalive),
-            tcp_nodelay: config.flag(Flag::TcpNodelay),
-            transparent: config.flag(Flag::Transparent),
-            ascii: config.flag(Flag::Ascii),
+/// How a server is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The rule.
+    pub algorithm: Algorithm,
+    /// A connection whose first choice fails is closed.
+    pub stubborn: bool,
+    /// A client is sent back to the server that it had.
+    pub affinity: bool,
+    /// Connections of one client are told apart by their port in the hash.
+    pub hash_port: bool,
+}
+
+impl Policy {
+    fn of(settings: &Settings) -> Self {
+        let rules = [
+            (settings.prio, Algorithm::Prio),
+            (settings.weight, Algorithm::Weight),
+            (settings.hash, Algorithm::Hash),
+        ];
+        let first = rules.into_iter().find_map(|(on, rule)| on.then_some(rule));
+        Policy {
+            algorithm: first.unwrap_or(Algorithm::RoundRobin),
+            stubborn: settings.stubborn,
+            affinity: !settings.roundrobin && !settings.nomemory,
+            hash_port: settings.roundrobin,
         }
     }
 }
 
+/// What is done with the bytes of connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Content {
+    /// HTTP requests are told of their client.
+    pub http: bool,
+    /// Every request is answered by pen itself.
+    pub dummy: bool,
+    /// Dumps are text.
+    pub ascii: bool,
+}
+
+/// How the sockets of connections are set up.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketOptions {
+    /// With SO_KEEPALIVE.
+    pub keepalive: bool,
+    /// With TCP_NODELAY.
+    pub tcp_nodelay: bool,
+    /// Connections to servers come from the client's own address.
+    pub transparent: bool,
+    /// The local address of connections to servers.
+    pub source: Option<IpAddr>,
+}
+
+/// A time in milliseconds.
+fn millis(time: Duration) -> Millis {
+    Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
+}
+
 impl Snapshot {
     /// Makes the snapshot of a configuration, with the addresses known so far.
-    pub fn new(config: &Config, live: &mut StatsTable, resolved: &Resolved, services: &Services) -> Self {
-        let seconds = |number| config.number(number) * 1000;
-        let timeout = seconds(Number::Timeout);
-        let handshake = seconds(Number::SslHandshakeTimeout);
-        let special = |text, role, stats: &Arc<ServerStats>| {
-            let endpoint = Endpoint::with_port(config.text(text)?, services).ok()?;
-            let server =
-                ServerConfig { host: Some(endpoint.host), port: endpoint.port, ..ServerConfig::default() };
+    pub fn new(config: &Config, live: &mut StatsTable, resolved: &Resolved) -> Self {
+        let settings = &config.settings;
+        let special = |endpoint: &Option<Endpoint>, role, stats: &Arc<ServerStats>| {
+            let Endpoint { host, port } = endpoint.clone()?;
+            let server = ServerConfig { address: Some(host), port, ..ServerConfig::default() };
             backend(role, &server, stats, resolved).map(Arc::new)
         };
+        let handshake = Some(settings.ssl_handshake_timeout).filter(|time| !time.is_zero());
         Snapshot {
-            emergency: special(Text::Emergency, Role::Emergency, &live.emergency),
-            abuse: special(Text::Abuse, Role::Abuse, &live.abuse),
+            emergency: special(&settings.emergency, Role::Emergency, &live.emergency),
+            abuse: special(&settings.abuse, Role::Abuse, &live.abuse),
             backends: config
                 .servers
                 .iter()
                 .enumerate()
                 .map(|(n, server)| backend(Role::Regular(n), server, live.server(n), resolved).map(Arc::new))
                 .collect(),
-            acls: (0..acl::LISTS).map(|n| config.acl(n).clone()).collect(),
-            client_acl: config.number(Number::ClientAcl) as usize,
-            modes: Modes::of(config),
-            blacklist: seconds(Number::Blacklist),
-            timeout,
-            tracking: seconds(Number::Tracking),
-            idle_timeout: seconds(Number::IdleTimeout),
-            handshake_timeout: if handshake == 0 { timeout } else { handshake },
-            pending_max: config.number(Number::PendingMax) as usize,
-            conn_max: config.number(Number::ConnMax) as usize,
-            multi_accept: config.number(Number::MultiAccept) as usize,
-            source: config.text(Text::Source).and_then(|ip| ip.parse().ok()),
-            fastclose: config.fastclose,
+            acls: config.acls().to_vec(),
+            client_acl: settings.client_acl,
+            policy: Policy::of(settings),
+            content: Content { http: settings.http, dummy: settings.dummy, ascii: settings.ascii },
+            sockets: SocketOptions {
+                keepalive: settings.keepalive,
+                tcp_nodelay: settings.tcp_nodelay,
+                transparent: settings.transparent,
+                source: settings.source,
+            },
+            blacklist: millis(settings.blacklist),
+            timeout: millis(settings.timeout),
+            tracking: millis(settings.tracking),
+            idle_timeout: millis(settings.idle_timeout),
+            handshake_timeout: millis(handshake.unwrap_or(settings.timeout)),
+            pending_max: settings.pending_max,
+            conn_max: settings.conn_max,
+            multi_accept: settings.multi_accept,
+            fastclose: settings.tcp_fastclose,
             cursor: Arc::clone(&live.cursor),
         }
     }
@@ -221,7 +264,7 @@ fn backend(
     stats: &Arc<ServerStats>,
     resolved: &Resolved,
 ) -> Option<Backend> {
-    let host = server.host.clone()?;
+    let host = server.address.clone()?;
     let addresses = match &host {
         Host::Unix(path) => vec![ServerAddress::Unix(path.clone())],
         _ if server.port == 0 => Vec::new(),

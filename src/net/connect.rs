@@ -187,9 +187,9 @@ pub(super) fn bind(
     client: Option<IpAddr>,
 ) -> io::Result<()> {
     let same_family = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
-    let wanted = client.filter(same_family).filter(|_| snapshot.modes.transparent);
+    let wanted = client.filter(same_family).filter(|_| snapshot.sockets.transparent);
     let allowed = wanted.filter(|client| may_be_transparent(socket, *client));
-    match allowed.or(snapshot.source.filter(same_family)) {
+    match allowed.or(snapshot.sockets.source.filter(same_family)) {
         Some(from) => SockRef::from(socket).bind(&SocketAddr::new(from, 0).into()),
         None => Ok(()),
     }
@@ -212,10 +212,10 @@ fn may_be_transparent(socket: &impl AsFd, client: IpAddr) -> bool {
 /// Sets what the modes ask for on a TCP connection.
 pub fn set_options(snapshot: &Snapshot, socket: &SockRef<'_>) {
     // A socket that is broken already tells so when it is read.
-    if snapshot.modes.tcp_nodelay {
+    if snapshot.sockets.tcp_nodelay {
         _ = socket.set_tcp_nodelay(true);
     }
-    if snapshot.modes.keepalive {
+    if snapshot.sockets.keepalive {
         _ = socket.set_keepalive(true);
     }
 }
@@ -239,7 +239,7 @@ mod tests {
         let services = Services::default();
         let mut config = Config::default();
         for on in [false, true] {
-            let snapshot = Snapshot::new(&config, &mut StatsTable::default(), &Resolved::new(), &services);
+            let snapshot = Snapshot::new(&config, &mut StatsTable::default(), &Resolved::new());
             let socket = open(&snapshot, "127.0.0.1:1".parse().unwrap(), None).unwrap();
             let options = SockRef::from(&socket);
             assert_eq!((options.tcp_nodelay().unwrap(), options.keepalive().unwrap()), (on, on));

@@ -127,7 +127,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
     }
     let stream = secured(session, snapshot, stream).await?;
     // Boxed, like all that is large and that most connections have no need of.
-    if snapshot.modes.dummy {
+    if snapshot.content.dummy {
         Box::pin(dummy::serve(stream)).await;
         return None;
     }
@@ -140,7 +140,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
     }
     let dumps = log::debug_level() >= dump::LEVEL;
     let relay = relay(session, snapshot, &selected, stream, server, dumps);
-    Some(Joined { selected, relay, only_logs: !snapshot.modes.http && !dumps })
+    Some(Joined { selected, relay, only_logs: !snapshot.content.http && !dumps })
 }
 
 /// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
@@ -199,7 +199,7 @@ fn filter(
     dumps: bool,
 ) -> Option<Box<dyn StreamFilter + Send>> {
     let client = session.entry.connection.client;
-    let filter: Option<Box<dyn StreamFilter + Send>> = if snapshot.modes.http {
+    let filter: Option<Box<dyn StreamFilter + Send>> = if snapshot.content.http {
         let requests = requests(session, selected);
         Some(Box::new(Http::new(Rewriter::new(client.ip(), https), requests)))
     } else {
@@ -208,7 +208,7 @@ fn filter(
     if !dumps {
         return filter;
     }
-    Some(Box::new(Dump::new(filter, client, Arc::clone(&selected.backend), snapshot.modes.ascii)))
+    Some(Box::new(Dump::new(filter, client, Arc::clone(&selected.backend), snapshot.content.ascii)))
 }
 
 #[cfg(test)]

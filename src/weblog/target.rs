@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::core::Error;
-use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::addr::{LogTarget, Services};
 
 /// Where log lines go, as `-l` and the control command `log` name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,30 +26,23 @@ pub enum Target {
 }
 
 impl Target {
-    /// Reads `FILE` or `host:port`. Whatever holds a `/` or no colon is a file; else the last colon separates a host (a
-    /// name, an IPv4 or an IPv6 address, which may stand in brackets) from a port (a number or a service name).
+    /// Reads `FILE` or `host:port`, as [`LogTarget::parse`] does.
     ///
     /// # Errors
-    /// Says what is wrong and what is allowed.
+    /// As there.
     pub fn parse(text: &str, services: &Services) -> Result<Target, Error> {
-        if text.is_empty() {
-            return Err(Error::new("the name of the log is empty; allowed is a file or host:port"));
-        }
-        if text.contains('/') || !text.contains(':') {
-            return Ok(Target::File(text.into()));
-        }
-        let Endpoint { host, port } = Endpoint::with_port(text, services)?;
-        let host = match host {
-            Host::Ip(ip) if !ip.is_unspecified() => ip.to_string(),
-            Host::Name(name) => name,
-            Host::Ip(_) | Host::Unix(_) => {
-                return Err(Error::new(format!("'{text}' names no host; allowed is a file or host:port")));
+        LogTarget::parse(text, services).as_ref().map(Target::from).map_err(Clone::clone)
+    }
+}
+
+impl From<&LogTarget> for Target {
+    fn from(target: &LogTarget) -> Self {
+        match target {
+            LogTarget::File(path) => Target::File(path.clone()),
+            LogTarget::Penlogd { host, port } => {
+                Target::Udp { host: host.to_string(), port: *port, source: None }
             }
-        };
-        if port == 0 {
-            return Err(Error::new(format!("'{text}' has port 0; allowed is 1 to 65535")));
         }
-        Ok(Target::Udp { host, port, source: None })
     }
 }
 

@@ -1,8 +1,8 @@
 //! The documents tell of everything there is, and are as documents of Solaris are.
 
 use crate::support::tree::{self, text, top};
-use pen::core::command::HELP;
-use pen::core::settings::{Flag, Number, SSL_OPTIONS, Text};
+use pen::core::command::help::OTHERS;
+use pen::core::settings::{Keyword, Kind, Setting, SslOption, When};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -78,7 +78,6 @@ fn the_page_of_pen_tells_every_option() {
 /// Every command is in the page of penctl, with its default if it is a number, and marked if it is for the start only.
 #[test]
 fn the_page_of_penctl_tells_every_command() {
-    use pen::core::settings::When;
     let page = page("penctl.1");
     let operands = section(&page, "OPERANDS");
     assert!(!operands.contains("Not available"), "what is there is told to be missing");
@@ -88,28 +87,23 @@ fn the_page_of_penctl_tells_every_command() {
         let marked = operands.contains(&format!("{named} *"));
         assert_eq!(marked, start, "{word}: to be marked * if for the start only");
     };
-    for flag in Flag::ALL {
-        told(flag.info().word, flag.info().when == When::Start);
-    }
-    for number in Number::ALL {
-        let info = number.info();
-        told(info.word, info.when == When::Start);
-        if !info.word.starts_with("ssl_") {
-            let row = operands.lines().find(|l| l.starts_with(&format!("\\fB{}\\fR", info.word))).unwrap();
-            assert_eq!(row.split('@').nth(1), Some(info.default.to_string().as_str()), "{row}");
-            assert_eq!(row.contains('+'), info.grows, "{row}");
+    for setting in Setting::all() {
+        let (word, spec) = (setting.word(), setting.spec());
+        told(word, spec.when == When::Start);
+        let number = matches!(spec.kind, Kind::Number { .. } | Kind::Seconds { .. });
+        if number && !word.starts_with("ssl_") {
+            let row = operands.lines().find(|l| l.starts_with(&format!("\\fB{word}\\fR"))).unwrap();
+            assert_eq!(row.split('@').nth(1), Some(setting.default().to_string().as_str()), "{row}");
+            assert_eq!(row.contains('+'), spec.grows, "{row}");
         }
     }
-    for setting in Text::ALL {
-        told(setting.info().word, setting.info().when == When::Start);
-    }
-    for (usage, _) in HELP {
+    for (usage, _) in OTHERS {
         for word in usage.split(", ").map(|word| word.split(' ').next().unwrap()).filter(|word| *word != "no")
         {
             told(word, false);
         }
     }
-    for option in SSL_OPTIONS {
+    for option in SslOption::WORDS {
         assert!(operands.contains(option), "{option}");
     }
 }

@@ -157,7 +157,8 @@ fn resolve(module: &str, path: &str, modules: &BTreeSet<String>) -> Option<Strin
 #[test]
 fn the_core_is_pure() {
     for (name, text) in sources("src/core") {
-        for word in ["tokio::", "std::fs", "std::time", "Instant::", "TcpStream", "UdpSocket"] {
+        // A Duration is a number; only a clock is impure.
+        for word in ["tokio::", "std::fs", "Instant", "SystemTime", "TcpStream", "UdpSocket"] {
             assert!(!text.contains(word), "{name} has {word}");
         }
     }

@@ -1,7 +1,7 @@
 //! Manual pages and the sample configuration.
 
 use crate::support::tree::{self, tool};
-use pen::core::settings::{Flag, Number, Text};
+use pen::core::settings::{Kind, Setting};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -36,10 +36,7 @@ fn the_sample_shows_every_setting() {
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.strip_prefix("no ").unwrap_or(line).split(' ').next().map(str::to_owned))
         .collect();
-    let words = Flag::ALL.iter().map(|f| f.info().word);
-    let words = words.chain(Number::ALL.iter().map(|n| n.info().word));
-    let words = words.chain(Text::ALL.iter().map(|t| t.info().word));
-    for word in words.chain(["server", "acl", "include", "tcp_fastclose", "ssl_option"]) {
+    for word in Setting::all().map(Setting::word).chain(["server", "acl", "include"]) {
         assert!(shown.contains(word), "the sample does not show {word}");
     }
 }
@@ -48,13 +45,15 @@ fn the_sample_shows_every_setting() {
 #[test]
 fn the_sample_tells_the_defaults() {
     let text = sample();
-    for number in Number::ALL {
-        let info = number.info();
-        let at = text.find(&format!("\n#{} ", info.word)).unwrap_or_else(|| panic!("{}", info.word));
+    let numbers =
+        Setting::all().filter(|s| matches!(s.spec().kind, Kind::Number { .. } | Kind::Seconds { .. }));
+    for setting in numbers {
+        let word = setting.word();
+        let at = text.find(&format!("\n#{word} ")).unwrap_or_else(|| panic!("{word}"));
         let before = text[..at].rsplit("\n\n").next().unwrap();
         let told = before.rsplit("default ").next().unwrap().split([')', ';', ',']).next().unwrap();
         if let Ok(told) = told.parse::<u64>() {
-            assert_eq!(told, info.default, "{}", info.word);
+            assert_eq!(told.to_string(), setting.default().to_string(), "{word}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::skipped;
 use crate::support::tree::{self, tool};
-use pen::core::settings::{Flag, Number, Text};
+use pen::core::settings::Setting;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,19 +54,10 @@ fn every_setting_has_its_property() {
     let mut expect = |name: &str, kind: &str| {
         assert_eq!(properties.remove(name).as_deref(), Some(kind), "pen/{name}");
     };
-    for flag in Flag::ALL {
-        // Whether pen stays in the foreground is not for an administrator to say under smf(5).
-        if *flag != Flag::Foreground {
-            expect(flag.info().word, "boolean");
-        }
+    for (name, kind) in Setting::all().filter_map(Setting::property) {
+        expect(name, kind);
     }
-    for number in Number::ALL {
-        expect(number.info().word, "count");
-    }
-    for text in Text::ALL {
-        expect(if *text == Text::Listen { "listenport" } else { text.info().word }, "astring");
-    }
-    for other in ["servers", "command", "ssl_option", "tcp_fastclose"] {
+    for other in ["servers", "command"] {
         expect(other, "astring");
     }
     assert!(properties.is_empty(), "pen knows nothing of {properties:?}");

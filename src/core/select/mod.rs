@@ -6,7 +6,7 @@ use super::admission::Admission;
 use super::affinity::Client;
 use super::backend::ServerSlot;
 use super::number_set::NumberSet;
-use super::snapshot::{Backend, Role, Snapshot};
+use super::snapshot::{Algorithm, Backend, Role, Snapshot};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -55,10 +55,10 @@ impl Selection {
             Admission::Abuse => Stage::Abuse,
             Admission::Refuse => Stage::Done,
         };
-        let modes = snapshot.modes;
+        let policy = snapshot.policy;
         // With round robin no client is remembered, and the hash tells connections apart by their port.
-        let key = hash_client(client, if modes.roundrobin { port } else { 0 });
-        let remembered = remembered.filter(|_| !modes.roundrobin && !modes.nomemory);
+        let key = hash_client(client, if policy.hash_port { port } else { 0 });
+        let remembered = remembered.filter(|_| policy.affinity);
         Selection { snapshot, client, key, remembered, stage, tried: NumberSet::default() }
     }
 
@@ -71,7 +71,7 @@ impl Selection {
     pub fn next(&mut self, now: Millis) -> Option<Selected> {
         let first = match self.stage {
             Stage::Done => return None,
-            Stage::After(_) if self.snapshot.modes.stubborn => None,
+            Stage::After(_) if self.snapshot.policy.stubborn => None,
             Stage::After(last) => {
                 self.tried.insert(last);
                 self.search(now, Some(last))
@@ -83,7 +83,7 @@ impl Selection {
             Stage::First => match self.remembered {
                 None => self.search(now, None),
                 Some(n) => match self.attempt(n, now) {
-                    None if self.snapshot.modes.stubborn => None,
+                    None if self.snapshot.policy.stubborn => None,
                     None => {
                         self.tried.insert(n);
                         self.search(now, Some(n))
@@ -106,7 +106,7 @@ impl Selection {
             }
             None => {
                 self.stage = Stage::Done;
-                if self.snapshot.modes.stubborn { None } else { special(self.snapshot.emergency.as_ref()) }
+                if self.snapshot.policy.stubborn { None } else { special(self.snapshot.emergency.as_ref()) }
             }
         }
     }
@@ -126,7 +126,7 @@ impl Selection {
     /// Whether the client will be sent back to this server.
     pub fn remembers(&self, selected: &Selected) -> Option<usize> {
         match selected.backend.role {
-            Role::Regular(n) if !self.snapshot.modes.roundrobin && !self.snapshot.modes.nomemory => Some(n),
+            Role::Regular(n) if self.snapshot.policy.affinity => Some(n),
             _ => None,
         }
     }
@@ -138,9 +138,9 @@ impl Selection {
             if let Some(selected) = self.attempt(n, now) {
                 return Some(selected);
             }
-            let hashed = self.snapshot.modes.hash && after.is_none();
+            let hashed = self.snapshot.policy.algorithm == Algorithm::Hash && after.is_none();
             self.tried.insert(n);
-            if hashed && self.snapshot.modes.stubborn {
+            if hashed && self.snapshot.policy.stubborn {
                 return None;
             }
         }
@@ -148,35 +148,28 @@ impl Selection {
 
     fn candidate(&self, now: Millis, after: Option<usize>) -> Option<usize> {
         let snapshot = &*self.snapshot;
-        let modes = snapshot.modes;
         let untried = || {
             let all = snapshot.backends.iter().enumerate();
             all.filter_map(|(n, b)| b.as_ref().map(|b| (n, b))).filter(|(n, _)| !self.tried.contains(*n))
         };
         let available = || untried().filter(|(n, b)| self.available(*n, b, now));
-        if modes.prio {
-            return available().min_by_key(|(_, b)| b.prio).map(|(n, _)| n);
-        }
-        if modes.weight {
-            let weighted = available().filter(|(_, b)| b.weight > 0);
+        let chosen = match snapshot.policy.algorithm {
+            Algorithm::Prio => available().min_by_key(|(_, b)| b.prio),
             // a/b < c/d as a*d < c*b, exact in 64 bits
-            return weighted
-                .min_by(|(_, a), (_, b)| {
-                    let load =
-                        |x: &Backend, y: &Backend| u64::from(x.stats.connections()) * u64::from(y.weight);
-                    load(a, b).cmp(&load(b, a))
-                })
-                .map(|(n, _)| n);
-        }
-        if modes.hash {
-            return untried().max_by_key(|(_, b)| mix(b.identity ^ self.key)).map(|(n, _)| n);
-        }
-        let last = after.unwrap_or_else(|| snapshot.cursor.load(Relaxed));
-        let count = snapshot.backends.len();
-        let turn = (1..=count).map(|step| (last.wrapping_add(step)) % count);
-        turn.filter_map(|n| snapshot.backends[n].as_ref().map(|b| (n, b)))
-            .find(|(n, b)| !self.tried.contains(*n) && self.available(*n, b, now))
-            .map(|(n, _)| n)
+            Algorithm::Weight => available().filter(|(_, b)| b.weight > 0).min_by(|(_, a), (_, b)| {
+                let load = |x: &Backend, y: &Backend| u64::from(x.stats.connections()) * u64::from(y.weight);
+                load(a, b).cmp(&load(b, a))
+            }),
+            Algorithm::Hash => untried().max_by_key(|(_, b)| mix(b.identity ^ self.key)),
+            Algorithm::RoundRobin => {
+                let last = after.unwrap_or_else(|| snapshot.cursor.load(Relaxed));
+                let count = snapshot.backends.len();
+                let turn = (1..=count).map(|step| (last.wrapping_add(step)) % count);
+                turn.filter_map(|n| snapshot.backends[n].as_ref().map(|b| (n, b)))
+                    .find(|(n, b)| !self.tried.contains(*n) && self.available(*n, b, now))
+            }
+        };
+        chosen.map(|(n, _)| n)
     }
 
     fn available(&self, n: usize, backend: &Backend, now: Millis) -> bool {

@@ -19,7 +19,7 @@ fn snapshot(live: &mut StatsTable, lines: &[String]) -> Arc<Snapshot> {
         let command = Command::parse(line, &services).unwrap().unwrap();
         config.apply(&command, Phase::Start).unwrap();
     }
-    Arc::new(Snapshot::new(&config, live, &Resolved::new(), &services))
+    Arc::new(Snapshot::new(&config, live, &Resolved::new()))
 }
 
 fn servers(count: usize, rest: &[&str]) -> Vec<String> {
@@ -112,17 +112,17 @@ proptest! {
                                 prop_assert!(snapshot.acls[b.acl].permits(who.ip()), "denied by its list");
                                 prop_assert!(!b.addresses.is_empty(), "unused");
                                 prop_assert_eq!(b.stats.blacklisted_for(now), 0, "blacklisted");
-                                let memory = !snapshot.modes.roundrobin && !snapshot.modes.nomemory;
+                                let memory = snapshot.policy.affinity;
                                 let own = memory && remembered == Some(n);
                                 let limit = if own { b.max.max(b.hard) } else { b.max };
                                 prop_assert!(b.max == 0 || b.stats.connections() <= limit, "full");
                                 prop_assert!(seen.insert(n), "tried twice");
-                                prop_assert!(seen.len() == 1 || !snapshot.modes.stubborn, "stubborn tried again");
-                                prop_assert!(!snapshot.modes.weight || snapshot.modes.prio || own || b.weight > 0);
+                                prop_assert!(seen.len() == 1 || !snapshot.policy.stubborn, "stubborn tried again");
+                                prop_assert!(snapshot.policy.algorithm != Algorithm::Weight || own || b.weight > 0);
                             }
                             Role::Abuse => prop_assert!(!snapshot.acls[snapshot.client_acl].permits(who.ip())),
                             Role::Emergency => {
-                                prop_assert!(!snapshot.modes.stubborn);
+                                prop_assert!(!snapshot.policy.stubborn);
                                 prop_assert!(snapshot.acls[snapshot.client_acl].permits(who.ip()));
                             }
                         }

@@ -1,11 +1,12 @@
 //! What the configuration says of TLS.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use openssl::ssl::SslVersion;
 
-use crate::core::config::Config;
-use crate::core::settings::{Flag, Number, Text};
+use crate::core::addr::Host;
+use crate::core::settings::{Keyword, Settings, SslOption};
 
 /// The files of one identity, the default one or that of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,13 +53,15 @@ impl Oldest {
         }
     }
 
-    fn of(config: &Config) -> Self {
-        let given = |option| config.ssl_options.contains(option);
-        if given("no_tlsv1.2") {
+    fn of(options: &BTreeSet<SslOption>) -> Self {
+        let given = |option| options.contains(&option);
+        let (no10, no11) = (given(SslOption::NoTlsv1), given(SslOption::NoTlsv11));
+        let (allow10, allow11) = (given(SslOption::AllowTlsv1), given(SslOption::AllowTlsv11));
+        if given(SslOption::NoTlsv12) {
             Oldest::Tls13
-        } else if given("allow_tlsv1") && !given("no_tlsv1") && !given("no_tlsv1.1") {
+        } else if allow10 && !no10 && !no11 {
             Oldest::Tls10
-        } else if (given("allow_tlsv1.1") || given("allow_tlsv1")) && !given("no_tlsv1.1") {
+        } else if (allow11 || allow10) && !no11 {
             Oldest::Tls11
         } else {
             Oldest::Tls12
@@ -67,68 +70,65 @@ impl Oldest {
 }
 
 impl TlsSettings {
-    /// The settings of a configuration; `None` when clients are to be served without TLS.
-    pub fn of(config: &Config) -> Option<Self> {
-        let path = |text| config.text(text).map(PathBuf::from);
-        let cert = path(Text::SslCertfile)?;
+    /// What the settings say of TLS; `None` when clients are to be served without it.
+    pub fn of(settings: &Settings) -> Option<Self> {
+        let cert = settings.ssl_certfile.clone()?;
         Some(TlsSettings {
             files: Files {
-                key: path(Text::SslKeyfile).unwrap_or_else(|| cert.clone()),
+                key: settings.ssl_keyfile.clone().unwrap_or_else(|| cert.clone()),
                 cert,
-                ca: path(Text::SslCacertFile),
-                ocsp: path(Text::SslOcspResponse),
+                ca: settings.ssl_cacert_file.clone(),
+                ocsp: settings.ssl_ocsp_response.clone(),
             },
-            ca_dir: path(Text::SslCacertDir),
-            sni_path: path(Text::SslSniPath),
-            require: config.flag(Flag::SslRequireClientCert),
-            compat: config.flag(Flag::SslCompat),
-            ciphers: config.text(Text::SslCiphers).map(str::to_owned),
-            oldest: Oldest::of(config),
+            ca_dir: settings.ssl_cacert_dir.clone(),
+            sni_path: settings.ssl_sni_path.clone(),
+            require: settings.ssl_require_client_cert,
+            compat: settings.ssl_compat,
+            ciphers: settings.ssl_ciphers.clone(),
+            oldest: Oldest::of(&settings.ssl_option),
         })
     }
 }
 
-/// What of a configuration has no effect on TLS although it may look as if it had: a line each.
-pub fn notices(config: &Config) -> Vec<String> {
+const NEEDS_A_WORD: &str = "pen speaks it only with ssl_option allow_tlsv1";
+
+/// Which settings have no effect on TLS although it may look as if they had: a line each.
+pub fn notices(settings: &Settings) -> Vec<String> {
     let mut notices = Vec::new();
     let mut say = |what: &str, why: &str| notices.push(format!("{what}: has no effect: {why}"));
-    if config.text(Text::SslCertfile).is_none() {
+    if settings.ssl_certfile.is_none() {
         let needs = "without ssl_certfile (-E) there is no TLS";
-        let texts = [
-            (Text::SslKeyfile, "ssl_keyfile (-K)"),
-            (Text::SslCacertFile, "ssl_cacert_file (-G)"),
-            (Text::SslCacertDir, "ssl_cacert_dir (-A)"),
-            (Text::SslSniPath, "ssl_sni_path"),
-            (Text::SslOcspResponse, "ssl_ocsp_response"),
+        let given = [
+            (settings.ssl_keyfile.is_some(), "ssl_keyfile (-K)"),
+            (settings.ssl_cacert_file.is_some(), "ssl_cacert_file (-G)"),
+            (settings.ssl_cacert_dir.is_some(), "ssl_cacert_dir (-A)"),
+            (settings.ssl_sni_path.is_some(), "ssl_sni_path"),
+            (settings.ssl_ocsp_response.is_some(), "ssl_ocsp_response"),
+            (settings.ssl_require_client_cert, "ssl_require_client_cert (-R)"),
         ];
-        texts.iter().filter(|(text, _)| config.text(*text).is_some()).for_each(|(_, what)| say(what, needs));
-        if config.flag(Flag::SslRequireClientCert) {
-            say("ssl_require_client_cert (-R)", needs);
-        }
+        given.iter().filter(|(given, _)| *given).for_each(|(_, what)| say(what, needs));
         return notices;
     }
-    if config.text(Text::Listen).is_some_and(|listen| listen.contains('/')) {
+    if settings.listen.as_ref().is_some_and(|listen| matches!(listen.endpoint.host, Host::Unix(_))) {
         say("ssl_certfile (-E)", "clients of a Unix socket are served without TLS");
     }
-    if config.text(Text::SslProtocol).is_some() {
+    if settings.ssl_protocol.is_some() {
         say("ssl_protocol (-L)", "clients speak TLS 1.2 or newer");
     }
-    if config.number(Number::SslRenegotiation) != Number::SslRenegotiation.info().default {
+    let renegotiation = settings.ssl_client_renegotiation_interval;
+    if renegotiation != Settings::default().ssl_client_renegotiation_interval {
         say("ssl_client_renegotiation_interval", "clients never may renegotiate");
     }
-    for option in &config.ssl_options {
-        let allowed =
-            config.ssl_options.contains(format!("allow_{}", &option[option.len().min(3)..]).as_str());
-        match *option {
-            "no_sslv2" | "no_sslv3" => say(&format!("ssl_option {option}"), "pen never speaks it"),
-            "no_tlsv1" | "no_tlsv1.1" if !allowed => {
-                say(&format!("ssl_option {option}"), "pen speaks it only with ssl_option allow_tlsv1");
-            }
-            "cipher_server_preference" => {
-                say(&format!("ssl_option {option}"), "pen's order of ciphers always counts");
-            }
-            _ => {}
-        }
+    let given = |option| settings.ssl_option.contains(&option);
+    for option in &settings.ssl_option {
+        let why = match option {
+            SslOption::NoSslv2 | SslOption::NoSslv3 => "pen never speaks it",
+            SslOption::NoTlsv1 if !given(SslOption::AllowTlsv1) => NEEDS_A_WORD,
+            SslOption::NoTlsv11 if !given(SslOption::AllowTlsv11) => NEEDS_A_WORD,
+            SslOption::CipherServerPreference => "pen's order of ciphers always counts",
+            _ => continue,
+        };
+        say(&format!("ssl_option {}", option.word()), why);
     }
     notices
 }
@@ -138,15 +138,15 @@ mod tests {
     use super::*;
     use crate::core::addr::Services;
     use crate::core::command::Command;
-    use crate::core::config::Phase;
+    use crate::core::config::{Config, Phase};
 
-    fn config(lines: &[&str]) -> Config {
+    fn config(lines: &[&str]) -> Settings {
         let mut config = Config::default();
         for line in lines {
             let command = Command::parse(line, &Services::parse("")).unwrap().unwrap();
             config.apply(&command, Phase::Start).unwrap();
         }
-        config
+        config.settings
     }
 
     fn oldest(options: &[&str]) -> Oldest {

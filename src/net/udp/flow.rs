@@ -175,7 +175,7 @@ impl UdpFlow {
 
 impl FlowState {
     fn dump(&self) -> Dump {
-        let (backend, ascii) = (&self.link.selected.backend, self.shared.snapshot.load().modes.ascii);
+        let (backend, ascii) = (&self.link.selected.backend, self.shared.snapshot.load().content.ascii);
         Dump::new(None, self.entry.connection.client, Arc::clone(backend), ascii)
     }
 

@@ -1,0 +1,46 @@
+//! What there is in the language: each command's form, and a line about it.
+
+use crate::core::settings::{Kind, Setting};
+
+/// The commands that are no settings: how each is written, and one line for `penctl --help`.
+pub const OTHERS: [(&str, &str); 17] = [
+    ("acl N permit|deny IP [MASK]", "add an entry to an access list; also IP6[/LEN]"),
+    ("no acl N", "empty an access list"),
+    ("block, delayed_forward, epoll, kqueue, poll, select", "accepted, without effect"),
+    ("close N", "end a connection"),
+    ("connection N", "show a connection"),
+    ("exit", "end pen, if it was started with -X"),
+    ("include FILE", "carry out the commands of a file, all or none"),
+    ("mode", "show how servers are selected"),
+    ("pid", "show the process id"),
+    ("recent [N]", "show the clients of the last N seconds (300)"),
+    ("server N KEY VALUE...", "change acl, address, port, max, hard, blacklist, weight or prio of a server"),
+    ("servers", "show the servers"),
+    ("socket FD", "show which connection a descriptor belongs to"),
+    ("ssl_reload", "load certificates, keys and OCSP responses anew"),
+    ("status", "write and show the status page, if web_stats names a file"),
+    ("write [FILE]", "save the configuration, to the file given with -F by default"),
+    ("no WORD", "turn a switch off, unset a text"),
+];
+
+/// Whether a word begins one of [`OTHERS`].
+pub(super) fn names(word: &str) -> bool {
+    OTHERS.iter().any(|(usage, _)| usage.split(' ').next() == Some(word))
+}
+
+/// Every command of the language with one line each, by their words.
+pub fn lines() -> Vec<(String, &'static str)> {
+    let mut lines: Vec<_> = OTHERS.iter().map(|(usage, help)| ((*usage).to_owned(), *help)).collect();
+    lines.extend(Setting::all().map(|setting| (usage(setting), setting.spec().help)));
+    lines.sort_by_key(|(usage, _)| usage.trim_start_matches("[no] ").to_owned());
+    lines
+}
+
+fn usage(setting: Setting) -> String {
+    let (word, kind) = (setting.word(), setting.spec().kind);
+    match kind {
+        Kind::Switch => format!("[no] {word}"),
+        _ if setting.shows() => format!("{word} [{}]", kind.placeholder()),
+        _ => format!("{word} {}", kind.placeholder()),
+    }
+}

@@ -1,0 +1,80 @@
+//! One grammar for the control socket, the configuration file, `-O` and the options: parsed here, printed here.
+
+pub mod help;
+mod parse;
+mod print;
+pub mod server_keys;
+
+use super::Error;
+use super::acl::AclEntry;
+use super::settings::{Setting, Value};
+use server_keys::Change;
+use std::fmt;
+
+/// The most server slots; a number above is a slip of the pen rather than a server.
+pub const SERVERS_MAX: usize = 65_536;
+
+/// The longest command line that pen takes, in bytes without its line feed.
+pub const LINE_MAX: usize = 16 * 1024;
+
+/// One command of pen's control language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// A setting given a value: a switch turned on or off, a text unset.
+    Set(Setting, Value),
+    /// A setting shown.
+    Show(Setting),
+    /// An entry at the end of an access list.
+    Acl(usize, AclEntry),
+    /// An access list emptied.
+    NoAcl(usize),
+    /// Changes of a server slot.
+    Server(usize, Vec<Change>),
+    /// Accepted for the sake of old files and scripts; does nothing.
+    Obsolete(&'static str, bool),
+    /// Commands from a file.
+    Include(String),
+    /// The configuration to a file (`None`: the one given with -F).
+    Write(Option<String>),
+    /// Ends a connection.
+    Close(usize),
+    /// Shows a connection.
+    Connection(usize),
+    /// Shows whose a descriptor is.
+    Socket(i64),
+    /// Shows the clients of the last seconds.
+    Recent(u64),
+    /// Shows the servers.
+    Servers,
+    /// Shows the modes of selection.
+    Mode,
+    /// Shows the process id.
+    Pid,
+    /// Writes and shows the status page.
+    Status,
+    /// Loads certificates, keys and OCSP responses anew.
+    SslReload,
+    /// Ends pen.
+    Exit,
+}
+
+/// Why a line is not a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The first word is none of pen's.
+    Unknown(String),
+    /// A command of the language that this pen does not have.
+    Unavailable(String),
+    /// The rest of the line is wrong.
+    Bad(Error),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Unknown(word) => write!(f, "'{word}' is not a command; see penctl(1)"),
+            Refusal::Unavailable(word) => write!(f, "{word}: not available in this pen"),
+            Refusal::Bad(error) => error.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! From a command to the line that it is.
+
+use super::Command;
+use crate::core::lexer;
+use crate::core::settings::Value;
+use std::fmt;
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let no = |on: &bool| if *on { "" } else { "no " };
+        match self {
+            Command::Set(setting, Value::Switch(on)) => write!(f, "{}{}", no(on), setting.word()),
+            Command::Set(setting, Value::None) => write!(f, "no {}", setting.word()),
+            Command::Set(setting, value) => write!(f, "{} {}", setting.word(), value.word()),
+            Command::Show(setting) => f.write_str(setting.word()),
+            Command::Acl(n, entry) => write!(f, "acl {n} {entry}"),
+            Command::NoAcl(n) => write!(f, "no acl {n}"),
+            Command::Server(n, changes) => {
+                write!(f, "server {n}")?;
+                changes.iter().try_for_each(|change| write!(f, " {change}"))
+            }
+            Command::Obsolete(word, on) => write!(f, "{}{word}", no(on)),
+            Command::Include(file) => write!(f, "include {}", lexer::quote(file)),
+            Command::Write(None) => f.write_str("write"),
+            Command::Write(Some(file)) => write!(f, "write {}", lexer::quote(file)),
+            Command::Close(n) => write!(f, "close {n}"),
+            Command::Connection(n) => write!(f, "connection {n}"),
+            Command::Socket(n) => write!(f, "socket {n}"),
+            Command::Recent(n) => write!(f, "recent {n}"),
+            Command::Servers => f.write_str("servers"),
+            Command::Mode => f.write_str("mode"),
+            Command::Pid => f.write_str("pid"),
+            Command::Status => f.write_str("status"),
+            Command::SslReload => f.write_str("ssl_reload"),
+            Command::Exit => f.write_str("exit"),
+        }
+    }
+}

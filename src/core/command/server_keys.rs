@@ -1,0 +1,104 @@
+//! What can be said of a server, as `server N KEY VALUE...` says it: the table of its keys.
+
+use crate::core::Error;
+use crate::core::addr::{Host, Services};
+use crate::core::lexer::Word;
+use crate::core::settings::table::table;
+use crate::core::settings::{Field, Key, Kind, Spec, Value};
+use std::fmt;
+use std::time::Duration;
+
+/// A key of a server: a row of the table of [`ServerConfig`].
+pub type ServerKey = Key<ServerConfig>;
+
+const fn number(unit: &'static str, help: &'static str) -> Spec {
+    Spec::new(Kind::Number { min: 0, max: i32::MAX as u64, unit }, help)
+}
+
+table! {
+    /// One server slot.
+    ServerConfig {
+        acl: usize = 0, Spec::new(Kind::LIST, "the list that judges its clients");
+        address: Option<Host> = None, Spec::new(Kind::Host, "its host; a slot without one is unused");
+        port: u16 = 0, Spec::new(Kind::Port, "its port; 0 makes the slot unused");
+        max: u32 = 0, number("connections, 0 for no limit", "its soft limit of connections; 0 for none");
+        hard: u32 = 0,
+            number("connections", "its limit for clients that it had before; 0 for none beyond the soft one");
+        weight: u32 = 0, number("its share", "its weight");
+        prio: u32 = 0, number("its rank", "its priority; the lowest goes first");
+    }
+}
+
+impl ServerConfig {
+    /// Pen shows 1 as the port of a Unix socket, which has none, since 0 marks an unused slot.
+    pub const UNIX_PORT: u16 = 1;
+
+    /// Makes a change that is a setting; an event changes nothing here.
+    pub fn apply(&mut self, change: &Change) {
+        if let Change::Set(key, value) = change {
+            key.set(self, value);
+            if matches!(value, Value::Host(Host::Unix(_))) {
+                self.port = Self::UNIX_PORT;
+            }
+        }
+    }
+
+    /// The changes that make this slot out of an unused one.
+    pub fn changes(&self) -> Vec<Change> {
+        let set = |key: ServerKey| match key.get(self) {
+            Value::None => None,
+            value => Some(Change::Set(key, value)),
+        };
+        ServerKey::all().filter_map(set).collect()
+    }
+}
+
+/// One `key value` pair of the command `server`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A setting of the slot.
+    Set(ServerKey, Value),
+    /// An event: the server is left out so long from now; 0 takes it back in.
+    Blacklist(Duration),
+}
+
+const BLACKLIST: &str = "blacklist";
+const BLACKLIST_KIND: Kind = Kind::whole_seconds(0, "seconds");
+
+impl Change {
+    /// Reads a key and its value.
+    ///
+    /// # Errors
+    /// A word that is no key, or a value that it does not take; the text names `server` too.
+    pub fn parse(server: &str, key: &Word, value: &Word, services: &Services) -> Result<Self, Error> {
+        let word = key.text().map_err(|e| e.of(server))?;
+        let of = |error: Error| error.of(&format!("{server} {word}"));
+        if *word == *BLACKLIST {
+            let mut time = Duration::ZERO;
+            time.assign(&BLACKLIST_KIND.parse(value, services).map_err(of)?);
+            return Ok(Change::Blacklist(time));
+        }
+        let Some(key) = ServerKey::by_word(&word) else {
+            let allowed = keys();
+            return Err(Error::new(format!("{server}: '{word}' is not allowed; allowed is {allowed}")));
+        };
+        Ok(Change::Set(key, key.spec().kind.parse(value, services).map_err(of)?))
+    }
+}
+
+/// What can follow `server N`, as a list in a sentence.
+pub fn keys() -> String {
+    let mut keys: Vec<&str> = ServerKey::all().map(ServerKey::word).collect();
+    keys.insert(keys.len() - 2, BLACKLIST);
+    let last = keys.pop().unwrap_or_default();
+    format!("{} or {last}", keys.join(", "))
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Set(key, value) => write!(f, "{} {}", key.word(), value.word()),
+            Change::Blacklist(time) => write!(f, "{BLACKLIST} {}", Value::Seconds(*time).word()),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Settings that take one of a few words.
+
+/// An enumeration of which each variant is a word of the control language.
+pub trait Keyword: Copy + Eq + 'static {
+    /// The words, in the order in which errors and help list them.
+    const WORDS: &'static [&'static str];
+
+    /// The word of this variant.
+    fn word(self) -> &'static str;
+
+    /// The variant of a word.
+    fn by_word(word: &str) -> Option<Self>;
+}
+
+/// Declares an enumeration with a word for each variant.
+macro_rules! keywords {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl Keyword for $name {
+            const WORDS: &'static [&'static str] = &[$($word,)+];
+
+            fn word(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+
+            fn by_word(word: &str) -> Option<Self> {
+                match word { $($word => Some($name::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+keywords! {
+    /// What `ssl_option` may say.
+    SslOption {
+        /// SSL 2 is not spoken; pen never speaks it.
+        NoSslv2 = "no_sslv2",
+        /// SSL 3 is not spoken; pen never speaks it.
+        NoSslv3 = "no_sslv3",
+        /// TLS 1.0 is not spoken.
+        NoTlsv1 = "no_tlsv1",
+        /// TLS 1.1 is not spoken.
+        NoTlsv11 = "no_tlsv1.1",
+        /// TLS 1.2 is not spoken.
+        NoTlsv12 = "no_tlsv1.2",
+        /// The server's order of ciphers counts; it always does.
+        CipherServerPreference = "cipher_server_preference",
+        /// TLS 1.0 may be spoken.
+        AllowTlsv1 = "allow_tlsv1",
+        /// TLS 1.1 may be spoken.
+        AllowTlsv11 = "allow_tlsv1.1",
+    }
+}
+
+keywords! {
+    /// What `ssl_protocol` may say, as C pen has it. All of them mean TLS 1.2 or newer.
+    SslProtocol {
+        /// `ssl23`
+        Ssl23 = "ssl23",
+        /// `ssl2`
+        Ssl2 = "ssl2",
+        /// `ssl3`
+        Ssl3 = "ssl3",
+        /// `tls1`
+        Tls1 = "tls1",
+    }
+}
+
+/// Which side's end of data ends both sides of a connection at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Fastclose {
+    /// The server's (upstream).
+    pub up: bool,
+    /// The client's (downstream).
+    pub down: bool,
+}
+
+impl Keyword for Fastclose {
+    const WORDS: &'static [&'static str] = &["up", "down", "both", "off"];
+
+    fn word(self) -> &'static str {
+        match (self.up, self.down) {
+            (false, false) => "off",
+            (true, false) => "up",
+            (false, true) => "down",
+            (true, true) => "both",
+        }
+    }
+
+    fn by_word(word: &str) -> Option<Self> {
+        let both = [(false, false), (true, false), (false, true), (true, true)];
+        both.into_iter().map(|(up, down)| Fastclose { up, down }).find(|f| f.word() == word)
+    }
+}

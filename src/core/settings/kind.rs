@@ -1,0 +1,219 @@
+//! What a setting or key takes: how its word is read, and how an error names what is expected.
+
+use super::value::Value;
+use crate::core::Error;
+use crate::core::acl::LISTS;
+use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget, Services};
+use crate::core::lexer::Word;
+use std::time::Duration;
+
+/// The kind of a value, with its bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// On or off: `word` and `no word` as a command of its own, `on` and `off` behind a key.
+    Switch,
+    /// A whole number.
+    Number {
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+        /// What it counts.
+        unit: &'static str,
+    },
+    /// A time in seconds.
+    Seconds {
+        /// The least.
+        min: Duration,
+        /// The most.
+        max: Duration,
+        /// Whether up to three decimals may follow a point.
+        fractions: bool,
+        /// What it says, such as `seconds, 0 for never`.
+        unit: &'static str,
+    },
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Some of these words: each command adds one.
+    Words(&'static [&'static str]),
+    /// A text of its own kind; here is what an error calls it.
+    Text(&'static str),
+    /// Bytes with the escapes of [`Word::bytes`].
+    Bytes,
+    /// The name of a file or directory.
+    Path,
+    /// An IP address.
+    Ip,
+    /// A host.
+    Host,
+    /// A port; 0 is allowed.
+    Port,
+    /// A host and its port, or the path of a Unix socket.
+    Endpoint,
+    /// Where to listen.
+    Listen,
+    /// A file, or the host and port of a penlogd.
+    Log,
+}
+
+/// The longest time that a setting takes, in seconds.
+const SECONDS_MAX: u64 = i32::MAX as u64;
+
+impl Kind {
+    /// The number of an access list.
+    pub const LIST: Kind = Kind::Number { min: 0, max: LISTS as u64 - 1, unit: "the number of a list" };
+
+    /// Whole seconds from `min` up; `unit` names them.
+    pub const fn whole_seconds(min: u64, unit: &'static str) -> Kind {
+        let (min, max) = (Duration::from_secs(min), Duration::from_secs(SECONDS_MAX));
+        Kind::Seconds { min, max, fractions: false, unit }
+    }
+
+    /// Reads a word.
+    ///
+    /// # Errors
+    /// The word, and what is allowed.
+    pub fn parse(self, word: &Word, services: &Services) -> Result<Value, Error> {
+        if self == Kind::Bytes {
+            return word.bytes().map(Value::Bytes);
+        }
+        let arg = &*word.text()?;
+        let not = || Error::new(format!("'{arg}' is not allowed; allowed is {}", self.expected()));
+        let also = |error: Error| Error::new(format!("{error}; allowed is {}", self.expected()));
+        match self {
+            Kind::Switch => match arg {
+                "on" => Ok(Value::Switch(true)),
+                "off" => Ok(Value::Switch(false)),
+                _ => Err(not()),
+            },
+            Kind::Number { min, max, .. } => {
+                let number = digits(arg).filter(|n| (min..=max).contains(n));
+                number.map(Value::Number).ok_or_else(not)
+            }
+            Kind::Seconds { min, max, fractions, .. } => {
+                let time = seconds(arg, fractions).filter(|time| (min..=max).contains(time));
+                time.map(Value::Seconds).ok_or_else(not)
+            }
+            Kind::Word(words) => words.iter().find(|w| **w == arg).map(|w| Value::Word(w)).ok_or_else(not),
+            Kind::Words(words) => {
+                words.iter().find(|w| **w == arg).map(|w| Value::Words(vec![w])).ok_or_else(not)
+            }
+            Kind::Text(_) | Kind::Path if arg.is_empty() => Err(not()),
+            Kind::Text(_) | Kind::Path => Ok(Value::Text(arg.to_owned())),
+            Kind::Bytes => Ok(Value::None),
+            Kind::Ip => arg.parse().map(Value::Ip).map_err(|_| not()),
+            Kind::Host => Host::parse(arg).map(Value::Host),
+            Kind::Port => services.port(arg).map(|port| Value::Number(port.into())),
+            Kind::Endpoint => Endpoint::with_port(arg, services).map(Value::Endpoint).map_err(also),
+            Kind::Listen => ListenAddress::parse(arg, services).map(Value::Listen).map_err(also),
+            Kind::Log => LogTarget::parse(arg, services).map(Value::Log).map_err(also),
+        }
+    }
+
+    /// What is allowed, for errors.
+    pub fn expected(self) -> String {
+        match self {
+            Kind::Switch => "on or off".into(),
+            Kind::Number { min, max, unit } => format!("a number from {min} to {max} ({unit})"),
+            Kind::Seconds { min, max, fractions, unit } => {
+                let (min, max) = (Value::Seconds(min), Value::Seconds(max));
+                let decimals = if fractions { ", with at most three decimals" } else { "" };
+                format!("a number from {min} to {max} ({unit}{decimals})")
+            }
+            Kind::Word(words) | Kind::Words(words) => one_of(words),
+            Kind::Text(what) => what.into(),
+            Kind::Bytes => "a text, with \\r, \\n, \\t, \\\", \\\\ and \\xHH".into(),
+            Kind::Path => "the name of a file or directory".into(),
+            Kind::Ip => "an IP address".into(),
+            Kind::Host => "an IP address, a host name or a path with a /".into(),
+            Kind::Port => "a number from 0 to 65535 or a service name".into(),
+            Kind::Endpoint => "host:port or the path of a Unix socket".into(),
+            Kind::Listen => "[host:]port or the path of a Unix socket".into(),
+            Kind::Log => "the name of a file, or host:port of a penlogd".into(),
+        }
+    }
+
+    /// What stands for the value in a line of help.
+    pub fn placeholder(self) -> String {
+        match self {
+            Kind::Number { .. } | Kind::Seconds { .. } => "N".into(),
+            Kind::Switch => "on|off".into(),
+            Kind::Word(words) => words.join("|"),
+            Kind::Words(_) => "WORD".into(),
+            _ => "TEXT".into(),
+        }
+    }
+}
+
+/// A list of words in a sentence.
+fn one_of(words: &[&str]) -> String {
+    match words {
+        [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+        words => words.concat(),
+    }
+}
+
+fn digits(text: &str) -> Option<u64> {
+    if text.bytes().all(|b| b.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+fn seconds(text: &str, fractions: bool) -> Option<Duration> {
+    let (whole, decimals) = match text.split_once('.') {
+        Some((whole, decimals)) if fractions && (1..=3).contains(&decimals.len()) => (whole, decimals),
+        Some(_) => return None,
+        None => (text, "0"),
+    };
+    let millis = digits(decimals)? * 10_u64.pow(3 - u32::try_from(decimals.len()).ok()?);
+    Some(Duration::from_secs(digits(whole)?) + Duration::from_millis(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::lexer;
+    use proptest::prelude::*;
+
+    fn parse(kind: Kind, text: &str) -> Result<Value, String> {
+        let words = lexer::words(text).unwrap();
+        kind.parse(&words[0], &Services::parse("")).map_err(|e| e.to_string())
+    }
+
+    const FRACTION: Kind = Kind::Seconds {
+        min: Duration::from_millis(100),
+        max: Duration::from_secs(60),
+        fractions: true,
+        unit: "seconds",
+    };
+
+    #[test]
+    fn times_have_decimals_where_that_is_allowed() {
+        for (text, millis) in [("0.5", 500), ("1", 1000), ("0.1", 100), ("2.25", 2250), ("60.000", 60_000)] {
+            assert_eq!(parse(FRACTION, text), Ok(Value::Seconds(Duration::from_millis(millis))), "{text}");
+        }
+        for bad in ["0.05", "60.001", "1.", ".5", "1.2345", "1.x", "-1", "1e3", "18446744073709551615"] {
+            let error = parse(FRACTION, bad).unwrap_err();
+            let allowed = "allowed is a number from 0.1 to 60 (seconds, with at most three decimals)";
+            assert_eq!(error, format!("'{bad}' is not allowed; {allowed}"));
+        }
+        assert!(parse(Kind::whole_seconds(0, "seconds"), "0.5").is_err());
+    }
+
+    #[test]
+    fn words_are_listed_in_errors() {
+        let error = parse(Kind::Word(&["keep", "append", "replace"]), "drop").unwrap_err();
+        assert_eq!(error, "'drop' is not allowed; allowed is keep, append or replace");
+    }
+
+    proptest! {
+        #[test]
+        fn values_are_written_as_they_are_read(millis in 100u64..=60_000, bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            for (kind, value) in [
+                (FRACTION, Value::Seconds(Duration::from_millis(millis))),
+                (Kind::Bytes, Value::Bytes(bytes.clone())),
+                (Kind::Switch, Value::Switch(millis % 2 == 0)),
+            ] {
+                prop_assert_eq!(parse(kind, &value.word()), Ok(value));
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The settings of pen: the one table that commands, files, options, properties and documents follow.
+//!
+//! A new setting is one row of [`Settings`]; CONTRIBUTING.md says what else wants to know of it.
+
+mod keyword;
+mod kind;
+pub(crate) mod table;
+pub(crate) mod value;
+
+pub use keyword::{Fastclose, Keyword, SslOption, SslProtocol};
+pub use kind::Kind;
+pub use table::{Key, Property, Reply, Row, Spec, Table, When};
+pub use value::{Field, Value};
+
+use super::addr::{Endpoint, ListenAddress, LogTarget};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A setting: a row of the table of [`Settings`].
+pub type Setting = Key<Settings>;
+
+impl Setting {
+    /// Whether the word alone asks how the setting stands.
+    pub fn shows(self) -> bool {
+        self.spec().reply != Reply::None
+    }
+
+    /// The value that `no word` stands for, if there is one.
+    pub fn off(self) -> Option<Value> {
+        match self.default() {
+            Value::Switch(_) => Some(Value::Switch(false)),
+            Value::None => Some(Value::None),
+            _ => None,
+        }
+    }
+
+    /// What a change of the setting, or the word alone, answers.
+    pub fn reply(self, settings: &Settings) -> String {
+        match (self.spec().reply, self.get(settings)) {
+            (Reply::Empty | Reply::None, _) | (_, Value::None) => String::new(),
+            (Reply::Value, value) => format!("{value}\n"),
+            (Reply::IdleTimeout, value) => format!("Idle timeout: {value} seconds\n"),
+        }
+    }
+}
+
+const fn switch(help: &'static str) -> Spec {
+    Spec::new(Kind::Switch, help)
+}
+
+const fn number(unit: &'static str, min: u64, max: u64, help: &'static str) -> Spec {
+    Spec::new(Kind::Number { min, max, unit }, help).reply(Reply::Value)
+}
+
+const fn list(help: &'static str) -> Spec {
+    Spec::new(Kind::LIST, help).reply(Reply::Value)
+}
+
+const fn seconds(unit: &'static str, min: u64, help: &'static str) -> Spec {
+    Spec::new(Kind::whole_seconds(min, unit), help).reply(Reply::Value)
+}
+
+const fn text(kind: Kind, help: &'static str) -> Spec {
+    Spec::new(kind, help)
+}
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+table::table! {
+    /// Every setting but the access lists and the servers.
+    Settings {
+        // Switches.
+        abort_on_error: bool = false,
+            switch("end with a core file at an internal error, rather than end one connection");
+        ascii: bool = false, switch("dump communication as text rather than hexadecimal");
+        dummy: bool = false, switch("answer every request as a tiny web server, as a test target");
+        hash: bool = false, switch("choose a new client's server by a hash of its address");
+        http: bool = false, switch("add X-Forwarded-For and X-Forwarded-Proto to HTTP requests");
+        keepalive: bool = false, switch("set SO_KEEPALIVE on connections");
+        nomemory: bool = false, switch("do not remember which server a client had");
+        prio: bool = false, switch("choose the available server of the lowest prio");
+        roundrobin: bool = false, switch("give each connection the next server, remember no client");
+        stubborn: bool = false, switch("close a connection whose first choice of server fails");
+        tcp_nodelay: bool = false, switch("set TCP_NODELAY on connections");
+        transparent: bool = false, switch("connect to servers from the client's own address");
+        weight: bool = false, switch("choose the server of the fewest connections for its weight");
+        udp: bool = false, switch("balance UDP datagrams instead of TCP connections").at_start();
+        enable_exit: bool = false, switch("allow the command exit").at_start();
+        // Whether pen stays in the foreground is not for an administrator to say under smf(5).
+        foreground: bool = false, switch("stay in the foreground").at_start().property(Property::None);
+        ssl_require_client_cert: bool = false, switch("require a valid certificate of each client").at_start();
+        ssl_compat: bool = false, switch("work around defects of old TLS clients").at_start();
+
+        // Numbers and times.
+        blacklist: Duration = secs(30), seconds("seconds", 0, "how long a server that failed is left out");
+        client_acl: usize = 0, list("the access list for clients");
+        control_acl: usize = 0, list("the access list for the control port");
+        clients_max: usize = 2048,
+            number("clients", 1, 1 << 24, "size of the table of clients; only grows").grows();
+        conn_max: usize = 500,
+            number("connections", 1, 1 << 24, "most simultaneous connections; only grows").grows();
+        debug: u32 = 0, number("level", 0, 9, "how much pen tells of what it does");
+        idle_timeout: Duration = secs(0),
+            seconds("seconds, 0 for never", 0, "close a connection that was idle so long").reply(Reply::IdleTimeout);
+        pending_max: usize = 100,
+            number("connections", 1, 1 << 24, "most connections to servers in progress").reply(Reply::Empty);
+        timeout: Duration = secs(3), seconds("seconds", 1, "how long a connection to a server may take");
+        tracking: Duration = secs(0), seconds("seconds, 0 for ever", 0, "how long a client is remembered");
+        backlog: u32 = 500, number("connections", 50, 65535, "length of the listen queue").at_start();
+        multi_accept: usize = 100, number("connections", 1, 65535, "connections accepted in one go");
+        workers: usize = 0,
+            number("threads, 0 for one a core", 0, 256, "threads that serve connections").at_start();
+        ssl_handshake_timeout: Duration = secs(0),
+            seconds("seconds, 0 for the connect timeout", 0, "how long a TLS handshake may take");
+        ssl_client_renegotiation_interval: Duration = secs(3600),
+            seconds("seconds", 0, "accepted; clients never may renegotiate");
+
+        // Addresses, files and other texts: none is set by default, and `no word` unsets one.
+        listen: Option<ListenAddress> = None,
+            text(Kind::Listen, "the address that clients connect to; with an address pen moves there")
+                .reply(Reply::Value).required().property(Property::Named("listenport"));
+        control: Option<ListenAddress> = None,
+            text(Kind::Listen, "the address of the control port").at_start().reply(Reply::Value);
+        user: Option<String> = None,
+            text(Kind::Text("the name or number of a user"), "the user that pen becomes after binding").at_start();
+        chroot: Option<PathBuf> = None,
+            text(Kind::Path, "the directory that pen locks itself into").at_start();
+        pidfile: Option<PathBuf> = None,
+            text(Kind::Path, "the file that holds pen's process id").at_start();
+        emergency: Option<Endpoint> = None,
+            text(Kind::Endpoint, "the server for when no other is available");
+        abuse: Option<Endpoint> = None,
+            text(Kind::Endpoint, "the server for clients that client_acl denies");
+        log: Option<LogTarget> = None,
+            text(Kind::Log, "log requests to a file or to a penlogd").reply(Reply::Value);
+        source: Option<IpAddr> = None, text(Kind::Ip, "the local address of connections to servers");
+        web_stats: Option<PathBuf> = None,
+            text(Kind::Path, "the file that the command status writes").reply(Reply::Value);
+        ssl_certfile: Option<PathBuf> = None,
+            text(Kind::Path, "the certificate chain in PEM form").at_start();
+        ssl_keyfile: Option<PathBuf> = None, text(Kind::Path, "the private key in PEM form").at_start();
+        ssl_cacert_file: Option<PathBuf> = None,
+            text(Kind::Path, "the authorities of client certificates").at_start();
+        ssl_cacert_dir: Option<PathBuf> = None,
+            text(Kind::Path, "a hashed directory of such authorities").at_start();
+        ssl_protocol: Option<SslProtocol> = None,
+            text(Kind::Word(SslProtocol::WORDS), "the oldest TLS that clients may speak").at_start();
+        ssl_ciphers: Option<String> = None,
+            text(Kind::Text("a list of ciphers as openssl-ciphers(1) has it"), "the ciphers offered to clients");
+        ssl_ocsp_response: Option<PathBuf> = None,
+            text(Kind::Path, "the OCSP response stapled to the certificate").rereads();
+        ssl_sni_path: Option<PathBuf> = None,
+            text(Kind::Path, "the directory of certificates by name").rereads();
+
+        // Words.
+        ssl_option: BTreeSet<SslOption> = BTreeSet::new(),
+            text(Kind::Words(SslOption::WORDS), "change what TLS may do; repeatable");
+        tcp_fastclose: Fastclose = Fastclose::default(),
+            text(Kind::Word(Fastclose::WORDS), "whose end of data ends both sides at once");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_takes_what_its_row_allows() {
+        let words = |kind: Kind| match kind {
+            Kind::Switch => vec!["on", "off"],
+            Kind::Number { .. } => vec!["7", "64"],
+            Kind::Seconds { .. } => vec!["7", "64"],
+            Kind::Word(words) | Kind::Words(words) => words.to_vec(),
+            Kind::Text(_) | Kind::Bytes | Kind::Path => vec!["/a b"],
+            Kind::Ip | Kind::Host => vec!["10.0.0.1", "::1"],
+            Kind::Port => vec!["0", "80"],
+            Kind::Endpoint | Kind::Listen | Kind::Log => vec!["[::1]:80", "/run/x", "host:99"],
+        };
+        for setting in Setting::all() {
+            let kind = setting.spec().kind;
+            let mut taken = 0;
+            for word in words(kind) {
+                let word = super::super::lexer::Word::plain(word);
+                let Ok(value) = kind.parse(&word, &Default::default()) else { continue };
+                let mut settings = Settings::default();
+                setting.set(&mut settings, &value);
+                assert_eq!(setting.get(&settings), value, "{setting:?}");
+                taken += 1;
+            }
+            assert!(taken > 0, "{setting:?} takes nothing");
+            assert!(!setting.spec().help.is_empty());
+            assert_eq!(Setting::by_word(setting.word()), Some(setting));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The values that settings and keys take: one type for the language, typed fields for everybody else.
+
+use super::keyword::Keyword;
+use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget};
+use crate::core::lexer;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A value as a command carries it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Unset.
+    None,
+    /// A switch.
+    Switch(bool),
+    /// A whole number.
+    Number(u64),
+    /// A time.
+    Seconds(Duration),
+    /// One of the words that are allowed.
+    Word(&'static str),
+    /// Some of the words that are allowed.
+    Words(Vec<&'static str>),
+    /// A name, a path or another text without escapes.
+    Text(String),
+    /// Bytes, written with escapes.
+    Bytes(Vec<u8>),
+    /// An IP address.
+    Ip(IpAddr),
+    /// A host without a port.
+    Host(Host),
+    /// A host and its port.
+    Endpoint(Endpoint),
+    /// Where to listen.
+    Listen(ListenAddress),
+    /// Where log lines go.
+    Log(LogTarget),
+}
+
+impl Value {
+    /// The value as one word of a command line, quoted where that is necessary; empty for what has none.
+    pub fn word(&self) -> String {
+        match self {
+            Value::Bytes(bytes) => lexer::escape(bytes),
+            other => lexer::quote(&other.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    /// The value as a reply shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::None => Ok(()),
+            Value::Switch(on) => f.write_str(if *on { "on" } else { "off" }),
+            Value::Number(n) => n.fmt(f),
+            Value::Seconds(time) => seconds(*time, f),
+            Value::Word(word) => f.write_str(word),
+            Value::Words(words) => f.write_str(&words.join(" ")),
+            Value::Text(text) => f.write_str(text),
+            Value::Bytes(bytes) => f.write_str(&lexer::escape(bytes)),
+            Value::Ip(ip) => ip.fmt(f),
+            Value::Host(host) => host.fmt(f),
+            Value::Endpoint(endpoint) => endpoint.fmt(f),
+            Value::Listen(address) => address.fmt(f),
+            Value::Log(target) => target.fmt(f),
+        }
+    }
+}
+
+/// Seconds with as many decimals as they need, at most three.
+fn seconds(time: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match time.subsec_millis() {
+        0 => write!(f, "{}", time.as_secs()),
+        millis => f.write_str(format!("{}.{millis:03}", time.as_secs()).trim_end_matches('0')),
+    }
+}
+
+/// A type that a field of a table may have.
+pub trait Field {
+    /// The field as a value.
+    fn value(&self) -> Value;
+
+    /// Takes the value over. One of another type changes nothing: the kinds of a table's rows fit its fields, which a
+    /// test of each table shows.
+    fn assign(&mut self, value: &Value);
+}
+
+/// A [`Field`] that one variant of [`Value`] holds.
+macro_rules! field {
+    ($type:ty: $variant:ident) => {
+        impl Field for $type {
+            fn value(&self) -> Value {
+                Value::$variant(self.clone())
+            }
+
+            fn assign(&mut self, value: &Value) {
+                if let Value::$variant(value) = value {
+                    *self = value.clone();
+                }
+            }
+        }
+    };
+    (optional $type:ty: $variant:ident) => {
+        impl Field for Option<$type> {
+            fn value(&self) -> Value {
+                self.clone().map_or(Value::None, Value::$variant)
+            }
+
+            fn assign(&mut self, value: &Value) {
+                match value {
+                    Value::$variant(value) => *self = Some(value.clone()),
+                    Value::None => *self = None,
+                    _ => {}
+                }
+            }
+        }
+    };
+    (number $type:ty) => {
+        impl Field for $type {
+            fn value(&self) -> Value {
+                Value::Number(u64::try_from(*self).unwrap_or(u64::MAX))
+            }
+
+            fn assign(&mut self, value: &Value) {
+                if let Value::Number(n) = value {
+                    *self = <$type>::try_from(*n).unwrap_or(<$type>::MAX);
+                }
+            }
+        }
+    };
+}
+
+field!(bool: Switch);
+field!(number u16);
+field!(number u32);
+field!(number usize);
+field!(Duration: Seconds);
+field!(Vec<u8>: Bytes);
+field!(optional IpAddr: Ip);
+field!(optional Host: Host);
+field!(optional Endpoint: Endpoint);
+field!(optional ListenAddress: Listen);
+field!(optional LogTarget: Log);
+field!(optional String: Text);
+
+impl Field for Option<PathBuf> {
+    fn value(&self) -> Value {
+        // Made of text, as every value is.
+        self.as_ref().map_or(Value::None, |path| Value::Text(path.to_string_lossy().into_owned()))
+    }
+
+    fn assign(&mut self, value: &Value) {
+        match value {
+            Value::Text(path) => *self = Some(path.into()),
+            Value::None => *self = None,
+            _ => {}
+        }
+    }
+}
+
+impl<T: Keyword> Field for T {
+    fn value(&self) -> Value {
+        Value::Word(self.word())
+    }
+
+    fn assign(&mut self, value: &Value) {
+        if let Value::Word(word) = value
+            && let Some(keyword) = T::by_word(word)
+        {
+            *self = keyword;
+        }
+    }
+}
+
+impl<T: Keyword> Field for Option<T> {
+    fn value(&self) -> Value {
+        self.map_or(Value::None, |keyword| Value::Word(keyword.word()))
+    }
+
+    fn assign(&mut self, value: &Value) {
+        match value {
+            Value::Word(word) => *self = T::by_word(word),
+            Value::None => *self = None,
+            _ => {}
+        }
+    }
+}
+
+impl<T: Keyword + Ord> Field for BTreeSet<T> {
+    fn value(&self) -> Value {
+        Value::Words(self.iter().map(|keyword| keyword.word()).collect())
+    }
+
+    /// Adds the words to those that are there.
+    fn assign(&mut self, value: &Value) {
+        if let Value::Words(words) = value {
+            self.extend(words.iter().filter_map(|word| T::by_word(word)));
+        }
+    }
+}
