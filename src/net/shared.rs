@@ -15,7 +15,7 @@ use super::clients::{ClientWalk, Clients};
 use super::clock::Clock;
 use super::connections::ConnectionTable;
 use super::tls;
-use super::udp::Drops;
+use super::udp::drops::Drops;
 
 /// Pipes, two descriptors each: what Linux gives a user without privilege (pipe(7): pipe-user-pages-soft, 64 MiB).
 const PIPES: usize = 64;

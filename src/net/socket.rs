@@ -136,13 +136,13 @@ impl Socket {
     /// Whether something may have come since it had nothing to read; costs no system call. While not, the waker is still in
     /// its place.
     #[inline]
-    pub fn has_news(&self) -> bool {
+    pub fn may_be_readable(&self) -> bool {
         self.io.try_io(Operation::Read, || Ok(())).is_ok()
     }
 
-    /// As [`Socket::has_news`], and takes the waker while there is nothing.
+    /// As [`Socket::may_be_readable`], and takes the waker while there is nothing.
     #[inline]
-    pub fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.io.poll_ready(cx, Operation::Read).map(|_| ())
     }
 

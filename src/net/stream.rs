@@ -63,18 +63,18 @@ impl Stream {
 
     /// Whether something may have come since [`Stream::poll_read`] or [`Stream::poll_fill`] had nothing; costs no system
     /// call. While not, the waker that they were given is still in its place.
-    pub fn has_news(&self) -> bool {
+    pub fn may_be_readable(&self) -> bool {
         match self {
-            Self::Plain(s) => s.has_news(),
+            Self::Plain(s) => s.may_be_readable(),
             // To read, TLS may have to wait until it can write.
             Self::Tls(_) => true,
         }
     }
 
-    /// As [`Stream::has_news`], and takes the waker while there is nothing.
-    pub fn poll_news(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// As [`Stream::may_be_readable`], and takes the waker while there is nothing.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Plain(s) => s.poll_news(cx),
+            Self::Plain(s) => s.poll_readable(cx),
             Self::Tls(_) => Poll::Ready(()),
         }
     }

@@ -11,6 +11,7 @@ mod scan;
 use std::hash::{BuildHasher, RandomState};
 
 use super::Millis;
+use super::number_set::NumberSet;
 use chunks::Chunks;
 use index::HashIndex;
 use scan::Scans;
@@ -154,6 +155,28 @@ impl AffinityTable {
     /// The client of this number.
     pub fn get(&self, id: usize) -> Option<(Client, &Record)> {
         self.entries.get(id).map(|entry| (entry.client, &entry.record))
+    }
+
+    /// Begins to look for the clients that connected at `since` or later. To be ended by [`AffinityTable::end_scan`].
+    pub fn begin_scan(&mut self, since: Millis) -> ScanId {
+        self.scans.begin(since, self.newest)
+    }
+
+    /// Looks at `most` further clients, from the one seen last on. False when there are no more to look at.
+    pub fn scan(&mut self, id: &ScanId, most: usize) -> bool {
+        let entries = &self.entries;
+        self.scans.step(id, most, |client| entries.get(client as usize).map(|e| (e.record.seen, e.older)))
+    }
+
+    /// Ends a search: the numbers of the clients that it found.
+    pub fn end_scan(&mut self, id: &ScanId) -> NumberSet {
+        self.scans.end(id)
+    }
+
+    /// Whether no search is in progress.
+    #[cfg(test)]
+    pub(crate) fn has_no_scans(&self) -> bool {
+        self.scans.is_empty()
     }
 
     fn link_newest(&mut self, id: usize) {

@@ -2,7 +2,6 @@
 
 use slab::Slab;
 
-use super::AffinityTable;
 use crate::core::Millis;
 use crate::core::number_set::NumberSet;
 
@@ -36,35 +35,43 @@ impl Scans {
 #[derive(Debug)]
 pub struct ScanId(usize);
 
-impl AffinityTable {
-    /// Begins to look for the clients that connected at `since` or later. To be ended by [`AffinityTable::end_scan`].
-    pub fn begin_scan(&mut self, since: Millis) -> ScanId {
-        ScanId(self.scans.0.insert(Scan { since, next: self.newest, found: NumberSet::default() }))
+impl Scans {
+    /// Begins a search from the client `newest` on.
+    pub(super) fn begin(&mut self, since: Millis, newest: Option<u32>) -> ScanId {
+        ScanId(self.0.insert(Scan { since, next: newest, found: NumberSet::default() }))
     }
 
-    /// Looks at `most` further clients, from the one seen last on. False when there are no more to look at.
-    pub fn scan(&mut self, id: &ScanId, most: usize) -> bool {
-        let Some(scan) = self.scans.0.get_mut(id.0) else { return false };
+    /// Goes on by `most` clients; `of` tells when a client was seen and which one is the next older. False at the end.
+    pub(super) fn step(
+        &mut self,
+        id: &ScanId,
+        most: usize,
+        of: impl Fn(u32) -> Option<(Millis, Option<u32>)>,
+    ) -> bool {
+        let Some(scan) = self.0.get_mut(id.0) else { return false };
         for _ in 0..most {
-            let entry = scan.next.and_then(|next| self.entries.get(next as usize));
-            let Some(entry) = entry.filter(|entry| entry.record.seen >= scan.since) else {
-                scan.next = None;
-                return false;
-            };
-            scan.found.insert(entry.record.id);
-            scan.next = entry.older;
+            let here = scan.next.and_then(|client| Some((client, of(client)?)));
+            match here {
+                Some((client, (seen, older))) if seen >= scan.since => {
+                    scan.found.insert(client as usize);
+                    scan.next = older;
+                }
+                _ => {
+                    scan.next = None;
+                    return false;
+                }
+            }
         }
         true
     }
 
-    /// Whether no search is in progress.
-    #[cfg(test)]
-    pub(crate) fn has_no_scans(&self) -> bool {
-        self.scans.0.is_empty()
+    /// Ends a search: the numbers of the clients that it found.
+    pub(super) fn end(&mut self, id: &ScanId) -> NumberSet {
+        self.0.try_remove(id.0).map(|scan| scan.found).unwrap_or_default()
     }
 
-    /// Ends a search: the numbers of the clients that it found.
-    pub fn end_scan(&mut self, id: &ScanId) -> NumberSet {
-        self.scans.0.try_remove(id.0).map(|scan| scan.found).unwrap_or_default()
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

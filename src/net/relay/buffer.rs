@@ -35,7 +35,7 @@ pub(crate) fn give(mut buffer: Vec<u8>) {
     if buffer.capacity() == 0 || buffer.capacity() > KEEP {
         return;
     }
-    // A rest dropped while its thread ends finds no store any more: the memory is then simply freed.
+    // While a thread ends its store may be gone already: the memory is then simply freed.
     let _ = STORE.try_with(|store| {
         let mut store = store.borrow_mut();
         if store.len() < SPARE {
@@ -66,13 +66,13 @@ impl PendingWrite {
         Self { data, written }
     }
 
-    /// Reads it, [`READ_SIZE`] bytes at most.
+    /// Fills it by `read`, with [`READ_SIZE`] bytes at most.
     pub(crate) fn read(read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Self> {
-        let mut rest = Self { data: take(), written: 0 };
-        rest.data.resize(READ_SIZE, 0);
-        let count = read(&mut rest.data)?;
-        rest.data.truncate(count);
-        Ok(rest)
+        let mut pending = Self { data: take(), written: 0 };
+        pending.data.resize(READ_SIZE, 0);
+        let count = read(&mut pending.data)?;
+        pending.data.truncate(count);
+        Ok(pending)
     }
 
     /// What is still to be written.
@@ -97,10 +97,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rest_gives_its_memory_back_and_the_store_is_bounded() {
-        let rests: Vec<PendingWrite> =
+    fn memory_is_given_back_and_the_store_is_bounded() {
+        let pending: Vec<PendingWrite> =
             (0..SPARE + 10).map(|i| PendingWrite::copy_of(&[i as u8; 1000])).collect();
-        drop(rests);
+        drop(pending);
         assert_eq!(STORE.with_borrow(Vec::len), SPARE);
         assert!(take().is_empty(), "a stored buffer must come back empty");
         give(Vec::with_capacity(KEEP + 1));
@@ -108,11 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_shows_what_is_left() {
-        let mut rest = PendingWrite::copy_of(b"hello");
-        rest.advance(2);
-        assert_eq!(rest.bytes(), b"llo");
-        rest.advance(3);
-        assert!(rest.bytes().is_empty());
+    fn what_is_written_is_pending_no_longer() {
+        let mut pending = PendingWrite::copy_of(b"hello");
+        pending.advance(2);
+        assert_eq!(pending.bytes(), b"llo");
+        pending.advance(3);
+        assert!(pending.bytes().is_empty());
     }
 }

@@ -1,7 +1,7 @@
-//! How a relay leaves its two peers when a connection does not end by an orderly close on both sides.
+//! Lingering close: how a relay closes its two sockets when a connection does not end by an orderly close on both sides.
 //!
-//! close(2) with SO_LINGER 0, or with unread bytes in the receive buffer, sends RST and throws away what the kernel
-//! has not yet delivered. So first the peer's acknowledgement of everything is awaited, as long as it makes progress.
+//! close(2) with SO_LINGER 0, or with unread bytes in the receive buffer, sends RST and discards what the kernel has not
+//! yet delivered. So the relay first waits until the peer has acknowledged everything, as long as it makes progress.
 
 use std::future::Future;
 use std::io;
@@ -23,59 +23,60 @@ pub(crate) const STALL: Duration = Duration::from_secs(30);
 const BLIND: Duration = Duration::from_secs(1);
 /// How long a peer that goes on sending may take to see the end, once it has acknowledged everything.
 const GRACE: Duration = Duration::from_secs(1);
-/// First and longest time between two looks.
-const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
-/// Reads that are thrown away at one look.
+/// First and longest time between two checks.
+const CHECK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
+/// Reads that are discarded at one check.
 const DISCARD: u32 = 16;
 
-/// How one peer is left.
+/// How one socket is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseMode {
-    /// Close: both directions have ended, or there is nobody left.
+    /// At once: both directions have ended, or the peer is gone.
     Close,
-    /// It has been told of the end but may go on sending: throw that away, so that no RST overtakes the last bytes.
+    /// The peer has been told of the end but may go on sending: that is discarded, so that no RST overtakes the last bytes.
     Drain {
-        /// Give it time to end by itself, too.
+        /// The peer is also given time to end by itself.
         patient: bool,
     },
-    /// Its stream was cut off: RST, so that it cannot take it for complete.
+    /// With RST: the stream was cut off, and the peer must not take it for complete.
     Reset,
 }
 
-/// Leaves one peer.
+/// The close of one socket.
 #[derive(Debug)]
-struct Peer {
-    how: CloseMode,
-    /// Unacknowledged at the last look.
-    left: usize,
+struct PeerClose {
+    mode: CloseMode,
+    /// Bytes that were unacknowledged at the last check.
+    unacknowledged: usize,
     /// When the present wait ends.
     until: Option<Instant>,
     acknowledged: bool,
-    gone: bool,
+    done: bool,
 }
 
-impl Peer {
-    fn new(how: CloseMode) -> Self {
-        Self { how, left: usize::MAX, until: None, acknowledged: false, gone: how == CloseMode::Close }
+impl PeerClose {
+    fn new(mode: CloseMode) -> Self {
+        let done = mode == CloseMode::Close;
+        Self { mode, unacknowledged: usize::MAX, until: None, acknowledged: false, done }
     }
 
-    fn look(&mut self, cx: &mut Context<'_>, stream: &mut Stream) {
-        if self.gone {
+    fn check(&mut self, cx: &mut Context<'_>, stream: &mut Stream) {
+        if self.done {
             return;
         }
-        if is_gone(stream) || (matches!(self.how, CloseMode::Drain { .. }) && discard(cx, stream)) {
-            self.gone = true;
+        if is_gone(stream) || (matches!(self.mode, CloseMode::Drain { .. }) && discard(cx, stream)) {
+            self.done = true;
             return;
         }
         let now = Instant::now();
         match unacknowledged(stream.as_fd()) {
-            Some(0) if self.how != (CloseMode::Drain { patient: true }) => self.reset(stream),
+            Some(0) if self.mode != (CloseMode::Drain { patient: true }) => self.reset(stream),
             Some(0) if !self.acknowledged => {
                 self.acknowledged = true;
                 self.until = Some(now + GRACE);
             }
-            Some(left) if left < self.left && !self.acknowledged => {
-                self.left = left;
+            Some(left) if left < self.unacknowledged && !self.acknowledged => {
+                self.unacknowledged = left;
                 self.until = Some(now + STALL);
             }
             _ => {
@@ -88,16 +89,16 @@ impl Peer {
 
     fn reset(&mut self, stream: &Stream) {
         stream.set_reset_on_close();
-        self.gone = true;
+        self.done = true;
     }
 }
 
-/// Whether the connection was reset. The system goes on counting what such a peer left unacknowledged, for ever.
+/// Whether the connection was reset. The system never stops counting what such a peer has left unacknowledged.
 fn is_gone(stream: &Stream) -> bool {
     SockRef::from(stream).peer_addr().is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
 }
 
-/// Reads and forgets; true when the peer has ended or is gone.
+/// Reads and discards; true when the peer has ended or is gone.
 fn discard(cx: &mut Context<'_>, stream: &mut Stream) -> bool {
     buffer::with_read_buffer(|buffer| {
         for _ in 0..DISCARD {
@@ -111,18 +112,18 @@ fn discard(cx: &mut Context<'_>, stream: &mut Stream) -> bool {
     })
 }
 
-/// Leaves both peers.
+/// The close of both sockets.
 #[derive(Debug)]
 pub(crate) struct LingeringClose {
-    client: Peer,
-    server: Peer,
+    client: PeerClose,
+    server: PeerClose,
     wait: Duration,
     tick: Option<Pin<Box<Sleep>>>,
 }
 
 impl LingeringClose {
     pub(crate) fn new(client: CloseMode, server: CloseMode) -> Self {
-        Self { client: Peer::new(client), server: Peer::new(server), wait: LOOK.0, tick: None }
+        Self { client: PeerClose::new(client), server: PeerClose::new(server), wait: CHECK.0, tick: None }
     }
 
     /// Ready when both sockets may be closed.
@@ -133,14 +134,14 @@ impl LingeringClose {
         server: &mut Stream,
     ) -> Poll<()> {
         loop {
-            self.client.look(cx, client);
-            self.server.look(cx, server);
-            if self.client.gone && self.server.gone {
+            self.client.check(cx, client);
+            self.server.check(cx, server);
+            if self.client.done && self.server.done {
                 return Poll::Ready(());
             }
-            let tick = self.tick.get_or_insert_with(|| Box::pin(sleep(LOOK.0)));
+            let tick = self.tick.get_or_insert_with(|| Box::pin(sleep(CHECK.0)));
             ready!(tick.as_mut().poll(cx));
-            self.wait = (self.wait * 2).min(LOOK.1);
+            self.wait = (self.wait * 2).min(CHECK.1);
             tick.as_mut().reset(Instant::now() + self.wait);
         }
     }

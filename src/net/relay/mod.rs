@@ -16,14 +16,14 @@
 pub(crate) mod buffer;
 mod closing;
 mod direction;
+mod end;
+mod idle;
+mod side;
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
-
-use tokio::time::{Instant, Sleep, sleep};
 
 use crate::core::settings::Fastclose;
 use crate::sys::splice::Pool;
@@ -31,64 +31,21 @@ use crate::sys::splice::Pool;
 use super::filter::{StreamFilter, TrafficMeter};
 use super::stream::Stream;
 use closing::{CloseMode, LingeringClose};
-use direction::{Carried, Direction, DirectionState, Fault, PollContext, Step};
+use direction::{Direction, DirectionState, Fault, Outcome, PollContext, Step};
+use idle::Idle;
 
-/// One end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Who connected to pen (downstream).
-    Client,
-    /// Whom pen connected to (upstream).
-    Server,
-}
-
-impl Side {
-    /// The one across.
-    pub fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
-}
+pub use end::{Cause, End};
+pub use side::Side;
 
 /// What the settings say of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct RelaySettings {
     /// Pipes for bulk data; `None` to copy always.
     pub pipes: Option<Pool>,
-
     /// See [`Fastclose`].
     pub fastclose: Fastclose,
     /// The connection ends when no byte has moved for so long; `None` for never.
     pub idle: Option<Duration>,
-}
-
-/// How a connection went.
-#[derive(Debug)]
-pub struct End {
-    /// Bytes delivered to the server.
-    pub to_server: u64,
-    /// Bytes delivered to the client.
-    pub to_client: u64,
-    /// Why it is over.
-    pub cause: Cause,
-}
-
-/// Why a connection is over.
-#[derive(Debug)]
-pub enum Cause {
-    /// Both sides ended, or one that by [`Fastclose`] is enough.
-    Closed,
-    /// Nothing moved for [`RelaySettings::idle`].
-    Idle,
-    /// The first error, and the side whose socket had it.
-    Broken {
-        /// Whose.
-        side: Side,
-        /// What read(2), write(2), shutdown(2) or TLS said.
-        error: io::Error,
-    },
 }
 
 /// The future. Its output comes once, when both sockets may be closed; dropping it earlier closes them, with RST where
@@ -105,9 +62,9 @@ pub struct Relay<M: TrafficMeter> {
     idle: Option<Box<Idle>>,
     closing: Option<Box<LingeringClose>>,
     fault: Option<Box<Fault>>,
-    /// What the meter was last told.
+    /// The undelivered bytes that the meter was last told of.
     pending: (u32, u32),
-    /// Whom the streams are to wake.
+    /// The waker that the streams are to call.
     waker: Option<Waker>,
     fastclose: Fastclose,
     stop: bool,
@@ -154,12 +111,12 @@ impl<M: TrafficMeter> Relay<M> {
         }
     }
 
-    /// Whether a source is gone, and what it sent is not delivered yet.
+    /// Whether a source has broken off and what it sent is not delivered yet.
     fn is_stalled(&self) -> bool {
         self.up.state() == DirectionState::Failed || self.down.state() == DirectionState::Failed
     }
 
-    /// Passes on what has come, as long as nothing else is to be done; tells what it met where there is.
+    /// Passes on what has come. Ready when there is more to do, with the step that each direction has left to be taken.
     #[inline]
     fn fast_path(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Step>, Option<Step>)> {
         if self.filter.is_some() || self.idle.is_some() || matches!(self.client, Stream::Tls(_)) {
@@ -167,36 +124,35 @@ impl<M: TrafficMeter> Relay<M> {
         }
         let up = self.up.fast_path(cx, &self.meter, &self.client, &self.server);
         let down = self.down.fast_path(cx, &self.meter, &self.server, &self.client);
-        if let (Carried::Quiet, Carried::Quiet) = (&up, &down) {
+        if let (Outcome::Idle, Outcome::Idle) = (&up, &down) {
             return Poll::Pending;
         }
-        let mut met = |carried| match carried {
-            Carried::Quiet => None,
-            Carried::Busy(step) => step,
-            Carried::Dead(fault) => {
+        let mut step = |outcome| match outcome {
+            Outcome::Idle => None,
+            Outcome::Continue(step) => step,
+            Outcome::Dead(fault) => {
                 self.note(Some(fault));
                 None
             }
         };
-        Poll::Ready((met(up), met(down)))
+        Poll::Ready((step(up), step(down)))
     }
 
-    fn poll_flows(&mut self, cx: &mut Context<'_>, met: (Option<Step>, Option<Step>)) {
+    fn poll_directions(&mut self, cx: &mut Context<'_>, first: (Option<Step>, Option<Step>)) {
         let Self { client, server, up, down, meter, filter, pipes, .. } = self;
-        let distrust = down.was_reset();
-        let mut turn = PollContext {
+        let mut context = PollContext {
             cx,
             meter,
             filter,
             pool: pipes.as_ref(),
             stop: self.stop,
-            last: down.done(),
-            distrust,
+            other_done: down.done(),
+            source_was_reset: down.was_reset(),
         };
-        let fault = up.poll(&mut turn, client, server, met.0);
-        turn.distrust = up.was_reset();
-        turn.last = up.done();
-        let fault = fault.or(down.poll(&mut turn, server, client, met.1));
+        let fault = up.poll(&mut context, client, server, first.0);
+        context.source_was_reset = up.was_reset();
+        context.other_done = up.done();
+        let fault = fault.or(down.poll(&mut context, server, client, first.1));
         self.note(fault);
     }
 
@@ -218,23 +174,23 @@ impl<M: TrafficMeter> Relay<M> {
         changed
     }
 
-    /// How to leave both, once there is nothing more to move.
-    fn verdict(&self) -> Option<LingeringClose> {
+    /// How to close both sides, once there is nothing more to move.
+    fn close_modes(&self) -> Option<LingeringClose> {
         use DirectionState::{Dead, Failed, Shut};
-        let cut = |flow: &Direction| flow.state() == Failed && flow.pending() == 0;
+        let cut = |direction: &Direction| direction.state() == Failed && direction.pending() == 0;
         let (client, server) = match (self.up.state(), self.down.state()) {
             _ if cut(&self.up) || cut(&self.down) => {
-                let leave = |flow: &Direction| {
-                    if flow.state() == Failed { CloseMode::Reset } else { CloseMode::Close }
+                let mode = |towards: &Direction| {
+                    if towards.state() == Failed { CloseMode::Reset } else { CloseMode::Close }
                 };
-                (leave(&self.down), leave(&self.up))
+                (mode(&self.down), mode(&self.up))
             }
             (Shut, Shut) => {
-                // By fastclose one of them may still be sending.
-                let leave = |flow: &Direction| {
-                    if flow.eof() { CloseMode::Close } else { CloseMode::Drain { patient: false } }
+                // With fastclose one of them may still be sending.
+                let mode = |from: &Direction| {
+                    if from.eof() { CloseMode::Close } else { CloseMode::Drain { patient: false } }
                 };
-                (leave(&self.up), leave(&self.down))
+                (mode(&self.up), mode(&self.down))
             }
             (Dead, Shut) => (CloseMode::Drain { patient: true }, CloseMode::Close),
             (Shut, Dead) => (CloseMode::Close, CloseMode::Drain { patient: true }),
@@ -276,16 +232,16 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
             relay.down.forget_waker();
         }
         let before = (relay.up.moved(), relay.down.moved());
-        let met = ready!(relay.fast_path(cx));
-        relay.poll_flows(cx, met);
+        let first = ready!(relay.fast_path(cx));
+        relay.poll_directions(cx, first);
         if !relay.stop
             && ((relay.up.eof() && relay.fastclose.down) || (relay.down.eof() && relay.fastclose.up))
         {
             relay.stop = true;
-            relay.poll_flows(cx, (None, None));
+            relay.poll_directions(cx, (None, None));
         }
         let active = relay.report_pending() || before != (relay.up.moved(), relay.down.moved());
-        if let Some(mut closing) = relay.verdict() {
+        if let Some(mut closing) = relay.close_modes() {
             if closing.poll(cx, &mut relay.client, &mut relay.server).is_pending() {
                 relay.closing = Some(Box::new(closing));
                 return Poll::Pending;
@@ -293,7 +249,7 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
             return Poll::Ready(relay.end(Cause::Closed));
         }
         if relay.idle.is_none() && relay.is_stalled() {
-            // That must not last for ever.
+            // The destination must not take for ever.
             relay.idle = Some(Box::new(Idle::new(closing::STALL)));
         }
         if let Some(idle) = &mut relay.idle {
@@ -310,33 +266,6 @@ impl<M: TrafficMeter> Drop for Relay<M> {
         self.reset_if_pending();
         if self.pending != (0, 0) {
             self.meter.pending(0, 0);
-        }
-    }
-}
-
-/// The idle timeout: a message only notes the time; the timer, when it fires, is set again to what is then due.
-struct Idle {
-    period: Duration,
-    last: Instant,
-    timer: Pin<Box<Sleep>>,
-}
-
-impl Idle {
-    fn new(period: Duration) -> Self {
-        Self { period, last: Instant::now(), timer: Box::pin(sleep(period)) }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, active: bool) -> Poll<()> {
-        if active {
-            self.last = Instant::now();
-        }
-        loop {
-            ready!(self.timer.as_mut().poll(cx));
-            let due = self.last + self.period;
-            if due <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.timer.as_mut().reset(due);
         }
     }
 }

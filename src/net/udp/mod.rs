@@ -4,7 +4,7 @@
 //! socket of its own, connected to its server, and a task that passes on the answers; what clients send is passed on as it
 //! is read. Nothing waits for a socket that takes no more: that datagram is dropped, as UDP allows, and counted.
 
-mod drops;
+pub(in crate::net) mod drops;
 mod flow;
 mod listener;
 mod upstream;
@@ -18,7 +18,6 @@ use tokio::sync::mpsc;
 use crate::sys::datagram::DatagramSocket;
 
 use super::shared::Shared;
-pub use drops::Drops;
 use listener::UdpListener;
 
 /// The sockets that clients are to send to, one after the other; closed when pen is to end.

@@ -1,54 +1,54 @@
-//! The short way of a direction: a message that comes alone, which is most of what a relay does, is read and written with
-//! nothing else to look at. Whatever else there is goes on in [`Direction::poll`].
+//! The fast path of a direction: a message that comes alone, which is most of what a relay does, is read and written
+//! without looking at anything else. All other cases are left to [`Direction::poll`].
 
 use std::io::ErrorKind;
 use std::task::Context;
 
-use super::{Direction, Fault, Step};
+use super::state::{Direction, Fault, Step};
 use crate::net::filter::TrafficMeter;
 use crate::net::relay::buffer::{self, PendingWrite, READ_SIZE};
 use crate::net::stream::Stream;
 
-/// How [`Direction::fast_path`] has left a direction.
-pub(crate) enum Carried {
-    /// The source has nothing more and takes the waker.
-    Quiet,
-    /// [`Direction::poll`] has to go on, if there is a step with that.
-    Busy(Option<Step>),
-    /// The destination takes no more, which the other direction has to know before it goes on.
+/// What [`Direction::fast_path`] leaves to be done.
+pub(in crate::net::relay) enum Outcome {
+    /// Nothing: the source has nothing more and holds the waker.
+    Idle,
+    /// [`Direction::poll`] has to go on, with this step if there is one.
+    Continue(Option<Step>),
+    /// The destination takes nothing more, which the other direction has to know before it goes on.
     Dead(Fault),
 }
 
 impl Direction {
-    /// Passes on what has come by the short way, where no filter is to see it.
+    /// Passes on what has come, where no filter is to see it.
     #[inline]
-    pub(crate) fn fast_path<M: TrafficMeter>(
+    pub(in crate::net::relay) fn fast_path<M: TrafficMeter>(
         &mut self,
         cx: &mut Context<'_>,
         meter: &M,
         source: &Stream,
         destination: &Stream,
-    ) -> Carried {
-        // A direction that waits is open and has delivered everything.
-        if !self.waits || self.is_bulk() {
-            return Carried::Busy(None);
+    ) -> Outcome {
+        // A direction that awaits its source is open and has delivered everything.
+        if !self.awaits_source || self.is_bulk() {
+            return Outcome::Continue(None);
         }
-        if !source.has_news() {
-            return Carried::Quiet;
+        if !source.may_be_readable() {
+            return Outcome::Idle;
         }
-        self.waits = false;
+        self.awaits_source = false;
         match self.pass_on(meter, source, destination) {
-            Err(Step::WriteFailed(error)) => Carried::Dead(self.die(error)),
-            Err(step) => Carried::Busy(Some(step)),
-            Ok(alone) if alone && source.poll_news(cx).is_pending() => {
-                self.waits = true;
-                Carried::Quiet
+            Err(Step::WriteFailed(error)) => Outcome::Dead(self.die(error)),
+            Err(step) => Outcome::Continue(Some(step)),
+            Ok(alone) if alone && source.poll_readable(cx).is_pending() => {
+                self.awaits_source = true;
+                Outcome::Idle
             }
-            Ok(_) => Carried::Busy(None),
+            Ok(_) => Outcome::Continue(None),
         }
     }
 
-    /// One read and one write. Tells whether that was all: the source had no more, and the destination took it.
+    /// One read and one write. Returns whether that was all: the source had no more, and the destination took it.
     #[inline]
     fn pass_on<M: TrafficMeter>(
         &mut self,
@@ -64,7 +64,7 @@ impl Direction {
                 Err(e) => return Err(Step::ReadFailed(e)),
             };
             self.note_read(chunk.len());
-            // The end that comes with the last bytes, from a server that answers and closes, goes on with them too.
+            // An end of stream that comes with the last bytes, as from a server that answers and closes, is sent with them.
             let last = chunk.len() < READ_SIZE && source.is_at_end();
             let written = match destination.try_write(chunk, last) {
                 Ok(n) => n,

@@ -1,0 +1,115 @@
+//! Bulk data: moved through a pipe, without a copy into pen's memory.
+
+use std::io;
+use std::task::Poll;
+
+use super::state::{Direction, PollContext, Step};
+use crate::net::filter::StreamFilter;
+use crate::net::relay::buffer::READ_SIZE;
+use crate::net::relay::side::Side;
+use crate::net::stream::Stream;
+use crate::sys::splice::Pool;
+
+/// Full reads in a row before a pipe is asked for again when there was none.
+const NO_PIPE: u32 = 64;
+
+/// Bytes that make a pipe worth its cost: copying fewer costs less.
+const WORTH: u32 = 16 * 1024;
+
+/// How often fewer than [`WORTH`] may come before the direction counts as bulk no longer. A source may be slower than pen
+/// for a moment in the middle of bulk data.
+const PATIENCE: u32 = 8;
+
+impl Direction {
+    /// How many bytes may go through a pipe now.
+    pub(super) fn may_splice<M>(&self, with: &PollContext<'_, '_, M>) -> usize {
+        if !self.is_bulk() {
+            return 0;
+        }
+        match (self.to, &*with.filter) {
+            (_, None) => usize::MAX,
+            (Side::Server, Some(filter)) => unseen(filter.as_ref()),
+            (Side::Client, Some(filter)) => {
+                if filter.wants_response() {
+                    0
+                } else {
+                    usize::MAX
+                }
+            }
+        }
+    }
+
+    /// Fills a pipe; [`Direction::poll_deliver`] empties it.
+    pub(super) fn poll_splice<M>(
+        &mut self,
+        with: &mut PollContext<'_, '_, M>,
+        source: &Stream,
+        most: usize,
+    ) -> Poll<Step> {
+        let pipe = match &mut self.pipe {
+            Some(pipe) => pipe,
+            none => match with.pool.and_then(Pool::take) {
+                Some(pipe) => {
+                    self.spliced = 0;
+                    none.insert(pipe)
+                }
+                None => {
+                    (self.full, self.bulk) = (0, NO_PIPE);
+                    return Poll::Ready(Step::Moved(0));
+                }
+            },
+        };
+        match source.poll_fill(with.cx, pipe, most) {
+            Poll::Pending => {
+                self.pipe = None;
+                if self.spliced >= WORTH {
+                    self.full = self.bulk + PATIENCE;
+                } else if self.full > self.bulk {
+                    self.full -= 1;
+                } else {
+                    self.full = 0;
+                }
+                Poll::Pending
+            }
+            Poll::Ready(Ok(0)) => {
+                // Urgent data looks like the end of the stream: only a read can tell.
+                self.pipe = None;
+                self.full = 0;
+                Poll::Ready(Step::Moved(0))
+            }
+            Poll::Ready(Ok(n)) => {
+                self.spliced = self.spliced.saturating_add(n as u32);
+                if self.to == Side::Server
+                    && let Some(filter) = with.filter
+                {
+                    filter.skip(n as u64);
+                    if unseen(filter.as_ref()) == 0 {
+                        self.full = 0;
+                    }
+                }
+                Poll::Ready(Step::Moved(n))
+            }
+            Poll::Ready(Err(e)) => {
+                self.pipe = None;
+                if !cannot_splice(&e) {
+                    return Poll::Ready(Step::ReadFailed(e));
+                }
+                self.bulk = 0;
+                Poll::Ready(Step::Moved(0))
+            }
+        }
+    }
+}
+
+/// How many of the client's next bytes may bypass the filter; 0 where it is not worth it.
+pub(super) fn unseen(filter: &dyn StreamFilter) -> usize {
+    match usize::try_from(filter.opaque()).unwrap_or(usize::MAX) {
+        few if few < READ_SIZE => 0,
+        many => many,
+    }
+}
+
+/// Whether the system does not splice this kind of socket (splice(2): EINVAL).
+pub(super) fn cannot_splice(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
+}

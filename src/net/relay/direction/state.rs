@@ -1,0 +1,147 @@
+//! What a direction is made of, and how far it has come.
+
+use std::io;
+use std::task::Context;
+
+use crate::net::filter::{StreamFilter, TrafficMeter};
+use crate::net::relay::buffer::{PendingWrite, READ_SIZE};
+use crate::net::relay::side::Side;
+use crate::sys::splice::{Pipe, Pool};
+
+/// Full reads one after the other that make a direction a bulk one, worth a pipe.
+const BULK: u32 = 2;
+
+/// How far a direction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net::relay) enum DirectionState {
+    /// Bytes may follow.
+    Open,
+    /// The source has ended; what was read goes out, then the half close.
+    Ended,
+    /// The source broke off; what was read goes out, but no clean end may follow it.
+    Failed,
+    /// All is delivered, the half close too.
+    Shut,
+    /// The destination takes nothing more.
+    Dead,
+}
+
+/// What a direction needs besides its two streams.
+pub(in crate::net::relay) struct PollContext<'a, 'w, M> {
+    pub(in crate::net::relay) cx: &'a mut Context<'w>,
+    pub(in crate::net::relay) meter: &'a M,
+    pub(in crate::net::relay) filter: &'a mut Option<Box<dyn StreamFilter + Send>>,
+    pub(in crate::net::relay) pool: Option<&'a Pool>,
+    /// Nothing more is to be read: the direction ends after what was read.
+    pub(in crate::net::relay) stop: bool,
+    /// The other direction is done, so closing the destination tells it what a half close would.
+    pub(in crate::net::relay) other_done: bool,
+    /// A write to the source has failed with a reset, so an end of stream that read(2) reports is not a clean one.
+    pub(in crate::net::relay) source_was_reset: bool,
+}
+
+/// One direction.
+#[derive(Debug)]
+pub(in crate::net::relay) struct Direction {
+    pub(super) pending_write: Option<PendingWrite>,
+    /// Held while the source sends bulk data; filled only when empty.
+    pub(super) pipe: Option<Pipe>,
+    pub(super) moved: u64,
+    /// Full reads in a row; and how many of them make it worth a pipe, 0 for never.
+    pub(super) full: u32,
+    pub(super) bulk: u32,
+    /// Bytes that went through the pipe since it was taken.
+    pub(super) spliced: u32,
+    pub(super) to: Side,
+    pub(super) state: DirectionState,
+    /// The source itself has ended, rather than the relay by fastclose.
+    pub(super) eof: bool,
+    /// The destination was reset, rather than closed for reading by its peer.
+    pub(super) reset: bool,
+    /// The source had nothing when it was last read and holds the waker.
+    pub(super) awaits_source: bool,
+}
+
+/// The side whose socket had an error, and the error.
+pub(in crate::net::relay) type Fault = (Side, io::Error);
+
+/// What a source, or in passing it on a destination, gave.
+pub(in crate::net::relay) enum Step {
+    /// So many bytes were read.
+    Moved(usize),
+    End,
+    ReadFailed(io::Error),
+    WriteFailed(io::Error),
+}
+
+impl Direction {
+    /// A direction towards `side`, which may use splice or not.
+    pub(in crate::net::relay) fn to(side: Side, splice: bool) -> Self {
+        Self {
+            pending_write: None,
+            pipe: None,
+            moved: 0,
+            full: 0,
+            bulk: if splice { BULK } else { 0 },
+            spliced: 0,
+            to: side,
+            state: DirectionState::Open,
+            eof: false,
+            reset: false,
+            awaits_source: false,
+        }
+    }
+
+    /// The waker has changed, so the source does not hold the present one.
+    pub(in crate::net::relay) fn forget_waker(&mut self) {
+        self.awaits_source = false;
+    }
+
+    pub(in crate::net::relay) fn state(&self) -> DirectionState {
+        self.state
+    }
+
+    /// Bytes delivered so far.
+    pub(in crate::net::relay) fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Bytes read and not yet delivered.
+    pub(in crate::net::relay) fn pending(&self) -> usize {
+        self.pending_write.as_ref().map_or(0, |pending_write| pending_write.bytes().len())
+            + self.pipe.as_ref().map_or(0, Pipe::len)
+    }
+
+    /// Whether its source has ended and everything is delivered: nothing more will happen.
+    pub(in crate::net::relay) fn done(&self) -> bool {
+        self.state == DirectionState::Shut && self.eof
+    }
+
+    /// Whether the source has ended cleanly.
+    pub(in crate::net::relay) fn eof(&self) -> bool {
+        self.eof
+    }
+
+    /// Whether the destination is known to have been reset.
+    pub(in crate::net::relay) fn was_reset(&self) -> bool {
+        self.reset
+    }
+
+    /// Whether the source sends bulk data, worth a pipe.
+    pub(super) fn is_bulk(&self) -> bool {
+        self.bulk != 0 && self.full >= self.bulk
+    }
+
+    /// Counts full reads in a row, by which bulk data shows.
+    pub(super) fn note_read(&mut self, bytes: usize) {
+        self.full = if bytes == READ_SIZE { self.full.saturating_add(1) } else { 0 };
+    }
+
+    pub(super) fn count<M: TrafficMeter>(&mut self, meter: &M, bytes: usize) {
+        self.moved += bytes as u64;
+        match self.to {
+            Side::Client => meter.to_client(bytes),
+            Side::Server => meter.to_server(bytes),
+        }
+    }
+}
