@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 pub mod config_file;
 pub mod flow_table;
+pub mod hash;
 pub mod http;
 pub mod lexer;
 pub mod number_set;

@@ -18,6 +18,11 @@ impl NumberSet {
         self.0.get(n / 64).is_some_and(|bits| bits & (1 << (n % 64)) != 0)
     }
 
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The least number in it that is `from` or more.
     pub fn next(&self, from: usize) -> Option<usize> {
         let within = self.0.get(from / 64)? & (u64::MAX << (from % 64));

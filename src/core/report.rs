@@ -2,6 +2,7 @@
 
 use super::Millis;
 use super::affinity::{Client, Record};
+use super::backend::Standing;
 use super::settings::Settings;
 use super::snapshot::{Backend, Snapshot};
 use std::fmt::Write as _;
@@ -159,11 +160,14 @@ th{background:#80f080}th,td{border:1px solid #c0c0c0;padding:.2em .6em;text-alig
 
 impl StatusReport<'_> {
     fn status_of(&self, backend: &Backend) -> String {
-        match backend.stats.blacklisted_for(self.now) {
+        match backend.stats.standing(self.now) {
             _ if backend.addresses.is_empty() && backend.port == 0 => "unused".into(),
             _ if backend.addresses.is_empty() => "unresolved".into(),
-            0 => "up".into(),
-            left => format!("blacklisted for {} s", left.div_ceil(1000)),
+            Standing::Clear => "up".into(),
+            Standing::Due | Standing::Trial => "failed, to be tried again".into(),
+            Standing::Failed(until) | Standing::Ordered(until) => {
+                format!("blacklisted for {} s", until.saturating_sub(self.now).div_ceil(1000))
+            }
         }
     }
 

@@ -3,11 +3,12 @@
 use super::Millis;
 use super::acl::Acl;
 use super::addr::{Endpoint, Host};
-use super::backend::ServerStats;
+use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::settings::{Fastclose, Settings};
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -82,6 +83,21 @@ pub struct Backend {
     pub stats: Arc<ServerStats>,
 }
 
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.role {
+            Role::Regular(n) => write!(f, "server {n} (")?,
+            Role::Emergency => f.write_str("the emergency server (")?,
+            Role::Abuse => f.write_str("the abuse server (")?,
+        }
+        match self.addresses.first() {
+            Some(ServerAddress::Ip(address)) => write!(f, "{address})"),
+            Some(ServerAddress::Unix(path)) => write!(f, "{path})"),
+            None => write!(f, "{}:{})", self.label, self.port),
+        }
+    }
+}
+
 /// What lives as long as pen does, whatever is configured.
 #[derive(Debug, Default)]
 pub struct StatsTable {
@@ -90,6 +106,7 @@ pub struct StatsTable {
     abuse: Arc<ServerStats>,
     /// The regular server last chosen.
     pub cursor: Arc<AtomicUsize>,
+    turns: Arc<Turns>,
 }
 
 impl StatsTable {
@@ -101,6 +118,9 @@ impl StatsTable {
         &self.servers[n]
     }
 }
+
+/// Later than pen lasts; something can be added to it.
+const NEVER: Millis = 1 << 60;
 
 /// Everything that decides about a connection.
 #[derive(Debug)]
@@ -123,6 +143,9 @@ pub struct Snapshot {
     pub sockets: SocketOptions,
     /// How long a failed server is left out.
     pub blacklist: Millis,
+    /// How long a connection that tries such a server may go without a failure before the server counts as working. Over TCP
+    /// every connect ends by itself; a datagram may have no answer.
+    pub trial: Millis,
     /// How long a connect may take.
     pub timeout: Millis,
     /// How long a client is remembered, 0 for ever.
@@ -141,6 +164,8 @@ pub struct Snapshot {
     pub fastclose: Fastclose,
     /// The regular server last chosen; shared by all snapshots.
     pub cursor: Arc<AtomicUsize>,
+    /// Turns among servers that are equally good; shared by all snapshots.
+    pub turns: Arc<Turns>,
 }
 
 /// By which rule a new client's server is chosen.
@@ -245,6 +270,7 @@ impl Snapshot {
                 source: settings.source,
             },
             blacklist: millis(settings.blacklist),
+            trial: if settings.udp { millis(settings.timeout) } else { NEVER },
             timeout: millis(settings.timeout),
             tracking: millis(settings.tracking),
             idle_timeout: millis(settings.idle_timeout),
@@ -254,6 +280,7 @@ impl Snapshot {
             multi_accept: settings.multi_accept,
             fastclose: settings.tcp_fastclose,
             cursor: Arc::clone(&live.cursor),
+            turns: Arc::clone(&live.turns),
         }
     }
 }
@@ -286,7 +313,7 @@ fn backend(
         weight: server.weight,
         prio: server.prio,
         acl: server.acl,
-        identity: super::select::identity(&host, server.port),
+        identity: super::hash::server(&host, server.port),
         label,
         port: server.port,
         stats: Arc::clone(stats),

@@ -12,7 +12,7 @@ use socket2::{SockAddr, SockRef, Socket as Unwatched};
 use tokio::time::error::Elapsed;
 
 use crate::core::select::{Selected, Selection};
-use crate::core::snapshot::{Role, ServerAddress, Snapshot};
+use crate::core::snapshot::{ServerAddress, Snapshot};
 use crate::sys::{log, socket};
 
 use super::shared::Shared;
@@ -50,7 +50,7 @@ pub async fn establish(
     while let Some(selected) = selection.next(shared.now()) {
         match connect_when_possible(shared, snapshot, &selected.backend.addresses, client).await {
             Ok(stream) => {
-                selection.succeeded(&selected);
+                succeed(&selected);
                 LOCAL.end(format_args!("connecting to servers again"));
                 return Some((selected, stream));
             }
@@ -59,8 +59,7 @@ pub async fn establish(
                 return None;
             }
             Err(Failure::Server(error)) => {
-                report(shared, snapshot, &selected, &error);
-                selection.failed(&selected, shared.now());
+                fail(shared, snapshot, selection, &selected, &error);
             }
         }
     }
@@ -94,17 +93,27 @@ pub fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&code))
 }
 
-/// Tells of a failed server, once each time it is left out.
-pub(super) fn report(shared: &Shared, snapshot: &Snapshot, selected: &Selected, error: &io::Error) {
-    let label = &selected.backend.label;
-    match selected.backend.role {
-        Role::Regular(n) if snapshot.blacklist > 0 => {
-            if selected.backend.stats.blacklisted_for(shared.now()) == 0 {
-                let seconds = snapshot.blacklist / 1000;
-                log::warn(format_args!("blacklisting server {n} ({label}) for {seconds} s: {error}"));
-            }
-        }
-        role => log::debug(1, format_args!("server {role:?} ({label}) failed: {error}")),
+/// The server could not be reached: it is left out, and that is reported once each time.
+pub(super) fn fail(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    selection: &Selection,
+    selected: &Selected,
+    error: &io::Error,
+) {
+    let backend = &selected.backend;
+    if selection.failed(selected, shared.now()) && snapshot.blacklist > 0 {
+        let seconds = snapshot.blacklist / 1000;
+        log::warn(format_args!("blacklisting {backend} for {seconds} s: {error}"));
+    } else {
+        log::debug(1, format_args!("{backend} failed: {error}"));
+    }
+}
+
+/// The server works.
+pub(super) fn succeed(selected: &Selected) {
+    if selected.backend.stats.works() {
+        log::info(format_args!("{} works again", selected.backend));
     }
 }
 

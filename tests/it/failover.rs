@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
-use crate::support::{Setup, wait_until};
+use crate::support::{Client, Setup, wait_until};
 
 #[test]
 fn a_refused_connection_goes_to_the_next_server() {
@@ -34,6 +34,78 @@ fn a_server_that_comes_back_is_used_when_its_blacklist_time_is_over() {
     assert_eq!(pen.choices([2, 2, 2]), "A A A");
     let _again = Backend::greeter_on(&address, "again");
     wait_until("the server to be used again", || pen.choice(2) == "again");
+}
+
+#[test]
+fn servers_that_restart_in_turn_leave_nobody_unserved() {
+    let mut backends = greeters(2);
+    let pen = Setup::new().options("-r").servers(&backends).start();
+    let b = backends.remove(1).stop();
+    assert_eq!(pen.choices([2, 3]), "A A");
+    let b = Backend::greeter_on(&b, "B");
+    let a = backends.remove(0).stop();
+    // B is on the blacklist for 30 seconds, and nobody else is left.
+    assert_eq!(pen.choices([2, 3]), "B B");
+    pen.says(&format!("server 1 ({}) works again", b.address()));
+    let _a = Backend::greeter_on(&a, "A");
+    drop(b);
+    assert_eq!(pen.choices([2, 3]), "A A");
+}
+
+#[test]
+fn a_single_server_that_was_away_serves_as_soon_as_it_is_back() {
+    for options in ["", "-r", "-s", "-h", "-s -h", "-W", "-O prio"] {
+        let backend = Backend::greeter("A");
+        let operand = format!("{}:0:0:1", backend.address());
+        let pen = Setup::new().options(options).server(operand).start();
+        assert_eq!(pen.choice(2), "A");
+        let address = backend.stop();
+        assert_eq!(pen.choices([2, 3]), "EOF EOF", "{options}");
+        let _again = Backend::greeter_on(&address, "again");
+        assert_eq!(pen.choices([2, 3]), "again again", "{options}");
+        assert_eq!(pen.stderr().matches("blacklisting").count(), 1, "{}", pen.stderr());
+    }
+}
+
+#[test]
+fn a_server_that_a_command_leaves_out_is_not_even_the_last_resort() {
+    let backends = greeters(2);
+    let pen = Setup::new().options("-r").servers(&backends).start();
+    (0..2).for_each(|n| _ = pen.control(&format!("server {n} blacklist 100")));
+    assert_eq!(pen.choices([2, 2]), "EOF EOF");
+    pen.control("server 1 blacklist 0");
+    assert_eq!(pen.choices([2, 2]), "B B");
+}
+
+#[test]
+fn when_the_time_on_the_blacklist_is_over_one_client_tries_the_server() {
+    let hole = BlackHole::new();
+    let backends = greeters(1);
+    let pen = Setup::new().options("-r -t 2 -b 1").servers(&backends).server(hole.address()).start();
+    let first = pen.client_from(2);
+    assert_eq!(pen.choices([3, 3, 3]).replace("EOF", ""), "A A A");
+    drop(first);
+    pen.says("blacklisting server 1");
+    wait_until("its time to be over", || {
+        pen.signal(nix::sys::signal::Signal::SIGUSR1);
+        pen.stderr().contains("failed, to be tried again")
+    });
+    let mut clients: Vec<Client> = (0..8).map(|n| pen.client_from(n + 10)).collect();
+    let begin = Instant::now();
+    let mut served = 0;
+    wait_until("all but one to be served", || {
+        clients.retain_mut(|client| {
+            let waits = client.is_silent_for(Duration::from_millis(1));
+            if !waits {
+                assert_eq!(client.line(), "A");
+                served += 1;
+            }
+            waits
+        });
+        served == 7
+    });
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert_eq!(clients[0].line(), "A");
 }
 
 #[test]

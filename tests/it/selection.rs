@@ -71,8 +71,23 @@ fn weight_gives_connections_in_proportion() {
     let (_backends, pen) = pen("-W", &[":0:0:1", ":0:0:2", ":0:0:3", ":0:0:0"]);
     assert_eq!(pen.choices_held(2..14), "A B C C B C A B C C B C");
     pen.becomes_idle();
-    // Without connections the first of the best serves, each time.
-    assert_eq!(pen.choice(20), "A");
+}
+
+#[test]
+fn weight_gives_short_connections_in_proportion_too() {
+    let (_backends, pen) = pen("-W", &[":0:0:1", ":0:0:2", ":0:0:3", ":0:0:0"]);
+    let mut names = Vec::new();
+    for n in 2..14 {
+        names.push(pen.choice(n));
+        pen.becomes_idle();
+    }
+    let count = |name: &str| names.iter().filter(|n| *n == name).count();
+    assert_eq!(["A", "B", "C", "D"].map(count), [2, 4, 6, 0], "{names:?}");
+    let (_backends, pen) = self::pen("-W", &[":0:0:5", ":0:0:5"]);
+    for (n, name) in (2..).zip(["A", "B", "A", "B", "A", "B"]) {
+        assert_eq!(pen.choice(n), name);
+        pen.becomes_idle();
+    }
 }
 
 #[test]
@@ -86,7 +101,7 @@ fn weights_of_zero_serve_nobody_and_that_is_said_at_start() {
 fn prio_prefers_the_lowest_and_goes_on_by_rank() {
     let (_backends, pen) = pen("-r", &[":0:0:0:3", ":0:0:0:1", ":0:0:0:2", ":0:0:0:1"]);
     pen.control("prio");
-    assert_eq!(pen.choices_held(2..6), "B B B B");
+    assert_eq!(pen.choices_held(2..6), "B D B D");
     pen.control("server 1 blacklist 100");
     assert_eq!(pen.choices_held(2..5), "D D D");
     pen.control("server 3 blacklist 100");

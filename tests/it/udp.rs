@@ -85,7 +85,7 @@ fn what_a_dead_server_does_not_take_goes_to_the_next() {
     let pen = setup([&a]).options("-r").server(dead.address()).server(b.address).start();
     // The very first datagram is served, though it met nobody at first.
     assert_eq!(choices(pen.address, [2, 2, 2, 2]), "B A B A");
-    pen.says("blacklisting server 1 (127.0.0.1) for 30 s: Connection refused");
+    pen.says(&format!("blacklisting server 1 ({}) for 30 s: Connection refused", dead.address()));
     assert_eq!(pen.stderr().matches("blacklisting").count(), 1);
     assert_eq!(pen.servers().iter().map(|s| s.conn).collect::<Vec<_>>(), [2, 0, 2]);
     assert_eq!(b.received().len() + a.received().len(), 4);
@@ -124,6 +124,47 @@ fn a_server_that_dies_is_replaced_and_comes_back_after_its_time() {
     let _again = Server::named_on(address, "again");
     pen.control("roundrobin");
     wait_until("the server to be used again", || Asker::new(2, pen.address).name() == "again");
+}
+
+#[test]
+fn servers_that_restart_in_turn_leave_nobody_unserved() {
+    let [a, b] = named();
+    let pen = setup([&a, &b]).options("-r").start();
+    let talks = Asker::new(2, pen.address);
+    assert_eq!(talks.name(), "B");
+    let address = b.stop();
+    assert_eq!(talks.name(), "A");
+    let b = Server::named_on(address, "B");
+    let address = a.stop();
+    // B is on the blacklist, and nobody else is left.
+    assert_eq!(talks.name(), "B");
+    pen.says(&format!("server 1 ({}) works again", b.address));
+    assert_eq!(choices(pen.address, [3, 4]), "B B");
+    // With both away datagrams are lost, and the first that is back serves.
+    drop(b);
+    let lost = Asker::new(5, pen.address);
+    lost.send(b"who?");
+    wait_until("the failure", || pen.stderr().matches("blacklisting server 1").count() == 2);
+    let _a = Server::named_on(address, "A");
+    assert_eq!(lost.persist(), "A");
+    assert_eq!(talks.persist(), "A");
+}
+
+#[test]
+fn an_answer_to_an_older_flow_takes_a_server_back_in() {
+    let a = Server::named("A");
+    let address = a.address;
+    let pen = setup([&a]).start();
+    let older = Asker::new(2, pen.address);
+    assert_eq!(older.name(), "A");
+    drop(a);
+    let newer = Asker::new(3, pen.address);
+    newer.send(b"who?");
+    pen.says("blacklisting server 0");
+    let _a = Server::named_on(address, "A");
+    assert_eq!(older.persist(), "A");
+    pen.says("works again");
+    assert_eq!(choices(pen.address, [3]), "A");
 }
 
 #[test]

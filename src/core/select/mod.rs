@@ -1,13 +1,13 @@
 //! How a server is chosen, and which comes next when it fails.
 
-use super::Millis;
-use super::addr::Host;
+mod rules;
+
 use super::admission::Admission;
 use super::affinity::Client;
-use super::backend::ServerSlot;
+use super::backend::{ServerSlot, Standing};
 use super::number_set::NumberSet;
 use super::snapshot::{Algorithm, Backend, Role, Snapshot};
-use std::net::IpAddr;
+use super::{Millis, hash};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -35,9 +35,26 @@ pub struct Selection {
 enum Stage {
     /// For a client that is denied: the abuse server and no other.
     Abuse,
+    /// Nothing was tried yet.
     First,
+    /// This server has failed.
     After(usize),
+    /// The servers that are available have failed: the emergency server.
+    Emergency,
+    /// That has failed too: servers on the blacklist.
+    LastResort,
     Done,
+}
+
+/// Why no server is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoServer {
+    /// It concerns this client alone, such as an access list of the servers.
+    ForClient,
+    /// All servers have as many connections as they may.
+    Full,
+    /// No server works.
+    Down,
 }
 
 impl Selection {
@@ -57,7 +74,7 @@ impl Selection {
         };
         let policy = snapshot.policy;
         // With round robin no client is remembered, and the hash tells connections apart by their port.
-        let key = hash_client(client, if policy.hash_port { port } else { 0 });
+        let key = hash::client(client, if policy.hash_port { port } else { 0 });
         let remembered = remembered.filter(|_| policy.affinity);
         Selection { snapshot, client, key, remembered, stage, tried: NumberSet::default() }
     }
@@ -69,58 +86,28 @@ impl Selection {
 
     /// The next server to try at `now`; `None` closes the connection.
     pub fn next(&mut self, now: Millis) -> Option<Selected> {
-        let first = match self.stage {
-            Stage::Done => return None,
-            Stage::After(_) if self.snapshot.policy.stubborn => None,
-            Stage::After(last) => {
-                self.tried.insert(last);
-                self.search(now, Some(last))
+        let stubborn = self.snapshot.policy.stubborn;
+        loop {
+            let (selected, then) = match self.stage {
+                Stage::Done => return None,
+                Stage::Abuse => (special(self.snapshot.abuse.as_ref()), Stage::Done),
+                Stage::First => (self.first(now), if stubborn { Stage::Done } else { Stage::Emergency }),
+                Stage::After(last) => (self.search(now, Some(last)), Stage::Emergency),
+                Stage::Emergency => (special(self.snapshot.emergency.as_ref()), Stage::LastResort),
+                Stage::LastResort => (self.last_resort(now), Stage::Done),
+            };
+            if let Some(selected) = selected {
+                self.stage = self.chosen(&selected);
+                return Some(selected);
             }
-            Stage::Abuse => {
-                self.stage = Stage::Done;
-                return special(self.snapshot.abuse.as_ref());
-            }
-            Stage::First => match self.remembered {
-                None => self.search(now, None),
-                Some(n) => match self.attempt(n, now) {
-                    None if self.snapshot.policy.stubborn => None,
-                    None => {
-                        self.tried.insert(n);
-                        self.search(now, Some(n))
-                    }
-                    selected => selected,
-                },
-            },
-        };
-        match first {
-            Some(selected) => {
-                if let Role::Regular(n) = selected.backend.role {
-                    // A client that is sent back takes nobody's turn, as in C pen.
-                    let returned = matches!(self.stage, Stage::First) && self.remembered == Some(n);
-                    if !returned {
-                        self.snapshot.cursor.store(n, Relaxed);
-                    }
-                    self.stage = Stage::After(n);
-                }
-                Some(selected)
-            }
-            None => {
-                self.stage = Stage::Done;
-                if self.snapshot.policy.stubborn { None } else { special(self.snapshot.emergency.as_ref()) }
-            }
+            self.stage = then;
         }
     }
 
-    /// A connection to the server was made.
-    pub fn succeeded(&self, selected: &Selected) {
-        selected.backend.stats.blacklist_until(0);
-    }
-
-    /// The server could not be reached: it is left out for a while.
-    pub fn failed(&self, selected: &Selected, now: Millis) {
-        if matches!(selected.backend.role, Role::Regular(_)) {
-            selected.backend.stats.blacklist_until(now + self.snapshot.blacklist);
-        }
+    /// The server could not be reached: it is left out for a while. True when it was not on the blacklist before.
+    pub fn failed(&self, selected: &Selected, now: Millis) -> bool {
+        matches!(selected.backend.role, Role::Regular(_))
+            && selected.backend.stats.fails(now, self.snapshot.blacklist)
     }
 
     /// Whether the client will be sent back to this server.
@@ -131,108 +118,116 @@ impl Selection {
         }
     }
 
-    /// The first server by the rule in force that is not tried and gives a connection.
-    fn search(&mut self, now: Millis, after: Option<usize>) -> Option<Selected> {
-        loop {
-            let n = self.candidate(now, after)?;
-            if let Some(selected) = self.attempt(n, now) {
-                return Some(selected);
-            }
-            let hashed = self.snapshot.policy.algorithm == Algorithm::Hash && after.is_none();
-            self.tried.insert(n);
-            if hashed && self.snapshot.policy.stubborn {
-                return None;
-            }
+    /// Why there is no server for this client.
+    pub fn why_none(&self, now: Millis) -> NoServer {
+        let stubborn = self.snapshot.policy.stubborn;
+        let usable = |backend: &Backend| {
+            let standing = backend.stats.standing(now);
+            let weighted = self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
+            weighted && !backend.addresses.is_empty() && matches!(standing, Standing::Clear | Standing::Due)
+        };
+        let full = |b: &Backend| b.max != 0 && b.stats.connections() >= b.max;
+        let mut usable = self.snapshot.backends.iter().flatten().filter(|b| usable(b)).peekable();
+        if (!stubborn && !self.tried.is_empty()) || usable.peek().is_none() {
+            NoServer::Down
+        } else if usable.all(|b| full(b)) {
+            NoServer::Full
+        } else {
+            NoServer::ForClient
         }
     }
 
-    fn candidate(&self, now: Millis, after: Option<usize>) -> Option<usize> {
-        let snapshot = &*self.snapshot;
-        let untried = || {
-            let all = snapshot.backends.iter().enumerate();
-            all.filter_map(|(n, b)| b.as_ref().map(|b| (n, b))).filter(|(n, _)| !self.tried.contains(*n))
+    /// The client's first server.
+    fn first(&mut self, now: Millis) -> Option<Selected> {
+        let stubborn = self.snapshot.policy.stubborn;
+        let choice = self.remembered.or_else(|| {
+            // The hash names one server for a client, whether that is available or not.
+            let hashed = stubborn && self.snapshot.policy.algorithm == Algorithm::Hash;
+            if hashed { self.by_hash(|_, _| true) } else { None }
+        });
+        let Some(n) = choice else {
+            let found = self.search(now, None);
+            return if stubborn { found.or_else(|| self.last_resort(now)) } else { found };
         };
-        let available = || untried().filter(|(n, b)| self.available(*n, b, now));
-        let chosen = match snapshot.policy.algorithm {
-            Algorithm::Prio => available().min_by_key(|(_, b)| b.prio),
-            // a/b < c/d as a*d < c*b, exact in 64 bits
-            Algorithm::Weight => available().filter(|(_, b)| b.weight > 0).min_by(|(_, a), (_, b)| {
-                let load = |x: &Backend, y: &Backend| u64::from(x.stats.connections()) * u64::from(y.weight);
-                load(a, b).cmp(&load(b, a))
-            }),
-            Algorithm::Hash => untried().max_by_key(|(_, b)| mix(b.identity ^ self.key)),
-            Algorithm::RoundRobin => {
-                let last = after.unwrap_or_else(|| snapshot.cursor.load(Relaxed));
-                let count = snapshot.backends.len();
-                let turn = (1..=count).map(|step| (last.wrapping_add(step)) % count);
-                turn.filter_map(|n| snapshot.backends[n].as_ref().map(|b| (n, b)))
-                    .find(|(n, b)| !self.tried.contains(*n) && self.available(*n, b, now))
-            }
-        };
-        chosen.map(|(n, _)| n)
-    }
-
-    fn available(&self, n: usize, backend: &Backend, now: Millis) -> bool {
-        !backend.addresses.is_empty()
-            && backend.stats.blacklisted_for(now) == 0
-            && self.snapshot.acls[backend.acl].permits(self.client.ip())
-            && self.limit(n, backend).is_none_or(|limit| backend.stats.connections() < limit)
-    }
-
-    fn limit(&self, n: usize, backend: &Backend) -> Option<u32> {
-        match backend.max {
-            0 => None,
-            max if self.remembered == Some(n) => Some(max.max(backend.hard)),
-            max => Some(max),
+        match self.attempt(n, now) {
+            None if stubborn => self.retry(n, now),
+            None => self.search(now, Some(n)),
+            selected => selected,
         }
     }
 
+    /// The client is going to be connected to this server. What comes next if it fails.
+    fn chosen(&mut self, selected: &Selected) -> Stage {
+        let policy = self.snapshot.policy;
+        let n = match selected.backend.role {
+            Role::Regular(n) => n,
+            Role::Emergency => return Stage::LastResort,
+            Role::Abuse => return Stage::Done,
+        };
+        // A client that is sent back takes nobody's turn, as in C pen.
+        let returned = matches!(self.stage, Stage::First) && self.remembered == Some(n);
+        if !returned {
+            self.snapshot.cursor.store(n, Relaxed);
+            let weight = match policy.algorithm {
+                Algorithm::Prio => Some(1),
+                Algorithm::Weight => Some(selected.backend.weight),
+                Algorithm::Hash | Algorithm::RoundRobin => None,
+            };
+            if let Some(weight) = weight {
+                self.snapshot.turns.take(&selected.backend.stats, weight);
+            }
+        }
+        self.tried.insert(n);
+        match self.stage {
+            _ if policy.stubborn => Stage::Done,
+            Stage::First | Stage::After(_) => Stage::After(n),
+            stage => stage,
+        }
+    }
+
+    /// Takes a connection of a server, if that is available.
     fn attempt(&self, n: usize, now: Millis) -> Option<Selected> {
         let backend = self.snapshot.backends.get(n)?.as_ref()?;
-        if !self.available(n, backend, now) {
+        if !self.is_available(n, backend, now) {
+            return None;
+        }
+        let mut slot = backend.stats.acquire(self.limit(n, backend))?;
+        slot.claim(now, now.saturating_add(self.snapshot.trial))
+            .then(|| Selected { backend: Arc::clone(backend), slot })
+    }
+
+    /// The same of a server that is on the blacklist because it failed.
+    fn retry(&self, n: usize, now: Millis) -> Option<Selected> {
+        let backend = self.snapshot.backends.get(n)?.as_ref()?;
+        let failed = matches!(backend.stats.standing(now), Standing::Failed(_) | Standing::Trial);
+        if !failed || !self.may_serve(n, backend) {
             return None;
         }
         let slot = backend.stats.acquire(self.limit(n, backend))?;
         Some(Selected { backend: Arc::clone(backend), slot })
     }
+
+    /// Of the servers that failed and were not tried for this client: the one whose time on the blacklist ends first. With
+    /// nobody else to serve the client there is nothing to lose, and a server that was away for a moment only serves again
+    /// as soon as it can.
+    fn last_resort(&self, now: Millis) -> Option<Selected> {
+        let end = |backend: &Backend| match backend.stats.standing(now) {
+            Standing::Failed(until) => Some(until),
+            Standing::Trial => Some(0),
+            _ => None,
+        };
+        let mut failed: Vec<(Millis, usize)> =
+            self.untried().filter_map(|(n, b)| Some((end(b)?, n))).collect();
+        failed.sort_unstable();
+        failed.into_iter().find_map(|(_, n)| self.retry(n, now))
+    }
 }
 
+/// A server that the rules of selection do not apply to.
 fn special(backend: Option<&Arc<Backend>>) -> Option<Selected> {
     let backend = backend.filter(|b| !b.addresses.is_empty())?;
     let slot = backend.stats.acquire(None)?;
     Some(Selected { backend: Arc::clone(backend), slot })
-}
-
-// Rendezvous hashing (Thaler and Ravishankar, 1998): each server's score for a client depends on the two alone, and the best
-// score wins; so when a server comes or goes only the clients move that it wins or won. The functions are fixed, since two
-// balancers that stand in for each other must agree, and so must a pen and its successor.
-
-fn mix(mut x: u64) -> u64 {
-    // The finaliser of splitmix64 (Steele, Lea and Flood, 2014).
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
-}
-
-fn absorb(state: u64, bytes: &[u8]) -> u64 {
-    // FNV-1a, 64 bits (draft-eastlake-fnv).
-    bytes.iter().fold(state, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
-}
-
-const SEED: u64 = 0xcbf2_9ce4_8422_2325;
-
-fn hash_client(client: Client, port: u16) -> u64 {
-    let address = match client.ip() {
-        None => SEED,
-        Some(IpAddr::V4(ip)) => absorb(SEED, &ip.octets()),
-        Some(IpAddr::V6(ip)) => absorb(SEED, &ip.octets()),
-    };
-    mix(absorb(address, &port.to_be_bytes()))
-}
-
-/// What stands for a server in the hash.
-pub fn identity(host: &Host, port: u16) -> u64 {
-    mix(absorb(absorb(SEED, host.to_string().as_bytes()), &port.to_be_bytes()))
 }
 
 #[cfg(test)]

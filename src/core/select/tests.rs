@@ -41,6 +41,15 @@ fn first(snapshot: &Arc<Snapshot>, who: Client, remembered: Option<usize>) -> Op
     search(snapshot, who, remembered).next(1).map(|selected| selected.backend.role)
 }
 
+/// Whether a server may serve this client if it works.
+fn may_serve(snapshot: &Snapshot, b: &Backend, who: Client, own: bool) -> bool {
+    let limit = if own { b.max.max(b.hard) } else { b.max };
+    snapshot.acls[b.acl].permits(who.ip())
+        && !b.addresses.is_empty()
+        && (b.max == 0 || b.stats.connections() < limit)
+        && (own || snapshot.policy.algorithm != Algorithm::Weight || b.weight > 0)
+}
+
 /// A step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
@@ -104,15 +113,50 @@ proptest! {
                     let mut selection = search(&snapshot, who, remembered);
                     let mut seen = HashSet::new();
                     let mut failures = failures;
-                    while let Some(selected) = selection.next(now) {
+                    let mut emergency = snapshot.emergency.is_none();
+                    loop {
+                        // What there is to choose from, before it is chosen from.
+                        let memory = snapshot.policy.affinity;
+                        let untried = snapshot.backends.iter().enumerate().filter(|(n, _)| !seen.contains(n));
+                        let all: Vec<(usize, Standing)> = untried
+                            .filter_map(|(n, b)| Some((n, b.as_ref()?)))
+                            .filter(|(n, b)| may_serve(&snapshot, b, who, memory && remembered == Some(*n)))
+                            .map(|(n, b)| (n, b.stats.standing(now)))
+                            .collect();
+                        let free = |s: &Standing| matches!(s, Standing::Clear | Standing::Due);
+                        let failed = |s: &Standing| match s {
+                            Standing::Failed(until) => Some(*until),
+                            Standing::Trial => Some(0),
+                            _ => None,
+                        };
+                        let may_go_on = seen.is_empty() || !snapshot.policy.stubborn;
+                        let Some(selected) = selection.next(now) else {
+                            let left = all.iter().any(|(_, s)| free(s) || failed(s).is_some());
+                            let permitted = snapshot.acls[snapshot.client_acl].permits(who.ip());
+                            let stubborn_first = snapshot.policy.stubborn
+                                && (memory && remembered.is_some() || snapshot.policy.algorithm == Algorithm::Hash);
+                            prop_assert!(
+                                !left || !may_go_on || !permitted || stubborn_first,
+                                "somebody could have served"
+                            );
+                            break;
+                        };
                         let b = &selected.backend;
                         match b.role {
                             Role::Regular(n) => {
                                 prop_assert!(snapshot.acls[snapshot.client_acl].permits(who.ip()));
                                 prop_assert!(snapshot.acls[b.acl].permits(who.ip()), "denied by its list");
                                 prop_assert!(!b.addresses.is_empty(), "unused");
-                                prop_assert_eq!(b.stats.blacklisted_for(now), 0, "blacklisted");
-                                let memory = snapshot.policy.affinity;
+                                let standing = all.iter().find(|(m, _)| *m == n).map(|(_, s)| *s);
+                                prop_assert!(standing.is_some(), "not among those who may serve");
+                                if let Some(until) = standing.as_ref().and_then(failed) {
+                                    let others = all.iter().filter(|(m, _)| *m != n);
+                                    let earlier = |s: &Standing| free(s) || failed(s).is_some_and(|t| t < until);
+                                    prop_assert!(
+                                        snapshot.policy.stubborn || emergency && !others.clone().any(|(_, s)| earlier(s)),
+                                        "blacklisted, and not the last resort"
+                                    );
+                                }
                                 let own = memory && remembered == Some(n);
                                 let limit = if own { b.max.max(b.hard) } else { b.max };
                                 prop_assert!(b.max == 0 || b.stats.connections() <= limit, "full");
@@ -122,12 +166,14 @@ proptest! {
                             }
                             Role::Abuse => prop_assert!(!snapshot.acls[snapshot.client_acl].permits(who.ip())),
                             Role::Emergency => {
+                                emergency = true;
+                                prop_assert!(!all.iter().any(|(_, s)| free(s)), "a server is left");
                                 prop_assert!(!snapshot.policy.stubborn);
                                 prop_assert!(snapshot.acls[snapshot.client_acl].permits(who.ip()));
                             }
                         }
                         if failures == 0 {
-                            selection.succeeded(&selected);
+                            b.stats.works();
                             open.push(selected);
                             break;
                         }
@@ -205,24 +251,134 @@ fn denied_clients_get_the_abuse_server_alone() {
     assert!(selection.next(1).is_none());
 }
 
+/// Whom clients get that all stay.
+fn held(snapshot: &Arc<Snapshot>, count: u32) -> Vec<Option<usize>> {
+    let held: Vec<_> = (0..count).map(|n| search(snapshot, client(n), None).next(1)).collect();
+    held.iter().map(|selected| selected.as_ref()?.backend.role.slot()).collect()
+}
+
 #[test]
-fn weight_and_prio_take_the_first_of_equals() {
+fn weight_shares_connections_out_in_proportion() {
     let mut live = StatsTable::default();
     let weights = ["weight", "server 0 weight 1", "server 1 weight 2", "server 2 weight 3"];
     let weighted = snapshot(&mut live, &servers(4, &weights));
-    let mut held = Vec::new();
-    for n in 0..12 {
-        held.extend(search(&weighted, client(n), None).next(1));
-    }
     // As the live C pen 0.34.1 chose: A B C C B C, twice.
-    let roles: Vec<Role> = held.iter().map(|p| p.backend.role).collect();
-    assert_eq!(roles, [0, 1, 2, 2, 1, 2, 0, 1, 2, 2, 1, 2].map(Role::Regular));
+    assert_eq!(held(&weighted, 12), [0, 1, 2, 2, 1, 2, 0, 1, 2, 2, 1, 2].map(Some));
+    // Connections that end before the next one begins: each server has its share of them too.
+    let short = sequence(&weighted, 60);
+    let count = |server| short.iter().filter(|s| **s == Some(server)).count();
+    assert_eq!([0, 1, 2, 3].map(count), [10, 20, 30, 0]);
+}
+
+#[test]
+fn equals_take_turns() {
+    let mut live = StatsTable::default();
+    let weights = ["weight", "server 0 weight 7", "server 1 weight 7", "server 2 weight 7"];
+    let weighted = snapshot(&mut live, &servers(3, &weights));
+    assert_eq!(sequence(&weighted, 6), [0, 1, 2, 0, 1, 2].map(Some));
     let mut live = StatsTable::default();
     let prios = ["prio", "server 0 prio 3", "server 1 prio 1", "server 2 prio 2", "server 3 prio 1"];
-    let snapshot = snapshot(&mut live, &servers(4, &prios));
-    assert_eq!(sequence(&snapshot, 2), [1, 1].map(Some));
+    let ranked = snapshot(&mut live, &servers(4, &prios));
+    assert_eq!(sequence(&ranked, 5), [1, 3, 1, 3, 1].map(Some));
+    assert_eq!(held(&ranked, 4), [3, 1, 3, 1].map(Some));
     live.server(1).blacklist_until(1000);
-    assert_eq!(sequence(&snapshot, 2), [3, 3].map(Some));
+    assert_eq!(sequence(&ranked, 2), [3, 3].map(Some));
+    // One that is back does not get all that it has missed.
+    live.server(1).blacklist_until(0);
+    let of_first = sequence(&ranked, 20).iter().filter(|s| **s == Some(1)).count();
+    assert!((10..=11).contains(&of_first), "{of_first} of 20");
+}
+
+/// The servers that a client is connected to in vain, one after the other.
+fn tried(snapshot: &Arc<Snapshot>, who: u32, now: Millis) -> Vec<Role> {
+    let mut selection = search(snapshot, client(who), None);
+    let mut roles = Vec::new();
+    while let Some(selected) = selection.next(now) {
+        selection.failed(&selected, now);
+        roles.push(selected.backend.role);
+    }
+    roles
+}
+
+#[test]
+fn when_nobody_else_is_left_servers_that_failed_are_tried_the_first_to_return_first() {
+    let mut live = StatsTable::default();
+    let lines = servers(3, &["roundrobin", "emergency 10.9.9.9:1", "blacklist 30"]);
+    let snapshot = snapshot(&mut live, &lines);
+    assert_eq!(
+        tried(&snapshot, 1, 1000),
+        [1, 2, 0].map(Role::Regular).into_iter().chain([Role::Emergency]).collect::<Vec<_>>()
+    );
+    live.server(2).fails(900, 1000);
+    live.server(0).fails(900, 2000);
+    // A command is to be obeyed, whatever fails.
+    live.server(1).blacklist_until(100_000);
+    let expected = [Role::Emergency, Role::Regular(2), Role::Regular(0)];
+    assert_eq!(tried(&snapshot, 1, 1000), expected);
+    // A connection that works ends it at once.
+    let mut selection = search(&snapshot, client(1), None);
+    let selected =
+        std::iter::from_fn(|| selection.next(1100)).find(|s| s.backend.role == Role::Regular(0)).unwrap();
+    assert!(selected.backend.stats.works());
+    assert_eq!(first(&snapshot, client(1), None), Some(Role::Regular(0)));
+}
+
+#[test]
+fn a_stubborn_pen_tries_the_clients_own_server_though_it_failed() {
+    for rest in [&["stubborn"][..], &["stubborn", "hash"][..]] {
+        let mut live = StatsTable::default();
+        let snapshot = snapshot(&mut live, &servers(3, rest));
+        let own = first(&snapshot, client(1), None).and_then(Role::slot);
+        let remembered = own.filter(|_| rest.len() == 1);
+        live.server(own.unwrap()).fails(1, 1000);
+        let mut selection = search(&snapshot, client(1), remembered);
+        assert_eq!(selection.next(1).map(|s| s.backend.role.slot()), Some(own));
+        assert!(selection.next(1).is_none());
+        live.server(own.unwrap()).blacklist_until(1000);
+        assert!(search(&snapshot, client(1), remembered).next(1).is_none());
+    }
+}
+
+#[test]
+fn when_the_time_is_over_one_connection_tries_the_server() {
+    let mut live = StatsTable::default();
+    let snapshot = snapshot(&mut live, &servers(2, &["roundrobin"]));
+    live.server(1).fails(0, 1000);
+    let next = || search(&snapshot, client(1), None).next(1000).unwrap();
+    let held = [next(), next(), next()];
+    assert_eq!(held.each_ref().map(|s| s.backend.role), [1, 0, 0].map(Role::Regular));
+    // It ends without having been connected: the next one tries.
+    drop(held);
+    let held = [next(), next()];
+    assert_eq!(held.each_ref().map(|s| s.backend.role), [1, 0].map(Role::Regular));
+    assert!(held[0].backend.stats.works());
+    assert_eq!([next(), next()].map(|s| s.backend.role), [1, 0].map(Role::Regular));
+}
+
+#[test]
+fn why_there_is_no_server_is_known() {
+    let why = |lines: &[&str]| {
+        let mut live = StatsTable::default();
+        let snapshot = snapshot(&mut live, &servers(2, lines));
+        let mut selection = search(&snapshot, client(9), None);
+        while let Some(selected) = selection.next(1) {
+            selection.failed(&selected, 1);
+        }
+        selection.why_none(1)
+    };
+    assert_eq!(why(&["server 0 port 0", "server 1 port 0"]), NoServer::Down);
+    assert_eq!(why(&["blacklist 0"]), NoServer::Down, "tried in vain");
+    assert_eq!(why(&["server 0 acl 1", "server 1 acl 1", "acl 1 deny 0.0.0.9"]), NoServer::ForClient);
+}
+
+#[test]
+fn servers_at_their_limits_are_not_down() {
+    let mut live = StatsTable::default();
+    let snapshot = snapshot(&mut live, &servers(2, &["server 0 max 1", "server 1 max 1"]));
+    let _held: Vec<_> = (0..2).map(|n| search(&snapshot, client(n), None).next(1).unwrap()).collect();
+    let mut selection = search(&snapshot, client(9), None);
+    assert!(selection.next(1).is_none());
+    assert_eq!(selection.why_none(1), NoServer::Full);
 }
 
 #[test]

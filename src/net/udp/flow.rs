@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
+use crate::net::connect;
 use crate::net::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
 use crate::net::filter::TrafficMeter;
 use crate::net::filter::dump::{self, Dump};
@@ -197,12 +198,11 @@ impl FlowState {
         }
     }
 
-    /// The server is there, and took what it was sent.
+    /// The server works, and took what it was sent.
     fn answered(&mut self) {
         self.keeps = false;
-        if let Some(search) = self.search.take() {
-            search.succeeded(&self.link);
-        }
+        self.search = None;
+        connect::succeed(&self.link.selected);
     }
 
     /// Goes on to the next server, with the datagram that the one before did not take. False when there is none.

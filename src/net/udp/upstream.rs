@@ -107,19 +107,13 @@ impl Search {
                 Err(Failure::Local(error)) => return Err(NoUpstream::Short(error)),
             }
         }
-        connect::report(shared, &self.snapshot, selected, &failure);
-        self.selection.failed(selected, shared.now());
+        connect::fail(shared, &self.snapshot, &self.selection, selected, &failure);
         Ok(None)
     }
 
     /// The server that the client is to be sent back to, of one that this search has found.
     pub(super) fn remembers(&self, link: &Upstream) -> Option<usize> {
         self.selection.remembers(&link.selected)
-    }
-
-    /// The server is there.
-    pub(super) fn succeeded(&self, link: &Upstream) {
-        self.selection.succeeded(&link.selected);
     }
 }
 

@@ -1,0 +1,173 @@
+//! Whether a server is left out, and which connection tries it again.
+//!
+//! A server that failed is left out for a time. When that is over, one connection tries it while all others still go
+//! elsewhere: a server that is still away costs one client a detour, not all of them. Success takes it back in, a failure
+//! leaves it out for another time.
+
+use crate::core::Millis;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How a server stands with the blacklist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not on the blacklist.
+    Clear,
+    /// It failed, and its time is over: one connection may try it, see [`Blacklist::claim`].
+    Due,
+    /// One connection is trying it.
+    Trial,
+    /// It failed, and is left out until then.
+    Failed(Millis),
+    /// A command leaves it out until then.
+    Ordered(Millis),
+}
+
+/// The state of one server, in one word: a time, and what the time means in the two lowest bits. 0 is not blacklisted.
+#[derive(Debug, Default)]
+pub(super) struct Blacklist(AtomicU64);
+
+/// It failed, and is due at that time.
+const FAILED: u64 = 1;
+/// It is being tried. If nothing has failed by that time, it works.
+const TRIAL: u64 = 2;
+/// A command leaves it out until that time.
+const ORDERED: u64 = 3;
+
+fn word(time: Millis, kind: u64) -> u64 {
+    (time.min(Millis::MAX >> 2) << 2) | kind
+}
+
+fn standing(word: u64, now: Millis) -> Standing {
+    let time = word >> 2;
+    match word & 3 {
+        FAILED if now < time => Standing::Failed(time),
+        FAILED => Standing::Due,
+        TRIAL if now < time => Standing::Trial,
+        ORDERED if now < time => Standing::Ordered(time),
+        _ => Standing::Clear,
+    }
+}
+
+impl Blacklist {
+    /// How the server stands at `now`.
+    pub(super) fn standing(&self, now: Millis) -> Standing {
+        match self.0.load(Relaxed) {
+            0 => Standing::Clear,
+            word => standing(word, now),
+        }
+    }
+
+    /// Tries to be the one connection that tries the server, which is [`Standing::Due`]. The trial counts as a success if
+    /// it has not failed by `end`. Exactly one of several callers gets it.
+    pub(super) fn claim(&self, now: Millis, end: Millis) -> Option<Claim> {
+        let claim = Claim(NonZeroU64::new(word(end, TRIAL))?);
+        let due = |word| (standing(word, now) == Standing::Due).then_some(claim.0.get());
+        self.0.fetch_update(Relaxed, Relaxed, due).ok().map(|_| claim)
+    }
+
+    /// The connection of `claim` is over and has shown nothing about the server: the next one may try it. Without effect
+    /// when the trial has ended already.
+    pub(super) fn give_up(&self, claim: Claim) {
+        _ = self.0.compare_exchange(claim.0.get(), word(0, FAILED), Relaxed, Relaxed);
+    }
+
+    /// The server works. True when it was left out, or tried, after a failure. What a command has ordered stays.
+    pub(super) fn lift(&self) -> bool {
+        // Looked at first, since this is called for every connection and the line is shared between cores.
+        let mut word = self.0.load(Relaxed);
+        while matches!(word & 3, FAILED | TRIAL) {
+            match self.0.compare_exchange_weak(word, 0, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(changed) => word = changed,
+            }
+        }
+        false
+    }
+
+    /// The server has failed at `now` and is left out for `time`, but not where that is 0. True when this is news: it
+    /// was not on the blacklist. What a command has ordered stays.
+    pub(super) fn fail(&self, now: Millis, time: Millis) -> bool {
+        let failed = if time == 0 { 0 } else { word(now.saturating_add(time), FAILED) };
+        let ordered = |word| matches!(standing(word, now), Standing::Ordered(_));
+        let before = self.0.fetch_update(Relaxed, Relaxed, |word| (!ordered(word)).then_some(failed));
+        before.is_ok_and(|word| standing(word, now) == Standing::Clear)
+    }
+
+    /// A command leaves the server out until then; a time that has passed takes it back in, whyever it was left out.
+    pub(super) fn order(&self, until: Millis) {
+        self.0.store(if until == 0 { 0 } else { word(until, ORDERED) }, Relaxed);
+    }
+}
+
+/// The right to try a server that is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Claim(NonZeroU64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_left_out_for_its_time_and_then_tried_by_one() {
+        let list = Blacklist::default();
+        assert!(list.fail(100, 30) && !list.fail(100, 30), "the second failure is no news");
+        assert_eq!(list.standing(129), Standing::Failed(130));
+        assert_eq!(list.claim(129, 1000), None);
+        assert_eq!(list.standing(130), Standing::Due);
+        let claim = list.claim(130, 1000).unwrap();
+        assert_eq!((list.standing(131), list.claim(131, 1000)), (Standing::Trial, None));
+        // Whoever gave up lets the next one try at once.
+        list.give_up(claim);
+        assert_eq!(list.standing(0), Standing::Due);
+        assert!(list.claim(131, 1001).is_some());
+        assert!(!list.fail(140, 30), "a trial that fails is no news");
+        assert_eq!(list.standing(141), Standing::Failed(170));
+        // A trial that is over already takes nothing back.
+        list.give_up(claim);
+        assert_eq!(list.standing(141), Standing::Failed(170));
+        assert!(list.lift() && !list.lift());
+        assert_eq!(list.standing(141), Standing::Clear);
+    }
+
+    #[test]
+    fn a_trial_that_has_not_failed_by_its_end_is_a_success() {
+        let list = Blacklist::default();
+        list.fail(0, 10);
+        list.claim(10, 15).unwrap();
+        assert_eq!(list.standing(14), Standing::Trial);
+        assert_eq!(list.standing(15), Standing::Clear);
+        assert!(list.fail(16, 10), "a later failure is news");
+    }
+
+    #[test]
+    fn an_order_outlasts_what_happens_to_connections() {
+        let list = Blacklist::default();
+        list.fail(0, 10);
+        list.order(100);
+        assert!(!list.lift() && !list.fail(50, 200));
+        assert_eq!(list.standing(99), Standing::Ordered(100));
+        assert_eq!(list.standing(100), Standing::Clear);
+        assert!(list.fail(100, 10));
+        list.order(0);
+        assert_eq!(list.standing(100), Standing::Clear);
+    }
+
+    #[test]
+    fn without_a_time_nothing_is_blacklisted() {
+        let list = Blacklist::default();
+        assert!(list.fail(5, 0));
+        assert_eq!(list.standing(5), Standing::Clear);
+    }
+
+    #[test]
+    fn of_many_that_try_at_once_one_does() {
+        let list = Blacklist::default();
+        list.fail(0, 1);
+        let claims = std::thread::scope(|scope| {
+            let tries: Vec<_> = (0..8).map(|_| scope.spawn(|| list.claim(1, 99).is_some())).collect();
+            tries.into_iter().map(|one| one.join().unwrap()).filter(|got| *got).count()
+        });
+        assert_eq!(claims, 1);
+    }
+}

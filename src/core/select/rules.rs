@@ -1,0 +1,83 @@
+//! The rules by which one of several servers is the next, and which servers they look at.
+
+use super::{Selected, Selection};
+use crate::core::backend::Standing;
+use crate::core::number_set::NumberSet;
+use crate::core::snapshot::{Algorithm, Backend};
+use crate::core::{Millis, hash};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Selection {
+    /// The first server by the rule in force that is available and was not tried.
+    pub(super) fn search(&self, now: Millis, after: Option<usize>) -> Option<Selected> {
+        // Those that others took the last connection of, or the trial, in this moment.
+        let mut lost = NumberSet::default();
+        loop {
+            let n = self.candidate(now, after, &lost)?;
+            if let Some(selected) = self.attempt(n, now) {
+                return Some(selected);
+            }
+            lost.insert(n);
+        }
+    }
+
+    fn candidate(&self, now: Millis, after: Option<usize>, lost: &NumberSet) -> Option<usize> {
+        let usable = |n: usize, b: &Backend| !lost.contains(n) && self.is_available(n, b, now);
+        let available = || self.untried().filter(|(n, b)| usable(*n, b));
+        let turn = |backend: &Backend| self.snapshot.turns.place(&backend.stats);
+        let chosen = match self.snapshot.policy.algorithm {
+            Algorithm::Prio => available().min_by_key(|(_, b)| (b.prio, turn(b))),
+            // a/b < c/d as a*d < c*b, exact in 64 bits
+            Algorithm::Weight => available().min_by(|(_, a), (_, b)| {
+                let load = |x: &Backend, y: &Backend| u64::from(x.stats.connections()) * u64::from(y.weight);
+                load(a, b).cmp(&load(b, a)).then_with(|| turn(a).cmp(&turn(b)))
+            }),
+            Algorithm::Hash => return self.by_hash(|n, b| usable(n, b)),
+            Algorithm::RoundRobin => {
+                let last = after.unwrap_or_else(|| self.snapshot.cursor.load(Relaxed));
+                let count = self.snapshot.backends.len();
+                let turn = (1..=count).map(|step| (last.wrapping_add(step)) % count);
+                turn.filter_map(|n| self.snapshot.backends[n].as_ref().map(|b| (n, b)))
+                    .find(|(n, b)| !self.tried.contains(*n) && usable(*n, b))
+            }
+        };
+        chosen.map(|(n, _)| n)
+    }
+
+    /// Of the servers that were not tried and fulfil `condition`: the one that the client's hash names.
+    pub(super) fn by_hash(&self, condition: impl Fn(usize, &Arc<Backend>) -> bool) -> Option<usize> {
+        let candidates = self.untried().filter(|(n, b)| condition(*n, b));
+        candidates.max_by_key(|(_, b)| hash::score(b.identity, self.key)).map(|(n, _)| n)
+    }
+
+    /// The servers that were not tried for this client, by number.
+    pub(super) fn untried(&self) -> impl Iterator<Item = (usize, &Arc<Backend>)> {
+        let all = self.snapshot.backends.iter().enumerate();
+        all.filter_map(|(n, b)| b.as_ref().map(|b| (n, b))).filter(|(n, _)| !self.tried.contains(*n))
+    }
+
+    /// Whether the server may be used for this client at `now`.
+    pub(super) fn is_available(&self, n: usize, backend: &Backend, now: Millis) -> bool {
+        matches!(backend.stats.standing(now), Standing::Clear | Standing::Due) && self.may_serve(n, backend)
+    }
+
+    /// Whether the server may be used for this client, if it works.
+    pub(super) fn may_serve(&self, n: usize, backend: &Backend) -> bool {
+        let own = self.remembered == Some(n);
+        let weighted = own || self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
+        weighted
+            && !backend.addresses.is_empty()
+            && self.snapshot.acls[backend.acl].permits(self.client.ip())
+            && self.limit(n, backend).is_none_or(|limit| backend.stats.connections() < limit)
+    }
+
+    /// How many connections the server may have with one for this client.
+    pub(super) fn limit(&self, n: usize, backend: &Backend) -> Option<u32> {
+        match backend.max {
+            0 => None,
+            max if self.remembered == Some(n) => Some(max.max(backend.hard)),
+            max => Some(max),
+        }
+    }
+}
