@@ -2,7 +2,7 @@
 # On Solaris, in the SFW consolidation, Makefile.sfw is the one to use.
 
 .POSIX:
-.PHONY: build demo check bench package clean
+.PHONY: build demo check soak bench package clean
 
 CARGO = cargo
 # Arguments of demo and bench: make demo ARGS=--once
@@ -22,6 +22,12 @@ demo:
 check:
 	@sh tools/deps.sh check
 	@sh tools/check.sh
+
+# An hour of random conversations under commands, HUPs and moves, every byte checked; SECONDS=60 for a shorter one
+SECONDS = 3600
+soak:
+	@sh tools/deps.sh check
+	PEN_CHAOS_SECONDS=$(SECONDS) $(CARGO) test --locked --test it -- it::chaos --nocapture
 
 # Pen side by side with others; minutes on a quiet machine
 bench:

@@ -11,6 +11,7 @@ mod support;
 
 mod it {
     mod acl;
+    mod chaos;
     mod cli;
     mod control;
     mod daemon;

@@ -1,0 +1,10 @@
+//! Random conversations whose bytes can be checked: both ends of a connection follow a plan that the client announces, and
+//! every byte is a function of the seed and its position, so that a lost, doubled or reordered one is seen at once.
+
+mod endpoint;
+mod plan;
+mod transport;
+
+pub(crate) use endpoint::{Ending, converse};
+pub(crate) use plan::{Plan, Random};
+pub(crate) use transport::{Plain, Transport};
