@@ -31,6 +31,7 @@ mod it {
     mod mergelogs;
     mod names;
     mod nginx;
+    mod one_shot;
     mod penctl;
     mod penlog;
     mod penlogd;

@@ -2,7 +2,7 @@
 # Every check of the project, one after the other, and a summary. A check that a missing tool makes impossible is
 # skipped, and the summary says why; one that fails does not keep the others from being run.
 #
-#   check.sh [step...]      steps: fmt clippy deny tests portable doctests rustdoc solaris demo; all by default
+#   check.sh [step...]      steps: fmt clippy deny tests portable event_ports doctests rustdoc solaris demo; all by default
 set -u
 
 cd "$(dirname "$0")/.." || exit 2
@@ -12,7 +12,7 @@ mkdir -p "$target"
 summary=$target/check-summary
 : >"$summary"
 failed=0
-steps=${*:-fmt clippy deny tests portable doctests rustdoc solaris demo}
+steps=${*:-fmt clippy deny tests portable event_ports doctests rustdoc solaris demo}
 
 wanted() {
     case " $steps " in
@@ -109,6 +109,13 @@ fi
 if wanted portable; then
     # The data path as on a system without what only Linux has. Tests of whole programs cover both ways by themselves.
     step 'tests of the data path, portable' env PEN_PORTABLE=1 "$cargo" test --locked --lib --quiet net::
+fi
+if wanted event_ports; then
+    if has "$cargo" nextest --version; then
+        step 'tests over emulated event ports' "$cargo" xtask check-event-ports
+    else
+        skip 'tests over emulated event ports' 'no cargo-nextest'
+    fi
 fi
 if wanted doctests; then
     step 'documentation tests' "$cargo" test --workspace --locked --doc --quiet

@@ -23,7 +23,7 @@ use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::SocketFile;
 use crate::sys::pidfile::PidFile;
 use crate::sys::resolve;
-use crate::sys::{crash, log};
+use crate::sys::{crash, log, runtime};
 
 use super::listeners::{BoundListener, Control, Used};
 use super::owner::Owner;
@@ -132,8 +132,7 @@ impl Events {
     /// # Errors
     /// When the system gives no event port or no signal handler.
     pub(super) fn new() -> Result<Self, String> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+        let runtime = runtime::current_thread().map_err(|e| e.to_string())?;
         let signals = {
             let _within = runtime.enter();
             let on = |kind| signal(kind).map_err(|e: std::io::Error| e.to_string());

@@ -8,11 +8,12 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use tokio::io::Interest;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::watch::{self, Watch};
-use crate::sys::{log, socket};
+use crate::sys::{log, runtime, socket};
 
 use super::accept_token::TokenHandle;
 use super::connect::{self, SHORTAGE_PAUSE};
@@ -87,7 +88,7 @@ pub fn start(
     listening: Arc<Listener>,
     sockets: Sockets,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::current_thread()?;
     std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
         tls::this_is_worker(number);
         if let Err(error) = runtime.block_on(async { socket::prepare() }) {
@@ -172,7 +173,7 @@ impl Worker {
         loop {
             self.handle.acquired().await;
             // Where clients wait already, the new watch tells so at once.
-            let queue = watch::watch(&socket)?;
+            let queue = Watch::shared(&socket, Interest::READABLE)?;
             self.accept_until_passed(listening, &queue).await?;
         }
     }
@@ -185,10 +186,9 @@ impl Worker {
         let mut batch = 0;
         let Some(mut limit) = self.handle.limit() else { return Ok(()) };
         loop {
-            let mut waiting = queue.readable().await?;
+            queue.readable().await?;
             let permit = self.permit().await;
-            let Ok(accepted) = waiting.try_io(|_| listening.accept_queued()) else { continue };
-            match accepted {
+            match queue.try_io(Interest::READABLE, || listening.accept_queued()) {
                 Ok(accepted) => {
                     FULL.end(format_args!("accepting connections again"));
                     self.serve(accepted, permit);
@@ -204,6 +204,7 @@ impl Worker {
                         tokio::task::yield_now().await;
                     }
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if connect::is_shortage(&error) => {
                     FULL.begin(format_args!("no new connections for now: {error}"));
                     drop(permit);

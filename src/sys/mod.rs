@@ -2,13 +2,14 @@
 //!
 //! All `unsafe` code of pen is here: `fork`, `openlog`, an ioctl, the registration of descriptors with tokio, the control
 //! messages of datagrams, calls into libssl and, on Solaris, `setppriv`. What exists on Linux alone is in [`platform`],
-//! which has a fallback for every other system; `PEN_PORTABLE=1` selects the fallback's behaviour on Linux, for tests.
+//! which has a fallback for every other system, tested on Linux by [`emulation`].
 //! What Solaris has too is where it is used: privileges that outlive root in [`privileges`], the destination address of
 //! datagrams in [`datagram`].
 
 pub mod crash;
 pub mod daemon;
 pub mod datagram;
+mod emulation;
 mod error;
 pub mod limits;
 pub mod listen;
@@ -17,6 +18,7 @@ pub mod pidfile;
 mod platform;
 pub mod privileges;
 pub mod resolve;
+pub mod runtime;
 pub mod socket;
 pub mod splice;
 pub mod tls;

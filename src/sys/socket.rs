@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::error::context;
 use super::platform::{self, PolledFd, events};
+use super::watch::Watch;
 
 /// A stream socket in an event port: in pen's own where the system has one that tells all, else in tokio's.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct PolledSocket(Kind);
 #[derive(Debug)]
 enum Kind {
     Own(PolledFd),
-    Tokio(AsyncFd<OwnedFd>),
+    Tokio(Watch),
 }
 
 /// Makes the event port that [`PolledSocket::new`] puts sockets in, which else is made for the first of them. To be called within
@@ -63,14 +63,11 @@ impl PolledSocket {
     ///
     /// # Errors
     /// There is no room in the event port.
-    #[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         if platform::has_event_port() {
             return Ok(Self(Kind::Own(PolledFd::new(socket)?)));
         }
-        // SAFETY: an OwnedFd stays open and never changes its number, and nobody gets at this one to put another in its
-        // place.
-        Ok(Self(Kind::Tokio(unsafe { AsyncFd::register(socket) }?)))
+        Watch::new(socket, Interest::READABLE | Interest::WRITABLE).map(|watch| Self(Kind::Tokio(watch)))
     }
 
     /// Ready when the socket may be ready; takes the waker else, the only one for both ways.
@@ -81,8 +78,8 @@ impl PolledSocket {
     pub fn poll_ready(&self, cx: &mut Context<'_>, operation: Operation) -> Poll<io::Result<()>> {
         match (&self.0, operation) {
             (Kind::Own(fd), _) => fd.poll_any(cx, operation.events().0).map(Ok),
-            (Kind::Tokio(fd), Operation::Read) => fd.poll_read_ready(cx).map_ok(|_| ()),
-            (Kind::Tokio(fd), Operation::Write) => fd.poll_write_ready(cx).map_ok(|_| ()),
+            (Kind::Tokio(watch), Operation::Read) => watch.poll_readable(cx),
+            (Kind::Tokio(watch), Operation::Write) => watch.poll_writable(cx),
         }
     }
 
@@ -94,7 +91,7 @@ impl PolledSocket {
     pub fn try_io<R>(&self, operation: Operation, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         let fd = match &self.0 {
             Kind::Own(fd) => fd,
-            Kind::Tokio(fd) => return fd.try_io(operation.interest(), |_| f()),
+            Kind::Tokio(watch) => return watch.try_io(operation.interest(), f),
         };
         let (ready, cleared) = operation.events();
         if !fd.any(ready) {
@@ -144,7 +141,7 @@ impl AsFd for PolledSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             Kind::Own(fd) => fd.as_fd(),
-            Kind::Tokio(fd) => fd.as_fd(),
+            Kind::Tokio(watch) => watch.as_fd(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::core::acl::{Acl, AclEntry};
 use crate::core::{Error, lexer};
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::pidfile::PidFile;
-use crate::sys::{listen, log, privileges};
+use crate::sys::{listen, log, privileges, runtime};
 
 use super::merge::Merger;
 use super::sink;
@@ -139,7 +139,7 @@ fn serve(options: &Options, setup: Setup, socket: UdpSocket, ready: Ready) -> io
         .set(Some(target.clone()))
         .map_err(|error| io::Error::new(error.kind(), format!("cannot open log {target}: {error}")))?;
     let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::current_thread()?;
     let code = runtime.block_on(async {
         let mut signals = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()]
             .map(signal)

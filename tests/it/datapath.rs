@@ -1,6 +1,7 @@
 //! The data path: every byte arrives once and in order, whichever way a connection goes and ends.
 //!
-//! What moves data is tested twice: as the system does it best, and with `PEN_PORTABLE=1` as on a system that has only POSIX.
+//! What moves data is tested in each way: as the system does it best, with `PEN_PORTABLE=1` as on a system that has only
+//! POSIX, and with `PEN_PORTABLE=oneshot` as on one whose event ports report an event once.
 
 use std::io::{Read as _, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -17,6 +18,7 @@ use crate::support::{Client, Pen, Setup, skipped, wait_until};
 fn each_way(test: impl Fn(Setup)) {
     test(Setup::new());
     test(Setup::new().environment("PEN_PORTABLE", "1"));
+    test(Setup::new().environment("PEN_PORTABLE", "oneshot"));
 }
 
 /// A stream of bytes without a short period, checked block by block.

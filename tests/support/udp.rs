@@ -184,6 +184,14 @@ impl Asker {
         String::from_utf8(buffer[..count].to_vec()).unwrap()
     }
 
+    /// Whether nothing comes for so long.
+    pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
+        self.0.set_read_timeout(Some(time)).unwrap();
+        let silent = self.0.recv(&mut [0]).is_err();
+        self.0.set_read_timeout(Some(DEADLINE)).unwrap();
+        silent
+    }
+
     /// Whether no answer has come yet.
     pub(crate) fn has_nothing(&self) -> bool {
         self.0.set_nonblocking(true).unwrap();

@@ -3,6 +3,7 @@
 
 mod datastream;
 mod demo;
+mod event_ports;
 mod package;
 mod pkginfo;
 mod prototype;
@@ -27,6 +28,8 @@ usage: cargo xtask package [--isa i386|sparc] [--root DIR] [--output DIR]
            from the proto area --root, or from `make -f Makefile.sfw install` when it is not given
        cargo xtask check-solaris [TARGET...]
            type-check the programs for illumos and Solaris
+       cargo xtask check-event-ports
+           run the tests of the data path over event ports as Oracle Solaris has them, emulated
        cargo xtask demo [--once] [--direct] [--bin DIR]
            show pen at work, as package and service or on the command line only: build it, or take the
            programs in DIR; serve until interrupted, or end by itself";
@@ -55,6 +58,7 @@ fn run() -> Result<()> {
             }
             solaris::check(&top(), &targets)
         }
+        Some(Value(task)) if task == "check-event-ports" => event_ports::check(&top()),
         Some(Value(task)) if task == "demo" => demo::run(&top(), parser),
         Some(Short('h') | Long("help")) => {
             println!("{USAGE}");

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::io::unix::AsyncFdReadyGuard;
+use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -18,7 +18,8 @@ use crate::net::connect::{SHORTAGE_PAUSE, is_shortage};
 use crate::net::connections::Permit;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{Batch, DatagramSocket, Peer, UpstreamSocket};
-use crate::sys::{log, watch};
+use crate::sys::log;
+use crate::sys::watch::{self, Watch};
 
 use super::flow::UdpFlow;
 use super::upstream::NoUpstream;
@@ -63,13 +64,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is left in a socket.
-enum Turn {
-    Empty,
-    More,
-    Failed(io::Error),
-}
-
 impl UdpListener {
     /// Begins to serve a socket, on this thread.
     pub(super) fn open(shared: Arc<Shared>, socket: Arc<DatagramSocket>) -> Arc<Self> {
@@ -101,7 +95,7 @@ impl UdpListener {
     /// Takes no new clients any more, but for those whose datagrams are there already, and ends with its last flow.
     pub(super) fn leave(self: &Arc<Self>) {
         for _ in 0..LAST_TURNS {
-            if !matches!(self.take_datagrams(), Turn::More) {
+            if self.take_datagrams().is_err() {
                 break;
             }
         }
@@ -130,7 +124,9 @@ impl UdpListener {
 
     async fn serve(self: Arc<Self>) {
         let queue = loop {
-            match watch::duplicate(&*self.socket).and_then(|socket| watch::watch(&socket)) {
+            match watch::duplicate(&*self.socket)
+                .and_then(|socket| Watch::shared(&socket, Interest::READABLE))
+            {
                 Ok(queue) => break queue,
                 Err(error) => {
                     log::error(format_args!("pen cannot receive: {error}"));
@@ -143,14 +139,13 @@ impl UdpListener {
         while self.lives() {
             tokio::select! {
                 ready = queue.readable() => {
-                    let mut ready = match ready {
-                        Ok(ready) => ready,
-                        Err(error) => return log::error(format_args!("pen receives no longer: {error}")),
-                    };
-                    match self.take_datagrams() {
-                        Turn::Empty => ready.clear_ready(),
-                        Turn::More => tokio::task::yield_now().await,
-                        Turn::Failed(error) => {
+                    if let Err(error) = ready {
+                        return log::error(format_args!("pen receives no longer: {error}"));
+                    }
+                    match queue.try_io(Interest::READABLE, || self.take_datagrams()) {
+                        Ok(()) => tokio::task::yield_now().await,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) => {
                             log::debug(1, format_args!("receiving from clients: {error}"));
                             tokio::time::sleep(ERROR_PAUSE).await;
                         }
@@ -183,27 +178,28 @@ impl UdpListener {
         due.saturating_sub(now).saturating_add(1).min(SWEEP)
     }
 
-    fn take_datagrams(self: &Arc<Self>) -> Turn {
+    /// Passes on datagrams that wait, until it is the others' turn.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there are no more; else as recvmsg(2).
+    fn take_datagrams(self: &Arc<Self>) -> io::Result<()> {
         let mut batch = lock(&self.batch);
         for _ in 0..TURNS {
-            match self.socket.receive(&mut batch) {
-                Ok(more) => {
-                    for (datagram, peer) in batch.iter() {
-                        match peer {
-                            Some(peer) => self.from_client(peer, datagram),
-                            None => self.shared.drops.because("nobody sent it"),
-                        }
-                    }
-                    if !more {
-                        return Turn::Empty;
-                    }
+            let more = match self.socket.receive(&mut batch) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            };
+            for (datagram, peer) in batch.iter() {
+                match peer {
+                    Some(peer) => self.from_client(peer, datagram),
+                    None => self.shared.drops.because("nobody sent it"),
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Turn::Empty,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Turn::Failed(error),
+            }
+            if !more {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
         }
-        Turn::More
+        Ok(())
     }
 
     fn from_client(self: &Arc<Self>, peer: Peer, datagram: &[u8]) {
@@ -289,13 +285,7 @@ impl UdpListener {
     }
 
     /// Passes on what a server has sent; true when there may be more. The flow is removed when it is over.
-    fn take_answers(
-        &self,
-        id: FlowId,
-        flow: &UdpFlow,
-        upstream: &Arc<UpstreamSocket>,
-        ready: &mut AsyncFdReadyGuard<'_, std::net::UdpSocket>,
-    ) -> bool {
+    fn take_answers(&self, id: FlowId, flow: &UdpFlow, upstream: &Arc<UpstreamSocket>) -> bool {
         let mut batch = lock(&self.batch);
         for _ in 0..TURNS {
             match upstream.receive(&mut batch) {
@@ -305,14 +295,10 @@ impl UdpListener {
                     }
                     batch.iter().for_each(|(datagram, _)| flow.to_client(&self.socket, datagram));
                     if !more {
-                        ready.clear_ready();
                         return false;
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready.clear_ready();
-                    return false;
-                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     let goes_on = flow.failed(upstream, error);
@@ -346,8 +332,10 @@ async fn answer(port: Arc<UdpListener>, id: FlowId, flow: Arc<UdpFlow>) {
     while let Some(upstream) = flow.upstream() {
         tokio::select! {
             ready = upstream.ready() => {
-                let Ok(mut ready) = ready else { return };
-                if end.port.take_answers(id, &flow, &upstream, &mut ready) {
+                if ready.is_err() {
+                    return;
+                }
+                if end.port.take_answers(id, &flow, &upstream) {
                     tokio::task::yield_now().await;
                 }
             }

@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use crate::sys::datagram::DatagramSocket;
+use crate::sys::runtime;
 
 use super::shared::Shared;
 use listener::UdpListener;
@@ -32,7 +33,7 @@ pub fn start(
     socket: Arc<DatagramSocket>,
     mut sockets: Sockets,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = runtime::current_thread()?;
     std::thread::Builder::new().name("udp".into()).spawn(move || {
         runtime.block_on(async {
             let mut current = UdpListener::open(Arc::clone(&shared), socket);

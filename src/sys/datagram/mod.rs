@@ -6,6 +6,7 @@
 //! has, which is another one only on a machine of several addresses; there pen is to listen on an address of its own.
 
 mod batch;
+mod buffers;
 mod peer;
 #[cfg(any(target_os = "linux", target_os = "solaris", target_os = "illumos"))]
 mod pktinfo;
@@ -14,25 +15,20 @@ mod received;
 mod recvmmsg;
 #[cfg(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")))]
 mod unsupported;
+mod upstream;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
-
-use super::{listen, platform};
+use super::{emulation, listen};
 #[cfg(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")))]
 use unsupported as pktinfo;
 
 pub use batch::Batch;
 pub use peer::Peer;
 pub use received::DATAGRAM_MAX;
-
-/// What the socket holds while pen is busy elsewhere; as far as the system lets it.
-const RECEIVE_BUFFER: usize = 4 << 20;
+pub use upstream::UpstreamSocket;
 
 /// The socket.
 #[derive(Debug)]
@@ -49,11 +45,10 @@ impl DatagramSocket {
     /// As [`listen::bind_udp`].
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = listen::bind_udp(address)?;
-        // A system that gives less says so, and gives what it can.
-        _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER);
-        make_room_to_send(&socket);
+        buffers::enlarge_receive_buffer(&socket);
+        buffers::make_room_to_send(&socket);
         let tells = address.ip().is_unspecified()
-            && !platform::is_portable()
+            && !emulation::is_portable()
             && pktinfo::enable(&socket, address.is_ipv6());
         Ok(DatagramSocket { socket, tells })
     }
@@ -72,7 +67,7 @@ impl DatagramSocket {
     /// `WouldBlock` when there is none; else as recvmsg(2).
     pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
         #[cfg(target_os = "linux")]
-        if !platform::is_portable() {
+        if !emulation::is_portable() {
             let metadata = if self.tells {
                 recvmmsg::Metadata::SenderAndDestination
             } else {
@@ -116,71 +111,6 @@ impl AsRawFd for DatagramSocket {
     }
 }
 
-/// A socket connected to a server, whose answers and errors can be waited for.
-#[derive(Debug)]
-pub struct UpstreamSocket(AsyncFd<UdpSocket>);
-
-impl UpstreamSocket {
-    /// Watches a connected socket that does not block. To be called within a runtime.
-    ///
-    /// # Errors
-    /// No room in the event port.
-    #[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
-    pub fn watch(socket: UdpSocket) -> io::Result<Self> {
-        make_room_to_send(&socket);
-        // Not for writing: what the buffer does not take is dropped, and each datagram that has left would wake us.
-        let interest = Interest::READABLE | Interest::ERROR;
-        // SAFETY: the AsyncFd owns the socket, which keeps its descriptor, and nobody gets a `&mut` to put in another.
-        Ok(UpstreamSocket(unsafe { AsyncFd::register_with_interest(socket, interest) }?))
-    }
-
-    /// Waits until there may be an answer or an error, such as that an ICMP message tells (RFC 1122 4.1.3.3).
-    ///
-    /// # Errors
-    /// The runtime ends.
-    pub async fn ready(&self) -> io::Result<AsyncFdReadyGuard<'_, UdpSocket>> {
-        self.0.ready(Interest::READABLE | Interest::ERROR).await
-    }
-
-    /// Takes answers, as [`DatagramSocket::receive`]; they are the server's, and name nobody.
-    ///
-    /// # Errors
-    /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; else as recv(2).
-    pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
-        let socket = self.0.get_ref();
-        #[cfg(target_os = "linux")]
-        if !platform::is_portable() {
-            return batch.receive_many(|bytes, received| {
-                recvmmsg::receive(socket.as_fd(), bytes, received, recvmmsg::Metadata::None)
-            });
-        }
-        batch.receive_one(|buffer| socket.recv(buffer).map(|count| (count, None)))
-    }
-
-    /// Sends one datagram. An error may be that of an earlier one; this one is then not sent.
-    ///
-    /// # Errors
-    /// `WouldBlock` when the system's buffer is full; else as [`UpstreamSocket::receive`].
-    pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        self.0.get_ref().send(datagram).map(|_| ())
-    }
-}
-
-impl AsRawFd for UpstreamSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-/// Lets a socket send the largest datagram: some systems have a default that is smaller (Solaris: udp_xmit_hiwat).
-fn make_room_to_send(socket: &impl AsFd) {
-    let socket = SockRef::from(socket);
-    if socket.send_buffer_size().is_ok_and(|size| size < 2 * DATAGRAM_MAX) {
-        // Smaller ones pass all the same.
-        _ = socket.set_send_buffer_size(2 * DATAGRAM_MAX);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
@@ -217,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_reply_leaves_from_the_address_that_was_asked() {
-        if cfg!(not(target_os = "linux")) || platform::is_portable() {
+        if cfg!(not(target_os = "linux")) || emulation::is_portable() {
             return;
         }
         assert_eq!(answers("0.0.0.0:0", "127.0.0.1", "127.0.0.2", b"question"), Some(true));
@@ -259,28 +189,5 @@ mod tests {
             }
             assert_eq!(got, datagrams);
         }
-    }
-
-    #[tokio::test]
-    async fn a_server_that_is_not_there_is_told() {
-        // It takes datagrams of its own peer only, which is itself.
-        let deaf = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-        let address = deaf.local_addr().expect("bound");
-        deaf.connect(address).expect("a destination");
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-        socket.connect(address).expect("a destination");
-        socket.set_nonblocking(true).expect("non-blocking");
-        let upstream = UpstreamSocket::watch(socket).expect("room in the event port");
-        upstream.send(b"anybody?").expect("sent");
-        let mut batch = Batch::new();
-        let mut ready = upstream.ready().await.expect("an event");
-        let error = upstream.receive(&mut batch).expect_err("nobody");
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
-        ready.clear_ready();
-        assert_eq!(upstream.receive(&mut batch).expect_err("told once").kind(), io::ErrorKind::WouldBlock);
-        upstream.send(b"anybody?").expect("sent");
-        _ = upstream.ready().await.expect("an event");
-        let error = upstream.send(b"this one is not sent").expect_err("nobody");
-        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 }

@@ -15,9 +15,10 @@ use std::task::{Context, Poll, Waker};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use slab::Slab;
+use tokio::io::Interest;
 
 use super::events::{CLOSED, ERROR, READABLE, URGENT, WRITABLE};
-use crate::sys::watch::{Watch, watch};
+use crate::sys::watch::Watch;
 
 /// Events that are fetched by one call.
 const BATCH: usize = 256;
@@ -73,7 +74,7 @@ impl Port {
                 return Ok(port);
             }
             let epoll = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
-            let watch = watch(&epoll)?;
+            let watch = Watch::shared(&epoll, Interest::READABLE)?;
             let new = Arc::new(Self { epoll, slots: Mutex::default(), works: AtomicBool::new(true) });
             tokio::spawn(Work { port: Arc::clone(&new) }.run(watch));
             *port = Arc::downgrade(&new);
@@ -122,10 +123,10 @@ struct Work {
 
 impl Work {
     async fn run(self, watch: Watch) {
-        while let Ok(mut news) = watch.readable().await {
-            if !self.port.pass_on() {
-                news.clear_ready();
-            }
+        while watch.readable().await.is_ok() {
+            _ = watch.try_io(Interest::READABLE, || {
+                if self.port.pass_on() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+            });
         }
     }
 }

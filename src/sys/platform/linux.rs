@@ -3,7 +3,6 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::LazyLock;
 
 use rustix::net::SendFlags;
 use rustix::pipe::{
@@ -11,21 +10,14 @@ use rustix::pipe::{
 };
 use socket2::SockRef;
 
-/// Whether `PEN_PORTABLE=1` asks to do without all this.
-static PORTABLE: LazyLock<bool> =
-    LazyLock::new(|| std::env::var_os("PEN_PORTABLE").is_some_and(|word| word == "1"));
-
-/// Whether pen is to behave as if it were elsewhere.
-pub(in crate::sys) fn is_portable() -> bool {
-    *PORTABLE
-}
+use crate::sys::emulation::is_portable;
 
 /// Below this a pipe gains nothing over copying.
 const SMALLEST: usize = 64 << 10;
 
 /// Lets `socket` bind to addresses of others, those of `family`'s kind (ip(7), IP_TRANSPARENT).
 pub(in crate::sys) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Result<()> {
-    if *PORTABLE {
+    if is_portable() {
         return Err(io::ErrorKind::Unsupported.into());
     }
     let socket = SockRef::from(socket);
@@ -43,7 +35,7 @@ pub(in crate::sys) fn allow_core() {
 /// Bytes that the peer of `socket` has not acknowledged.
 #[allow(unsafe_code, reason = "no crate has this ioctl")]
 pub(in crate::sys) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
-    if *PORTABLE {
+    if is_portable() {
         return None;
     }
     let mut bytes: libc::c_int = 0;
@@ -55,7 +47,7 @@ pub(in crate::sys) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
 
 /// Whether there is an event port that tells of every change of a socket, urgent data and errors among them (epoll(7)).
 pub(in crate::sys) fn has_event_port() -> bool {
-    !*PORTABLE
+    !is_portable()
 }
 
 /// How bytes are sent that the end follows (send(2), MSG_MORE).
@@ -72,7 +64,7 @@ pub(in crate::sys) struct KernelPipe {
 impl KernelPipe {
     /// A pipe of `size` bytes, or of what the system allows (pipe(7): pipe-max-size, pipe-user-pages-soft).
     pub(in crate::sys) fn new(size: usize) -> io::Result<Self> {
-        if *PORTABLE {
+        if is_portable() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;

@@ -1,7 +1,6 @@
 //! What differs between Linux and every other system, behind one interface with two bodies.
 //!
-//! On Linux, `PEN_PORTABLE=1` in the environment, read once, makes pen behave as if it ran elsewhere, so that one build
-//! tests both.
+//! On Linux either can be tested: see `emulation`.
 
 #[cfg(target_os = "linux")]
 mod epoll;

@@ -7,11 +7,6 @@ use std::task::{Context, Poll};
 
 use rustix::net::SendFlags;
 
-/// It is elsewhere, and what that system has of its own is to be used.
-pub(in crate::sys) fn is_portable() -> bool {
-    false
-}
-
 /// No system but Linux does this here.
 pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())

@@ -1,0 +1,111 @@
+//! The UDP socket of a flow, connected to its server.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::io::Interest;
+
+use crate::sys::watch::Watch;
+
+use super::batch::Batch;
+use super::buffers;
+#[cfg(target_os = "linux")]
+use super::recvmmsg::{self, Metadata};
+#[cfg(target_os = "linux")]
+use crate::sys::emulation;
+
+/// A socket connected to a server, whose answers and errors can be waited for.
+#[derive(Debug)]
+pub struct UpstreamSocket(Watch);
+
+/// Not for writing: what the buffer does not take is dropped, and each datagram that has left would wake us.
+const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
+
+impl UpstreamSocket {
+    /// Watches a connected, non-blocking socket. To be called within a runtime.
+    ///
+    /// # Errors
+    /// The event port has no room.
+    pub fn watch(socket: UdpSocket) -> io::Result<Self> {
+        buffers::make_room_to_send(&socket);
+        Watch::new(socket.into(), INTEREST).map(UpstreamSocket)
+    }
+
+    /// Waits until there may be an answer, or an error such as one that an ICMP message reports (RFC 1122 4.1.3.3).
+    ///
+    /// # Errors
+    /// The runtime is ending.
+    pub async fn ready(&self) -> io::Result<()> {
+        self.0.ready(INTEREST).await
+    }
+
+    /// Receives answers, as [`DatagramSocket::receive`](super::DatagramSocket::receive); they are the server's, and have no
+    /// [`Peer`](super::Peer).
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; else as recv(2).
+    pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
+        let more = self.0.try_read_or_error(|| {
+            #[cfg(target_os = "linux")]
+            if !emulation::is_portable() {
+                let socket = self.0.as_fd();
+                return batch.receive_many(|bytes, received| {
+                    recvmmsg::receive(socket, bytes, received, Metadata::None)
+                });
+            }
+            batch.receive_one(|buffer| {
+                let (count, _) = rustix::net::recv(&self.0, buffer, RecvFlags::empty())?;
+                Ok((count, None))
+            })
+        })?;
+        if !more {
+            // The call that would find nothing is not needed to know it.
+            _ = self.0.try_read_or_error(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+        }
+        Ok(more)
+    }
+
+    /// Sends one datagram. An error may be that of an earlier one; this one is then not sent.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the system's buffer is full; else as [`UpstreamSocket::receive`].
+    pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        rustix::net::send(&self.0, datagram, SendFlags::empty())?;
+        Ok(())
+    }
+}
+
+impl AsRawFd for UpstreamSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_told() {
+        // It takes datagrams of its own peer only, which is itself.
+        let deaf = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let address = deaf.local_addr().expect("bound");
+        deaf.connect(address).expect("a destination");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        socket.connect(address).expect("a destination");
+        socket.set_nonblocking(true).expect("non-blocking");
+        let upstream = UpstreamSocket::watch(socket).expect("room in the event port");
+        upstream.send(b"anybody?").expect("sent");
+        let mut batch = Batch::new();
+        upstream.ready().await.expect("an event");
+        let error = upstream.receive(&mut batch).expect_err("nobody");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert_eq!(upstream.receive(&mut batch).expect_err("told once").kind(), io::ErrorKind::WouldBlock);
+        upstream.send(b"anybody?").expect("sent");
+        upstream.ready().await.expect("an event");
+        let error = upstream.send(b"this one is not sent").expect_err("nobody");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}
