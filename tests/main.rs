@@ -44,6 +44,7 @@ mod it {
     mod static_package;
     mod static_scripts;
     mod status;
+    mod stop;
     mod tls;
     mod tls_clients;
     mod tls_names;

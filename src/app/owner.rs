@@ -20,6 +20,7 @@ use crate::core::report::{self, StatusReport};
 use crate::core::settings::{Setting, Value};
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
 use crate::net::clients::ClientWalk;
+use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::{crash, log};
@@ -87,6 +88,35 @@ impl Owner {
         let mut parts = self.parts.borrow_mut();
         blacklists.iter().for_each(|(n, time)| parts.blacklist(*n, *time));
         parts.publish();
+    }
+
+    /// Pen is told to end: it takes no new clients. Returns how long those that it has may go on; `None` if pen ends at once.
+    pub(super) fn begin_drain(&self) -> Option<Duration> {
+        let parts = self.parts.borrow();
+        let time = parts.config.settings.stop_timeout;
+        if time.is_zero() {
+            return None;
+        }
+        parts.shared.lifecycle.enter(LifeStage::Drain);
+        let count = parts.shared.connections.count();
+        let seconds = Value::Seconds(time);
+        log::info(format_args!(
+            "stopping: no new clients, {count} connections may go on for {seconds} seconds"
+        ));
+        Some(time)
+    }
+
+    /// Waits until there are no connections.
+    pub(super) async fn drained(&self) {
+        let shared = Arc::clone(&self.parts.borrow().shared);
+        shared.connections.until(|| shared.connections.count() == 0).await;
+    }
+
+    /// Has workers and connections end.
+    pub(super) fn end(&self) {
+        let shared = &self.parts.borrow().shared;
+        shared.lifecycle.enter(LifeStage::End);
+        shared.connections.close_all();
     }
 
     /// The request log.
@@ -385,6 +415,9 @@ impl Parts {
             None => return Err("listen: no address".into()),
             // Another way to write the same address keeps the socket.
             Some(_) if new.listen == old.listen => None,
+            Some(_) if self.shared.lifecycle.stage() != LifeStage::Serve => {
+                return Err("listen: pen is stopping and takes no new clients".into());
+            }
             Some(address) => {
                 let listener = listeners::listener(address, &config, self.listening.used());
                 Some(listener.map_err(|e| format!("listen: {e}"))?)

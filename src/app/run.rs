@@ -44,7 +44,7 @@ pub(super) fn worker_count(config: &Config) -> usize {
     }
 }
 
-/// How those who serve clients are told where. Dropping it ends them.
+/// How those who serve clients are told where.
 #[derive(Debug)]
 pub(super) enum ListenerHandles {
     /// The workers.
@@ -158,7 +158,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Serves until a signal or the command `exit`; then closes everything, writes out the logs and removes the pid file.
+    /// Serves until a signal or the command `exit`, and as long after that as connections may go on; then closes everything,
+    /// writes out the logs and removes the pid file.
     pub(super) fn serve(self) -> ExitCode {
         let Running { events: Events { runtime, mut signals }, owner, control, workers, pid_file } = self;
         let log = owner.request_log();
@@ -168,10 +169,11 @@ impl Running {
             let file = serve_control(control, &owner);
             tokio::task::spawn_local(resolve_names(Rc::clone(&owner)));
             attend(&owner, &mut signals).await;
+            drain(&owner, &mut signals).await;
             file
         });
         log::debug(1, format_args!("quitting"));
-        // The tasks hold the owner, and the owner what keeps the workers at work.
+        owner.end();
         drop(local);
         drop(owner);
         for worker in workers {
@@ -199,6 +201,16 @@ fn serve_control(control: Option<Control>, owner: &Rc<Owner>) -> Option<SocketFi
         Err(error) => log::error(format_args!("the control socket does not work: {error}")),
     }
     file
+}
+
+/// Lets connections go on without new ones, until none is left, their time is over, or pen is told to end once more.
+async fn drain(owner: &Owner, signals: &mut Signals) {
+    let Some(time) = owner.begin_drain() else { return };
+    tokio::select! {
+        () = owner.drained() => log::info(format_args!("stopping: no connection is left")),
+        () = tokio::time::sleep(time) => log::info(format_args!("stopping: the time of stop_timeout is over")),
+        () = attend(owner, signals) => log::info(format_args!("stopping at once")),
+    }
 }
 
 /// Does what signals say until pen is to end.

@@ -1,7 +1,7 @@
 //! The connections that pen has: how many there may be, which there are, and how each is doing.
 
 use std::sync::atomic::{
-    AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
+    AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, OnceLock};
@@ -38,8 +38,8 @@ pub struct Connection {
     rx: AtomicU64,
     /// What of `sx` and `rx` is counted for the client already.
     counted: [AtomicU64; 2],
-    /// Settings have changed that concern it.
-    changed: AtomicBool,
+    /// What it is asked to do, [`LOOK`] or [`END`].
+    requests: AtomicU8,
     waker: OnceLock<Waker>,
     task: OnceLock<AbortHandle>,
     notes: OnceLock<Vec<String>>,
@@ -60,7 +60,7 @@ impl Connection {
             sx: AtomicU64::new(0),
             rx: AtomicU64::new(0),
             counted: Default::default(),
-            changed: AtomicBool::new(false),
+            requests: AtomicU8::new(0),
             waker: OnceLock::new(),
             task: OnceLock::new(),
             notes: OnceLock::new(),
@@ -80,15 +80,37 @@ impl Connection {
         _ = self.task.set(task);
     }
 
-    /// The task that looks at [`Connection::has_changed`], once, however long nothing else happens.
+    /// The task that looks at [`Connection::take_requests`], once, however long nothing else happens.
     pub fn wakes(&self, task: &Waker) {
         _ = self.waker.set(task.clone());
     }
 
-    /// Whether settings have changed, since this was asked last, that concern connections in progress.
-    pub fn has_changed(&self) -> bool {
+    /// What it was asked to do since this was called last.
+    pub fn take_requests(&self) -> Option<Requests> {
         // Asked for every message, hence first without a locked instruction.
-        self.changed.load(Relaxed) && self.changed.swap(false, Acquire)
+        if self.requests.load(Relaxed) == 0 {
+            return None;
+        }
+        let requests = self.requests.swap(0, Acquire);
+        Some(Requests { look: requests & LOOK != 0, end: requests & END != 0 })
+    }
+
+    fn request(&self, what: u8) -> bool {
+        self.requests.fetch_or(what, Release);
+        let waker = self.waker.get();
+        if let Some(waker) = waker {
+            waker.wake_by_ref();
+        }
+        waker.is_some()
+    }
+
+    /// Ends it; where it moves no bytes yet at once.
+    fn end(&self) {
+        if !self.request(END)
+            && let Some(task) = self.task.get()
+        {
+            task.abort();
+        }
     }
 
     /// What else `connection N` is to show, once.
@@ -125,6 +147,20 @@ impl Connection {
             notes: self.notes.get().cloned().unwrap_or_default(),
         }
     }
+}
+
+/// To look at settings again that concern connections in progress.
+const LOOK: u8 = 1;
+/// To end.
+const END: u8 = 2;
+
+/// What a connection is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Requests {
+    /// To look at settings again that concern connections in progress.
+    pub look: bool,
+    /// To end.
+    pub end: bool,
 }
 
 /// Counts a connection's bytes for itself and for its server.
@@ -226,22 +262,40 @@ impl ConnectionTable {
     /// Has all connections look at the settings again.
     pub fn settings_changed(self: &Arc<Self>) {
         for (_, connection) in self.walk() {
-            connection.changed.store(true, Release);
-            if let Some(waker) = connection.waker.get() {
-                waker.wake_by_ref();
-            }
+            connection.request(LOOK);
         }
     }
 
-    /// Ends a connection at once; false when there is none of that number.
+    /// Ends a connection; false when there is none of that number.
     pub fn close(&self, id: usize) -> bool {
         let connection = self.slots().get(id).cloned();
-        match connection.as_ref().and_then(|c| c.task.get()) {
-            Some(task) => {
-                task.abort();
-                true
+        if let Some(connection) = &connection {
+            connection.end();
+        }
+        connection.is_some()
+    }
+
+    /// Ends all connections.
+    pub fn close_all(self: &Arc<Self>) {
+        self.walk().for_each(|(_, connection)| connection.end());
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.permits.load(Relaxed)
+    }
+
+    /// Waits until `done` says so, which is asked whenever a connection has ended.
+    pub async fn until(&self, done: impl Fn() -> bool) {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            // Listens before it looks, so that an end in between is not missed.
+            freed.as_mut().enable();
+            if done() {
+                return;
             }
-            None => false,
+            freed.await;
         }
     }
 

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod connections;
 mod dummy;
 pub mod filter;
+pub mod lifecycle;
 pub mod relay;
 pub mod session;
 pub mod shared;

@@ -40,9 +40,9 @@ pub struct Accepted {
 #[derive(Debug)]
 struct Session {
     shared: Arc<Shared>,
-    entry: ConnectionEntry,
-    /// Counts it among those of its worker.
+    /// Counts it among those of its worker; no longer when the end of `entry` is told.
     _count: ConnectionCount,
+    entry: ConnectionEntry,
 }
 
 impl Drop for Session {
@@ -67,7 +67,7 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
     let arrival = Arrival { accepted, admission, remembered };
     let entry = permit.enter(Connection::new(client, id, arrival.accepted.stream.as_raw_fd()));
     let connection = Arc::clone(&entry.connection);
-    let session = Session { shared: Arc::clone(shared), entry, _count: connection_count };
+    let session = Session { shared: Arc::clone(shared), _count: connection_count, entry };
     let task = tokio::spawn(serve(session, snapshot, arrival));
     connection.served_by(task.abort_handle());
 }
@@ -92,8 +92,13 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Arrival) {
     })
     .await;
     let end = poll_fn(|cx| {
-        if session.entry.connection.has_changed() {
-            follow(&session, &mut relay, only_logs.then_some(&selected));
+        if let Some(requests) = session.entry.connection.take_requests() {
+            if requests.look {
+                follow(&session, &mut relay, only_logs.then_some(&selected));
+            }
+            if requests.end {
+                relay.end_soon();
+            }
         }
         Pin::new(&mut relay).poll(cx)
     })

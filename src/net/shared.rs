@@ -14,6 +14,7 @@ use crate::weblog::LogHandle;
 use super::clients::{ClientWalk, Clients};
 use super::clock::Clock;
 use super::connections::ConnectionTable;
+use super::lifecycle::Lifecycle;
 use super::tls;
 use super::udp::drops::Drops;
 
@@ -25,6 +26,8 @@ const PIPES: usize = 64;
 pub struct Shared {
     /// The configuration in force.
     pub snapshot: ArcSwap<Snapshot>,
+    /// How far pen has come.
+    pub lifecycle: Lifecycle,
     /// The connections.
     pub connections: Arc<ConnectionTable>,
     /// The clients.
@@ -48,6 +51,7 @@ impl Shared {
         let clock = Clock::start();
         Shared {
             snapshot: ArcSwap::from_pointee(snapshot),
+            lifecycle: Lifecycle::default(),
             connections: Arc::default(),
             log,
             pipes: Pool::new(PIPES),

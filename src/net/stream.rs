@@ -1,6 +1,7 @@
 //! One side of a connection: a plain socket, or TLS over one.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -126,6 +127,12 @@ impl Stream {
             // Fails only on a socket that the peer has reset already.
             let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
         }
+    }
+
+    /// Whether bytes have come that were not read.
+    pub fn has_unread(&self) -> bool {
+        let buffered = matches!(self, Self::Tls(s) if s.ssl().pending() > 0);
+        buffered || SockRef::from(self).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
     }
 
     /// Whether splice(2) can move the bytes of this stream: not those that pen itself encrypts.

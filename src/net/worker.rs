@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::sync::{Mutex, mpsc};
@@ -18,6 +19,7 @@ use crate::sys::{log, runtime, socket};
 use super::accept_token::TokenHandle;
 use super::connect::{self, SHORTAGE_PAUSE};
 use super::connections::Permit;
+use super::lifecycle::LifeStage;
 use super::session::{self, Accepted};
 use super::shared::Shared;
 use super::socket::Socket;
@@ -59,21 +61,25 @@ impl AsFd for Listener {
     }
 }
 
-/// The sockets that a worker is told to listen on, one after the other; closed when it is to end. It gets every one of them,
-/// since it has to serve the queue of each that pen leaves.
+/// The sockets that a worker is told to listen on, one after the other. It gets every one of them, since it has to serve the
+/// queue of each that pen leaves.
 pub type Sockets = mpsc::UnboundedReceiver<Arc<Listener>>;
 
 /// Where a worker is in its sockets.
 struct Place {
     sockets: Sockets,
-    listening: Arc<Listener>,
+    /// None when it takes no more clients.
+    listening: Option<Arc<Listener>>,
 }
 
 impl Place {
-    /// Waits for the next socket; returns the one that is left, or `None` at the end of pen.
+    /// Waits for the next socket; returns the one that is left.
     async fn next(&mut self) -> Option<Arc<Listener>> {
-        let next = self.sockets.recv().await?;
-        Some(std::mem::replace(&mut self.listening, next))
+        match self.sockets.recv().await {
+            Some(next) => self.listening.replace(next),
+            // Nobody is left to name another one.
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -98,11 +104,12 @@ pub fn start(
         // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
         // logged; the worker goes on, for the sake of its connections and of those that wait.
         let worker = Worker { shared, handle };
-        let place = Arc::new(Mutex::new(Place { sockets, listening }));
+        let place = Arc::new(Mutex::new(Place { sockets, listening: Some(listening) }));
         while runtime.block_on(runtime.spawn(worker.clone().work(Arc::clone(&place)))).is_err() {
             runtime.block_on(tokio::time::sleep(SHORTAGE_PAUSE));
         }
-        // Connections end with the runtime.
+        runtime.block_on(worker.finish());
+        // What is left ends with the runtime.
     })
 }
 
@@ -112,12 +119,35 @@ struct Worker {
     handle: TokenHandle,
 }
 
+/// How long a worker that ends waits for its connections: they take little more than a second.
+const LAST: Duration = Duration::from_secs(2);
+/// Clients that are taken out of the queue of a socket that is closed.
+const LAST_CLIENTS: usize = 4096;
+
 impl Worker {
+    /// The life of a worker: it accepts and serves clients, serves those that it has, and ends.
     async fn work(self, place: Arc<Mutex<Place>>) {
         let mut place = place.lock().await;
-        loop {
-            let listening = Arc::clone(&place.listening);
+        self.accept(&mut place).await;
+        if let Some(listening) = place.listening.take()
+            && self.shared.lifecycle.stage() == LifeStage::Drain
+        {
+            self.accept_last(&listening);
+        }
+        self.shared.lifecycle.reaches(LifeStage::End).await;
+    }
+
+    /// Lets its connections, which are told to end, do so.
+    async fn finish(&self) {
+        let done = self.shared.connections.until(|| self.handle.connections() == 0);
+        _ = tokio::time::timeout(LAST, done).await;
+    }
+
+    /// Takes clients until pen takes no more.
+    async fn accept(&self, place: &mut Place) {
+        while let Some(listening) = place.listening.clone() {
             let left = tokio::select! {
+                () = self.shared.lifecycle.reaches(LifeStage::Drain) => return,
                 left = place.next() => left,
                 Err(error) = self.accept_in_turn(&listening) => {
                     log::error(format_args!("a worker cannot listen: {error}"));
@@ -128,9 +158,27 @@ impl Worker {
                     }
                 }
             };
-            let Some(left) = left else { return };
-            // Beside the rest: while pen is full it takes long, and the end of pen or a further move is not to wait for it.
-            tokio::spawn(self.clone().drain(left));
+            if let Some(left) = left {
+                // Beside the rest: while pen is full it takes long, and neither the end of pen nor a further move waits for it.
+                tokio::spawn(self.clone().serve_queue(left));
+            }
+        }
+    }
+
+    /// Takes those who stand in the queue of a socket that is about to be closed, as far as there is room for them: they have
+    /// connected before.
+    fn accept_last(&self, listening: &Listener) {
+        for _ in 0..LAST_CLIENTS {
+            let limit = self.shared.snapshot.load().conn_max;
+            let Some(permit) = self.shared.connections.try_permit(limit) else { return };
+            match listening.accept_queued() {
+                Ok(accepted) => self.serve(accepted, permit),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock || connect::is_shortage(&error) => {
+                    return;
+                }
+                // That client is gone already.
+                Err(_) => {}
+            }
         }
     }
 
@@ -148,9 +196,12 @@ impl Worker {
     }
 
     /// Serves those who stand in the queue of an address that pen leaves.
-    async fn drain(self, listening: Arc<Listener>) {
+    async fn serve_queue(self, listening: Arc<Listener>) {
         loop {
-            let permit = self.permit().await;
+            let permit = tokio::select! {
+                permit = self.permit() => permit,
+                () = self.shared.lifecycle.reaches(LifeStage::Drain) => return self.accept_last(&listening),
+            };
             match listening.accept_queued() {
                 Ok(accepted) => self.serve(accepted, permit),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,

@@ -69,6 +69,12 @@ impl Kind {
         Kind::Seconds { min, max, fractions: false, unit }
     }
 
+    /// Seconds with decimals, from `min` up; `unit` names them.
+    pub const fn seconds(min: u64, unit: &'static str) -> Kind {
+        let (min, max) = (Duration::from_secs(min), Duration::from_secs(SECONDS_MAX));
+        Kind::Seconds { min, max, fractions: true, unit }
+    }
+
     /// Reads a word.
     ///
     /// # Errors

@@ -108,6 +108,9 @@ table::table! {
             seconds("seconds, 0 for never", 0, "close a connection that was idle so long").reply(Reply::IdleTimeout);
         pending_max: usize = 100,
             number("connections", 1, 1 << 24, "most connections to servers in progress").reply(Reply::Empty);
+        stop_timeout: Duration = secs(0),
+            Spec::new(Kind::seconds(0, "seconds, 0 to end at once"), "how long connections may go on once pen is told to end")
+                .reply(Reply::Value);
         timeout: Duration = secs(3), seconds("seconds", 1, "how long a connection to a server may take");
         tracking: Duration = secs(0), seconds("seconds, 0 for ever", 0, "how long a client is remembered");
         backlog: u32 = 500, number("connections", 50, 65535, "length of the listen queue").at_start();

@@ -87,6 +87,13 @@ impl PeerClose {
         }
     }
 
+    /// Closes it now.
+    fn give_up(&mut self, stream: &Stream) {
+        if !self.done {
+            self.reset(stream);
+        }
+    }
+
     fn reset(&mut self, stream: &Stream) {
         stream.set_reset_on_close();
         self.done = true;
@@ -118,12 +125,26 @@ pub(crate) struct LingeringClose {
     client: PeerClose,
     server: PeerClose,
     wait: Duration,
+    /// When both are closed whatever is unacknowledged.
+    deadline: Option<Instant>,
     tick: Option<Pin<Box<Sleep>>>,
 }
 
 impl LingeringClose {
     pub(crate) fn new(client: CloseMode, server: CloseMode) -> Self {
-        Self { client: PeerClose::new(client), server: PeerClose::new(server), wait: CHECK.0, tick: None }
+        Self {
+            client: PeerClose::new(client),
+            server: PeerClose::new(server),
+            wait: CHECK.0,
+            deadline: None,
+            tick: None,
+        }
+    }
+
+    /// Bounds the time that it takes.
+    pub(crate) fn within(mut self, limit: Duration) -> Self {
+        self.deadline = Some(Instant::now() + limit);
+        self
     }
 
     /// Ready when both sockets may be closed.
@@ -136,6 +157,10 @@ impl LingeringClose {
         loop {
             self.client.check(cx, client);
             self.server.check(cx, server);
+            if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                self.client.give_up(client);
+                self.server.give_up(server);
+            }
             if self.client.done && self.server.done {
                 return Poll::Ready(());
             }

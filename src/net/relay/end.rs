@@ -22,6 +22,8 @@ pub enum Cause {
     Closed,
     /// Nothing moved for the idle timeout.
     Idle,
+    /// Pen has ended it: for a command, or at its own end.
+    Ended,
     /// The first error, and the side whose socket had it.
     Broken {
         /// Whose.

@@ -11,12 +11,13 @@
 //!   would make a truncated stream look complete.
 //! - A side that takes no more (EPIPE, ECONNRESET on write): its own last bytes are still read and delivered, since a
 //!   server may answer and close before it has read all of a request.
-//! - Idle for too long: closed, or reset where undelivered bytes are lost by it.
+//! - Ended by pen, for a command, at pen's own end or because it is idle: reset where more was to come, else closed.
 
 pub(crate) mod buffer;
 mod closing;
 mod direction;
 mod end;
+mod ending;
 mod idle;
 mod side;
 
@@ -32,6 +33,7 @@ use super::filter::{StreamFilter, TrafficMeter};
 use super::stream::Stream;
 use closing::{CloseMode, LingeringClose};
 use direction::{Direction, DirectionState, Fault, Outcome, PollContext, Step};
+use ending::{Ending, Progress};
 use idle::Idle;
 
 pub use end::{Cause, End};
@@ -48,8 +50,16 @@ pub struct RelaySettings {
     pub idle: Option<Duration>,
 }
 
-/// The future. Its output comes once, when both sockets may be closed; dropping it earlier closes them, with RST where
-/// undelivered bytes are lost by it.
+/// How far a connection has come that is about to end.
+enum Finish {
+    /// It is told to end.
+    Soon(Ending),
+    /// Its sockets are being closed, and what is to be given as the cause.
+    Closing(LingeringClose, Cause),
+}
+
+/// The future. Its output comes once, when both sockets may be closed; dropping it earlier ends the connection at once, as
+/// pen ends one by itself.
 #[must_use = "a future does nothing unless polled"]
 pub struct Relay<M: TrafficMeter> {
     client: Stream,
@@ -60,7 +70,9 @@ pub struct Relay<M: TrafficMeter> {
     filter: Option<Box<dyn StreamFilter + Send>>,
     pipes: Option<Pool>,
     idle: Option<Box<Idle>>,
-    closing: Option<Box<LingeringClose>>,
+    finish: Option<Box<Finish>>,
+    /// The output is given, and how to close both sockets is settled.
+    closed: bool,
     fault: Option<Box<Fault>>,
     /// The undelivered bytes that the meter was last told of.
     pending: (u32, u32),
@@ -89,7 +101,8 @@ impl<M: TrafficMeter> Relay<M> {
             meter,
             filter: None,
             idle: settings.idle.map(|period| Box::new(Idle::new(period))),
-            closing: None,
+            finish: None,
+            closed: false,
             fault: None,
             pending: (0, 0),
             waker: None,
@@ -111,15 +124,30 @@ impl<M: TrafficMeter> Relay<M> {
         }
     }
 
+    /// Ends the connection soon, so that nobody takes what it has got for complete if more was to come.
+    pub fn end_soon(&mut self) {
+        if self.finish.is_none() {
+            self.finish = Some(Box::new(Finish::Soon(Ending::new(self.moved()))));
+        }
+    }
+
+    fn moved(&self) -> [u64; 2] {
+        [self.up.moved(), self.down.moved()]
+    }
+
     /// Whether a source has broken off and what it sent is not delivered yet.
     fn is_stalled(&self) -> bool {
         self.up.state() == DirectionState::Failed || self.down.state() == DirectionState::Failed
     }
 
+    fn has_timer(&self) -> bool {
+        self.idle.is_some() || self.finish.is_some()
+    }
+
     /// Passes on what has come. Ready when there is more to do, with the step that each direction has left to be taken.
     #[inline]
     fn fast_path(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Step>, Option<Step>)> {
-        if self.filter.is_some() || self.idle.is_some() || matches!(self.client, Stream::Tls(_)) {
+        if self.filter.is_some() || self.has_timer() || matches!(self.client, Stream::Tls(_)) {
             return Poll::Ready((None, None));
         }
         let up = self.up.fast_path(cx, &self.meter, &self.client, &self.server);
@@ -175,7 +203,7 @@ impl<M: TrafficMeter> Relay<M> {
     }
 
     /// How to close both sides, once there is nothing more to move.
-    fn close_modes(&self) -> Option<LingeringClose> {
+    fn orderly_close(&self) -> Option<LingeringClose> {
         use DirectionState::{Dead, Failed, Shut};
         let cut = |direction: &Direction| direction.state() == Failed && direction.pending() == 0;
         let (client, server) = match (self.up.state(), self.down.state()) {
@@ -200,6 +228,16 @@ impl<M: TrafficMeter> Relay<M> {
         Some(LingeringClose::new(client, server))
     }
 
+    /// Closes both sockets, and waits for that where it takes time.
+    fn close(&mut self, cx: &mut Context<'_>, mut how: LingeringClose, cause: Cause) -> Poll<End> {
+        if how.poll(cx, &mut self.client, &mut self.server).is_pending() {
+            self.finish = Some(Box::new(Finish::Closing(how, cause)));
+            return Poll::Pending;
+        }
+        self.closed = true;
+        Poll::Ready(self.end(cause))
+    }
+
     /// `cause` unless there was an error before.
     fn end(&mut self, cause: Cause) -> End {
         let cause = match self.fault.take() {
@@ -209,10 +247,35 @@ impl<M: TrafficMeter> Relay<M> {
         End { to_server: self.up.moved(), to_client: self.down.moved(), cause }
     }
 
-    fn reset_if_pending(&self) {
-        if self.up.pending() > 0 || self.down.pending() > 0 {
-            self.client.set_reset_on_close();
-            self.server.set_reset_on_close();
+    /// How to close both sides of a connection that pen ends. `at_rest`: whether nothing has moved of late, up and down.
+    fn close_modes(&self, at_rest: [bool; 2]) -> (CloseMode, CloseMode) {
+        let progress = |direction, source: &Stream, at_rest| Progress {
+            direction,
+            unread: source.has_unread(),
+            at_rest,
+        };
+        let up = progress(&self.up, &self.client, at_rest[0]);
+        ending::close_modes(&up, &progress(&self.down, &self.server, at_rest[1]))
+    }
+
+    /// Ends the connection at once: what peers have not acknowledged yet is lost where more was to come.
+    fn close_now(&mut self, cx: &mut Context<'_>) {
+        self.closed = true;
+        let modes = self.close_modes([true; 2]);
+        self.say_end(cx, modes);
+        for (mode, stream) in [(modes.0, &self.client), (modes.1, &self.server)] {
+            if mode == CloseMode::Reset {
+                stream.set_reset_on_close();
+            }
+        }
+    }
+
+    /// Tells of a clean end whom the close of the socket does not tell, as far as that goes without waiting.
+    fn say_end(&mut self, cx: &mut Context<'_>, modes: (CloseMode, CloseMode)) {
+        for (mode, stream) in [(modes.0, &mut self.client), (modes.1, &mut self.server)] {
+            if mode == CloseMode::Close && !stream.closes_cleanly() {
+                _ = stream.poll_shutdown(cx);
+            }
         }
     }
 }
@@ -222,16 +285,18 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
         let relay = self.get_mut();
-        if let Some(closing) = &mut relay.closing {
-            ready!(closing.poll(cx, &mut relay.client, &mut relay.server));
-            return Poll::Ready(relay.end(Cause::Closed));
+        if let Some(Finish::Closing(how, cause)) = relay.finish.as_deref_mut() {
+            ready!(how.poll(cx, &mut relay.client, &mut relay.server));
+            let cause = std::mem::replace(cause, Cause::Closed);
+            relay.closed = true;
+            return Poll::Ready(relay.end(cause));
         }
         if !relay.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             relay.waker = Some(cx.waker().clone());
             relay.up.forget_waker();
             relay.down.forget_waker();
         }
-        let before = (relay.up.moved(), relay.down.moved());
+        let before = relay.moved();
         let first = ready!(relay.fast_path(cx));
         relay.poll_directions(cx, first);
         if !relay.stop
@@ -240,13 +305,18 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
             relay.stop = true;
             relay.poll_directions(cx, (None, None));
         }
-        let active = relay.report_pending() || before != (relay.up.moved(), relay.down.moved());
-        if let Some(mut closing) = relay.close_modes() {
-            if closing.poll(cx, &mut relay.client, &mut relay.server).is_pending() {
-                relay.closing = Some(Box::new(closing));
-                return Poll::Pending;
-            }
-            return Poll::Ready(relay.end(Cause::Closed));
+        let active = relay.report_pending() || before != relay.moved();
+        if let Some(how) = relay.orderly_close() {
+            return relay.close(cx, how, Cause::Closed);
+        }
+        let moved = relay.moved();
+        if let Some(Finish::Soon(ending)) = relay.finish.as_deref_mut()
+            && let Poll::Ready(at_rest) = ending.poll(cx, moved)
+        {
+            let modes = relay.close_modes(at_rest);
+            relay.say_end(cx, modes);
+            let how = LingeringClose::new(modes.0, modes.1).within(ending::LINGER);
+            return relay.close(cx, how, Cause::Ended);
         }
         if relay.idle.is_none() && relay.is_stalled() {
             // The destination must not take for ever.
@@ -254,7 +324,7 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
         }
         if let Some(idle) = &mut relay.idle {
             ready!(idle.poll(cx, active));
-            relay.reset_if_pending();
+            relay.close_now(cx);
             return Poll::Ready(relay.end(Cause::Idle));
         }
         Poll::Pending
@@ -263,7 +333,9 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
 
 impl<M: TrafficMeter> Drop for Relay<M> {
     fn drop(&mut self) {
-        self.reset_if_pending();
+        if !self.closed {
+            self.close_now(&mut Context::from_waker(Waker::noop()));
+        }
         if self.pending != (0, 0) {
             self.meter.pending(0, 0);
         }

@@ -95,7 +95,7 @@ fn a_reset_comes_after_the_bytes_before_it() {
 }
 
 /// Six bytes each way, after which the relay waits for both.
-async fn acquaint(client: &mut TcpStream, server: &mut TcpStream) {
+pub(super) async fn acquaint(client: &mut TcpStream, server: &mut TcpStream) {
     client.write_all(b"before").await.unwrap();
     server.read_exact(&mut [0; 6]).await.unwrap();
     server.write_all(b"before").await.unwrap();

@@ -1,5 +1,6 @@
 //! Relays between real sockets, by copying and by splice.
 
+mod ending;
 mod ends;
 mod filter;
 mod schedule;

@@ -32,6 +32,13 @@ fn context() -> SslContext {
 
 /// A TLS client, a server, and the relay between them.
 async fn tls_rig() -> (SslStream<TcpStream>, TcpStream, JoinHandle<End>) {
+    tls_rig_with(|relay| tokio::spawn(relay)).await
+}
+
+/// The same, with a relay that `start` puts to work.
+pub(super) async fn tls_rig_with<T>(
+    start: impl FnOnce(Relay<()>) -> T,
+) -> (SslStream<TcpStream>, TcpStream, T) {
     let ((client, near_client), (near_server, server)) = (tcp_pair(false).await, tcp_pair(false).await);
     let mut wanted = SslContext::builder(SslMethod::tls_client()).unwrap();
     wanted.set_verify(SslVerifyMode::NONE);
@@ -42,7 +49,7 @@ async fn tls_rig() -> (SslStream<TcpStream>, TcpStream, JoinHandle<End>) {
     connected.unwrap();
     accepted.unwrap();
     let settings = RelaySettings { pipes: Some(Pool::new(1)), ..RelaySettings::default() };
-    let relay = tokio::spawn(Relay::new(near_client, side(near_server), &settings, ()));
+    let relay = start(Relay::new(near_client, side(near_server), &settings, ()));
     (client, server, relay)
 }
 

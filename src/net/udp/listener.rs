@@ -215,7 +215,7 @@ impl UdpListener {
     fn admit(self: &Arc<Self>, peer: Peer, now: Millis) -> Option<(FlowId, Arc<UdpFlow>)> {
         let drops = &self.shared.drops;
         if *lock(&self.stage) != Stage::Open {
-            drops.because("pen has moved to another address");
+            drops.because("pen takes no new clients there");
             return None;
         }
         let snapshot = self.shared.snapshot.load();

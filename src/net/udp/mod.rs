@@ -18,10 +18,11 @@ use tokio::sync::mpsc;
 use crate::sys::datagram::DatagramSocket;
 use crate::sys::runtime;
 
+use super::lifecycle::LifeStage;
 use super::shared::Shared;
 use listener::UdpListener;
 
-/// The sockets that clients are to send to, one after the other; closed when pen is to end.
+/// The sockets that clients are to send to, one after the other.
 pub type Sockets = mpsc::UnboundedReceiver<Arc<DatagramSocket>>;
 
 /// Starts the thread.
@@ -38,13 +39,21 @@ pub fn start(
         runtime.block_on(async {
             let mut current = UdpListener::open(Arc::clone(&shared), socket);
             let mut left: Vec<Weak<UdpListener>> = Vec::new();
-            while let Some(socket) = sockets.recv().await {
+            loop {
+                let socket = tokio::select! {
+                    () = shared.lifecycle.reaches(LifeStage::Drain) => break,
+                    socket = sockets.recv() => socket,
+                };
+                let Some(socket) = socket else { break };
                 current.leave();
                 left.push(Arc::downgrade(&current));
                 left.retain(|listener| listener.strong_count() > 0);
                 let back = left.iter().filter_map(Weak::upgrade).find(|p| p.is_of(&socket) && p.come_back());
                 current = back.unwrap_or_else(|| UdpListener::open(Arc::clone(&shared), socket));
             }
+            current.leave();
+            drop(current);
+            shared.lifecycle.reaches(LifeStage::End).await;
         });
         // Flows end with the runtime.
     })
