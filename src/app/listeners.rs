@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use crate::core::Error;
 use crate::core::addr::{Endpoint, Host};
 use crate::core::config::Config;
 use crate::net::worker::Listener;
@@ -28,16 +29,16 @@ fn backlog(config: &Config) -> i32 {
     i32::try_from(config.settings.backlog).unwrap_or(i32::MAX)
 }
 
-fn address(endpoint: &Endpoint) -> Result<SocketAddr, String> {
+fn address(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
     match &endpoint.host {
         Host::Ip(ip) => Ok(SocketAddr::new(*ip, endpoint.port)),
         // An address of this machine, looked up while nobody is served or by an administrator who waits for it.
         Host::Name(name) => match resolve::lookup_now(name).map(|found| found.first().copied()) {
             Ok(Some(ip)) => Ok(SocketAddr::new(ip, endpoint.port)),
-            Ok(None) => Err(format!("{name} has no address")),
-            Err(error) => Err(format!("{name}: {error}")),
+            Ok(None) => Err(Error::new(format!("{name} has no address"))),
+            Err(error) => Err(Error::failed(name, error)),
         },
-        Host::Unix(path) => Err(format!("{path} is no network address")),
+        Host::Unix(path) => Err(Error::new(format!("{path} is no network address"))),
     }
 }
 
@@ -61,7 +62,7 @@ pub(super) fn listener(
     endpoint: &Endpoint,
     config: &Config,
     used: &[Weak<DatagramSocket>],
-) -> Result<BoundListener, String> {
+) -> Result<BoundListener, Error> {
     if !config.settings.udp {
         return listening(endpoint, config).map(BoundListener::Streams);
     }
@@ -69,22 +70,17 @@ pub(super) fn listener(
     let mut kept = used.iter().filter_map(Weak::upgrade);
     match kept.find(|socket| socket.local_addr().is_ok_and(|bound| bound == address)) {
         Some(socket) => Ok(BoundListener::Datagrams(socket)),
-        None => DatagramSocket::bind(address)
-            .map(|socket| BoundListener::Datagrams(Arc::new(socket)))
-            .map_err(|e| e.to_string()),
+        None => Ok(BoundListener::Datagrams(Arc::new(DatagramSocket::bind(address)?))),
     }
 }
 
-fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listener, String> {
+fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listener, Error> {
     match &endpoint.host {
         Host::Unix(path) => {
-            let (listener, file) =
-                listen::bind_unix(Path::new(path), None, backlog(config)).map_err(|e| e.to_string())?;
+            let (listener, file) = listen::bind_unix(Path::new(path), None, backlog(config))?;
             Ok(Listener::Unix(listener, file))
         }
-        _ => listen::bind_tcp(address(endpoint)?, backlog(config))
-            .map(Listener::Tcp)
-            .map_err(|e| e.to_string()),
+        _ => Ok(Listener::Tcp(listen::bind_tcp(address(endpoint)?, backlog(config))?)),
     }
 }
 
@@ -92,16 +88,13 @@ fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listener, String> {
 ///
 /// # Errors
 /// As [`listening`].
-pub(super) fn control(endpoint: &Endpoint, config: &Config) -> Result<Control, String> {
+pub(super) fn control(endpoint: &Endpoint, config: &Config) -> Result<Control, Error> {
     match &endpoint.host {
         Host::Unix(path) => {
-            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(config))
-                .map_err(|e| e.to_string())?;
+            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(config))?;
             Ok(Control::Unix(listener, file))
         }
-        _ => {
-            listen::bind_tcp(address(endpoint)?, backlog(config)).map(Control::Tcp).map_err(|e| e.to_string())
-        }
+        _ => Ok(Control::Tcp(listen::bind_tcp(address(endpoint)?, backlog(config))?)),
     }
 }
 
@@ -109,10 +102,8 @@ pub(super) fn control(endpoint: &Endpoint, config: &Config) -> Result<Control, S
 ///
 /// # Errors
 /// A file that cannot be opened, with its name.
-pub(super) fn set_log(log: &LogHandle, config: &Config) -> Result<(), String> {
+pub(super) fn set_log(log: &LogHandle, config: &Config) -> Result<(), Error> {
     let target = config.settings.log.as_ref();
-    log.set(target.map(Target::from)).map_err(|e| match target {
-        Some(target) => format!("log: {target}: {e}"),
-        None => format!("log: {e}"),
-    })
+    let name = target.map(ToString::to_string).unwrap_or_default();
+    log.set(target.map(Target::from)).map_err(|e| Error::failed(name, e).of("log"))
 }

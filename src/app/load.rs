@@ -31,7 +31,7 @@ pub(super) struct LoadedConfig {
 ///
 /// # Errors
 /// All that is wrong, one line each, with the option or `FILE:LINE`.
-pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedConfig, Vec<String>> {
+pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedConfig, Vec<Error>> {
     let mut config = Config::default();
     let mut notices = options.notices.clone();
     let mut blacklists = Vec::new();
@@ -40,7 +40,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     let mut apply =
         |config: &mut Config, lines: &[ConfigLine]| match config_file::apply(config, lines, Phase::Start) {
             Ok(applied) => {
-                notices.extend(applied.notices);
+                notices.extend(applied.notices.iter().map(Error::to_string));
                 blacklists.extend(applied.blacklists);
                 Some(applied.servers)
             }
@@ -63,22 +63,23 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
                 let command = Command::Set(Settings::listen(), address);
                 _ = apply(&mut config, &[ConfigLine::option("listening address", command)]);
             }
-            Err(error) => load_errors.push(error.of("listen").to_string()),
+            Err(error) => load_errors.push(error.of("listen")),
         }
     }
     let port = listening(&config).filter(|e| !matches!(e.host, Host::Unix(_))).map(|e| e.port);
     for (n, operand) in options.servers.iter().enumerate() {
         match pen::server(n, operand, port, services) {
             Ok(command) => _ = apply(&mut config, &[ConfigLine::option("server", command)]),
-            Err(error) => load_errors.push(format!("server '{operand}': {error}")),
+            Err(error) => load_errors.push(error),
         }
     }
     errors.extend(load_errors);
     if config.settings.listen.is_none() && errors.is_empty() {
-        errors.push("no listening address: give [host:]port or a path, or a listen line in the file of -F; see --help".into());
+        let expected = "[host:]port, a path, or a listen line in the file of -F (see --help)";
+        errors.push(Error::missing(expected).of("listening address"));
     }
     if let Err(error) = validate(&config) {
-        errors.push(error.to_string());
+        errors.push(error);
     }
     warn(&config, &mut notices);
     if errors.is_empty() {
@@ -89,7 +90,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
 }
 
 /// `-O 'include FILE'` stands for the file's lines.
-fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<String>) {
+fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<Error>) {
     let mut expanded = Vec::new();
     let mut errors = Vec::new();
     for line in lines {

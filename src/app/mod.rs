@@ -21,7 +21,7 @@ use crate::cli::{Stop, pen};
 use crate::core::addr::Services;
 use crate::core::command::Command;
 use crate::core::config::Config;
-use crate::core::one_line;
+use crate::core::error::{Error, Place, one_line};
 use crate::core::settings::{Settings, Value};
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
 use crate::net::shared::Shared;
@@ -52,11 +52,11 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     if options.check
         && let Err(error) = become_user(&options)
     {
-        return Stop::Errors(vec![error]).report("pen");
+        return Stop::from(error).report("pen");
     }
     let loaded = match load::load(&options, &services) {
         Ok(loaded) => loaded,
-        Err(errors) => return Stop::Errors(errors).report("pen"),
+        Err(errors) => return Stop::from(errors).report("pen"),
     };
     for notice in &loaded.notices {
         say(notice);
@@ -67,7 +67,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     match start(loaded, options.file, services) {
         Ok(status) => status,
         Err(reason) => {
-            say(&reason);
+            say(&reason.to_string());
             ExitCode::FAILURE
         }
     }
@@ -83,15 +83,16 @@ fn say(line: &str) {
 ///
 /// Errors show words of the files. Where somebody other than root says which files those are, as the properties of a
 /// service may, root would show what only root may read.
-fn become_user(options: &pen::PenOptions) -> Result<(), String> {
+fn become_user(options: &pen::PenOptions) -> Result<(), Error> {
     let user = options.lines.iter().rev().find_map(|line| match &line.command {
         Command::Set(setting, Value::Text(name)) if *setting == Settings::user() => Some(name),
         _ => None,
     });
     match user {
         Some(name) if privileges::running_as_root() => {
-            let account = Account::lookup(name).map_err(|e| format!("-u: {e}"))?;
-            privileges::confine(None, Some(&account)).map_err(|e| e.to_string())
+            let account =
+                Account::lookup(name).map_err(|e| Error::from(e).at(&Place::Option("-u".into())))?;
+            Ok(privileges::confine(None, Some(&account))?)
         }
         _ => Ok(()),
     }
@@ -108,19 +109,19 @@ fn check(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Services) 
         Err(error) => errors.push(error.clone()),
     }
     match loaded.config.settings.user.as_deref().map(Account::lookup) {
-        Some(Err(error)) => errors.push(format!("user: {error}")),
+        Some(Err(error)) => errors.push(Error::from(error).of("user")),
         Some(Ok(account)) if privileges::running_as_root() => {
-            match privileges::confine(None, Some(&account)).map_err(|e| e.to_string()) {
+            match privileges::confine(None, Some(&account)) {
                 Ok(()) => {
                     let read_again = load::load(options, services).err().into_iter().flatten();
                     let tls_again = tls.and_then(|_| check_tls(&loaded.config)).err();
                     errors.extend(
                         read_again
                             .chain(tls_again)
-                            .map(|e| format!("{e} (as user {account}, which reads it on HUP)")),
+                            .map(|e| Error::new(format!("{e} (as user {account}, which reads it on HUP)"))),
                     );
                 }
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(error.into()),
             }
         }
         _ => {}
@@ -129,7 +130,7 @@ fn check(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Services) 
         _ = writeln!(std::io::stdout(), "pen: the configuration has no errors");
         return ExitCode::SUCCESS;
     }
-    Stop::Errors(errors).report("pen")
+    Stop::from(errors).report("pen")
 }
 
 /// What is bound before the fork and served after it.
@@ -141,12 +142,12 @@ struct Bound {
     descriptors: usize,
 }
 
-fn start(loaded: LoadedConfig, file: Option<String>, services: Services) -> Result<ExitCode, String> {
+fn start(loaded: LoadedConfig, file: Option<String>, services: Services) -> Result<ExitCode, Error> {
     let bound = bind_all(&loaded)?;
     let ready = if loaded.config.settings.foreground {
         Ready::foreground()
     } else {
-        match daemon::detach().map_err(|e| e.to_string())? {
+        match daemon::detach()? {
             Fork::Parent(status) => return Ok(status),
             Fork::Child(ready) => ready,
         }
@@ -154,26 +155,26 @@ fn start(loaded: LoadedConfig, file: Option<String>, services: Services) -> Resu
     match serve(loaded, bound, file, services) {
         Ok(running) => match ready.release() {
             Ok(()) => Ok(running.serve()),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(error.into()),
         },
-        Err(reason) => Ok(ready.fail(reason)),
+        Err(reason) => Ok(ready.fail(reason.to_string())),
     }
 }
 
-fn bind_all(loaded: &LoadedConfig) -> Result<Bound, String> {
+fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
     let config = &loaded.config;
     let account = config.settings.user.as_deref().map(Account::lookup).transpose();
-    let account = account.map_err(|e| format!("user: {e}"))?;
+    let account = account.map_err(|e| Error::from(e).of("user"))?;
     let tls = tls_server(config)?.map(|(server, notices)| {
         notices.iter().for_each(|notice| say(notice));
         server
     });
-    let descriptors = limits::raise_descriptors().map_err(|e| e.to_string())?;
+    let descriptors = limits::raise_descriptors()?;
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
     // A flow of UDP has one descriptor, towards its server.
     let room = if config.settings.udp { room.saturating_mul(2) } else { room };
     let Some(endpoint) = load::listening(config) else {
-        return Err("no listening address".into());
+        return Err(Error::new("no listening address"));
     };
     // The control socket first, as in C pen.
     let control = match &config.settings.control {
@@ -184,7 +185,7 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, String> {
         }
         Some(address) => {
             let control = listeners::control(&address.endpoint, config);
-            Some(control.map_err(|e| format!("control: {e}"))?)
+            Some(control.map_err(|e| e.of("control"))?)
         }
     };
     let listener = listeners::listener(endpoint, config, &[])?;
@@ -198,13 +199,13 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, String> {
 }
 
 /// Reads certificates and keys, while pen may read what only root can. Also gives what is odd about them.
-fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, String> {
+fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, Error> {
     let Some(settings) = tls::TlsSettings::of(&config.settings) else { return Ok(None) };
     tls::Server::new(&settings, run::worker_count(config)).map(Some)
 }
 
 /// Reads everything that TLS would read some day, and gives what is odd about it.
-fn check_tls(config: &Config) -> Result<Vec<String>, String> {
+fn check_tls(config: &Config) -> Result<Vec<String>, Error> {
     let Some((server, mut notices)) = tls_server(config)? else { return Ok(Vec::new()) };
     // In a jail pen reads that directory inside only.
     if config.settings.chroot.is_none() {
@@ -243,23 +244,21 @@ fn serve(
     bound: Bound,
     file: Option<String>,
     services: Services,
-) -> Result<run::Running, String> {
+) -> Result<run::Running, Error> {
     let LoadedConfig { config, blacklists, file_servers, .. } = loaded;
     let Bound { account, listener, control, tls, descriptors } = bound;
     let foreground = config.settings.foreground;
     let resolved = resolve_all(&config);
     log::connect();
-    privileges::confine(config.settings.chroot.as_deref(), account.as_ref()).map_err(|e| e.to_string())?;
+    privileges::confine(config.settings.chroot.as_deref(), account.as_ref())?;
     crash::log_panics();
     let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
-    let requests = LogHandle::start(sink::Options::default(), report).map_err(|e| e.to_string())?;
+    let requests = LogHandle::start(sink::Options::default(), report)?;
     listeners::set_log(&requests, &config)?;
     let events = run::Events::new()?;
-    let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose();
-    let pid_file = pid_file.map_err(|e| e.to_string())?;
+    let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose()?;
     let tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
-    log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })
-        .map_err(|e| e.to_string())?;
+    log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })?;
     tls_warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
     let mut live = StatsTable::default();
     let snapshot = Snapshot::new(&config, &mut live, &resolved);

@@ -12,12 +12,13 @@ use tokio::sync::Notify;
 use crate::control::server::Handler;
 use crate::core::addr::{Host, Services};
 use crate::core::affinity::{Client, Record};
+use crate::core::command::Command;
 use crate::core::command::server_keys::Change;
-use crate::core::command::{Command, Refusal};
-use crate::core::config::{Config, Phase, Problem};
+use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines};
+use crate::core::error::{Error, Fault};
 use crate::core::report::{self, StatusReport};
-use crate::core::settings::{Setting, Value};
+use crate::core::settings::{Kind, Setting, Value};
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
 use crate::net::clients::ClientWalk;
 use crate::net::lifecycle::LifeStage;
@@ -205,10 +206,14 @@ impl Handler for Owner {
         let command = match Command::parse(line, &parts.services) {
             Ok(Some(command)) => command,
             Ok(None) => return String::new(),
-            Err(Refusal::Unknown(word)) => {
-                return format!("do_cmd: ignoring command starting with '{word}'\n");
+            Err(error) => {
+                return match error.fault() {
+                    Fault::UnknownCommand(word) => {
+                        format!("do_cmd: ignoring command starting with '{word}'\n")
+                    }
+                    _ => format!("error: {error}\n"),
+                };
             }
-            Err(refusal) => return format!("error: {refusal}\n"),
         };
         let reply = match &command {
             Command::Exit if parts.config.settings.enable_exit => {
@@ -257,7 +262,7 @@ fn all(mut walk: ClientWalk) -> Vec<(Client, Record)> {
 
 impl Parts {
     /// Carries out one command from the control socket.
-    fn execute(&mut self, command: &Command) -> Result<String, Vec<String>> {
+    fn execute(&mut self, command: &Command) -> Result<String, Vec<Error>> {
         let shared = Arc::clone(&self.shared);
         let snapshot = shared.snapshot.load();
         Ok(match command {
@@ -292,7 +297,7 @@ impl Parts {
                 notices.iter().map(|notice| format!("{notice}\n")).collect()
             }
             Command::SslReload => {
-                self.reload_tls().map_err(|e| vec![format!("ssl_reload: {e}")])?;
+                self.reload_tls().map_err(|e| vec![e.of("ssl_reload")])?;
                 String::new()
             }
             setting => {
@@ -317,13 +322,9 @@ impl Parts {
         }
     }
 
-    fn set(&mut self, setting: &Command) -> Result<(), String> {
+    fn set(&mut self, setting: &Command) -> Result<(), Error> {
         let mut config = self.config.clone();
-        match config.apply(setting, Phase::Running) {
-            Ok(()) => {}
-            Err(Problem::Restart(error)) => return Err(error.to_string()),
-            Err(Problem::NotASetting) => return Err(format!("'{setting}' is not for a running pen")),
-        }
+        config.apply(setting, Phase::Running)?;
         // C pen's users repeat the command to have the file read again.
         let files = match setting {
             Command::Set(setting, value) if setting.spec().rereads && *value != Value::None => Files::Again,
@@ -347,12 +348,11 @@ impl Parts {
     }
 
     /// Carries out the commands of a file, all or none.
-    fn include(&mut self, file: &str, files: Files) -> Result<AppliedLines, Vec<String>> {
+    fn include(&mut self, file: &str, files: Files) -> Result<AppliedLines, Vec<Error>> {
         let lines = config_file::load(file, &self.services, &read)?;
         let mut config = self.config.clone();
         let applied = config_file::apply(&mut config, &lines, Phase::Running)?;
-        self.change(config, files)
-            .map_err(|e| vec![format!("{}: {e}", config_file::place(&lines, &e).unwrap_or(file))])?;
+        self.change(config, files).map_err(|e| vec![config_file::locate(e, &lines, file)])?;
         for (n, time) in &applied.blacklists {
             self.blacklist(*n, *time);
         }
@@ -382,18 +382,19 @@ impl Parts {
     }
 
     /// Reads certificates, keys and OCSP responses again, all or none.
-    fn reload_tls(&mut self) -> Result<(), String> {
+    fn reload_tls(&mut self) -> Result<(), Error> {
         if self.shared.tls.is_none() {
-            return Err("there is no TLS: pen was started without ssl_certfile".into());
+            return Err(Error::new("there is no TLS: pen was started without ssl_certfile"));
         }
         let config = self.config.clone();
-        self.change(config, Files::Again).map_err(|e| format!("{e}; what is in use stays"))?;
+        self.change(config, Files::Again)
+            .map_err(|e| Error::new(format!("{e}; what is in use stays")).of("ssl_reload"))?;
         log::info(format_args!("certificates and keys read again"));
         Ok(())
     }
 
     /// What TLS is to be under `config`, when that is to be read.
-    fn load_tls(&self, config: &Config, files: Files) -> Result<Option<tls::Loaded>, String> {
+    fn load_tls(&self, config: &Config, files: Files) -> Result<Option<tls::Loaded>, Error> {
         let (Some(server), Some(settings)) = (&self.shared.tls, tls::TlsSettings::of(&config.settings))
         else {
             return Ok(None);
@@ -407,20 +408,20 @@ impl Parts {
     }
 
     /// Makes `config` the one in force: first all that can fail, then all that cannot.
-    fn change(&mut self, config: Config, files: Files) -> Result<(), String> {
-        load::validate(&config).map_err(|e| e.to_string())?;
+    fn change(&mut self, config: Config, files: Files) -> Result<(), Error> {
+        load::validate(&config)?;
         let tls = self.load_tls(&config, files)?;
         let (new, old) = (&config.settings, &self.config.settings);
         let listening = match load::listening(&config) {
-            None => return Err("listen: no address".into()),
+            None => return Err(Error::missing(Kind::Listen.expected()).of("listen")),
             // Another way to write the same address keeps the socket.
             Some(_) if new.listen == old.listen => None,
             Some(_) if self.shared.lifecycle.stage() != LifeStage::Serve => {
-                return Err("listen: pen is stopping and takes no new clients".into());
+                return Err(Error::new("pen is stopping and takes no new clients").of("listen"));
             }
             Some(address) => {
                 let listener = listeners::listener(address, &config, self.listening.used());
-                Some(listener.map_err(|e| format!("listen: {e}"))?)
+                Some(listener.map_err(|e| e.of("listen"))?)
             }
         };
         let felt = new.log != old.log
@@ -499,15 +500,15 @@ impl Parts {
         }
     }
 
-    fn write(&self, file: Option<&str>) -> Result<(), String> {
+    fn write(&self, file: Option<&str>) -> Result<(), Error> {
         let Some(file) = file.or(self.file.as_deref()).map(Path::new) else {
-            return Err("write: no file; name one, or start pen with -F".into());
+            return Err(Error::new("no file; name one, or start pen with -F").of("write"));
         };
         let mut text = format!("# Written by pen {} at {}\n", env!("CARGO_PKG_VERSION"), clock::local_time());
         for command in self.config.commands() {
             text.push_str(&command.to_string());
             text.push('\n');
         }
-        save::replace(file, &text).map_err(|e| format!("write: {e}"))
+        save::replace(file, &text).map_err(|e| Error::from(e).of("write"))
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::control::server::{self, ControlListener};
+use crate::core::Error;
 use crate::core::config::Config;
 use crate::net::accept_token::AcceptToken;
 use crate::net::shared::Shared;
@@ -87,18 +88,14 @@ pub(super) type Workers = (Vec<JoinHandle<()>>, ListenerHandles);
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn workers(
-    count: usize,
-    shared: &Arc<Shared>,
-    listener: BoundListener,
-) -> Result<Workers, String> {
+pub(super) fn workers(count: usize, shared: &Arc<Shared>, listener: BoundListener) -> Result<Workers, Error> {
     let listening = match listener {
         BoundListener::Streams(listening) => Arc::new(listening),
         BoundListener::Datagrams(socket) => {
             let (sender, sockets) = mpsc::unbounded_channel();
             let used = vec![Arc::downgrade(&socket)];
             let thread = udp::start(Arc::clone(shared), socket, sockets);
-            let thread = thread.map_err(|e| format!("a thread for UDP: {e}"))?;
+            let thread = thread.map_err(|e| Error::failed("a thread for UDP", e))?;
             return Ok((vec![thread], ListenerHandles::Datagrams(sender, used)));
         }
     };
@@ -106,9 +103,9 @@ pub(super) fn workers(
     let start = |n| {
         let (sender, sockets) = mpsc::unbounded_channel();
         let worker = worker::start(n, Arc::clone(shared), token.handle(n), Arc::clone(&listening), sockets);
-        worker.map(|worker| (worker, sender)).map_err(|e| format!("a worker: {e}"))
+        worker.map(|worker| (worker, sender)).map_err(|e| Error::failed("a worker", e))
     };
-    let (workers, places) = (0..count).map(start).collect::<Result<Vec<_>, String>>()?.into_iter().unzip();
+    let (workers, places) = (0..count).map(start).collect::<Result<Vec<_>, Error>>()?.into_iter().unzip();
     Ok((workers, ListenerHandles::Streams(places)))
 }
 
@@ -131,17 +128,16 @@ impl Events {
     ///
     /// # Errors
     /// When the system gives no event port or no signal handler.
-    pub(super) fn new() -> Result<Self, String> {
-        let runtime = runtime::current_thread().map_err(|e| e.to_string())?;
+    pub(super) fn new() -> Result<Self, Error> {
+        let runtime = runtime::current_thread()?;
         let signals = {
             let _within = runtime.enter();
-            let on = |kind| signal(kind).map_err(|e: std::io::Error| e.to_string());
             Signals {
-                hangup: on(SignalKind::hangup())?,
-                user1: on(SignalKind::user_defined1())?,
-                user2: on(SignalKind::user_defined2())?,
-                terminate: on(SignalKind::terminate())?,
-                interrupt: on(SignalKind::interrupt())?,
+                hangup: signal(SignalKind::hangup())?,
+                user1: signal(SignalKind::user_defined1())?,
+                user2: signal(SignalKind::user_defined2())?,
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
             }
         };
         Ok(Events { runtime, signals })

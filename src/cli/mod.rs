@@ -6,7 +6,7 @@ pub mod penctl;
 pub mod penlog;
 pub mod penlogd;
 
-use crate::core::one_line;
+use crate::core::{Error, one_line};
 
 /// Why a command line is not one to run: the text it asks for, or what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +15,18 @@ pub enum Stop {
     Text(String),
     /// Errors, one line each.
     Errors(Vec<String>),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        vec![error].into()
+    }
+}
+
+impl From<Vec<Error>> for Stop {
+    fn from(errors: Vec<Error>) -> Self {
+        Stop::Errors(errors.iter().map(ToString::to_string).collect())
+    }
 }
 
 impl From<clap::Error> for Stop {

@@ -4,11 +4,11 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Cli, builder::OsStringValueParser};
 
-use crate::core::Error;
 use crate::core::addr::{Host, Services, split_operand};
 use crate::core::command::Command;
 use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
 use crate::core::config_file::ConfigLine;
+use crate::core::error::{Error, Place};
 use crate::core::lexer::{self, Word};
 use crate::core::settings::{Kind, Setting, Value};
 
@@ -29,8 +29,8 @@ pub struct PenOptions {
     pub servers: Vec<String>,
     /// What is accepted but does nothing: one line each.
     pub notices: Vec<String>,
-    /// What is wrong with single options: one line each, to be told with what is wrong elsewhere.
-    pub errors: Vec<String>,
+    /// What is wrong with single options, to be told with what is wrong elsewhere.
+    pub errors: Vec<Error>,
 }
 
 /// An option with an argument that is a command: its letter, the command's word, the argument's name, its help.
@@ -142,7 +142,7 @@ pub fn parse(
     let mut add = |options: &mut PenOptions, at: &str, line: &str| match Command::parse(line, services) {
         Ok(Some(command)) => options.lines.push(ConfigLine::option(at, command)),
         Ok(None) => {}
-        Err(refusal) => errors.push(format!("{at}: {refusal}")),
+        Err(error) => errors.push(error.at(&Place::Option(at.to_owned()))),
     };
     for (letter, word, _) in FLAGS {
         let at = format!("-{letter}");
@@ -222,27 +222,26 @@ fn least(setting: Setting) -> u64 {
 /// # Errors
 /// A bad host, port or number; a port that is missing where pen listens on none.
 pub fn server(n: usize, operand: &str, port: Option<u16>, services: &Services) -> Result<Command, Error> {
+    fields(n, operand, port, services).map_err(|error| error.at(&Place::Operand(operand.to_owned())))
+}
+
+fn fields(n: usize, operand: &str, port: Option<u16>, services: &Services) -> Result<Command, Error> {
     let (host, fields) = split_operand(operand)?;
     let host = Host::parse(host)?;
     if let Some(extra) = fields.get(5) {
-        return Err(Error::new(format!(
-            "'{extra}' is one field too many; allowed is host:port:soft:hard:weight:prio"
-        )));
+        return Err(Error::expected("host:port:soft:hard:weight:prio at most", *extra));
     }
     let field = |at: usize| fields.get(at).copied().filter(|f| !f.is_empty());
     let number = |at: usize, name: &str, key: ServerKey| match field(at) {
         None => Ok(Change::Set(key, key.default())),
         Some(text) => {
             let value = key.spec().kind.parse(&Word::plain(text), services);
-            value.map(|value| Change::Set(key, value)).map_err(|_| {
-                let allowed = format!("allowed is a number from 0 to {}", i32::MAX);
-                Error::new(format!("{name} '{text}' is not allowed; {allowed}"))
-            })
+            value.map(|value| Change::Set(key, value)).map_err(|error| error.of(name))
         }
     };
     let port = match (&host, field(0), port) {
         (Host::Unix(_), _, _) => ServerConfig::UNIX_PORT,
-        (_, Some(text), _) => services.port(text)?,
+        (_, Some(text), _) => services.port(text).map_err(|error| error.of("port"))?,
         (_, None, Some(port)) => port,
         (_, None, None) => {
             return Err(Error::new("has no port, and pen listens on none that could stand for it"));
@@ -303,7 +302,7 @@ mod tests {
             "-L ssl9",
         ] {
             let errors = match parsed(line) {
-                Ok(options) => options.errors,
+                Ok(options) => Stop::from(options.errors).lines(),
                 Err(Stop::Errors(errors)) => errors,
                 other => panic!("{line}: {other:?}"),
             };

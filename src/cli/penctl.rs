@@ -36,16 +36,13 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> R
     if command.is_empty() {
         return error(USAGE.into());
     }
-    let target = match Endpoint::with_port(target, services) {
-        Ok(target) => target,
-        Err(e) => return error(e.to_string()),
-    };
+    let target = Endpoint::with_port(target, services)?;
     let line = command.join(" ");
     if line.contains(['\n', '\r']) {
-        return error("a command is one line; allowed are no line ends in it".into());
+        return error("a command is one line; expected no line end in it".into());
     }
     if line.len() > LINE_MAX {
-        return error(format!("the command is {} bytes long; allowed are {LINE_MAX}", line.len()));
+        return error(format!("the command is {} bytes long; expected at most {LINE_MAX}", line.len()));
     }
     Ok(Request { target, line })
 }

@@ -44,12 +44,10 @@ impl AclEntry {
             [verdict, net @ ..] if verdict == "permit" => (Verdict::Permit, net),
             [verdict, net @ ..] if verdict == "deny" => (Verdict::Deny, net),
             [other, ..] => {
-                return Err(Error::new(format!("'{other}' is not allowed; allowed is permit or deny")));
+                return Err(Error::expected("permit or deny", other));
             }
             [] => {
-                return Err(Error::new(
-                    "permit or deny and an address are missing; allowed is permit|deny IP [MASK] or IP6[/LEN]",
-                ));
+                return Err(Error::missing("permit|deny and IP [MASK] or IP6[/LEN]"));
             }
         };
         let net = match net {
@@ -58,8 +56,8 @@ impl AclEntry {
             }
             [address] => Net::parse(address, None)?,
             [address, mask] => Net::parse(address, Some(mask))?,
-            [] => return Err(Error::new("an address is missing; allowed is IP [MASK] or IP6[/LEN]")),
-            [_, _, extra, ..] => return Err(Error::new(format!("'{extra}' is one word too many"))),
+            [] => return Err(Error::missing("IP [MASK] or IP6[/LEN]")),
+            [_, _, extra, ..] => return Err(Error::extra(extra)),
         };
         Ok(AclEntry { verdict, net })
     }
@@ -67,7 +65,7 @@ impl AclEntry {
 
 impl Net {
     fn parse(text: &str, mask: Option<&str>) -> Result<Self, Error> {
-        let bad = || Error::new(format!("'{text}' is not an address; allowed is IP [MASK] or IP6[/LEN]"));
+        let bad = || Error::expected("IP [MASK] or IP6[/LEN]", text);
         let (address, len) = match text.split_once('/') {
             Some((address, len)) => (address, Some(len)),
             None => (text, None),
@@ -80,15 +78,15 @@ impl Net {
             IpAddr::V4(ip) => {
                 let mask = match mask {
                     None => leading(length(32)?),
-                    Some(mask) if len.is_none() => mask.parse().map_err(|_| {
-                        Error::new(format!("'{mask}' is not a mask; allowed is a dotted one"))
-                    })?,
-                    Some(mask) => return Err(Error::new(format!("'{mask}' is a second mask"))),
+                    Some(mask) if len.is_none() => {
+                        mask.parse().map_err(|_| Error::expected("a dotted mask", mask))?
+                    }
+                    Some(mask) => return Err(Error::expected("one mask", format!("{text} {mask}"))),
                 };
                 Ok(Net::V4(ip, mask))
             }
             IpAddr::V6(_) if mask.is_some() => {
-                Err(Error::new("a mask with an IPv6 address; allowed is IP6[/LEN]"))
+                Err(Error::expected("IP6[/LEN]", format!("{text} with a mask")))
             }
             IpAddr::V6(ip) => {
                 let len = length(128)?;

@@ -53,7 +53,7 @@ impl Services {
 }
 
 fn bad_port(text: &str) -> Error {
-    Error::new(format!("'{text}' is not a port; allowed is a number from 0 to 65535 or a service name"))
+    Error::expected("a number from 0 to 65535 or a service name", text)
 }
 
 /// Where something is: an IP address, a name to be resolved, or the path of a Unix socket.
@@ -81,9 +81,7 @@ impl Host {
         if text.contains('/') {
             // The kernel's sockaddr_un holds 108 bytes on every system pen runs on, with a NUL.
             if text.len() > 107 {
-                return Err(Error::new(format!(
-                    "'{text}' is too long for a Unix socket; allowed are 107 bytes"
-                )));
+                return Err(Error::expected("a path of at most 107 bytes for a Unix socket", text));
             }
             return Ok(Host::Unix(text.to_owned()));
         }
@@ -93,9 +91,7 @@ impl Host {
         }
         let name_like = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
         if text.is_empty() || text.len() > 253 || !text.chars().all(name_like) {
-            return Err(Error::new(format!(
-                "'{text}' is not a host; allowed is an IP address, a host name or a path with a /"
-            )));
+            return Err(Error::expected("an IP address, a host name or a path with a /", text));
         }
         Ok(Host::Name(text.to_owned()))
     }
@@ -142,7 +138,7 @@ impl Endpoint {
     /// A bad host or port, or no port.
     pub fn with_port(text: &str, services: &Services) -> Result<Self, Error> {
         if !text.contains('/') && !text.contains(':') {
-            return Err(Error::new(format!("'{text}' has no port; allowed is host:port")));
+            return Err(Error::expected("host:port", text));
         }
         Self::listening(text, services)
     }
@@ -225,7 +221,7 @@ impl LogTarget {
     /// Says what is wrong and what is allowed.
     pub fn parse(text: &str, services: &Services) -> Result<Self, Error> {
         if text.is_empty() {
-            return Err(Error::new("the name of the log is empty; allowed is a file or host:port"));
+            return Err(Error::expected("a file or host:port", text));
         }
         if text.contains('/') || !text.contains(':') {
             return Ok(LogTarget::File(text.into()));
@@ -237,10 +233,10 @@ impl LogTarget {
             Host::Unix(_) => true,
         };
         if nowhere {
-            return Err(Error::new(format!("'{text}' names no host; allowed is a file or host:port")));
+            return Err(Error::expected("a file or host:port", text));
         }
         if port == 0 {
-            return Err(Error::new(format!("'{text}' has port 0; allowed is 1 to 65535")));
+            return Err(Error::expected("a port from 1 to 65535", text));
         }
         Ok(LogTarget::Penlogd { host, port })
     }
@@ -263,7 +259,7 @@ impl fmt::Display for LogTarget {
 pub fn split_operand(text: &str) -> Result<(&str, Vec<&str>), Error> {
     let (host, rest) = if text.starts_with('[') {
         let Some(end) = text.find(']') else {
-            return Err(Error::new(format!("'{text}' has a [ that is not closed")));
+            return Err(Error::expected("a ] that closes the [", text));
         };
         text.split_at(end + 1)
     } else {
@@ -272,7 +268,7 @@ pub fn split_operand(text: &str) -> Result<(&str, Vec<&str>), Error> {
     match rest.strip_prefix(':') {
         Some(fields) => Ok((host, fields.split(':').collect())),
         None if rest.is_empty() => Ok((host, Vec::new())),
-        None => Err(Error::new(format!("'{text}' has text right behind ]; allowed is :port"))),
+        None => Err(Error::expected("nothing or :port right behind ]", text)),
     }
 }
 

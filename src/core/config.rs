@@ -1,10 +1,10 @@
 //! The configuration: what commands change, what `write` saves and what a snapshot for the workers is made of.
 
-use super::Error;
 use super::acl::{Acl, LISTS};
 use super::addr::Host;
 use super::command::Command;
 use super::command::server_keys::{Change, ServerConfig};
+use super::error::{Error, Fault};
 use super::settings::{Setting, Settings, Value, When};
 use std::collections::HashSet;
 
@@ -15,15 +15,6 @@ pub enum Phase {
     Start,
     /// Start-only settings are fixed.
     Running,
-}
-
-/// Why a command changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Problem {
-    /// It asks for what cannot be while pen runs; the text names the command.
-    Restart(Error),
-    /// It is not a setting but a question or an action.
-    NotASetting,
 }
 
 /// Every setting of pen.
@@ -64,23 +55,22 @@ impl Config {
     /// Carries out a command that is a setting.
     ///
     /// # Errors
-    /// See [`Problem`]. Nothing has changed then.
-    pub fn apply(&mut self, command: &Command, phase: Phase) -> Result<(), Problem> {
+    /// [`Fault::NeedsRestart`] for what cannot be while pen runs; [`Fault::NotASetting`] for a question or an action. Nothing
+    /// has changed then.
+    pub fn apply(&mut self, command: &Command, phase: Phase) -> Result<(), Error> {
         match command {
             Command::Set(setting, value) => self.set(*setting, value, phase)?,
             Command::Acl(n, entry) => self.acls[*n].push(*entry),
             Command::NoAcl(n) => self.acls[*n].clear(),
             Command::Server(n, changes) => self.server(*n, changes),
             Command::Obsolete(..) => {}
-            _ => return Err(Problem::NotASetting),
+            other => return Err(Fault::NotASetting(other.to_string()).into()),
         }
         Ok(())
     }
 
-    fn set(&mut self, setting: Setting, value: &Value, phase: Phase) -> Result<(), Problem> {
-        let restart = |word: &str| {
-            Err(Problem::Restart(Error::new(format!("{word}: a change needs a restart of pen"))))
-        };
+    fn set(&mut self, setting: Setting, value: &Value, phase: Phase) -> Result<(), Error> {
+        let restart = |subject: &str| Err(Error::from(Fault::NeedsRestart).of(subject));
         if phase == Phase::Running {
             let (spec, old) = (setting.spec(), setting.get(&self.settings));
             if spec.required && *value == Value::None {
@@ -247,9 +237,10 @@ mod tests {
             let command = Command::parse(line, &Services::parse("")).unwrap().unwrap();
             config.apply(&command, Phase::Running)
         };
+        let restart = |result: Result<(), Error>| *result.unwrap_err().fault() == Fault::NeedsRestart;
         assert_eq!(running("user nobody"), Ok(()));
-        assert!(matches!(running("user root"), Err(Problem::Restart(_))));
-        assert!(matches!(running("no user"), Err(Problem::Restart(_))));
+        assert!(restart(running("user root")));
+        assert!(restart(running("no user")));
         assert_eq!(running("conn_max 10"), Ok(()));
         assert_eq!(config, before);
     }

@@ -3,9 +3,11 @@
 use super::addr::Services;
 use super::command::Command;
 use super::command::server_keys::Change;
-use super::config::{Config, Phase, Problem};
+use super::config::{Config, Phase};
+use super::error::{Error, Fault, Place};
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How deep files may include each other.
@@ -14,8 +16,8 @@ const DEPTH_MAX: usize = 8;
 /// A command and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigLine {
-    /// `FILE:LINE` or the option, for errors.
-    pub at: String,
+    /// Where.
+    pub at: Place,
     /// The command.
     pub command: Command,
 }
@@ -23,15 +25,15 @@ pub struct ConfigLine {
 impl ConfigLine {
     /// A command that an option stands for.
     pub fn option(at: &str, command: Command) -> Self {
-        ConfigLine { at: at.to_owned(), command }
+        ConfigLine { at: Place::Option(at.to_owned()), command }
     }
 }
 
 /// What applying a script leaves to be done and said.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AppliedLines {
-    /// Things the administrator should know: one line each.
-    pub notices: Vec<String>,
+    /// What is asked for and needs a restart.
+    pub notices: Vec<Error>,
     /// Servers to leave out, and for how long from now.
     pub blacklists: Vec<(usize, Duration)>,
     /// Server slots that were named.
@@ -41,14 +43,14 @@ pub struct AppliedLines {
 /// Reads a file of commands and every file that it includes. `read` returns a file's text.
 ///
 /// # Errors
-/// Every bad line, as `FILE:LINE: what`; files that cannot be read; files that include each other without end.
+/// Every bad line; files that cannot be read; files that include each other without end.
 pub fn load(
     file: &str,
     services: &Services,
     read: &dyn Fn(&str) -> io::Result<String>,
-) -> Result<Vec<ConfigLine>, Vec<String>> {
+) -> Result<Vec<ConfigLine>, Vec<Error>> {
     let mut loader = Loader { services, read, lines: Vec::new(), errors: Vec::new() };
-    loader.file(file, "", 0);
+    loader.file(file, None, 0);
     if loader.errors.is_empty() { Ok(loader.lines) } else { Err(loader.errors) }
 }
 
@@ -56,30 +58,40 @@ struct Loader<'a> {
     services: &'a Services,
     read: &'a dyn Fn(&str) -> io::Result<String>,
     lines: Vec<ConfigLine>,
-    errors: Vec<String>,
+    errors: Vec<Error>,
 }
 
 impl Loader<'_> {
-    /// Reads one file; `from` says where it was included, for errors.
-    fn file(&mut self, file: &str, from: &str, depth: usize) {
+    /// Reads one file; `from` is the line that includes it.
+    fn file(&mut self, file: &str, from: Option<&Place>, depth: usize) {
         if depth > DEPTH_MAX {
-            self.errors
-                .push(format!("{from}include {file}: files include each other more than {DEPTH_MAX} deep"));
-            return;
+            return self.refuse(
+                Error::new(format!("files include each other more than {DEPTH_MAX} deep")),
+                file,
+                from,
+            );
         }
         let text = match (self.read)(file) {
             Ok(text) => text,
-            Err(error) => return self.errors.push(format!("{from}{file}: cannot be read: {error}")),
+            Err(error) => return self.refuse(Error::failed("cannot be read", error), file, from),
         };
+        let name: Arc<str> = file.into();
         for (n, text) in text.lines().enumerate() {
-            let at = format!("{file}:{}", n + 1);
+            let at = Place::Line(Arc::clone(&name), n + 1);
             match Command::parse(text, self.services) {
                 Ok(None) => {}
-                Ok(Some(Command::Include(inner))) => self.file(&inner, &format!("{at}: "), depth + 1),
+                Ok(Some(Command::Include(inner))) => self.file(&inner, Some(&at), depth + 1),
                 Ok(Some(command)) => self.lines.push(ConfigLine { at, command }),
-                Err(refusal) => self.errors.push(format!("{at}: {refusal}")),
+                Err(error) => self.errors.push(error.at(&at)),
             }
         }
+    }
+
+    fn refuse(&mut self, error: Error, file: &str, from: Option<&Place>) {
+        self.errors.push(match from {
+            Some(from) => error.of(file).at(from),
+            None => error.at(&Place::File(file.into())),
+        });
     }
 }
 
@@ -87,7 +99,7 @@ impl Loader<'_> {
 ///
 /// # Errors
 /// Every line that is not a setting. The configuration is then half changed and to be thrown away.
-pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<AppliedLines, Vec<String>> {
+pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<AppliedLines, Vec<Error>> {
     let mut applied = AppliedLines::default();
     let mut errors = Vec::new();
     let mut lists = BTreeSet::new();
@@ -106,22 +118,25 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
             }
             _ => {}
         }
-        match config.apply(command, phase) {
+        match config.apply(command, phase).map_err(|error| error.at(at)) {
             Ok(()) => {}
-            Err(Problem::Restart(error)) => applied.notices.push(format!("{at}: {error}")),
-            Err(Problem::NotASetting) => {
-                errors.push(format!("{at}: '{command}' is for the control socket; allowed are settings"));
-            }
+            Err(error) if *error.fault() == Fault::NeedsRestart => applied.notices.push(error),
+            Err(error) => errors.push(error),
         }
     }
     if errors.is_empty() { Ok(applied) } else { Err(errors) }
 }
 
-/// Where `error`, which begins with the word of a setting and a colon, comes from: the last of `lines` that gives it.
-pub fn place<'a>(lines: &'a [ConfigLine], error: &str) -> Option<&'a str> {
-    let (word, _) = error.split_once(':')?;
-    let gives = |line: &&ConfigLine| line.command.to_string().split(' ').next() == Some(word);
-    lines.iter().rev().find(gives).map(|line| line.at.as_str())
+/// The same error with its place: that of the last of `lines` that gives the setting it is about, or the file as a whole.
+pub fn locate(error: Error, lines: &[ConfigLine], file: &str) -> Error {
+    let about = |line: &&ConfigLine| match &line.command {
+        Command::Set(setting, _) => error.subject() == Some(setting.word()),
+        _ => false,
+    };
+    match lines.iter().rev().find(about) {
+        Some(line) => error.at(&line.at),
+        None => error.at(&Place::File(file.into())),
+    }
 }
 
 #[cfg(test)]
@@ -141,8 +156,9 @@ mod tests {
     #[test]
     fn every_error_is_told_with_its_place() {
         let errors = load("bad", &Services::default(), &files).unwrap_err();
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(errors.len(), 3, "{errors:?}");
-        assert!(errors[0].starts_with("bad:2: blacklist: 'abc'"), "{errors:?}");
+        assert!(errors[0].starts_with("bad:2: blacklist: expected "), "{errors:?}");
         assert!(errors[1].starts_with("bad:4: 'frobnicate'"), "{errors:?}");
         assert!(errors[2].starts_with("bad:5: none: cannot be read"), "{errors:?}");
         assert_eq!(load("loop", &Services::default(), &files).unwrap_err().len(), 1);
@@ -151,7 +167,7 @@ mod tests {
     #[test]
     fn a_file_read_twice_is_the_same_as_once() {
         let lines = load("a", &Services::default(), &files).unwrap();
-        assert_eq!(lines[1].at, "b:1");
+        assert_eq!(lines[1].at.to_string(), "b:1");
         let mut config = Config::default();
         apply(&mut config, &lines, Phase::Start).unwrap();
         let once = config.clone();

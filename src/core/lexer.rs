@@ -34,7 +34,7 @@ impl Word {
             match (c, if c == '\\' { chars.next() } else { None }) {
                 ('\\', Some(c @ ('"' | '\\'))) => text.push(c),
                 ('\\', _) => {
-                    return Err(Error::new("a backslash in a quoted word; allowed are \\\" and \\\\"));
+                    return Err(Error::new("a backslash in a quoted word; expected \\\" or \\\\"));
                 }
                 (c, _) => text.push(c),
             }
@@ -48,8 +48,8 @@ impl Word {
     /// Another backslash.
     pub fn bytes(&self) -> Result<Vec<u8>, Error> {
         let bad = || {
-            let allowed = "\\r, \\n, \\t, \\\", \\\\ and \\xHH";
-            Error::new(format!("a backslash in '{}'; allowed are {allowed}", self.raw))
+            let expected = "\\r, \\n, \\t, \\\", \\\\ or \\xHH";
+            Error::new(format!("a backslash in '{}'; expected {expected}", self.raw))
         };
         let mut bytes = Vec::with_capacity(self.raw.len());
         let mut rest = self.raw.bytes();
@@ -93,7 +93,7 @@ pub fn words(line: &str) -> Result<Vec<Word>, Error> {
     let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
     if line.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(Error::new("a control character; allowed are printable characters, blanks and tabs"));
+        return Err(Error::new("a control character; expected printable characters, blanks and tabs"));
     }
     let mut words = Vec::new();
     let mut rest = line.trim_start_matches([' ', '\t']);
@@ -121,7 +121,7 @@ fn unquote(text: &str) -> Result<(Word, &str), Error> {
                 if after.starts_with([' ', '\t']) || after.is_empty() {
                     return Ok((Word { raw: text[..at].to_owned(), quoted: true }, after));
                 }
-                return Err(Error::new("text right behind a closing quote; allowed is a blank"));
+                return Err(Error::new("text right behind a closing quote; expected a blank"));
             }
             c => escaped = c == '\\' && !escaped,
         }

@@ -94,7 +94,7 @@ fn an_acl_says_who_may_send() {
     assert!(penlogd.stderr().contains("a datagram from 127.0.0.3 was refused"), "{}", penlogd.stderr());
     fs::write(&acl, "permit 127.0.0.2\nallow 127.0.0.3\n").unwrap();
     penlogd.signal(Signal::SIGHUP);
-    wait_until("the complaint", || penlogd.stderr().contains("acl:2: 'allow' is not allowed"));
+    wait_until("the complaint", || penlogd.stderr().contains("acl:2: expected permit or deny, got 'allow'"));
     fs::write(&acl, "permit 127.0.0.3\n").unwrap();
     penlogd.signal(Signal::SIGHUP);
     wait_until("the new ACL", || {
@@ -191,7 +191,7 @@ fn a_jail_and_another_user() {
 fn what_cannot_be_is_one_clear_line() {
     for (args, code, text) in [
         (&["-n", "0", "1"][..], 2, "'0'"),
-        (&["70000"], 2, "'70000' is not a port"),
+        (&["70000"], 2, "expected a number from 0 to 65535 or a service name, got '70000'"),
         (&["-f", "-l", "/no/such/dir/log", "0"], 1, "cannot open log /no/such/dir/log"),
         (&["-f", "-a", "/no/such/acl", "0"], 1, "cannot read ACL file /no/such/acl"),
         (&["-l", "/no/such/dir/log", "0"], 1, "cannot open log /no/such/dir/log"),

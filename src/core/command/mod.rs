@@ -5,11 +5,9 @@ mod parse;
 mod print;
 pub mod server_keys;
 
-use super::Error;
 use super::acl::AclEntry;
 use super::settings::{Setting, Value};
 use server_keys::Change;
-use std::fmt;
 
 /// The most server slots; a number above is a slip of the pen rather than a server.
 pub const SERVERS_MAX: usize = 65_536;
@@ -56,25 +54,4 @@ pub enum Command {
     SslReload,
     /// Ends pen.
     Exit,
-}
-
-/// Why a line is not a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The first word is none of pen's.
-    Unknown(String),
-    /// A command of the language that this pen does not have.
-    Unavailable(String),
-    /// The rest of the line is wrong.
-    Bad(Error),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refusal::Unknown(word) => write!(f, "'{word}' is not a command; see penctl(1)"),
-            Refusal::Unavailable(word) => write!(f, "{word}: not available in this pen"),
-            Refusal::Bad(error) => error.fmt(f),
-        }
-    }
 }

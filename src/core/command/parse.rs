@@ -1,10 +1,10 @@
 //! From a line to a command.
 
-use super::server_keys::{self, Change};
-use super::{Command, Refusal, SERVERS_MAX, help};
-use crate::core::Error;
+use super::server_keys::Change;
+use super::{Command, SERVERS_MAX, help};
 use crate::core::acl::AclEntry;
 use crate::core::addr::Services;
+use crate::core::error::{Error, Fault};
 use crate::core::lexer::{self, Word};
 use crate::core::settings::{Field, Kind, Setting, Value};
 
@@ -21,36 +21,35 @@ const SINCE: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "seconds" };
 /// What can follow `no`.
 const TURNED_OFF: &str = "a switch, a text that may be absent, or acl N, as penctl(1) lists them";
 
-type Parsed<T> = Result<T, Refusal>;
-
-fn bad<T>(text: String) -> Parsed<T> {
-    Err(Refusal::Bad(Error::new(text)))
-}
-
-fn missing<T>(word: &str, allowed: &str) -> Parsed<T> {
-    bad(format!("{word}: its argument is missing; allowed is {allowed}"))
-}
+type Parsed<T> = Result<T, Error>;
 
 impl Command {
     /// Reads one line. `Ok(None)` is a line without a command: empty, or a comment that begins with `#`.
     ///
     /// # Errors
-    /// See [`Refusal`]: the text names command, word and what is allowed.
+    /// The command, the word that is wrong and what was expected; [`Fault::UnknownCommand`] for a line of no command.
     pub fn parse(line: &str, services: &Services) -> Parsed<Option<Self>> {
         if line.trim_start_matches([' ', '\t']).starts_with('#') {
             return Ok(None);
         }
-        let words = lexer::words(line).map_err(Refusal::Bad)?;
+        let words = lexer::words(line)?;
         let Some((first, rest)) = words.split_first() else { return Ok(None) };
-        let word = first.text().map_err(Refusal::Bad)?;
+        let word = first.text()?;
         if word == "server" {
-            return server(rest, services).map(Some);
+            return server(rest, services).map_err(|e| e.of("server")).map(Some);
         }
-        if let Some(setting) = Setting::by_word(&word) {
-            return of_setting(setting, rest, services).map(Some);
+        let command = match Setting::by_word(&word) {
+            Some(setting) => of_setting(setting, rest, services),
+            None => {
+                let args = rest.iter().map(Word::text).collect::<Result<Vec<_>, _>>();
+                args.and_then(|args| of_words(&word, &args))
+            }
+        };
+        match command {
+            Ok(command) => Ok(Some(command)),
+            Err(error) if matches!(error.fault(), Fault::UnknownCommand(_)) => Err(error),
+            Err(error) => Err(error.of(&word)),
         }
-        let args = rest.iter().map(Word::text).collect::<Result<Vec<_>, _>>().map_err(Refusal::Bad)?;
-        of_words(&word, &args).map(Some)
     }
 }
 
@@ -67,16 +66,16 @@ fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
         ("exit", []) => Command::Exit,
         ("ssl_reload", []) => Command::SslReload,
         ("write", []) => Command::Write(None),
-        ("write", [file]) => Command::Write(Some(path(word, file)?)),
-        ("include", [file]) => Command::Include(path(word, file)?),
-        ("close", [n]) => Command::Close(number(word, n, CONNECTION)?),
-        ("connection", [n]) => Command::Connection(number(word, n, CONNECTION)?),
-        ("socket", [n]) => Command::Socket(number::<u32>(word, n, DESCRIPTOR)?.into()),
+        ("write", [file]) => Command::Write(Some(path(file)?)),
+        ("include", [file]) => Command::Include(path(file)?),
+        ("close", [n]) => Command::Close(number(n, CONNECTION)?),
+        ("connection", [n]) => Command::Connection(number(n, CONNECTION)?),
+        ("socket", [n]) => Command::Socket(number::<u32>(n, DESCRIPTOR)?.into()),
         ("recent", []) => Command::Recent(300),
-        ("recent", [n]) => Command::Recent(number::<u32>(word, n, SINCE)?.into()),
-        ("close" | "connection", []) => return missing(word, "the number of a connection"),
-        ("socket", []) => return missing(word, "the number of a descriptor"),
-        ("include", []) => return missing(word, "the name of a file"),
+        ("recent", [n]) => Command::Recent(number::<u32>(n, SINCE)?.into()),
+        ("close" | "connection", []) => return Err(Error::missing("the number of a connection")),
+        ("socket", []) => return Err(Error::missing("the number of a descriptor")),
+        ("include", []) => return Err(Error::missing("the name of a file")),
         (word, args) => return of_other(word, args),
     };
     Ok(command)
@@ -87,44 +86,41 @@ fn of_other(word: &str, args: &[String]) -> Parsed<Command> {
         return Ok(Command::Obsolete(word, true));
     }
     if UNAVAILABLE.contains(&word) {
-        return Err(Refusal::Unavailable(word.to_owned()));
+        return Err(Fault::Unavailable.into());
     }
     match args.get(1).or(args.first()) {
-        Some(extra) if help::names(word) => bad(format!("{word}: '{extra}' is one word too many")),
-        _ => Err(Refusal::Unknown(word.to_owned())),
+        Some(extra) if help::names(word) => Err(Error::extra(extra)),
+        _ => Err(Fault::UnknownCommand(word.to_owned()).into()),
     }
 }
 
 fn of_setting(setting: Setting, args: &[Word], services: &Services) -> Parsed<Command> {
-    let word = setting.word();
-    let of = |error: Error| Refusal::Bad(error.of(word));
-    let spec = setting.spec();
+    let kind = setting.spec().kind;
     match args {
-        [_, extra, ..] => bad(format!("{word}: '{}' is one word too many", extra.text().map_err(of)?)),
-        [arg] if spec.kind == Kind::Switch => {
-            let arg = arg.text().map_err(of)?;
-            bad(format!("{word}: '{arg}' is one word too many; allowed is {word} or no {word}"))
-        }
-        [arg] => Ok(Command::Set(setting, spec.kind.parse(arg, services).map_err(of)?)),
-        [] if spec.kind == Kind::Switch => Ok(Command::Set(setting, Value::Switch(true))),
+        [_, extra, ..] => Err(Error::extra(extra.text()?)),
+        [extra] if kind == Kind::Switch => Err(Error::extra(extra.text()?)),
+        [arg] => Ok(Command::Set(setting, kind.parse(arg, services)?)),
+        [] if kind == Kind::Switch => Ok(Command::Set(setting, Value::Switch(true))),
         [] if setting.shows() => Ok(Command::Show(setting)),
-        [] => missing(word, &spec.kind.expected()),
+        [] => Err(Error::missing(kind.expected())),
     }
 }
 
 fn of_no(args: &[String]) -> Parsed<Command> {
     let (word, args) = match args {
-        [] => return missing("no", TURNED_OFF),
+        [] => return Err(Error::missing(TURNED_OFF)),
         [word, args @ ..] => (word.as_str(), args),
     };
+    let subject = format!("no {word}");
     if word == "acl" {
         return match args {
-            [n] => Ok(Command::NoAcl(number("no acl", n, Kind::LIST)?)),
-            _ => bad("no acl: one argument is needed; allowed is the number of a list, 0 to 9".into()),
+            [n] => Ok(Command::NoAcl(number(n, Kind::LIST).map_err(|e| e.of(&subject))?)),
+            [_, extra, ..] => Err(Error::extra(extra).of(&subject)),
+            [] => Err(Error::missing(Kind::LIST.expected()).of(&subject)),
         };
     }
     if let Some(extra) = args.first() {
-        return bad(format!("no {word}: '{extra}' is one word too many"));
+        return Err(Error::extra(extra).of(&subject));
     }
     if let Some(&word) = OBSOLETE.iter().find(|o| **o == word) {
         return Ok(Command::Obsolete(word, false));
@@ -134,48 +130,33 @@ fn of_no(args: &[String]) -> Parsed<Command> {
     }
     match Setting::by_word(word).and_then(|setting| Some(Command::Set(setting, setting.off()?))) {
         Some(command) => Ok(command),
-        None => bad(format!("no {word}: '{word}' cannot be turned off; allowed is {TURNED_OFF}")),
+        None => Err(Error::expected(TURNED_OFF, word).of(&subject)),
     }
 }
 
 fn acl(args: &[String]) -> Parsed<Command> {
     let Some((n, rest)) = args.split_first() else {
-        return missing("acl", "N permit|deny IP [MASK] or IP6[/LEN]");
+        return Err(Error::missing("N permit|deny IP [MASK] or IP6[/LEN]"));
     };
-    let n = number("acl", n, Kind::LIST)?;
-    let entry = AclEntry::parse(rest).map_err(|e| Refusal::Bad(e.of("acl")))?;
-    Ok(Command::Acl(n, entry))
+    Ok(Command::Acl(number(n, Kind::LIST)?, AclEntry::parse(rest)?))
 }
 
 fn server(args: &[Word], services: &Services) -> Parsed<Command> {
     let Some((n, pairs)) = args.split_first() else {
-        return missing("server", &format!("0 to {} and what is to be set", SERVERS_MAX - 1));
+        return Err(Error::missing(format!("{} and what is to be set", SERVER.expected())));
     };
-    let n = n.text().map_err(Refusal::Bad)?;
-    let n = number("server", &n, SERVER)?;
-    let mut changes = Vec::with_capacity(pairs.len() / 2);
-    for pair in pairs.chunks(2) {
-        let [key, value] = pair else {
-            let (key, keys) = (pair[0].text().map_err(Refusal::Bad)?, server_keys::keys());
-            return bad(format!("server {n}: '{key}' has no value; allowed is {keys}, each with one"));
-        };
-        let change = Change::parse(&format!("server {n}"), key, value, services);
-        changes.push(change.map_err(Refusal::Bad)?);
-    }
-    Ok(Command::Server(n, changes))
+    let n = number(&n.text()?, SERVER)?;
+    let pairs = pairs.chunks(2).map(|pair| Change::parse(n, &pair[0], pair.get(1), services));
+    Ok(Command::Server(n, pairs.collect::<Result<_, _>>()?))
 }
 
 /// A whole number within bounds, or an error that tells them.
-fn number<T: Field + Default>(word: &str, arg: &str, kind: Kind) -> Parsed<T> {
-    let value = kind.parse(&Word::plain(arg), &Services::default());
+fn number<T: Field + Default>(arg: &str, kind: Kind) -> Parsed<T> {
     let mut number = T::default();
-    number.assign(&value.map_err(|error| Refusal::Bad(error.of(word)))?);
+    number.assign(&kind.parse(&Word::plain(arg), &Services::default())?);
     Ok(number)
 }
 
-fn path(word: &str, arg: &str) -> Parsed<String> {
-    if arg.is_empty() {
-        return bad(format!("{word}: '' is not allowed; allowed is the name of a file"));
-    }
-    Ok(arg.to_owned())
+fn path(arg: &str) -> Parsed<String> {
+    if arg.is_empty() { Err(Error::expected("the name of a file", arg)) } else { Ok(arg.to_owned()) }
 }

@@ -66,28 +66,31 @@ const BLACKLIST: &str = "blacklist";
 const BLACKLIST_KIND: Kind = Kind::whole_seconds(0, "seconds");
 
 impl Change {
-    /// Reads a key and its value.
+    /// Reads a key and its value, said of server `n`.
     ///
     /// # Errors
-    /// A word that is no key, or a value that it does not take; the text names `server` too.
-    pub fn parse(server: &str, key: &Word, value: &Word, services: &Services) -> Result<Self, Error> {
-        let word = key.text().map_err(|e| e.of(server))?;
-        let of = |error: Error| error.of(&format!("{server} {word}"));
-        if *word == *BLACKLIST {
+    /// A word that is no key, a value that it does not take, or none.
+    pub fn parse(n: usize, key: &Word, value: Option<&Word>, services: &Services) -> Result<Self, Error> {
+        let word = key.text()?;
+        let subject = format!("server {n} {word}");
+        let read = |kind: Kind| match value {
+            Some(value) => kind.parse(value, services).map_err(|e| e.of(&subject)),
+            None => Err(Error::missing(kind.expected()).of(&subject)),
+        };
+        if word == BLACKLIST {
             let mut time = Duration::ZERO;
-            time.assign(&BLACKLIST_KIND.parse(value, services).map_err(of)?);
+            time.assign(&read(BLACKLIST_KIND)?);
             return Ok(Change::Blacklist(time));
         }
-        let Some(key) = ServerKey::by_word(&word) else {
-            let allowed = keys();
-            return Err(Error::new(format!("{server}: '{word}' is not allowed; allowed is {allowed}")));
-        };
-        Ok(Change::Set(key, key.spec().kind.parse(value, services).map_err(of)?))
+        match ServerKey::by_word(&word) {
+            Some(key) => Ok(Change::Set(key, read(key.spec().kind)?)),
+            None => Err(Error::expected(keys(), word).of(&format!("server {n}"))),
+        }
     }
 }
 
 /// What can follow `server N`, as a list in a sentence.
-pub fn keys() -> String {
+fn keys() -> String {
     let mut keys: Vec<&str> = ServerKey::all().map(ServerKey::word).collect();
     keys.insert(keys.len() - 2, BLACKLIST);
     let last = keys.pop().unwrap_or_default();

@@ -78,14 +78,15 @@ impl Kind {
     /// Reads a word.
     ///
     /// # Errors
-    /// The word, and what is allowed.
+    /// The word, and what was expected.
     pub fn parse(self, word: &Word, services: &Services) -> Result<Value, Error> {
         if self == Kind::Bytes {
             return word.bytes().map(Value::Bytes);
         }
         let arg = &*word.text()?;
-        let not = || Error::new(format!("'{arg}' is not allowed; allowed is {}", self.expected()));
-        let also = |error: Error| Error::new(format!("{error}; allowed is {}", self.expected()));
+        let not = || Error::expected(self.expected(), arg);
+        // What is wrong with a path is its length alone.
+        let address = |error: Error| if arg.contains('/') { error } else { not() };
         match self {
             Kind::Switch => match arg {
                 "on" => Ok(Value::Switch(true)),
@@ -109,14 +110,14 @@ impl Kind {
             Kind::Bytes => Ok(Value::None),
             Kind::Ip => arg.parse().map(Value::Ip).map_err(|_| not()),
             Kind::Host => Host::parse(arg).map(Value::Host),
-            Kind::Port => services.port(arg).map(|port| Value::Number(port.into())),
-            Kind::Endpoint => Endpoint::with_port(arg, services).map(Value::Endpoint).map_err(also),
-            Kind::Listen => ListenAddress::parse(arg, services).map(Value::Listen).map_err(also),
-            Kind::Log => LogTarget::parse(arg, services).map(Value::Log).map_err(also),
+            Kind::Port => services.port(arg).map(|port| Value::Number(port.into())).map_err(|_| not()),
+            Kind::Endpoint => Endpoint::with_port(arg, services).map(Value::Endpoint).map_err(address),
+            Kind::Listen => ListenAddress::parse(arg, services).map(Value::Listen).map_err(address),
+            Kind::Log => LogTarget::parse(arg, services).map(Value::Log).map_err(address),
         }
     }
 
-    /// What is allowed, for errors.
+    /// What is expected, for errors.
     pub fn expected(self) -> String {
         match self {
             Kind::Switch => "on or off".into(),
@@ -198,8 +199,8 @@ mod tests {
         }
         for bad in ["0.05", "60.001", "1.", ".5", "1.2345", "1.x", "-1", "1e3", "18446744073709551615"] {
             let error = parse(FRACTION, bad).unwrap_err();
-            let allowed = "allowed is a number from 0.1 to 60 (seconds, with at most three decimals)";
-            assert_eq!(error, format!("'{bad}' is not allowed; {allowed}"));
+            let expected = "expected a number from 0.1 to 60 (seconds, with at most three decimals)";
+            assert_eq!(error, format!("{expected}, got '{bad}'"));
         }
         assert!(parse(Kind::whole_seconds(0, "seconds"), "0.5").is_err());
     }
@@ -207,7 +208,7 @@ mod tests {
     #[test]
     fn words_are_listed_in_errors() {
         let error = parse(Kind::Word(&["keep", "append", "replace"]), "drop").unwrap_err();
-        assert_eq!(error, "'drop' is not allowed; allowed is keep, append or replace");
+        assert_eq!(error, "expected keep, append or replace, got 'drop'");
     }
 
     proptest! {

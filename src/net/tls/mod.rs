@@ -28,6 +28,8 @@ use arc_swap::{ArcSwap, Guard};
 use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslContext};
 
+use crate::core::Error;
+
 use cert_loader::{Loader, Request, Throttle};
 use context::{Parts, Resumption};
 use identity::{Authorities, Material, at, reason};
@@ -64,8 +66,9 @@ pub struct Loaded {
 
 impl Loaded {
     /// Reads the directory of names.
-    fn scan(&self) -> Result<(), String> {
-        self.sni.as_ref().map_or(Ok(()), |sni| sni.scan().map_err(|e| format!("ssl_sni_path: {e}")))
+    fn scan(&self) -> Result<(), Error> {
+        let scan = |sni: &Arc<Sni>| sni.scan().map_err(|e| Error::new(e).of("ssl_sni_path"));
+        self.sni.as_ref().map_or(Ok(()), scan)
     }
 
     /// The state of a new connection on this worker, and where its choice of a context waits, if it has one.
@@ -100,7 +103,7 @@ impl Server {
     ///
     /// # Errors
     /// As [`Server::load`].
-    pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), String> {
+    pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), Error> {
         let (loader, requests) = Loader::new();
         let maker = Maker { resumption: Resumption::default(), workers, loader };
         let (loaded, notices) = maker.load(settings)?;
@@ -112,10 +115,10 @@ impl Server {
     ///
     /// # Errors
     /// The directory of names cannot be read; what is wrong with the first bad name.
-    pub fn check_names(&self) -> Result<Vec<String>, String> {
+    pub fn check_names(&self) -> Result<Vec<String>, Error> {
         let current = self.current();
         current.scan()?;
-        current.sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None))
+        current.sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None).map_err(Error::new))
     }
 
     /// Begins to look at files while pen serves. To be called when pen is the user, and in the directory, that it stays
@@ -123,12 +126,12 @@ impl Server {
     ///
     /// # Errors
     /// The directory of names cannot be read; the system gives no thread.
-    pub fn begin(&self) -> Result<Vec<String>, String> {
+    pub fn begin(&self) -> Result<Vec<String>, Error> {
         let current = self.current();
         current.scan()?;
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(requests) = requests {
-            cert_loader::start(requests).map_err(|e| format!("a thread for TLS files: {e}"))?;
+            cert_loader::start(requests).map_err(|e| Error::failed("a thread for TLS files", e))?;
         }
         let settings = &current.settings;
         let files = [&settings.files.cert, &settings.files.key].into_iter();
@@ -145,11 +148,11 @@ impl Server {
     ///
     /// # Errors
     /// What is wrong, with the file's name.
-    pub fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), String> {
+    pub fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Error> {
         let (loaded, mut notices) = self.maker.load(settings)?;
         loaded.scan()?;
         if let (Some(sni), Some(before)) = (&loaded.sni, &self.current().sni) {
-            notices.extend(sni.check(Some(before))?);
+            notices.extend(sni.check(Some(before)).map_err(Error::new)?);
         }
         Ok((loaded, notices))
     }
@@ -172,28 +175,30 @@ impl Server {
 }
 
 impl Maker {
-    fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), String> {
-        let authorities = Authorities::load(settings.files.ca.as_deref(), settings.ca_dir.as_deref())?;
+    fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Error> {
+        let authorities = Authorities::load(settings.files.ca.as_deref(), settings.ca_dir.as_deref());
+        let authorities = authorities.map_err(Error::new)?;
         if settings.require && authorities.is_empty() {
-            return Err("ssl_require_client_cert (-R): no client could be verified without certificates in \
-                        ssl_cacert_file (-G), or under hashed names in ssl_cacert_dir (-A)"
-                .into());
+            let why = "no client could be verified without certificates in ssl_cacert_file (-G), or under hashed \
+                       names in ssl_cacert_dir (-A)";
+            return Err(Error::new(why).of("ssl_require_client_cert (-R)"));
         }
         let authorities = Arc::new(authorities);
         let sni = settings.sni_path.clone().map(|dir| {
             Arc::new(Sni::new(dir, settings, &authorities, &self.resumption, &self.loader, self.workers))
         });
-        let material = Material::read(&settings.files)?;
+        let material = Material::read(&settings.files).map_err(Error::new)?;
         let mut notices = Vec::new();
         let mut stapling = None;
         let mut contexts = Vec::with_capacity(self.workers);
         for worker in 0..self.workers.max(1) {
-            let mut identity = material.identity()?;
+            let mut identity = material.identity().map_err(Error::new)?;
             identity.complete(&authorities);
             if worker == 0 {
                 notices.extend(identity.warning(&settings.files));
                 if let Some(path) = &settings.files.ocsp {
-                    let (loaded, warning) = Stapling::load(path, &identity, &authorities)?;
+                    let (loaded, warning) =
+                        Stapling::load(path, &identity, &authorities).map_err(Error::new)?;
                     notices.extend(warning);
                     stapling = Some(Arc::new(loaded));
                 }
@@ -218,14 +223,14 @@ impl Maker {
     }
 }
 
-/// What OpenSSL does not take, as a line for the administrator.
-fn refusal(settings: &TlsSettings, errors: &ErrorStack) -> String {
+/// What OpenSSL does not take.
+fn refusal(settings: &TlsSettings, errors: &ErrorStack) -> Error {
     /// SSL_R_NO_CIPHER_MATCH of `openssl/sslerr.h`.
     const NO_CIPHER: i32 = 185;
     match &settings.ciphers {
         Some(list) if errors.errors().iter().any(|e| e.reason_code() == NO_CIPHER) => {
-            format!("ssl_ciphers: OpenSSL knows no cipher of '{list}'")
+            Error::new(format!("OpenSSL knows no cipher of '{list}'")).of("ssl_ciphers")
         }
-        _ => at(&settings.files.cert, reason(errors)),
+        _ => Error::new(at(&settings.files.cert, reason(errors))),
     }
 }

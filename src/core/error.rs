@@ -1,0 +1,215 @@
+//! What is wrong with a word, a command, a file or an attempt: where, about what, and what was expected.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Where something wrong stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An option of the command line, as it was given.
+    Option(String),
+    /// A server among the operands of the command line.
+    Operand(String),
+    /// A file as a whole.
+    File(Arc<str>),
+    /// A line of a file, counted from 1.
+    Line(Arc<str>, usize),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Option(option) => f.write_str(option),
+            Place::Operand(operand) => write!(f, "server '{operand}'"),
+            Place::File(file) => f.write_str(file),
+            Place::Line(file, line) => write!(f, "{file}:{line}"),
+        }
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A word that is none of those expected.
+    #[error("expected {expected}, got '{got}'")]
+    Unexpected {
+        /// What would have been right.
+        expected: String,
+        /// The word.
+        got: String,
+    },
+    /// A word is missing.
+    #[error("expected {expected}, got nothing")]
+    Missing {
+        /// What would have been right.
+        expected: String,
+    },
+    /// A word behind a complete command.
+    #[error("'{word}' is one word too many")]
+    Extra {
+        /// The word.
+        word: String,
+    },
+    /// The first word of a line is no command.
+    #[error("'{0}' is not a command; see penctl(1)")]
+    UnknownCommand(String),
+    /// A command of the language that this pen does not have.
+    #[error("not available in this pen")]
+    Unavailable,
+    /// A setting that is fixed once pen serves.
+    #[error("a change needs a restart of pen")]
+    NeedsRestart,
+    /// A question or an action where a setting is expected.
+    #[error("'{0}' is for the control socket; expected a setting")]
+    NotASetting(String),
+    /// The system or a library refused: what was to be done, unless the source says that too.
+    #[error("{0}")]
+    Failed(String),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+type Source = Arc<dyn std::error::Error + Send + Sync>;
+
+/// One thing that is wrong. Its text is one line, whatever it quotes.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}", self.line())]
+pub struct Error(Box<Parts>);
+
+#[derive(Debug, Clone)]
+struct Parts {
+    place: Option<Place>,
+    subject: Option<String>,
+    fault: Fault,
+    source: Option<Source>,
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Error(Box::new(Parts { place: None, subject: None, fault, source: None }))
+    }
+}
+
+/// What the system refused, when that says what was to be done.
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Error::failed("", error)
+    }
+}
+
+impl Error {
+    /// An error that is told in a sentence of its own.
+    pub fn new(text: impl Into<String>) -> Self {
+        Fault::Other(text.into()).into()
+    }
+
+    /// A word that is not what was expected.
+    pub fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
+        Fault::Unexpected { expected: expected.into(), got: got.into() }.into()
+    }
+
+    /// A word that is missing.
+    pub fn missing(expected: impl Into<String>) -> Self {
+        Fault::Missing { expected: expected.into() }.into()
+    }
+
+    /// A word too many.
+    pub fn extra(word: impl Into<String>) -> Self {
+        Fault::Extra { word: word.into() }.into()
+    }
+
+    /// Something that the system or a library refused.
+    pub fn failed(what: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        let mut error = Error::from(Fault::Failed(what.into()));
+        error.0.source = Some(Arc::new(source));
+        error
+    }
+
+    /// The same error about `subject`, the setting or the words of a command; one that has a subject keeps it.
+    #[must_use]
+    pub fn of(mut self, subject: &str) -> Self {
+        self.0.subject.get_or_insert_with(|| subject.to_owned());
+        self
+    }
+
+    /// The same error found at `place`; one that has a place keeps it.
+    #[must_use]
+    pub fn at(mut self, place: &Place) -> Self {
+        self.0.place.get_or_insert_with(|| place.clone());
+        self
+    }
+
+    /// Where it stands.
+    pub fn place(&self) -> Option<&Place> {
+        self.0.place.as_ref()
+    }
+
+    /// The setting or the words that it is about.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
+    /// What is wrong.
+    pub fn fault(&self) -> &Fault {
+        &self.0.fault
+    }
+
+    fn line(&self) -> String {
+        let Parts { place, subject, fault, source } = &*self.0;
+        let mut line = String::new();
+        let parts = [place.as_ref().map(ToString::to_string), subject.clone(), Some(fault.to_string())];
+        let parts = parts.into_iter().flatten().chain(source.as_ref().map(ToString::to_string));
+        for part in parts.filter(|part| !part.is_empty()) {
+            if !line.is_empty() {
+                line.push_str(": ");
+            }
+            line.push_str(&part);
+        }
+        one_line(line)
+    }
+}
+
+/// Two errors are the same when they say the same.
+impl PartialEq for Error {
+    fn eq(&self, other: &Self) -> bool {
+        self.line() == other.line()
+    }
+}
+
+impl Eq for Error {}
+
+/// A text as one printable line: control characters, line ends among them, stand as their escapes.
+pub fn one_line(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    let escaped = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_whatever_it_quotes() {
+        let error =
+            Error::expected("a port", "a\nb\u{1b}\u{e9}").of("listen").at(&Place::Line("f".into(), 3));
+        assert_eq!(error.to_string(), "f:3: listen: expected a port, got 'a\\nb\\u{1b}\u{e9}'");
+    }
+
+    #[test]
+    fn the_first_subject_and_place_stay() {
+        let error = Error::missing("a file").of("include").of("other");
+        let error = error.at(&Place::Option("-O".into())).at(&Place::File("f".into()));
+        assert_eq!(error.to_string(), "-O: include: expected a file, got nothing");
+    }
+
+    #[test]
+    fn what_the_system_refused_is_told_with_its_reason() {
+        let error = Error::failed("/x cannot be read", std::io::Error::other("why not")).of("include");
+        assert_eq!(error.to_string(), "include: /x cannot be read: why not");
+        assert_eq!(std::error::Error::source(&error).map(ToString::to_string), None);
+    }
+}
