@@ -1,45 +1,60 @@
-# Pen on any machine. POSIX make: GNU make and bmake read it alike.
-# On Solaris, in the SFW consolidation, Makefile.sfw is the one to use.
+# Pen on any machine. POSIX make, with Sun make in mind: it knows no .PHONY, so a target that is
+# no file depends on FORCE. On Solaris, in the SFW consolidation, Makefile.sfw is the one to use.
 
 .POSIX:
-.PHONY: build demo check soak bench package clean
 
 CARGO = cargo
 # Arguments of demo and bench: make demo ARGS=--once
 ARGS =
+# For install and uninstall: where it all goes, and below which root (for those who make packages).
+PREFIX = /usr/local
+SYSCONFDIR = /etc
+DESTDIR =
+# Where the programs are; empty to build them.
+BINDIR =
 
-# The five programs, in target/release
-build:
+# The five programs, where cargo puts them: in target/release, unless it is told otherwise
+build: FORCE
 	@sh tools/deps.sh build
-	$(CARGO) build --release --locked --bins
+	CARGO="$(CARGO)" sh tools/build.sh
+
+# Programs, manual pages, documents and the sample configuration, below $(DESTDIR)$(PREFIX)
+install: FORCE
+	CARGO="$(CARGO)" BINDIR="$(BINDIR)" PREFIX="$(PREFIX)" SYSCONFDIR="$(SYSCONFDIR)" \
+	    DESTDIR="$(DESTDIR)" sh tools/install.sh install
+
+uninstall: FORCE
+	PREFIX="$(PREFIX)" SYSCONFDIR="$(SYSCONFDIR)" DESTDIR="$(DESTDIR)" sh tools/install.sh uninstall
 
 # Pen in front of two web servers, one of which dies and comes back
-demo:
+demo: FORCE
 	@sh tools/deps.sh demo
 	$(CARGO) xtask demo $(ARGS)
 
-# All that must hold before a change is one
-check:
+# Every check that a change must pass
+check: FORCE
 	@sh tools/deps.sh check
 	@sh tools/check.sh
 
 # An hour of random conversations under commands, HUPs and moves, every byte checked; SECONDS=60 for a shorter one
 SECONDS = 3600
-soak:
+soak: FORCE
 	@sh tools/deps.sh check
 	PEN_CHAOS_SECONDS=$(SECONDS) $(CARGO) test --locked --test it -- it::chaos --nocapture
 
 # Pen side by side with others; minutes on a quiet machine
-bench:
+bench: FORCE
 	@sh tools/deps.sh bench
 	$(CARGO) build --release --locked --bins
 	$(CARGO) run --release --locked --package pen-bench -- --out bench/RESULTS.md $(ARGS)
 	$(CARGO) run --release --locked --package pen-bench -- logs target/release >bench/LOGS.md
 
-# target/package: SUNWpen as a directory and as a datastream
-package:
+# SUNWpen as a directory and as a datastream, in package/ of cargo's target directory
+package: FORCE
 	@sh tools/deps.sh build
 	$(CARGO) xtask package
 
-clean:
+clean: FORCE
 	$(CARGO) clean
+
+FORCE:

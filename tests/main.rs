@@ -39,6 +39,7 @@ mod it {
     mod reqlog;
     mod selection;
     mod signals;
+    mod static_build;
     mod static_documents;
     mod static_manifest;
     mod static_package;

@@ -9,12 +9,12 @@ mod server;
 mod story;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use lexopt::prelude::{Long, ValueExt};
 
 use crate::Result;
+use crate::workspace::Workspace;
 use interrupt::Interrupt;
 use sandbox::SERVING;
 
@@ -35,7 +35,7 @@ struct Options {
 ///
 /// # Errors
 /// What failed, in one line.
-pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
+pub(crate) fn run(mut parser: lexopt::Parser) -> Result<()> {
     let mut options = Options::default();
     while let Some(arg) = parser.next()? {
         match arg {
@@ -50,17 +50,20 @@ pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
     if let Some(package) = &options.inside {
         return inside::run(package, options.once, Some(SERVING), &interrupt);
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| top.join("target"), PathBuf::from);
+    let workspace = Workspace::find()?;
     let bin = match &options.bin {
         Some(bin) => bin.clone(),
-        None => build(top, &target)?,
+        None => {
+            story::step("Building the programs");
+            workspace.build()?
+        }
     };
     if options.direct {
         return direct::run(&bin, options.once, &interrupt);
     }
     let solaris = sandbox::is_solaris();
     let place_for_it =
-        if solaris { inside::untouched().map(|()| None) } else { sandbox::available(top, &target).map(Some) };
+        if solaris { inside::untouched().map(|()| None) } else { sandbox::available(&workspace).map(Some) };
     let sandbox = match place_for_it {
         Ok(sandbox) => sandbox,
         Err(reason) => {
@@ -71,25 +74,15 @@ pub(crate) fn run(top: &Path, mut parser: lexopt::Parser) -> Result<()> {
     };
     let place = tempfile::tempdir()?;
     // What others built is not what `make package` makes, and is not left where that leaves it.
-    let output = if options.bin.is_some() { place.path().to_owned() } else { target.join("package") };
-    let package = sandbox::make_package(top, &bin, &output)?;
+    let output =
+        if options.bin.is_some() { place.path().to_owned() } else { workspace.target.join("package") };
+    let package = sandbox::make_package(&workspace, &bin, &output)?;
     let Some(sandbox) = sandbox else {
         return inside::run(&package, options.once, None, &interrupt);
     };
     sandbox::run(sandbox, &package, &options, &interrupt)?;
     story::step("The sandbox is gone, with all that was in it");
     Ok(())
-}
-
-/// Builds the programs and returns where they are.
-fn build(top: &Path, target: &Path) -> Result<PathBuf> {
-    story::step("Building the programs");
-    let status =
-        Command::new("cargo").current_dir(top).args(["build", "--release", "--locked", "--bins"]).status()?;
-    if !status.success() {
-        return Err("cargo build failed".into());
-    }
-    Ok(target.join("release"))
 }
 
 /// Where users connect: the port that a newcomer expects, or another one when it is taken.

@@ -9,20 +9,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
+use crate::workspace::Workspace;
 
 /// The tests that are run over it, which start the program that is named in PEN_PROGRAM.
 const TESTS: &str = "test(/^it::(one_shot|datapath|udp|control|live|signals|unix)::/)";
 
 const EMULATION: &str = include_str!("../event_ports/port_emulation.rs");
 
-/// Builds pen over emulated event ports, in `target/event-ports`, and runs the tests of what moves data on it.
+/// Builds pen over emulated event ports, in `event-ports` of cargo's target directory, and runs the tests of what moves data on it.
 ///
 /// This proves that pen waits as an event port that reports an event once asks for, and nothing about the real ones.
 ///
 /// # Errors
 /// What cannot be built; a test that fails.
-pub(crate) fn check(top: &Path) -> Result<()> {
-    let place = top.join("target/event-ports");
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    let top = workspace.top.as_path();
+    let place = workspace.target.join("event-ports");
     let mio = place.join("mio");
     copy_mio(top, &mio)?;
     let tree = place.join("tree");

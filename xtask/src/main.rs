@@ -3,28 +3,29 @@
 
 mod datastream;
 mod demo;
+mod elf;
 mod event_ports;
 mod package;
 mod pkginfo;
 mod prototype;
 mod solaris;
 mod stamp;
+mod workspace;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
+
+use workspace::Workspace;
 
 /// Any failure, told in one line; nothing here is handled, only reported.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The processor that packages are made for, in the words of isalist(5).
-const ISA: &str = if cfg!(target_arch = "sparc64") { "sparc" } else { "i386" };
-
 const USAGE: &str = "\
-usage: cargo xtask package [--isa i386|sparc] [--root DIR] [--output DIR]
-           make the package SUNWpen: a directory and a datastream in DIR (target/package)
+usage: cargo xtask package [--isa i386|sparc] [--system illumos|solaris11|sxce] [--root DIR] [--output DIR]
+           make the package SUNWpen: a directory and a datastream in DIR (package in cargo's target directory)
            from the proto area --root, or from `make -f Makefile.sfw install` when it is not given
        cargo xtask check-solaris [TARGET...]
            type-check the programs for illumos and Solaris
@@ -56,10 +57,10 @@ fn run() -> Result<()> {
                     _ => return Err(arg.unexpected().into()),
                 }
             }
-            solaris::check(&top(), &targets)
+            solaris::check(&Workspace::find()?, &targets)
         }
-        Some(Value(task)) if task == "check-event-ports" => event_ports::check(&top()),
-        Some(Value(task)) if task == "demo" => demo::run(&top(), parser),
+        Some(Value(task)) if task == "check-event-ports" => event_ports::check(&Workspace::find()?),
+        Some(Value(task)) if task == "demo" => demo::run(parser),
         Some(Short('h') | Long("help")) => {
             println!("{USAGE}");
             Ok(())
@@ -69,52 +70,57 @@ fn run() -> Result<()> {
 }
 
 fn make_package(mut parser: lexopt::Parser) -> Result<()> {
-    let top = top();
-    let mut isa = ISA.to_owned();
-    let mut root: Option<PathBuf> = None;
-    let mut output = top.join("target/package");
+    let (mut isa, mut system): (Option<String>, Option<String>) = (None, None);
+    let (mut root, mut output): (Option<PathBuf>, Option<PathBuf>) = (None, None);
     while let Some(arg) = parser.next()? {
         match arg {
-            Long("isa") => isa = parser.value()?.parse()?,
-            Long("root") => root = Some(parser.value()?.into()),
-            Long("output") => output = parser.value()?.into(),
+            Long("isa") => isa = Some(parser.value()?.parse()?),
+            Long("system") => system = Some(parser.value()?.parse()?),
+            // All paths are relative to where the user is, whatever directory a command runs in.
+            Long("root") => root = Some(std::path::absolute(PathBuf::from(parser.value()?))?),
+            Long("output") => output = Some(std::path::absolute(PathBuf::from(parser.value()?))?),
             _ => return Err(arg.unexpected().into()),
         }
     }
+    let workspace = Workspace::find()?;
+    let output = output.unwrap_or_else(|| workspace.target.join("package"));
     let root = match root {
         Some(root) => root,
-        None => fill_proto_area(&top, &output.join("proto"), None)?,
+        None => fill_proto_area(&workspace, &output.join("proto"), None)?,
     };
-    let stream = package(&top, &isa, &root, &output)?;
+    let stream = package(&workspace, isa.as_deref(), system.as_deref(), &root, &output)?;
     println!("{}\n{}", stream.with_extension("").display(), stream.display());
     Ok(())
 }
 
 /// Makes the package below `output`: the path of the datastream, beside which is the directory.
-fn package(top: &Path, isa: &str, root: &Path, output: &Path) -> Result<PathBuf> {
-    let stamp = stamp::Stamp::now(top)?;
-    let made = package::make(&top.join("pkg/SUNWpen"), isa, root, output, &stamp)?;
-    datastream::write(&made, &stamp)
+fn package(
+    workspace: &Workspace,
+    isa: Option<&str>,
+    system: Option<&str>,
+    root: &Path,
+    output: &Path,
+) -> Result<PathBuf> {
+    let stamp = stamp::Stamp::now(&workspace.top)?;
+    let source = workspace.top.join("pkg/SUNWpen");
+    let request = package::Request { source: &source, root, isa, system, output };
+    datastream::write(&package::make(&request, &stamp)?, &stamp)
 }
 
 /// Builds, or takes the programs in `bin`, and installs by the consolidation's own makefile, so that there is one list of
-/// what goes where.
-fn fill_proto_area(top: &Path, root: &Path, bin: Option<&Path>) -> Result<PathBuf> {
+/// what goes where. All paths are absolute.
+fn fill_proto_area(workspace: &Workspace, root: &Path, bin: Option<&Path>) -> Result<PathBuf> {
     if root.exists() {
         std::fs::remove_dir_all(root)?;
     }
-    let mut make = Command::new("make");
-    make.current_dir(top).args(["-s", "-f", "Makefile.sfw", "install"]).env("ROOT", root);
+    let mut make = workspace.command("make");
+    make.args(["-s", "-f", "Makefile.sfw", "install"]).env("ROOT", root);
+    make.arg(format!("CARGO={}", workspace::cargo().display()));
     if let Some(bin) = bin {
-        make.arg("CARGO=true").arg(format!("BINDIR={}", bin.display()));
+        make.arg(format!("BINDIR={}", bin.display()));
     }
     if !make.stdout(std::io::stderr()).status()?.success() {
         return Err("make -f Makefile.sfw install failed".into());
     }
     Ok(root.to_owned())
-}
-
-/// The top of the source tree.
-fn top() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }

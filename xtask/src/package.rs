@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::Result;
+use crate::elf::Program;
 use crate::pkginfo;
 use crate::prototype::{self, Entry, Kind};
 use crate::stamp::Stamp;
@@ -19,16 +20,55 @@ pub(crate) struct Made {
     pub(crate) blocks: u64,
 }
 
+/// The systems that a package can be for, and the file that says what must be there before.
+const SYSTEMS: [(&str, &str); 3] =
+    [("illumos", "depend.ips"), ("solaris11", "depend.ips"), ("sxce", "depend")];
+
+/// What to make a package of.
+pub(crate) struct Request<'a> {
+    /// The directory of the prototypes.
+    pub(crate) source: &'a Path,
+    /// The proto area.
+    pub(crate) root: &'a Path,
+    /// The processor, i386 or sparc; without it that of the programs.
+    pub(crate) isa: Option<&'a str>,
+    /// One of the systems; without it illumos.
+    pub(crate) system: Option<&'a str>,
+    /// Where the package goes.
+    pub(crate) output: &'a Path,
+}
+
 /// Makes `output/PKG` from `source/prototype_ISA` and the files under `root`.
 ///
 /// # Errors
-/// A file that the prototype names and the proto area lacks, a class without a script, or any failure to read or write.
-pub(crate) fn make(source: &Path, isa: &str, root: &Path, output: &Path, stamp: &Stamp) -> Result<Made> {
+/// A file that the prototype names and the proto area lacks, programs for another processor than the one asked for, a class
+/// without a script, or any failure to read or write.
+pub(crate) fn make(request: &Request, stamp: &Stamp) -> Result<Made> {
+    let Request { source, root, output, .. } = *request;
+    let program = Program::read(&root.join("usr/bin/pen"))?;
+    let isa = match (request.isa, program.isa) {
+        (Some(isa), Some(of_program)) if isa != of_program => {
+            return Err(format!("usr/bin/pen in the proto area is for {of_program}, not for {isa}").into());
+        }
+        (Some(isa), _) => isa,
+        (None, of_program) => of_program.unwrap_or("i386"),
+    };
+    let system = request.system.unwrap_or("illumos");
+    let depend = SYSTEMS.iter().find(|(name, _)| *name == system).map(|(_, file)| *file);
+    let depend =
+        depend.ok_or_else(|| format!("--system: expected illumos, solaris11 or sxce, got '{system}'"))?;
     let mut entries = prototype::read(&source.join(format!("prototype_{isa}")))?;
     entries.sort_by(|a, b| a.path().cmp(b.path()));
 
     let template = fs::read_to_string(source.join("pkginfo.tmpl"))?;
-    let info = pkginfo::fill(&template, isa, env!("CARGO_PKG_VERSION"), stamp)?;
+    let mut info = pkginfo::fill(&template, isa, env!("CARGO_PKG_VERSION"), stamp)?;
+    if !program.solaris {
+        eprintln!("xtask: the programs are not for Solaris: the package is for this machine only");
+        info = info.replace(
+            "\nDESC=",
+            "\nDESC=For the machine it was made on only, its programs not being for Solaris: ",
+        );
+    }
     let name = pkginfo::get(&info, "PKG").ok_or("pkginfo.tmpl has no PKG")?.to_owned();
     check_classes(&info, &entries)?;
 
@@ -46,6 +86,7 @@ pub(crate) fn make(source: &Path, isa: &str, root: &Path, output: &Path, stamp: 
             Entry::Info { name } => {
                 let content = match name.as_str() {
                     "pkginfo" => info.clone().into_bytes(),
+                    "depend" => read(&source.join(depend))?,
                     _ => read(&source.join(name))?,
                 };
                 let to = if name == "pkginfo" {
@@ -58,13 +99,14 @@ pub(crate) fn make(source: &Path, isa: &str, root: &Path, output: &Path, stamp: 
                 map.push_str(&format!("1 i {name} {}\n", sums(&content, stamp)));
             }
             Entry::Object { kind, class, path, mode, owner, group } => {
-                map.push_str(&format!("1 {} {class} {path} {mode:04o} {owner} {group}", kind.letter()));
+                let octal = mode.map_or_else(|| "?".to_owned(), |mode| format!("{mode:04o}"));
+                map.push_str(&format!("1 {} {class} {path} {octal} {owner} {group}", kind.letter()));
                 let to = directory.join("reloc").join(path);
                 if *kind == Kind::Directory {
                     fs::create_dir_all(to)?;
                 } else {
                     let content = read(&root.join(path))?;
-                    put(&to, &content, *mode, stamp)?;
+                    put(&to, &content, mode.unwrap_or(0o644), stamp)?;
                     blocks += blocks_of(&content);
                     map.push_str(&format!(" {}", sums(&content, stamp)));
                 }

@@ -10,8 +10,9 @@ use crate::Result;
 pub(crate) enum Entry {
     /// `i`: a file for pkgadd itself, found beside the prototype.
     Info { name: String },
-    /// `d`, `f` or `e`: a directory, a file, or a file that its class script edits or keeps.
-    Object { kind: Kind, class: String, path: String, mode: u32, owner: String, group: String },
+    /// `d`, `f` or `e`: a directory, a file, or a file that its class script edits or keeps. A mode that is none, and the
+    /// owner and group `?`, leave what is there.
+    Object { kind: Kind, class: String, path: String, mode: Option<u32>, owner: String, group: String },
     /// `s`: a symbolic link.
     Link { class: String, path: String, to: String },
 }
@@ -68,7 +69,7 @@ fn read_into(path: &Path, entries: &mut Vec<Entry>) -> Result<()> {
         }
         let entry = parse(line).map_err(&fail)?;
         if entries.iter().any(|e| e.path() == entry.path()) {
-            return Err(fail(format!("{} is here twice", entry.path())).into());
+            return Err(fail(format!("{} is named twice", entry.path())).into());
         }
         entries.push(entry);
     }
@@ -83,7 +84,7 @@ fn parse(line: &str) -> std::result::Result<Entry, String> {
             Some((path, to)) => {
                 Ok(Entry::Link { class: class.to_owned(), path: relative(path)?, to: to.to_owned() })
             }
-            None => Err(format!("a link is PATH=TARGET, not `{link}'")),
+            None => Err(format!("expected PATH=TARGET, got '{link}'")),
         },
         [kind @ ("d" | "f" | "e"), class, path, mode, owner, group] => Ok(Entry::Object {
             kind: match kind {
@@ -93,23 +94,28 @@ fn parse(line: &str) -> std::result::Result<Entry, String> {
             },
             class: class.to_owned(),
             path: relative(path)?,
-            mode: u32::from_str_radix(mode, 8)
-                .ok()
-                .filter(|m| *m <= 0o7777)
-                .ok_or_else(|| format!("`{mode}' is not an octal mode"))?,
+            mode: match mode {
+                "?" if kind == "d" => None,
+                _ => Some(octal(mode)?),
+            },
             owner: owner.to_owned(),
             group: group.to_owned(),
         }),
         _ => Err(format!(
-            "`{line}' is none of: i NAME, s CLASS PATH=TARGET, d|f|e CLASS PATH MODE OWNER GROUP"
+            "expected i NAME, s CLASS PATH=TARGET or d|f|e CLASS PATH MODE OWNER GROUP, got '{line}'"
         )),
     }
+}
+
+fn octal(mode: &str) -> std::result::Result<u32, String> {
+    let mode_of = |text| u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode_of(mode).ok_or_else(|| format!("expected an octal mode, got '{mode}'"))
 }
 
 /// Every path is relative to BASEDIR: an absolute one could not follow `pkgadd -R` on every release.
 fn relative(path: &str) -> std::result::Result<String, String> {
     if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
-        return Err(format!("`{path}' is not a plain path below BASEDIR"));
+        return Err(format!("expected a plain path below BASEDIR, got '{path}'"));
     }
     Ok(path.to_owned())
 }
@@ -127,12 +133,13 @@ mod tests {
                 kind: Kind::File,
                 class: "none".into(),
                 path: "usr/bin/pen".into(),
-                mode: 0o555,
+                mode: Some(0o555),
                 owner: "root".into(),
                 group: "bin".into(),
             })
         );
         assert!(matches!(parse("s none usr/lib/pen=../bin/pen"), Ok(Entry::Link { .. })));
+        assert!(matches!(parse("d none usr/share/doc ? ? ?"), Ok(Entry::Object { mode: None, .. })));
     }
 
     #[test]
@@ -142,6 +149,7 @@ mod tests {
             "f none usr/../pen 555 root bin",
             "f none usr/bin/pen 999 root bin",
             "f none usr/bin/pen",
+            "f none usr/bin/pen ? root bin",
             "s none usr/lib/pen",
             "p none dev/pen 644 root sys",
         ] {

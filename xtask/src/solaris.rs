@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::Result;
+use crate::workspace::Workspace;
 
 /// Where the programs must compile: illumos, and Solaris on both of its processors.
 const TARGETS: [&str; 3] = ["x86_64-unknown-illumos", "x86_64-pc-solaris", "sparcv9-sun-solaris"];
@@ -18,22 +19,22 @@ const TOOLCHAIN: &str = "/usr/bin";
 ///
 /// # Errors
 /// The first target that does not pass.
-pub(crate) fn check(top: &Path, targets: &[String]) -> Result<()> {
+pub(crate) fn check(workspace: &Workspace, targets: &[String]) -> Result<()> {
     let toolchain = Path::new(&env("SOLARIS_TOOLCHAIN", TOOLCHAIN)).to_owned();
     let libraries = env("OPENSSL_LIB_DIR", &library_directory());
     let chosen: Vec<&str> =
         if targets.is_empty() { TARGETS.to_vec() } else { targets.iter().map(String::as_str).collect() };
     for target in chosen {
         println!("checking for {target}");
-        let status = Command::new(toolchain.join("cargo"))
-            .current_dir(top)
+        let status = workspace
+            .command(toolchain.join("cargo"))
             .args(["check", "--quiet", "--locked", "--bins", "--package", "pen"])
             .args(["-Zbuild-std=std,panic_abort", "--target", target])
             // What this task was started by must not choose the compiler.
             .env_remove("RUSTUP_TOOLCHAIN")
             .env("RUSTC", toolchain.join("rustc"))
             .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_DIR", top.join("target/solaris"))
+            .env("CARGO_TARGET_DIR", workspace.target.join("solaris"))
             .env("RUSTFLAGS", "-Dwarnings")
             // OpenSSL's headers give openssl-sys the version to check against; nothing is linked.
             .env("OPENSSL_INCLUDE_DIR", env("OPENSSL_INCLUDE_DIR", "/usr/include"))

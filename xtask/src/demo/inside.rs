@@ -59,8 +59,8 @@ pub(super) fn run(package: &Path, once: bool, serving: Option<&str>, interrupt: 
     fs::write(CONFIGURATION, lines)?;
 
     step("The service is enabled");
-    shell(&["svcadm", "enable", "-s", "pen"])?;
-    shell(&["svcs", "-p", "pen"])?;
+    shell(&["svcadm", "enable", "-s", "pen:default"])?;
+    shell(&["svcs", "-p", "pen:default"])?;
     story::run(FRONT, &mut servers, interrupt)?;
 
     step("What pen says of its servers");
@@ -75,8 +75,8 @@ pub(super) fn run(package: &Path, once: bool, serving: Option<&str>, interrupt: 
         interrupt.wait();
     }
     step("The service is disabled and the package removed");
-    shell(&["svcadm", "disable", "-s", "pen"])?;
-    shell(&["svcs", "pen"])?;
+    shell(&["svcadm", "disable", "-s", "pen:default"])?;
+    shell(&["svcs", "pen:default"])?;
     shell(&["pkgrm", "SUNWpen"])?;
     if !Path::new(CONFIGURATION).exists() || Path::new("/usr/bin/penctl").exists() {
         return Err("pkgrm did not remove what is the package's, and that alone".into());

@@ -17,6 +17,7 @@ use super::interrupt::Interrupt;
 use super::story::{step, tell};
 use super::{Options, front};
 use crate::Result;
+use crate::workspace::{self, Workspace};
 
 /// How long the inside may take to clear away.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,10 +29,10 @@ pub(super) const SERVING: &str = "@serving";
 ///
 /// # Errors
 /// Whatever keeps it from being made.
-pub(super) fn make_package(top: &Path, bin: &Path, output: &Path) -> Result<PathBuf> {
+pub(super) fn make_package(workspace: &Workspace, bin: &Path, output: &Path) -> Result<PathBuf> {
     step("Making the package SUNWpen");
-    let root = crate::fill_proto_area(top, &output.join("proto"), Some(bin))?;
-    let stream = crate::package(top, crate::ISA, &root, output)?;
+    let root = crate::fill_proto_area(workspace, &output.join("proto"), Some(bin))?;
+    let stream = crate::package(workspace, None, None, &root, output)?;
     tell(&format!("{}: {} bytes", stream.display(), std::fs::metadata(&stream)?.len()));
     Ok(stream)
 }
@@ -46,15 +47,15 @@ pub(super) fn is_solaris() -> bool {
 ///
 /// # Errors
 /// One line with the reason.
-pub(super) fn available(top: &Path, target: &Path) -> std::result::Result<Command, String> {
-    let mut build = Command::new("cargo");
-    build.current_dir(top).args(["build", "--quiet", "--locked", "--package", "pen-testbed"]);
+pub(super) fn available(workspace: &Workspace) -> std::result::Result<Command, String> {
+    let mut build = workspace.command(workspace::cargo());
+    build.args(["build", "--quiet", "--locked", "--package", "pen-testbed"]);
     if !build.status().is_ok_and(|status| status.success()) {
         return Err("the stand-ins for Solaris's commands cannot be built".into());
     }
     let script = || {
-        let mut command = Command::new("sh");
-        command.current_dir(top).arg("testbed/sandbox.sh").arg("-b").arg(target.join("debug"));
+        let mut command = workspace.command("sh");
+        command.arg("testbed/sandbox.sh").arg("-b").arg(workspace.target.join("debug"));
         command
     };
     match script().arg("true").output() {
@@ -131,7 +132,7 @@ fn hints(listener: &TcpListener, id: u32) {
     if let Some(first) = children.split_whitespace().next() {
         let user = if nix::unistd::geteuid().is_root() { "" } else { "-U --preserve-credentials " };
         let enter = format!("nsenter -t {first} {user}-m -n -p");
-        tell(&format!("{enter} svcs -p pen"));
+        tell(&format!("{enter} svcs -p pen:default"));
         tell(&format!("{enter} penctl /var/run/pen/default/control servers"));
     }
 }
