@@ -3,9 +3,10 @@
 # network namespaces, over an overlay of / that goes away with the command. Nothing the command writes, starts or
 # binds is seen outside or left behind.
 #
-#   sandbox.sh [-b bindir] [-s shell] command [argument...]
+#   sandbox.sh [-b bindir] [-r release] [-s shell] command [argument...]
 #
 #   -b  where the stand-ins are built; default: $CARGO_TARGET_DIR/debug, or target/debug of this project
+#   -r  the system to stand for, a file in testbed/systems: illumos (the default), solaris11 or sxce
 #   -s  the shell that /bin/sh is inside, a name in /usr/bin: ksh93 is what Solaris 11 has
 #
 # The exit status is the command's; 125 when the sandbox could not be made.
@@ -19,20 +20,37 @@ fail() {
 }
 
 # ---------------------------------------------------------------------------------------------- inside, new root
+# install_tree DIR: copies the files below a directory of this one to the root.
+install_tree() {
+    (cd "$here/$1" && find . -type f) | while read -r file; do
+        mkdir -p "/$(dirname "$file")"
+        cp "$here/$1/$file" "/$file"
+    done
+}
+
+# system WORD: what the description of the system has behind that word.
+system() {
+    sed -n "s/^$1 //p" "$here/systems/$release"
+}
+
 inside() {
-    dir=$1 bin=$2 shell=$3
-    shift 3
+    dir=$1 bin=$2 release=$3 shell=$4
+    shift 4
     umask 022
     # What a Solaris system has before any package of ours is there.
     mkdir -p /etc/svc/volatile /var/sadm/pkg
     cut -d' ' -f1 "$here/root/var/sadm/install/contents" | xargs mkdir -p
     mount -t tmpfs -o mode=755 tmpfs "$(readlink -f /var/run)" || fail 'no tmpfs for /var/run'
     mount -t tmpfs -o mode=755 tmpfs /etc/svc/volatile || fail 'no tmpfs for /etc/svc/volatile'
-    (cd "$here/root" && find . -type f) | while read -r file; do
-        mkdir -p "/$(dirname "$file")"
-        cp "$here/root/$file" "/$file"
-    done
-    for name in SUNWcsr SUNWcsu SUNWcsl SUNWcsd SUNWopenssl-libraries SUNWlibms SUNWckr SUNWcakr; do
+    install_tree root
+    # A group of Solaris that Linux has not; the number is nobody's.
+    getent group other >/dev/null || echo 'other:x:60004:root' >>/etc/group
+    while read -r path _ _ mode owner group _; do
+        chown "$owner:$group" "$path"
+        chmod "$mode" "$path"
+    done </var/sadm/install/contents
+    [ "$(system rights)" != merged ] || install_tree rbac
+    for name in $(system packages); do
         mkdir -p "/var/sadm/pkg/$name"
         printf 'PKG=%s\nNAME=Placeholder for %s\nARCH=i386\nVERSION=11.11\nCATEGORY=system\nCLASSES=none\n' \
             "$name" "$name" >"/var/sadm/pkg/$name/pkginfo"
@@ -139,25 +157,29 @@ if [ "${1-}" = --in-new-namespaces ]; then
     shift
     enter "$@"
 fi
+usage='usage: sandbox.sh [-b bindir] [-r release] [-s shell] command [argument...]'
 bin=${CARGO_TARGET_DIR:-$here/../target}/debug
+release=illumos
 shell=
-while getopts b:s: option; do
+while getopts b:r:s: option; do
     case $option in
     b) bin=$OPTARG ;;
+    r) release=$OPTARG ;;
     s) shell=$OPTARG ;;
-    *) fail 'usage: sandbox.sh [-b bindir] [-s shell] command [argument...]' ;;
+    *) fail "$usage" ;;
     esac
 done
 shift $((OPTIND - 1))
-[ $# -gt 0 ] || fail 'usage: sandbox.sh [-b bindir] [-s shell] command [argument...]'
+[ $# -gt 0 ] || fail "$usage"
+[ -f "$here/systems/$release" ] || fail "$release: no such file in testbed/systems"
 bin=$(CDPATH='' cd -- "$bin" 2>/dev/null && pwd) || fail "$bin: no such directory"
 [ -z "$shell" ] || [ -x "/usr/bin/$shell" ] || fail "/usr/bin/$shell: no such shell"
 run="--mount --pid --net --fork --kill-child /bin/sh $here/sandbox.sh --in-new-namespaces"
 if [ "$(id -u)" -eq 0 ]; then
     # shellcheck disable=SC2086  # words
-    exec unshare $run root "$bin" "$shell" "$@"
+    exec unshare $run root "$bin" "$release" "$shell" "$@"
 fi
 # Accounts other than root are needed: a range of subordinate ids in /etc/subuid and /etc/subgid, and newuidmap(1).
 unshare --user --map-root-user --map-auto true || fail 'not root, and no user namespace with a range of ids'
 # shellcheck disable=SC2086
-exec unshare --user --map-root-user --map-auto $run user "$bin" "$shell" "$@"
+exec unshare --user --map-root-user --map-auto $run user "$bin" "$release" "$shell" "$@"

@@ -23,6 +23,7 @@ mod it {
     mod failover;
     mod http;
     mod install;
+    mod install_package;
     mod install_properties;
     mod ipv6;
     mod layers;

@@ -107,3 +107,21 @@ fn open_to_others(directory: &std::path::Path) {
         fs::read_dir(directory).unwrap().for_each(|entry| open_to_others(&entry.unwrap().path()));
     }
 }
+
+/// With a second instance "pen" alone is ambiguous to svcadm(1M) and svcs(1): documents name the instance.
+#[test]
+fn documents_name_the_instance() {
+    let documents = ["doc", "man1", "etc", "smf"].into_iter().flat_map(|place| tree::files(place, |_| true));
+    for document in documents.chain([tree::top().join("README.md")]) {
+        let text = fs::read_to_string(&document).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            let Some((_, after)) = line.split_once("svcadm ").or_else(|| line.split_once("svcs ")) else {
+                continue;
+            };
+            let words = after.split(|c: char| c.is_whitespace() || "`\\\"';".contains(c));
+            let ambiguous =
+                words.take(5).any(|word| ["pen", "network/pen", "svc:/network/pen"].contains(&word));
+            assert!(!ambiguous, "{}:{}: {line}", document.display(), number + 1);
+        }
+    }
+}

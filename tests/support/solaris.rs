@@ -7,6 +7,7 @@ use super::tree;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
@@ -77,7 +78,7 @@ pub(crate) fn package() -> PathBuf {
         }
         let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut make = Command::new("make");
-        make.args(["-s", "-f", "Makefile.sfw", "CARGO=true"]);
+        make.args(["-s", "-f", "Makefile.sfw"]);
         make.arg(format!("BINDIR={}", programs.display())).arg("install");
         make.arg(format!("ROOT={}", made.path().join("proto").display()));
         tree::run(&mut make);
@@ -125,6 +126,63 @@ pub(crate) fn pkgadd(directory: &Path) {
     let admin = admin();
     let admin = admin.path().to_str().unwrap();
     run(&["pkgadd", "-n", "-a", admin, "-d", directory.to_str().unwrap(), "SUNWpen"]);
+}
+
+/// A copy of the package in a directory of its own, for a test to change.
+pub(crate) struct Altered(tempfile::TempDir);
+
+impl Altered {
+    pub(crate) fn new() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let from = package().join("SUNWpen");
+        run(&["cp", "-r", from.to_str().unwrap(), place.path().join("SUNWpen").to_str().unwrap()]);
+        Self(place)
+    }
+
+    /// The directory to install from.
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Gives a delivered file another content, and pkgmap the numbers of it.
+    pub(crate) fn file(self, name: &str, content: &str) -> Self {
+        let path = self.path().join("SUNWpen/reloc").join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::write(&path, content).unwrap();
+        self.numbers(&format!(" {name} "), content)
+    }
+
+    /// Makes it another version of the package.
+    pub(crate) fn version(self, version: &str) -> Self {
+        let path = self.path().join("SUNWpen/pkginfo");
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = text.lines().map(|line| match line.starts_with("VERSION=") {
+            true => format!("VERSION={version}\n"),
+            false => format!("{line}\n"),
+        });
+        let text: String = lines.collect();
+        fs::write(&path, &text).unwrap();
+        self.numbers(" i pkginfo ", &text)
+    }
+
+    /// Writes size, sum and time into the line of pkgmap(4) that has this part.
+    fn numbers(self, part: &str, content: &str) -> Self {
+        let sum = content.bytes().map(u64::from).sum::<u64>();
+        let sum = sum % 65536 + sum / 65536;
+        let sum = sum % 65536 + sum / 65536;
+        let path = self.path().join("SUNWpen/pkgmap");
+        let map = fs::read_to_string(&path).unwrap();
+        let lines = map.lines().map(|line| match line.contains(part) {
+            true => {
+                let words: Vec<_> = line.split(' ').collect();
+                let (kept, _) = words.split_at(words.len() - 3);
+                format!("{} {} {sum} 1800000000\n", kept.join(" "), content.len())
+            }
+            false => format!("{line}\n"),
+        });
+        fs::write(&path, lines.collect::<String>()).unwrap();
+        self
+    }
 }
 
 /// The state of an instance.

@@ -59,9 +59,20 @@ impl Contents {
         self.paths.values().filter(move |owned| owned.packages.iter().any(|name| name == package))
     }
 
-    /// Records that `package` delivers `entry`, beside other packages with the same path.
-    pub(crate) fn add(&mut self, entry: Entry, package: &str) {
-        let mut packages = self.paths.remove(&entry.path).map(|old| old.packages).unwrap_or_default();
+    /// Records that `package` delivers `entry`, beside other packages with the same path. Where it has `?`, what is
+    /// recorded stays.
+    pub(crate) fn add(&mut self, mut entry: Entry, package: &str) {
+        let old = self.paths.remove(&entry.path);
+        let known = old.as_ref().and_then(|old| old.entry.attributes.clone());
+        if let (Some(mine), Some(known)) = (&mut entry.attributes, known) {
+            mine.mode = mine.mode.or(known.mode);
+            for (mine, known) in [(&mut mine.owner, known.owner), (&mut mine.group, known.group)] {
+                if mine == "?" {
+                    *mine = known;
+                }
+            }
+        }
+        let mut packages = old.map(|old| old.packages).unwrap_or_default();
         if !packages.iter().any(|name| name == package) {
             packages.push(package.to_owned());
             packages.sort();

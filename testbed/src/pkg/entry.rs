@@ -44,6 +44,20 @@ impl Entry {
         matches!(self.kind, 'd' | 'x')
     }
 
+    /// Whether another package's entry for the same path is the same object; `?` agrees with anything.
+    pub(crate) fn agrees_with(&self, other: &Entry) -> bool {
+        let mine_and_theirs = self.attributes.as_ref().zip(other.attributes.as_ref());
+        let attributes = mine_and_theirs.is_none_or(|(mine, theirs)| {
+            let name = |mine: &str, theirs: &str| mine == "?" || theirs == "?" || mine == theirs;
+            let mode = mine.mode.zip(theirs.mode).is_none_or(|(mine, theirs)| mine == theirs);
+            mode && name(&mine.owner, &theirs.owner) && name(&mine.group, &theirs.group)
+        });
+        (self.kind == other.kind || self.is_dir() && other.is_dir())
+            && attributes
+            && self.content == other.content
+            && self.target == other.target
+    }
+
     /// Reads a line of pkgmap(4); None for the first line (`:`) and comments.
     pub(crate) fn parse_map(line: &str) -> anyhow::Result<Option<Entry>> {
         let mut words = line.split_whitespace().peekable();

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use lexopt::prelude::*;
 
-use super::add::{depends, has_scripts};
 use super::admin::Admin;
 use super::contents::Contents;
 use super::params::Params;
+use super::questions::{depends, has_scripts};
 use super::script::Scripts;
 use super::{PARTIAL, Root};
 use crate::cli;
@@ -40,7 +40,8 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
         let name = name.trim_end_matches(".*");
         match remove(name, &root, &admin, trace) {
             Ok(status) => {
-                println!("\nRemoval of <{name}> was successful.");
+                let how = if matches!(status, 0 | 10 | 20) { "was successful" } else { "partially failed" };
+                println!("\nRemoval of <{name}> {how}.");
                 worst = worst.max(status);
             }
             Err(error) => {
@@ -93,11 +94,14 @@ fn remove(name: &str, root: &Root, admin: &Admin, trace: bool) -> anyhow::Result
     }
     scripts.procedure("postremove")?;
     println!("## Updating system information.");
-    fs::remove_dir_all(&record).with_context(|| record.display().to_string())?;
-    Ok(scripts.worst)
+    if !scripts.warned {
+        fs::remove_dir_all(&record).with_context(|| record.display().to_string())?;
+    }
+    Ok(scripts.status())
 }
 
-/// Removes the objects of a class that no other package shares, the deepest first.
+/// Removes the objects of a class that no other package shares, the deepest first. A script gets them all, directories
+/// too; what it leaves is none of pkgrm's business.
 fn remove_class(
     name: &str,
     class: &str,

@@ -2,17 +2,21 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use nix::unistd::{User, geteuid};
 
 use super::Root;
 use super::params::Params;
 use crate::cli;
+
+/// What runs every script, whatever its first line says.
+const SHELL: &str = "/sbin/sh";
 
 /// Where class action scripts of the system lie, for classes whose script the package does not bring.
 const SYSTEM_SCRIPTS: &str = "/usr/sadm/install/scripts";
@@ -24,8 +28,19 @@ pub(crate) struct Scripts {
     pub(crate) env: Params,
     /// -v: trace the commands.
     pub(crate) trace: bool,
-    /// The worst exit status but 0 so far: 2 a warning, 10 and 20 a reboot.
-    pub(crate) worst: u8,
+    /// A script has warned: the package is installed or removed in part.
+    pub(crate) warned: bool,
+    /// What a script has asked for.
+    reboot: Option<Reboot>,
+}
+
+/// When the system has to be started anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reboot {
+    /// After all packages.
+    InTheEnd,
+    /// After this one.
+    AtOnce,
 }
 
 impl Scripts {
@@ -40,7 +55,7 @@ impl Scripts {
         if let Some(root) = root.alternate() {
             env.set("PKG_INSTALL_ROOT", &root.display().to_string());
         }
-        Scripts { dir, env, trace, worst: 0 }
+        Scripts { dir, env, trace, warned: false, reboot: None }
     }
 
     /// The script of a class: the package's own, else the system's.
@@ -96,7 +111,7 @@ impl Scripts {
     }
 
     fn command(&self, script: &Path, args: &[&str]) -> Command {
-        let mut command = Command::new("/bin/sh");
+        let mut command = Command::new(SHELL);
         command.env_clear().envs(self.env.iter());
         for name in ["TZ", "LANG", "LC_ALL", "TMPDIR"] {
             if let Some(value) = std::env::var_os(name) {
@@ -107,6 +122,11 @@ impl Scripts {
             command.arg("-x");
         }
         command.arg(script).args(args).current_dir("/");
+        // Both streams go where pkgadd's standard output goes.
+        match std::io::stdout().as_fd().try_clone_to_owned() {
+            Ok(output) => _ = command.stderr(output),
+            Err(error) => eprintln!("WARNING: {error}"),
+        }
         command
     }
 
@@ -126,24 +146,39 @@ impl Scripts {
         self.judge(&name, status)
     }
 
-    /// What the exit status of a script means: 1 and 3 end everything, the others are remembered.
+    /// What the exit status of a script means, see pkgadd(1M): its last digit is 0 for success, 1 for a fatal error, 2
+    /// for a warning, 3 for an interrupt, 4 and 5 for what administration forbids; 10 and 20 more ask for a reboot.
     fn judge(&mut self, name: &str, status: i32) -> anyhow::Result<()> {
+        let reboot = match status {
+            10..=19 => Some(Reboot::InTheEnd),
+            20..=29 => Some(Reboot::AtOnce),
+            _ => None,
+        };
+        let failed = || format!("ERROR: {name} script did not complete successfully");
         match status {
-            0 => {}
-            2 => {
-                println!("WARNING: {name} script reports a warning (status 2)");
-                self.worst = self.worst.max(2);
+            0 | 10 | 20 => {}
+            2 | 12 | 22 => {
+                eprintln!("{}", failed());
+                self.warned = true;
             }
-            10 | 20 => self.worst = self.worst.max(u8::try_from(status)?),
-            1 | 3 | 4 => {
-                return Err(cli::exit(
-                    u8::try_from(status)?,
-                    format!("ERROR: {name} script did not complete successfully"),
-                ));
+            3 | 13 | 23 => return Err(cli::exit(u8::try_from(status)?, "")),
+            1 | 4 | 5 | 11 | 14 | 15 | 21 | 24 | 25 | 99 => {
+                return Err(cli::exit(u8::try_from(status)?, failed()));
             }
-            _ => bail!("ERROR: {name} script did not complete successfully (status {status})"),
+            _ => return Err(cli::exit(1, failed())),
         }
+        self.reboot = self.reboot.max(reboot);
         Ok(())
+    }
+
+    /// The exit status of the command, once all is done.
+    pub(crate) fn status(&self) -> u8 {
+        let reboot = match self.reboot {
+            None => 0,
+            Some(Reboot::InTheEnd) => 10,
+            Some(Reboot::AtOnce) => 20,
+        };
+        reboot + if self.warned { 2 } else { 0 }
     }
 }
 

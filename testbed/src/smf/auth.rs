@@ -4,6 +4,7 @@
 //! (see `startd::broker`); that run knows its caller and asks here before each change.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::bail;
 use nix::unistd::{Uid, User};
@@ -52,10 +53,17 @@ fn authorizations(user: &str) -> Vec<String> {
     granted
 }
 
-/// The last field of the lines of a database, and of the files in its directory `.d`, that are about `name`.
+/// Where a system has this, only it reads the fragments in the directories `.d`, and merges them.
+const MERGE: &str = "/usr/sadm/install/scripts/i.rbac";
+
+/// The last field of the lines of a database that are about `name`, and of the fragments in its directory `.d` where the
+/// system reads those.
 fn entries(database: &str, name: &str) -> Vec<String> {
-    let fragments =
-        fs::read_dir(format!("{database}.d")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let fragments = match Path::new(MERGE).exists() {
+        true => None,
+        false => fs::read_dir(format!("{database}.d")).ok(),
+    };
+    let fragments = fragments.into_iter().flatten().flatten().map(|entry| entry.path());
     let files = std::iter::once(database.into()).chain(fragments);
     let text: String =
         files.map(|file: std::path::PathBuf| fs::read_to_string(file).unwrap_or_default()).collect();

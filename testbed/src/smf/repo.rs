@@ -102,6 +102,9 @@ pub(crate) enum View {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Repository {
     pub(crate) services: BTreeMap<String, Service>,
+    /// Manifests that have been imported with SVCCFG_CHECKHASH, by path, with a hash of their content.
+    #[serde(default)]
+    pub(crate) hashes: BTreeMap<String, u64>,
 }
 
 impl Repository {

@@ -1,6 +1,6 @@
 //! svcprop(1).
 
-use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
 
 use lexopt::prelude::*;
 
@@ -57,20 +57,21 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
         chosen.extend(found);
     }
     for fmri in &chosen {
-        let mut all = BTreeMap::new();
         let groups = repo.view(fmri, view)?;
+        let mut all = Vec::new();
         for (group_name, group) in groups.clone() {
-            for (name, property) in group.properties {
-                all.insert(format!("{group_name}/{name}"), property);
-            }
+            let properties = group.properties.into_iter();
+            all.extend(properties.map(|(name, property)| (format!("{group_name}/{name}"), property)));
         }
+        // The order is the repository's own, which nobody may rely on: not that of the names, and not its reverse.
+        all.sort_by_key(|(name, _)| hash(name));
         if wanted.is_empty() {
             rows.extend(all.iter().map(|(name, property)| (fmri.clone(), name.clone(), property.clone())));
         }
         for name in &wanted {
             let group = format!("{name}/");
             let before = rows.len();
-            let matching = all.iter().filter(|(full, _)| *full == name || full.starts_with(&group));
+            let matching = all.iter().filter(|(full, _)| full == name || full.starts_with(&group));
             rows.extend(matching.map(|(full, property)| (fmri.clone(), full.clone(), property.clone())));
             if rows.len() == before && !groups.contains_key(name) {
                 if !quiet || verbose {
@@ -96,4 +97,10 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
         }
     }
     Ok(status)
+}
+
+fn hash(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(name.as_bytes());
+    hasher.finish()
 }

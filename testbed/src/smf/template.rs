@@ -144,6 +144,15 @@ pub(crate) fn description<'a>(groups: &'a Groups, pg: &str, property: &str) -> O
     groups.get(&format!("{PROP_PATTERN}{pg}_{property}"))?.get("description_C")
 }
 
+/// The properties that templates describe: group, name, type, description.
+pub(crate) fn properties(groups: &Groups) -> impl Iterator<Item = (&str, &str, &str, &str)> {
+    let patterns = groups.iter().filter(|(name, _)| name.starts_with(PROP_PATTERN)).map(|(_, group)| group);
+    patterns.map(|pattern| {
+        let get = |name: &str| pattern.get(name).unwrap_or_default();
+        (get("pg"), get("name"), get("type"), get("description_C"))
+    })
+}
+
 /// Compares composed groups with the templates among them; a line for each violation.
 pub(crate) fn violations(groups: &Groups) -> Vec<String> {
     let mut found = Vec::new();

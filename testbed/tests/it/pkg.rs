@@ -99,11 +99,13 @@ fn overwrite_runs_class_scripts_for_changed_files_only() {
         pkgadd -n -a /tmp/admin -d "$1/one" all
         echo edited >/etc/toy/toy.conf.sample
         : >/tmp/keep.log
-        # The same again.
+        # The same again: the script runs, with nothing to install.
         pkgadd -n -a /tmp/admin -d "$1/one" TOYsvc
-        hasnt "$(cat /tmp/keep.log)" i.keep
+        has "$(cat /tmp/keep.log)" 'i.keep args=ENDOFCLASS'
+        hasnt "$(cat /tmp/keep.log)" 'i.keep /'
+        hasnt "$(cat /tmp/keep.log)" toy.conf
         is "$(cat /etc/toy/toy.conf.sample)" edited
-        # Another version: only if the admin file allows.
+        # Another version: only if the admin file allows, since MAXINST is 1 where pkginfo does not set it.
         status 4 pkgadd -n -a /tmp/admin -d "$1/two" TOYsvc
         yes_admin overwrite
         pkgadd -n -a /tmp/admin -d "$1/two" TOYsvc
@@ -175,6 +177,158 @@ fn refuses_what_is_broken() {
         status 1 pkgadd -n -a /tmp/admin -d "$1" TOYbad
         has "$out" 'is corrupt'
         status 2 pkgadd -Q
+        "#,
+    );
+}
+
+/// What the status of a script means, see pkgadd(1M).
+#[test]
+fn scripts_end_in_many_ways() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let scripted = |name: &'static str, install: &str, remove: &str| {
+        Toy::new(name, "1", "none act")
+            .line("d none opt 0755 root sys")
+            .file("f none", &format!("opt/{name}"), "0644 root sys", "program")
+            .file("f act", &format!("opt/{name}.act"), "0644 root sys", "text")
+            .script("i.act", &format!("while read s d; do cp $s $d; done\nexit {install}\n"))
+            .script("r.act", &format!("while read d; do :; done\nexit {remove}\n"))
+            .write(dir.path());
+    };
+    scripted("TOYrefuse", "0", "1");
+    scripted("TOYwarn", "2", "2");
+    scripted("TOYstop", "1", "0");
+    scripted("TOYinterrupt", "3", "0");
+    scripted("TOYreboot", "10", "20");
+    scripted("TOYodd", "7", "0");
+    sandbox(
+        dir.path(),
+        r#"
+        yes_admin
+        add() { want=$1; shift; status "$want" pkgadd -n -a /tmp/admin -d "$dir" "$@"; }
+        dir=$1
+        remove() { status "$1" pkgrm -n -a /tmp/admin "$2"; }
+        # 1 is fatal: what the other classes have stays.
+        add 0 TOYrefuse
+        remove 1 TOYrefuse
+        [ -e /opt/TOYrefuse ]
+        has "$(pkginfo -l TOYrefuse)" 'partially installed'
+        add 1 TOYstop
+        has "$out" 'Installation of <TOYstop> failed.'
+        # 2 is no more than a warning: all goes on, and the program is removed.
+        add 2 TOYwarn
+        has "$out" 'Installation of <TOYwarn> partially failed.'
+        has "$out" 'i.act script did not complete successfully'
+        remove 2 TOYwarn
+        [ ! -e /opt/TOYwarn ]
+        add 3 TOYinterrupt
+        add 10 TOYreboot
+        remove 20 TOYreboot
+        [ ! -e /opt/TOYreboot ]
+        add 1 TOYodd
+        "#,
+    );
+}
+
+/// A package may be there more than once, if it says so and the admin file does not say otherwise.
+#[test]
+fn instances_are_counted() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (place, version) in [("one", "1.0"), ("two", "2.0"), ("three", "3.0")] {
+        Toy::new("TOYmany", version, "none")
+            .info("MAXINST=1000")
+            .line("d none opt 0755 root sys")
+            .file("f none", &format!("opt/{version}"), "0644 root sys", version)
+            .write(&dir.path().join(place));
+    }
+    sandbox(
+        dir.path(),
+        r#"
+        # The default admin file.
+        pkgadd -n -d "$1/one" TOYmany
+        pkgadd -n -d "$1/one" TOYmany
+        pkgadd -n -d "$1/two" TOYmany
+        has "$(pkginfo -l TOYmany.2)" 'VERSION:  2.0'
+        has "$(pkginfo -l TOYmany)" 'VERSION:  1.0'
+        yes_admin overwrite
+        # Which of them is meant nobody can tell.
+        status 4 pkgadd -n -a /tmp/admin -d "$1/three" TOYmany
+        pkgrm -n -a /tmp/admin TOYmany.2
+        pkgadd -n -a /tmp/admin -d "$1/three" TOYmany
+        is "$(ls -d /var/sadm/pkg/TOYmany*)" /var/sadm/pkg/TOYmany
+        yes_admin quit
+        status 4 pkgadd -n -a /tmp/admin -d "$1/three" TOYmany
+        "#,
+    );
+}
+
+/// What a script finds when it runs: the record of the old version moved away, the new sums in the contents database, and
+/// the time of its files not yet the package's.
+#[test]
+fn scripts_run_in_the_middle() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    const SCRIPT: &str = "
+        while read src dest; do cp $src $dest; touch $dest; listed=yes; done
+        echo old > /tmp/saved; ls $PKGSAV/mine >>/tmp/saved 2>&1
+        mkdir -p $PKGSAV && touch $PKGSAV/mine
+        grep '^/opt/act ' /var/sadm/install/contents | cut -d' ' -f7 >/tmp/size
+        [ -z \"$listed\" ] || stat -c %Y /opt/act >/tmp/time
+        echo on stderr >&2
+    ";
+    for (place, version, text) in [("one", "1.0", "a"), ("two", "2.0", "abc")] {
+        Toy::new("TOYact", version, "none act")
+            .line("d none opt 0755 root sys")
+            .file("f act", "opt/act", "0644 root sys", text)
+            .script("i.act", SCRIPT)
+            .script("postinstall", "touch /opt/act\n")
+            .write(&dir.path().join(place));
+    }
+    sandbox(
+        dir.path(),
+        r#"
+        yes_admin overwrite
+        # Both streams of a script are pkgadd's standard output.
+        has "$(pkgadd -n -a /tmp/admin -d "$1/one" TOYact 2>/dev/null)" 'on stderr'
+        is "$(cat /tmp/size)" 1
+        [ "$(cat /tmp/time)" != 1262304000 ]
+        # What is done after the class lasts.
+        [ "$(stat -c %Y /opt/act)" != 1262304000 ]
+        pkgadd -n -a /tmp/admin -d "$1/one" TOYact
+        hasnt "$(cat /tmp/saved)" 'No such file'
+        pkgadd -n -a /tmp/admin -d "$1/two" TOYact
+        has "$(cat /tmp/saved)" 'No such file'
+        is "$(cat /tmp/size)" 3
+        [ ! -e /var/sadm/pkg/.save.TOYact ]
+        "#,
+    );
+}
+
+/// Two packages may have the same directory, if they agree on whose it is.
+#[test]
+fn shared_paths_that_differ_are_conflicts() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    Toy::new("TOYmine", "1", "none").line("d none usr/share/doc 0755 root sys").write(dir.path());
+    Toy::new("TOYtheirs", "1", "none").line("d none usr/share/doc ? ? ?").write(dir.path());
+    sandbox(
+        dir.path(),
+        r#"
+        yes_admin
+        status 4 pkgadd -n -a /tmp/admin -d "$1" TOYmine
+        has "$out" '/usr/share/doc is already installed and in use by <SUNWcsr> (attribute change only)'
+        pkgadd -n -a /tmp/admin -d "$1" TOYtheirs
+        is "$(stat -c '%U %G' /usr/share/doc)" 'root other'
+        pkgchk TOYtheirs
         "#,
     );
 }

@@ -267,6 +267,11 @@ fn properties_of_instances_and_snapshots() {
     has "$(svcprop -p toy toy:other)" 'toy/port count 82'
     has "$(svcprop -f -p toy/port toy:other)" 'svc:/network/toy:other/:properties/toy/port count 82'
     has "$(svccfg -s toy:other describe toy/mode)" 'How to start.'
+    # Without -t only what is set.
+    svccfg -s toy:other delprop toy/port
+    hasnt "$(svccfg -s toy:other describe toy)" toy/port
+    has "$(svccfg -s toy:other describe -t toy)" toy/port
+    hasnt "$(svccfg -s toy:other describe -t toy)" toy/args
     # An upgrade keeps what was changed and brings what was not.
     svccfg -s toy setprop toy/mode = mine
     sed -e 's/value="run"/value="new"/' -e 's/value="c"/value="d"/' "$1/toy.xml" >/tmp/new.xml
@@ -294,11 +299,19 @@ fn authorizations() {
     svccfg import /tmp/toy.xml
     echo 'toy.manage:::Manage::' >/etc/security/auth_attr.d/toy
     echo 'Toy Management:::Toys:auths=toy.manage,toy.value' >/etc/security/prof_attr.d/toy
+    # As with pkgadd: older than the databases, so that system/rbac passes over them.
+    touch -d 2010-01-01 /etc/security/*_attr.d/toy
+    svcadm restart system/rbac
+    until_is 'state system/rbac' online
     for command in 'svcadm enable toy' 'svcadm refresh toy' 'svccfg -s toy setprop toy/mode = quick' 'svccfg -s network/toy add x'; do
         status 1 as_daemon $command
         has "$out" 'Permission denied'
     done
     echo 'daemon::::type=normal;profiles=Toy Management' >>/etc/user_attr
+    status 1 as_daemon svcadm enable -s toy
+    touch -d tomorrow /etc/security/*_attr.d/toy
+    svcadm restart system/rbac
+    until_is "grep -c '^Toy Management' /etc/security/prof_attr || :" 1
     as_daemon svcadm enable -s toy
     is "$(state)" online
     as_daemon svcadm refresh toy
@@ -313,5 +326,49 @@ fn authorizations() {
     as_daemon svccfg -s network/toy setprop toy/port = 80
     status 1 as_daemon svcadm disable milestone/network
     as_daemon svcadm disable -s toy
+    "#);
+}
+
+/// A signal to a process of another session needs proc_session, whoever sends it.
+#[test]
+fn signals_across_sessions() {
+    toy(r#"
+    sed -e 's|<exec_method type="method" name="refresh" exec="/lib/svc/method/toy %m" timeout_seconds="5"/>|<exec_method type="method" name="refresh" exec="/lib/svc/method/toy %m" timeout_seconds="5"><method_context><method_credential user="root" privileges="PRIVILEGES,proc_owner"/></method_context></exec_method>|' "$1/toy.xml" >/tmp/toy.xml
+    sed 's/PRIVILEGES/basic,!proc_session/' /tmp/toy.xml >/tmp/without.xml
+    sed 's/PRIVILEGES/basic/' /tmp/toy.xml >/tmp/with.xml
+    sed -i 's/smf_clear_env; sh -c/smf_clear_env; setsid sh -c/' /lib/svc/method/toy
+    svccfg import /tmp/without.xml
+    svccfg -s toy setprop toy/mode = hup
+    svcadm refresh toy
+    svcadm enable -s toy
+    svcadm refresh toy
+    # The method reports it and succeeds all the same.
+    until_is 'grep -c "Failed to signal pid .*: Not owner" $log || :' 1
+    until_is 'grep -c "Method .refresh. exited with status 0" $log || :' 1
+    [ ! -e /tmp/hup ]
+    svccfg import /tmp/with.xml
+    until_is 'cat /tmp/hup 2>/dev/null || :' 'got HUP'
+    svcadm disable -s toy
+    "#);
+}
+
+/// A manifest that is known by its hash is passed over, until the hash is deleted.
+#[test]
+fn hashes_of_manifests() {
+    toy(r#"
+    cp "$1/toy.xml" /tmp/toy.xml
+    SVCCFG_CHECKHASH=1 svccfg import /tmp/toy.xml
+    svccfg delete network/toy
+    SVCCFG_CHECKHASH=1 svccfg import /tmp/toy.xml
+    status 1 svcs toy
+    svccfg delhash /tmp/toy.xml
+    SVCCFG_CHECKHASH=1 svccfg import /tmp/toy.xml
+    is "$(state)" disabled
+    svccfg delete network/toy
+    svccfg import /tmp/toy.xml
+    is "$(state)" disabled
+    echo broken >/tmp/toy.xml
+    status 1 env SVCCFG_CHECKHASH=1 svccfg import /tmp/toy.xml
+    status 1 env SVCCFG_CHECKHASH=1 svccfg import /tmp/toy.xml
     "#);
 }

@@ -70,6 +70,13 @@ impl Toy {
         Toy { name, info, map: Vec::new(), files: Vec::new() }
     }
 
+    /// One more parameter of pkginfo(4).
+    pub(crate) fn info(mut self, line: &str) -> Toy {
+        self.info.push_str(line);
+        self.info.push('\n');
+        self
+    }
+
     pub(crate) fn line(mut self, line: &str) -> Toy {
         self.map.push(format!("1 {line}"));
         self

@@ -15,7 +15,7 @@ use super::repo::{Group, Groups, Repository, View};
 use super::startd::broker::delegate;
 use super::{auth, door, manifest};
 use crate::cli;
-use entity::import_file;
+use entity::{delete_hash, import_file};
 
 const USAGE: &str = "usage: svccfg [-v] [-s FMRI] [-f file | subcommand [args...]]";
 
@@ -99,6 +99,7 @@ impl Session {
             }
             ("import", ["-V", file]) => import_file(file, true)?,
             ("import", [file]) => import_file(file, false)?,
+            ("delhash", ["-d", file] | [file]) => delete_hash(file)?,
             ("inventory", [file]) => {
                 for service in manifest::read(Path::new(file))? {
                     for (instance, _) in &service.instances {

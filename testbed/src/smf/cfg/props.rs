@@ -37,6 +37,16 @@ impl Session {
     pub(super) fn describe(&self, words: &[&str]) -> anyhow::Result<()> {
         let wanted = words.iter().find(|word| !word.starts_with('-')).copied();
         let groups = Repository::read()?.view(&self.entity()?, View::Composed)?;
+        if words.iter().any(|word| word.starts_with('-') && word.contains('t')) {
+            // What may be set, and no values.
+            for (pg, name, kind, text) in template::properties(&groups) {
+                let full = format!("{pg}/{name}");
+                if wanted.is_none_or(|wanted| wanted == pg || wanted == full) {
+                    println!("{}", format!("{full}  {kind}\n    {text}").trim_end());
+                }
+            }
+            return Ok(());
+        }
         for (name, group) in groups.iter().filter(|(name, _)| !name.starts_with("tm_")) {
             if wanted.is_none_or(|wanted| wanted == name) {
                 println!("{name}  {}", group.kind);

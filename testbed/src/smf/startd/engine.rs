@@ -65,6 +65,7 @@ impl Engine {
         self.settle();
         let Some(inst) = self.instances.get_mut(&fmri) else { return Some("ok".into()) };
         match verb {
+            "changed" => inst.stuck = false,
             "restart" => inst.restart = inst.runs(),
             "refresh" => {
                 if let Err(error) = Repository::update(|repo| repo.refresh(&fmri)) {
@@ -75,6 +76,7 @@ impl Engine {
             "clear" if inst.state == State::Maintenance => {
                 log::line(&fmri, "Leaving maintenance because clear requested.");
                 inst.clear();
+                inst.stuck = false;
                 inst.state = State::Offline;
                 write_state(&fmri, inst, None, "clear_request");
             }

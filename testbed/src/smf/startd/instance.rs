@@ -74,6 +74,8 @@ pub(crate) struct Inst {
     pub(crate) refresh: bool,
     /// An administrator asked for maintenance.
     pub(crate) maintenance: bool,
+    /// It could not be stopped: it stays in maintenance, disabled or not, until somebody asks for something again.
+    pub(crate) stuck: bool,
     pub(crate) waiters: Vec<Waiter>,
 }
 
@@ -96,6 +98,7 @@ impl Inst {
             restart: false,
             refresh: false,
             maintenance: false,
+            stuck: false,
             waiters: Vec::new(),
         }
     }

@@ -151,6 +151,9 @@ fn credential(context: &Group, run: &mut Run) -> anyhow::Result<()> {
         Some(dir) => bail!("method context: no directory {dir}"),
     };
     let root = user.uid.is_root();
+    if !signals_other_sessions(get("privileges")) {
+        run.env.push((NO_PROC_SESSION.into(), "1".into()));
+    }
     let caps = capabilities(get("privileges"), root)?;
     let limit = capabilities(get("limit_privileges"), true)?;
     if root && caps.is_none() && limit.is_none() && get("group").is_none() {
@@ -185,6 +188,21 @@ fn credential(context: &Group, run: &mut Run) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// In the environment of a method without proc_session: Linux cannot forbid it to signal processes of other sessions, so
+/// smf_kill_contract of smf_include.sh refuses instead.
+const NO_PROC_SESSION: &str = "TESTBED_NO_PROC_SESSION";
+
+/// Whether a privilege set holds proc_session, which is one of the basic ones.
+fn signals_other_sessions(set: Option<&str>) -> bool {
+    set.unwrap_or("basic").split([',', ' ']).fold(false, |holds, word| {
+        match word.to_ascii_lowercase().trim_start_matches("priv_") {
+            "basic" | "all" | "zone" | "proc_session" => true,
+            "!proc_session" | "-proc_session" | "none" => false,
+            _ => holds,
+        }
+    })
+}
+
 /// The capabilities of a privilege set, as a list for setpriv(1); None for all of them.
 fn capabilities(set: Option<&str>, all_by_default: bool) -> anyhow::Result<Option<String>> {
     let set = match set {
@@ -192,8 +210,11 @@ fn capabilities(set: Option<&str>, all_by_default: bool) -> anyhow::Result<Optio
         None => "basic",
         Some(set) => set,
     };
+    let words = || set.split([',', ' ']).filter(|word| !word.is_empty());
+    let reads_and_searches =
+        ["file_dac_read", "file_dac_search"].iter().all(|name| words().any(|word| word == *name));
     let mut caps = String::from("-all");
-    for privilege in set.split([',', ' ']).filter(|word| !word.is_empty()) {
+    for privilege in words() {
         let (remove, name) = match privilege.strip_prefix(['!', '-']) {
             Some(name) => (true, name),
             None => (false, privilege),
@@ -205,7 +226,9 @@ fn capabilities(set: Option<&str>, all_by_default: bool) -> anyhow::Result<Optio
             "net_privaddr" => &["net_bind_service"],
             "net_rawaccess" | "net_icmpaccess" => &["net_raw"],
             "file_chown" => &["chown"],
-            "file_dac_read" | "file_dac_search" => &["dac_read_search"],
+            // One capability for both, so it stands for neither alone.
+            "file_dac_read" | "file_dac_search" if reads_and_searches || remove => &["dac_read_search"],
+            "file_dac_read" | "file_dac_search" => &[],
             "file_dac_write" | "file_dac_execute" => &["dac_override"],
             "file_owner" => &["fowner"],
             "file_setid" => &["fsetid"],
@@ -255,5 +278,22 @@ mod tests {
         assert_eq!(capabilities(None, false).unwrap().unwrap(), "-all");
         assert_eq!(capabilities(None, true).unwrap(), None);
         assert!(capabilities(Some("basic,nonsense"), false).is_err());
+        let both = capabilities(Some("basic,file_dac_read,file_dac_search"), false).unwrap().unwrap();
+        assert!(both.contains("dac_read_search"), "{both}");
+        assert_eq!(capabilities(Some("basic,file_dac_read"), false).unwrap().unwrap(), "-all");
+    }
+
+    #[test]
+    fn knows_who_may_signal_other_sessions() {
+        for (set, may) in [
+            (None, true),
+            (Some("basic,net_privaddr"), true),
+            (Some("basic,!proc_session"), false),
+            (Some("basic,-proc_session,net_privaddr"), false),
+            (Some("none,proc_session"), true),
+            (Some("net_privaddr"), false),
+        ] {
+            assert_eq!(signals_other_sessions(set), may, "{set:?}");
+        }
     }
 }

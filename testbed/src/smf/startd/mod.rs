@@ -19,6 +19,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
@@ -52,6 +53,9 @@ const PLACEHOLDERS: [&str; 10] = [
     "system/filesystem/usr",
     "system/system-log",
 ];
+
+/// The method of system/rbac, on systems that have that service.
+const RBAC: &str = "/lib/svc/method/svc-rbac";
 
 pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
     let words = args.raw_args()?.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>();
@@ -93,9 +97,12 @@ fn daemon() -> anyhow::Result<u8> {
     fs::set_permissions(DOOR, Permissions::from_mode(0o666))?;
     Repository::update(|repo| {
         for name in PLACEHOLDERS {
-            placeholder(repo, name);
+            placeholder(repo, name, ":true");
         }
-        placeholder(repo, &Fmri::parse(RESTARTER)?.service);
+        placeholder(repo, &Fmri::parse(RESTARTER)?.service, ":true");
+        if Path::new(RBAC).exists() {
+            placeholder(repo, "system/rbac", &format!("{RBAC} %m"));
+        }
         Ok(())
     })?;
     let (sender, events) = channel();
@@ -108,11 +115,11 @@ fn daemon() -> anyhow::Result<u8> {
     Ok(0)
 }
 
-fn placeholder(repo: &mut Repository, name: &str) {
+fn placeholder(repo: &mut Repository, name: &str, exec: &str) {
     let service = repo.services.entry(name.to_owned()).or_default();
     for method in ["start", "stop"] {
         let mut group = Group::new("method");
-        group.set("exec", Property::one("astring", ":true"));
+        group.set("exec", Property::one("astring", exec));
         group.set("timeout_seconds", Property::one("count", "0"));
         service.groups.insert(method.to_owned(), group);
     }

@@ -111,6 +111,7 @@ pub(super) fn helper_done(fmri: &Fmri, inst: &mut Inst, result: Result<i32, i32>
             if let Some(primary) = &inst.primary {
                 process::signal(primary.pid, Signal::SIGKILL);
             }
+            inst.stuck = true;
             stopped(fmri, inst, After::Maintenance("stop_method_failed"));
         }
         _ => {}

@@ -62,7 +62,7 @@ impl Engine {
                 write_state(fmri, inst, None, "none");
                 true
             }
-            State::Offline | State::Maintenance if !enabled => {
+            State::Offline | State::Maintenance if !enabled && !inst.stuck => {
                 log::line(fmri, "Disabled.");
                 inst.state = State::Disabled;
                 inst.maintenance = false;
