@@ -22,6 +22,8 @@ mod it {
     mod exhaustion;
     mod failover;
     mod http;
+    mod http_forwarded;
+    mod http_heads;
     mod install;
     mod install_package;
     mod install_properties;

@@ -6,7 +6,7 @@ use super::addr::{Endpoint, Host};
 use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
-use super::settings::{Fastclose, Settings};
+use super::settings::{Fastclose, HttpForwarded, Settings};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -216,6 +216,10 @@ impl Policy {
 pub struct Content {
     /// HTTP requests are told of their client.
     pub http: bool,
+    /// What becomes of what they say of themselves.
+    pub http_forwarded: HttpForwarded,
+    /// They are told by Forwarded (RFC 7239) too.
+    pub http_rfc7239: bool,
     /// Every request is answered by pen itself.
     pub dummy: bool,
     /// Dumps are text.
@@ -262,7 +266,13 @@ impl Snapshot {
             acls: config.acls().to_vec(),
             client_acl: settings.client_acl,
             policy: Policy::of(settings),
-            content: Content { http: settings.http, dummy: settings.dummy, ascii: settings.ascii },
+            content: Content {
+                http: settings.http,
+                http_forwarded: settings.http_forwarded,
+                http_rfc7239: settings.http_rfc7239,
+                dummy: settings.dummy,
+                ascii: settings.ascii,
+            },
             sockets: SocketOptions {
                 keepalive: settings.keepalive,
                 tcp_nodelay: settings.tcp_nodelay,

@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
-use crate::core::http::Rewriter;
+use crate::core::http::{Forwarding, Rewriter};
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::Snapshot;
 use crate::sys::log;
@@ -21,7 +21,8 @@ use super::accept_token::ConnectionCount;
 use super::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
 use super::filter::StreamFilter;
 use super::filter::dump::{self, Dump};
-use super::filter::request_log::{Http, RequestLog};
+use super::filter::http::Http;
+use super::filter::request_log::RequestLog;
 use super::relay::{Relay, RelaySettings};
 use super::shared::Shared;
 use super::stream::Stream;
@@ -187,8 +188,8 @@ fn idle_timeout(snapshot: &Snapshot) -> Option<Duration> {
 }
 
 fn requests(session: &Session, selected: &Selected) -> RequestLog {
-    let ip = session.entry.connection.client.ip();
-    RequestLog::new(session.shared.log.clone(), ip, Arc::clone(&selected.backend))
+    let client = session.entry.connection.client;
+    RequestLog::new(session.shared.log.clone(), client, Arc::clone(&selected.backend))
 }
 
 /// Who looks at requests for the log alone, while there is one.
@@ -206,7 +207,13 @@ fn filter(
     let client = session.entry.connection.client;
     let filter: Option<Box<dyn StreamFilter + Send>> = if snapshot.content.http {
         let requests = requests(session, selected);
-        Some(Box::new(Http::new(Rewriter::new(client.ip(), https), requests)))
+        let forwarding = Forwarding {
+            client: client.ip(),
+            https,
+            policy: snapshot.content.http_forwarded,
+            rfc7239: snapshot.content.http_rfc7239,
+        };
+        Some(Box::new(Http::new(Rewriter::new(forwarding), requests)))
     } else {
         request_log(session, selected)
     };

@@ -107,59 +107,133 @@ fn bodies_pass_untouched_whatever_they_look_like() {
     assert_eq!(passed(&backend, &pen, &[whole.as_bytes()], 2), expected);
 }
 
-/// What the server gets of bytes that no answer comes to.
-fn relayed(recorder: &Backend, pen: &Pen, sent: &[u8]) -> Vec<u8> {
-    let number = recorder.accepted();
-    let mut client = pen.client_from(5);
-    client.send(sent);
-    client.finish();
-    assert_eq!(client.text(), "ok");
-    recorder.received_by(number)
+/// Reads a head; `None` at the end of the stream.
+fn head(client: &mut Client) -> Option<String> {
+    let mut head = String::new();
+    loop {
+        let line = client.line();
+        match line.as_str() {
+            "\r" => return Some(head),
+            "" => return None,
+            _ => head += &format!("{line}\n"),
+        }
+    }
 }
 
-#[test]
-fn what_is_not_http_passes_unchanged() {
-    let recorder = Backend::recorder("ok");
-    let pen = Setup::new().options("-H").server(recorder.address()).start();
-    for sent in [
-        &b"GET foo\r\n\r\nbar"[..],
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"\r\n\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\n",
-        b"GET / HTTP/2.0\r\n\r\n",
-        b"\0\0\0\0",
-        b"GET /\xff HTTP/1.1\r\nbad header\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ] {
-        assert_eq!(relayed(&recorder, &pen, sent), sent, "{}", sent.escape_ascii());
-    }
-    let long = [b"GET /".as_slice(), &vec![b'a'; 300_000], b" HTTP/1.1\r\n\r\n"].concat();
-    let got = relayed(&recorder, &pen, &long);
-    assert!(got.starts_with(&long[..300_000]), "the long head is all there");
+/// A server that grants `Upgrade: x` and then echoes, and answers any other request with 200 and the request's head.
+fn upgrader() -> Backend {
+    Backend::new(|mut client| {
+        while let Some(head) = head(&mut client) {
+            if head.contains("Upgrade: x\r\n") {
+                client.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
+                let rest = client.rest();
+                client.send(rest);
+                return;
+            }
+            client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}", head.len()));
+        }
+    })
 }
+
+/// The body of an answer: the request's head as the server saw it.
+fn answer(client: &mut Client) -> String {
+    let head = head(client).expect("an answer");
+    let length = head.split("Content-Length: ").nth(1).and_then(|rest| rest.trim_end().parse().ok());
+    String::from_utf8(client.bytes(length.expect("a length"))).unwrap()
+}
+
+const MARK: &str = "X-Forwarded-For: 127.0.0.1\r\n";
 
 #[test]
 fn an_upgraded_connection_is_left_alone() {
-    let backend = Backend::new(|mut client| {
-        let mut head = String::new();
-        while !head.ends_with("\n\n") {
-            let line = client.line();
-            head += line.trim_end_matches('\r');
-            head.push('\n');
+    let backend = upgrader();
+    let pen = Setup::new().options("-H").server(backend.address()).start();
+    let upgrade = "GET / HTTP/1.1\r\nConnection: keep-alive, Upgrade\r\nUpgrade: x\r\n\r\n";
+    let frames = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\x81\x05hello";
+    for requests_before in 0..2 {
+        for at_once in [false, true] {
+            let mut client = pen.client();
+            for _ in 0..requests_before {
+                client.send("GET / HTTP/1.1\r\n\r\n");
+                assert!(answer(&mut client).contains(MARK));
+            }
+            client.send(upgrade);
+            if at_once {
+                client.send(frames);
+            }
+            while client.line() != "\r" {}
+            if !at_once {
+                client.send(frames);
+            }
+            client.finish();
+            assert_eq!(client.rest(), frames);
         }
-        client.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n");
-        let rest = client.rest();
-        client.send(rest);
+    }
+}
+
+#[test]
+fn an_upgrade_that_is_refused_leaves_every_later_request_marked() {
+    let backend = upgrader();
+    let pen = Setup::new().options("-H").server(backend.address()).start();
+    let mut client = pen.client();
+    let get = "GET /secret HTTP/1.1\r\n\r\n";
+    // The server knows none of these, or was not asked properly.
+    for upgrade in ["Connection: Upgrade\r\nUpgrade: h2c\r\n", "Upgrade: h2c\r\n"] {
+        for pipelined in [false, true] {
+            client.send(format!("GET / HTTP/1.1\r\n{upgrade}\r\n"));
+            if pipelined {
+                client.send(get);
+            }
+            assert!(answer(&mut client).contains(MARK));
+            if !pipelined {
+                client.send(get);
+            }
+            assert_eq!(
+                answer(&mut client),
+                format!("GET /secret HTTP/1.1\r\nX-Forwarded-Proto: http\r\n{MARK}")
+            );
+        }
+    }
+    // All of it again in one piece.
+    let upgrade = "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    client.send(format!("{get}{upgrade}{get}{upgrade}{get}"));
+    for _ in 0..5 {
+        assert!(answer(&mut client).contains(MARK));
+    }
+}
+
+#[test]
+fn a_client_may_send_any_number_of_requests_ahead() {
+    const REQUESTS: usize = 5000;
+    let (backend, pen) = pen();
+    let number = backend.accepted();
+    let mut client = pen.client_from(5);
+    let mut writer = client.twin();
+    let sender = std::thread::spawn(move || writer.send("GET / HTTP/1.1\r\n\r\n".repeat(REQUESTS)));
+    (0..REQUESTS).for_each(|_| assert_eq!(client.bytes(REPLY.len()), REPLY));
+    sender.join().unwrap();
+    client.finish();
+    let got = String::from_utf8(backend.received_by(number)).unwrap();
+    assert_eq!(got, with_headers("GET / HTTP/1.1\r\n").repeat(REQUESTS));
+}
+
+#[test]
+fn large_answers_pass_and_the_next_request_is_marked() {
+    const LENGTH: usize = 30_000_000;
+    let backend = Backend::new(|mut client| {
+        while let Some(head) = head(&mut client) {
+            assert!(head.contains(MARK), "{head}");
+            client.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n"));
+            client.send(vec![b'x'; LENGTH]);
+        }
     });
     let pen = Setup::new().options("-H").server(backend.address()).start();
     let mut client = pen.client();
-    client.send("GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
-    while client.line() != "\r" {}
-    let frames = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n\x81\x05hello";
-    client.send(frames);
-    client.finish();
-    assert_eq!(client.rest(), frames);
+    for _ in 0..3 {
+        client.send("GET / HTTP/1.1\r\n\r\n");
+        assert!(head(&mut client).is_some());
+        assert!(client.bytes(LENGTH).iter().all(|byte| *byte == b'x'));
+    }
 }
 
 #[test]

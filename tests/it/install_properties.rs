@@ -200,6 +200,7 @@ on_solaris! {
                 &[
                     ("pen/servers", "10.0.0.1:nosuchservice"),
                     ("pen/tcp_fastclose", "sometimes"),
+                    ("pen/http_forwarded", "forged"),
                     ("pen/source", "here"),
                     ("pen/command", "frobnicate"),
                     ("pen/nosuchsetting", "x"),
@@ -207,6 +208,7 @@ on_solaris! {
                 &[
                     "pen/servers: server 0 port: ",
                     "pen/tcp_fastclose: ",
+                    "pen/http_forwarded: ",
                     "pen/source: source: 'here'",
                     "pen/command: 'frobnicate'",
                     "pen/nosuchsetting: 'nosuchsetting'",

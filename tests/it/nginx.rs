@@ -2,63 +2,13 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
+use crate::support::nginx::Nginx;
 use crate::support::weblog::{MERGELOGS, Penlog, Penlogd, run};
 use crate::support::{Client, Setup, directory, skipped, wait_until};
-
-/// A running nginx with one worker in its own process.
-struct Nginx {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Nginx {
-    /// Starts it on an address with its access log going to the two files.
-    fn start(ip: &str, directory: &Path, logs: [&Path; 2]) -> Option<Nginx> {
-        let port = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
-        let address = format!("{ip}:{port}");
-        let config = directory.join(format!("nginx-{ip}.conf"));
-        let dir = directory.display();
-        let text = format!(
-            "daemon off; master_process off; pid {dir}/nginx-{ip}.pid; error_log {dir}/nginx-{ip}.err;\n\
-             events {{ worker_connections 64; }}\n\
-             http {{ access_log {} combined; access_log {} combined;\n\
-             client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3;\n\
-             uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5; large_client_header_buffers 4 16k;\n\
-             server {{ listen {address}; location / {{ return 200 ok; }} }} }}\n",
-            logs[0].display(),
-            logs[1].display()
-        );
-        fs::write(&config, text).unwrap();
-        let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"]
-            .into_iter()
-            .find(|p| Path::new(p).exists())?;
-        let child = Command::new(program)
-            .arg("-p")
-            .arg(directory)
-            .arg("-c")
-            .arg(&config)
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let nginx = Nginx { child, address: address.parse().unwrap() };
-        wait_until("nginx to serve", || std::net::TcpStream::connect(nginx.address).is_ok());
-        Some(nginx)
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 /// The paths of the requests; the last are what needs escaping, and longer than a log line.
 fn paths(round: usize) -> Vec<String> {
@@ -112,7 +62,12 @@ fn the_merged_log_is_what_the_clients_know() {
         let (fifo, file) = (path(&format!("{ip}.fifo")), path(&format!("{ip}.log")));
         nix::unistd::mkfifo(&fifo, Mode::from_bits_truncate(0o666)).unwrap();
         penlogs.push(Penlog::start(&["127.0.0.1", &port.to_string(), ip], Some(&fifo)));
-        let Some(nginx) = Nginx::start(ip, directory.path(), [&fifo, &file]) else {
+        let http = format!(
+            "access_log {} combined; access_log {} combined; large_client_header_buffers 4 16k;",
+            fifo.display(),
+            file.display()
+        );
+        let Some(nginx) = Nginx::start(ip, directory.path(), &http, "location / { return 200 ok; }") else {
             return skipped("nginx behind pen", "no nginx");
         };
         servers.push(nginx);

@@ -5,6 +5,7 @@ pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod directory;
 pub(crate) mod namespace;
+pub(crate) mod nginx;
 pub(crate) mod pen;
 pub(crate) mod process;
 pub(crate) mod script;

@@ -1,110 +1,197 @@
 //! Which answer of the server belongs to which request, for as long as that is certain.
 //!
-//! Needed only to learn whether a request for another protocol was granted, so it is followed on connections whose
-//! very first request asks for one (WebSocket clients, CONNECT, HTTP clients that offer h2c with every request).
-
-use std::collections::VecDeque;
+//! It tells whether a request for another protocol was granted, and when a client may be told that its next request is
+//! refused.
 
 use super::body::{Body, Then};
-use super::head::{Ask, Framing, MAX_HEAD, Scan, Tunnel, read_answer, recycle, scan};
+use super::fields::{Fields, Framing};
+use super::lines::{Lines, MAX_HEAD, end_of_head, recycle};
+use super::request::{Request, Tunnel};
 
-/// Most requests that may wait for their answers; a client with more is no longer followed.
-const MAX_WAITING: usize = 64;
+/// The most requests that may wait for their answers.
+const MAX_WAITING: u32 = u64::BITS;
 
 /// The server's side of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    waiting: VecDeque<Ask>,
+    waiting: u32,
+    /// Which of those that wait are HEAD requests, the oldest in the lowest bit.
+    heads: u64,
+    /// The protocol that the newest of them asks for: no other follows it before its answer.
+    tunnel: Tunnel,
     head: Vec<u8>,
     body: Option<Body>,
-    lost: bool,
+    tracking: Tracking,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Tracking {
+    #[default]
+    On,
+    /// It can no longer be told which answer belongs to which request.
+    Lost,
+    /// Nobody needs to know any more.
+    Off,
 }
 
 impl Answers {
-    /// Notes a request whose answer is to come. False: too many are, so that none can be followed any longer.
-    #[must_use]
-    pub(super) fn expect(&mut self, ask: Ask) -> bool {
-        let room = self.waiting.len() < MAX_WAITING;
-        if room {
-            self.waiting.push_back(ask);
+    /// Notes a request whose answer is to come; not while they [are full](Self::are_full).
+    pub(super) fn expect(&mut self, request: &Request) {
+        if self.tracking == Tracking::On {
+            self.heads |= u64::from(request.is_head) << self.waiting;
+            self.waiting += 1;
         }
-        room
+        self.tunnel = request.tunnel;
     }
 
-    /// Whether it can no longer be told which answer belongs to which request.
-    pub(super) fn is_lost(&self) -> bool {
-        self.lost
+    /// Whether no other request is to be passed on before an answer has come.
+    pub(super) fn are_full(&self) -> bool {
+        self.waiting >= MAX_WAITING
+    }
+
+    /// Whether a protocol was asked for, and it is not known whether it is granted.
+    pub(super) fn are_undecided(&self) -> bool {
+        self.tunnel != Tunnel::No
+    }
+
+    /// How many requests wait for their answers.
+    pub(super) fn waiting(&self) -> u32 {
+        self.waiting
+    }
+
+    /// Whether the client has got a part of an answer.
+    pub(super) fn are_amid_one(&self) -> bool {
+        self.body.is_some() || !self.head.is_empty()
+    }
+
+    /// Whether the server's next bytes are to be [observed](Self::observe).
+    pub(super) fn are_tracked(&self) -> bool {
+        self.tracking == Tracking::On
+    }
+
+    /// Needs to know nothing more.
+    pub(super) fn stop(&mut self) {
+        *self = Self { tracking: Tracking::Off, ..Self::default() };
+    }
+
+    fn lose(&mut self) {
+        *self = Self { tracking: Tracking::Lost, tunnel: self.tunnel, ..Self::default() };
+    }
+
+    /// How many of the server's next bytes are data that need no look.
+    pub(super) fn opaque(&self) -> u64 {
+        match (self.tracking, self.body) {
+            (Tracking::On, Some(body)) => body.opaque(),
+            (Tracking::On, None) => 0,
+            _ => u64::MAX,
+        }
+    }
+
+    /// Goes over so many bytes, at most [`opaque`](Self::opaque).
+    pub(super) fn skip(&mut self, count: u64) {
+        if let Some(body) = &mut self.body
+            && body.skip(count)
+        {
+            self.body = None;
+        }
     }
 
     /// Takes what the server sent. Returns whether the protocol last asked for was granted, once that is known.
     pub(super) fn observe(&mut self, mut input: &[u8]) -> Option<bool> {
         let mut granted = None;
-        while !self.lost && !input.is_empty() {
+        while self.tracking == Tracking::On && !input.is_empty() {
             let used = match &mut self.body {
                 Some(body) => {
                     let (used, then) = body.advance(input);
                     match then {
                         Then::More => {}
                         Then::Done => self.body = None,
-                        Then::Unclear => self.lost = true,
+                        Then::Unclear => self.lose(),
                     }
                     used
                 }
-                None => match scan(&self.head, input) {
-                    Scan::End(end) if self.head.len() + end <= MAX_HEAD => {
-                        self.head.extend(input.iter().take(end));
-                        granted = self.answer().or(granted);
-                        self.head = recycle(std::mem::take(&mut self.head));
-                        end
-                    }
-                    Scan::More if self.head.len() + input.len() <= MAX_HEAD => {
-                        self.head.extend_from_slice(input);
-                        input.len()
-                    }
-                    _ => {
-                        self.lost = true;
-                        0
-                    }
-                },
+                None => self.observe_head(input, &mut granted),
             };
             input = input.get(used..).unwrap_or_default();
         }
         granted
     }
 
-    /// Pairs the answer whose head is complete with its request (RFC 9112, section 6.3).
-    fn answer(&mut self) -> Option<bool> {
-        let (Some(answer), Some(&ask)) = (read_answer(&self.head), self.waiting.front()) else {
-            self.lost = true;
+    fn observe_head(&mut self, input: &[u8], granted: &mut Option<bool>) -> usize {
+        let end = end_of_head(&self.head, input);
+        let used = end.unwrap_or(input.len());
+        if self.head.len() + used > MAX_HEAD {
+            self.lose();
+            return used;
+        }
+        let mut head = std::mem::take(&mut self.head);
+        if end.is_none() {
+            head.extend_from_slice(input);
+            self.head = head;
+            return used;
+        }
+        let new = input.get(..used).unwrap_or_default();
+        let whole = if head.is_empty() {
+            new
+        } else {
+            head.extend_from_slice(new);
+            &head
+        };
+        *granted = self.answer(whole).or(*granted);
+        self.head = recycle(head);
+        used
+    }
+
+    /// Pairs an answer with its request (RFC 9112, section 6.3).
+    fn answer(&mut self, head: &[u8]) -> Option<bool> {
+        let (Some((code, framing)), 1..) = (read(head), self.waiting) else {
+            self.lose();
             return None;
         };
-        if matches!(answer.code, 100 | 102..=199) {
+        if matches!(code, 100 | 102..=199) {
             return None;
         }
-        self.waiting.pop_front();
-        let granted = match (ask.tunnel, answer.code) {
+        self.waiting -= 1;
+        let is_head = self.heads & 1 == 1;
+        self.heads >>= 1;
+        // The newest asks, and each answer is the oldest's.
+        let asked = if self.waiting == 0 { std::mem::take(&mut self.tunnel) } else { Tunnel::No };
+        match (asked, code) {
             (Tunnel::Upgrade, 101) | (Tunnel::Connect, 200..=299) => {
-                self.lost = true;
+                self.stop();
                 return Some(true);
             }
             // Nobody asked for it: who knows what goes on.
             (_, 101) => {
-                self.lost = true;
+                self.lose();
                 return None;
             }
-            (Tunnel::No, _) => None,
-            _ => Some(false),
-        };
-        self.body = match answer.framing {
-            _ if ask.head || matches!(answer.code, 204 | 304) => None,
+            _ => {}
+        }
+        self.body = match framing {
+            _ if is_head || matches!(code, 204 | 304) => None,
             Framing::Length(length) => Body::of_length(length),
             Framing::Chunked => Some(Body::chunked()),
             // Up to the end of the connection.
             Framing::Unstated => {
-                self.lost = true;
+                self.lose();
                 None
             }
         };
-        granted
+        (asked != Tunnel::No).then_some(false)
     }
+}
+
+/// The status code of an answer, and the framing that its fields tell; `None` if it is none of HTTP/1.
+fn read(head: &[u8]) -> Option<(u16, Framing)> {
+    let mut lines = Lines::of(head);
+    let status = lines.next()?.text.strip_prefix(b"HTTP/1.")?;
+    let (minor, rest) = status.split_at_checked(1)?;
+    let (code, rest) = rest.strip_prefix(b" ")?.split_at_checked(3)?;
+    if !matches!(rest.first(), None | Some(b' ')) || !code.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let code = code.iter().fold(0, |code, digit| code * 10 + u16::from(digit - b'0'));
+    let fields = Fields::read(lines, minor != b"0").ok()?;
+    Some((code, fields.framing))
 }

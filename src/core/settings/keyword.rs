@@ -69,6 +69,18 @@ keywords! {
     }
 }
 
+keywords! {
+    /// What becomes of an X-Forwarded-For that a client has sent, in HTTP mode.
+    HttpForwarded {
+        /// It goes to the server as it is, and pen adds none.
+        Keep = "keep",
+        /// The client's address is added to it.
+        Append = "append",
+        /// It is removed.
+        Replace = "replace",
+    }
+}
+
 /// Which side's end of data ends both sides of a connection at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fastclose {

@@ -7,7 +7,7 @@ mod kind;
 pub(crate) mod table;
 pub(crate) mod value;
 
-pub use keyword::{Fastclose, Keyword, SslOption, SslProtocol};
+pub use keyword::{Fastclose, HttpForwarded, Keyword, SslOption, SslProtocol};
 pub use kind::Kind;
 pub use table::{Key, Property, Reply, Row, Spec, Table, When};
 pub use value::{Field, Value};
@@ -80,6 +80,7 @@ table::table! {
         dummy: bool = false, switch("answer every request as a tiny web server, as a test target");
         hash: bool = false, switch("choose a new client's server by a hash of its address");
         http: bool = false, switch("add X-Forwarded-For and X-Forwarded-Proto to HTTP requests");
+        http_rfc7239: bool = false, switch("add Forwarded (RFC 7239) to HTTP requests too");
         keepalive: bool = false, switch("set SO_KEEPALIVE on connections");
         nomemory: bool = false, switch("do not remember which server a client had");
         prio: bool = false, switch("choose the available server of the lowest prio");
@@ -160,6 +161,8 @@ table::table! {
             text(Kind::Path, "the directory of certificates by name").rereads();
 
         // Words.
+        http_forwarded: HttpForwarded = HttpForwarded::Keep,
+            text(Kind::Word(HttpForwarded::WORDS), "what becomes of an X-Forwarded-For that a client sent");
         ssl_option: BTreeSet<SslOption> = BTreeSet::new(),
             text(Kind::Words(SslOption::WORDS), "change what TLS may do; repeatable");
         tcp_fastclose: Fastclose = Fastclose::default(),

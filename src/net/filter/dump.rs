@@ -7,7 +7,7 @@ use crate::core::affinity::Client;
 use crate::core::snapshot::Backend;
 use crate::sys::log;
 
-use super::{FilterVerdict, StreamFilter};
+use super::{FilterDemand, FilterVerdict, StreamFilter};
 
 /// The debug level from which on connections are dumped.
 pub(in crate::net) const LEVEL: u32 = 2;
@@ -63,6 +63,14 @@ impl StreamFilter for Dump {
         self.inner.as_mut().map_or(FilterVerdict::Pass, |inner| inner.request(chunk, out))
     }
 
+    fn demand(&self) -> FilterDemand {
+        self.inner.as_ref().map_or(FilterDemand::Read, |inner| inner.demand())
+    }
+
+    fn farewell(&self) -> &'static [u8] {
+        self.inner.as_ref().map_or(&[], |inner| inner.farewell())
+    }
+
     fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some(inner) = &mut self.inner {
             inner.finish(out);
@@ -70,14 +78,18 @@ impl StreamFilter for Dump {
     }
 
     /// Also after the client has ended: its answer is still to come.
-    fn wants_response(&self) -> bool {
-        true
+    fn opaque_response(&self) -> u64 {
+        0
     }
 
     fn response(&mut self, chunk: &[u8]) {
         self.show("server", chunk);
-        if let Some(inner) = self.inner.as_mut().filter(|inner| inner.wants_response()) {
-            inner.response(chunk);
+        match &mut self.inner {
+            Some(inner) if inner.opaque_response() >= chunk.len() as u64 => {
+                inner.skip_response(chunk.len() as u64);
+            }
+            Some(inner) => inner.response(chunk),
+            None => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the owner of a connection may see and change of the bytes that a relay moves.
 
 pub(super) mod dump;
+pub(super) mod http;
 pub(super) mod request_log;
 
 use std::sync::Arc;
@@ -45,6 +46,21 @@ pub enum FilterVerdict {
     Replace,
 }
 
+/// What a filter wants of the relay before it reads more of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FilterDemand {
+    /// Nothing: the client's next bytes.
+    Read,
+    /// Nothing is to be read of the client until the server has sent something.
+    Wait,
+    /// [`StreamFilter::request`] is to be called with an empty chunk, to go on with what was held back.
+    Resume,
+    /// The client's stream is to count as ended.
+    End,
+    /// The connection is to end, both ways, once the client has got what [`StreamFilter::farewell`] says.
+    Close,
+}
+
 /// Sees, and may rewrite, what the client sends (for HTTP header insertion, the request log). What it wants to see is
 /// copied rather than spliced.
 pub trait StreamFilter {
@@ -56,8 +72,18 @@ pub trait StreamFilter {
     /// A chunk as it was read from the client. `out` is empty on entry.
     fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> FilterVerdict;
 
+    /// What it wants before more of the client is read.
+    fn demand(&self) -> FilterDemand {
+        FilterDemand::Read
+    }
+
+    /// The last bytes for the client when the [demand](Self::demand) is to close.
+    fn farewell(&self) -> &'static [u8] {
+        &[]
+    }
+
     /// The client's stream has ended: puts what was held back into `out`, which is empty on entry. Nothing is asked of
-    /// the filter after that, unless it still wants to see what the server sends.
+    /// the filter after that, unless it still wants to see what the server sends or to close.
     fn finish(&mut self, out: &mut Vec<u8>);
 
     /// How many of the client's next bytes need no look; a long run of them may be passed on unseen. `u64::MAX`: all
@@ -69,10 +95,14 @@ pub trait StreamFilter {
     /// `bytes` of the client were passed on unseen; at most [`StreamFilter::opaque`].
     fn skip(&mut self, _bytes: u64) {}
 
-    /// Whether the server's next bytes are to be shown to [`StreamFilter::response`]; while so, they are not spliced.
-    fn wants_response(&self) -> bool {
-        false
+    /// As [`StreamFilter::opaque`], of the server's next bytes, which otherwise are shown to
+    /// [`StreamFilter::response`]. By default all that will ever come.
+    fn opaque_response(&self) -> u64 {
+        u64::MAX
     }
+
+    /// `bytes` of the server were passed on unseen; at most [`StreamFilter::opaque_response`].
+    fn skip_response(&mut self, _bytes: u64) {}
 
     /// A chunk that the server sent, before it goes on unchanged to the client.
     fn response(&mut self, _chunk: &[u8]) {}

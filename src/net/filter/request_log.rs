@@ -1,10 +1,9 @@
-//! What pen reads of a client's requests: for the request log, and to add headers in HTTP mode.
+//! The request log of a connection without HTTP mode: the first line of what the client sends.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::core::http::Rewriter;
+use crate::core::affinity::Client;
 use crate::core::snapshot::Backend;
 use crate::weblog::{Entry, LogHandle};
 
@@ -17,14 +16,19 @@ const LOGGED_READ: usize = 32 * 1024;
 #[derive(Debug)]
 pub(in crate::net) struct RequestLog {
     log: LogHandle,
-    client: Option<IpAddr>,
+    client: Client,
     backend: Arc<Backend>,
 }
 
 impl RequestLog {
     /// A log of what `client` asks of `backend`.
-    pub(in crate::net) fn new(log: LogHandle, client: Option<IpAddr>, backend: Arc<Backend>) -> Self {
+    pub(in crate::net) fn new(log: LogHandle, client: Client, backend: Arc<Backend>) -> Self {
         RequestLog { log, client, backend }
+    }
+
+    /// Who asks, for messages.
+    pub(in crate::net) fn client(&self) -> Client {
+        self.client
     }
 
     /// Logs one request, or the first line of a chunk.
@@ -32,7 +36,7 @@ impl RequestLog {
         if self.log.is_on() {
             let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
             let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
-            self.log.entry(&Entry { client: self.client, epoch, server: &self.backend.label, request });
+            self.log.entry(&Entry { client: self.client.ip(), epoch, server: &self.backend.label, request });
         }
     }
 }
@@ -49,50 +53,4 @@ impl StreamFilter for RequestLog {
     }
 
     fn finish(&mut self, _out: &mut Vec<u8>) {}
-}
-
-/// With -H: headers into each request, a line a request.
-#[derive(Debug)]
-pub(in crate::net) struct Http {
-    rewriter: Rewriter,
-    log: RequestLog,
-}
-
-impl Http {
-    /// Adds headers to the requests of a connection; `https` when it came over TLS.
-    pub(in crate::net) fn new(rewriter: Rewriter, log: RequestLog) -> Self {
-        Http { rewriter, log }
-    }
-}
-
-impl StreamFilter for Http {
-    fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> FilterVerdict {
-        if self.rewriter.opaque() >= chunk.len() as u64 {
-            self.rewriter.skip(chunk.len() as u64);
-            return FilterVerdict::Pass;
-        }
-        let Http { rewriter, log } = self;
-        rewriter.feed(chunk, out, |request| log.log(request));
-        FilterVerdict::Replace
-    }
-
-    fn finish(&mut self, out: &mut Vec<u8>) {
-        self.rewriter.finish(out);
-    }
-
-    fn opaque(&self) -> u64 {
-        self.rewriter.opaque()
-    }
-
-    fn skip(&mut self, bytes: u64) {
-        self.rewriter.skip(bytes);
-    }
-
-    fn wants_response(&self) -> bool {
-        self.rewriter.wants_answers()
-    }
-
-    fn response(&mut self, chunk: &[u8]) {
-        self.rewriter.observe(chunk);
-    }
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 use crate::core::settings::Fastclose;
 use crate::sys::splice::Pool;
 
-use super::filter::{StreamFilter, TrafficMeter};
+use super::filter::{FilterDemand, StreamFilter, TrafficMeter};
 use super::stream::Stream;
 use closing::{CloseMode, LingeringClose};
 use direction::{Direction, DirectionState, Fault, Outcome, PollContext, Step};
@@ -191,6 +191,11 @@ impl<M: TrafficMeter> Relay<M> {
         }
     }
 
+    /// What the filter wants.
+    fn demand(&self) -> FilterDemand {
+        self.filter.as_ref().map_or(FilterDemand::Read, |filter| filter.demand())
+    }
+
     fn report_pending(&mut self) -> bool {
         let (to_server, to_client) = (self.up.pending(), self.down.pending());
         let pending = (to_server as u32, to_client as u32);
@@ -214,11 +219,11 @@ impl<M: TrafficMeter> Relay<M> {
                 (mode(&self.down), mode(&self.up))
             }
             (Shut, Shut) => {
-                // With fastclose one of them may still be sending.
-                let mode = |from: &Direction| {
-                    if from.eof() { CloseMode::Close } else { CloseMode::Drain { patient: false } }
+                // With fastclose, or where a filter ends the connection, one of them may still be sending.
+                let mode = |from: &Direction, patient| {
+                    if from.eof() { CloseMode::Close } else { CloseMode::Drain { patient } }
                 };
-                (mode(&self.up), mode(&self.down))
+                (mode(&self.up, self.demand() == FilterDemand::Close), mode(&self.down, false))
             }
             (Dead, Shut) => (CloseMode::Drain { patient: true }, CloseMode::Close),
             (Shut, Dead) => (CloseMode::Close, CloseMode::Drain { patient: true }),
@@ -298,7 +303,13 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
         }
         let before = relay.moved();
         let first = ready!(relay.fast_path(cx));
+        let mut demand = relay.demand();
         relay.poll_directions(cx, first);
+        // What the server has sent may be what the client's side waits for.
+        while relay.demand() != std::mem::replace(&mut demand, relay.demand()) {
+            relay.stop |= demand == FilterDemand::Close;
+            relay.poll_directions(cx, (None, None));
+        }
         if !relay.stop
             && ((relay.up.eof() && relay.fastclose.down) || (relay.down.eof() && relay.fastclose.up))
         {

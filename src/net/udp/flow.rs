@@ -184,7 +184,7 @@ impl FlowState {
     fn sent(&mut self, datagram: &[u8]) {
         self.meter.to_server(datagram.len());
         if self.shared.log.is_on() {
-            let client = self.entry.connection.client.ip();
+            let client = self.entry.connection.client;
             RequestLog::new(self.shared.log.clone(), client, Arc::clone(&self.link.selected.backend))
                 .log(datagram);
         }

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::{CONNECT, FOR, OK, PROTO, UPGRADE, rewriter, run, show};
+use super::*;
 
 /// A request in two parts, the missing lines belonging between them.
 #[derive(Clone, Debug)]
@@ -38,10 +38,10 @@ fn sample() -> impl Strategy<Value = Sample> {
         chunked_body().prop_map(|body| ("transfer-encoding: chunked\r\n".to_owned(), body)),
     ];
     let start = select(vec![
-        "GET / HTTP/1.1\r\n",
-        "\r\nPOST /a?b HTTP/1.1\r\n",
-        "DELETE * HTTP/1.1\r\n",
-        "HEAD http://a/ HTTP/1.1\r\n",
+        &b"GET / HTTP/1.1\r\n"[..],
+        b"\r\nPOST /a?b HTTP/1.1\r\n",
+        b"DELETE * HTTP/1.1\r\n",
+        b"HEAD http://a/\xe9 HTTP/1.1\r\n",
     ]);
     let own = select(vec![
         ("", true, true),
@@ -51,7 +51,7 @@ fn sample() -> impl Strategy<Value = Sample> {
     ]);
     (start, "([A-Z][a-z-]{0,8}: [ -~]{0,20}\r\n){0,3}", own, body).prop_map(
         |(start, fields, (own, proto, client), (framing, body))| Sample {
-            lead: format!("{start}{fields}{own}{framing}").into_bytes(),
+            lead: [start, fields.as_bytes(), own.as_bytes(), framing.as_bytes()].concat(),
             added: [(proto, PROTO), (client, FOR)]
                 .iter()
                 .filter(|(yes, _)| *yes)
@@ -63,24 +63,26 @@ fn sample() -> impl Strategy<Value = Sample> {
 }
 
 /// Feeds in pieces, sending what needs no look past the rewriter now and then.
-fn run_cut(input: &[u8], cuts: &[Index], skipping: bool) -> (Vec<u8>, Vec<String>) {
+fn run_cut(input: &[u8], cuts: &[Index], skipping: bool) -> Seen {
     let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
     at.extend([0, input.len()]);
     at.sort_unstable();
     let mut rewriter = rewriter();
-    let (mut out, mut lines) = (Vec::new(), Vec::new());
+    let (mut server, mut lines) = (Vec::new(), Vec::new());
     for pair in at.windows(2) {
         let mut piece = &input[pair[0]..pair[1]];
         if skipping {
             let count = piece.len().min(usize::try_from(rewriter.opaque()).unwrap());
             rewriter.skip(count as u64);
-            out.extend(&piece[..count]);
+            server.extend(&piece[..count]);
             piece = &piece[count..];
         }
-        rewriter.feed(piece, &mut out, |line| lines.push(show(line)));
+        rewriter.feed(piece, &mut server, |line| lines.push(show(line)));
     }
-    rewriter.finish(&mut out);
-    (out, lines)
+    if rewriter.refusal().is_none() {
+        rewriter.finish(&mut server);
+    }
+    Seen { server, lines, ending: rewriter.ending() }
 }
 
 /// Bytes of HTTP with mistakes in it.
@@ -101,21 +103,6 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// `out` without the lines that may have been inserted, wherever that is needed to make it `input` again.
-fn is_input_with_lines(out: &[u8], input: &[u8]) -> bool {
-    let (mut out, mut input) = (out, input);
-    while !out.is_empty() {
-        let same = out.iter().zip(input).take_while(|(a, b)| a == b).count();
-        // A line goes in before a CR, so it differs from the input in its first byte.
-        (out, input) = (&out[same..], &input[same..]);
-        match out.strip_prefix(PROTO.as_bytes()).or_else(|| out.strip_prefix(FOR.as_bytes())) {
-            Some(rest) => out = rest,
-            None => break,
-        }
-    }
-    out.is_empty() && input.is_empty()
-}
-
 proptest! {
     #[test]
     fn any_split_of_any_requests_is_rewritten_the_same(
@@ -124,40 +111,33 @@ proptest! {
         let input: Vec<u8> = samples.iter().flat_map(|s| [&s.lead[..], &s.rest].concat()).collect();
         let expected: Vec<u8> =
             samples.iter().flat_map(|s| [&s.lead[..], s.added.as_bytes(), &s.rest].concat()).collect();
-        let (out, lines) = run_cut(&input, &cuts, skipping);
-        prop_assert_eq!(show(&out), show(&expected));
-        prop_assert_eq!(lines.len(), samples.len());
+        let seen = run_cut(&input, &cuts, skipping);
+        prop_assert_eq!(show(&seen.server), show(&expected));
+        prop_assert_eq!(seen.lines.len(), samples.len());
     }
 
+    /// Nothing of it depends on the split, and what the server gets is read in one way: another pen before it would find
+    /// every field in its place and nothing to change.
     #[test]
-    fn damage_never_costs_a_byte_or_depends_on_the_split(
+    fn whatever_is_damaged_the_server_gets_whole_requests_with_pen_s_fields(
         input in damaged(), cuts in vec(any::<Index>(), 0..30), skipping: bool,
     ) {
-        let (whole, _) = run(&[&input]);
-        let (out, _) = run_cut(&input, &cuts, skipping);
-        prop_assert_eq!(show(&out), show(&whole));
-        prop_assert!(is_input_with_lines(&out, &input), "{}", show(&out));
+        let whole = run(rewriter(), &[&input]);
+        let seen = run_cut(&input, &cuts, skipping);
+        // What seemed to be another protocol had been passed on before it showed that it is not.
+        let only_blank = whole.server.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+        let seemed = only_blank && input.starts_with(&seen.server);
+        prop_assert!(seemed || seen.server == whole.server, "{:?}, whole {:?}", seen, whole);
+        let again = run(rewriter(), &[&seen.server]);
+        prop_assert_eq!(show(&again.server), show(&seen.server));
     }
 
     #[test]
-    fn garbage_passes_unchanged(input in vec(any::<u8>(), 0..200), cuts in vec(any::<Index>(), 0..10)) {
-        prop_assert_eq!(run_cut(&input, &cuts, true).0, input);
-    }
-
-    #[test]
-    fn answers_may_be_anything(
-        answers in vec(prop_oneof![damaged(), Just(OK.into()), Just(b"HTTP/1.1 101 x\r\n\r\n".to_vec())], 0..5),
-        requests in vec(select(vec![UPGRADE, CONNECT, "GET / HTTP/1.1\r\n\r\n", "HEAD / HTTP/1.1\r\n\r\n"]), 1..5),
+    fn garbage_passes_unchanged_or_not_at_all(
+        input in vec(any::<u8>(), 0..200), cuts in vec(any::<Index>(), 0..10),
     ) {
-        let mut rewriter = rewriter();
-        let mut out = Vec::new();
-        for step in 0..requests.len().max(answers.len()) {
-            rewriter.feed(requests.get(step).unwrap_or(&"").as_bytes(), &mut out, |_| {});
-            if let Some(answer) = answers.get(step).filter(|_| rewriter.wants_answers()) {
-                rewriter.observe(answer);
-            }
-        }
-        rewriter.finish(&mut out);
-        prop_assert!(is_input_with_lines(&out, requests.concat().as_bytes()), "{}", show(&out));
+        let seen = run_cut(&input, &cuts, true);
+        prop_assert!(input.starts_with(&seen.server));
+        prop_assert!(seen.server == input || seen.ending != Ending::None);
     }
 }

@@ -3,11 +3,10 @@
 use std::io;
 use std::task::{Poll, ready};
 
-use super::splice::{cannot_splice, unseen};
+use super::splice::cannot_splice;
 use super::state::{Direction, PollContext, Step};
 use crate::net::filter::{FilterVerdict, TrafficMeter};
 use crate::net::relay::buffer::{self, PendingWrite};
-use crate::net::relay::side::Side;
 use crate::net::stream::Stream;
 
 impl Direction {
@@ -20,12 +19,7 @@ impl Direction {
     ) -> Poll<Step> {
         self.pipe = None;
         buffer::with_read_buffer(|buffer| {
-            let filter = if self.to == Side::Server { with.filter.as_mut() } else { None };
-            let unseen = filter.as_ref().map_or(0, |i| unseen(i.as_ref()));
-            let most = match &filter {
-                Some(i) if unseen == 0 => i.max_read().clamp(1, buffer.len()),
-                _ => buffer.len(),
-            };
+            let most = self.max_read(with.filter).min(buffer.len());
             let chunk = match ready!(source.poll_read(with.cx, &mut buffer[..most])) {
                 Ok(0) => return Poll::Ready(Step::End),
                 Ok(n) => &buffer[..n],
@@ -33,36 +27,34 @@ impl Direction {
             };
             self.note_read(chunk.len());
             let mut out = Vec::new();
-            let verdict = match filter {
-                Some(filter) if unseen == 0 => {
-                    out = buffer::take();
-                    filter.request(chunk, &mut out)
-                }
-                Some(filter) => {
-                    filter.skip(chunk.len() as u64);
-                    FilterVerdict::Pass
-                }
-                None => {
-                    if let Some(i) =
-                        with.filter.as_mut().filter(|i| self.to == Side::Client && i.wants_response())
-                    {
-                        i.response(chunk);
-                    }
-                    FilterVerdict::Pass
-                }
-            };
-            let bytes = if verdict == FilterVerdict::Pass { chunk } else { out.as_slice() };
-            match self.write(with, destination, bytes) {
-                Ok(written) if written == bytes.len() => {}
-                Ok(written) if verdict == FilterVerdict::Pass => {
-                    self.pending_write = Some(PendingWrite::copy_of(&chunk[written..]))
-                }
-                Ok(written) => self.pending_write = Some(PendingWrite::of(std::mem::take(&mut out), written)),
-                Err(e) => return Poll::Ready(Step::WriteFailed(e)),
-            }
-            buffer::give(out);
-            Poll::Ready(Step::Moved(chunk.len()))
+            let verdict = self.show(chunk, with.filter, &mut out);
+            Poll::Ready(match self.write_or_keep(with, destination, chunk, verdict, out) {
+                Ok(()) => Step::Moved(chunk.len()),
+                Err(e) => Step::WriteFailed(e),
+            })
         })
+    }
+
+    /// Writes what a chunk has become, and keeps what the destination does not take.
+    pub(super) fn write_or_keep<M: TrafficMeter>(
+        &mut self,
+        with: &mut PollContext<'_, '_, M>,
+        destination: &mut Stream,
+        chunk: &[u8],
+        verdict: FilterVerdict,
+        out: Vec<u8>,
+    ) -> io::Result<()> {
+        let bytes = if verdict == FilterVerdict::Pass { chunk } else { out.as_slice() };
+        let written = self.write(with, destination, bytes)?;
+        if written == bytes.len() {
+            buffer::give(out);
+        } else if verdict == FilterVerdict::Pass {
+            self.pending_write = Some(PendingWrite::copy_of(&chunk[written..]));
+            buffer::give(out);
+        } else {
+            self.pending_write = Some(PendingWrite::of(out, written));
+        }
+        Ok(())
     }
 
     /// Writes until all is written or the destination takes no more for now; returns the number of bytes written.

@@ -2,6 +2,7 @@
 
 mod copy;
 mod fast_path;
+mod filtered;
 mod splice;
 mod state;
 
@@ -10,9 +11,8 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-use super::buffer::{self, PendingWrite, READ_SIZE};
-use super::side::Side;
-use crate::net::filter::{StreamFilter, TrafficMeter};
+use super::buffer::READ_SIZE;
+use crate::net::filter::{FilterDemand, TrafficMeter};
 use crate::net::stream::Stream;
 
 pub(super) use fast_path::Outcome;
@@ -32,7 +32,8 @@ impl Direction {
         destination: &mut Stream,
         mut first: Option<Step>,
     ) -> Option<Fault> {
-        if self.awaits_source && !with.stop && !source.may_be_readable() {
+        let demand = self.demand(with.filter);
+        if self.awaits_source && !with.stop && demand == FilterDemand::Read && !source.may_be_readable() {
             // The relay was woken for the other direction.
             return None;
         }
@@ -50,7 +51,15 @@ impl Direction {
                     self.end(DirectionState::Ended, with.filter);
                     continue;
                 }
-                DirectionState::Open => {}
+                DirectionState::Open => match self.demand(with.filter) {
+                    FilterDemand::Read => {}
+                    FilterDemand::Wait | FilterDemand::Close => return fault,
+                    FilterDemand::Resume => first = Some(self.resume(with, destination)),
+                    FilterDemand::End => {
+                        self.end(DirectionState::Ended, with.filter);
+                        continue;
+                    }
+                },
                 DirectionState::Ended if with.other_done && destination.closes_cleanly() => {
                     self.state = DirectionState::Shut;
                     return fault;
@@ -105,25 +114,6 @@ impl Direction {
         fault
     }
 
-    /// Nothing more is read from the source. What a filter has held back is delivered too.
-    fn end(&mut self, state: DirectionState, filter: &mut Option<Box<dyn StreamFilter + Send>>) {
-        self.state = state;
-        if self.to == Side::Server
-            && let Some(installed) = filter
-        {
-            let mut out = buffer::take();
-            installed.finish(&mut out);
-            if !installed.wants_response() {
-                *filter = None;
-            }
-            if out.is_empty() {
-                buffer::give(out);
-            } else {
-                self.pending_write = Some(PendingWrite::of(out, 0));
-            }
-        }
-    }
-
     /// The destination takes nothing more: what is pending for it is lost.
     fn die(&mut self, error: io::Error) -> Fault {
         self.pending_write = None;
@@ -145,6 +135,7 @@ mod tests {
     use tokio::net::UnixStream;
 
     use super::*;
+    use crate::net::relay::side::Side;
     use crate::net::socket::Socket;
     use crate::sys::splice::Pool;
 

@@ -4,9 +4,6 @@ use std::io;
 use std::task::Poll;
 
 use super::state::{Direction, PollContext, Step};
-use crate::net::filter::StreamFilter;
-use crate::net::relay::buffer::READ_SIZE;
-use crate::net::relay::side::Side;
 use crate::net::stream::Stream;
 use crate::sys::splice::Pool;
 
@@ -26,17 +23,7 @@ impl Direction {
         if !self.is_bulk() {
             return 0;
         }
-        match (self.to, &*with.filter) {
-            (_, None) => usize::MAX,
-            (Side::Server, Some(filter)) => unseen(filter.as_ref()),
-            (Side::Client, Some(filter)) => {
-                if filter.wants_response() {
-                    0
-                } else {
-                    usize::MAX
-                }
-            }
-        }
+        self.unseen(with.filter)
     }
 
     /// Fills a pipe; [`Direction::poll_deliver`] empties it.
@@ -79,13 +66,9 @@ impl Direction {
             }
             Poll::Ready(Ok(n)) => {
                 self.spliced = self.spliced.saturating_add(n as u32);
-                if self.to == Side::Server
-                    && let Some(filter) = with.filter
-                {
-                    filter.skip(n as u64);
-                    if unseen(filter.as_ref()) == 0 {
-                        self.full = 0;
-                    }
+                self.skip(n, with.filter);
+                if self.unseen(with.filter) == 0 {
+                    self.full = 0;
                 }
                 Poll::Ready(Step::Moved(n))
             }
@@ -98,14 +81,6 @@ impl Direction {
                 Poll::Ready(Step::Moved(0))
             }
         }
-    }
-}
-
-/// How many of the client's next bytes may bypass the filter; 0 where it is not worth it.
-pub(super) fn unseen(filter: &dyn StreamFilter) -> usize {
-    match usize::try_from(filter.opaque()).unwrap_or(usize::MAX) {
-        few if few < READ_SIZE => 0,
-        many => many,
     }
 }
 

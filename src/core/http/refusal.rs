@@ -1,0 +1,42 @@
+//! Why a request does not reach a server.
+
+use std::fmt;
+
+/// What the client is told.
+pub(super) const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+Content-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\nBad request\n";
+
+/// What servers would read in different ways, so that none may get it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The head is longer than 64 KiB.
+    TooLong,
+    /// It holds NUL, or CR other than before LF.
+    StrayBytes,
+    /// The first line is not one of HTTP/1.0 or later.
+    RequestLine,
+    /// A line is no field, or white space stands where none may.
+    FieldLine,
+    /// The fields do not tell where the body ends.
+    Framing,
+    /// A chunked body is not well-formed.
+    Chunk,
+    /// The client ended its stream within the head.
+    Incomplete,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refusal::TooLong => "the head is longer than 64 KiB",
+            Refusal::StrayBytes => "the head holds NUL, or CR without LF",
+            Refusal::RequestLine => "the request line is not one of HTTP/1.0 or HTTP/1.1",
+            Refusal::FieldLine => "the head has a line that is not a field",
+            Refusal::Framing => {
+                "Content-Length and Transfer-Encoding do not tell for certain where the body ends"
+            }
+            Refusal::Chunk => "the chunked body is malformed",
+            Refusal::Incomplete => "the client ended its stream within the head",
+        })
+    }
+}

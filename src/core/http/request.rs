@@ -1,0 +1,68 @@
+//! Reading the complete head of a request.
+
+use super::body::Body;
+use super::fields::{Fields, Framing};
+use super::lines::{Lines, has_stray_bytes};
+use super::refusal::Refusal;
+use super::request_line::{RequestLine, Version};
+
+/// A protocol that a request asks to go on with in place of HTTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Tunnel {
+    /// None.
+    #[default]
+    No,
+    /// One named in its Upgrade field: begins with a 101 answer (RFC 9110, section 7.8).
+    Upgrade,
+    /// The one of a CONNECT request: begins with a 2xx answer (RFC 9110, section 9.3.6).
+    Connect,
+}
+
+/// What is needed to know of a request.
+#[derive(Debug)]
+pub(super) struct Request {
+    /// Its body, unless empty.
+    pub(super) body: Option<Body>,
+    /// A HEAD request, whose answer has no body.
+    pub(super) is_head: bool,
+    /// The protocol asked for.
+    pub(super) tunnel: Tunnel,
+    pub(super) fields: Fields,
+}
+
+impl Request {
+    /// Reads a head with the empty line at its end.
+    ///
+    /// # Errors
+    /// Servers do not agree on what it says or where the message ends.
+    pub(super) fn read(head: &[u8]) -> Result<Self, Refusal> {
+        if has_stray_bytes(head) {
+            return Err(Refusal::StrayBytes);
+        }
+        let mut lines = Lines::of(head);
+        let first = lines.next().ok_or(Refusal::RequestLine)?;
+        // A line that seems to continue the first one is a field to some servers.
+        if first.text.contains(&b'\n') {
+            return Err(Refusal::FieldLine);
+        }
+        let line = RequestLine::read(first.text)?.ok_or(Refusal::RequestLine)?;
+        let mut fields = Fields::read(lines, line.version == Version::Http11)?;
+        fields.are_canonical &= first.is_canonical && head.ends_with(b"\r\n");
+        let tunnel = match (line.method, fields.upgrade) {
+            // Content in a CONNECT request has no meaning (RFC 9110, section 9.3.6): nothing tells where the tunnel
+            // begins.
+            (b"CONNECT", upgrade) if upgrade || fields.framing != Framing::Unstated => {
+                return Err(Refusal::Framing);
+            }
+            (b"CONNECT", _) => Tunnel::Connect,
+            (_, true) => Tunnel::Upgrade,
+            (_, false) => Tunnel::No,
+        };
+        let body = match fields.framing {
+            Framing::Unstated => None,
+            Framing::Length(length) => Body::of_length(length),
+            Framing::Chunked => Some(Body::chunked()),
+        };
+        Ok(Request { body, is_head: line.method == b"HEAD", tunnel, fields })
+    }
+}
