@@ -28,6 +28,7 @@ mod it {
     mod install_package;
     mod install_properties;
     mod ipv6;
+    mod json;
     mod layers;
     mod limits;
     mod live;

@@ -4,6 +4,7 @@
 //! whether pen serves; privileges are dropped before a file is opened for writing; threads start after all that.
 
 mod clock;
+mod documents;
 mod listeners;
 mod load;
 mod owner;
@@ -32,6 +33,7 @@ use crate::sys::resolve;
 use crate::sys::{crash, limits, log, pidfile::PidFile};
 use crate::weblog::{LogHandle, sink};
 
+use documents::Documents;
 use listeners::Control;
 use load::LoadedConfig;
 use owner::{Owner, Parts};
@@ -265,8 +267,19 @@ fn serve(
     let clients_max = config.settings.clients_max;
     let shared = Arc::new(Shared::new(snapshot, clients_max, requests, tls));
     let (workers, listening) = run::workers(run::worker_count(&config), &shared, listener)?;
-    let parts =
-        Parts { config, live, resolved, services, shared, listening, file, file_servers, descriptors };
+    let documents = Arc::new(Documents::new(Arc::clone(&shared), &config, file.clone()));
+    let parts = Parts {
+        config,
+        live,
+        resolved,
+        services,
+        shared,
+        documents,
+        listening,
+        file,
+        file_servers,
+        descriptors,
+    };
     let owner = Owner::new(parts);
     owner.begin(&blacklists);
     Ok(run::Running { events, owner: Rc::new(owner), control, workers, pid_file })

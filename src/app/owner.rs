@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::control::server::Handler;
+use crate::control::server::{Handler, Reply};
 use crate::core::addr::{Host, Services};
 use crate::core::affinity::{Client, Record};
 use crate::core::command::Command;
@@ -27,6 +27,7 @@ use crate::net::tls;
 use crate::sys::{crash, log};
 use crate::weblog::LogHandle;
 
+use super::documents::Documents;
 use super::load::{self, read};
 use super::run::ListenerHandles;
 use super::{clock, listeners, save};
@@ -44,6 +45,8 @@ pub(super) struct Parts {
     pub(super) services: Services,
     /// What the workers read.
     pub(super) shared: Arc<Shared>,
+    /// What `json` shows.
+    pub(super) documents: Arc<Documents>,
     /// Where clients reach them.
     pub(super) listening: ListenerHandles,
     /// `-F`.
@@ -201,21 +204,22 @@ impl Handler for Owner {
         parts.config.acl(parts.config.settings.control_acl).permits(Some(client))
     }
 
-    fn execute(&self, line: &str) -> String {
+    fn execute(&self, line: &str) -> Reply {
         let mut parts = self.parts.borrow_mut();
         let command = match Command::parse(line, &parts.services) {
             Ok(Some(command)) => command,
-            Ok(None) => return String::new(),
+            Ok(None) => return Reply::Text(String::new()),
             Err(error) => {
-                return match error.fault() {
+                return Reply::Text(match error.fault() {
                     Fault::UnknownCommand(word) => {
                         format!("do_cmd: ignoring command starting with '{word}'\n")
                     }
                     _ => format!("error: {error}\n"),
-                };
+                });
             }
         };
         let reply = match &command {
+            Command::Json(document) => return Reply::Pieces(parts.documents.pieces(*document)),
             Command::Exit if parts.config.settings.enable_exit => {
                 self.stop.notify_one();
                 Ok(String::new())
@@ -228,7 +232,7 @@ impl Handler for Owner {
             command => named(command).into_iter().collect(),
         });
         self.wanted.notify_one();
-        reply.unwrap_or_else(|errors| errors.iter().map(|e| format!("error: {e}\n")).collect())
+        Reply::Text(reply.unwrap_or_else(|errors| errors.iter().map(|e| format!("error: {e}\n")).collect()))
     }
 }
 
@@ -467,6 +471,7 @@ impl Parts {
             snapshot.conn_max = self.descriptors;
         }
         self.shared.snapshot.store(Arc::new(snapshot));
+        self.documents.show(&self.config);
         self.shared.connections.look_again();
     }
 

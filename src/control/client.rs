@@ -12,21 +12,21 @@ use crate::sys::resolve;
 /// How long pen may take to accept a connection or to send more of its reply.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How much of a reply is passed on in one go.
+const CHUNK: usize = 64 * 1024;
+
 /// How a reply begins that says that nothing was done.
 const REFUSALS: [&[u8]; 2] = [b"error: ", b"do_cmd: ignoring command"];
+
+/// How many bytes tell a refusal from a reply.
+const PREFIX: u64 = 32;
 
 /// Sends a command, a line without its line feed, to the control socket `target`. A reply goes to the standard output
 /// and the status is 0; a refusal goes to the standard error and the status is 1, as it is when pen cannot be reached.
 pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     match exchange(target, line) {
-        Ok(reply) if REFUSALS.iter().any(|r| reply.starts_with(r)) => {
-            _ = io::stderr().write_all(&reply);
-            ExitCode::FAILURE
-        }
-        Ok(reply) => match io::stdout().write_all(&reply).and_then(|()| io::stdout().flush()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             _ = writeln!(io::stderr(), "penctl: {}: {error}", target);
             ExitCode::FAILURE
@@ -34,7 +34,8 @@ pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     }
 }
 
-fn exchange(target: &Endpoint, line: &str) -> io::Result<Vec<u8>> {
+/// Passes the reply on as it comes; false for a refusal and where nobody takes the reply.
+fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
     match &target.host {
         Host::Unix(path) => {
             let stream = UnixStream::connect(path)?;
@@ -46,7 +47,7 @@ fn exchange(target: &Endpoint, line: &str) -> io::Result<Vec<u8>> {
     }
 }
 
-fn talk_tcp(addresses: &[IpAddr], port: u16, line: &str) -> io::Result<Vec<u8>> {
+fn talk_tcp(addresses: &[IpAddr], port: u16, line: &str) -> io::Result<bool> {
     let mut failure = io::ErrorKind::NotFound.into();
     for ip in addresses {
         match TcpStream::connect_timeout(&SocketAddr::new(*ip, port), PATIENCE) {
@@ -60,9 +61,32 @@ fn talk_tcp(addresses: &[IpAddr], port: u16, line: &str) -> io::Result<Vec<u8>> 
     Err(failure)
 }
 
-fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<Vec<u8>> {
+fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<bool> {
     stream.write_all(format!("{line}\n").as_bytes())?;
-    let mut reply = Vec::new();
-    stream.read_to_end(&mut reply)?;
-    Ok(reply)
+    let mut begin = Vec::new();
+    (&mut stream).take(PREFIX).read_to_end(&mut begin)?;
+    if REFUSALS.iter().any(|refusal| begin.starts_with(refusal)) {
+        stream.read_to_end(&mut begin)?;
+        _ = io::stderr().write_all(&begin);
+        return Ok(false);
+    }
+    pass_on(&begin, &mut stream)
+}
+
+/// Writes `begin` and what is left of the reply; false where nobody takes it.
+fn pass_on(begin: &[u8], rest: &mut impl Read) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    if out.write_all(begin).is_err() {
+        return Ok(false);
+    }
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let got = rest.read(&mut chunk)?;
+        if got == 0 {
+            return Ok(out.flush().is_ok());
+        }
+        if out.write_all(chunk.get(..got).unwrap_or_default()).is_err() {
+            return Ok(false);
+        }
+    }
 }

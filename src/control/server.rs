@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::core::command::LINE_MAX;
+use crate::core::json::Pieces;
 use crate::sys::log;
 
 /// How long a client may take to send its line, and to take its reply.
@@ -24,12 +25,20 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// What a line is answered with.
+pub enum Reply {
+    /// A text.
+    Text(String),
+    /// A document, of which a piece is made when the client has taken the one before.
+    Pieces(Pieces),
+}
+
 /// Who carries commands out.
 pub trait Handler: 'static {
     /// Whether a client may give commands.
     fn permits(&self, client: IpAddr) -> bool;
     /// Carries out a line and answers. Called for one line at a time.
-    fn execute(&self, line: &str) -> String;
+    fn execute(&self, line: &str) -> Reply;
 }
 
 /// The control socket.
@@ -79,19 +88,30 @@ async fn converse(
 ) {
     let talk = async {
         let reply = match stranger {
-            Some(ip) => format!("error: control_acl does not permit {ip}\n"),
+            Some(ip) => Reply::Text(format!("error: control_acl does not permit {ip}\n")),
             None => match tokio::time::timeout(PATIENCE, line(&mut stream)).await {
                 Ok(Ok(line)) => handler.execute(&line),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => format!("error: {error}\n"),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    Reply::Text(format!("error: {error}\n"))
+                }
                 Ok(Err(error)) => return Err(error),
-                Err(_) => format!("error: no line within {} seconds\n", PATIENCE.as_secs()),
+                Err(_) => Reply::Text(format!("error: no line within {} seconds\n", PATIENCE.as_secs())),
             },
         };
-        stream.write_all(reply.as_bytes()).await?;
+        match reply {
+            Reply::Text(text) => write(&mut stream, &text).await?,
+            Reply::Pieces(pieces) => {
+                for piece in pieces {
+                    write(&mut stream, &piece).await?;
+                    // However fast the client takes a long document, others have their turn.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
         stream.shutdown().await
     };
-    match tokio::time::timeout(PATIENCE * 2, talk).await {
-        Ok(Ok(())) => {
+    match talk.await {
+        Ok(()) => {
             drop(place);
             // What follows the line is read and dropped: closing over unread bytes would reset the connection, and the
             // client could lose the reply.
@@ -101,9 +121,14 @@ async fn converse(
                 _ = tokio::time::timeout(GRACE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
             }
         }
-        Ok(Err(error)) => log::debug(1, format_args!("control connection: {error}")),
-        Err(_) => log::debug(1, format_args!("control connection: the client takes too long")),
+        Err(error) => log::debug(1, format_args!("control connection: {error}")),
     }
+}
+
+/// Writes some of a reply, which the client takes in good time.
+async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> io::Result<()> {
+    let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the client takes too long");
+    tokio::time::timeout(PATIENCE, stream.write_all(text.as_bytes())).await.map_err(|_| too_slow())?
 }
 
 /// Reads up to a line feed or the end.

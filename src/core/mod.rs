@@ -12,12 +12,14 @@ pub mod error;
 pub mod flow_table;
 pub mod hash;
 pub mod http;
+pub mod json;
 pub mod lexer;
 pub mod number_set;
 pub mod report;
 pub mod select;
 pub mod settings;
 pub mod snapshot;
+pub mod tls_session;
 pub mod traffic;
 
 pub use error::{Error, one_line};

@@ -185,11 +185,15 @@ mod tests {
 
     use super::*;
     use crate::core::snapshot::{Backend, Role};
-    use crate::net::connections::ConnectionEntry;
+    use crate::net::connections::{AcceptedClient, ConnectionEntry};
     use crate::net::filter::TrafficMeter;
 
     fn client(n: u32) -> Client {
         Client::new(IpAddr::V4(Ipv4Addr::from(n)))
+    }
+
+    fn accepted(n: u32, id: usize) -> AcceptedClient {
+        AcceptedClient { client: client(n), client_port: None, client_id: Some(id), downfd: -1, began: 0 }
     }
 
     /// A pen's tables, with open connections of the first clients of `count`.
@@ -201,7 +205,7 @@ mod tests {
             let (id, _) = clients.record_connect(client(n), 0);
             if n < open {
                 let permit = connections.try_permit(usize::MAX).unwrap();
-                entries.push(permit.enter(Connection::new(client(n), Some(id), -1)));
+                entries.push(permit.enter(Connection::new(accepted(n, id))));
             }
         }
         (clients, connections, entries)

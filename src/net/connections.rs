@@ -12,10 +12,13 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use crate::core::Millis;
 use crate::core::affinity::Client;
 use crate::core::backend::ServerStats;
+use crate::core::json::{ConnectionRow, ConnectionState};
 use crate::core::report;
 use crate::core::snapshot::Backend;
+use crate::core::tls_session::TlsSession;
 
 use super::filter::TrafficMeter;
 
@@ -24,6 +27,9 @@ use super::filter::TrafficMeter;
 pub struct Connection {
     /// Who connected.
     pub client: Client,
+    /// The client's port; none for one of a Unix socket.
+    client_port: Option<u16>,
+    began: Millis,
     /// The client's number in the affinity table, if it is there.
     pub client_id: Option<usize>,
     state: AtomicU8,
@@ -42,14 +48,32 @@ pub struct Connection {
     requests: AtomicU8,
     waker: OnceLock<Waker>,
     task: OnceLock<AbortHandle>,
-    notes: OnceLock<Vec<String>>,
+    tls: OnceLock<Box<TlsSession>>,
+}
+
+/// What is known of a client when it has been accepted.
+#[derive(Debug)]
+pub struct AcceptedClient {
+    /// Who connected.
+    pub client: Client,
+    /// Its port; none for one of a Unix socket.
+    pub client_port: Option<u16>,
+    /// Its number in the affinity table, if it is there.
+    pub client_id: Option<usize>,
+    /// The descriptor towards it.
+    pub downfd: i32,
+    /// When it was accepted.
+    pub began: Millis,
 }
 
 impl Connection {
-    /// A connection that has no server yet. `client_id` is the client's number in the affinity table, if it is there.
-    pub fn new(client: Client, client_id: Option<usize>, downfd: i32) -> Self {
+    /// A connection that has no server yet.
+    pub fn new(accepted: AcceptedClient) -> Self {
+        let AcceptedClient { client, client_port, client_id, downfd, began } = accepted;
         Connection {
             client,
+            client_port,
+            began,
             client_id,
             state: AtomicU8::new(1),
             downfd,
@@ -63,7 +87,7 @@ impl Connection {
             requests: AtomicU8::new(0),
             waker: OnceLock::new(),
             task: OnceLock::new(),
-            notes: OnceLock::new(),
+            tls: OnceLock::new(),
         }
     }
 
@@ -113,9 +137,9 @@ impl Connection {
         }
     }
 
-    /// What else `connection N` is to show, once.
-    pub fn note(&self, lines: Vec<String>) {
-        _ = self.notes.set(lines);
+    /// The client speaks TLS: what was agreed on with it, once.
+    pub fn secured(&self, session: TlsSession) {
+        _ = self.tls.set(Box::new(session));
     }
 
     /// Bytes delivered since this was called last: to the client, to the server. Not to be called twice at a time.
@@ -144,7 +168,28 @@ impl Connection {
             server: self.server.load(Relaxed),
             pending_down: self.pending_down.load(Relaxed) as usize,
             pending_up: self.pending_up.load(Relaxed) as usize,
-            notes: self.notes.get().cloned().unwrap_or_default(),
+            notes: self.tls.get().map(|session| session.notes()).unwrap_or_default(),
+        }
+    }
+
+    /// Its row among the documents, at `now`, as connection `id`.
+    pub fn row(&self, id: usize, now: Millis) -> ConnectionRow {
+        ConnectionRow {
+            connection: id,
+            state: match self.state.load(Relaxed) {
+                2 => ConnectionState::Connected,
+                _ => ConnectionState::Connecting,
+            },
+            client_address: self.client.ip(),
+            client_port: self.client_port,
+            client: self.client_id,
+            server: usize::try_from(self.server.load(Relaxed)).ok(),
+            age_seconds: now.saturating_sub(self.began) as f64 / 1000.0,
+            to_client_bytes: self.sx.load(Relaxed),
+            to_server_bytes: self.rx.load(Relaxed),
+            pending_to_client_bytes: self.pending_down.load(Relaxed),
+            pending_to_server_bytes: self.pending_up.load(Relaxed),
+            tls: self.tls.get().map(|session| (**session).clone()),
         }
     }
 }

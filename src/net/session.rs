@@ -18,7 +18,7 @@ use crate::core::snapshot::Snapshot;
 use crate::sys::log;
 
 use super::accept_token::ConnectionCount;
-use super::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
+use super::connections::{AcceptedClient, Connection, ConnectionEntry, ConnectionMeter, Permit};
 use super::filter::StreamFilter;
 use super::filter::dump::{self, Dump};
 use super::filter::http::Http;
@@ -66,7 +66,13 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
         }
     };
     let arrival = Arrival { accepted, admission, remembered };
-    let entry = permit.enter(Connection::new(client, id, arrival.accepted.stream.as_raw_fd()));
+    let entry = permit.enter(Connection::new(AcceptedClient {
+        client,
+        client_port: arrival.accepted.peer.map(|peer| peer.port()),
+        client_id: id,
+        downfd: arrival.accepted.stream.as_raw_fd(),
+        began: shared.now(),
+    }));
     let connection = Arc::clone(&entry.connection);
     let session = Session { shared: Arc::clone(shared), _count: connection_count, entry };
     let task = tokio::spawn(serve(session, snapshot, arrival));
@@ -159,7 +165,7 @@ async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Opti
     let client = connection.client.ip();
     let limit = Duration::from_millis(snapshot.handshake_timeout);
     let stream = Box::pin(tls::accept(server, tcp, tls::Handshake { client, limit })).await?;
-    connection.note(tls::notes_of(stream.ssl()));
+    connection.secured(tls::session_of(stream.ssl()));
     Some(stream.into())
 }
 

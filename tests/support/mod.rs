@@ -8,6 +8,7 @@ pub(crate) mod namespace;
 pub(crate) mod nginx;
 pub(crate) mod pen;
 pub(crate) mod process;
+pub(crate) mod schema;
 pub(crate) mod script;
 pub(crate) mod servers;
 pub(crate) mod solaris;

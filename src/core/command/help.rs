@@ -3,7 +3,7 @@
 use crate::core::settings::{Kind, Setting};
 
 /// The commands that are no settings: how each is written, and one line for `penctl --help`.
-pub const OTHERS: [(&str, &str); 17] = [
+pub const OTHERS: [(&str, &str); 18] = [
     ("acl N permit|deny IP [MASK]", "add an entry to an access list; also IP6[/LEN]"),
     ("no acl N", "empty an access list"),
     ("block, delayed_forward, epoll, kqueue, poll, select", "accepted, without effect"),
@@ -11,6 +11,7 @@ pub const OTHERS: [(&str, &str); 17] = [
     ("connection N", "show a connection"),
     ("exit", "end pen, if it was started with -X"),
     ("include FILE", "carry out the commands of a file, all or none"),
+    ("json NAME", "show clients, config, connections, servers or version as a JSON document"),
     ("mode", "show how servers are selected"),
     ("pid", "show the process id"),
     ("recent [N]", "show the clients of the last N seconds (300)"),

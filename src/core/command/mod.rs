@@ -6,6 +6,7 @@ mod print;
 pub mod server_keys;
 
 use super::acl::AclEntry;
+use super::json::Document;
 use super::settings::{Setting, Value};
 use server_keys::Change;
 
@@ -44,6 +45,8 @@ pub enum Command {
     Recent(u64),
     /// Shows the servers.
     Servers,
+    /// Shows a JSON document.
+    Json(Document),
     /// Shows the modes of selection.
     Mode,
     /// Shows the process id.

@@ -5,8 +5,9 @@ use super::{Command, SERVERS_MAX, help};
 use crate::core::acl::AclEntry;
 use crate::core::addr::Services;
 use crate::core::error::{Error, Fault};
+use crate::core::json::Document;
 use crate::core::lexer::{self, Word};
-use crate::core::settings::{Field, Kind, Setting, Value};
+use crate::core::settings::{Field, Keyword, Kind, Setting, Value};
 
 /// Commands of C pen that only ever chose between its own workings.
 const OBSOLETE: [&str; 6] = ["block", "delayed_forward", "epoll", "kqueue", "poll", "select"];
@@ -16,6 +17,7 @@ const UNAVAILABLE: [&str; 5] = ["dsr_if", "dsr_ip", "tarpit_acl", "idlers", "pee
 const SERVER: Kind = Kind::Number { min: 0, max: SERVERS_MAX as u64 - 1, unit: "a server" };
 const CONNECTION: Kind = Kind::Number { min: 0, max: 1 << 32, unit: "a connection" };
 const DESCRIPTOR: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "a descriptor" };
+const DOCUMENT: Kind = Kind::Word(Document::WORDS);
 const SINCE: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "seconds" };
 
 /// What can follow `no`.
@@ -60,6 +62,7 @@ fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
         ("no", args) => return of_no(args),
         ("acl", args) => return acl(args),
         ("servers", []) => Command::Servers,
+        ("json", [name]) => return json(name),
         ("mode", []) => Command::Mode,
         ("pid", []) => Command::Pid,
         ("status", []) => Command::Status,
@@ -75,6 +78,7 @@ fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
         ("recent", [n]) => Command::Recent(number::<u32>(n, SINCE)?.into()),
         ("close" | "connection", []) => return Err(Error::missing("the number of a connection")),
         ("socket", []) => return Err(Error::missing("the number of a descriptor")),
+        ("json", []) => return Err(Error::missing(DOCUMENT.expected())),
         ("include", []) => return Err(Error::missing("the name of a file")),
         (word, args) => return of_other(word, args),
     };
@@ -132,6 +136,11 @@ fn of_no(args: &[String]) -> Parsed<Command> {
         Some(command) => Ok(command),
         None => Err(Error::expected(TURNED_OFF, word).of(&subject)),
     }
+}
+
+fn json(name: &str) -> Parsed<Command> {
+    let document = Document::by_word(name).ok_or_else(|| Error::expected(DOCUMENT.expected(), name))?;
+    Ok(Command::Json(document))
 }
 
 fn acl(args: &[String]) -> Parsed<Command> {

@@ -2,7 +2,7 @@
 
 use super::Command;
 use crate::core::lexer;
-use crate::core::settings::Value;
+use crate::core::settings::{Keyword, Value};
 use std::fmt;
 
 impl fmt::Display for Command {
@@ -28,6 +28,7 @@ impl fmt::Display for Command {
             Command::Socket(n) => write!(f, "socket {n}"),
             Command::Recent(n) => write!(f, "recent {n}"),
             Command::Servers => f.write_str("servers"),
+            Command::Json(document) => write!(f, "json {}", document.word()),
             Command::Mode => f.write_str("mode"),
             Command::Pid => f.write_str("pid"),
             Command::Status => f.write_str("status"),

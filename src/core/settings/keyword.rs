@@ -107,3 +107,5 @@ impl Keyword for Fastclose {
         both.into_iter().map(|(up, down)| Fastclose { up, down }).find(|f| f.word() == word)
     }
 }
+
+pub(crate) use keywords;

@@ -2,7 +2,7 @@
 //!
 //! A new setting is one row of [`Settings`]; CONTRIBUTING.md says what else wants to know of it.
 
-mod keyword;
+pub(crate) mod keyword;
 mod kind;
 pub(crate) mod table;
 pub(crate) mod value;

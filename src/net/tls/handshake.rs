@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
+use crate::core::tls_session::TlsSession;
 use crate::net::socket::Socket;
 use crate::sys::log;
 
@@ -57,7 +58,7 @@ pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslS
     let failure = match timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await {
         Ok(Ok(())) => {
             if log::debug_level() > 1 {
-                let (shown, worker) = (notes(stream.ssl()).join(", "), super::worker());
+                let (shown, worker) = (session(stream.ssl()).notes().join(", "), super::worker());
                 log::debug(2, format_args!("TLS: {}: {shown}, worker {worker}", Name(how.client)));
             }
             return Some(stream);
@@ -148,13 +149,13 @@ fn report(client: Option<IpAddr>, ssl: &SslRef, failure: &Error) {
     }
 }
 
-/// What `connection N` shows of a connection's TLS.
-pub(crate) fn notes(ssl: &SslRef) -> Vec<String> {
-    let cipher = ssl.current_cipher().map_or("-", |c| c.name());
+/// What was agreed on in the handshake.
+pub(crate) fn session(ssl: &SslRef) -> TlsSession {
     let name = ssl.servername(NameType::HOST_NAME).filter(|n| n.bytes().all(|b| b.is_ascii_graphic()));
-    let resumed = if ssl.session_reused() { ", resumed" } else { "" };
-    vec![
-        format!("tls = {}, cipher = {cipher}{resumed}", ssl.version_str()),
-        format!("sni = {}", name.unwrap_or("-")),
-    ]
+    TlsSession {
+        version: ssl.version_str().to_owned(),
+        cipher: ssl.current_cipher().map_or("-", |c| c.name()).to_owned(),
+        resumed: ssl.session_reused(),
+        server_name: name.map(str::to_owned),
+    }
 }

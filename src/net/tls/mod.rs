@@ -37,7 +37,7 @@ use ocsp::Stapling;
 use sni::{Slot, Sni};
 
 pub use cert_index::host_name;
-pub(super) use handshake::notes as notes_of;
+pub(super) use handshake::session as session_of;
 pub use handshake::{Handshake, accept};
 pub use settings::{TlsSettings, notices};
 

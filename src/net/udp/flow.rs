@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::net::connect;
-use crate::net::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
+use crate::net::connections::{AcceptedClient, Connection, ConnectionEntry, ConnectionMeter, Permit};
 use crate::net::filter::TrafficMeter;
 use crate::net::filter::dump::{self, Dump};
 use crate::net::filter::request_log::RequestLog;
@@ -72,7 +72,13 @@ impl UdpFlow {
         };
         let mut search = Search::new(shared, client, peer.client.port(), remembered);
         let link = search.next(shared)?;
-        let entry = permit.enter(Connection::new(client, number, downfd));
+        let entry = permit.enter(Connection::new(AcceptedClient {
+            client,
+            client_port: Some(peer.client.port()),
+            client_id: number,
+            downfd,
+            began: shared.now(),
+        }));
         if let Some(n) = search.remembers(&link).filter(|n| remembered != Some(*n)) {
             shared.clients.remember(&entry.connection, n);
         }

@@ -1,0 +1,107 @@
+//! The JSON documents of a running pen, made from what its workers share. Any thread may ask for them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::core::config::Config;
+use crate::core::json::{self, ClientRow, Document, Head, Pieces, ServerRow, Version};
+use crate::core::settings::Keyword;
+use crate::net::shared::Shared;
+
+use super::clock;
+
+/// Rows of servers that are made at a time.
+const ROWS: usize = 64;
+
+/// The documents.
+#[derive(Debug)]
+pub(super) struct Documents {
+    shared: Arc<Shared>,
+    /// The configuration in force.
+    config: ArcSwap<Config>,
+    /// The file of `-F`.
+    file: Option<String>,
+    start_time: String,
+}
+
+impl Documents {
+    /// Of a pen that begins to serve with `config`, read from `file`.
+    pub(super) fn new(shared: Arc<Shared>, config: &Config, file: Option<String>) -> Self {
+        Documents {
+            shared,
+            config: ArcSwap::from_pointee(config.clone()),
+            file,
+            start_time: clock::rfc3339(),
+        }
+    }
+
+    /// Another configuration is in force.
+    pub(super) fn show(&self, config: &Config) {
+        if **self.config.load() != *config {
+            self.config.store(Arc::new(config.clone()));
+        }
+    }
+
+    /// A document, made as it is read.
+    pub(super) fn pieces(&self, document: Document) -> Pieces {
+        let head = Head { time: clock::rfc3339() };
+        match document {
+            Document::Clients => self.clients(&head),
+            Document::Config => json::config(&head, &self.config.load(), self.file.as_deref()),
+            Document::Connections => self.connections(&head),
+            Document::Servers => self.servers(&head),
+            Document::Version => json::document(&self.version(head)),
+        }
+    }
+
+    fn clients(&self, head: &Head) -> Pieces {
+        let now = self.shared.now();
+        let mut walk = self.shared.clients_since(0);
+        let rows = std::iter::from_fn(move || {
+            let mut found = Vec::new();
+            let goes_on = walk.next(&mut found);
+            let row = |(client, record)| ClientRow::new(client, &record, now);
+            goes_on.then(|| found.into_iter().map(row).collect())
+        });
+        json::list(head, "clients", rows)
+    }
+
+    fn connections(&self, head: &Head) -> Pieces {
+        let now = self.shared.now();
+        let mut walk = self.shared.connections.walk();
+        let rows = std::iter::from_fn(move || {
+            let rows: Vec<_> = walk.by_ref().take(ROWS).map(|(id, c)| c.row(id, now)).collect();
+            (!rows.is_empty()).then_some(rows)
+        });
+        json::list(head, "connections", rows)
+    }
+
+    fn servers(&self, head: &Head) -> Pieces {
+        let now = self.shared.now();
+        let snapshot = self.shared.snapshot.load();
+        let rows: Vec<_> = json::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect();
+        let mut rows = rows.into_iter();
+        let rows = std::iter::from_fn(move || {
+            let rows: Vec<_> = rows.by_ref().take(ROWS).collect();
+            (!rows.is_empty()).then_some(rows)
+        });
+        json::list(head, "servers", rows)
+    }
+
+    fn version(&self, Head { time }: Head) -> Version {
+        Version {
+            time,
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
+            tls_library: openssl::version::version().to_owned(),
+            system: std::env::consts::OS,
+            architecture: std::env::consts::ARCH,
+            pid: std::process::id(),
+            start_time: self.start_time.clone(),
+            // The clock begins with pen.
+            uptime_seconds: self.shared.now() as f64 / 1000.0,
+            documents: Document::WORDS,
+        }
+    }
+}

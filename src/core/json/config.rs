@@ -1,0 +1,52 @@
+//! `json config`: every setting, server slot and access list under the words of the control language.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::core::config::Config;
+use crate::core::settings::{Key, Setting, Table, Value};
+
+use super::Head;
+use super::pieces::{Pieces, document};
+
+/// The document of `config`, which `file` was read into.
+pub fn config(head: &Head, config: &Config, file: Option<&str>) -> Pieces {
+    let settings =
+        Setting::all().map(|setting| (setting.word().to_owned(), value(&setting.get(&config.settings))));
+    let servers: Vec<Json> = config
+        .servers
+        .iter()
+        .enumerate()
+        .filter(|(_, slot)| slot.address.is_some())
+        .map(|(n, slot)| {
+            let mut row = fields(slot);
+            row.insert("server".into(), n.into());
+            Json::Object(row)
+        })
+        .collect();
+    let acls: Vec<Vec<String>> =
+        config.acls().iter().map(|acl| acl.entries().iter().map(ToString::to_string).collect()).collect();
+    document(&json!({
+        "time": head.time,
+        "file": file,
+        "settings": Map::from_iter(settings),
+        "servers": servers,
+        "acls": acls,
+    }))
+}
+
+fn fields<T: Table>(row: &T) -> Map<String, Json> {
+    Key::<T>::all().map(|key| (key.word().to_owned(), value(&key.get(row)))).collect()
+}
+
+/// A value of the control language in JSON: times are numbers of seconds, addresses and paths are texts.
+fn value(value: &Value) -> Json {
+    match value {
+        Value::None => Json::Null,
+        Value::Switch(on) => (*on).into(),
+        Value::Number(number) => (*number).into(),
+        Value::Seconds(time) if time.subsec_nanos() == 0 => time.as_secs().into(),
+        Value::Seconds(time) => time.as_secs_f64().into(),
+        Value::Words(words) => words.clone().into(),
+        other => other.to_string().into(),
+    }
+}

@@ -1,0 +1,72 @@
+//! Documents in pieces: each is made when the one before it has been taken, so that no table is held while somebody reads,
+//! and none is ever in memory as a whole.
+
+use serde::Serialize;
+
+/// A document as it is read: some kilobytes of text at a time. A piece may be empty, where the search for the next rows takes
+/// longer.
+pub type Pieces = Box<dyn Iterator<Item = String> + Send>;
+
+fn json(value: &impl Serialize) -> String {
+    // Fails for maps whose keys are no strings only, and there are none.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// A document of one piece.
+pub fn document(value: &impl Serialize) -> Pieces {
+    Box::new(std::iter::once(json(value) + "\n"))
+}
+
+/// A document that has the fields of `head` and an array `name` of rows. `rows` yields some rows at a time, maybe none.
+pub fn list<T: Serialize + 'static>(
+    head: &impl Serialize,
+    name: &str,
+    rows: impl Iterator<Item = Vec<T>> + Send + 'static,
+) -> Pieces {
+    let mut begin = json(head);
+    begin.pop();
+    let separator = if begin.len() > 1 { "," } else { "" };
+    let begin = format!("{begin}{separator}\"{name}\":[");
+    let mut first = true;
+    let rows = rows.map(move |rows| {
+        let mut piece = String::new();
+        for row in rows {
+            piece.push_str(if std::mem::take(&mut first) { "\n" } else { ",\n" });
+            piece.push_str(&json(&row));
+        }
+        piece
+    });
+    Box::new(std::iter::once(begin).chain(rows).chain(std::iter::once("\n]}\n".to_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Serialize)]
+    struct Head {
+        time: &'static str,
+    }
+
+    proptest! {
+        #[test]
+        fn rows_in_any_pieces_are_one_document(rows in prop::collection::vec(prop::collection::vec(any::<u32>(), 0..4), 0..8)) {
+            let all: Vec<u32> = rows.concat();
+            let text: String = list(&Head { time: "now" }, "numbers", rows.into_iter()).collect();
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(read, serde_json::json!({ "time": "now", "numbers": all }));
+        }
+    }
+
+    #[test]
+    fn a_head_may_be_empty() {
+        #[derive(Serialize)]
+        struct Nothing {}
+        let text: String = list(&Nothing {}, "numbers", std::iter::once(vec![1])).collect();
+        assert_eq!(
+            serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+            serde_json::json!({ "numbers": [1] })
+        );
+    }
+}

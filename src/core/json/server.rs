@@ -1,0 +1,107 @@
+//! `json servers`: a row for each server that has an address.
+
+use serde::Serialize;
+
+use crate::core::Millis;
+use crate::core::backend::Standing;
+use crate::core::snapshot::{Backend, Role, Snapshot};
+
+use super::seconds;
+
+/// How a server stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerState {
+    /// It takes connections.
+    Up,
+    /// It is left out for a while: it failed, or a command says so.
+    Blacklisted,
+    /// It failed, and its time on the blacklist is over: one connection tries it next, or does already.
+    Retrying,
+    /// Its name has no address yet.
+    Unresolved,
+    /// It has no port.
+    Unused,
+}
+
+impl ServerState {
+    /// How `backend` stands at `now`.
+    pub fn of(backend: &Backend, now: Millis) -> Self {
+        match backend.stats.standing(now) {
+            _ if backend.addresses.is_empty() && backend.port == 0 => ServerState::Unused,
+            _ if backend.addresses.is_empty() => ServerState::Unresolved,
+            Standing::Clear => ServerState::Up,
+            Standing::Due | Standing::Trial => ServerState::Retrying,
+            Standing::Failed(_) | Standing::Ordered(_) => ServerState::Blacklisted,
+        }
+    }
+}
+
+/// A server.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerRow {
+    /// Its number; none for the emergency and the abuse server.
+    pub server: Option<usize>,
+    /// What it is there for.
+    pub role: &'static str,
+    /// The IP address in use, the name while that has none, or the path of a Unix socket.
+    pub address: String,
+    /// Its port; 1 for a Unix socket.
+    pub port: u16,
+    /// How it stands.
+    pub state: ServerState,
+    /// How much longer it is left out.
+    pub blacklisted_seconds: f64,
+    /// Connections that it has or that are being made.
+    pub connections: u32,
+    /// Its soft limit of connections; 0 for none.
+    pub max: u32,
+    /// Its limit for clients that it had before.
+    pub hard: u32,
+    /// Its weight.
+    pub weight: u32,
+    /// Its priority.
+    pub prio: u32,
+    /// The list that judges its clients.
+    pub acl: usize,
+    /// Bytes sent to it.
+    pub sent_bytes: u64,
+    /// Bytes received from it.
+    pub received_bytes: u64,
+}
+
+impl ServerRow {
+    /// The row of `backend` at `now`.
+    pub fn new(backend: &Backend, now: Millis) -> Self {
+        let (sent_bytes, received_bytes) = backend.stats.traffic.totals();
+        ServerRow {
+            server: backend.role.slot(),
+            role: match backend.role {
+                Role::Regular(_) => "regular",
+                Role::Emergency => "emergency",
+                Role::Abuse => "abuse",
+            },
+            address: backend.label.clone(),
+            port: backend.port,
+            state: ServerState::of(backend, now),
+            blacklisted_seconds: match backend.stats.standing(now) {
+                Standing::Failed(until) | Standing::Ordered(until) => seconds(until.saturating_sub(now)),
+                Standing::Clear | Standing::Due | Standing::Trial => 0.0,
+            },
+            connections: backend.stats.connections(),
+            max: backend.max,
+            hard: backend.hard,
+            weight: backend.weight,
+            prio: backend.prio,
+            acl: backend.acl,
+            sent_bytes,
+            received_bytes,
+        }
+    }
+}
+
+/// Every server of a snapshot: the slots by number, then the emergency and the abuse server.
+pub fn servers(snapshot: &Snapshot) -> impl Iterator<Item = &Backend> {
+    let slots = snapshot.backends.iter().flatten();
+    slots.chain(&snapshot.emergency).chain(&snapshot.abuse).map(AsRef::as_ref)
+}

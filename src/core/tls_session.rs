@@ -1,0 +1,27 @@
+//! What pen and a client that speaks TLS have agreed on.
+
+use serde::Serialize;
+
+/// A TLS session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TlsSession {
+    /// The version of TLS, as OpenSSL writes it: `TLSv1.3`.
+    pub version: String,
+    /// The cipher, as OpenSSL writes it.
+    pub cipher: String,
+    /// Whether an earlier session was taken up again.
+    pub resumed: bool,
+    /// The server name that the client asked for (RFC 6066), if there is one of printable characters.
+    pub server_name: Option<String>,
+}
+
+impl TlsSession {
+    /// The lines of the reply to `connection N`.
+    pub fn notes(&self) -> Vec<String> {
+        let resumed = if self.resumed { ", resumed" } else { "" };
+        vec![
+            format!("tls = {}, cipher = {}{resumed}", self.version, self.cipher),
+            format!("sni = {}", self.server_name.as_deref().unwrap_or("-")),
+        ]
+    }
+}

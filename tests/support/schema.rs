@@ -1,0 +1,26 @@
+//! The JSON schemas of doc/schema.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::tree;
+
+/// The schema of a document.
+#[track_caller]
+pub(crate) fn schema(name: &str) -> Value {
+    let path = tree::top().join("doc/schema").join(format!("{name}.json"));
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Reads a document, which must be as its schema says.
+#[track_caller]
+pub(crate) fn valid(name: &str, text: &str) -> Value {
+    let document = serde_json::from_str(text).unwrap_or_else(|e| panic!("json {name}: {e}: {text}"));
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema(name)).unwrap();
+    let errors: Vec<_> =
+        validator.iter_errors(&document).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    assert_eq!(errors, [""; 0], "json {name}: {document:#}");
+    document
+}
