@@ -45,6 +45,7 @@ mod it {
     mod signals;
     mod static_build;
     mod static_documents;
+    mod static_ips;
     mod static_manifest;
     mod static_package;
     mod static_scripts;

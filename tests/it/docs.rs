@@ -28,7 +28,7 @@ const SERVERS: [(&str, &str, u16); 10] = [
 ];
 
 /// Commands of Solaris that have no stand-in: whether these lines work nothing here can tell.
-const UNKNOWN: [&str; 3] = ["dladm", "ipadm", "vrrpadm"];
+const UNKNOWN: [&str; 7] = ["dladm", "ipadm", "vrrpadm", "pkgrepo", "pkgmogrify", "pkgsend", "pkg "];
 
 /// What a document takes as given, beside the servers.
 enum Given {

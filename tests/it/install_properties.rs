@@ -292,6 +292,67 @@ on_solaris! {
         assert_eq!(pid(&fmri), process);
     }
 
+    /// An instance may have nearly any name, and what is being checked for one is not what another one runs on.
+    fn instances_do_not_share_files() {
+        let (first, second) = (added("a"), add("a,new"));
+        set(&first, "pen/listenport", &["80"]);
+        set(&second, "pen/listenport", &["81"]);
+        for fmri in [&first, &second] {
+            run(&["svcadm", "enable", "-s", fmri]);
+        }
+        let of_second = "/var/run/pen-conf/a,new";
+        let before = fs::read_to_string(of_second).unwrap();
+        // Neither a good configuration of the first nor a bad one touches it.
+        for (value, told) in [("7", "blacklist 7"), ("soon", "nothing has changed")] {
+            set(&first, "pen/blacklist", &[value]);
+            run(&["svcadm", "refresh", &first]);
+            wait_for(told, || {
+                let written = fs::read_to_string("/var/run/pen-conf/a").unwrap() + &log("a");
+                (written.replace('"', "").contains(told)).then_some(())
+            });
+            assert_eq!(fs::read_to_string(of_second).unwrap(), before);
+        }
+    }
+
+    /// An empty value counts as none, wherever a property is read.
+    fn empty_values_count_as_none() {
+        let fmri = added("empty");
+        set(&fmri, "pen/listenport", &[""]);
+        let told = refused("empty", &fmri);
+        assert!(told.contains("neither config/file nor pen/listenport is set"), "{told}");
+        // With a file, which says where to listen.
+        fs::write("/etc/pen/empty.conf", "listen 80\n").unwrap();
+        set(&fmri, "config/file", &["/etc/pen/empty.conf"]);
+        for property in ["pen/user", "pen/web_stats", "pen/command", "pen/source"] {
+            set(&fmri, property, &[""]);
+        }
+        set(&fmri, "pen/servers", &["", "10.0.0.1:81", ""]);
+        run(&["svcadm", "refresh", &fmri]);
+        run(&["svcadm", "enable", "-s", &fmri]);
+        let shown = servers("empty");
+        assert!(shown.starts_with("0 addr 10.0.0.1 port 81 ") && shown.lines().count() == 1, "{shown}");
+    }
+
+    /// The order of properties in the repository means nothing: commands come last, and may be about all others.
+    fn commands_come_after_all_properties() {
+        let fmri = added("order");
+        set(&fmri, "pen/listenport", &["80"]);
+        set(&fmri, "pen/servers", &["10.0.0.1:81:1"]);
+        let numbers = ["blacklist", "tracking", "timeout", "idle_timeout", "backlog", "multi_accept", "clients_max"];
+        for number in numbers {
+            setprop(&fmri, &format!("pen/{number}"), "count: 60");
+        }
+        let mut commands: Vec<_> = numbers.iter().map(|number| format!("{number} 70")).collect();
+        commands.push("server 0 max 9".into());
+        set(&fmri, "pen/command", &commands.iter().map(String::as_str).collect::<Vec<_>>());
+        run(&["svcadm", "enable", "-s", &fmri]);
+        for number in numbers {
+            let told = run(&["penctl", "/var/run/pen/order/control", number]);
+            assert!(told.contains("70"), "{number}: {told}");
+        }
+        assert!(servers("order").contains(" max 9 "), "{}", servers("order"));
+    }
+
     /// Another account for one instance.
     fn the_account_is_a_property() {
         let fmri = added("other");

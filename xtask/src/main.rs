@@ -5,6 +5,7 @@ mod datastream;
 mod demo;
 mod elf;
 mod event_ports;
+mod p5m;
 mod package;
 mod pkginfo;
 mod prototype;
@@ -27,6 +28,8 @@ const USAGE: &str = "\
 usage: cargo xtask package [--isa i386|sparc] [--system illumos|solaris11|sxce] [--root DIR] [--output DIR]
            make the package SUNWpen: a directory and a datastream in DIR (package in cargo's target directory)
            from the proto area --root, or from `make -f Makefile.sfw install` when it is not given
+       cargo xtask p5m [--output FILE]
+           make FILE (pkg/pen.p5m), the manifest of the package of IPS, from the prototypes of SUNWpen
        cargo xtask check-solaris [TARGET...]
            type-check the programs for illumos and Solaris
        cargo xtask check-event-ports
@@ -60,6 +63,7 @@ fn run() -> Result<()> {
             solaris::check(&Workspace::find()?, &targets)
         }
         Some(Value(task)) if task == "check-event-ports" => event_ports::check(&Workspace::find()?),
+        Some(Value(task)) if task == "p5m" => make_p5m(parser),
         Some(Value(task)) if task == "demo" => demo::run(parser),
         Some(Short('h') | Long("help")) => {
             println!("{USAGE}");
@@ -90,6 +94,21 @@ fn make_package(mut parser: lexopt::Parser) -> Result<()> {
     };
     let stream = package(&workspace, isa.as_deref(), system.as_deref(), &root, &output)?;
     println!("{}\n{}", stream.with_extension("").display(), stream.display());
+    Ok(())
+}
+
+fn make_p5m(mut parser: lexopt::Parser) -> Result<()> {
+    let mut output: Option<PathBuf> = None;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("output") => output = Some(std::path::absolute(PathBuf::from(parser.value()?))?),
+            _ => return Err(arg.unexpected().into()),
+        }
+    }
+    let workspace = Workspace::find()?;
+    let manifest = p5m::make(&workspace.top.join("pkg/SUNWpen"))?;
+    let output = output.unwrap_or_else(|| workspace.top.join("pkg/pen.p5m"));
+    std::fs::write(&output, manifest).map_err(|e| format!("{}: {e}", output.display()))?;
     Ok(())
 }
 
