@@ -61,5 +61,6 @@ mod it {
     mod udp;
     mod udp_control;
     mod unix;
+    mod why;
     mod workers;
 }

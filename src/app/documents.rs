@@ -3,9 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use serde::Serialize;
 
+use crate::core::addr::ClientAddress;
+use crate::core::affinity::Client;
 use crate::core::config::Config;
 use crate::core::json::{self, ClientRow, Document, Head, Pieces, ServerRow, Version};
+use crate::core::select::Explanation;
 use crate::core::settings::Keyword;
 use crate::net::shared::Shared;
 
@@ -23,6 +27,15 @@ pub(super) struct Documents {
     /// The file of `-F`.
     file: Option<String>,
     start_time: String,
+}
+
+/// `json why`: which server a client would get.
+#[derive(Debug, Clone, Serialize)]
+struct Why {
+    #[serde(flatten)]
+    head: Head,
+    #[serde(flatten)]
+    explanation: Explanation,
 }
 
 impl Documents {
@@ -53,6 +66,18 @@ impl Documents {
             Document::Servers => self.servers(&head),
             Document::Version => json::document(&self.version(head)),
         }
+    }
+
+    /// Which server a client would get, and why.
+    pub(super) fn explain(&self, client: ClientAddress) -> Explanation {
+        let record = self.shared.clients.look_up(Client::new(client.ip));
+        Explanation::new(&self.shared.snapshot.load_full(), client, record.as_ref(), self.shared.now())
+    }
+
+    /// The same as a document.
+    pub(super) fn why(&self, client: ClientAddress) -> Pieces {
+        let head = Head { time: clock::rfc3339() };
+        json::document(&Why { head, explanation: self.explain(client) })
     }
 
     fn clients(&self, head: &Head) -> Pieces {

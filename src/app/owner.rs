@@ -220,6 +220,7 @@ impl Handler for Owner {
         };
         let reply = match &command {
             Command::Json(document) => return Reply::Pieces(parts.documents.pieces(*document)),
+            Command::JsonWhy(client) => return Reply::Pieces(parts.documents.why(*client)),
             Command::Exit if parts.config.settings.enable_exit => {
                 self.stop.notify_one();
                 Ok(String::new())
@@ -272,6 +273,10 @@ impl Parts {
         Ok(match command {
             Command::Show(setting) => self.answer(*setting),
             Command::Servers => report::server_lines(&snapshot),
+            Command::ShowSetting(setting) => {
+                self.config.commands_of(*setting).iter().map(|command| format!("{command}\n")).collect()
+            }
+            Command::Why(client) => self.documents.explain(*client).to_string(),
             Command::Mode => report::mode_line(&self.config.settings),
             Command::Pid => format!("{}\n", std::process::id()),
             Command::Recent(seconds) => {

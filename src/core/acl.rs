@@ -157,11 +157,17 @@ impl Acl {
     /// Whether a client may pass: the first matching entry decides; with none matching the answer is the opposite of the
     /// last entry; an empty list permits. A client without an IP address (of a Unix socket) always may.
     pub fn permits(&self, client: Option<IpAddr>) -> bool {
-        let (Some(client), Some(last)) = (client, self.0.last()) else { return true };
+        self.judge(client).1
+    }
+
+    /// The number of the entry that decides, if one matches, and whether the client may pass; see [`Acl::permits`].
+    pub fn judge(&self, client: Option<IpAddr>) -> (Option<usize>, bool) {
+        let (Some(client), Some(last)) = (client, self.0.last()) else { return (None, true) };
         let client = client.to_canonical();
-        match self.0.iter().find(|entry| entry.net.matches(client)) {
-            Some(entry) => entry.verdict == Verdict::Permit,
-            None => last.verdict == Verdict::Deny,
+        let found = self.0.iter().enumerate().find(|(_, entry)| entry.net.matches(client));
+        match found {
+            Some((n, entry)) => (Some(n), entry.verdict == Verdict::Permit),
+            None => (None, last.verdict == Verdict::Deny),
         }
     }
 }

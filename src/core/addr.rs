@@ -162,6 +162,41 @@ impl fmt::Display for Endpoint {
     }
 }
 
+/// Where a client comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Its port, where that is known.
+    pub port: Option<u16>,
+}
+
+impl ClientAddress {
+    /// What is read, for errors.
+    pub const FORM: &'static str =
+        "an IP address, with or without :port; with a port, IPv6 stands in brackets";
+
+    /// Reads `IP`, `IP:PORT` or `[IP6]:PORT`.
+    ///
+    /// # Errors
+    /// What is neither.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let alone = || text.parse().ok().map(|ip| ClientAddress { ip, port: None });
+        let with_port = |address: SocketAddr| ClientAddress { ip: address.ip(), port: Some(address.port()) };
+        let found = text.parse().ok().map(with_port).or_else(alone);
+        found.ok_or_else(|| Error::expected(Self::FORM, text))
+    }
+}
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => SocketAddr::new(self.ip, port).fmt(f),
+            None => self.ip.fmt(f),
+        }
+    }
+}
+
 /// Where to listen: shown as it was written, compared by what it means.
 #[derive(Debug, Clone)]
 pub struct ListenAddress {

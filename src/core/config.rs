@@ -99,6 +99,16 @@ impl Config {
         changes.iter().for_each(|change| self.servers[n].apply(change));
     }
 
+    /// The commands that make a setting what it is: one, or one for each word that it has.
+    pub fn commands_of(&self, setting: Setting) -> Vec<Command> {
+        match setting.get(&self.settings) {
+            Value::Words(words) => {
+                words.iter().map(|word| Command::Set(setting, Value::Words(vec![word]))).collect()
+            }
+            value => vec![Command::Set(setting, value)],
+        }
+    }
+
     /// The commands that make this configuration out of the default one: C pen's order, with what only we have where it fits.
     pub fn commands(&self) -> Vec<Command> {
         let (mut commands, mut rest) = (Vec::new(), Vec::new());
@@ -107,10 +117,7 @@ impl Config {
             let written = if first { &mut commands } else { &mut rest };
             match setting.get(&self.settings) {
                 Value::None if setting.spec().when == When::Start || setting.spec().required => {}
-                Value::Words(words) => {
-                    written.extend(words.iter().map(|word| Command::Set(setting, Value::Words(vec![word]))));
-                }
-                value => written.push(Command::Set(setting, value)),
+                _ => written.extend(self.commands_of(setting)),
             }
         }
         for (n, acl) in self.acls.iter().enumerate() {

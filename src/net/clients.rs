@@ -50,6 +50,11 @@ impl Clients {
         }
     }
 
+    /// What is known of a client.
+    pub fn look_up(&self, client: Client) -> Option<Record> {
+        self.table.lock().look_up(client).cloned()
+    }
+
     /// Makes room for `max` clients; never fewer than now.
     pub fn grow(&self, max: usize) {
         self.table.lock().grow(max);

@@ -152,6 +152,13 @@ impl AffinityTable {
         self.entries.get_mut(id).filter(|entry| entry.client == client).map(|entry| &mut entry.record)
     }
 
+    /// What is known of a client. Looking it up does not make it one that was seen.
+    pub fn look_up(&self, client: Client) -> Option<&Record> {
+        let hash = self.hasher.hash_one(client) as u32;
+        let id = self.index.find(hash, |id| self.entries[id].client == client)?;
+        Some(&self.entries[id].record)
+    }
+
     /// The client of this number.
     pub fn get(&self, id: usize) -> Option<(Client, &Record)> {
         self.entries.get(id).map(|entry| (entry.client, &entry.record))

@@ -3,7 +3,7 @@
 use crate::core::settings::{Kind, Setting};
 
 /// The commands that are no settings: how each is written, and one line for `penctl --help`.
-pub const OTHERS: [(&str, &str); 18] = [
+pub const OTHERS: [(&str, &str); 20] = [
     ("acl N permit|deny IP [MASK]", "add an entry to an access list; also IP6[/LEN]"),
     ("no acl N", "empty an access list"),
     ("block, delayed_forward, epoll, kqueue, poll, select", "accepted, without effect"),
@@ -11,15 +11,17 @@ pub const OTHERS: [(&str, &str); 18] = [
     ("connection N", "show a connection"),
     ("exit", "end pen, if it was started with -X"),
     ("include FILE", "carry out the commands of a file, all or none"),
-    ("json NAME", "show clients, config, connections, servers or version as a JSON document"),
+    ("json NAME", "show clients, config, connections, servers, version or why ADDRESS as a JSON document"),
     ("mode", "show how servers are selected"),
     ("pid", "show the process id"),
     ("recent [N]", "show the clients of the last N seconds (300)"),
     ("server N KEY VALUE...", "change acl, address, port, max, hard, blacklist, weight or prio of a server"),
     ("servers", "show the servers"),
+    ("show NAME", "show how a setting stands, as the command that makes it so"),
     ("socket FD", "show which connection a descriptor belongs to"),
     ("ssl_reload", "load certificates, keys and OCSP responses anew"),
     ("status", "write and show the status page, if web_stats names a file"),
+    ("why ADDRESS[:PORT]", "show which server a client would get, and why"),
     ("write [FILE]", "save the configuration, to the file given with -F by default"),
     ("no WORD", "turn a switch off, unset a text"),
 ];

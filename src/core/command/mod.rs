@@ -6,6 +6,7 @@ mod print;
 pub mod server_keys;
 
 use super::acl::AclEntry;
+use super::addr::ClientAddress;
 use super::json::Document;
 use super::settings::{Setting, Value};
 use server_keys::Change;
@@ -47,6 +48,12 @@ pub enum Command {
     Servers,
     /// Shows a JSON document.
     Json(Document),
+    /// Shows how a setting stands, as the command that makes it so.
+    ShowSetting(Setting),
+    /// Shows which server a client would get, and why.
+    Why(ClientAddress),
+    /// The same as a JSON document.
+    JsonWhy(ClientAddress),
     /// Shows the modes of selection.
     Mode,
     /// Shows the process id.

@@ -3,7 +3,7 @@
 use super::server_keys::Change;
 use super::{Command, SERVERS_MAX, help};
 use crate::core::acl::AclEntry;
-use crate::core::addr::Services;
+use crate::core::addr::{ClientAddress, Services};
 use crate::core::error::{Error, Fault};
 use crate::core::json::Document;
 use crate::core::lexer::{self, Word};
@@ -17,8 +17,10 @@ const UNAVAILABLE: [&str; 5] = ["dsr_if", "dsr_ip", "tarpit_acl", "idlers", "pee
 const SERVER: Kind = Kind::Number { min: 0, max: SERVERS_MAX as u64 - 1, unit: "a server" };
 const CONNECTION: Kind = Kind::Number { min: 0, max: 1 << 32, unit: "a connection" };
 const DESCRIPTOR: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "a descriptor" };
-const DOCUMENT: Kind = Kind::Word(Document::WORDS);
 const SINCE: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "seconds" };
+
+/// What can follow `show`.
+const SETTING: &str = "the word of a setting, as penctl(1) lists them";
 
 /// What can follow `no`.
 const TURNED_OFF: &str = "a switch, a text that may be absent, or acl N, as penctl(1) lists them";
@@ -62,7 +64,9 @@ fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
         ("no", args) => return of_no(args),
         ("acl", args) => return acl(args),
         ("servers", []) => Command::Servers,
-        ("json", [name]) => return json(name),
+        ("json", [name, args @ ..]) => return json(name, args),
+        ("show", [name]) => return show(name),
+        ("why", [client]) => Command::Why(ClientAddress::parse(client)?),
         ("mode", []) => Command::Mode,
         ("pid", []) => Command::Pid,
         ("status", []) => Command::Status,
@@ -78,7 +82,9 @@ fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
         ("recent", [n]) => Command::Recent(number::<u32>(n, SINCE)?.into()),
         ("close" | "connection", []) => return Err(Error::missing("the number of a connection")),
         ("socket", []) => return Err(Error::missing("the number of a descriptor")),
-        ("json", []) => return Err(Error::missing(DOCUMENT.expected())),
+        ("json", []) => return Err(Error::missing(documents())),
+        ("show", []) => return Err(Error::missing(SETTING)),
+        ("why", []) => return Err(Error::missing(ClientAddress::FORM)),
         ("include", []) => return Err(Error::missing("the name of a file")),
         (word, args) => return of_other(word, args),
     };
@@ -138,9 +144,29 @@ fn of_no(args: &[String]) -> Parsed<Command> {
     }
 }
 
-fn json(name: &str) -> Parsed<Command> {
-    let document = Document::by_word(name).ok_or_else(|| Error::expected(DOCUMENT.expected(), name))?;
-    Ok(Command::Json(document))
+fn json(name: &str, args: &[String]) -> Parsed<Command> {
+    if name == "why" {
+        let of = |error: Error| error.of("json why");
+        return match args {
+            [client] => ClientAddress::parse(client).map(Command::JsonWhy).map_err(of),
+            [] => Err(of(Error::missing(ClientAddress::FORM))),
+            [_, extra, ..] => Err(of(Error::extra(extra))),
+        };
+    }
+    match (Document::by_word(name), args) {
+        (Some(document), []) => Ok(Command::Json(document)),
+        (Some(_), [extra, ..]) => Err(Error::extra(extra)),
+        (None, _) => Err(Error::expected(documents(), name)),
+    }
+}
+
+/// What can follow `json`.
+fn documents() -> String {
+    format!("{} or why with a client", Document::WORDS.join(", "))
+}
+
+fn show(name: &str) -> Parsed<Command> {
+    Setting::by_word(name).map(Command::ShowSetting).ok_or_else(|| Error::expected(SETTING, name))
 }
 
 fn acl(args: &[String]) -> Parsed<Command> {

@@ -45,6 +45,6 @@ pub struct Head {
 }
 
 /// Seconds with three decimals, of a time in milliseconds.
-fn seconds(millis: super::Millis) -> f64 {
+pub(crate) fn seconds(millis: super::Millis) -> f64 {
     millis as f64 / 1000.0
 }

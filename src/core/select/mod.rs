@@ -1,6 +1,9 @@
 //! How a server is chosen, and which comes next when it fails.
 
+mod explain;
 mod rules;
+
+pub use explain::Explanation;
 
 use super::admission::Admission;
 use super::affinity::Client;
@@ -137,15 +140,44 @@ impl Selection {
         }
     }
 
+    /// The server that is the client's own, whether that is available or not.
+    fn first_choice(&self) -> Option<usize> {
+        self.remembered.or_else(|| {
+            // The hash names one server for a client.
+            let policy = self.snapshot.policy;
+            let hashed = policy.stubborn && policy.algorithm == Algorithm::Hash;
+            if hashed { self.by_hash(|_, _| true) } else { None }
+        })
+    }
+
+    /// What the configuration says of the client, of a search that has not begun.
+    fn admission(&self) -> Admission {
+        match self.stage {
+            Stage::Abuse => Admission::Abuse,
+            Stage::Done => Admission::Refuse,
+            _ => Admission::Admit,
+        }
+    }
+
+    /// Whether [`Selection::attempt`] would take a connection of this server.
+    fn can_attempt(&self, n: usize, now: Millis) -> bool {
+        let backend = self.snapshot.backends.get(n).and_then(Option::as_ref);
+        backend.is_some_and(|backend| self.is_available(n, backend, now))
+    }
+
+    /// Whether [`Selection::retry`] would.
+    fn can_retry(&self, n: usize, now: Millis) -> bool {
+        let backend = self.snapshot.backends.get(n).and_then(Option::as_ref);
+        backend.is_some_and(|backend| {
+            let failed = matches!(backend.stats.standing(now), Standing::Failed(_) | Standing::Trial);
+            failed && self.may_serve(n, backend)
+        })
+    }
+
     /// The client's first server.
     fn first(&mut self, now: Millis) -> Option<Selected> {
         let stubborn = self.snapshot.policy.stubborn;
-        let choice = self.remembered.or_else(|| {
-            // The hash names one server for a client, whether that is available or not.
-            let hashed = stubborn && self.snapshot.policy.algorithm == Algorithm::Hash;
-            if hashed { self.by_hash(|_, _| true) } else { None }
-        });
-        let Some(n) = choice else {
+        let Some(n) = self.first_choice() else {
             let found = self.search(now, None);
             return if stubborn { found.or_else(|| self.last_resort(now)) } else { found };
         };
@@ -187,10 +219,10 @@ impl Selection {
 
     /// Takes a connection of a server, if that is available.
     fn attempt(&self, n: usize, now: Millis) -> Option<Selected> {
-        let backend = self.snapshot.backends.get(n)?.as_ref()?;
-        if !self.is_available(n, backend, now) {
+        if !self.can_attempt(n, now) {
             return None;
         }
+        let backend = self.snapshot.backends.get(n)?.as_ref()?;
         let mut slot = backend.stats.acquire(self.limit(n, backend))?;
         slot.claim(now, now.saturating_add(self.snapshot.trial))
             .then(|| Selected { backend: Arc::clone(backend), slot })
@@ -198,11 +230,10 @@ impl Selection {
 
     /// The same of a server that is on the blacklist because it failed.
     fn retry(&self, n: usize, now: Millis) -> Option<Selected> {
-        let backend = self.snapshot.backends.get(n)?.as_ref()?;
-        let failed = matches!(backend.stats.standing(now), Standing::Failed(_) | Standing::Trial);
-        if !failed || !self.may_serve(n, backend) {
+        if !self.can_retry(n, now) {
             return None;
         }
+        let backend = self.snapshot.backends.get(n)?.as_ref()?;
         let slot = backend.stats.acquire(self.limit(n, backend))?;
         Some(Selected { backend: Arc::clone(backend), slot })
     }
@@ -211,6 +242,12 @@ impl Selection {
     /// nobody else to serve the client there is nothing to lose, and a server that was away for a moment only serves again
     /// as soon as it can.
     fn last_resort(&self, now: Millis) -> Option<Selected> {
+        self.failed_servers(now).into_iter().find_map(|n| self.retry(n, now))
+    }
+
+    /// The servers that failed, that were not tried for this client and that may serve it: the one whose time on the
+    /// blacklist ends first comes first.
+    fn failed_servers(&self, now: Millis) -> Vec<usize> {
         let end = |backend: &Backend| match backend.stats.standing(now) {
             Standing::Failed(until) => Some(until),
             Standing::Trial => Some(0),
@@ -219,7 +256,7 @@ impl Selection {
         let mut failed: Vec<(Millis, usize)> =
             self.untried().filter_map(|(n, b)| Some((end(b)?, n))).collect();
         failed.sort_unstable();
-        failed.into_iter().find_map(|(_, n)| self.retry(n, now))
+        failed.into_iter().map(|(_, n)| n).filter(|n| self.can_retry(*n, now)).collect()
     }
 }
 

@@ -22,7 +22,8 @@ impl Selection {
         }
     }
 
-    fn candidate(&self, now: Millis, after: Option<usize>, lost: &NumberSet) -> Option<usize> {
+    /// The same, by its number, without taking a connection; not one of `lost`.
+    pub(super) fn candidate(&self, now: Millis, after: Option<usize>, lost: &NumberSet) -> Option<usize> {
         let usable = |n: usize, b: &Backend| !lost.contains(n) && self.is_available(n, b, now);
         let available = || self.untried().filter(|(n, b)| usable(*n, b));
         let turn = |backend: &Backend| self.snapshot.turns.place(&backend.stats);

@@ -391,3 +391,37 @@ fn the_whole_ipv6_address_counts_in_the_hash() {
     let mapped = Client::new("::ffff:10.1.2.3".parse().unwrap());
     assert_eq!(first(&snapshot, mapped, None), first(&snapshot, client(0x0a01_0203), None));
 }
+
+proptest! {
+    /// What is foretold is what comes, after any history, and foretelling changes nothing.
+    #[test]
+    fn the_explanation_names_the_server_that_comes(
+        lines in lines(),
+        history in steps(),
+        who in 0u32..6,
+        remembered in prop::option::of(0usize..7),
+    ) {
+        let mut live = StatsTable::default();
+        let snapshot = snapshot(&mut live, &lines);
+        let (mut now, mut open) = (1, Vec::new());
+        for step in history {
+            match step {
+                Step::Connect { who, remembered, failures } => {
+                    let mut search = search(&snapshot, client(who), remembered);
+                    for _ in 0..failures {
+                        if let Some(selected) = search.next(now) {
+                            search.failed(&selected, now);
+                        }
+                    }
+                    open.extend(search.next(now));
+                }
+                Step::Close(at) if !open.is_empty() => _ = open.swap_remove(at.index(open.len())),
+                Step::Close(_) => {}
+                Step::Wait(time) => now += time,
+            }
+        }
+        let foretold = [(), ()].map(|()| search(&snapshot, client(who), remembered).peeked(now));
+        let comes = search(&snapshot, client(who), remembered).next(now).map(|s| s.backend.role);
+        prop_assert_eq!(foretold, [comes, comes]);
+    }
+}

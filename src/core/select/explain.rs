@@ -1,0 +1,284 @@
+//! What the search for a client's server would find, without any effect: nothing is connected, counted or moved on.
+
+use serde::Serialize;
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::Selection;
+use crate::core::Millis;
+use crate::core::acl::Acl;
+use crate::core::addr::ClientAddress;
+use crate::core::admission::Admission;
+use crate::core::affinity::{Client, Record};
+use crate::core::backend::Standing;
+use crate::core::json::{ServerState, seconds};
+use crate::core::number_set::NumberSet;
+use crate::core::snapshot::{Algorithm, Backend, Snapshot};
+use std::sync::Arc;
+
+/// Why a client gets the server that it gets, step by step.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Explanation {
+    /// The client.
+    client: String,
+    /// What `client_acl` says of it.
+    list: ListVerdict,
+    /// What follows from that: `admit`, `abuse` or `refuse`.
+    admission: &'static str,
+    /// The server that it had.
+    remembered: Option<Remembered>,
+    /// The rule by which a server is chosen.
+    algorithm: &'static str,
+    /// The servers, each with what speaks against it.
+    servers: Vec<Candidate>,
+    /// The server that it would get.
+    choice: Option<Choice>,
+}
+
+/// What an access list says of a client.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct ListVerdict {
+    /// The number of the list.
+    acl: usize,
+    /// The number of the entry that fits, from 0.
+    entry: Option<usize>,
+    /// That entry.
+    rule: Option<String>,
+    /// Whether the client may pass.
+    permitted: bool,
+}
+
+/// The server that a client had.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Remembered {
+    /// Its number.
+    server: usize,
+    /// How long ago the client last connected.
+    age_seconds: f64,
+    /// Whether it counts.
+    used: bool,
+}
+
+/// A server as this client may have it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Candidate {
+    /// Its number; none for the emergency and the abuse server.
+    server: Option<usize>,
+    /// As messages name it.
+    name: String,
+    /// How it stands.
+    state: ServerState,
+    /// What speaks for it in this moment.
+    merits: Vec<String>,
+    /// What speaks against it: nothing, if it can serve the client.
+    obstacles: Vec<String>,
+}
+
+/// The server that a client would get.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct Choice {
+    /// Its number; none for the emergency and the abuse server.
+    server: Option<usize>,
+    /// As messages name it.
+    name: String,
+}
+
+impl ListVerdict {
+    fn of(acls: &[Acl], n: usize, client: Client) -> Self {
+        let (entry, permitted) = acls.get(n).map_or((None, true), |acl| acl.judge(client.ip()));
+        let rule = entry.and_then(|e| acls.get(n)?.entries().get(e)).map(ToString::to_string);
+        ListVerdict { acl: n, entry, rule, permitted }
+    }
+}
+
+impl fmt::Display for ListVerdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = if self.permitted { "permits" } else { "denies" };
+        write!(f, "list {} {verdict} it", self.acl)?;
+        match (&self.rule, self.entry) {
+            (Some(rule), Some(entry)) => write!(f, " by entry {entry}, {rule}"),
+            _ => f.write_str(", no entry fits"),
+        }
+    }
+}
+
+impl Explanation {
+    /// What would happen to `address` at `now`, of whom the table of clients has `record`.
+    pub fn new(
+        snapshot: &Arc<Snapshot>,
+        address: ClientAddress,
+        record: Option<&Record>,
+        now: Millis,
+    ) -> Self {
+        let client = Client::new(address.ip);
+        let admission = Admission::of(snapshot, client);
+        let last = record.filter(|_| admission == Admission::Admit).and_then(|record| {
+            let age = now.saturating_sub(record.seen);
+            let fresh = snapshot.tracking == 0 || age <= snapshot.tracking;
+            Some((record.server?, age, fresh && snapshot.policy.affinity))
+        });
+        let known = last.filter(|(.., used)| *used).map(|(n, ..)| n);
+        let search =
+            Selection::new(Arc::clone(snapshot), client, address.port.unwrap_or(0), known, admission);
+        let named =
+            |backend: &Arc<Backend>| Choice { server: backend.role.slot(), name: backend.to_string() };
+        let slots = snapshot.backends.iter().flatten();
+        Explanation {
+            client: address.to_string(),
+            list: ListVerdict::of(&snapshot.acls, snapshot.client_acl, client),
+            admission: match admission {
+                Admission::Admit => "admit",
+                Admission::Abuse => "abuse",
+                Admission::Refuse => "refuse",
+            },
+            remembered: last.map(|(server, age, used)| Remembered {
+                server,
+                age_seconds: seconds(age),
+                used,
+            }),
+            algorithm: match snapshot.policy.algorithm {
+                Algorithm::Prio => "prio",
+                Algorithm::Weight => "weight",
+                Algorithm::Hash => "hash",
+                Algorithm::RoundRobin => "roundrobin",
+            },
+            servers: slots
+                .chain(&snapshot.emergency)
+                .chain(&snapshot.abuse)
+                .map(|backend| search.candidate_of(backend, now))
+                .collect(),
+            choice: search.peek(now).map(named),
+        }
+    }
+}
+
+impl Selection {
+    /// The server that [`Selection::next`] would name, of a search that has not begun.
+    fn peek(&self, now: Millis) -> Option<&Arc<Backend>> {
+        let snapshot = &*self.snapshot;
+        let works = |backend: &&Arc<Backend>| !backend.addresses.is_empty();
+        match self.admission() {
+            Admission::Refuse => return None,
+            Admission::Abuse => return snapshot.abuse.as_ref().filter(works),
+            Admission::Admit => {}
+        }
+        let stubborn = snapshot.policy.stubborn;
+        let found = match self.first_choice() {
+            Some(n) if self.can_attempt(n, now) => Some(n),
+            Some(n) if stubborn => Some(n).filter(|n| self.can_retry(*n, now)),
+            choice => {
+                let found = self.candidate(now, choice, &NumberSet::default());
+                found.or_else(|| self.failed_servers(now).into_iter().next().filter(|_| stubborn))
+            }
+        };
+        let emergency = || snapshot.emergency.as_ref().filter(works);
+        let slot = |n: usize| snapshot.backends.get(n)?.as_ref();
+        match found {
+            Some(n) => slot(n),
+            None if stubborn => None,
+            None => emergency().or_else(|| slot(*self.failed_servers(now).first()?)),
+        }
+    }
+
+    /// How `backend` stands with this client.
+    fn candidate_of(&self, backend: &Backend, now: Millis) -> Candidate {
+        let snapshot = &*self.snapshot;
+        let stats = &backend.stats;
+        let mut obstacles = Vec::new();
+        let mut merits = Vec::new();
+        if backend.addresses.is_empty() {
+            obstacles
+                .push(if backend.port == 0 { "it has no port" } else { "its name has no address" }.into());
+        }
+        if let Some(n) = backend.role.slot() {
+            match stats.standing(now) {
+                Standing::Clear => {}
+                Standing::Due => merits.push("it failed, and this connection would try it again".into()),
+                Standing::Trial => obstacles.push("it failed, and another connection tries it again".into()),
+                Standing::Failed(until) => {
+                    obstacles.push(format!("it failed, and is left out for {} s", left(until, now)));
+                }
+                Standing::Ordered(until) => {
+                    obstacles.push(format!("a command leaves it out for {} s", left(until, now)));
+                }
+            }
+            let verdict = ListVerdict::of(&snapshot.acls, backend.acl, self.client);
+            if !verdict.permitted {
+                obstacles.push(verdict.to_string());
+            }
+            let connections = stats.connections();
+            match self.limit(n, backend) {
+                Some(limit) if connections >= limit => {
+                    obstacles.push(format!("it has {connections} of {limit} connections"));
+                }
+                Some(limit) => merits.push(format!("{connections} of {limit} connections")),
+                None => merits.push(format!("{connections} connections")),
+            }
+            let own = self.remembered == Some(n);
+            if own {
+                merits.push("the client had it before".into());
+            }
+            match snapshot.policy.algorithm {
+                Algorithm::Prio => merits.push(format!("prio {}", backend.prio)),
+                Algorithm::Weight if backend.weight == 0 && !own => obstacles.push("its weight is 0".into()),
+                Algorithm::Weight => merits.push(format!("weight {}", backend.weight)),
+                Algorithm::Hash if self.by_hash(|_, _| true) == Some(n) => {
+                    merits.push("the client's hash names it".into());
+                }
+                Algorithm::RoundRobin if snapshot.cursor.load(Relaxed) == n => {
+                    merits.push("it was chosen last".into());
+                }
+                Algorithm::Hash | Algorithm::RoundRobin => {}
+            }
+        }
+        Candidate {
+            server: backend.role.slot(),
+            name: backend.to_string(),
+            state: ServerState::of(backend, now),
+            merits,
+            obstacles,
+        }
+    }
+}
+
+/// Seconds from `now` until then, rounded up.
+fn left(until: Millis, now: Millis) -> Millis {
+    until.saturating_sub(now).div_ceil(1000)
+}
+
+impl fmt::Display for Explanation {
+    /// The steps, a line each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "client {}: {}", self.client, self.list)?;
+        match (self.admission, &self.remembered) {
+            ("refuse", _) => writeln!(f, "it is denied, and there is no abuse server")?,
+            ("abuse", _) => writeln!(f, "it is denied, and the abuse server serves it")?,
+            (_, None) => writeln!(f, "no server is remembered")?,
+            (_, Some(Remembered { server, age_seconds, used })) => {
+                let used = if *used { "" } else { ", which does not count" };
+                writeln!(f, "server {server} is remembered, from {age_seconds} s ago{used}")?;
+            }
+        }
+        writeln!(f, "servers are chosen by {}", self.algorithm)?;
+        for server in &self.servers {
+            let (verdict, reasons) = match &server.obstacles[..] {
+                [] => ("can serve", &server.merits),
+                _ => ("cannot serve", &server.obstacles),
+            };
+            let separator = if reasons.is_empty() { "" } else { ": " };
+            writeln!(f, "{} {verdict}{separator}{}", server.name, reasons.join(", "))?;
+        }
+        match &self.choice {
+            Some(choice) => writeln!(f, "it would get {}", choice.name),
+            None => writeln!(f, "it would be closed"),
+        }
+    }
+}
+
+/// As a role, the choice; for tests of the search.
+#[cfg(test)]
+impl Selection {
+    pub(super) fn peeked(&self, now: Millis) -> Option<crate::core::snapshot::Role> {
+        self.peek(now).map(|backend| backend.role)
+    }
+}
