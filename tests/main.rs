@@ -36,6 +36,7 @@ mod it {
     mod names;
     mod nginx;
     mod one_shot;
+    mod own_faults;
     mod penctl;
     mod penlog;
     mod penlogd;

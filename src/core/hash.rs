@@ -6,7 +6,7 @@
 
 use super::addr::Host;
 use super::affinity::Client;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The offset basis of FNV-1a, 64 bits (draft-eastlake-fnv).
 const SEED: u64 = 0xcbf2_9ce4_8422_2325;
@@ -23,19 +23,27 @@ fn absorb(state: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(state, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 
+fn absorb_ip(ip: IpAddr) -> u64 {
+    match ip {
+        IpAddr::V4(ip) => absorb(SEED, &ip.octets()),
+        IpAddr::V6(ip) => absorb(SEED, &ip.octets()),
+    }
+}
+
 /// The hash of a client by its address and `port`; 0 where the port is not to count.
 pub fn client(client: Client, port: u16) -> u64 {
-    let address = match client.ip() {
-        None => SEED,
-        Some(IpAddr::V4(ip)) => absorb(SEED, &ip.octets()),
-        Some(IpAddr::V6(ip)) => absorb(SEED, &ip.octets()),
-    };
-    mix(absorb(address, &port.to_be_bytes()))
+    let ip = client.ip().map_or(SEED, absorb_ip);
+    mix(absorb(ip, &port.to_be_bytes()))
 }
 
 /// The hash of a server by its configured address, not by its slot.
 pub fn server(host: &Host, port: u16) -> u64 {
     mix(absorb(absorb(SEED, host.to_string().as_bytes()), &port.to_be_bytes()))
+}
+
+/// The hash of an address.
+pub fn address(address: SocketAddr) -> u64 {
+    mix(absorb(absorb_ip(address.ip()), &address.port().to_be_bytes()))
 }
 
 /// The score of a server for a client.

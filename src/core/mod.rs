@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod addr;
+pub mod address_order;
 pub mod admission;
 pub mod affinity;
 pub mod backend;

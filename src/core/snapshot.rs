@@ -154,7 +154,7 @@ pub struct Snapshot {
     pub idle_timeout: Millis,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Millis,
-    /// Connects in progress at most.
+    /// Connects to one server in progress at most.
     pub pending_max: usize,
     /// Connections at most.
     pub conn_max: usize,

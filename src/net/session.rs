@@ -18,6 +18,7 @@ use crate::core::snapshot::Snapshot;
 use crate::sys::log;
 
 use super::accept_token::ConnectionCount;
+use super::connect::{self, setup};
 use super::connections::{AcceptedClient, Connection, ConnectionEntry, ConnectionMeter, Permit};
 use super::filter::StreamFilter;
 use super::filter::dump::{self, Dump};
@@ -26,7 +27,7 @@ use super::filter::request_log::RequestLog;
 use super::relay::{Relay, RelaySettings};
 use super::shared::Shared;
 use super::stream::Stream;
-use super::{connect, dummy, tls};
+use super::{dummy, tls};
 
 /// A client that was accepted.
 #[derive(Debug)]
@@ -65,7 +66,8 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
             (Some(id), remembered)
         }
     };
-    let arrival = Arrival { accepted, admission, remembered };
+    // Boxed: the task that serves the connection has room for it all its life otherwise.
+    let arrival = Box::new(Arrival { accepted, admission, remembered });
     let entry = permit.enter(Connection::new(AcceptedClient {
         client,
         client_port: arrival.accepted.peer.map(|peer| peer.port()),
@@ -88,7 +90,7 @@ struct Arrival {
     remembered: Option<usize>,
 }
 
-async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Arrival) {
+async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Box<Arrival>) {
     // Boxed: what only the beginning needs is freed before the connection grows old.
     let joining = Box::pin(join(&session, &snapshot, arrival));
     let Some(Joined { selected, mut relay, only_logs }) = joining.await else { return };
@@ -132,10 +134,10 @@ fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<
 }
 
 /// Joins a client to its server; `None` when the connection is over before it has one.
-async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Arrival) -> Option<Joined> {
-    let Arrival { accepted: Accepted { stream, peer }, admission, remembered } = arrival;
+async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>) -> Option<Joined> {
+    let Arrival { accepted: Accepted { stream, peer }, admission, remembered } = *arrival;
     if peer.is_some() {
-        connect::set_options(snapshot, &SockRef::from(&stream));
+        setup::set_options(snapshot, &SockRef::from(&stream));
     }
     let stream = secured(session, snapshot, stream).await?;
     // Boxed, like all that is large and that most connections have no need of.
@@ -146,7 +148,8 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Arrival) -> 
     let port = peer.map_or(0, |p| p.port());
     let client = session.entry.connection.client;
     let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered, admission);
-    let (selected, server) = connect::establish(&session.shared, snapshot, &mut selection).await?;
+    let (selected, server) =
+        connect::establish(&session.shared, snapshot, &mut selection, &stream).await.ok()?;
     if let Some(n) = selection.remembers(&selected).filter(|n| remembered != Some(*n)) {
         session.shared.clients.remember(&session.entry.connection, n);
     }

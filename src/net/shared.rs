@@ -1,10 +1,8 @@
 //! What all workers and the owner of the configuration share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
 
 use crate::core::Millis;
 use crate::core::snapshot::Snapshot;
@@ -13,6 +11,7 @@ use crate::weblog::LogHandle;
 
 use super::clients::{ClientWalk, Clients};
 use super::clock::Clock;
+use super::connect::reports::Reports;
 use super::connections::ConnectionTable;
 use super::lifecycle::Lifecycle;
 use super::tls;
@@ -40,8 +39,8 @@ pub struct Shared {
     pub tls: Option<tls::Server>,
     /// Datagrams that were not passed on.
     pub drops: Drops,
-    connecting: AtomicUsize,
-    connected: Notify,
+    /// What keeps clients from their servers.
+    pub reports: Reports,
     clock: Clock,
 }
 
@@ -57,9 +56,8 @@ impl Shared {
             pipes: Pool::new(PIPES),
             tls,
             drops: Drops::default(),
+            reports: Reports::default(),
             clients: Arc::new(Clients::new(clients_max, clock)),
-            connecting: AtomicUsize::new(0),
-            connected: Notify::new(),
             clock,
         }
     }
@@ -72,31 +70,5 @@ impl Shared {
     /// A look at the clients that connected at `since` or later.
     pub fn clients_since(&self, since: Millis) -> ClientWalk {
         ClientWalk::new(Arc::clone(&self.clients), Arc::clone(&self.connections), since)
-    }
-
-    /// Waits until fewer than `pending_max` connects are in progress, and counts one until it is dropped.
-    pub async fn connecting(&self) -> Connecting<'_> {
-        loop {
-            let connected = self.connected.notified();
-            tokio::pin!(connected);
-            // Listens before it looks, so that an end in between is not missed.
-            connected.as_mut().enable();
-            let max = self.snapshot.load().pending_max;
-            if self.connecting.fetch_update(Relaxed, Relaxed, |n| (n < max).then(|| n + 1)).is_ok() {
-                return Connecting(self);
-            }
-            connected.await;
-        }
-    }
-}
-
-/// A connect in progress.
-#[derive(Debug)]
-pub struct Connecting<'a>(&'a Shared);
-
-impl Drop for Connecting<'_> {
-    fn drop(&mut self) {
-        self.0.connecting.fetch_sub(1, Relaxed);
-        self.0.connected.notify_waiters();
     }
 }

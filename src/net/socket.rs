@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use socket2::{SockAddr, SockRef, Socket as Unwatched};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sys::socket::{self, Operation, PolledSocket};
@@ -37,22 +37,7 @@ impl Socket {
         Ok(Self { io: PolledSocket::new(socket)?, is_tcp: false })
     }
 
-    /// Begins to connect one that [`socket::stream_to`] has made to `address`.
-    ///
-    /// # Errors
-    /// As connect(2).
-    pub fn begin(socket: Unwatched, address: &SockAddr) -> io::Result<Self> {
-        match socket.connect(address) {
-            Ok(()) => {}
-            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-            // It goes on all the same (connect(2)).
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        Ok(Self { io: PolledSocket::new(socket.into())?, is_tcp: !address.is_unix() })
-    }
-
-    /// Waits for the end of what [`Socket::begin`] has begun.
+    /// Waits for the end of a connect(2) that was begun.
     ///
     /// # Errors
     /// As connect(2).
@@ -60,6 +45,12 @@ impl Socket {
         poll_fn(|cx| self.io.poll_ready(cx, Operation::Write)).await?;
         self.io.connected()?;
         Ok(self)
+    }
+
+    /// Waits until the peer has given up: it has reset the connection, or ended it without having sent anything that was
+    /// not read. To be called while nothing else waits for this socket.
+    pub async fn abandoned(&self) {
+        self.io.abandoned().await;
     }
 
     /// Whether it is one of TCP.

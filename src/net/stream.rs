@@ -72,6 +72,14 @@ impl Stream {
         }
     }
 
+    /// Waits until the peer has given up, see [`Socket::abandoned`].
+    pub async fn abandoned(&self) {
+        match self {
+            Self::Plain(s) => s.abandoned().await,
+            Self::Tls(s) => s.get_ref().abandoned().await,
+        }
+    }
+
     /// As [`Stream::may_be_readable`], and takes the waker while there is nothing.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {

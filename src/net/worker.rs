@@ -17,7 +17,8 @@ use crate::sys::watch::{self, Watch};
 use crate::sys::{log, runtime, socket};
 
 use super::accept_token::TokenHandle;
-use super::connect::{self, SHORTAGE_PAUSE};
+use super::connect::SHORTAGE_PAUSE;
+use super::connect::failure::is_shortage;
 use super::connections::Permit;
 use super::lifecycle::LifeStage;
 use super::session::{self, Accepted};
@@ -173,7 +174,7 @@ impl Worker {
             let Some(permit) = self.shared.connections.try_permit(limit) else { return };
             match listening.accept_queued() {
                 Ok(accepted) => self.serve(accepted, permit),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock || connect::is_shortage(&error) => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_shortage(&error) => {
                     return;
                 }
                 // That client is gone already.
@@ -205,7 +206,7 @@ impl Worker {
             match listening.accept_queued() {
                 Ok(accepted) => self.serve(accepted, permit),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if connect::is_shortage(&error) => {
+                Err(error) if is_shortage(&error) => {
                     drop(permit);
                     self.pause().await;
                 }
@@ -256,7 +257,7 @@ impl Worker {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if connect::is_shortage(&error) => {
+                Err(error) if is_shortage(&error) => {
                     FULL.begin(format_args!("no new connections for now: {error}"));
                     drop(permit);
                     self.pause().await;

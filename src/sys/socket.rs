@@ -1,9 +1,11 @@
 //! What no crate does with a socket, or none as directly.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use socket2::{SockAddr, SockRef, Socket};
@@ -12,6 +14,9 @@ use tokio::io::Interest;
 use super::error::context;
 use super::platform::{self, PolledFd, events};
 use super::watch::Watch;
+
+/// How often a peer that has sent something is asked whether it is still there, where the event port does not tell.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 /// A stream socket in an event port: in pen's own where the system has one that tells all, else in tokio's.
 #[derive(Debug)]
@@ -124,6 +129,27 @@ impl PolledSocket {
         fd.any(events::CLOSED) && !fd.any(events::READABLE | events::ERROR)
     }
 
+    /// Waits until the peer has reset the connection, or has ended it with nothing left to be read. To be called while
+    /// nothing else waits for this socket.
+    pub async fn abandoned(&self) {
+        match &self.0 {
+            Kind::Own(fd) => {
+                poll_fn(|cx| fd.poll_any(cx, events::CLOSED | events::ERROR)).await;
+                if !is_abandoned(fd.as_fd()) {
+                    // It has half closed after it sent something, and waits for the answer. It may still break off.
+                    poll_fn(|cx| fd.poll_any(cx, events::ERROR)).await;
+                }
+            }
+            Kind::Tokio(watch) => {
+                _ = poll_fn(|cx| watch.poll_readable(cx)).await;
+                // What is there to be read is not taken, so that the event port has no more to report: it is asked.
+                while !is_abandoned(watch.as_fd()) {
+                    tokio::time::sleep(LOOK_PAUSE).await;
+                }
+            }
+        }
+    }
+
     /// How a connect that was begun has ended, once the socket is writable.
     ///
     /// # Errors
@@ -157,6 +183,17 @@ pub fn transparent(socket: &impl AsFd, source: IpAddr) -> io::Result<()> {
         }
         _ => context("cannot make the connection transparent", error),
     })
+}
+
+/// Whether a stream is reset, or at its end with nothing left to be read.
+fn is_abandoned(socket: BorrowedFd<'_>) -> bool {
+    if !matches!(SockRef::from(&socket).take_error(), Ok(None)) {
+        return true;
+    }
+    match rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok((_, count)) => count == 0,
+        Err(error) => error != rustix::io::Errno::WOULDBLOCK && error != rustix::io::Errno::INTR,
+    }
 }
 
 /// A stream socket for connecting to `address` that does not block.

@@ -63,6 +63,7 @@ fn a_single_server_that_was_away_serves_as_soon_as_it_is_back() {
         assert_eq!(pen.choices([2, 3]), "EOF EOF", "{options}");
         let _again = Backend::greeter_on(&address, "again");
         assert_eq!(pen.choices([2, 3]), "again again", "{options}");
+        pen.says("works again");
         assert_eq!(pen.stderr().matches("blacklisting").count(), 1, "{}", pen.stderr());
     }
 }
@@ -232,4 +233,106 @@ fn a_server_that_resets_is_passed_on_as_a_reset() {
     client.send("hello\n");
     assert_eq!(client.end(), crate::support::client::End::Reset);
     pen.becomes_idle();
+}
+
+#[test]
+fn a_connect_to_a_silent_server_holds_up_no_other() {
+    let hole = BlackHole::new();
+    let backends = greeters(1);
+    let pen = Setup::new()
+        .options("-r -t 4")
+        .command("pending_max 1")
+        .servers(&backends)
+        .server(hole.address())
+        .start();
+    let begin = Instant::now();
+    let mut clients: Vec<Client> = (0..10).map(|n| pen.client_from(n + 2)).collect();
+    let serve = |clients: &mut Vec<Client>| {
+        clients.retain_mut(|client| {
+            let waits = client.is_silent_for(Duration::from_millis(1));
+            assert!(waits || client.line() == "A");
+            waits
+        });
+        clients.len()
+    };
+    wait_until("every second client to be served", || serve(&mut clients) == 5);
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    // One has tried the silent server; those who waited to try it go elsewhere when that is known.
+    wait_until("all clients to be served", || serve(&mut clients) == 0);
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    assert_eq!(pen.stderr().matches("blacklisting").count(), 1, "{}", pen.stderr());
+}
+
+/// How a client that has no server yet breaks off.
+fn gives_up(how: &str, mut client: Client) {
+    match how {
+        "reset" => client.reset(),
+        "reset after data" => {
+            client.send("hello");
+            client.reset();
+        }
+        "end" => drop(client),
+        "half close" => client.finish(),
+        how => panic!("{how}"),
+    }
+}
+
+#[test]
+fn a_client_that_gives_up_frees_its_place_at_once() {
+    for portable in ["0", "1", "oneshot"] {
+        let hole = BlackHole::new();
+        let pen = Setup::new()
+            .options("-t 100")
+            .command("pending_max 1")
+            .environment("PEN_PORTABLE", portable)
+            .server(hole.address())
+            .start();
+        let connections = |count: i64| {
+            wait_until("connections to the server", || pen.servers()[0].conn == count);
+        };
+        for how in ["reset", "reset after data", "end", "half close"] {
+            let tries = pen.client();
+            connections(1);
+            // Another one waits for the one place among the connects.
+            let waits = pen.client();
+            connections(2);
+            gives_up(how, waits);
+            connections(1);
+            gives_up(how, tries);
+            connections(0);
+        }
+        // Who has ended after a request waits for the answer.
+        let mut patient = pen.client();
+        patient.send("question");
+        patient.finish();
+        connections(1);
+        gives_up("reset", pen.client());
+        connections(1);
+        assert!(patient.is_silent_for(Duration::from_millis(20)));
+        gives_up("reset", patient);
+        connections(0);
+    }
+}
+
+#[test]
+fn no_server_left_is_said_once_while_it_lasts() {
+    let backend = Backend::greeter("A");
+    let pen = Setup::new().server(format!("{}:1", backend.address())).start();
+    let (held, _) = pen.hold(2);
+    assert_eq!(pen.choices([3, 4]), "EOF EOF");
+    pen.says("every server has as many connections as it may");
+    drop(held);
+    pen.becomes_idle();
+    assert_eq!(pen.choice(3), "A");
+    pen.says("new clients are served again");
+    pen.becomes_idle();
+    let address = backend.stop();
+    assert_eq!(pen.choices([2, 3, 4]), "EOF EOF EOF");
+    let _again = Backend::greeter_on(&address, "again");
+    assert_eq!(pen.choice(2), "again");
+    wait_until("the end to be told", || pen.stderr().matches("new clients are served again").count() == 2);
+    for text in ["no server is left, new clients are closed", "every server has as many"] {
+        assert_eq!(pen.stderr().matches(text).count(), 1, "{}", pen.stderr());
+    }
+    assert!(!pen.stderr().contains("os error"), "{}", pen.stderr());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::backend::{Backend, Refusing, greeters};
+use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
 use crate::support::namespace::inside;
 use crate::support::{Setup, wait_until};
 
@@ -215,4 +215,49 @@ fn a_hup_during_a_lookup_asks_again() {
     pen.write("hosts", MOVED);
     pen.signal(Signal::SIGHUP);
     wait_until("the new address to be found", || pen.choice(2) == "B");
+}
+
+#[test]
+fn of_a_names_addresses_a_silent_one_costs_no_more_than_a_moment() {
+    if !inside("it::names::of_a_names_addresses_a_silent_one_costs_no_more_than_a_moment") {
+        return;
+    }
+    let hole = BlackHole::on(([127, 0, 0, 41], 0).into());
+    let port = hole.address().port();
+    let _server = Backend::greeter_on(&SocketAddr::from(([127, 0, 0, 42], port)).into(), "A");
+    let hosts = "127.0.0.1 localhost\n127.0.0.41 both.example\n127.0.0.42 both.example\n";
+    let setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let pen = setup.options("-r -t 15").server(format!("both.example:{port}")).start();
+    let begin = Instant::now();
+    assert_eq!(pen.choice(2), "A");
+    let first = begin.elapsed();
+    assert!(first > Duration::from_millis(200) && first < Duration::from_secs(10), "{first:?}");
+    // What has worked is tried first from now on.
+    wait_until("a client to be served at once", || {
+        let begin = Instant::now();
+        assert_eq!(pen.choice(2), "A");
+        begin.elapsed() < Duration::from_millis(200)
+    });
+    assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
+}
+
+#[test]
+fn of_a_names_addresses_one_that_fails_leaves_the_other() {
+    if !inside("it::names::of_a_names_addresses_one_that_fails_leaves_the_other") {
+        return;
+    }
+    let first = Backend::greeter_on(&SocketAddr::from(([127, 0, 0, 41], 0)).into(), "A");
+    let port = first.port();
+    let second = Backend::greeter_on(&SocketAddr::from(([127, 0, 0, 42], port)).into(), "B");
+    let hosts = "127.0.0.1 localhost\n127.0.0.41 both.example\n127.0.0.42 both.example\n";
+    let setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let pen = setup.options("-r").server(format!("both.example:{port}")).start();
+    assert_eq!(pen.choices([2, 2]), "A A");
+    let address = first.stop();
+    assert_eq!(pen.choices([2, 2]), "B B");
+    let _first = Backend::greeter_on(&address, "A");
+    assert_eq!(pen.choice(2), "B", "it worked last");
+    drop(second);
+    assert_eq!(pen.choices([2, 2]), "A A");
+    assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
 }

@@ -270,8 +270,13 @@ pub(crate) struct BlackHole {
 impl BlackHole {
     /// Listens, and fills its own queue.
     pub(crate) fn new() -> BlackHole {
+        Self::on((Ipv4Addr::LOCALHOST, 0).into())
+    }
+
+    /// The same at a given address.
+    pub(crate) fn on(address: SocketAddr) -> BlackHole {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        listener.bind(&any_port()).unwrap();
+        listener.bind(&address.into()).unwrap();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
         let mut waiting = Vec::new();

@@ -102,7 +102,7 @@ impl Blacklist {
 
 /// The right to try a server that is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Claim(NonZeroU64);
+pub struct Claim(NonZeroU64);
 
 #[cfg(test)]
 mod tests {

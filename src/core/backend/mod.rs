@@ -2,12 +2,13 @@
 //! change it, snapshots point at it.
 
 mod blacklist;
+mod places;
 
 use super::Millis;
 use super::traffic::Traffic;
-pub use blacklist::Standing;
-use blacklist::{Blacklist, Claim};
-use std::sync::Arc;
+use blacklist::Blacklist;
+pub use blacklist::{Claim, Standing};
+pub use places::{Place, Places};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// The counters of one server slot. They outlive changes of its configuration.
@@ -17,6 +18,10 @@ pub struct ServerStats {
     blacklist: Blacklist,
     /// Its place in the order of turns, see [`Turns`].
     turn: AtomicU64,
+    /// Which of its addresses worked last, as [`super::address_order::mark`] has it; 0 for none yet.
+    worked: AtomicU64,
+    /// Connects to it that are in progress.
+    pub connecting: Places,
     /// Bytes sent to the server and received from it.
     pub traffic: Traffic,
 }
@@ -27,11 +32,30 @@ impl ServerStats {
         self.connections.load(Relaxed)
     }
 
-    /// Takes one connection out of `limit` (`None`: there is no limit). The connection ends when the slot is dropped.
-    pub fn acquire(self: &Arc<Self>, limit: Option<u32>) -> Option<ServerSlot> {
+    /// Takes one connection out of `limit` (`None`: there is no limit), which is to be given back. False when there is none.
+    pub fn acquire(&self, limit: Option<u32>) -> bool {
         let limit = limit.unwrap_or(u32::MAX);
-        let taken = self.connections.fetch_update(Relaxed, Relaxed, |n| (n < limit).then(|| n + 1));
-        taken.ok().map(|_| ServerSlot { stats: Arc::clone(self), claim: None })
+        self.connections.fetch_update(Relaxed, Relaxed, |n| (n < limit).then(|| n + 1)).is_ok()
+    }
+
+    /// Gives a connection back.
+    pub fn release(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// For a connection that is to be made: whether the server may be used. Of a server whose time on the blacklist is over
+    /// exactly one connection gets the claim to try it. The trial is a success if nothing has failed by `end`.
+    pub fn admit(&self, now: Millis, end: Millis) -> Option<Option<Claim>> {
+        match self.standing(now) {
+            Standing::Clear => Some(None),
+            Standing::Due => self.blacklist.claim(now, end).map(Some),
+            _ => None,
+        }
+    }
+
+    /// The connection of `claim` is over, see [`ServerStats::admit`]. If it has shown nothing, the next one may try.
+    pub fn end_trial(&self, claim: Claim) {
+        self.blacklist.give_up(claim);
     }
 
     /// How the server stands with the blacklist at `now`.
@@ -44,47 +68,29 @@ impl ServerStats {
         self.blacklist.lift()
     }
 
-    /// The server failed at `now` and is left out for `time`. True when it was not blacklisted before.
+    /// The server failed at `now` and is left out for `time`. True when it was not blacklisted before. Those who wait for a
+    /// place among its connects go elsewhere.
     pub fn fails(&self, now: Millis, time: Millis) -> bool {
-        self.blacklist.fail(now, time)
+        let news = self.blacklist.fail(now, time);
+        self.connecting.dismiss();
+        news
+    }
+
+    /// Which of its addresses worked last, as [`super::address_order::mark`] has it; 0 for none yet.
+    pub fn worked(&self) -> u64 {
+        self.worked.load(Relaxed)
+    }
+
+    /// The address with this mark has worked.
+    pub fn remember_address(&self, mark: u64) {
+        if self.worked.load(Relaxed) != mark {
+            self.worked.store(mark, Relaxed);
+        }
     }
 
     /// A command blacklists the server until then, whatever happens to connections; 0 takes it back in.
     pub fn blacklist_until(&self, until: Millis) {
         self.blacklist.order(until);
-    }
-}
-
-/// One connection of a server, from the decision to connect until both sides are closed.
-#[derive(Debug)]
-pub struct ServerSlot {
-    stats: Arc<ServerStats>,
-    /// It tries a server that had failed.
-    claim: Option<Claim>,
-}
-
-impl ServerSlot {
-    /// For a server whose time on the blacklist is over: whether this is the one connection that tries it. If not, nor is
-    /// the server to be used. The trial is a success if nothing has failed by `end`.
-    #[must_use]
-    pub fn claim(&mut self, now: Millis, end: Millis) -> bool {
-        match self.stats.standing(now) {
-            Standing::Clear => true,
-            Standing::Due => {
-                self.claim = self.stats.blacklist.claim(now, end);
-                self.claim.is_some()
-            }
-            _ => false,
-        }
-    }
-}
-
-impl Drop for ServerSlot {
-    fn drop(&mut self) {
-        if let Some(claim) = self.claim.take() {
-            self.stats.blacklist.give_up(claim);
-        }
-        self.stats.connections.fetch_sub(1, Relaxed);
     }
 }
 
@@ -138,20 +144,5 @@ mod tests {
         let weighted = sequence(&turns, &[("A", 1, &a), ("B", 2, &b), ("C", 3, &c)], 60);
         let count = |name| weighted.matches(name).count();
         assert_eq!([count("A"), count("B"), count("C")], [10, 20, 30]);
-    }
-
-    #[test]
-    fn a_connection_that_ends_undecided_lets_the_next_one_try_the_server() {
-        let stats = Arc::new(ServerStats::default());
-        assert!(stats.fails(0, 10));
-        let slot = || stats.acquire(None).unwrap();
-        let (mut first, mut second) = (slot(), slot());
-        assert!(!first.claim(9, 99), "its time is not over");
-        assert!(first.claim(10, 99) && !second.claim(10, 99));
-        drop(first);
-        assert!(second.claim(11, 98));
-        assert!(stats.works());
-        drop(second);
-        assert_eq!((stats.standing(12), stats.connections()), (Standing::Clear, 0));
     }
 }

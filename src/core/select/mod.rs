@@ -7,20 +7,30 @@ pub use explain::Explanation;
 
 use super::admission::Admission;
 use super::affinity::Client;
-use super::backend::{ServerSlot, Standing};
+use super::backend::{Claim, Standing};
 use super::number_set::NumberSet;
 use super::snapshot::{Algorithm, Backend, Role, Snapshot};
 use super::{Millis, hash};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// A server to try, with one of its connections taken.
+/// A server to try, with one of its connections taken: it is given back when this is dropped, which is when both sides are
+/// closed.
 #[derive(Debug)]
 pub struct Selected {
     /// The server.
     pub backend: Arc<Backend>,
-    /// Its connection, given back when dropped.
-    pub slot: ServerSlot,
+    /// It had failed, and this connection tries it.
+    claim: Option<Claim>,
+}
+
+impl Drop for Selected {
+    fn drop(&mut self) {
+        if let Some(claim) = self.claim.take() {
+            self.backend.stats.end_trial(claim);
+        }
+        self.backend.stats.release();
+    }
 }
 
 /// The search for one connection's server: each call of [`Selection::next`] names one that was not tried yet.
@@ -223,9 +233,9 @@ impl Selection {
             return None;
         }
         let backend = self.snapshot.backends.get(n)?.as_ref()?;
-        let mut slot = backend.stats.acquire(self.limit(n, backend))?;
-        slot.claim(now, now.saturating_add(self.snapshot.trial))
-            .then(|| Selected { backend: Arc::clone(backend), slot })
+        let mut selected = take(backend, self.limit(n, backend))?;
+        selected.claim = backend.stats.admit(now, now.saturating_add(self.snapshot.trial))?;
+        Some(selected)
     }
 
     /// The same of a server that is on the blacklist because it failed.
@@ -234,8 +244,7 @@ impl Selection {
             return None;
         }
         let backend = self.snapshot.backends.get(n)?.as_ref()?;
-        let slot = backend.stats.acquire(self.limit(n, backend))?;
-        Some(Selected { backend: Arc::clone(backend), slot })
+        take(backend, self.limit(n, backend))
     }
 
     /// Of the servers that failed and were not tried for this client: the one whose time on the blacklist ends first. With
@@ -262,9 +271,12 @@ impl Selection {
 
 /// A server that the rules of selection do not apply to.
 fn special(backend: Option<&Arc<Backend>>) -> Option<Selected> {
-    let backend = backend.filter(|b| !b.addresses.is_empty())?;
-    let slot = backend.stats.acquire(None)?;
-    Some(Selected { backend: Arc::clone(backend), slot })
+    take(backend.filter(|b| !b.addresses.is_empty())?, None)
+}
+
+/// Takes one of a server's connections.
+fn take(backend: &Arc<Backend>, limit: Option<u32>) -> Option<Selected> {
+    backend.stats.acquire(limit).then(|| Selected { backend: Arc::clone(backend), claim: None })
 }
 
 #[cfg(test)]

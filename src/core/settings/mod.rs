@@ -108,7 +108,7 @@ table::table! {
         idle_timeout: Duration = secs(0),
             seconds("seconds, 0 for never", 0, "close a connection that was idle so long").reply(Reply::IdleTimeout);
         pending_max: usize = 100,
-            number("connections", 1, 1 << 24, "most connections to servers in progress").reply(Reply::Empty);
+            number("connections", 1, 1 << 24, "most connections in progress to one server").reply(Reply::Empty);
         stop_timeout: Duration = secs(0),
             Spec::new(Kind::seconds(0, "seconds, 0 to end at once"), "how long connections may go on once pen is told to end")
                 .reply(Reply::Value);

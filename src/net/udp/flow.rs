@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
-use crate::net::connect;
+use crate::net::connect::failure::{Failure, Origin, is_of_network};
 use crate::net::connections::{AcceptedClient, Connection, ConnectionEntry, ConnectionMeter, Permit};
 use crate::net::filter::TrafficMeter;
 use crate::net::filter::dump::{self, Dump};
@@ -18,7 +18,7 @@ use crate::net::shared::Shared;
 use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
 
-use super::upstream::{NoUpstream, Search, Upstream};
+use super::upstream::{Search, Upstream};
 
 /// The largest datagram that is kept for the next server until there is an answer. Questions are smaller than what passes
 /// the Internet unbroken; larger ones are lost with their server.
@@ -38,7 +38,7 @@ pub(super) struct UdpFlow {
 struct FlowState {
     shared: Arc<Shared>,
     entry: ConnectionEntry,
-    link: Upstream,
+    upstream: Upstream,
     meter: ConnectionMeter,
     /// While the server has not answered: how to find another one.
     search: Option<Search>,
@@ -61,7 +61,7 @@ impl UdpFlow {
         admission: Admission,
         downfd: RawFd,
         permit: Permit,
-    ) -> Result<Self, NoUpstream> {
+    ) -> Result<Self, Failure> {
         let client = Client::new(peer.client.ip());
         let tracking = shared.snapshot.load().tracking;
         let (number, remembered) = if admission == Admission::Admit {
@@ -71,7 +71,7 @@ impl UdpFlow {
             (None, None)
         };
         let mut search = Search::new(shared, client, peer.client.port(), remembered);
-        let link = search.next(shared)?;
+        let upstream = search.next(shared)?;
         let entry = permit.enter(Connection::new(AcceptedClient {
             client,
             client_port: Some(peer.client.port()),
@@ -79,14 +79,14 @@ impl UdpFlow {
             downfd,
             began: shared.now(),
         }));
-        if let Some(n) = search.remembers(&link).filter(|n| remembered != Some(*n)) {
+        if let Some(n) = search.remembers(&upstream).filter(|n| remembered != Some(*n)) {
             shared.clients.remember(&entry.connection, n);
         }
         let state = FlowState {
             shared: Arc::clone(shared),
-            meter: link.connects(&entry),
+            meter: upstream.connects(&entry),
             entry,
-            link,
+            upstream,
             search: Some(search),
             kept: Vec::new(),
             keeps: false,
@@ -108,7 +108,7 @@ impl UdpFlow {
 
     /// The socket to its server; `None` when the flow has ended.
     pub(super) fn upstream(&self) -> Option<Arc<UpstreamSocket>> {
-        self.state().as_ref().map(|state| Arc::clone(&state.link.upstream))
+        self.state().as_ref().map(|state| Arc::clone(&state.upstream.socket))
     }
 
     /// Waits until it has another socket or has ended.
@@ -128,12 +128,12 @@ impl UdpFlow {
         let mut state = self.state();
         let Some(live) = &mut *state else { return false };
         loop {
-            match live.link.upstream.send(datagram) {
+            match live.upstream.socket.send(datagram) {
                 Ok(()) => {
                     live.sent(datagram);
                     return true;
                 }
-                Err(error) if is_the_servers(&error) => {
+                Err(error) if is_of_network(&error) => {
                     let found = live.fail_over(self.client, &self.peer, error);
                     self.changed.notify_one();
                     if !found {
@@ -153,10 +153,10 @@ impl UdpFlow {
     pub(super) fn failed(&self, upstream: &Arc<UpstreamSocket>, error: io::Error) -> bool {
         let mut state = self.state();
         let Some(live) = &mut *state else { return false };
-        if !Arc::ptr_eq(&live.link.upstream, upstream) {
+        if !Arc::ptr_eq(&live.upstream.socket, upstream) {
             return true; // That server is left already.
         }
-        if !is_the_servers(&error) {
+        if !is_of_network(&error) {
             log::debug(1, format_args!("receiving for {}: {error}", self.client));
             return true;
         }
@@ -182,7 +182,7 @@ impl UdpFlow {
 
 impl FlowState {
     fn dump(&self) -> Dump {
-        let (backend, ascii) = (&self.link.selected.backend, self.shared.snapshot.load().content.ascii);
+        let (backend, ascii) = (&self.upstream.selected.backend, self.shared.snapshot.load().content.ascii);
         Dump::new(None, self.entry.connection.client, Arc::clone(backend), ascii)
     }
 
@@ -191,7 +191,7 @@ impl FlowState {
         self.meter.to_server(datagram.len());
         if self.shared.log.is_on() {
             let client = self.entry.connection.client;
-            RequestLog::new(self.shared.log.clone(), client, Arc::clone(&self.link.selected.backend))
+            RequestLog::new(self.shared.log.clone(), client, Arc::clone(&self.upstream.selected.backend))
                 .log(datagram);
         }
         if log::debug_level() >= dump::LEVEL {
@@ -208,7 +208,7 @@ impl FlowState {
     fn answered(&mut self) {
         self.keeps = false;
         self.search = None;
-        connect::succeed(&self.link.selected);
+        self.upstream.works(&self.shared);
     }
 
     /// Goes on to the next server, with the datagram that the one before did not take. False when there is none.
@@ -218,32 +218,28 @@ impl FlowState {
             // Only a search by the configuration in force knows which servers were tried and which are still meant.
             let current = self.search.take().filter(|search| search.is_current(&self.shared));
             let mut search = current.unwrap_or_else(|| {
-                let remembered = self.link.selected.backend.role.slot();
+                let remembered = self.upstream.selected.backend.role.slot();
                 Search::new(&self.shared, client, peer.client.port(), remembered)
             });
-            match search.after(&self.shared, &mut self.link, error) {
-                Ok(()) => {}
-                Err(NoUpstream::Nobody) => return false,
-                Err(NoUpstream::Short(error)) => {
-                    self.shared.drops.short(&error);
-                    return false;
-                }
+            let failure = Failure { origin: Origin::Upstream, error };
+            if search.after(&self.shared, &mut self.upstream, failure).is_err() {
+                return false;
             }
-            if let Some(n) = search.remembers(&self.link) {
+            if let Some(n) = search.remembers(&self.upstream) {
                 self.shared.clients.remember(&self.entry.connection, n);
             }
             self.search = Some(search);
-            self.meter = self.link.connects(&self.entry);
+            self.meter = self.upstream.connects(&self.entry);
             if !self.keeps {
                 return true;
             }
-            match self.link.upstream.send(&self.kept) {
+            match self.upstream.socket.send(&self.kept) {
                 Ok(()) => {
                     // The client has sent it once, whoever got it.
-                    self.link.selected.backend.stats.traffic.add_sent(self.kept.len() as u64);
+                    self.upstream.selected.backend.stats.traffic.add_sent(self.kept.len() as u64);
                     return true;
                 }
-                Err(again) if is_the_servers(&again) => error = again,
+                Err(again) if is_of_network(&again) => error = again,
                 Err(again) => {
                     self.shared.drops.unsent("a server", &again);
                     return true;
@@ -251,11 +247,4 @@ impl FlowState {
             }
         }
     }
-}
-
-/// Whether it is the server that is not there: an ICMP message said so, or the system knows no way (RFC 1122 4.1.3.3).
-fn is_the_servers(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable};
-    matches!(error.kind(), ConnectionRefused | ConnectionReset | HostUnreachable | NetworkUnreachable)
-        || error.raw_os_error() == Some(libc::ENOPROTOOPT)
 }

@@ -14,7 +14,8 @@ use crate::core::Millis;
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::core::flow_table::{FlowId, FlowTable};
-use crate::net::connect::{SHORTAGE_PAUSE, is_shortage};
+use crate::net::connect::SHORTAGE_PAUSE;
+use crate::net::connect::failure::Origin;
 use crate::net::connections::Permit;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{Batch, DatagramSocket, Peer, UpstreamSocket};
@@ -22,7 +23,6 @@ use crate::sys::log;
 use crate::sys::watch::{self, Watch};
 
 use super::flow::UdpFlow;
-use super::upstream::NoUpstream;
 
 /// How often a socket is asked for datagrams before others have their turn.
 const TURNS: usize = 8;
@@ -231,16 +231,14 @@ impl UdpListener {
         };
         let flow = match UdpFlow::begin(&self.shared, peer, admission, self.socket.as_raw_fd(), permit) {
             Ok(flow) => Arc::new(flow),
-            Err(NoUpstream::Nobody) => {
-                drops.because("no server");
+            Err(failure) if failure.origin == Origin::Shortage => {
+                drops.short(&failure.error);
+                // The descriptor is free once its task has seen the end: for who comes next.
+                self.make_room();
                 return None;
             }
-            Err(NoUpstream::Short(error)) => {
-                drops.short(&error);
-                if is_shortage(&error) {
-                    // The descriptor is free once its task has seen the end: for who comes next.
-                    self.make_room();
-                }
+            Err(_) => {
+                drops.because("no server");
                 return None;
             }
         };

@@ -1,17 +1,18 @@
 //! From a client to its server: the choice, and the socket.
 
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::core::address_order;
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::core::select::{Selected, Selection};
-use crate::core::snapshot::{ServerAddress, Snapshot};
-use crate::net::connect::{self, Failure};
+use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
+use crate::net::connect::failure::{Failure, Origin};
+use crate::net::connect::{self, setup};
 use crate::net::connections::{ConnectionEntry, ConnectionMeter};
 use crate::net::shared::Shared;
 use crate::sys::datagram::UpstreamSocket;
@@ -20,25 +21,29 @@ use crate::sys::datagram::UpstreamSocket;
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) selected: Selected,
-    pub(super) upstream: Arc<UpstreamSocket>,
-    /// Which of the server's addresses.
-    target: usize,
+    pub(super) socket: Arc<UpstreamSocket>,
+    /// Which of the server's addresses the socket is connected to.
+    address: usize,
+    /// The addresses that were not tried, the next one last.
+    untried: Vec<usize>,
 }
 
 impl Upstream {
     /// The flow of `entry` has this server now; gives what counts for both.
     pub(super) fn connects(&self, entry: &ConnectionEntry) -> ConnectionMeter {
-        entry.connection.connected(&self.selected.backend, self.upstream.as_raw_fd())
+        entry.connection.connected(&self.selected.backend, self.socket.as_raw_fd())
     }
-}
 
-/// Why there is no link.
-#[derive(Debug)]
-pub(super) enum NoUpstream {
-    /// No server is available.
-    Nobody,
-    /// The system lacks what a socket needs.
-    Short(io::Error),
+    /// The server has answered.
+    pub(super) fn works(&self, shared: &Shared) {
+        let backend = &self.selected.backend;
+        if backend.addresses.len() > 1
+            && let Some(address) = backend.addresses.get(self.address)
+        {
+            backend.stats.remember_address(address_order::mark(address));
+        }
+        connect::works(shared, backend);
+    }
 }
 
 /// The search for a flow's server. Without a handshake a server that is chosen is not known to be there: the search goes
@@ -64,74 +69,98 @@ impl Search {
     }
 
     /// The next server that a socket can be connected to, which says little: only that there is a way.
-    pub(super) fn next(&mut self, shared: &Shared) -> Result<Upstream, NoUpstream> {
+    ///
+    /// # Errors
+    /// No server is left, or the system gives no socket.
+    pub(super) fn next(&mut self, shared: &Shared) -> Result<Upstream, Failure> {
+        let mut last = None;
         while let Some(selected) = self.selection.next(shared.now()) {
-            let found = self.addresses(shared, &selected, 0, io::ErrorKind::NotFound.into())?;
-            if let Some((upstream, target)) = found {
-                return Ok(Upstream { selected, upstream, target });
+            let mut untried = attempts(&selected.backend);
+            match self.connect(&selected.backend, &mut untried) {
+                Ok((socket, address)) => return Ok(Upstream { selected, socket, address, untried }),
+                Err(failure) => last = Some(self.failed(shared, &selected, failure)?),
             }
         }
-        Err(NoUpstream::Nobody)
+        shared.reports.no_server(self.selection.why_none(shared.now()));
+        Err(last.unwrap_or_else(Failure::no_server))
     }
 
-    /// The same when the server of `link` has failed with `error`: another address of it first. Puts what it finds there.
+    /// The same when the server of `upstream` has failed: another address of it first. Puts what it finds there.
+    ///
+    /// # Errors
+    /// As [`Search::next`].
     pub(super) fn after(
         &mut self,
         shared: &Shared,
-        link: &mut Upstream,
-        error: io::Error,
-    ) -> Result<(), NoUpstream> {
-        *link = match self.addresses(shared, &link.selected, link.target + 1, error)? {
-            Some((upstream, target)) => {
-                (link.upstream, link.target) = (upstream, target);
-                return Ok(());
+        upstream: &mut Upstream,
+        failure: Failure,
+    ) -> Result<(), Failure> {
+        match self.connect(&upstream.selected.backend, &mut upstream.untried) {
+            Ok((socket, address)) => (upstream.socket, upstream.address) = (socket, address),
+            Err(other) => {
+                self.failed(shared, &upstream.selected, other.or(failure))?;
+                *upstream = self.next(shared)?;
             }
-            None => self.next(shared)?,
-        };
+        }
         Ok(())
     }
 
-    /// Connects to the server's addresses from `first` on; `None` when it has failed, as it had with `failure` before.
-    fn addresses(
+    /// Connects to the first of a server's `untried` addresses that a socket can be connected to.
+    fn connect(
         &self,
-        shared: &Shared,
-        selected: &Selected,
-        first: usize,
-        mut failure: io::Error,
-    ) -> Result<Option<(Arc<UpstreamSocket>, usize)>, NoUpstream> {
+        backend: &Backend,
+        untried: &mut Vec<usize>,
+    ) -> Result<(Arc<UpstreamSocket>, usize), Failure> {
         let client = self.selection.client().ip();
-        for (target, address) in selected.backend.addresses.iter().enumerate().skip(first) {
-            match socket(&self.snapshot, address, client) {
-                Ok(upstream) => return Ok(Some((Arc::new(upstream), target))),
-                Err(Failure::Server(error)) => failure = error,
-                Err(Failure::Local(error)) => return Err(NoUpstream::Short(error)),
+        let mut failure: Option<Failure> = None;
+        while let Some(address) = untried.pop() {
+            match socket(&self.snapshot, &backend.addresses[address], client) {
+                Ok(socket) => return Ok((Arc::new(socket), address)),
+                Err(other) => {
+                    failure = Some(match failure {
+                        Some(failure) => failure.or(other),
+                        None => other,
+                    });
+                }
             }
         }
-        connect::fail(shared, &self.snapshot, &self.selection, selected, &failure);
-        Ok(None)
+        Err(failure.unwrap_or_else(Failure::no_server))
+    }
+
+    /// All addresses of a server have failed. The failure again, if the next server may be tried.
+    fn failed(&self, shared: &Shared, selected: &Selected, failure: Failure) -> Result<Failure, Failure> {
+        connect::failed(shared, &self.snapshot, &self.selection, selected, &failure);
+        if failure.allows_next() { Ok(failure) } else { Err(failure) }
     }
 
     /// The server that the client is to be sent back to, of one that this search has found.
-    pub(super) fn remembers(&self, link: &Upstream) -> Option<usize> {
-        self.selection.remembers(&link.selected)
+    pub(super) fn remembers(&self, upstream: &Upstream) -> Option<usize> {
+        self.selection.remembers(&upstream.selected)
     }
+}
+
+/// The numbers of a server's addresses, the one to be tried first last.
+fn attempts(backend: &Backend) -> Vec<usize> {
+    let mut order = address_order::order(&backend.addresses, backend.stats.worked());
+    order.reverse();
+    order
 }
 
 fn socket(
     snapshot: &Snapshot,
-    target: &ServerAddress,
+    address: &ServerAddress,
     client: Option<IpAddr>,
 ) -> Result<UpstreamSocket, Failure> {
-    let ServerAddress::Ip(address) = target else {
-        return Err(Failure::Server(io::ErrorKind::Unsupported.into()));
+    let ServerAddress::Ip(ip) = address else {
+        return Err(Failure { origin: Origin::Internal, error: std::io::ErrorKind::Unsupported.into() });
     };
     let open = || {
-        let socket = Socket::new(Domain::for_address(*address), Type::DGRAM, None)?;
+        let socket = Socket::new(Domain::for_address(*ip), Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
-        connect::bind(snapshot, &socket, *address, client)?;
+        setup::bind(snapshot, &socket, *ip, client)?;
         Ok(socket)
     };
-    let socket = open().map_err(Failure::Local)?;
-    socket.connect(&(*address).into()).map_err(connect::classify)?;
-    UpstreamSocket::watch(socket.into()).map_err(Failure::Local)
+    let socket = open().map_err(Failure::of_pen)?;
+    socket.connect(&(*ip).into()).map_err(|error| Failure::of_connect(address, error))?;
+    UpstreamSocket::watch(socket.into()).map_err(Failure::of_pen)
 }

@@ -1,0 +1,102 @@
+//! Connecting to a server of one address or several.
+//!
+//! With several, attempts are staggered as RFC 8305 5 has it: while one has no answer yet, the next begins after a short
+//! delay, and the first that succeeds is taken. All of them share the time of the connect. The address that worked is tried
+//! first the next time.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::core::address_order::{mark, order};
+use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
+use crate::net::stream::Stream;
+
+use super::attempt::{attempt, within};
+use super::failure::Failure;
+
+/// How long an attempt goes on alone (RFC 8305 8: Connection Attempt Delay).
+const DELAY: Duration = Duration::from_millis(250);
+/// The least that RFC 8305 8 allows, for servers of very many addresses.
+const DELAY_MIN: Duration = Duration::from_millis(10);
+
+/// Connects to a server, within the time that the configuration gives a connect.
+///
+/// # Errors
+/// That of the address that counts, see [`Failure::or`].
+pub(super) async fn connect(
+    snapshot: &Snapshot,
+    backend: &Backend,
+    client: Option<IpAddr>,
+) -> Result<Stream, Failure> {
+    let timeout = Duration::from_millis(snapshot.timeout);
+    match backend.addresses.as_slice() {
+        [] => Err(Failure::no_server()),
+        [only] => {
+            let connected = within(timeout, pin!(attempt(snapshot, only, client))).await;
+            connected.unwrap_or_else(|_| Err(Failure::timed_out()))
+        }
+        // Boxed: it is large, and most servers have one address.
+        several => {
+            let (stream, address) = Box::pin(staggered(snapshot, backend, several, client)).await?;
+            backend.stats.remember_address(mark(address));
+            Ok(stream)
+        }
+    }
+}
+
+type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Stream, Failure>> + Send + 'a>>;
+
+/// The attempts that are in progress.
+struct Attempts<'a>(Vec<(&'a ServerAddress, Attempt<'a>)>);
+
+impl<'a> Attempts<'a> {
+    /// The outcome of one that has ended, which is removed.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(&'a ServerAddress, Result<Stream, Failure>)> {
+        for at in 0..self.0.len() {
+            if let Poll::Ready(outcome) = self.0[at].1.as_mut().poll(cx) {
+                let (address, _) = self.0.swap_remove(at);
+                return Poll::Ready((address, outcome));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+async fn staggered<'a>(
+    snapshot: &'a Snapshot,
+    backend: &Backend,
+    addresses: &'a [ServerAddress],
+    client: Option<IpAddr>,
+) -> Result<(Stream, &'a ServerAddress), Failure> {
+    let timeout = Duration::from_millis(snapshot.timeout);
+    let share = timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let delay = share.clamp(DELAY_MIN, DELAY);
+    let mut next = order(addresses, backend.stats.worked()).into_iter();
+    let mut attempts = Attempts(Vec::new());
+    let mut failure = Failure::no_server();
+    let end = Instant::now() + timeout;
+    loop {
+        // One more: the first, or because one has failed, or none has answered for a while.
+        if let Some(n) = next.next() {
+            attempts.0.push((&addresses[n], Box::pin(attempt(snapshot, &addresses[n], client))));
+        } else if attempts.0.is_empty() {
+            return Err(failure);
+        }
+        let last = next.len() == 0;
+        let ended = async { poll_fn(|cx| attempts.poll(cx)).await };
+        tokio::select! {
+            biased;
+            (address, outcome) = ended => match outcome {
+                Ok(stream) => return Ok((stream, address)),
+                Err(error) => failure = failure.or(error),
+            },
+            () = sleep(delay), if !last => {}
+            () = sleep_until(end) => return Err(failure.or(Failure::timed_out())),
+        }
+    }
+}

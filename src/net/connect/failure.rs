@@ -1,0 +1,173 @@
+//! Why a connection to a server could not be made, and what follows from that.
+
+use std::fmt;
+use std::io;
+
+use crate::core::snapshot::ServerAddress;
+
+/// Whose failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The server's, or that of the network between: it is left out for a while, and the next server is tried.
+    Upstream,
+    /// Pen's or its system's, on the way to this server, such as no local port that is left for it. It says nothing about
+    /// the server; the next one is tried.
+    Internal,
+    /// Pen or its system lacks descriptors or memory: no server can be reached now, and none is to blame.
+    Shortage,
+    /// The client's: it has gone.
+    Downstream,
+}
+
+/// A failure to connect.
+#[derive(Debug)]
+pub struct Failure {
+    /// Whose it is.
+    pub origin: Origin,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl Failure {
+    /// The server did not answer in time.
+    pub fn timed_out() -> Self {
+        let error = io::Error::new(io::ErrorKind::TimedOut, "connect timed out");
+        Failure { origin: Origin::Upstream, error }
+    }
+
+    /// The client has gone before it had a server.
+    pub fn client_gone() -> Self {
+        Failure { origin: Origin::Downstream, error: io::ErrorKind::ConnectionAborted.into() }
+    }
+
+    /// There was no server to try.
+    pub fn no_server() -> Self {
+        let error = io::Error::new(io::ErrorKind::NotFound, "no server is available");
+        Failure { origin: Origin::Upstream, error }
+    }
+
+    /// Whether the next server may be tried.
+    pub fn allows_next(&self) -> bool {
+        matches!(self.origin, Origin::Upstream | Origin::Internal)
+    }
+
+    /// What pen did by itself has failed, such as making a socket.
+    pub fn of_pen(error: io::Error) -> Self {
+        let origin = if is_shortage(&error) { Origin::Shortage } else { Origin::Internal };
+        Failure { origin, error }
+    }
+
+    /// connect(2) to this address has failed.
+    pub fn of_connect(address: &ServerAddress, error: io::Error) -> Self {
+        let origin = match address {
+            _ if is_shortage(&error) => Origin::Shortage,
+            // What can be wrong with a path is the server's.
+            ServerAddress::Unix(_) => Origin::Upstream,
+            ServerAddress::Ip(_) if is_of_network(&error) => Origin::Upstream,
+            ServerAddress::Ip(_) => Origin::Internal,
+        };
+        Failure { origin, error }
+    }
+
+    /// Of two failures of a server the one that counts: where one of its addresses could not even be tried for a shortage,
+    /// nothing is known; where one has failed, the server has.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        let rank = |failure: &Self| match failure.origin {
+            Origin::Internal => 0,
+            Origin::Upstream => 1,
+            Origin::Shortage => 2,
+            Origin::Downstream => 3,
+        };
+        if rank(&other) >= rank(&self) { other } else { self }
+    }
+}
+
+/// Whether the peer or the network between has answered so, or has not answered (connect(2), udp(7), RFC 1122 4.1.3.3).
+pub fn is_of_network(error: &io::Error) -> bool {
+    const CODES: [i32; 9] = [
+        libc::ECONNREFUSED,
+        libc::ECONNRESET,
+        libc::ECONNABORTED,
+        libc::EPIPE,
+        libc::ETIMEDOUT,
+        libc::EHOSTUNREACH,
+        libc::ENETUNREACH,
+        libc::EHOSTDOWN,
+        libc::ENOPROTOOPT,
+    ];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
+}
+
+/// Whether the system lacks what a further socket needs: descriptors, memory, or room in an event port.
+pub fn is_shortage(error: &io::Error) -> bool {
+    const CODES: [i32; 5] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::ENOSPC];
+    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
+}
+
+/// An error of the system in its words, without its number.
+#[derive(Debug)]
+pub struct Reason<'a>(pub &'a io::Error);
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let number = self.0.raw_os_error().map(|code| format!(" (os error {code})"));
+        f.write_str(number.and_then(|number| text.strip_suffix(&number)).unwrap_or(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(code: i32) -> Origin {
+        let address = ServerAddress::Ip(([127, 0, 0, 1], 1).into());
+        Failure::of_connect(&address, io::Error::from_raw_os_error(code)).origin
+    }
+
+    #[test]
+    fn whose_failure_it_is_follows_from_the_error() {
+        for code in [libc::ECONNREFUSED, libc::ETIMEDOUT, libc::EHOSTUNREACH] {
+            assert_eq!(origin(code), Origin::Upstream);
+        }
+        for code in [libc::EADDRNOTAVAIL, libc::EAFNOSUPPORT, libc::EPERM, libc::EINVAL, libc::ENETDOWN] {
+            assert_eq!(origin(code), Origin::Internal);
+        }
+        for code in [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::ENOSPC] {
+            assert_eq!(origin(code), Origin::Shortage);
+            assert_eq!(Failure::of_pen(io::Error::from_raw_os_error(code)).origin, Origin::Shortage);
+        }
+        let path = ServerAddress::Unix("/run/x".into());
+        let failure = |code| Failure::of_connect(&path, io::Error::from_raw_os_error(code)).origin;
+        assert_eq!([libc::ENOENT, libc::EACCES].map(failure), [Origin::Upstream; 2]);
+        // An event port without room says nothing about the server.
+        assert_eq!(
+            Failure::of_pen(io::Error::from_raw_os_error(libc::ECONNREFUSED)).origin,
+            Origin::Internal
+        );
+    }
+
+    #[test]
+    fn of_several_addresses_one_that_failed_decides_unless_there_was_a_shortage() {
+        let [refused, no_family, no_memory] =
+            [libc::ECONNREFUSED, libc::EAFNOSUPPORT, libc::ENOMEM].map(|code| {
+                let address = ServerAddress::Ip(([127, 0, 0, 1], 1).into());
+                move || Failure::of_connect(&address, io::Error::from_raw_os_error(code))
+            });
+        assert_eq!(refused().or(no_family()).origin, Origin::Upstream);
+        assert_eq!(no_family().or(refused()).origin, Origin::Upstream);
+        assert_eq!(no_memory().or(refused()).origin, Origin::Shortage);
+        assert_eq!(no_family().or(no_family()).origin, Origin::Internal);
+        assert!(refused().allows_next() && no_family().allows_next());
+        assert!(!no_memory().allows_next() && !Failure::client_gone().allows_next());
+    }
+
+    #[test]
+    fn a_reason_has_no_number() {
+        let error = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+        assert!(error.to_string().contains("os error"));
+        assert_eq!(Reason(&error).to_string(), "Connection refused");
+        assert_eq!(Reason(&Failure::timed_out().error).to_string(), "connect timed out");
+    }
+}

@@ -1,0 +1,136 @@
+//! Connecting to servers: finds one that takes a client's connection.
+
+mod addresses;
+mod attempt;
+pub mod failure;
+pub mod reports;
+pub mod setup;
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::core::select::{Selected, Selection};
+use crate::core::snapshot::{Backend, Snapshot};
+use crate::sys::log;
+
+use super::shared::Shared;
+use super::stream::Stream;
+use failure::{Failure, Origin, Reason};
+
+/// How long pen that is out of descriptors waits for a connection to end before it looks again, here and in accepting.
+pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
+/// How often it looks for one client: half a minute.
+const SHORTAGE_TRIES: u32 = 60;
+
+/// Finds a server that takes the connection: tries each that `selection` names until one does. Ends when `client` gives up
+/// before there is one.
+///
+/// # Errors
+/// No server took it, or the client has gone.
+pub async fn establish(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    selection: &mut Selection,
+    client: &Stream,
+) -> Result<(Selected, Stream), Failure> {
+    let mut search = pin!(search(shared, snapshot, selection));
+    // A server that is near is there before anything is spent on watching the client.
+    if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(search.as_mut().poll(cx))).await {
+        return found;
+    }
+    // Boxed: it is large, and most connections have no need of it for long.
+    let client_gone = Box::pin(client.abandoned());
+    tokio::select! {
+        biased;
+        found = search => found,
+        () = client_gone => Err(Failure::client_gone()),
+    }
+}
+
+async fn search(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    selection: &mut Selection,
+) -> Result<(Selected, Stream), Failure> {
+    let client = selection.client().ip();
+    let mut last = None;
+    while let Some(selected) = selection.next(shared.now()) {
+        // Held until it is known what became of the connect: with a server that fails nobody else is to begin.
+        let place = selected.backend.stats.connecting.take(snapshot.pending_max).await;
+        if place.is_none() {
+            // The server has turned out to fail while this one waited.
+            continue;
+        }
+        match connect(shared, snapshot, &selected.backend, client).await {
+            Ok(stream) => {
+                works(shared, &selected.backend);
+                drop(place);
+                return Ok((selected, stream));
+            }
+            Err(failure) => {
+                failed(shared, snapshot, selection, &selected, &failure);
+                if !failure.allows_next() {
+                    return Err(failure);
+                }
+                last = Some(failure);
+            }
+        }
+    }
+    shared.reports.no_server(selection.why_none(shared.now()));
+    Err(last.unwrap_or_else(Failure::no_server))
+}
+
+/// Connects to a server. Where the system is out of descriptors or memory, waits for some, since the client is accepted
+/// already and the server is not to blame. Gives up in the end, when the shortage is none that ends with a connection.
+async fn connect(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    backend: &Backend,
+    client: Option<IpAddr>,
+) -> Result<Stream, Failure> {
+    let mut tries = SHORTAGE_TRIES;
+    loop {
+        match addresses::connect(snapshot, backend, client).await {
+            Err(failure) if failure.origin == Origin::Shortage && tries > 0 => {
+                shared.reports.shortage(&failure);
+                tries -= 1;
+            }
+            result => return result,
+        }
+        _ = Box::pin(tokio::time::timeout(SHORTAGE_PAUSE, shared.connections.freed())).await;
+    }
+}
+
+/// The server works.
+pub(super) fn works(shared: &Shared, backend: &Backend) {
+    if backend.stats.works() {
+        log::info(format_args!("{backend} works again"));
+    }
+    shared.reports.connected(backend);
+}
+
+/// The server could not be reached. If that is its failure it is left out, which is reported once each time.
+pub(super) fn failed(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    selection: &Selection,
+    selected: &Selected,
+    failure: &Failure,
+) {
+    let backend = &selected.backend;
+    match failure.origin {
+        Origin::Upstream => {
+            if selection.failed(selected, shared.now()) && snapshot.blacklist > 0 {
+                let (seconds, reason) = (snapshot.blacklist / 1000, Reason(&failure.error));
+                log::warn(format_args!("blacklisting {backend} for {seconds} s: {reason}"));
+            }
+            log::debug(1, format_args!("{backend} failed: {}", failure.error));
+        }
+        Origin::Internal => shared.reports.unreachable(backend, failure),
+        Origin::Shortage => shared.reports.shortage(failure),
+        Origin::Downstream => {}
+    }
+}

@@ -1,0 +1,81 @@
+//! How the socket of a connection is set up.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+
+use socket2::SockRef;
+
+use crate::core::snapshot::Snapshot;
+use crate::sys::{log, socket};
+
+/// Sets what the configuration asks for on a TCP connection.
+pub fn set_options(snapshot: &Snapshot, socket: &SockRef<'_>) {
+    // A socket that is broken already tells so when it is read.
+    if snapshot.sockets.tcp_nodelay {
+        _ = socket.set_tcp_nodelay(true);
+    }
+    if snapshot.sockets.keepalive {
+        _ = socket.set_keepalive(true);
+    }
+}
+
+/// Binds a socket that is to connect to `address` on behalf of `client` where the configuration asks for it. Where the system
+/// does not let it have the client's address, that is reported, and the server sees pen's.
+///
+/// # Errors
+/// As bind(2).
+pub fn bind(
+    snapshot: &Snapshot,
+    socket: &impl AsFd,
+    address: SocketAddr,
+    client: Option<IpAddr>,
+) -> io::Result<()> {
+    let same_family = |ip: &IpAddr| ip.is_ipv4() == address.is_ipv4();
+    let wanted = client.filter(same_family).filter(|_| snapshot.sockets.transparent);
+    let allowed = wanted.filter(|client| may_be_transparent(socket, *client));
+    match allowed.or(snapshot.sockets.source.filter(same_family)) {
+        Some(from) => SockRef::from(socket).bind(&SocketAddr::new(from, 0).into()),
+        None => Ok(()),
+    }
+}
+
+fn may_be_transparent(socket: &impl AsFd, client: IpAddr) -> bool {
+    static REFUSED: log::Condition = log::Condition::new();
+    match socket::transparent(socket, client) {
+        Ok(()) => {
+            REFUSED.end(format_args!("transparent: connections come from their clients' addresses again"));
+            true
+        }
+        Err(error) => {
+            REFUSED.begin(format_args!("transparent: connections come from pen's own address: {error}"));
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::addr::Services;
+    use crate::core::command::Command;
+    use crate::core::config::{Config, Phase};
+    use crate::core::snapshot::{Resolved, StatsTable};
+
+    #[test]
+    fn options_are_set_as_the_configuration_says() {
+        let services = Services::default();
+        let mut config = Config::default();
+        for on in [false, true] {
+            let snapshot = Snapshot::new(&config, &mut StatsTable::default(), &Resolved::new());
+            let socket = socket::stream_to(&SocketAddr::from(([127, 0, 0, 1], 1)).into()).unwrap();
+            let options = SockRef::from(&socket);
+            set_options(&snapshot, &options);
+            assert_eq!((options.tcp_nodelay().unwrap(), options.keepalive().unwrap()), (on, on));
+            for line in ["tcp_nodelay", "keepalive"] {
+                let command = Command::parse(line, &services).unwrap().unwrap();
+                config.apply(&command, Phase::Running).unwrap();
+            }
+        }
+    }
+}
