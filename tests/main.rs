@@ -44,6 +44,7 @@ mod it {
     mod reqlog;
     mod selection;
     mod signals;
+    mod source;
     mod static_build;
     mod static_documents;
     mod static_ips;

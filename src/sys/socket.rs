@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -194,6 +194,16 @@ fn is_abandoned(socket: BorrowedFd<'_>) -> bool {
         Ok((_, count)) => count == 0,
         Err(error) => error != rustix::io::Errno::WOULDBLOCK && error != rustix::io::Errno::INTR,
     }
+}
+
+/// Binds a socket that is to connect to `address` alone. Where the system can, the port is chosen when it connects, so that
+/// each server has the whole range of ports.
+///
+/// # Errors
+/// As bind(2).
+pub fn bind_source(socket: &impl AsFd, address: IpAddr) -> io::Result<()> {
+    platform::leave_port_to_connect(socket);
+    SockRef::from(socket).bind(&SocketAddr::new(address, 0).into())
 }
 
 /// A stream socket for connecting to `address` that does not block.

@@ -35,7 +35,7 @@ pub fn bind(
     let wanted = client.filter(same_family).filter(|_| snapshot.sockets.transparent);
     let allowed = wanted.filter(|client| may_be_transparent(socket, *client));
     match allowed.or(snapshot.sockets.source.filter(same_family)) {
-        Some(from) => SockRef::from(socket).bind(&SocketAddr::new(from, 0).into()),
+        Some(from) => socket::bind_source(socket, from),
         None => Ok(()),
     }
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::net::SendFlags;
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
@@ -24,6 +25,15 @@ pub(in crate::sys) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Res
     match family {
         IpAddr::V4(_) => socket.set_ip_transparent_v4(true),
         IpAddr::V6(_) => socket.set_ip_transparent_v6(true),
+    }
+}
+
+/// Makes the next bind to port 0 take an address only: the port is chosen at connect, when the whole of both ends is known
+/// (ip(7), IP_BIND_ADDRESS_NO_PORT).
+pub(in crate::sys) fn leave_port_to_connect(socket: &impl AsFd) {
+    if !is_portable() {
+        // A kernel without it (before 4.2) chooses the port at once.
+        _ = nix::sys::socket::setsockopt(socket, IpBindAddressNoPort, &true);
     }
 }
 

@@ -12,6 +12,9 @@ pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::R
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// The port is chosen at once.
+pub(in crate::sys) fn leave_port_to_connect(_socket: &impl AsFd) {}
+
 /// Nothing to lift.
 pub(in crate::sys) fn allow_core() {}
 
