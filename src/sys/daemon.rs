@@ -16,6 +16,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::error::context;
+use super::listen::lock;
 
 /// Whether this is the parent, whose copies of what serves now are not its own to clean up.
 static STARTER: AtomicBool = AtomicBool::new(false);
@@ -59,6 +60,7 @@ pub fn detach() -> io::Result<Fork> {
     let (reader, starter) = io::pipe().map_err(|error| context("pipe", error))?;
     // What is in the buffer of the standard output must not be written by both sides.
     io::stdout().flush()?;
+    lock::release_all();
     match fork().map_err(|error| context("fork", error))? {
         ForkResult::Parent { child } => {
             STARTER.store(true, Ordering::Relaxed);
@@ -68,6 +70,7 @@ pub fn detach() -> io::Result<Fork> {
         ForkResult::Child => {
             drop(reader);
             setsid().map_err(|error| context("setsid", error))?;
+            lock::claim_all().map_err(|error| context("the lock of a socket", error))?;
             Ok(Fork::Child(Ready(Some(Background { starter, null }))))
         }
     }

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::FileTypeExt as _;
 
+use nix::sys::signal::Signal;
+
 use crate::support::backend::{Backend, greeters};
 use crate::support::directory::directory;
 use crate::support::{Client, Setup, wait_until};
@@ -41,6 +43,37 @@ fn a_file_that_a_dead_pen_left_is_taken_over_and_a_live_one_is_not() {
     std::fs::write(&file, "precious").unwrap();
     Setup::new().listen(file.display()).fixed_port().try_start().unwrap_err();
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "precious");
+}
+
+/// Where a full queue is refused like a socket of nobody's (Solaris), a pen that is busy is not taken for a dead one.
+#[test]
+fn a_live_pen_with_a_full_queue_keeps_its_socket() {
+    let backends = greeters(1);
+    let dir = directory();
+    let path = dir.path().join("listen");
+    let setup =
+        || Setup::new().environment("PEN_PORTABLE", "1").options("-q 1").listen(path.display()).fixed_port();
+    for daemon in [false, true] {
+        let setup_first = setup().servers(&backends);
+        let mut pen = if daemon { setup_first.daemon() } else { setup_first }.start();
+        pen.signal(Signal::SIGSTOP);
+        let mut waiting = Vec::new();
+        let address = socket2::SockAddr::unix(&path).unwrap();
+        loop {
+            let client = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+            client.set_nonblocking(true).unwrap();
+            if client.connect(&address).is_err() {
+                break;
+            }
+            waiting.push(client);
+        }
+        let failure = setup().servers(&backends).try_start().unwrap_err();
+        assert!(failure.stderr.contains("in use"), "{failure:?}");
+        pen.signal(Signal::SIGCONT);
+        assert_eq!(Client::to_path(&path).line(), "A");
+        pen.terminate();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
+    }
 }
 
 #[test]

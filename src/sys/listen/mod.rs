@@ -1,8 +1,11 @@
 //! Sockets that wait for clients: TCP, UDP and Unix.
 //!
 //! A second pen on a taken address must fail. So SO_REUSEPORT is never set; SO_REUSEADDR is, for TCP alone, where it
-//! lets pen start again while connections of the one before are in TIME_WAIT (with UDP it would share the port).
+//! lets pen start again while connections of the one before are in TIME_WAIT (with UDP it would share the port), and
+//! where it would let others in as well, see `exclusive`.
 
+mod exclusive;
+pub(super) mod lock;
 mod unix;
 
 use std::io;
@@ -57,6 +60,7 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 fn open(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, None)?;
     socket.set_nonblocking(true)?;
+    exclusive::bind_exclusively(&socket)?;
     if let IpAddr::V6(ip) = address.ip()
         && ip.is_unspecified()
     {

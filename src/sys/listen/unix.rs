@@ -11,6 +11,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::sys::daemon;
 use crate::sys::error::context;
 
+use super::lock::{self, Lock};
+
 /// A listening Unix socket that does not block, and the file that stands for it. `mode` are its permissions, else the
 /// umask decides; nobody can connect before they are set. A file whose pen is gone is replaced.
 ///
@@ -19,20 +21,38 @@ use crate::sys::error::context;
 pub fn bind_unix(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
     let listen = || {
         let path = std::path::absolute(path)?;
-        let address = SockAddr::unix(&path)?;
-        clear(&path, &address)?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address)?;
-        let file = SocketFile::of(path)?;
-        if let Some(mode) = mode {
-            fs::set_permissions(&file.path, fs::Permissions::from_mode(mode))?;
+        let lock = if lock::is_needed() { Some(Lock::take(&path)?) } else { None };
+        let bound = bind(&path, mode, backlog);
+        if bound.is_err() {
+            lock.iter().for_each(Lock::remove);
         }
-        // Only now does a connect succeed.
-        socket.listen(backlog)?;
-        Ok((socket.into(), file))
+        let (listener, identity) = bound?;
+        Ok((listener, SocketFile { path, identity, lock }))
     };
     listen().map_err(|error: io::Error| context(format_args!("cannot listen on {}", path.display()), error))
+}
+
+/// What a file is, whatever it is called: its device and its number there.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
+fn bind(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<(UnixListener, Identity)> {
+    let address = SockAddr::unix(path)?;
+    clear(path, &address)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address)?;
+    let identity = identity(path)?;
+    if let Some(mode) = mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    // Only now does a connect succeed.
+    socket.listen(backlog)?;
+    Ok((socket.into(), identity))
 }
 
 /// Makes room for a socket: removes what a dead process left at `path`, and nothing else.
@@ -49,7 +69,10 @@ fn clear(path: &Path, address: &SockAddr) -> io::Result<()> {
     // A listener with a full backlog would hold us up.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
+        // Where this may also mean that the queue is full, the lock is ours: its process is gone.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        // The same, where the system is only taken for such a one.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && lock::is_needed() => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         _ => Err(io::ErrorKind::AddrInUse.into()),
@@ -61,26 +84,16 @@ fn clear(path: &Path, address: &SockAddr) -> io::Result<()> {
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl SocketFile {
-    fn of(path: PathBuf) -> io::Result<Self> {
-        let identity = Self::identity(&path)?;
-        Ok(Self { path, identity })
-    }
-
-    fn identity(path: &Path) -> io::Result<(u64, u64)> {
-        let found = fs::symlink_metadata(path)?;
-        Ok((found.dev(), found.ino()))
-    }
+    identity: Identity,
+    lock: Option<Lock>,
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // The parent that waits for the one that serves has a copy of this, and must leave the file.
-        if !daemon::is_starter() && Self::identity(&self.path).is_ok_and(|found| found == self.identity) {
+        if !daemon::is_starter() && identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = fs::remove_file(&self.path);
+            self.lock.iter().for_each(Lock::remove);
         }
     }
 }

@@ -1,0 +1,112 @@
+//! A lock beside the file of a listening Unix socket, which says that its process lives.
+//!
+//! On Solaris and illumos a connect to a listener whose queue is full is refused just as one to a socket whose process is
+//! gone, so that the answer does not tell whether the file may be removed; the lock does. It is a record lock (fcntl(2)),
+//! which every system has. Such a lock belongs to one process and not to its children: [`release_all`] and [`claim_all`]
+//! hand it over when pen goes to the background.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use rustix::fs::{FlockOperation, fcntl_lock};
+
+use crate::sys::emulation;
+
+/// The locks of this process.
+static LOCKS: Mutex<Vec<Weak<File>>> = Mutex::new(Vec::new());
+
+fn locks() -> MutexGuard<'static, Vec<Weak<File>>> {
+    // Nothing in here can panic half way.
+    LOCKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the answer to a connect does not tell a live listener from a dead one, so that a lock is needed.
+pub(super) fn is_needed() -> bool {
+    cfg!(any(target_os = "solaris", target_os = "illumos")) || emulation::is_portable()
+}
+
+/// A lock that this process holds. Dropping it gives it up.
+#[derive(Debug)]
+pub(super) struct Lock {
+    path: PathBuf,
+    /// What is locked.
+    file: Arc<File>,
+}
+
+impl Lock {
+    /// Takes the lock beside `socket`.
+    ///
+    /// # Errors
+    /// `AddrInUse` when another process holds it, or this one does already; what the system says when there can be no such
+    /// file.
+    pub(super) fn take(socket: &Path) -> io::Result<Self> {
+        let mut path = socket.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let mut locks = locks();
+        locks.retain(|lock| lock.strong_count() > 0);
+        // To open and close the file once more would give up the lock that is held.
+        if let Ok(found) = fs::symlink_metadata(&path)
+            && locks.iter().filter_map(Weak::upgrade).any(|held| is_same(&held, &found))
+        {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(flags)
+            .open(&path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        claim(&file)?;
+        let file = Arc::new(file);
+        locks.push(Arc::downgrade(&file));
+        Ok(Self { path, file })
+    }
+
+    /// Removes the file, if it is still this one. What cannot be removed is used again by the next start.
+    pub(super) fn remove(&self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| is_same(&self.file, &found)) {
+            _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn is_same(file: &File, found: &Metadata) -> bool {
+    file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+}
+
+fn claim(file: &File) -> io::Result<()> {
+    match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(()),
+        // Which of the two is the system's choice (fcntl(2)).
+        Err(rustix::io::Errno::ACCESS | rustix::io::Errno::AGAIN) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn held() -> Vec<Arc<File>> {
+    locks().iter().filter_map(Weak::upgrade).collect()
+}
+
+/// Gives up every lock, before a fork whose child claims them.
+pub(crate) fn release_all() {
+    for file in held() {
+        _ = fcntl_lock(&file, FlockOperation::NonBlockingUnlock);
+    }
+}
+
+/// Takes in the child what its parent has released.
+///
+/// # Errors
+/// Another process has been faster.
+pub(crate) fn claim_all() -> io::Result<()> {
+    held().iter().try_for_each(|file| claim(file))
+}
