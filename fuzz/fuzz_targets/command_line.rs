@@ -8,7 +8,10 @@ use pen::core::addr::Services;
 fn one_line_each(stop: Stop) {
     if matches!(stop, Stop::Errors(_)) {
         let errors = stop.lines();
-        assert!(errors.iter().all(|error| !error.is_empty() && !error.contains(char::is_control)), "{errors:?}");
+        assert!(
+            errors.iter().all(|error| !error.is_empty() && !error.contains(char::is_control)),
+            "{errors:?}"
+        );
     }
 }
 

@@ -7,7 +7,7 @@ use pen::net::tls::host_name;
 
 fuzz_target!(|data: &[u8]| {
     if let Some(name) = host_name(data) {
-        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'_');
         assert!(name.bytes().all(allowed), "{name}");
         assert!((1..=253).contains(&name.len()) && !name.starts_with('.') && !name.contains(".."), "{name}");
     }

@@ -18,6 +18,8 @@ use crate::sys::socket::{self, Operation, PolledSocket};
 pub struct Socket {
     io: PolledSocket,
     is_tcp: bool,
+    /// TLS has read up to the end of the stream.
+    has_ended: bool,
 }
 
 impl Socket {
@@ -26,7 +28,7 @@ impl Socket {
     /// # Errors
     /// There is no room in the event port.
     pub fn tcp(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: true })
+        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: true, has_ended: false })
     }
 
     /// As [`Socket::tcp`], of the Unix kind.
@@ -34,7 +36,7 @@ impl Socket {
     /// # Errors
     /// There is no room in the event port.
     pub fn unix(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: false })
+        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: false, has_ended: false })
     }
 
     /// Waits for the end of a connect(2) that was begun.
@@ -51,6 +53,11 @@ impl Socket {
     /// not read. To be called while nothing else waits for this socket.
     pub async fn abandoned(&self) {
         self.io.abandoned().await;
+    }
+
+    /// Whether what reads it as a stream of bytes has met its end.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     /// Whether it is one of TCP.
@@ -187,7 +194,9 @@ impl AsFd for Socket {
 // As OpenSSL asks for it.
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let count = ready!(Socket::poll_read(&self, cx, buf.initialize_unfilled()))?;
+        let socket = self.get_mut();
+        let count = ready!(Socket::poll_read(socket, cx, buf.initialize_unfilled()))?;
+        socket.has_ended |= count == 0;
         buf.advance(count);
         Poll::Ready(Ok(()))
     }

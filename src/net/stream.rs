@@ -4,16 +4,17 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use openssl::ssl::ErrorCode;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
+use crate::sys::log;
 use crate::sys::socket::Operation;
 use crate::sys::splice::Pipe;
+use crate::sys::tls::has_unread;
 
 use super::socket::Socket;
 
@@ -27,11 +28,10 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Reads into `buf`; 0 is the clean end of the stream: a FIN, for TLS a close_notify.
+    /// Reads into `buf`; 0 is the end of the stream: a FIN, for TLS a close_notify or a FIN without one.
     ///
     /// # Errors
-    /// As read(2). A TLS stream that ends without close_notify is [`io::ErrorKind::UnexpectedEof`] (RFC 8446 6.1: it
-    /// may have been truncated).
+    /// As read(2). A TLS stream that ends within a record is [`io::ErrorKind::UnexpectedEof`].
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(s) => s.poll_read(cx, buf),
@@ -76,6 +76,8 @@ impl Stream {
     pub async fn abandoned(&self) {
         match self {
             Self::Plain(s) => s.abandoned().await,
+            // What it sent with its handshake has been read already, into the library's buffer.
+            Self::Tls(s) if has_unread(s.ssl()) => std::future::pending().await,
             Self::Tls(s) => s.get_ref().abandoned().await,
         }
     }
@@ -213,7 +215,7 @@ fn poll_read_records(
             Poll::Ready(Ok(())) if into.filled().len() > before => {}
             // What was read before goes first; the next call meets the same end, error or wait again.
             _ if before > 0 => break,
-            Poll::Ready(Ok(())) => return poll_end_of_tls(stream, cx),
+            Poll::Ready(Ok(())) => return Poll::Ready(end_of_tls(stream)),
             Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
             Poll::Pending => return Poll::Pending,
         }
@@ -221,13 +223,20 @@ fn poll_read_records(
     Poll::Ready(Ok(into.filled().len()))
 }
 
-/// OpenSSL 1.1.1 shows a FIN without close_notify as an end too; only the error code of a further call tells.
-fn poll_end_of_tls(stream: &mut SslStream<Socket>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-    match ready!(Pin::new(stream).poll_peek(cx, &mut [0])) {
-        Err(e) if e.code() == ErrorCode::ZERO_RETURN => Poll::Ready(Ok(0)),
-        _ => Poll::Ready(Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "TLS stream cut off without close_notify",
-        ))),
+/// The end of a TLS stream: close_notify, or FIN without it, by which browsers and many libraries end theirs. Data that
+/// was to come in a record of which a part is there was cut off for certain (RFC 8446 6.1).
+fn end_of_tls(stream: &SslStream<Socket>) -> io::Result<usize> {
+    if !stream.get_ref().has_ended() {
+        return Ok(0);
     }
+    if has_unread(stream.ssl()) {
+        let why = "the TLS stream was cut off within a record";
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, why));
+    }
+    if log::debug_level() > 0 {
+        let peer = SockRef::from(stream.get_ref()).peer_addr().ok().and_then(|address| address.as_socket());
+        let peer = peer.map_or_else(|| "a client".to_owned(), |address| address.to_string());
+        log::debug(1, format_args!("TLS: {peer}: ended with FIN and no close_notify"));
+    }
+    Ok(0)
 }

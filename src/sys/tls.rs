@@ -16,6 +16,7 @@ use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession, SslVersion};
 use openssl_sys as ffi;
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// SSL_CTRL_SET_TLSEXT_TICKET_KEY_CB of `openssl/ssl.h`, which `openssl-sys` lacks.
 const SET_TICKET_KEY_CALLBACK: c_int = 72;
@@ -31,6 +32,14 @@ pub struct TicketKey {
     pub aes: [u8; 32],
     /// The key of the MAC.
     pub hmac: [u8; 32],
+}
+
+impl Drop for TicketKey {
+    /// Leaves nothing of the keys in memory.
+    fn drop(&mut self) {
+        self.aes.zeroize();
+        self.hmac.zeroize();
+    }
 }
 
 /// Where ticket keys come from. Called in the middle of a handshake: must not block.
@@ -134,12 +143,22 @@ unsafe extern "C" fn ticket_key(
 /// Asks `find` for a session whose id a client offers (TLS 1.2 without tickets).
 pub fn set_session_store<F>(context: &mut SslContextBuilder, find: F)
 where
-    F: Fn(&[u8]) -> Option<Vec<u8>> + Send + Sync + 'static,
+    F: Fn(&[u8]) -> Option<Zeroizing<Vec<u8>>> + Send + Sync + 'static,
 {
     // SAFETY: the session must not belong to another context; it is made here from its DER form, so it belongs to none.
     unsafe {
         context.set_get_session_callback(move |_, id| SslSession::from_der(&find(id)?).ok());
     }
+}
+
+/// Whether the library has bytes that nobody has read: of a whole record, or of a part of one.
+pub fn has_unread(ssl: &SslRef) -> bool {
+    unsafe extern "C" {
+        /// Of `openssl/ssl.h`, which `openssl-sys` lacks.
+        fn SSL_has_pending(ssl: *const ffi::SSL) -> c_int;
+    }
+    // SAFETY: the call only looks at the SSL, which is valid.
+    unsafe { SSL_has_pending(ssl.as_ptr()) == 1 }
 }
 
 /// The body of the server_name extension (RFC 6066 3); `None` without one. Only within a callback for a ClientHello.

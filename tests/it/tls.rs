@@ -115,6 +115,20 @@ fn old_protocols_are_for_those_who_ask_for_them() {
         s.command("ssl_option allow_tlsv1").command("ssl_ciphers ALL:@SECLEVEL=0")
     });
     assert_eq!(client(SslVersion::TLS1).connect(old.address).version(), "TLSv1");
+    // Without a list of ciphers too.
+    let old = pen(&authority, Kind::Ec, &backend, |s| s.command("ssl_option allow_tlsv1"));
+    for (version, shown) in
+        [(SslVersion::TLS1, "TLSv1"), (SslVersion::TLS1_1, "TLSv1.1"), (SslVersion::TLS1_3, "TLSv1.3")]
+    {
+        assert_eq!(client(version).connect(old.address).version(), shown);
+    }
+    // With one that OpenSSL 3 does not use for them: told.
+    let told = pen(&authority, Kind::Ec, &backend, |s| {
+        s.command("ssl_option allow_tlsv1").command("ssl_ciphers ALL")
+    });
+    if openssl::version::number() >= 0x3000_0000 {
+        told.says("ssl_option allow_tlsv1: has no effect: ");
+    }
     let newest = pen(&authority, Kind::Ec, &backend, |s| s.command("ssl_option no_tlsv1.2"));
     assert!(client(SslVersion::TLS1_2).try_connect(newest.address).is_err());
     assert_eq!(client(SslVersion::TLS1_3).connect(newest.address).version(), "TLSv1.3");
@@ -189,6 +203,43 @@ fn wrong_files_are_one_clear_line_and_no_start() {
 }
 
 #[test]
+fn keys_and_certificates_are_told_by_their_blocks() {
+    let setup = Setup::new();
+    let authority = Pair::root("ca");
+    let pair = authority.issue("localhost");
+    // Words around the blocks mean nothing.
+    let key = setup.write("a.key", format!("not ENCRYPTED, see PROC-TYPE\n{}", pair.key_pem()));
+    setup.write("plain.pem", pair.cert_pem());
+    let trusted = setup.file("trusted.crt");
+    let made = Command::new("openssl")
+        .args([
+            "x509",
+            "-trustout",
+            "-addtrust",
+            "serverAuth",
+            "-in",
+            &setup.file("plain.pem"),
+            "-out",
+            &trusted,
+        ])
+        .status()
+        .unwrap();
+    assert!(made.success() && fs::read_to_string(&trusted).unwrap().contains("BEGIN TRUSTED CERTIFICATE"));
+    let backend = Backend::greeter("A");
+    let pen = setup.option("-E", trusted).option("-K", key).servers([&backend]).start();
+    assert_eq!(TlsClient::new(&authority).name("localhost").connect(pen.address).line(), "A");
+
+    let setup = Setup::new();
+    let rsa = Pair::root("x").issue_as("x", Kind::Rsa, (-1, 30));
+    let locked =
+        rsa.key.rsa().unwrap().private_key_to_pem_passphrase(openssl::symm::Cipher::aes_128_cbc(), b"secret");
+    let (cert, key) = (setup.write("x.crt", rsa.cert_pem()), setup.write("x.key", locked.unwrap()));
+    let ran = run_pen(["--check", "-E", &cert, "-K", &key, "127.0.0.1:0", "127.0.0.1:1"]);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(!ran.status.success() && said.contains("x.key: the private key has a passphrase"), "{said}");
+}
+
+#[test]
 fn an_expired_certificate_is_a_warning() {
     let setup = Setup::new();
     Pair::root("ca").issue_as("localhost", Kind::Ec, (-20, -10)).write(setup.path(), "old");
@@ -257,7 +308,24 @@ fn a_client_may_go_on_after_the_server_s_end() {
 }
 
 #[test]
-fn a_stream_cut_off_is_reset_and_not_ended() {
+fn a_fin_without_close_notify_ends_the_stream_after_its_data() {
+    let authority = Pair::root("ca");
+    let backend = Backend::recorder("got it all");
+    let pen = pen(&authority, Kind::Ec, &backend, |s| s.options("-d"));
+    let lines: String = (0..50).map(|n| format!("line {n}\n")).collect();
+    for (n, version) in [SslVersion::TLS1_2, SslVersion::TLS1_3].into_iter().enumerate() {
+        let mut tls = TlsClient::new(&authority).version(version).connect(pen.address);
+        lines.lines().for_each(|line| tls.send(format!("{line}\n")));
+        tls.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(String::from_utf8(backend.received_by(n)).unwrap(), lines);
+        // What the server says then still comes, and its end.
+        assert_eq!(tls.text(), "got it all");
+    }
+    pen.says(": ended with FIN and no close_notify");
+}
+
+#[test]
+fn a_stream_cut_off_within_a_record_is_reset_and_not_ended() {
     let authority = Pair::root("ca");
     let (ends, end) = std::sync::mpsc::channel();
     let ends = std::sync::Mutex::new(ends);
@@ -269,7 +337,8 @@ fn a_stream_cut_off_is_reset_and_not_ended() {
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
         let mut tls = TlsClient::new(&authority).version(version).connect(pen.address);
         tls.send("half");
-        // FIN, and no close_notify before it.
+        // The head of a record of 32 bytes, and some of them.
+        tls.0.get_mut().write_all(b"\x17\x03\x03\x00\x20abc").unwrap();
         tls.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(end.recv_timeout(Duration::from_secs(20)).unwrap(), End::Reset);
     }

@@ -58,6 +58,71 @@ fn each_name_has_its_certificate() {
 }
 
 #[test]
+fn names_with_underscores_are_served_and_files_passed_over_are_named() {
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let pen = pen(&authority, &backend, &["one.example"], |s| {
+        let dir = s.path().join("names");
+        authority.issue("my_host.example.com").write(&dir, "my_host.example.com");
+        for file in ["notes.txt", "other.example.key", "-x.example.crt"] {
+            fs::write(dir.join(file), "").unwrap();
+        }
+        s
+    });
+    assert_eq!(served(&authority, &pen, "my_host.example.com"), "my_host.example.com");
+    let passed = [
+        "notes.txt: passed over: its name does not end in .crt, .key, .ca or .ocsp",
+        "other.example.key: passed over: there is no other.example.crt",
+        "-x.example.crt: passed over: '-x.example' is not a host name",
+    ];
+    passed.iter().for_each(|line| pen.says(line));
+    let dir = pen.path().join("names");
+    fs::write(dir.join("late.example.ca"), "").unwrap();
+    pen.control("ssl_reload");
+    pen.says("late.example.ca: passed over: there is no late.example.crt");
+    let file = |name: &str| pen.file(name);
+    let ran = run_pen([
+        "--check".into(),
+        "-E".into(),
+        file("pen.crt"),
+        "-K".into(),
+        file("pen.key"),
+        "-O".into(),
+        format!("ssl_sni_path {}", dir.display()),
+        "127.0.0.1:0".into(),
+        "127.0.0.1:1".into(),
+    ]);
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}");
+    passed.iter().for_each(|line| assert!(said.contains(line), "{line}: {said}"));
+}
+
+#[test]
+fn the_first_handshake_after_a_quiet_time_has_the_new_certificate() {
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let pen = pen(&authority, &backend, &["one.example"], |s| s.command("workers 4"));
+    let dir = pen.path().join("names");
+    let serial = || {
+        let tls = TlsClient::new(&authority).trusting().name("one.example").connect(pen.address);
+        tls.0.ssl().peer_certificate().unwrap().serial_number().to_bn().unwrap().to_string()
+    };
+    let before = serial();
+    // Many at once, so that every worker has it.
+    std::thread::scope(|scope| {
+        (0..40).for_each(|_| _ = scope.spawn(|| assert_eq!(serial(), before)));
+    });
+    authority.issue("one.example").write(&dir, "one.example");
+    let quiet = pen.client();
+    assert!(quiet.is_silent_for(std::time::Duration::from_millis(1100)));
+    let after = serial();
+    assert_ne!(after, before);
+    std::thread::scope(|scope| {
+        (0..40).for_each(|_| _ = scope.spawn(|| assert_eq!(serial(), after)));
+    });
+}
+
+#[test]
 fn hostile_names_get_the_default_and_reach_no_file() {
     let authority = Pair::root("ca");
     let backend = Backend::new(|_| ());

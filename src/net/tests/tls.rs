@@ -7,7 +7,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
-use openssl::ssl::{Ssl, SslContext, SslMethod, SslVerifyMode};
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslOptions, SslVerifyMode};
 use openssl::x509::X509;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_openssl::SslStream;
@@ -27,6 +27,8 @@ fn context() -> SslContext {
     let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
     context.set_certificate(&certificate.build()).unwrap();
     context.set_private_key(&key).unwrap();
+    // As pen's own contexts have it: SSL_OP_IGNORE_UNEXPECTED_EOF.
+    context.set_options(SslOptions::from_bits_retain(1 << 7));
     context.build()
 }
 
@@ -79,11 +81,32 @@ fn close_notify_is_a_half_close_each_way() {
 }
 
 #[test]
-fn a_stream_cut_off_without_close_notify_is_a_reset() {
+fn a_fin_without_close_notify_is_a_half_close_too() {
+    run(async {
+        let (mut client, mut server, relay) = tls_rig().await;
+        let question = noise(300_000, 22);
+        client.write_all(&question).await.unwrap();
+        client.get_mut().shutdown().await.unwrap();
+        let (got, end) = read_all(&mut server).await;
+        end.unwrap();
+        assert!(got == question);
+        server.write_all(b"answer").await.unwrap();
+        server.shutdown().await.unwrap();
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, b"answer");
+        assert!(matches!(relay.await.unwrap().cause, Cause::Closed));
+    });
+}
+
+#[test]
+fn a_stream_cut_off_within_a_record_is_a_reset() {
     run(async {
         let (mut client, mut server, relay) = tls_rig().await;
         client.write_all(b"half a req").await.unwrap();
         server.read_exact(&mut [0; 10]).await.unwrap();
+        // The head of a record of 32 bytes, and some of them.
+        client.get_mut().write_all(b"\x17\x03\x03\x00\x20abc").await.unwrap();
         client.get_mut().shutdown().await.unwrap();
         assert!(read_all(&mut server).await.1.is_err(), "a truncated stream looks complete");
         let end = relay.await.unwrap();

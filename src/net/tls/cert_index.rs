@@ -7,7 +7,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::file_stamp::Stamp;
 use super::identity::{Authorities, Material, at};
@@ -19,13 +20,15 @@ const NAME_MAX: usize = 253;
 const LABEL_MAX: usize = 63;
 
 /// Whether `name` is a host name: letters, digits and hyphens in labels that neither begin nor end with a hyphen
-/// (RFC 1123 2.1), the last one not a number, which would make it an address.
+/// (RFC 1123 2.1), the last one not a number, which would make it an address. TLS clients also send names with
+/// underscores, which are in use although no rule allows them; a label `_` alone stands for a wildcard in file names.
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=LABEL_MAX).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
             && !label.starts_with('-')
             && !label.ends_with('-')
+            && label != "_"
     };
     name.len() <= NAME_MAX
         && name.split('.').all(is_label)
@@ -47,14 +50,26 @@ pub fn host_name(extension: &[u8]) -> Option<String> {
     Some(name.to_ascii_lowercase())
 }
 
+/// The ends of the names of files, in the order of [`Files`].
+const KINDS: [&str; 4] = ["crt", "key", "ca", "ocsp"];
+
 /// The files of one name.
 #[derive(Debug)]
 pub(super) struct CertFiles {
     /// The name in lower case; `_.example.com` stands for all names one label longer than `example.com`.
     pub(super) name: String,
     pub(super) files: Files,
-    /// What its files held when they were last good; the same cell for all entries of a name that follow each other.
-    good: Arc<Mutex<Option<Arc<Good>>>>,
+    /// The same for all entries of a name that follow each other.
+    state: Arc<Mutex<State>>,
+}
+
+/// What all workers know of the files of a name.
+#[derive(Debug, Default)]
+struct State {
+    /// What the files held when they were last good.
+    good: Option<Arc<Good>>,
+    /// When they were last looked at, and what they were then.
+    seen: Option<(Instant, Stamp)>,
 }
 
 /// What the files of a name held, for the contexts of all workers.
@@ -73,15 +88,31 @@ impl fmt::Debug for Good {
 }
 
 impl CertFiles {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is locked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What its files held when they were last good.
     pub(super) fn last_good(&self) -> Option<Arc<Good>> {
-        // Nothing panics while it is locked.
-        self.good.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state().good.clone()
     }
 
     /// Remembers that.
     pub(super) fn is_good(&self, good: &Arc<Good>) {
-        *self.good.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(good));
+        self.state().good = Some(Arc::clone(good));
+    }
+
+    /// Whether somebody has looked at the files for less than `age` and found them as in `stamp`.
+    pub(super) fn is_fresh(&self, stamp: &Stamp, age: Duration) -> bool {
+        self.state().seen.as_ref().is_some_and(|(at, seen)| at.elapsed() < age && seen == stamp)
+    }
+
+    /// Looks at the files.
+    pub(super) fn look(&self) -> Stamp {
+        let stamp = self.stamp();
+        self.state().seen = Some((Instant::now(), stamp.clone()));
+        stamp
     }
 
     /// The state of its files.
@@ -95,55 +126,80 @@ impl CertFiles {
 
 /// What is in the directory.
 #[derive(Debug, Default)]
-pub(super) struct Index(HashMap<String, Arc<CertFiles>>);
+pub(super) struct Index {
+    names: HashMap<String, Arc<CertFiles>>,
+    /// The files that serve no name, each with the reason, sorted.
+    pub(super) passed_over: Vec<String>,
+}
 
 impl Index {
-    /// Reads the directory. Files of other names than NAME.crt, .key, .ca and .ocsp are passed over, and so are those of
-    /// a name without NAME.crt; without NAME.key the key is in NAME.crt. What was known of the names `before` stays known.
+    /// Reads the directory: NAME.crt, .key, .ca and .ocsp; without NAME.key the key is in NAME.crt. Other files are passed
+    /// over, and so are those of a name without NAME.crt. What was known of the names `before` stays known.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub(super) fn scan(dir: &Path, before: &Index) -> Result<Self, String> {
         let mut found: HashMap<String, [Option<PathBuf>; 4]> = HashMap::new();
+        let mut index = Index::default();
+        let mut pass_over =
+            |path: &Path, why: &str| index.passed_over.push(at(path, format_args!("passed over: {why}")));
         for entry in fs::read_dir(dir).map_err(|e| at(dir, e))? {
-            let file = entry.map_err(|e| at(dir, e))?.file_name();
-            let Some((stem, kind)) = file.to_str().and_then(|f| f.rsplit_once('.')) else { continue };
-            let Some(kind) = ["crt", "key", "ca", "ocsp"].iter().position(|k| *k == kind) else { continue };
+            let entry = entry.map_err(|e| at(dir, e))?;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let (file, path) = (entry.file_name(), entry.path());
+            let parts = file.to_str().and_then(|f| f.rsplit_once('.'));
+            let parts = parts.and_then(|(stem, kind)| Some((stem, KINDS.iter().position(|k| *k == kind)?)));
+            let Some((stem, kind)) = parts else {
+                pass_over(&path, "its name does not end in .crt, .key, .ca or .ocsp");
+                continue;
+            };
             if !is_host_name(stem.strip_prefix("_.").unwrap_or(stem)) {
+                pass_over(&path, &format!("'{stem}' is not a host name"));
                 continue;
             }
             let slot = &mut found.entry(stem.to_ascii_lowercase()).or_default()[kind];
-            let path = dir.join(&file);
             // Of two files that differ in case only, always the same one.
-            if slot.as_ref().is_none_or(|other| path < *other) {
-                *slot = Some(path);
+            let (kept, other) = match slot.take() {
+                Some(other) if other < path => (other, Some(path)),
+                other => (path, other),
+            };
+            if let Some(other) = other {
+                pass_over(&other, &format!("{} is for the same name", kept.display()));
             }
+            *slot = Some(kept);
         }
-        let entry = |(name, [cert, key, ca, ocsp]): (String, [Option<PathBuf>; 4])| {
-            let cert = cert?;
+        for (name, [cert, key, ca, ocsp]) in found {
+            let Some(cert) = cert else {
+                let why = format!("there is no {name}.crt");
+                [key, ca, ocsp].iter().flatten().for_each(|path| pass_over(path, &why));
+                continue;
+            };
             let files = Files { key: key.unwrap_or_else(|| cert.clone()), cert, ca, ocsp };
-            let good = before.get(&name).map(|e| Arc::clone(&e.good)).unwrap_or_default();
-            Some((name.clone(), Arc::new(CertFiles { name, files, good })))
-        };
-        Ok(Index(found.into_iter().filter_map(entry).collect()))
+            let state = before.names.get(&name).map(|e| Arc::clone(&e.state)).unwrap_or_default();
+            index.names.insert(name.clone(), Arc::new(CertFiles { name, files, state }));
+        }
+        index.passed_over.sort();
+        Ok(index)
     }
 
     /// The entry for a host name in lower case: its own, or that of the wildcard above it.
     pub(super) fn find(&self, name: &str) -> Option<&Arc<CertFiles>> {
-        self.0.get(name).or_else(|| {
+        self.names.get(name).or_else(|| {
             let (_, parent) = name.split_once('.')?;
-            self.0.get(&format!("_.{parent}"))
+            self.names.get(&format!("_.{parent}"))
         })
     }
 
     /// All entries.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<CertFiles>> {
-        self.0.values()
+        self.names.values()
     }
 
     /// The entry of exactly this name.
     pub(super) fn get(&self, name: &str) -> Option<&Arc<CertFiles>> {
-        self.0.get(name)
+        self.names.get(name)
     }
 }
 
@@ -162,7 +218,16 @@ mod tests {
 
     #[test]
     fn only_host_names_are_looked_up() {
-        for good in ["example.com", "EXAMPLE.com", "a", "xn--bcher-kva.example", "1.example", "a-b.c"] {
+        for good in [
+            "example.com",
+            "EXAMPLE.com",
+            "a",
+            "xn--bcher-kva.example",
+            "1.example",
+            "a-b.c",
+            "my_host.a",
+            "_a.b_",
+        ] {
             assert_eq!(host_name(&extension(good.as_bytes())), Some(good.to_ascii_lowercase()), "{good}");
         }
         let long = format!("{}.example", "a".repeat(64));
@@ -180,7 +245,7 @@ mod tests {
             "a-.b",
             "a\0b",
             "_.example.com",
-            "a_b.c",
+            "a._.c",
             "*.example.com",
             "127.0.0.1",
             "::1",
@@ -217,18 +282,31 @@ mod tests {
             "-bad.crt",
             "notes",
             "a.b.pem",
+            "my_host.example.com.crt",
+            "EXAMPLE.com.crt",
         ] {
             fs::write(dir.path().join(file), "").unwrap();
         }
+        fs::create_dir(dir.path().join("old")).unwrap();
         let index = Index::scan(dir.path(), &Index::default()).unwrap();
+        let passed = index.passed_over.iter().map(|line| line.rsplit_once('/').unwrap().1);
+        assert_eq!(
+            passed.collect::<Vec<_>>().join("\n"),
+            "-bad.crt: passed over: '-bad' is not a host name\n\
+             EXAMPLE.com.crt is for the same name\n\
+             a.b.pem: passed over: its name does not end in .crt, .key, .ca or .ocsp\n\
+             notes: passed over: its name does not end in .crt, .key, .ca or .ocsp\n\
+             x.key: passed over: there is no x.crt"
+        );
         let found = |name| index.find(name).map(|e| e.name.as_str());
-        assert_eq!(index.entries().count(), 2);
+        assert_eq!(index.entries().count(), 3);
+        assert_eq!(found("my_host.example.com"), Some("my_host.example.com"));
         assert_eq!(found("example.com"), Some("example.com"));
         assert_eq!(found("www.example.com"), Some("_.example.com"));
         assert_eq!(found("a.www.example.com"), None);
         assert_eq!((found("x"), found("com"), found("other.example")), (None, None, None));
         let entry = index.find("example.com").unwrap();
-        assert_eq!(entry.files.cert, dir.path().join("Example.COM.crt"));
+        assert_eq!(entry.files.cert, dir.path().join("EXAMPLE.com.crt"));
         assert_eq!(entry.files.key, dir.path().join("example.com.key"));
         let wildcard = index.find("b.example.com").unwrap();
         assert_eq!(wildcard.files.key, dir.path().join("_.example.com.crt"));

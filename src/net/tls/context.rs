@@ -5,8 +5,8 @@ use std::sync::Arc;
 use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{
-    SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslSessionCacheMode, SslVerifyMode,
-    SslVersion,
+    SslContext, SslContextBuilder, SslContextRef, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
+    SslVerifyMode, SslVersion,
 };
 use openssl::stack::Stack;
 
@@ -15,7 +15,7 @@ use crate::sys::tls as sys;
 use super::identity::{Authorities, Identity};
 use super::ocsp::Stapling;
 use super::sessions::Sessions;
-use super::settings::TlsSettings;
+use super::settings::{Oldest, TlsSettings};
 use super::tickets::Keys;
 
 /// Ciphers of TLS 1.2 with forward secrecy and authenticated encryption, the fast ones first.
@@ -23,6 +23,13 @@ const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256
 ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 /// The same for TLS 1.3.
 const SUITES: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
+
+/// The ciphers that TLS 1.0 and 1.1 have, for those who allow them. OpenSSL 3 speaks these versions only at level 0.
+const OLD_CIPHERS: &str = "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:\
+AES128-SHA:AES256-SHA:@SECLEVEL=0";
+
+/// SSL_OP_IGNORE_UNEXPECTED_EOF of `openssl/ssl.h`; OpenSSL 1.1.1 has no option of that bit.
+const IGNORE_UNEXPECTED_EOF: u32 = 1 << 7;
 
 /// How clients come back without a full handshake, whichever worker they meet.
 #[derive(Debug, Default, Clone)]
@@ -94,13 +101,20 @@ fn protocols(context: &mut SslContextBuilder, settings: &TlsSettings) -> Result<
     if settings.compat {
         options |= SslOptions::ALL;
     }
+    // FIN without close_notify ends the client's side and not the connection. OpenSSL 1.1.1 does so anyway.
+    options |= SslOptions::from_bits_retain(IGNORE_UNEXPECTED_EOF.into());
     context.set_options(options);
     // OpenSSL's own file of settings may have other opinions.
     context.clear_options(SslOptions::NO_SSL_MASK | SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
     context.set_min_proto_version(Some(settings.oldest.version()))?;
     context.set_max_proto_version(None)?;
     let Some(list) = &settings.ciphers else {
-        context.set_cipher_list(CIPHERS)?;
+        let old = settings.oldest < Oldest::Tls12;
+        context.set_cipher_list(&if old {
+            format!("{CIPHERS}:{OLD_CIPHERS}")
+        } else {
+            CIPHERS.to_owned()
+        })?;
         return context.set_ciphersuites(SUITES);
     };
     // One list for all protocols; OpenSSL keeps those of TLS 1.3 apart.
@@ -108,6 +122,20 @@ fn protocols(context: &mut SslContextBuilder, settings: &TlsSettings) -> Result<
     let (suites, older): (Vec<&str>, Vec<&str>) = words.partition(|w| w.starts_with("TLS_"));
     context.set_ciphersuites(&if suites.is_empty() { SUITES.to_owned() } else { suites.join(":") })?;
     context.set_cipher_list(&if older.is_empty() { CIPHERS.to_owned() } else { older.join(":") })
+}
+
+/// Why old protocols that the settings allow are not spoken all the same.
+pub(super) fn notice_of_old_protocols(context: &SslContextRef, settings: &TlsSettings) -> Option<String> {
+    const OPENSSL_3: i64 = 0x3000_0000;
+    let is_modern = settings.oldest >= Oldest::Tls12 || openssl::version::number() < OPENSSL_3;
+    if is_modern || context.security_level() == 0 {
+        return None;
+    }
+    Some(
+        "ssl_option allow_tlsv1: has no effect: OpenSSL 3 speaks TLS 1.0 and 1.1 only when ssl_ciphers has \
+         @SECLEVEL=0"
+            .into(),
+    )
 }
 
 fn clients(context: &mut SslContextBuilder, parts: &Parts<'_>) -> Result<(), ErrorStack> {

@@ -3,13 +3,10 @@
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Instant;
 
 use lru::LruCache;
-use openssl::ssl::SslContext;
 
-use super::cert_loader::{LOOK, Made};
-use super::file_stamp::Stamp;
+use super::cert_loader::Made;
 
 /// Most contexts of names that all workers keep together, and what each worker may keep in any case.
 const CONTEXTS: usize = 4096;
@@ -33,24 +30,16 @@ impl Set {
     }
 }
 
-/// A context that a worker has, and when its files were looked at.
-#[derive(Debug)]
-struct Cached {
-    context: Option<SslContext>,
-    stamp: Stamp,
-    looked: Instant,
-}
-
 /// The contexts of one worker, all of one set.
 struct Cache {
     id: u64,
-    names: LruCache<String, Cached>,
+    names: LruCache<String, Made>,
 }
 
 impl Cache {
     /// The contexts of `set`; those of an earlier one are forgotten, and there are none for a set
     /// that a later one has followed.
-    fn of(&mut self, set: Set) -> Option<&mut LruCache<String, Cached>> {
+    fn of(&mut self, set: Set) -> Option<&mut LruCache<String, Made>> {
         if self.id < set.id {
             self.id = set.id;
             self.names.clear();
@@ -67,24 +56,16 @@ thread_local! {
     });
 }
 
-/// The context of a name on this worker, and the state of its files if it is time to look at them again.
-pub(super) fn find(set: Set, name: &str) -> Option<(Option<SslContext>, Option<Stamp>)> {
-    CACHE.with_borrow_mut(|cache| {
-        let found = cache.of(set)?.get_mut(name)?;
-        let due = found.looked.elapsed() >= LOOK;
-        if due {
-            found.looked = Instant::now();
-        }
-        Some((found.context.clone(), due.then(|| found.stamp.clone())))
-    })
+/// What this worker has made of the files of a name.
+pub(super) fn find(set: Set, name: &str) -> Option<Made> {
+    CACHE.with_borrow_mut(|cache| cache.of(set)?.get(name).cloned())
 }
 
 /// Keeps what was made.
 pub(super) fn keep(set: Set, name: &str, made: Made) {
     CACHE.with_borrow_mut(|cache| {
         if let Some(names) = cache.of(set) {
-            let Made { context, stamp } = made;
-            names.put(name.to_owned(), Cached { context, stamp, looked: Instant::now() });
+            names.put(name.to_owned(), made);
         }
     });
 }
@@ -92,12 +73,13 @@ pub(super) fn keep(set: Set, name: &str, made: Made) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls::file_stamp::Stamp;
 
     #[test]
     fn a_worker_s_contexts_are_bounded_and_of_the_latest_settings() {
         let mut cache = Cache { id: 0, names: LruCache::new(NonZeroUsize::MIN) };
         let set = |id| Set { id, most: 64 };
-        let entry = || Cached { context: None, stamp: Stamp::of([]), looked: Instant::now() };
+        let entry = || Made { context: None, stamp: Stamp::of([]) };
         let names = cache.of(set(7)).unwrap();
         (0..100).for_each(|n| _ = names.put(n.to_string(), entry()));
         assert_eq!(names.len(), 64);

@@ -9,7 +9,9 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::{X509, X509Name, X509Ref, X509VerifyResult};
+use zeroize::Zeroizing;
 
+use super::pem::{self, KeyForm};
 use super::settings::Files;
 
 /// The first reason that OpenSSL gives.
@@ -27,24 +29,25 @@ pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
     fs::read(file).map_err(|e| at(file, e))
 }
 
-fn certificates(file: &Path, pem: &[u8]) -> Result<Vec<X509>, String> {
-    match X509::stack_from_pem(pem) {
-        Ok(found) if found.is_empty() => Err(at(file, "holds no certificate in PEM form")),
-        Ok(found) => Ok(found),
-        Err(errors) => Err(at(file, format_args!("a certificate is damaged: {}", reason(&errors)))),
+fn certificates(file: &Path, text: &[u8]) -> Result<Vec<X509>, String> {
+    let found: Option<Vec<X509>> = pem::certificates(text).collect();
+    match found {
+        Some(found) if found.is_empty() => Err(at(file, "holds no certificate in PEM form")),
+        Some(found) => Ok(found),
+        None => Err(at(file, "a certificate is damaged")),
     }
 }
 
-fn private_key(file: &Path, pem: &[u8]) -> Result<PKey<Private>, String> {
-    let holds = |text: &str| pem.windows(text.len()).any(|w| w == text.as_bytes());
-    if holds("ENCRYPTED") {
-        return Err(at(file, "the private key has a passphrase, and pen has nobody to ask for it"));
-    }
-    if !holds("PRIVATE KEY-----") {
-        return Err(at(file, "holds no private key in PEM form"));
+fn private_key(file: &Path, text: &[u8]) -> Result<PKey<Private>, String> {
+    match pem::key_form(text) {
+        KeyForm::Encrypted => {
+            return Err(at(file, "the private key has a passphrase, and pen has nobody to ask for it"));
+        }
+        KeyForm::Missing => return Err(at(file, "holds no private key in PEM form")),
+        KeyForm::Plain => {}
     }
     // Without the callback OpenSSL would ask at the terminal.
-    PKey::private_key_from_pem_callback(pem, |_| Ok(0))
+    PKey::private_key_from_pem_callback(text, |_| Ok(0))
         .map_err(|errors| at(file, format_args!("the private key is damaged: {}", reason(&errors))))
 }
 
@@ -52,7 +55,7 @@ fn private_key(file: &Path, pem: &[u8]) -> Result<PKey<Private>, String> {
 pub(super) struct Material {
     files: Files,
     cert: Vec<u8>,
-    key: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
 }
 
 impl Material {
@@ -61,7 +64,11 @@ impl Material {
     /// # Errors
     /// The file that cannot be read, and why.
     pub(super) fn read(files: &Files) -> Result<Self, String> {
-        Ok(Material { cert: read(&files.cert)?, key: read(&files.key)?, files: files.clone() })
+        Ok(Material {
+            cert: read(&files.cert)?,
+            key: Zeroizing::new(read(&files.key)?),
+            files: files.clone(),
+        })
     }
 
     /// Makes objects of it. Each call makes new ones, so that workers share no reference counts.

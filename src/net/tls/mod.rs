@@ -13,6 +13,7 @@ mod file_stamp;
 mod handshake;
 mod identity;
 mod ocsp;
+mod pem;
 mod sessions;
 mod settings;
 mod sni;
@@ -140,7 +141,8 @@ impl Server {
             let error = File::open(file).err()?;
             Some(at(file, format_args!("{error}: pen serves with what it has read, but a reload will fail")))
         };
-        Ok(files.filter_map(warning).collect())
+        let unreadable = files.filter_map(warning);
+        Ok(unreadable.chain(current.sni.iter().flat_map(|sni| sni.passed_over())).collect())
     }
 
     /// Reads and checks all files again, those of names only if clients have asked for them. Also gives what the
@@ -216,7 +218,11 @@ impl Maker {
                 let sni = Arc::clone(sni);
                 context.set_client_hello_callback(move |ssl, _| sni.choose(ssl));
             }
-            contexts.push(context.build());
+            let context = context.build();
+            if worker == 0 {
+                notices.extend(context::notice_of_old_protocols(&context, settings));
+            }
+            contexts.push(context);
         }
         let stapling = stapling.map(|s| (s, Throttle::new()));
         Ok((Loaded { settings: settings.clone(), contexts, stapling, sni }, notices))

@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
+use zeroize::Zeroizing;
 
 /// Most sessions kept; the one unused for longest makes room.
 const SESSIONS: usize = 8192;
@@ -15,7 +16,7 @@ const SESSIONS: usize = 8192;
 const LARGEST: usize = 4096;
 
 /// The table.
-pub(super) struct Sessions(Mutex<LruCache<Vec<u8>, Vec<u8>>>);
+pub(super) struct Sessions(Mutex<LruCache<Vec<u8>, Zeroizing<Vec<u8>>>>);
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +35,7 @@ impl Sessions {
         Sessions(Mutex::new(LruCache::new(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN))))
     }
 
-    fn table(&self) -> MutexGuard<'_, LruCache<Vec<u8>, Vec<u8>>> {
+    fn table(&self) -> MutexGuard<'_, LruCache<Vec<u8>, Zeroizing<Vec<u8>>>> {
         // A panic elsewhere leaves the table as it was between two calls.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,12 +43,12 @@ impl Sessions {
     /// Keeps a session.
     pub(super) fn keep(&self, id: &[u8], der: Vec<u8>) {
         if !id.is_empty() && der.len() <= LARGEST {
-            self.table().put(id.to_vec(), der);
+            self.table().put(id.to_vec(), Zeroizing::new(der));
         }
     }
 
     /// The session of that id.
-    pub(super) fn find(&self, id: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn find(&self, id: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.table().get(id).cloned()
     }
 }
@@ -61,10 +62,10 @@ mod tests {
         let sessions = Sessions::of(2);
         sessions.keep(b"1", vec![1]);
         sessions.keep(b"2", vec![2]);
-        assert_eq!(sessions.find(b"1"), Some(vec![1]));
+        assert_eq!(sessions.find(b"1"), Some(Zeroizing::new(vec![1])));
         sessions.keep(b"3", vec![3]);
         assert_eq!(sessions.find(b"2"), None, "unused for longest");
-        assert_eq!(sessions.find(b"1"), Some(vec![1]));
+        assert_eq!(sessions.find(b"1"), Some(Zeroizing::new(vec![1])));
         sessions.keep(b"4", vec![0; LARGEST + 1]);
         sessions.keep(b"", vec![0]);
         assert_eq!((sessions.find(b"4"), sessions.find(b"")), (None, None));

@@ -35,7 +35,7 @@ pub struct TlsSettings {
 }
 
 /// The oldest protocol that clients may speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Oldest {
     Tls10,
     Tls11,

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use crate::sys::tls::server_name_extension;
 
 use super::cert_index::{CertFiles, Good, Index, host_name};
-use super::cert_loader::{Loader, Made, Request, Throttle};
+use super::cert_loader::{LOOK, Loader, Made, Request, Throttle};
 use super::context::{self, Parts, Resumption};
 use super::context_cache::{self, Set};
 use super::file_stamp::Stamp;
@@ -80,13 +80,18 @@ impl Sni {
         Ok(())
     }
 
+    /// The files of the directory that serve no name, each with the reason.
+    pub(super) fn passed_over(&self) -> Vec<String> {
+        self.index.load().passed_over.clone()
+    }
+
     /// Checks the files of all names, or only of those that clients have been served with under `before`.
     ///
     /// # Errors
     /// What is wrong with the first bad name.
     pub(super) fn check(&self, before: Option<&Sni>) -> Result<Vec<String>, String> {
         let (index, before) = (self.index.load(), before.map(|sni| sni.index.load()));
-        let mut notices = Vec::new();
+        let mut notices = index.passed_over.clone();
         for entry in index.entries() {
             let in_use = |before: &Index| before.get(&entry.name).is_some_and(|e| e.last_good().is_some());
             if before.as_ref().is_none_or(|before| in_use(before)) {
@@ -169,33 +174,25 @@ impl Sni {
         let Some(name) = server_name_extension(ssl).and_then(host_name) else {
             return Ok(ClientHelloResponse::SUCCESS);
         };
-        let index = self.index.load();
-        let Some(entry) = index.find(&name) else {
-            if scanned || !self.scans.is_due() {
-                return Ok(ClientHelloResponse::SUCCESS);
-            }
-            let wait = self.ask_for_scan();
+        if !scanned && self.scans.is_due() {
+            // Files may have come or gone.
+            let (done, wait) = oneshot::channel();
+            self.loader.ask(Request::Scan(Arc::clone(self), done));
             slot.replace(Step::Scanning(wait));
             return Ok(ClientHelloResponse::RETRY);
-        };
-        if self.scans.is_due() {
-            // Files may have come or gone; what is known will do for this handshake.
-            drop(self.ask_for_scan());
         }
-        match context_cache::find(self.set, &entry.name) {
-            Some((context, known)) => {
-                if let Some(known) = known {
-                    self.look_again(entry, known);
-                }
-                self.switch(ssl, context.as_ref())
-            }
-            None => {
-                let (answer, wait) = oneshot::channel();
-                self.loader.ask(Request::Make(Arc::clone(self), Arc::clone(entry), None, answer));
-                slot.replace(Step::Making(Arc::clone(self), entry.name.clone(), wait));
-                Ok(ClientHelloResponse::RETRY)
-            }
+        let index = self.index.load();
+        let Some(entry) = index.find(&name) else { return Ok(ClientHelloResponse::SUCCESS) };
+        let known = context_cache::find(self.set, &entry.name);
+        if let Some(made) = known.as_ref().filter(|made| entry.is_fresh(&made.stamp, LOOK)) {
+            return self.switch(ssl, made.context.as_ref());
         }
+        let (answer, wait) = oneshot::channel();
+        let stamp = known.as_ref().map(|made| made.stamp.clone());
+        self.loader.ask(Request::Make(Arc::clone(self), Arc::clone(entry), stamp, answer));
+        let context = known.and_then(|made| made.context);
+        slot.replace(Step::Making(Arc::clone(self), entry.name.clone(), context, wait));
+        Ok(ClientHelloResponse::RETRY)
     }
 
     /// Goes on under another context. OpenSSL takes over certificate and session id context; what is asked of the client
@@ -207,25 +204,6 @@ impl Sni {
         }
         Ok(ClientHelloResponse::SUCCESS)
     }
-
-    fn ask_for_scan(self: &Arc<Self>) -> oneshot::Receiver<()> {
-        let (done, wait) = oneshot::channel();
-        self.loader.ask(Request::Scan(Arc::clone(self), done));
-        wait
-    }
-
-    /// Has the files of a name looked at, and goes on with what is known meanwhile.
-    fn look_again(self: &Arc<Self>, entry: &Arc<CertFiles>, known: Stamp) {
-        let (answer, wait) = oneshot::channel();
-        self.loader.ask(Request::Make(Arc::clone(self), Arc::clone(entry), Some(known), answer));
-        let (sni, name) = (Arc::clone(self), entry.name.clone());
-        // On this worker, whose contexts these are.
-        tokio::spawn(async move {
-            if let Ok(made) = wait.await {
-                context_cache::keep(sni.set, &name, made);
-            }
-        });
-    }
 }
 
 /// How far the choice of a context has come.
@@ -235,7 +213,8 @@ enum Step {
     First,
     Scanning(oneshot::Receiver<()>),
     Scanned,
-    Making(Arc<Sni>, String, oneshot::Receiver<Made>),
+    /// A name, its context if the files have not changed, and what has become of them otherwise.
+    Making(Arc<Sni>, String, Option<SslContext>, oneshot::Receiver<Made>),
     Made(Option<SslContext>),
 }
 
@@ -267,14 +246,14 @@ impl Slot {
                 _ = wait.await;
                 Step::Scanned
             }
-            Step::Making(sni, name, wait) => {
-                let made = wait.await.ok();
-                let context = made.as_ref().and_then(|m| m.context.clone());
-                if let Some(made) = made {
+            Step::Making(sni, name, unchanged, wait) => Step::Made(match wait.await {
+                Ok(made) => {
+                    let context = made.context.clone();
                     context_cache::keep(sni.set, &name, made);
+                    context
                 }
-                Step::Made(context)
-            }
+                Err(_) => unchanged,
+            }),
             other => other,
         };
         self.replace(next);
