@@ -40,20 +40,18 @@ struct Why {
 
 impl Documents {
     /// Of a pen that begins to serve with `config`, read from `file`.
-    pub(super) fn new(shared: Arc<Shared>, config: &Config, file: Option<String>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, config: &Config, file: Option<&str>) -> Self {
         Documents {
             shared,
             config: ArcSwap::from_pointee(config.clone()),
-            file,
+            file: file.map(str::to_owned),
             start_time: clock::rfc3339(),
         }
     }
 
     /// Another configuration is in force.
-    pub(super) fn show(&self, config: &Config) {
-        if **self.config.load() != *config {
-            self.config.store(Arc::new(config.clone()));
-        }
+    pub(super) fn show(&self, config: Arc<Config>) {
+        self.config.store(config);
     }
 
     /// A document, made as it is read.

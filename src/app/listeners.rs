@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 
 use crate::core::Error;
-use crate::core::addr::{Endpoint, Host};
-use crate::core::config::Config;
+use crate::core::addr::{Endpoint, Host, LogTarget};
+use crate::core::settings::Settings;
 use crate::net::worker::Listener;
 use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::{self, SocketFile};
@@ -25,8 +25,8 @@ pub(super) enum Control {
 /// Who may open the control socket's file may command pen: only its owner.
 const CONTROL_MODE: u32 = 0o600;
 
-fn backlog(config: &Config) -> i32 {
-    i32::try_from(config.settings.backlog).unwrap_or(i32::MAX)
+fn backlog(settings: &Settings) -> i32 {
+    i32::try_from(settings.backlog).unwrap_or(i32::MAX)
 }
 
 fn address(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
@@ -60,11 +60,11 @@ pub(super) type Used = Vec<Weak<DatagramSocket>>;
 /// As bind(2) and listen(2), with the address; a name that has none.
 pub(super) fn listener(
     endpoint: &Endpoint,
-    config: &Config,
+    settings: &Settings,
     used: &[Weak<DatagramSocket>],
 ) -> Result<BoundListener, Error> {
-    if !config.settings.udp {
-        return listening(endpoint, config).map(BoundListener::Streams);
+    if !settings.udp {
+        return listening(endpoint, settings).map(BoundListener::Streams);
     }
     let address = address(endpoint)?;
     let mut kept = used.iter().filter_map(Weak::upgrade);
@@ -74,13 +74,13 @@ pub(super) fn listener(
     }
 }
 
-fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listener, Error> {
+fn listening(endpoint: &Endpoint, settings: &Settings) -> Result<Listener, Error> {
     match &endpoint.host {
         Host::Unix(path) => {
-            let (listener, file) = listen::bind_unix(Path::new(path), None, backlog(config))?;
+            let (listener, file) = listen::bind_unix(Path::new(path), None, backlog(settings))?;
             Ok(Listener::Unix(listener, file))
         }
-        _ => Ok(Listener::Tcp(listen::bind_tcp(address(endpoint)?, backlog(config))?)),
+        _ => Ok(Listener::Tcp(listen::bind_tcp(address(endpoint)?, backlog(settings))?)),
     }
 }
 
@@ -88,22 +88,21 @@ fn listening(endpoint: &Endpoint, config: &Config) -> Result<Listener, Error> {
 ///
 /// # Errors
 /// As [`listening`].
-pub(super) fn control(endpoint: &Endpoint, config: &Config) -> Result<Control, Error> {
+pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<Control, Error> {
     match &endpoint.host {
         Host::Unix(path) => {
-            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(config))?;
+            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(settings))?;
             Ok(Control::Unix(listener, file))
         }
-        _ => Ok(Control::Tcp(listen::bind_tcp(address(endpoint)?, backlog(config))?)),
+        _ => Ok(Control::Tcp(listen::bind_tcp(address(endpoint)?, backlog(settings))?)),
     }
 }
 
-/// Points the request log to where the configuration says.
+/// Points the request log there.
 ///
 /// # Errors
 /// A file that cannot be opened, with its name.
-pub(super) fn set_log(log: &LogHandle, config: &Config) -> Result<(), Error> {
-    let target = config.settings.log.as_ref();
+pub(super) fn set_log(log: &LogHandle, target: Option<&LogTarget>) -> Result<(), Error> {
     let name = target.map(ToString::to_string).unwrap_or_default();
     log.set(target.map(Target::from)).map_err(|e| Error::failed(name, e).of("log"))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::pen::{self, PenOptions};
 use crate::core::Error;
-use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::addr::{Host, Services};
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, ConfigLine};
@@ -66,7 +66,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
             Err(error) => load_errors.push(error.of("listen")),
         }
     }
-    let port = listening(&config).filter(|e| !matches!(e.host, Host::Unix(_))).map(|e| e.port);
+    let port = config.listening().filter(|e| !matches!(e.host, Host::Unix(_))).map(|e| e.port);
     for (n, operand) in options.servers.iter().enumerate() {
         match pen::server(n, operand, port, services) {
             Ok(command) => _ = apply(&mut config, &[ConfigLine::option("server", command)]),
@@ -78,7 +78,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         let expected = "[host:]port, a path, or a listen line in the file of -F (see --help)";
         errors.push(Error::missing(expected).of("listening address"));
     }
-    if let Err(error) = validate(&config) {
+    if let Err(error) = config.check() {
         errors.push(error);
     }
     warn(&config, &mut notices);
@@ -105,43 +105,6 @@ fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<Er
     (expanded, errors)
 }
 
-/// What a configuration cannot be, whoever changes it.
-///
-/// # Errors
-/// A setting that this pen cannot serve with.
-pub(super) fn validate(config: &Config) -> Result<(), Error> {
-    let settings = &config.settings;
-    if !settings.udp {
-        return Ok(());
-    }
-    let excluded = |other: &str, why: &str| Err(Error::new(format!("-U (udp) excludes {other}: {why}")));
-    if tls::TlsSettings::of(&config.settings).is_some() {
-        return excluded("-E (ssl_certfile)", "TLS needs connections");
-    }
-    for (on, other) in [(settings.http, "-H (http)"), (settings.dummy, "dummy")] {
-        if on {
-            return excluded(other, "HTTP needs connections");
-        }
-    }
-    let unix = |host: &Host| matches!(host, Host::Unix(_));
-    if let Some(Endpoint { host: Host::Unix(path), .. }) = listening(config) {
-        return excluded(&format!("the listening address {path}"), "a Unix socket takes connections only");
-    }
-    let special = |(endpoint, name): (&Option<Endpoint>, &str)| {
-        let host = &endpoint.as_ref()?.host;
-        unix(host).then(|| format!("the {name} server {host}"))
-    };
-    let numbered = config.servers.iter().enumerate().find_map(|(n, server)| {
-        server.address.as_ref().filter(|host| unix(host)).map(|host| format!("server {n} {host}"))
-    });
-    let specials = [(&settings.emergency, "emergency"), (&settings.abuse, "abuse")];
-    let server = numbered.or_else(|| specials.into_iter().find_map(special));
-    match server {
-        Some(server) => excluded(&server, "a Unix socket takes connections only"),
-        None => Ok(()),
-    }
-}
-
 fn warn(config: &Config, notices: &mut Vec<String>) {
     notices.extend(tls::notices(&config.settings));
     let used = || config.servers.iter().filter(|s| s.address.is_some() && s.port != 0);
@@ -156,11 +119,6 @@ fn warn(config: &Config, notices: &mut Vec<String>) {
     {
         notices.push(format!("control {control}: open to every address, as no control_acl guards it"));
     }
-}
-
-/// The address to listen on.
-pub(super) fn listening(config: &Config) -> Option<&Endpoint> {
-    config.settings.listen.as_ref().map(|address| &address.endpoint)
 }
 
 /// Reads a file of commands.

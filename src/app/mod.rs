@@ -4,19 +4,20 @@
 //! whether pen serves; privileges are dropped before a file is opened for writing; threads start after all that.
 
 mod clock;
+mod dns;
 mod documents;
 mod listeners;
 mod load;
 mod owner;
+mod perform;
 mod run;
 mod save;
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::Write;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::thread;
 
 use crate::cli::{Stop, pen};
 use crate::core::addr::Services;
@@ -24,25 +25,22 @@ use crate::core::command::Command;
 use crate::core::config::Config;
 use crate::core::error::{Error, Place, one_line};
 use crate::core::settings::{Settings, Value};
-use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
+use crate::core::state::{self, State};
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::privileges::{self, Account};
-use crate::sys::resolve;
 use crate::sys::{crash, limits, log, pidfile::PidFile};
 use crate::weblog::{LogHandle, sink};
 
+use dns::Dns;
 use documents::Documents;
 use listeners::Control;
 use load::LoadedConfig;
-use owner::{Owner, Parts};
+use owner::Owner;
 
 /// Descriptors that pen itself needs: standard streams, listeners, logs, an event port a worker and the like.
 const FIXED_DESCRIPTORS: u64 = 64;
-
-/// Names that are looked up at once.
-const LOOKUPS: usize = 64;
 
 /// Runs the command line `argv` to its end: 0 for success, 1 when pen could not start, 2 for a command line or a file that is wrong.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -175,7 +173,7 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
     // A flow of UDP has one descriptor, towards its server.
     let room = if config.settings.udp { room.saturating_mul(2) } else { room };
-    let Some(endpoint) = load::listening(config) else {
+    let Some(endpoint) = config.listening() else {
         return Err(Error::new("no listening address"));
     };
     // The control socket first, as in C pen.
@@ -186,11 +184,11 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
             None
         }
         Some(address) => {
-            let control = listeners::control(&address.endpoint, config);
+            let control = listeners::control(&address.endpoint, &config.settings);
             Some(control.map_err(|e| e.of("control"))?)
         }
     };
-    let listener = listeners::listener(endpoint, config, &[])?;
+    let listener = listeners::listener(endpoint, &config.settings, &[])?;
     Ok(Bound {
         account,
         listener,
@@ -216,31 +214,6 @@ fn check_tls(config: &Config) -> Result<Vec<String>, Error> {
     Ok(notices)
 }
 
-/// Looks up the servers' names while the resolver can still be reached: there may be none in a chroot. All at once, or a
-/// DNS that is away would keep a start waiting for each in turn; so no process may be made any more.
-fn resolve_all(config: &Config) -> Resolved {
-    let mut resolved = Resolved::new();
-    let names: Vec<String> = config.names().into_iter().collect();
-    for names in names.chunks(LOOKUPS) {
-        let mut note = |name: &String, found: io::Result<_>| match found {
-            Ok(addresses) => _ = resolved.insert(name.clone(), addresses),
-            Err(error) => {
-                say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"));
-            }
-        };
-        thread::scope(|scope| {
-            let start = |name| thread::Builder::new().spawn_scoped(scope, move || resolve::lookup_now(name));
-            let lookups: Vec<_> = names.iter().map(|name| (name, start(name))).collect();
-            for (name, lookup) in lookups {
-                let found =
-                    lookup.map(|lookup| lookup.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
-                note(name, found.unwrap_or_else(|_| resolve::lookup_now(name)));
-            }
-        });
-    }
-    resolved
-}
-
 fn serve(
     loaded: LoadedConfig,
     bound: Bound,
@@ -250,37 +223,38 @@ fn serve(
     let LoadedConfig { config, blacklists, file_servers, .. } = loaded;
     let Bound { account, listener, control, tls, descriptors } = bound;
     let foreground = config.settings.foreground;
-    let resolved = resolve_all(&config);
+    let resolved = dns::look_up_now(&config.names(), |name, error| {
+        say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"));
+    });
     log::connect();
     privileges::confine(config.settings.chroot.as_deref(), account.as_ref())?;
     crash::log_panics();
     let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
     let requests = LogHandle::start(sink::Options::default(), report)?;
-    listeners::set_log(&requests, &config)?;
+    listeners::set_log(&requests, config.settings.log.as_ref())?;
     let events = run::Events::new()?;
     let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose()?;
     let tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })?;
     tls_warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
-    let mut live = StatsTable::default();
-    let snapshot = Snapshot::new(&config, &mut live, &resolved);
-    let clients_max = config.settings.clients_max;
-    let shared = Arc::new(Shared::new(snapshot, clients_max, requests, tls));
-    let (workers, listening) = run::workers(run::worker_count(&config), &shared, listener)?;
-    let documents = Arc::new(Documents::new(Arc::clone(&shared), &config, file.clone()));
-    let parts = Parts {
+    let (clients_max, count) = (config.settings.clients_max, run::worker_count(&config));
+    let dns = Dns::new(&resolved);
+    let start = state::Start {
         config,
-        live,
+        blacklists,
         resolved,
         services,
-        shared,
-        documents,
-        listening,
         file,
         file_servers,
         descriptors,
+        pid: std::process::id(),
+        tls: tls.is_some(),
     };
-    let owner = Owner::new(parts);
-    owner.begin(&blacklists);
+    // The clock of what is shared starts now.
+    let state = State::new(start, 1);
+    let shared = Arc::new(Shared::new(Arc::clone(state.snapshot()), clients_max, requests, tls));
+    let (workers, listening) = run::workers(count, &shared, listener)?;
+    let documents = Arc::new(Documents::new(Arc::clone(&shared), state.config(), state.file()));
+    let owner = Owner::new(state, shared, documents, listening, dns);
     Ok(run::Running { events, owner: Rc::new(owner), control, workers, pid_file })
 }

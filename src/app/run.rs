@@ -1,6 +1,5 @@
 //! Pen while it serves: the main thread's tasks, and the end.
 
-use std::collections::HashSet;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -11,7 +10,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::LocalSet;
 
 use crate::control::server::{self, ControlListener};
 use crate::core::Error;
@@ -23,14 +22,11 @@ use crate::net::worker::{self, Listener};
 use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::SocketFile;
 use crate::sys::pidfile::PidFile;
-use crate::sys::resolve;
 use crate::sys::{crash, log, runtime};
 
 use super::listeners::{BoundListener, Control, Used};
 use super::owner::Owner;
 
-/// How long a name that cannot be resolved is left alone.
-const RETRY: Duration = Duration::from_secs(10);
 /// Connections that a worker may have more than another. Measured: short connections cost 6 % less than with all workers
 /// waiting for clients at once, and no more with any margin from 4 to 16.
 const MARGIN: usize = 4;
@@ -163,7 +159,10 @@ impl Running {
         let local = LocalSet::new();
         let socket_file = local.block_on(&runtime, async {
             let file = serve_control(control, &owner);
-            tokio::task::spawn_local(resolve_names(Rc::clone(&owner)));
+            let resolver = Rc::clone(&owner);
+            tokio::task::spawn_local(async move {
+                resolver.dns.run(|name, addresses| resolver.found(name, addresses)).await;
+            });
             attend(&owner, &mut signals).await;
             drain(&owner, &mut signals).await;
             file
@@ -223,37 +222,6 @@ async fn attend(owner: &Owner, signals: &mut Signals) {
             _ = signals.terminate.recv() => return,
             _ = signals.interrupt.recv() => return,
             () = owner.stop.notified() => return,
-        }
-    }
-}
-
-/// Looks up names as they are wanted, on threads of their own; none waits for another.
-async fn resolve_names(owner: Rc<Owner>) {
-    let mut lookups = JoinSet::new();
-    let mut busy = HashSet::new();
-    let mut failed = HashSet::new();
-    loop {
-        for name in owner.wanted_names() {
-            if !failed.contains(&name) && busy.insert(name.clone()) {
-                owner.asked(&name);
-                lookups.spawn_local(async move {
-                    let found = resolve::lookup(&name).await;
-                    (name, found)
-                });
-            }
-        }
-        tokio::select! {
-            Some(done) = lookups.join_next() => {
-                if let Ok((name, found)) = done {
-                    busy.remove(&name);
-                    if found.is_err() {
-                        failed.insert(name.clone());
-                    }
-                    owner.found(&name, found);
-                }
-            }
-            () = owner.wanted.notified() => failed.clear(),
-            () = tokio::time::sleep(RETRY), if !failed.is_empty() => failed.clear(),
         }
     }
 }

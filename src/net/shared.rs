@@ -46,10 +46,15 @@ pub struct Shared {
 
 impl Shared {
     /// The state of a pen that begins to serve.
-    pub fn new(snapshot: Snapshot, clients_max: usize, log: LogHandle, tls: Option<tls::Server>) -> Self {
+    pub fn new(
+        snapshot: Arc<Snapshot>,
+        clients_max: usize,
+        log: LogHandle,
+        tls: Option<tls::Server>,
+    ) -> Self {
         let clock = Clock::start();
         Shared {
-            snapshot: ArcSwap::from_pointee(snapshot),
+            snapshot: ArcSwap::new(snapshot),
             lifecycle: Lifecycle::default(),
             connections: Arc::default(),
             log,

@@ -93,8 +93,8 @@ table::table! {
         enable_exit: bool = false, switch("allow the command exit").at_start();
         // Whether pen stays in the foreground is not for an administrator to say under smf(5).
         foreground: bool = false, switch("stay in the foreground").at_start().property(Property::None);
-        ssl_require_client_cert: bool = false, switch("require a valid certificate of each client").at_start();
-        ssl_compat: bool = false, switch("work around defects of old TLS clients").at_start();
+        ssl_require_client_cert: bool = false, switch("require a valid certificate of each client").at_start().tls();
+        ssl_compat: bool = false, switch("work around defects of old TLS clients").at_start().tls();
 
         // Numbers and times.
         blacklist: Duration = secs(30), seconds("seconds", 0, "how long a server that failed is left out");
@@ -145,26 +145,26 @@ table::table! {
         web_stats: Option<PathBuf> = None,
             text(Kind::Path, "the file that the command status writes").reply(Reply::Value);
         ssl_certfile: Option<PathBuf> = None,
-            text(Kind::Path, "the certificate chain in PEM form").at_start();
-        ssl_keyfile: Option<PathBuf> = None, text(Kind::Path, "the private key in PEM form").at_start();
+            text(Kind::Path, "the certificate chain in PEM form").at_start().tls();
+        ssl_keyfile: Option<PathBuf> = None, text(Kind::Path, "the private key in PEM form").at_start().tls();
         ssl_cacert_file: Option<PathBuf> = None,
-            text(Kind::Path, "the authorities of client certificates").at_start();
+            text(Kind::Path, "the authorities of client certificates").at_start().tls();
         ssl_cacert_dir: Option<PathBuf> = None,
-            text(Kind::Path, "a hashed directory of such authorities").at_start();
+            text(Kind::Path, "a hashed directory of such authorities").at_start().tls();
         ssl_protocol: Option<SslProtocol> = None,
             text(Kind::Word(SslProtocol::WORDS), "the oldest TLS that clients may speak").at_start();
         ssl_ciphers: Option<String> = None,
-            text(Kind::Text("a list of ciphers as openssl-ciphers(1) has it"), "the ciphers offered to clients");
+            text(Kind::Text("a list of ciphers as openssl-ciphers(1) has it"), "the ciphers offered to clients").tls();
         ssl_ocsp_response: Option<PathBuf> = None,
-            text(Kind::Path, "the OCSP response stapled to the certificate").rereads();
+            text(Kind::Path, "the OCSP response stapled to the certificate").rereads().tls();
         ssl_sni_path: Option<PathBuf> = None,
-            text(Kind::Path, "the directory of certificates by name").rereads();
+            text(Kind::Path, "the directory of certificates by name").rereads().tls();
 
         // Words.
         http_forwarded: HttpForwarded = HttpForwarded::Keep,
             text(Kind::Word(HttpForwarded::WORDS), "what becomes of an X-Forwarded-For that a client sent");
         ssl_option: BTreeSet<SslOption> = BTreeSet::new(),
-            text(Kind::Words(SslOption::WORDS), "change what TLS may do; repeatable");
+            text(Kind::Words(SslOption::WORDS), "change what TLS may do; repeatable").tls();
         tcp_fastclose: Fastclose = Fastclose::default(),
             text(Kind::Word(Fastclose::WORDS), "whose end of data ends both sides at once");
     }

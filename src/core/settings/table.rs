@@ -53,6 +53,8 @@ pub struct Spec {
     pub required: bool,
     /// Giving the same value again reads the files that it names again.
     pub rereads: bool,
+    /// Contexts of TLS are made by it.
+    pub tls: bool,
     /// The reply.
     pub reply: Reply,
     /// The property of the service.
@@ -70,6 +72,7 @@ impl Spec {
             grows: false,
             required: false,
             rereads: false,
+            tls: false,
             reply: Reply::None,
             property: Property::Same,
             help,
@@ -94,6 +97,11 @@ impl Spec {
     /// Reads its files again when it is given again.
     pub const fn rereads(self) -> Self {
         Spec { rereads: true, ..self }
+    }
+
+    /// Contexts of TLS are made by it.
+    pub const fn tls(self) -> Self {
+        Spec { tls: true, ..self }
     }
 
     /// Answers so.

@@ -1,12 +1,14 @@
 //! The configuration: what commands change, what `write` saves and what a snapshot for the workers is made of.
 
+mod check;
+
 use super::acl::{Acl, LISTS};
 use super::addr::Host;
 use super::command::Command;
 use super::command::server_keys::{Change, ServerConfig};
 use super::error::{Error, Fault};
 use super::settings::{Setting, Settings, Value, When};
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 /// Whether pen is starting or serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,7 @@ impl Config {
     }
 
     /// The names among the servers' addresses, those of `emergency` and `abuse` too.
-    pub fn names(&self) -> HashSet<String> {
+    pub fn names(&self) -> BTreeSet<String> {
         let servers = self.servers.iter().filter_map(|server| server.address.as_ref());
         let special = [&self.settings.emergency, &self.settings.abuse].into_iter().flatten();
         let hosts = servers.chain(special.map(|endpoint| &endpoint.host));
@@ -134,14 +136,14 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::core::addr::Services;
     use crate::core::settings::Kind;
     use proptest::prelude::*;
 
     /// Lines of every kind of setting.
-    fn line() -> impl Strategy<Value = String> {
+    pub(crate) fn line() -> impl Strategy<Value = String> {
         fn bounds(kind: Kind) -> Option<(u64, u64)> {
             match kind {
                 Kind::Number { min, max, .. } => Some((min, max)),

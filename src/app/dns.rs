@@ -1,0 +1,152 @@
+//! Names that are looked up while pen serves, and by nobody who waits for them.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::io;
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::core::snapshot::Resolved;
+use crate::core::state::Lookups;
+use crate::sys::log::Condition;
+use crate::sys::resolve;
+
+/// How long a name that cannot be resolved is left alone.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Names that are looked up at once before pen serves.
+const LOOKUPS: usize = 64;
+
+/// What is to be looked up, and what is known.
+#[derive(Debug)]
+pub(super) struct Dns {
+    names: RefCell<Names>,
+    wanted: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Names {
+    /// Those that servers have.
+    used: BTreeSet<String>,
+    /// Those that have an address.
+    known: HashSet<String>,
+    /// To be looked up although an address is known, or a lookup is on its way that began too early.
+    stale: HashSet<String>,
+    /// Those that could not be resolved at some time.
+    troubled: HashMap<String, Condition>,
+}
+
+impl Dns {
+    /// A resolver that knows these addresses.
+    pub(super) fn new(resolved: &Resolved) -> Self {
+        let names = Names { known: resolved.keys().cloned().collect(), ..Names::default() };
+        Dns { names: RefCell::new(names), wanted: Notify::new() }
+    }
+
+    /// Looks up these names from now on, those that nobody could resolve once more.
+    pub(super) fn look_up(&self, lookups: Lookups) {
+        let mut names = self.names.borrow_mut();
+        names.stale.extend(lookups.again);
+        names.used = lookups.names;
+        let Names { used, stale, troubled, .. } = &mut *names;
+        stale.retain(|name| used.contains(name));
+        troubled.retain(|name, _| used.contains(name));
+        self.wanted.notify_one();
+    }
+
+    /// Looks up names as they are wanted, each on a thread of its own, and tells `found` the addresses. Never ends.
+    pub(super) async fn run(&self, found: impl Fn(String, Vec<IpAddr>)) {
+        let mut lookups = JoinSet::new();
+        let mut busy = HashSet::new();
+        let mut failed = HashSet::new();
+        loop {
+            for name in self.due() {
+                if !failed.contains(&name) && busy.insert(name.clone()) {
+                    // What makes it stale from now on asks again.
+                    self.names.borrow_mut().stale.remove(&name);
+                    lookups.spawn_local(async move {
+                        let addresses = resolve::lookup(&name).await;
+                        (name, addresses)
+                    });
+                }
+            }
+            tokio::select! {
+                Some(done) = lookups.join_next() => {
+                    if let Ok((name, result)) = done {
+                        busy.remove(&name);
+                        if result.is_err() {
+                            failed.insert(name.clone());
+                        }
+                        if let Some(addresses) = self.judge(&name, result) {
+                            found(name, addresses);
+                        }
+                    }
+                }
+                () = self.wanted.notified() => failed.clear(),
+                () = tokio::time::sleep(RETRY), if !failed.is_empty() => failed.clear(),
+            }
+        }
+    }
+
+    fn due(&self) -> Vec<String> {
+        let names = self.names.borrow();
+        let due = |name: &&String| names.stale.contains(*name) || !names.known.contains(*name);
+        names.used.iter().filter(due).cloned().collect()
+    }
+
+    /// Notes and reports what the resolver says of a name.
+    fn judge(&self, name: &str, result: io::Result<Vec<IpAddr>>) -> Option<Vec<IpAddr>> {
+        let mut names = self.names.borrow_mut();
+        if !names.used.contains(name) {
+            return None;
+        }
+        match result {
+            Ok(addresses) => {
+                if let Some(trouble) = names.troubled.get(name) {
+                    trouble.end(format_args!("{name} has an address now"));
+                }
+                names.known.insert(name.to_owned());
+                Some(addresses)
+            }
+            Err(error) => {
+                names.stale.insert(name.to_owned());
+                let meanwhile = if names.known.contains(name) {
+                    "its servers keep the address they have"
+                } else {
+                    "its servers are left out"
+                };
+                let trouble = names.troubled.entry(name.to_owned()).or_default();
+                trouble.begin(format_args!("{name} cannot be resolved, {meanwhile} until it can: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// Looks names up while the resolver can still be reached: there may be none in a chroot. All at once, or a DNS that is
+/// away would keep a start waiting for each in turn; so no process may be made any more. `failed` hears of each that has
+/// no address.
+pub(super) fn look_up_now(names: &BTreeSet<String>, failed: impl Fn(&str, &io::Error)) -> Resolved {
+    let mut resolved = Resolved::new();
+    let names: Vec<&String> = names.iter().collect();
+    for names in names.chunks(LOOKUPS) {
+        let mut note = |name: &String, found: io::Result<_>| match found {
+            Ok(addresses) => _ = resolved.insert(name.clone(), addresses),
+            Err(error) => failed(name, &error),
+        };
+        thread::scope(|scope| {
+            let start = |name| thread::Builder::new().spawn_scoped(scope, move || resolve::lookup_now(name));
+            let lookups: Vec<_> = names.iter().map(|name| (*name, start(*name))).collect();
+            for (name, lookup) in lookups {
+                let found =
+                    lookup.map(|lookup| lookup.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into())));
+                note(name, found.unwrap_or_else(|_| resolve::lookup_now(name)));
+            }
+        });
+    }
+    resolved
+}

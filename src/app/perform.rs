@@ -1,0 +1,123 @@
+//! Does what the state asks for: what may fail, and what follows.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::core::Millis;
+use crate::core::error::Error;
+use crate::core::state::{Effect, Need, World};
+use crate::net::shared::Shared;
+use crate::net::tls::{self, TlsSettings};
+use crate::sys::{crash, log};
+
+use super::dns::Dns;
+use super::documents::Documents;
+use super::listeners::{self, BoundListener};
+use super::load;
+use super::run::ListenerHandles;
+use super::{clock, save};
+
+/// Where commands take effect.
+#[derive(Debug)]
+pub(super) struct Performer {
+    /// What the workers share.
+    shared: Arc<Shared>,
+    /// What `json` shows.
+    documents: Arc<Documents>,
+    /// Where clients reach them.
+    listening: ListenerHandles,
+    dns: Rc<Dns>,
+    /// Pen is to end.
+    stop: Rc<Notify>,
+    /// Bound for a plan that is not in force.
+    listener: Option<BoundListener>,
+    /// Read for a plan that is not in force.
+    tls: Option<tls::Loaded>,
+}
+
+impl Performer {
+    /// Commands take effect here.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        documents: Arc<Documents>,
+        listening: ListenerHandles,
+        dns: Rc<Dns>,
+        stop: Rc<Notify>,
+    ) -> Self {
+        Performer { shared, documents, listening, dns, stop, listener: None, tls: None }
+    }
+
+    /// Does what follows from a plan that is in force.
+    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
+        effects.into_iter().for_each(|effect| self.perform_one(effect));
+    }
+
+    fn perform_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::UseTls => {
+                if let (Some(server), Some(loaded)) = (&self.shared.tls, self.tls.take()) {
+                    server.install(loaded);
+                }
+            }
+            Effect::UseListener => {
+                if let Some(listener) = self.listener.take() {
+                    self.listening.move_to(listener);
+                }
+            }
+            Effect::Publish(snapshot, config) => {
+                self.documents.show(config);
+                self.shared.snapshot.store(snapshot);
+                self.shared.connections.look_again();
+            }
+            Effect::ShortOfDescriptors(count) => {
+                static SHORT: log::Condition = log::Condition::new();
+                SHORT.begin(format_args!("there are descriptors for {count} connections only"));
+            }
+            Effect::Diagnostics { debug, abort_on_error } => {
+                log::set_debug_level(debug);
+                crash::abort_on_panic(abort_on_error);
+            }
+            Effect::GrowClients(count) => self.shared.clients.grow(count),
+            Effect::WakeConnections => self.shared.connections.settings_changed(),
+            Effect::Close(n) => _ = self.shared.connections.close(n),
+            Effect::LookUp(lookups) => self.dns.look_up(lookups),
+            Effect::Stop => self.stop.notify_one(),
+        }
+    }
+}
+
+impl World for Performer {
+    fn read(&self, file: &str) -> io::Result<String> {
+        load::read(file)
+    }
+
+    fn meet(&mut self, need: &Need) -> Result<(), Error> {
+        match need {
+            Need::Tls(settings) => {
+                let (Some(server), Some(settings)) = (&self.shared.tls, TlsSettings::of(settings)) else {
+                    return Ok(());
+                };
+                let (loaded, notices) = server.load(&settings)?;
+                notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+                self.tls = Some(loaded);
+            }
+            Need::Listener(endpoint, settings) => {
+                self.listener = Some(listeners::listener(endpoint, settings, self.listening.used())?);
+            }
+            Need::Write(file, lines) => {
+                let header =
+                    format!("# Written by pen {} at {}\n", env!("CARGO_PKG_VERSION"), clock::local_time());
+                save::replace(file, &(header + lines))?;
+            }
+            Need::Log(target) => listeners::set_log(&self.shared.log, target.as_ref())?,
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Millis {
+        self.shared.now()
+    }
+}

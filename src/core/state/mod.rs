@@ -1,0 +1,194 @@
+//! The state of a running pen, and every decision about it.
+//!
+//! A command or a reload becomes a plan: the configuration to be, what must succeed first ([`Need`]), the reply, and what
+//! follows ([`Effect`]). All needs are met before anything is in force, so a command that is refused has changed nothing.
+//! Who performs needs and effects is a [`World`]; in tests it is a model.
+
+mod effect;
+mod plan;
+#[cfg(test)]
+mod tests;
+
+pub use effect::{Answer, Effect, Lookups, Need};
+
+use super::Millis;
+use super::addr::Services;
+use super::config::Config;
+use super::error::Error;
+use super::settings::Setting;
+use super::snapshot::{Resolved, Snapshot, StatsTable};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the state depends on and what can refuse.
+pub trait World {
+    /// The text of a file.
+    ///
+    /// # Errors
+    /// As the system says.
+    fn read(&self, file: &str) -> io::Result<String>;
+
+    /// Does what a change needs. What was done for a plan that then fails is forgotten.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    fn meet(&mut self, need: &Need) -> Result<(), Error>;
+
+    /// Now, on a clock that never goes back.
+    fn now(&self) -> Millis;
+}
+
+/// What a pen is started with.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// The configuration.
+    pub config: Config,
+    /// The servers to leave out at first, and for how long.
+    pub blacklists: Vec<(usize, Duration)>,
+    /// The addresses found so far.
+    pub resolved: Resolved,
+    /// Port names.
+    pub services: Services,
+    /// The file of `-F`.
+    pub file: Option<String>,
+    /// The server slots that it names.
+    pub file_servers: BTreeSet<usize>,
+    /// The most connections that there are descriptors for.
+    pub descriptors: usize,
+    /// The process id.
+    pub pid: u32,
+    /// Whether clients are served with TLS.
+    pub tls: bool,
+}
+
+/// The state of a running pen.
+#[derive(Debug)]
+pub struct State {
+    config: Config,
+    stats: StatsTable,
+    resolved: Resolved,
+    services: Services,
+    file: Option<String>,
+    file_servers: BTreeSet<usize>,
+    descriptors: usize,
+    pid: u32,
+    tls: bool,
+    stopping: bool,
+    snapshot: Arc<Snapshot>,
+}
+
+impl State {
+    /// The state of a pen that begins to serve at `now`.
+    pub fn new(start: Start, now: Millis) -> Self {
+        let mut stats = StatsTable::default();
+        let snapshot = Arc::new(Snapshot::new(&start.config, &mut stats, &start.resolved));
+        let mut state = State {
+            config: start.config,
+            stats,
+            resolved: start.resolved,
+            services: start.services,
+            file: start.file,
+            file_servers: start.file_servers,
+            descriptors: start.descriptors,
+            pid: start.pid,
+            tls: start.tls,
+            stopping: false,
+            snapshot,
+        };
+        state.blacklist(&start.blacklists, now);
+        state.publish();
+        state
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Port names.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The file of `-F`.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// What workers read.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Whether a client may give commands.
+    pub fn permits(&self, client: IpAddr) -> bool {
+        self.config.acl(self.config.settings.control_acl).permits(Some(client))
+    }
+
+    /// What has to be done once everything is there to begin.
+    pub fn begin(&mut self) -> Vec<Effect> {
+        let mut effects = self.publish();
+        effects.push(self.look_up(BTreeSet::new()));
+        effects
+    }
+
+    /// Pen is told to end: it takes no new clients. Returns how long those that it has may go on; `None` if it ends at once.
+    pub fn stop(&mut self) -> Option<Duration> {
+        let time = Some(self.config.settings.stop_timeout).filter(|time| !time.is_zero());
+        self.stopping = time.is_some();
+        time
+    }
+
+    /// A name has these addresses now.
+    pub fn found(&mut self, name: String, addresses: Vec<IpAddr>) -> Vec<Effect> {
+        if self.resolved.get(&name) == Some(&addresses) {
+            return Vec::new();
+        }
+        self.resolved.insert(name, addresses);
+        self.publish()
+    }
+
+    /// An administrator says that DNS may have changed: every name is looked up again.
+    pub fn look_up_all(&self) -> Effect {
+        self.look_up(self.config.names())
+    }
+
+    fn look_up(&self, again: BTreeSet<String>) -> Effect {
+        Effect::LookUp(Lookups { names: self.config.names(), again })
+    }
+
+    fn blacklist(&mut self, servers: &[(usize, Duration)], now: Millis) {
+        for (n, time) in servers {
+            let time = Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX);
+            let until = if time == 0 { 0 } else { now.saturating_add(time) };
+            self.stats.server(*n).blacklist_until(until);
+        }
+    }
+
+    /// Makes the snapshot of what is in force, and lets everybody see it.
+    fn publish(&mut self) -> Vec<Effect> {
+        let settings = &self.config.settings;
+        let mut effects = vec![
+            Effect::Diagnostics { debug: settings.debug, abort_on_error: settings.abort_on_error },
+            Effect::GrowClients(settings.clients_max),
+        ];
+        let mut snapshot = Snapshot::new(&self.config, &mut self.stats, &self.resolved);
+        if snapshot.conn_max > self.descriptors {
+            effects.push(Effect::ShortOfDescriptors(self.descriptors));
+            snapshot.conn_max = self.descriptors;
+        }
+        self.snapshot = Arc::new(snapshot);
+        effects.push(Effect::Publish(Arc::clone(&self.snapshot), Arc::new(self.config.clone())));
+        effects
+    }
+
+    /// What a setting answers under `config`.
+    fn answer(&self, setting: Setting, config: &Config) -> String {
+        let mut settings = config.settings.clone();
+        settings.conn_max = settings.conn_max.min(self.descriptors);
+        setting.reply(&settings)
+    }
+}

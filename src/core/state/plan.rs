@@ -1,0 +1,223 @@
+//! From a command to what it means, and from that to a new state.
+
+use super::effect::{Answer, Effect, Need};
+use super::{State, World};
+use crate::core::addr::Host;
+use crate::core::command::Command;
+use crate::core::command::server_keys::Change;
+use crate::core::config::{Config, Phase};
+use crate::core::config_file::{self, AppliedLines};
+use crate::core::error::Error;
+use crate::core::report;
+use crate::core::settings::{Kind, Setting, Settings, Value};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What a command answers and what follows from it, or all that is wrong with it.
+type Outcome<T> = Result<(T, Vec<Effect>), Vec<Error>>;
+
+/// A configuration to be, and what must succeed before it is.
+#[derive(Debug, Default)]
+struct Plan {
+    config: Config,
+    /// Files of TLS are read again although their names are as before.
+    rereads: bool,
+    /// Servers to leave out, and for how long from now.
+    blacklists: Vec<(usize, Duration)>,
+    /// Names to look up although they have an address.
+    again: BTreeSet<String>,
+}
+
+impl State {
+    /// Carries out a command.
+    ///
+    /// # Errors
+    /// All that is wrong. Nothing has changed then, and nothing follows.
+    pub fn apply(&mut self, command: &Command, world: &mut dyn World) -> Outcome<Answer> {
+        let conn_max = self.snapshot().conn_max;
+        let text = |text: String| Ok((Answer::Text(text), Vec::new()));
+        match command {
+            Command::Show(setting) => text(self.answer(*setting, &self.config)),
+            Command::Servers => text(report::server_lines(self.snapshot())),
+            Command::ShowSetting(setting) => {
+                text(self.config.commands_of(*setting).iter().map(|command| format!("{command}\n")).collect())
+            }
+            Command::Json(document) => Ok((Answer::Json(*document), Vec::new())),
+            Command::Why(client) => Ok((Answer::Why(*client), Vec::new())),
+            Command::JsonWhy(client) => Ok((Answer::JsonWhy(*client), Vec::new())),
+            Command::Mode => text(report::mode_line(&self.config.settings)),
+            Command::Pid => text(format!("{}\n", self.pid)),
+            Command::Close(n) if *n < conn_max => {
+                let reply = Answer::Text(format!("Forcibly closing connection {n}\n"));
+                Ok((reply, vec![Effect::Close(*n)]))
+            }
+            Command::Connection(n) if *n < conn_max => Ok((Answer::Connection(*n), Vec::new())),
+            Command::Close(n) | Command::Connection(n) => text(format!("Connection {n} out of range\n")),
+            Command::Socket(fd) => Ok((Answer::Socket(*fd), Vec::new())),
+            Command::Recent(seconds) => Ok((Answer::Recent(*seconds), Vec::new())),
+            Command::Status => Ok((Answer::Status, Vec::new())),
+            Command::Exit if self.config.settings.enable_exit => {
+                Ok((Answer::Text(String::new()), vec![Effect::Stop]))
+            }
+            Command::Exit => text("Exit is not enabled; restart with -X flag\n".into()),
+            Command::Write(file) => self.write(file.as_deref(), world),
+            Command::Include(file) => {
+                let (applied, effects) = self.run_file(file, false, world)?;
+                let notices = applied.notices.iter().map(|notice| format!("{notice}\n")).collect();
+                Ok((Answer::Text(notices), effects))
+            }
+            Command::SslReload => {
+                let effects = self.reload_tls(world).map_err(|e| vec![e.of("ssl_reload")])?;
+                Ok((Answer::Text(String::new()), effects))
+            }
+            setting => self.set(setting, world).map_err(|e| vec![e]),
+        }
+    }
+
+    /// Reads the file of `-F` again, all of it or nothing; without one, the files of TLS. Gives what the administrator
+    /// should know.
+    ///
+    /// # Errors
+    /// All that is wrong. Nothing has changed then.
+    pub fn reload(&mut self, world: &mut dyn World) -> Outcome<Vec<String>> {
+        let Some(file) = self.file.clone() else {
+            let effects = if self.tls { self.reload_tls(world).map_err(|e| vec![e])? } else { Vec::new() };
+            return Ok((Vec::new(), effects));
+        };
+        let (applied, effects) = self.run_file(&file, true, world)?;
+        let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();
+        let gone: Vec<String> =
+            self.file_servers.difference(&applied.servers).map(usize::to_string).collect();
+        if !gone.is_empty() {
+            notices.push(format!("{file} names no longer, and pen keeps: server {}", gone.join(", ")));
+        }
+        self.file_servers = applied.servers;
+        Ok((notices, effects))
+    }
+
+    /// Makes a setting.
+    fn set(&mut self, command: &Command, world: &mut dyn World) -> Result<(Answer, Vec<Effect>), Error> {
+        let mut plan = Plan { config: self.config.clone(), ..Plan::default() };
+        plan.config.apply(command, Phase::Running)?;
+        let mut reply = String::new();
+        match command {
+            Command::Set(setting, value) => {
+                // C pen's users repeat the command to have the file read again.
+                plan.rereads = setting.spec().rereads && *value != Value::None;
+                if let Value::Endpoint(endpoint) = value {
+                    plan.again.extend(endpoint.host.name().map(str::to_owned));
+                }
+                reply = self.answer(*setting, &plan.config);
+            }
+            Command::Server(n, changes) => {
+                for change in changes {
+                    match change {
+                        Change::Blacklist(time) => plan.blacklists.push((*n, *time)),
+                        // Who gives a name asks for the address that it has now, as in C pen. The last one counts.
+                        Change::Set(_, Value::Host(host)) => plan.again = named(host),
+                        Change::Set(..) => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok((Answer::Text(reply), self.run(plan, world)?))
+    }
+
+    /// Carries out the commands of a file, all or none.
+    fn run_file(&mut self, file: &str, rereads: bool, world: &mut dyn World) -> Outcome<AppliedLines> {
+        let lines = config_file::load(file, &self.services, &|file| world.read(file))?;
+        let mut config = self.config.clone();
+        let applied = config_file::apply(&mut config, &lines, Phase::Running)?;
+        let again = config.names();
+        let plan = Plan { config, rereads, blacklists: applied.blacklists.clone(), again };
+        let effects = self.run(plan, world);
+        Ok((applied, effects.map_err(|error| vec![config_file::locate(error, &lines, file)])?))
+    }
+
+    /// Reads certificates, keys and OCSP responses again, all or none.
+    fn reload_tls(&mut self, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
+        if !self.tls {
+            return Err(Error::new("there is no TLS: pen was started without ssl_certfile"));
+        }
+        let plan = Plan { config: self.config.clone(), rereads: true, ..Plan::default() };
+        self.run(plan, world).map_err(|error| Error::new(format!("{error}; what is in use stays")))
+    }
+
+    fn write(&self, file: Option<&str>, world: &mut dyn World) -> Outcome<Answer> {
+        let Some(file) = file.or(self.file.as_deref()) else {
+            return Err(vec![Error::new("no file; name one, or start pen with -F").of("write")]);
+        };
+        let lines: String = self.config.commands().iter().map(|command| format!("{command}\n")).collect();
+        let need = Need::Write(file.into(), lines);
+        world.meet(&need).map_err(|error| vec![error.of("write")])?;
+        Ok((Answer::Text(String::new()), Vec::new()))
+    }
+
+    /// What must succeed before `plan` is in force.
+    fn needs(&self, plan: &Plan) -> Result<Vec<Need>, Error> {
+        plan.config.check()?;
+        let (new, old) = (&plan.config.settings, &self.config.settings);
+        let mut needs = Vec::new();
+        if self.tls && (plan.rereads || tls_differs(new, old)) {
+            needs.push(Need::Tls(Box::new(new.clone())));
+        }
+        match &new.listen {
+            None => return Err(Error::missing(Kind::Listen.expected()).of("listen")),
+            // Another way to write the same address keeps the socket.
+            Some(_) if new.listen == old.listen => {}
+            Some(_) if self.stopping => {
+                return Err(Error::new("pen is stopping and takes no new clients").of("listen"));
+            }
+            Some(address) => needs.push(Need::Listener(address.endpoint.clone(), Box::new(new.clone()))),
+        }
+        if new.log != old.log {
+            needs.push(Need::Log(new.log.clone()));
+        }
+        Ok(needs)
+    }
+
+    /// Meets the needs of a plan, then puts it in force.
+    fn run(&mut self, plan: Plan, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
+        let mut effects = Vec::new();
+        for need in self.needs(&plan)? {
+            world.meet(&need).map_err(|error| match need.setting() {
+                Some(setting) => error.of(setting.word()),
+                None => error,
+            })?;
+            effects.extend(need.effect());
+        }
+        let (new, old) = (&plan.config.settings, &self.config.settings);
+        let felt = new.log != old.log
+            || new.idle_timeout != old.idle_timeout
+            || new.tcp_fastclose != old.tcp_fastclose;
+        self.forgive_moved(&plan.config);
+        self.config = plan.config;
+        self.blacklist(&plan.blacklists, world.now());
+        effects.extend(self.publish());
+        if felt {
+            effects.push(Effect::WakeConnections);
+        }
+        effects.push(self.look_up(plan.again));
+        Ok(effects)
+    }
+
+    /// A server that moves to another address is not the one that was blacklisted.
+    fn forgive_moved(&mut self, config: &Config) {
+        for (n, (old, new)) in self.config.servers.iter().zip(&config.servers).enumerate() {
+            if (&old.address, old.port) != (&new.address, new.port) {
+                self.stats.server(n).blacklist_until(0);
+            }
+        }
+    }
+}
+
+fn named(host: &Host) -> BTreeSet<String> {
+    host.name().map(str::to_owned).into_iter().collect()
+}
+
+/// Whether what TLS is made of differs.
+fn tls_differs(a: &Settings, b: &Settings) -> bool {
+    let mut parts = Setting::all().filter(|setting| setting.spec().tls);
+    parts.any(|setting| setting.get(a) != setting.get(b))
+}

@@ -1,0 +1,305 @@
+//! Whatever commands and reloads do: all or nothing, and what is written is what is in force.
+
+use std::collections::HashMap;
+use std::io;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::backend::Standing;
+use crate::core::command::Command;
+use crate::core::config::Phase;
+use crate::core::config::tests::line;
+use crate::core::config_file;
+
+/// A world that has files, and refuses the need of that number.
+#[derive(Debug, Default)]
+struct Model {
+    files: HashMap<String, String>,
+    refuses: Option<usize>,
+    met: Vec<Need>,
+    now: Millis,
+}
+
+impl World for Model {
+    fn read(&self, file: &str) -> io::Result<String> {
+        self.files.get(file).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn meet(&mut self, need: &Need) -> Result<(), Error> {
+        if self.refuses == Some(self.met.len()) {
+            return Err(Error::new("refused"));
+        }
+        self.met.push(need.clone());
+        Ok(())
+    }
+
+    fn now(&self) -> Millis {
+        self.now
+    }
+}
+
+fn config(lines: &str) -> Config {
+    let read = |_: &str| Ok(lines.to_owned());
+    let lines = config_file::load("f", &Services::default(), &read).unwrap();
+    let mut config = Config::default();
+    assert_eq!(config_file::apply(&mut config, &lines, Phase::Start).unwrap().notices, []);
+    while config.servers.last() == Some(&Default::default()) {
+        config.servers.pop();
+    }
+    config
+}
+
+fn state(lines: &str) -> State {
+    let start = Start {
+        config: config(lines),
+        file: Some("f".into()),
+        descriptors: 1000,
+        pid: 7,
+        tls: lines.contains("ssl_certfile"),
+        ..Start::default()
+    };
+    State::new(start, 1)
+}
+
+/// What `write` prints.
+fn written(state: &mut State) -> String {
+    let mut world = Model::default();
+    state.apply(&Command::Write(None), &mut world).unwrap();
+    match world.met.pop() {
+        Some(Need::Write(file, lines)) => {
+            assert_eq!(file, std::path::PathBuf::from("f"));
+            lines
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn apply(state: &mut State, world: &mut Model, line: &str) -> Result<(Answer, Vec<Effect>), Vec<Error>> {
+    let command = Command::parse(line, &Services::default()).unwrap().unwrap();
+    state.apply(&command, world)
+}
+
+/// The reply to a command that is one text.
+fn reply(state: &mut State, line: &str) -> String {
+    match apply(state, &mut Model::default(), line) {
+        Ok((Answer::Text(text), _)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(state: &mut State, world: &mut Model, line: &str) -> String {
+    let errors = apply(state, world, line).unwrap_err();
+    errors.iter().map(|e| format!("{e}\n")).collect()
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Command(String),
+    Reload(Vec<String>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Step, Option<usize>)>> {
+    let other = prop::sample::select(vec![
+        "close 3",
+        "close 999999",
+        "connection 1",
+        "servers",
+        "mode",
+        "exit",
+        "status",
+        "include g",
+        "include nowhere",
+        "ssl_reload",
+        "server 1 blacklist 9",
+        "server 2 address 10.0.0.9 port 1",
+        "no listen",
+        "write",
+    ]);
+    let one = prop_oneof![4 => line(), 1 => other.prop_map(str::to_owned)];
+    let bad = prop_oneof![20 => line(), 1 => Just("frobnicate".to_owned()), 1 => Just("servers".to_owned())];
+    let step = prop_oneof![
+        4 => one.prop_map(Step::Command),
+        1 => prop::collection::vec(bad, 0..8).prop_map(Step::Reload),
+    ];
+    prop::collection::vec((step, prop::option::weighted(0.3, 0usize..3)), 0..30)
+}
+
+proptest! {
+    #[test]
+    fn all_or_nothing_and_write_tells_all(steps in steps(), tls in any::<bool>()) {
+        let mut state = state(if tls { "listen 80\nssl_certfile /c\n" } else { "listen 80\n" });
+        let mut world = Model::default();
+        world.files.insert("g".into(), "roundrobin\nserver 3 address 10.0.0.3 port 3\n".into());
+        for (step, refuses) in steps {
+            world.now += 500;
+            world.met.clear();
+            world.refuses = refuses;
+            let before = (state.config.clone(), Arc::clone(&state.snapshot), state.file_servers.clone());
+            let standings: Vec<Standing> = (0..6).map(|n| state.stats.server(n).standing(world.now)).collect();
+            let failed = match step {
+                Step::Command(line) => apply(&mut state, &mut world, &line).is_err(),
+                Step::Reload(lines) => {
+                    world.files.insert("f".into(), lines.join("\n"));
+                    state.reload(&mut world).is_err()
+                }
+            };
+            if failed {
+                prop_assert_eq!(&state.config, &before.0);
+                prop_assert!(Arc::ptr_eq(&state.snapshot, &before.1));
+                prop_assert_eq!(&state.file_servers, &before.2);
+                let after: Vec<Standing> = (0..6).map(|n| state.stats.server(n).standing(world.now)).collect();
+                prop_assert_eq!(standings, after);
+            } else {
+                // The next need would have been refused too: whatever is asked for is asked before anything is in force.
+                prop_assert!(refuses.is_none_or(|n| n >= world.met.len()));
+            }
+        }
+        let mut now = state.config.clone();
+        while now.servers.last() == Some(&Default::default()) {
+            now.servers.pop();
+        }
+        prop_assert_eq!(config(&written(&mut state)), now);
+    }
+}
+
+#[test]
+fn what_can_fail_is_asked_first_and_tells_its_setting() {
+    let mut state = state("listen 80\n");
+    let mut world = Model { refuses: Some(0), ..Model::default() };
+    assert_eq!(refusal(&mut state, &mut world, "listen 81"), "listen: refused\n");
+    assert_eq!(refusal(&mut state, &mut world, "log /l"), "log: refused\n");
+    assert_eq!(reply(&mut state, "listen"), "80\n");
+    // In a file: the line of the setting, and nothing of the rest.
+    world.files.insert("g".into(), "blacklist 9\nlog /l\n".into());
+    world.refuses = Some(0);
+    assert_eq!(refusal(&mut state, &mut world, "include g"), "g:2: log: refused\n");
+    assert_eq!(reply(&mut state, "blacklist"), "30\n");
+}
+
+#[test]
+fn an_address_written_differently_keeps_the_socket() {
+    let mut state = state("listen 80\n");
+    let mut world = Model::default();
+    apply(&mut state, &mut world, "listen 0.0.0.0:80").unwrap();
+    assert_eq!(world.met, []);
+    assert_eq!(reply(&mut state, "listen"), "0.0.0.0:80\n");
+    let (_, effects) = apply(&mut state, &mut world, "listen 81").unwrap();
+    assert!(matches!(&world.met[..], [Need::Listener(..)]), "{world:?}");
+    assert!(matches!(effects[0], Effect::UseListener), "{effects:?}");
+}
+
+#[test]
+fn files_of_tls_are_read_when_that_is_asked_for() {
+    let mut state = state("listen 80\nssl_certfile /c\n");
+    for (line, reads) in [
+        ("blacklist 5", false),
+        ("ssl_ciphers HIGH", true),
+        ("ssl_ciphers HIGH", false),
+        ("ssl_sni_path /d", true),
+        ("ssl_sni_path /d", true),
+        ("no ssl_sni_path", true),
+        ("no ssl_sni_path", false),
+        ("ssl_reload", true),
+    ] {
+        let mut world = Model::default();
+        apply(&mut state, &mut world, line).unwrap();
+        assert_eq!(matches!(&world.met[..], [Need::Tls(_)]), reads, "{line}");
+    }
+    let mut world = Model { refuses: Some(0), ..Model::default() };
+    let error = refusal(&mut state, &mut world, "ssl_reload");
+    assert_eq!(error, "ssl_reload: refused; what is in use stays\n");
+}
+
+#[test]
+fn a_server_that_moves_is_no_longer_blacklisted() {
+    let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.2 port 1\n");
+    let mut world = Model::default();
+    for line in ["server 0 blacklist 9", "server 1 blacklist 9", "server 0 port 2", "server 1 max 4"] {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+    let standing = |state: &mut State, n| state.stats.server(n).standing(5);
+    assert_eq!(standing(&mut state, 0), Standing::Clear);
+    assert_eq!(standing(&mut state, 1), Standing::Ordered(9000));
+}
+
+#[test]
+fn what_a_file_no_longer_names_is_told() {
+    let mut state = state("listen 80\n");
+    let mut world = Model::default();
+    let mut reload = |text: &str| {
+        world.files.insert("f".into(), text.into());
+        state.reload(&mut world).map(|(notices, _)| notices)
+    };
+    let (one, two) = ("server 0 address 10.0.0.1 port 1\n", "server 1 address 10.0.0.2 port 1\n");
+    assert_eq!(reload(&format!("{one}{two}")), Ok(Vec::new()));
+    assert_eq!(reload(one), Ok(vec!["f names no longer, and pen keeps: server 1".into()]));
+    assert_eq!(
+        reload("udp\n"),
+        Ok(vec![
+            "f:1: udp: a change needs a restart of pen".into(),
+            "f names no longer, and pen keeps: server 0".into(),
+        ])
+    );
+    assert_eq!(reload("blacklist x\nhash on\n").unwrap_err().len(), 2);
+}
+
+#[test]
+fn names_that_are_given_are_looked_up_again() {
+    let mut state = state("listen 80\nserver 0 address a.example port 1\n");
+    let mut world = Model::default();
+    let mut lookups = |line: &str| {
+        let (_, effects) = apply(&mut state, &mut world, line).unwrap();
+        let lookups = effects.into_iter().find_map(|effect| match effect {
+            Effect::LookUp(lookups) => Some(lookups),
+            _ => None,
+        });
+        let Lookups { names, again } = lookups.unwrap();
+        let list = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(" ");
+        (list(names), list(again))
+    };
+    assert_eq!(lookups("blacklist 3"), ("a.example".into(), String::new()));
+    assert_eq!(
+        lookups("server 0 address 10.0.0.1 address a.example"),
+        ("a.example".into(), "a.example".into())
+    );
+    assert_eq!(lookups("server 0 address b.example address 10.0.0.1"), (String::new(), String::new()));
+    assert_eq!(lookups("emergency c.example:1"), ("c.example".into(), "c.example".into()));
+}
+
+#[test]
+fn addresses_are_published_when_they_are_news() {
+    let mut state = state("listen 80\nserver 0 address a.example port 1\n");
+    let found = vec!["10.0.0.1".parse().unwrap()];
+    assert!(!state.found("a.example".into(), found.clone()).is_empty());
+    assert_eq!(reply(&mut state, "servers").split(' ').nth(2), Some("10.0.0.1"));
+    assert!(state.found("a.example".into(), found).is_empty());
+}
+
+#[test]
+fn limits_of_the_system_show() {
+    let mut state = state("listen 80\nconn_max 2000\n");
+    assert_eq!(reply(&mut state, "conn_max"), "1000\n");
+    assert_eq!(reply(&mut state, "connection 1000"), "Connection 1000 out of range\n");
+    assert!(state.begin().iter().any(|effect| matches!(effect, Effect::ShortOfDescriptors(1000))));
+}
+
+#[test]
+fn a_pen_that_stops_does_not_move() {
+    let mut state = state("listen 80\nstop_timeout 1\n");
+    assert_eq!(state.stop(), Some(Duration::from_secs(1)));
+    let error = refusal(&mut state, &mut Model::default(), "listen 81");
+    assert_eq!(error, "listen: pen is stopping and takes no new clients\n");
+    assert_eq!(reply(&mut state, "blacklist 5"), "5\n");
+}
+
+#[test]
+fn exit_needs_leave() {
+    for (lines, stops) in [("listen 80\n", false), ("listen 80\nenable_exit\n", true)] {
+        let mut state = state(lines);
+        let (reply, effects) = apply(&mut state, &mut Model::default(), "exit").unwrap();
+        assert_eq!(effects.iter().any(|effect| matches!(effect, Effect::Stop)), stops);
+        let text = if stops { "" } else { "Exit is not enabled; restart with -X flag\n" };
+        assert_eq!(reply, Answer::Text(text.into()));
+    }
+}
