@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::control::protocol;
 use crate::control::server::{Handler, Reply};
 use crate::core::affinity::{Client, Record};
 use crate::core::command::Command;
-use crate::core::error::Fault;
 use crate::core::report::{self, StatusReport};
 use crate::core::settings::Value;
 use crate::core::state::{Answer, Effect, State};
@@ -203,14 +203,7 @@ impl Handler for Owner {
         let command = match parsed {
             Ok(Some(command)) => command,
             Ok(None) => return Reply::Text(String::new()),
-            Err(error) => {
-                return Reply::Text(match error.fault() {
-                    Fault::UnknownCommand(word) => {
-                        format!("do_cmd: ignoring command starting with '{word}'\n")
-                    }
-                    _ => format!("error: {error}\n"),
-                });
-            }
+            Err(error) => return Reply::Text(protocol::refusal(&[error])),
         };
         let outcome = self.state.borrow_mut().apply(&command, &mut *self.performer.borrow_mut());
         match outcome {
@@ -221,7 +214,7 @@ impl Handler for Owner {
                 }
                 self.reply(answer)
             }
-            Err(errors) => Reply::Text(errors.iter().map(|error| format!("error: {error}\n")).collect()),
+            Err(errors) => Reply::Text(protocol::refusal(&errors)),
         }
     }
 }

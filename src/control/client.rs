@@ -9,20 +9,20 @@ use std::time::Duration;
 use crate::core::addr::{Endpoint, Host};
 use crate::sys::resolve;
 
+use super::protocol;
+
 /// How long pen may take to accept a connection or to send more of its reply.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How much of a reply is passed on in one go.
 const CHUNK: usize = 64 * 1024;
 
-/// How a reply begins that says that nothing was done.
-const REFUSALS: [&[u8]; 2] = [b"error: ", b"do_cmd: ignoring command"];
-
-/// How many bytes tell a refusal from a reply.
-const PREFIX: u64 = 32;
+/// How many bytes tell a refusal, and a reply that nothing was done, from others.
+const PREFIX: u64 = 64;
 
 /// Sends a command, a line without its line feed, to the control socket `target`. A reply goes to the standard output
-/// and the status is 0; a refusal goes to the standard error and the status is 1, as it is when pen cannot be reached.
+/// and the status is 0, or 1 if the reply means that nothing was done; a refusal goes to the standard error and the status
+/// is 1, as it is when pen cannot be reached.
 pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     match exchange(target, line) {
         Ok(true) => ExitCode::SUCCESS,
@@ -34,7 +34,7 @@ pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     }
 }
 
-/// Passes the reply on as it comes; false for a refusal and where nobody takes the reply.
+/// Passes the reply on as it comes; false when nothing was done and where nobody takes the reply.
 fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
     match &target.host {
         Host::Unix(path) => {
@@ -62,15 +62,16 @@ fn talk_tcp(addresses: &[IpAddr], port: u16, line: &str) -> io::Result<bool> {
 }
 
 fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<bool> {
-    stream.write_all(format!("{line}\n").as_bytes())?;
+    stream.write_all(protocol::frame(line).as_bytes())?;
     let mut begin = Vec::new();
     (&mut stream).take(PREFIX).read_to_end(&mut begin)?;
-    if REFUSALS.iter().any(|refusal| begin.starts_with(refusal)) {
+    let text = String::from_utf8_lossy(&begin).into_owned();
+    if protocol::is_refusal(&text) {
         stream.read_to_end(&mut begin)?;
         _ = io::stderr().write_all(&begin);
         return Ok(false);
     }
-    pass_on(&begin, &mut stream)
+    Ok(pass_on(&begin, &mut stream)? && !protocol::did_nothing(line, &text))
 }
 
 /// Writes `begin` and what is left of the reply; false where nobody takes it.

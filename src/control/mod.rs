@@ -1,4 +1,5 @@
 //! The control socket: pen's side of it and penctl's. A connection carries one line there and a text back.
 
 pub mod client;
+pub mod protocol;
 pub mod server;

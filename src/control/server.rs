@@ -11,8 +11,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::core::command::LINE_MAX;
+use crate::core::error::Error;
 use crate::core::json::Pieces;
 use crate::sys::log;
+
+use super::protocol;
 
 /// How long a client may take to send its line, and to take its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,14 +91,12 @@ async fn converse(
 ) {
     let talk = async {
         let reply = match stranger {
-            Some(ip) => Reply::Text(format!("error: control_acl does not permit {ip}\n")),
+            Some(ip) => refused(format!("control_acl does not permit {ip}")),
             None => match tokio::time::timeout(PATIENCE, line(&mut stream)).await {
                 Ok(Ok(line)) => handler.execute(&line),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                    Reply::Text(format!("error: {error}\n"))
-                }
+                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => refused(error.to_string()),
                 Ok(Err(error)) => return Err(error),
-                Err(_) => Reply::Text(format!("error: no line within {} seconds\n", PATIENCE.as_secs())),
+                Err(_) => refused(format!("no line within {} seconds", PATIENCE.as_secs())),
             },
         };
         match reply {
@@ -123,6 +124,11 @@ async fn converse(
         }
         Err(error) => log::debug(1, format_args!("control connection: {error}")),
     }
+}
+
+/// The reply to who is not served.
+fn refused(why: String) -> Reply {
+    Reply::Text(protocol::refusal(&[Error::new(why)]))
 }
 
 /// Writes some of a reply, which the client takes in good time.

@@ -30,6 +30,25 @@ fn a_refusal_goes_to_the_standard_error() {
 }
 
 #[test]
+fn a_command_without_effect_ends_with_1_and_its_reply_stays() {
+    let pen = Setup::new().start();
+    for (line, reply) in [
+        ("status", "Unable to create webstats\n"),
+        ("exit", "Exit is not enabled; restart with -X flag\n"),
+        ("connection 4000", "Connection 4000 out of range\n"),
+        ("close 4000", "Connection 4000 out of range\n"),
+        ("conn_max 100", "500\n"),
+        ("clients_max 100", "2048\n"),
+        ("server 7", ""),
+    ] {
+        let output = pen.penctl(line);
+        assert_eq!((text(&output.stdout), text(&output.stderr)), (reply.into(), String::new()), "{line}");
+        assert_eq!(output.status.code(), Some(1), "{line}");
+    }
+    assert_eq!(pen.penctl("conn_max 600").status.code(), Some(0));
+}
+
+#[test]
 fn a_reply_may_be_of_any_length() {
     let pen = Setup::new().start();
     for n in (0..3000).step_by(1500) {

@@ -1,0 +1,86 @@
+//! What goes over a control connection: one line there, one text back. Both sides frame it here.
+
+use crate::core::error::{Error, Fault};
+
+/// How a reply begins that says what was wrong with a command.
+const ERROR: &str = "error: ";
+/// How a reply begins to a word that is no command, as in C pen.
+const UNKNOWN: &str = "do_cmd: ignoring command starting with ";
+
+/// The reply to a line that is refused: each error on a line of its own.
+pub fn refusal(errors: &[Error]) -> String {
+    let line = |error: &Error| match error.fault() {
+        Fault::UnknownCommand(word) => format!("{UNKNOWN}'{word}'\n"),
+        _ => format!("{ERROR}{error}\n"),
+    };
+    errors.iter().map(line).collect()
+}
+
+/// The line that carries a command.
+pub fn frame(command: &str) -> String {
+    format!("{command}\n")
+}
+
+/// Whether a reply is a refusal, which is for the standard error.
+pub fn is_refusal(reply: &str) -> bool {
+    reply.starts_with(ERROR) || reply.starts_with(UNKNOWN)
+}
+
+/// Whether a command had no effect although its reply is no refusal: C pen's words, which stay as they are.
+pub fn did_nothing(command: &str, reply: &str) -> bool {
+    let words: Vec<&str> = command.split_ascii_whitespace().collect();
+    match words[..] {
+        ["status"] => reply == "Unable to create webstats\n",
+        ["exit"] => reply == "Exit is not enabled; restart with -X flag\n",
+        ["close" | "connection", _] => reply.ends_with(" out of range\n"),
+        // A bare slot number sets nothing.
+        ["server", _] => reply.is_empty(),
+        // A size that only grows: the reply is what there is.
+        ["conn_max" | "clients_max", wanted] => {
+            let number = |text: &str| text.trim_end().parse::<u64>().ok();
+            number(reply).is_some() && number(reply) != number(wanted)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_known_on_the_other_side() {
+        let errors =
+            [Error::expected("a port", "x").of("listen"), Fault::UnknownCommand("foo".into()).into()];
+        let reply = refusal(&errors);
+        assert_eq!(
+            reply,
+            "error: listen: expected a port, got 'x'\ndo_cmd: ignoring command starting with 'foo'\n"
+        );
+        assert!(is_refusal(&reply) && is_refusal(&refusal(&errors[1..])));
+        assert!(!is_refusal("5\n") && !is_refusal(""));
+    }
+
+    #[test]
+    fn replies_tell_whether_something_was_done() {
+        for (command, reply, nothing) in [
+            ("status", "Unable to create webstats\n", true),
+            ("status", "<!DOCTYPE html>\n", false),
+            ("exit", "Exit is not enabled; restart with -X flag\n", true),
+            ("exit", "", false),
+            ("close 4000", "Connection 4000 out of range\n", true),
+            ("close 4", "Forcibly closing connection 4\n", false),
+            ("connection 4000", "Connection 4000 out of range\n", true),
+            ("connection 4", "Connection 4:\nstate = 0\n", false),
+            ("conn_max 100", "500\n", true),
+            ("conn_max 0600", "600\n", false),
+            ("conn_max", "500\n", false),
+            ("clients_max 1", "2048\n", true),
+            ("server 7", "", true),
+            ("server 7 max 1", "", false),
+            ("blacklist 3", "3\n", false),
+        ] {
+            assert_eq!(did_nothing(command, reply), nothing, "{command}: {reply}");
+        }
+    }
+}
