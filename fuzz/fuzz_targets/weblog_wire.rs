@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use pen::weblog::line::{DATAGRAM, Entry};
-use pen::weblog::merge::Merger;
+use pen::weblog::entry::{DATAGRAM, Entry};
+use pen::weblog::penlogd::Merger;
 
 fuzz_target!(|data: &[u8]| {
     // An entry of pen, in both its forms, is read back as it was written.

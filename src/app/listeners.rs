@@ -11,7 +11,7 @@ use crate::net::worker::Listener;
 use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::resolve;
-use crate::weblog::{LogHandle, Target};
+use crate::weblog::{LogHandle, SinkTarget};
 
 /// The control socket, bound.
 #[derive(Debug)]
@@ -104,5 +104,5 @@ pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<Contro
 /// A file that cannot be opened, with its name.
 pub(super) fn set_log(log: &LogHandle, target: Option<&LogTarget>) -> Result<(), Error> {
     let name = target.map(ToString::to_string).unwrap_or_default();
-    log.set(target.map(Target::from)).map_err(|e| Error::failed(name, e).of("log"))
+    log.set(target.map(SinkTarget::from)).map_err(|e| Error::failed(name, e).of("log"))
 }

@@ -31,7 +31,7 @@ use crate::net::tls;
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::privileges::{self, Account};
 use crate::sys::{crash, limits, log, pidfile::PidFile};
-use crate::weblog::{LogHandle, sink};
+use crate::weblog::{LogHandle, SinkOptions};
 
 use dns::Dns;
 use documents::Documents;
@@ -229,8 +229,8 @@ fn serve(
     log::connect();
     privileges::confine(config.settings.chroot.as_deref(), account.as_ref())?;
     crash::log_panics();
-    let report: sink::Report = Box::new(|text| log::warn(format_args!("{text}")));
-    let requests = LogHandle::start(sink::Options::default(), report)?;
+    let report = Box::new(|text: &str| log::warn(format_args!("{text}")));
+    let requests = LogHandle::start(SinkOptions::default(), report)?;
     listeners::set_log(&requests, config.settings.log.as_ref())?;
     let events = run::Events::new()?;
     let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose()?;

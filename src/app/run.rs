@@ -175,7 +175,9 @@ impl Running {
             // A worker that panicked has said so.
             _ = worker.join();
         }
-        log.flush(PATIENCE);
+        if let Err(lost) = log.close(PATIENCE) {
+            log::error(format_args!("{lost}"));
+        }
         log::flush(PATIENCE);
         drop((socket_file, pid_file));
         // Dropping it would wait for the system's resolver, which may take minutes.

@@ -6,9 +6,8 @@ use std::net::IpAddr;
 use clap::{Arg, Command as Cli};
 
 use crate::core::Error;
-use crate::core::addr::Services;
-use crate::weblog::Target;
-use crate::weblog::penlog::Options;
+use crate::core::addr::{LogTarget, Services};
+use crate::weblog::penlog::PenlogOptions;
 
 use super::Stop;
 
@@ -16,21 +15,18 @@ use super::Stop;
 ///
 /// # Errors
 /// See [`Stop`].
-pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> Result<Options, Stop> {
+pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> Result<PenlogOptions, Stop> {
     let cli = Cli::new("penlog")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Send a web server's log to penlogd")
         .override_usage("penlog server_ip server_port [my_ip]\n       penlog server_ip:server_port")
-        .arg(Arg::new("server").value_name("server_ip").help("where penlogd runs"))
-        .arg(Arg::new("port").value_name("server_port").help("its UDP port"))
-        .arg(
-            Arg::new("source")
-                .value_name("my_ip")
-                .help("the address to send from: that of this web server in pen's command line"),
-        );
+        .next_help_heading("Operands")
+        .arg(Arg::new("server").value_name("server_ip").help("name or address of penlogd's host"))
+        .arg(Arg::new("port").value_name("server_port").help("UDP port of penlogd"))
+        .arg(Arg::new("source").value_name("my_ip").help("address to send from, as pen knows this server"));
     let mut matches = cli.try_get_matches_from(argv).map_err(Stop::from)?;
     let Some(server) = matches.remove_one::<String>("server") else {
-        return Err(Stop::Errors(vec!["server_ip and server_port are missing; see --help".into()]));
+        return Err(Stop::Errors(vec!["expected server_ip server_port [my_ip]; see --help".into()]));
     };
     let port: Option<String> = matches.remove_one("port");
     let source: Option<String> = matches.remove_one("source");
@@ -43,29 +39,29 @@ fn target(
     port: Option<&str>,
     source: Option<&str>,
     services: &Services,
-) -> Result<Options, Error> {
+) -> Result<PenlogOptions, Error> {
     let text = match port {
         Some(port) if server.contains(':') && !server.starts_with('[') => format!("[{server}]:{port}"),
         Some(port) => format!("{server}:{port}"),
         None if server.contains(':') => server.to_owned(),
-        None => return Err(Error::new("server_port is missing; allowed is server_ip server_port [my_ip]")),
+        None => return Err(Error::new(format!("expected a server_port behind server_ip '{server}'"))),
     };
     let source = source.map(|text| text.parse::<IpAddr>().map_err(|_| bad_source(text))).transpose()?;
-    match Target::parse(&text, services)? {
-        Target::Udp { host, port, .. } => Ok(Options { host, port, source }),
-        _ => Err(Error::new(format!("'{server}' is no host; allowed is a name or an address"))),
+    match LogTarget::parse(&text, services)? {
+        LogTarget::Penlogd { host, port } => Ok(PenlogOptions { host: host.to_string(), port, source }),
+        LogTarget::File(_) => Err(Error::expected("a name or an address as server_ip", server)),
     }
 }
 
 fn bad_source(text: &str) -> Error {
-    Error::new(format!("my_ip '{text}' is not allowed; allowed is an IPv4 or IPv6 address of this machine"))
+    Error::expected("an address of this machine as my_ip", text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(words: &[&str]) -> Result<Options, Stop> {
+    fn parsed(words: &[&str]) -> Result<PenlogOptions, Stop> {
         let argv = std::iter::once("penlog").chain(words.iter().copied());
         parse(argv.map(Into::into), &Services::parse(""))
     }
@@ -73,7 +69,7 @@ mod tests {
     #[test]
     fn what_c_takes_and_more() {
         let options = |host: &str, port, source: Option<&str>| {
-            Ok(Options { host: host.into(), port, source: source.map(|s| s.parse().unwrap()) })
+            Ok(PenlogOptions { host: host.into(), port, source: source.map(|s| s.parse().unwrap()) })
         };
         assert_eq!(parsed(&["10.0.0.1", "10000"]), options("10.0.0.1", 10000, None));
         assert_eq!(parsed(&["lbhost", "http", "10.0.0.2"]), options("lbhost", 80, Some("10.0.0.2")));

@@ -9,7 +9,8 @@ use clap::{Arg, ArgAction, Command as Cli, value_parser};
 
 use crate::core::Error;
 use crate::core::addr::{Endpoint, Host, Services};
-use crate::weblog::penlogd::Options;
+use crate::weblog::SinkTarget;
+use crate::weblog::penlogd::PenlogdOptions;
 
 use super::Stop;
 
@@ -31,38 +32,44 @@ fn cli() -> Cli {
     let number = |range: std::ops::RangeInclusive<u64>| value_parser!(u64).range(range).into();
     Cli::new("penlogd")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Write one log of what pen and the web servers send")
+        .about("Write one log of what pen and the web servers behind it send")
         .override_usage("penlogd [options] port|address:port")
         .args_override_self(true)
-        .arg(valued('a', "acl-file", "who may send: permit|deny address lines", path()))
+        .next_help_heading("Operands")
+        .arg(Arg::new("port").help("where to receive; without an address, on all"))
+        .next_help_heading("Log")
+        .arg(valued('l', "file", "append to this file [standard output]", path()))
         .arg(switch('b', "write each line at once"))
-        .arg(switch('d', "debug; repeat for more"))
+        .next_help_heading("Matching")
+        .arg(valued('n', "N", "entries of pen to keep [1000]", number(1..=ENTRIES_MAX)))
+        .arg(valued('w', "ms", "how long a line waits for its entry [200]", number(0..=HOLD_MAX)))
+        .next_help_heading("Process")
+        .arg(valued('a', "acl-file", "who may send: permit|deny address lines", path()))
         .arg(switch('f', "stay in the foreground"))
         .arg(valued('j', "dir", "run in a chroot environment", path()))
-        .arg(valued('l', "file", "write the log there (standard output)", path()))
-        .arg(valued('n', "N", "entries of pen to keep (1000)", number(1..=ENTRIES_MAX)))
-        .arg(valued('p', "file", "write the process id there", path()))
+        .arg(valued('p', "file", "write the process id to this file", path()))
         .arg(valued('u', "user", "become this user", value_parser!(String)))
-        .arg(valued('w', "ms", "hold a line so long for its entry of pen (200)", number(0..=HOLD_MAX)))
-        .arg(Arg::new("port").help("where to receive; a port alone means every address, IPv4 and IPv6"))
+        .next_help_heading("Information")
+        .arg(switch('d', "report what is not understood; twice: everything"))
 }
 
 /// Reads the arguments; `argv` begins with the program's name.
 ///
 /// # Errors
 /// See [`Stop`].
-pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> Result<Options, Stop> {
+pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> Result<PenlogdOptions, Stop> {
     let mut matches = cli().try_get_matches_from(argv).map_err(Stop::from)?;
     let mut path = |letter: &str| matches.remove_one::<PathBuf>(letter);
-    let (acl, jail, log, pid_file) = (path("a"), path("j"), path("l"), path("p"));
+    let (acl, jail, pid_file) = (path("a"), path("j"), path("p"));
+    let log = path("l").map_or(SinkTarget::Stdout, |file| SinkTarget::from(file.as_path()));
     let mut number = |letter: &str, default| matches.remove_one::<u64>(letter).unwrap_or(default);
     let (entries, hold) = (number("n", 1000), number("w", 200));
     let Some(port) = matches.remove_one::<String>("port") else {
-        return Err(Stop::Errors(vec!["the port is missing; allowed is port or address:port".into()]));
+        return Err(Stop::Errors(vec!["expected port or address:port; see --help".into()]));
     };
     let (address, port) =
         listening(&port, services).map_err(|error| Stop::Errors(vec![error.to_string()]))?;
-    Ok(Options {
+    Ok(PenlogdOptions {
         acl,
         unbuffered: matches.get_count("b") > 0,
         debug: matches.get_count("d").into(),
@@ -84,9 +91,7 @@ fn listening(text: &str, services: &Services) -> Result<(Option<std::net::IpAddr
     }
     match Endpoint::listening(text, services)? {
         Endpoint { host: Host::Ip(ip), port } => Ok((Some(ip), port)),
-        _ => Err(Error::new(format!(
-            "'{text}' is not allowed; allowed is port, address:port or [address]:port"
-        ))),
+        _ => Err(Error::expected("port, address:port or [address]:port", text)),
     }
 }
 
@@ -94,7 +99,7 @@ fn listening(text: &str, services: &Services) -> Result<(Option<std::net::IpAddr
 mod tests {
     use super::*;
 
-    fn parsed(words: &[&str]) -> Result<Options, Stop> {
+    fn parsed(words: &[&str]) -> Result<PenlogdOptions, Stop> {
         let argv = std::iter::once("penlogd").chain(words.iter().copied());
         parse(argv.map(Into::into), &Services::parse(""))
     }
@@ -106,7 +111,8 @@ mod tests {
             (options.address, options.port, options.entries, options.hold.as_millis()),
             (None, 10000, 1000, 200)
         );
-        assert!(!options.foreground && options.log.is_none());
+        assert!(!options.foreground && options.log == SinkTarget::Stdout);
+        assert_eq!(parsed(&["-l", "-", "10000"]).unwrap().log, SinkTarget::Stdout);
     }
 
     #[test]
@@ -115,7 +121,7 @@ mod tests {
         let options = parsed(&line.split(' ').collect::<Vec<_>>()).unwrap();
         assert!(options.foreground && options.unbuffered && options.debug == 1 && options.hold.is_zero());
         assert_eq!((options.address, options.port, options.entries), ("10.0.0.1".parse().ok(), 514, 5));
-        assert_eq!((options.log, options.jail), (Some("b".into()), Some("/jail".into())));
+        assert_eq!((options.log, options.jail), (SinkTarget::File("b".into()), Some("/jail".into())));
         assert_eq!(
             (options.user.as_deref(), options.acl, options.pid_file),
             (Some("nobody"), Some("acl".into()), Some("pid".into()))

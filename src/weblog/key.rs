@@ -1,59 +1,72 @@
 //! The key of a request on a server: what an entry of pen and a web server's line have in common.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher, RandomState};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
-/// 128 bits of two keyed hashes: equal for equal requests, and different, for all that anybody can arrange, for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Key(u64, u64);
+use ahash::{AHasher, RandomState};
 
-/// Makes keys, with secrets of its own so that no client can make two requests collide.
+/// A keyed hash: equal for equal requests on a server, and different for others. The secret is chosen when the program
+/// starts and shows nowhere, so that no client can arrange two requests with the same key; by chance, two of a million
+/// have it once in 30 million runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Key(u64);
+
+/// Makes keys.
 #[derive(Default)]
-pub struct Keys(RandomState, RandomState);
+pub(super) struct Keys(RandomState);
+
+/// Makes the keys of requests on one server.
+#[derive(Clone)]
+pub(super) struct ServerKeys(AHasher);
 
 impl Keys {
-    /// The key of a request, in the form of [`super::combined::unescape`], on a server.
-    pub fn key(&self, server: &Server<'_>, request: &[u8]) -> Key {
-        let of = |state: &RandomState| {
-            let mut hasher = state.build_hasher();
-            match server {
-                Server::Ip(IpAddr::V4(ip)) => hasher.write_u32((*ip).into()),
-                Server::Ip(IpAddr::V6(ip)) => hasher.write_u128((*ip).into()),
-                Server::Name(name) => {
-                    hasher.write(name.as_bytes());
-                    hasher.write_u8(0xff);
-                }
+    /// What makes the keys of a server.
+    pub(super) fn server(&self, server: &ServerName<'_>) -> ServerKeys {
+        let mut hasher = self.0.build_hasher();
+        match server {
+            ServerName::Ip(IpAddr::V4(ip)) => hasher.write_u32((*ip).into()),
+            ServerName::Ip(IpAddr::V6(ip)) => hasher.write_u128((*ip).into()),
+            ServerName::Other(name) => {
+                hasher.write(name.as_bytes());
+                hasher.write_u8(0xff);
             }
-            hasher.write(request);
-            hasher.finish()
-        };
-        Key(of(&self.0), of(&self.1))
+        }
+        ServerKeys(hasher)
+    }
+}
+
+impl ServerKeys {
+    /// The key of a request, in the form of [`super::access_line::unescape`].
+    pub(super) fn key(&self, request: &[u8]) -> Key {
+        let mut hasher = self.0.clone();
+        hasher.write(request);
+        Key(hasher.finish())
     }
 }
 
 /// A web server as pen's log names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Server<'a> {
+pub(super) enum ServerName<'a> {
     /// By its address, IPv4 in IPv6 taken out.
     Ip(IpAddr),
     /// By anything else, such as the path of a Unix-domain socket.
-    Name(&'a str),
+    Other(&'a str),
 }
 
-impl<'a> Server<'a> {
+impl<'a> ServerName<'a> {
     /// Reads a server's name or address.
-    pub fn parse(text: &'a str) -> Server<'a> {
-        text.parse::<IpAddr>().map_or(Server::Name(text), |ip| Server::Ip(ip.to_canonical()))
+    pub(super) fn parse(text: &'a str) -> ServerName<'a> {
+        text.parse::<IpAddr>().map_or(ServerName::Other(text), |ip| ServerName::Ip(ip.to_canonical()))
     }
 }
 
 /// A map by [`Key`], whose hash needs no hashing.
-pub type KeyMap<V> = HashMap<Key, V, BuildHasherDefault<KeyHasher>>;
+pub(super) type KeyMap<V> = HashMap<Key, V, BuildHasherDefault<KeyHasher>>;
 
-/// Takes the first half of a [`Key`] as it is.
+/// Takes a [`Key`] as it is.
 #[derive(Default)]
-pub struct KeyHasher(u64);
+pub(super) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {

@@ -1,14 +1,12 @@
 //! The entries of pen's log that a line may still match: those within the jitter.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::collections::btree_map::{BTreeMap, Entry, OccupiedEntry};
 
-use super::super::key::{Key, KeyMap};
+use crate::weblog::entry::Client;
+use crate::weblog::key::{Key, KeyMap};
 
-/// A client, as pen's entry gives it: `None` came over a Unix-domain socket.
-pub(super) type Client = Option<IpAddr>;
-
-/// Entries by server and request. Each is given out once.
+/// Entries by server and request. Each is given out once. Every operation takes logarithmic time at most.
 pub(super) struct Window {
     jitter: i64,
     /// Entries before this are too old for any line to come.
@@ -16,21 +14,43 @@ pub(super) struct Window {
     groups: KeyMap<Group>,
     /// When there are so many groups, it is time to look for old ones.
     sweep_at: usize,
+    /// Queues that are empty, to be used again.
+    spare: Vec<Clients>,
 }
 
-/// The entries of one key, by time. Most keys have one.
+/// The clients of one second, in the order in which their entries came.
+type Clients = VecDeque<Client>;
+
+/// The entries of one key. Most keys have one.
 enum Group {
     One(i64, Client),
-    Many(VecDeque<(i64, Client)>),
+    Many(Box<Seconds>),
+}
+
+/// Entries of one key by their second, none of which is empty but perhaps the newest.
+#[derive(Default)]
+struct Seconds {
+    /// The latest second that was ever added to, which is mostly added to next.
+    newest: (i64, Clients),
+    others: BTreeMap<i64, Clients>,
 }
 
 /// Fewest groups that are worth a sweep.
 const SWEEP_LEAST: usize = 4096;
 
+/// Most spare queues.
+const SPARE: usize = 1024;
+
 impl Window {
     /// An empty window for entries at most `jitter` seconds from their lines.
     pub(super) fn new(jitter: i64) -> Window {
-        Window { jitter, horizon: i64::MIN, groups: KeyMap::default(), sweep_at: SWEEP_LEAST }
+        Window {
+            jitter,
+            horizon: i64::MIN,
+            groups: KeyMap::default(),
+            sweep_at: SWEEP_LEAST,
+            spare: Vec::new(),
+        }
     }
 
     /// Adds an entry.
@@ -38,10 +58,10 @@ impl Window {
         if epoch < self.horizon {
             return;
         }
-        let horizon = self.horizon;
+        let (horizon, spare) = (self.horizon, &mut self.spare);
         self.groups
             .entry(key)
-            .and_modify(|group| group.add(epoch, client, horizon))
+            .and_modify(|group| group.add(epoch, client, horizon, spare))
             .or_insert(Group::One(epoch, client));
         if self.groups.len() >= self.sweep_at {
             self.groups.retain(|_, group| group.newest() >= horizon);
@@ -58,55 +78,121 @@ impl Window {
     /// one added first.
     pub(super) fn take(&mut self, key: Key, epoch: i64) -> Option<Client> {
         let group = self.groups.get_mut(&key)?;
-        let near = |at: i64| at.abs_diff(epoch) <= self.jitter.unsigned_abs();
-        match group {
-            Group::One(at, client) => {
-                let client = near(*at).then_some(*client)?;
-                self.groups.remove(&key);
-                Some(client)
+        let (client, is_empty) = match group {
+            Group::One(at, client) => (within(*at, epoch, self.jitter).then_some(*client)?, true),
+            Group::Many(seconds) => {
+                (seconds.take_nearest(epoch, self.jitter, &mut self.spare)?, seconds.is_empty())
             }
-            Group::Many(list) => {
-                let after = list.partition_point(|e| e.0 <= epoch);
-                let gap = |i: usize| list.get(i).map(|e| e.0.abs_diff(epoch));
-                let before = after.checked_sub(1).map(|last| list.partition_point(|e| e.0 < list[last].0));
-                let best = match (before, gap(after)) {
-                    (Some(before), Some(later)) if gap(before) > Some(later) => after,
-                    (Some(before), _) => before,
-                    (None, _) => after,
-                };
-                if !near(list.get(best)?.0) {
-                    return None;
-                }
-                let taken = list.remove(best).map(|e| e.1);
-                if list.is_empty() {
-                    self.groups.remove(&key);
-                }
-                taken
-            }
+        };
+        if is_empty {
+            self.groups.remove(&key);
         }
+        Some(client)
     }
 
     /// How many entries there are, old ones that were not swept yet among them.
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.groups.values().map(|group| if let Group::Many(list) = group { list.len() } else { 1 }).sum()
+        let count = |group: &Group| match group {
+            Group::One(..) => 1,
+            Group::Many(seconds) => {
+                seconds.newest.1.len() + seconds.others.values().map(VecDeque::len).sum::<usize>()
+            }
+        };
+        self.groups.values().map(count).sum()
+    }
+}
+
+fn within(at: i64, epoch: i64, jitter: i64) -> bool {
+    at.abs_diff(epoch) <= jitter.unsigned_abs()
+}
+
+impl Seconds {
+    fn push(&mut self, epoch: i64, client: Client, spare: &mut Vec<Clients>) {
+        if epoch == self.newest.0 {
+            return self.newest.1.push_back(client);
+        }
+        if epoch < self.newest.0 {
+            let clients = self.others.entry(epoch).or_insert_with(|| spare.pop().unwrap_or_default());
+            return clients.push_back(client);
+        }
+        let (before, clients) = std::mem::replace(&mut self.newest, (epoch, spare.pop().unwrap_or_default()));
+        if clients.is_empty() {
+            recycle(clients, spare)
+        } else {
+            _ = self.others.insert(before, clients)
+        }
+        self.newest.1.push_back(client);
+    }
+
+    /// Takes the first entry of the second nearest to `epoch`; of two as near, the older.
+    fn take_nearest(&mut self, epoch: i64, jitter: i64, spare: &mut Vec<Clients>) -> Option<Client> {
+        // Most lines have an entry of their own second.
+        if let Entry::Occupied(second) = self.others.entry(epoch) {
+            return take_first(second, spare);
+        }
+        let newest = Some(self.newest.0).filter(|_| !self.newest.1.is_empty());
+        let at = self.nearest(epoch, newest).filter(|&at| within(at, epoch, jitter))?;
+        if Some(at) == newest {
+            return self.newest.1.pop_front();
+        }
+        let Entry::Occupied(second) = self.others.entry(at) else { return None };
+        take_first(second, spare)
+    }
+
+    fn nearest(&self, epoch: i64, newest: Option<i64>) -> Option<i64> {
+        let before = self.others.range(..epoch).next_back().map(|(&at, _)| at);
+        let after = self.others.range(epoch..).next().map(|(&at, _)| at);
+        [before, after, newest].into_iter().flatten().min_by_key(|&at| (at.abs_diff(epoch), at))
+    }
+
+    /// Lets go of entries before `horizon`.
+    fn forget(&mut self, horizon: i64, spare: &mut Vec<Clients>) {
+        while self.others.first_key_value().is_some_and(|(&at, _)| at < horizon)
+            && let Some((_, clients)) = self.others.pop_first()
+        {
+            recycle(clients, spare);
+        }
+    }
+
+    fn newest(&self) -> i64 {
+        let others = self.others.last_key_value().map_or(i64::MIN, |(&at, _)| at);
+        if self.newest.1.is_empty() { others } else { self.newest.0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.newest.1.is_empty() && self.others.is_empty()
+    }
+}
+
+fn take_first(mut second: OccupiedEntry<'_, i64, Clients>, spare: &mut Vec<Clients>) -> Option<Client> {
+    let client = second.get_mut().pop_front();
+    if second.get().is_empty() {
+        recycle(second.remove(), spare);
+    }
+    client
+}
+
+fn recycle(mut clients: Clients, spare: &mut Vec<Clients>) {
+    if spare.len() < SPARE {
+        clients.clear();
+        spare.push(clients);
     }
 }
 
 impl Group {
-    fn add(&mut self, epoch: i64, client: Client, horizon: i64) {
+    fn add(&mut self, epoch: i64, client: Client, horizon: i64, spare: &mut Vec<Clients>) {
         match self {
             Group::One(at, _) if *at < horizon => *self = Group::One(epoch, client),
             Group::One(at, other) => {
-                let mut list = VecDeque::from([(*at, *other)]);
-                insert(&mut list, epoch, client);
-                *self = Group::Many(list);
+                let mut seconds = Box::<Seconds>::default();
+                seconds.push(*at, *other, spare);
+                seconds.push(epoch, client, spare);
+                *self = Group::Many(seconds);
             }
-            Group::Many(list) => {
-                while list.front().is_some_and(|e| e.0 < horizon) {
-                    list.pop_front();
-                }
-                insert(list, epoch, client);
+            Group::Many(seconds) => {
+                seconds.forget(horizon, spare);
+                seconds.push(epoch, client, spare);
             }
         }
     }
@@ -114,25 +200,17 @@ impl Group {
     fn newest(&self) -> i64 {
         match self {
             Group::One(at, _) => *at,
-            Group::Many(list) => list.back().map_or(i64::MIN, |e| e.0),
+            Group::Many(seconds) => seconds.newest(),
         }
     }
 }
 
-/// pen's log is in order but for some moments at most: the place is at the end or near it.
-fn insert(list: &mut VecDeque<(i64, Client)>, epoch: i64, client: Client) {
-    let mut at = list.len();
-    while at > 0 && list[at - 1].0 > epoch {
-        at -= 1;
-    }
-    list.insert(at, (epoch, client));
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::key::{Keys, Server};
     use super::*;
+    use crate::weblog::key::{Keys, ServerName};
     use proptest::prelude::*;
+    use std::net::IpAddr;
 
     proptest! {
         /// Entries are added and lines looked up in any order; the model is a plain list.
@@ -141,10 +219,10 @@ mod tests {
             steps in prop::collection::vec((prop::bool::ANY, 0_u8..3, 0_i64..60), 0..150),
             jitter in 0_i64..20,
         ) {
-            let keys = Keys::default();
+            let keys = Keys::default().server(&ServerName::Other("a"));
             let (mut window, mut model) = (Window::new(jitter), Vec::<(u8, i64, u8)>::new());
             for (n, (is_entry, k, epoch)) in steps.into_iter().enumerate() {
-                let key = keys.key(&Server::Name("a"), &[k]);
+                let key = keys.key(&[k]);
                 let n = n as u8;
                 if is_entry {
                     window.add(key, epoch, Some([10, 0, 0, n].into()));
@@ -163,18 +241,31 @@ mod tests {
         /// What passes the horizon goes, what may still match stays.
         #[test]
         fn memory_is_bounded_and_matches_are_kept(requests in 1_u32..20_000) {
-            let keys = Keys::default();
+            let keys = Keys::default().server(&ServerName::Other("a"));
             let mut window = Window::new(10);
             for n in 0..requests {
                 let epoch = i64::from(n / 100);
                 window.advance(epoch);
-                window.add(keys.key(&Server::Name("a"), &n.to_ne_bytes()), epoch, None);
+                window.add(keys.key(&n.to_ne_bytes()), epoch, None);
             }
             prop_assert!(window.len() <= 2 * SWEEP_LEAST);
             let last = i64::from((requests - 1) / 100);
             for n in requests.saturating_sub(1000)..requests {
-                prop_assert_eq!(window.take(keys.key(&Server::Name("a"), &n.to_ne_bytes()), last), Some(None));
+                prop_assert_eq!(window.take(keys.key(&n.to_ne_bytes()), last), Some(None));
             }
+        }
+
+        /// Old entries of one key that nobody asks for go too.
+        #[test]
+        fn identical_requests_take_no_more_memory_than_the_window(requests in 1_u32..20_000) {
+            let key = Keys::default().server(&ServerName::Other("a")).key(b"GET /");
+            let mut window = Window::new(10);
+            for n in 0..requests {
+                let epoch = i64::from(n / 100);
+                window.advance(epoch);
+                window.add(key, epoch, None);
+            }
+            prop_assert!(window.len() <= 1100);
         }
     }
 }

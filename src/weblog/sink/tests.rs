@@ -1,14 +1,21 @@
 //! The writer with real files and sockets.
 
-use super::*;
+use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+
+use super::*;
+use crate::weblog::Entry;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn start(options: Options) -> (LogHandle, Receiver<String>) {
+fn start(options: SinkOptions) -> (LogHandle, Receiver<String>) {
     let (tell, told) = channel();
     let report = Box::new(move |text: &str| {
         let _ = tell.send(text.to_owned());
@@ -28,10 +35,10 @@ fn read(path: &Path) -> String {
 fn entries_go_to_the_file_soon_and_without_a_flush() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let (log, _) = start(Options::default());
+    let (log, _) = start(SinkOptions::default());
     assert!(!log.is_on());
     log.entry(&entry(b"dropped"));
-    log.set(Some(Target::File(path.clone()))).unwrap();
+    log.set(Some(SinkTarget::File(path.clone()))).unwrap();
     assert!(log.is_on());
     let begun = Instant::now();
     log.entry(&entry(b"GET / HTTP/1.0\r\n\r\n"));
@@ -46,17 +53,17 @@ fn entries_go_to_the_file_soon_and_without_a_flush() {
 fn rotation_and_a_change_of_target_lose_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let name = |n: &str| dir.path().join(n);
-    let (log, told) = start(Options::default());
-    log.set(Some(Target::File(name("a")))).unwrap();
+    let (log, told) = start(SinkOptions::default());
+    log.set(Some(SinkTarget::File(name("a")))).unwrap();
     log.line(b"one\n");
     assert!(log.flush(PATIENCE));
     std::fs::rename(name("a"), name("a.0")).unwrap();
     log.line(b"two\n");
     log.reopen();
     log.line(b"three\n");
-    log.set(Some(Target::File(name("b")))).unwrap();
+    log.set(Some(SinkTarget::File(name("b")))).unwrap();
     log.line(b"four\n");
-    assert!(log.set(Some(Target::File(name("no/such")))).is_err());
+    assert!(log.set(Some(SinkTarget::File(name("no/such")))).is_err());
     log.line(b"five\n");
     log.set(None).unwrap();
     assert!(!log.is_on());
@@ -72,8 +79,8 @@ fn a_failed_reopen_keeps_the_old_file() {
     let dir = tempfile::tempdir().unwrap();
     let (sub, moved) = (dir.path().join("sub"), dir.path().join("moved"));
     std::fs::create_dir(&sub).unwrap();
-    let (log, told) = start(Options::default());
-    log.set(Some(Target::File(sub.join("a")))).unwrap();
+    let (log, told) = start(SinkOptions::default());
+    log.set(Some(SinkTarget::File(sub.join("a")))).unwrap();
     std::fs::rename(&sub, &moved).unwrap();
     log.reopen();
     log.line(b"still\n");
@@ -87,15 +94,15 @@ fn a_full_disk_is_reported_once_and_what_does_not_fit_is_counted() {
     if !Path::new("/dev/full").exists() {
         return;
     }
-    let (log, told) = start(Options { capacity: 64, linger: Duration::ZERO });
-    log.set(Some(Target::File("/dev/full".into()))).unwrap();
+    let (log, told) = start(SinkOptions { capacity: 64, linger: Duration::ZERO });
+    log.set(Some(SinkTarget::File("/dev/full".into()))).unwrap();
     log.line(b"0123456789012345678901234567890123456789012345678901234567890123456\n");
-    assert_eq!(told.recv().unwrap(), "cannot write log /dev/full: No space left on device (os error 28)");
+    assert_eq!(told.recv().unwrap(), "cannot write log /dev/full: No space left on device");
     for _ in 0..10 {
         log.line(b"0123456789012345678901234567890123456789012345678901234567890123456\n");
     }
     let dir = tempfile::tempdir().unwrap();
-    log.set(Some(Target::File(dir.path().join("a")))).unwrap();
+    log.set(Some(SinkTarget::File(dir.path().join("a")))).unwrap();
     // The queue is full until the writer has seen the new target.
     assert!(log.flush(PATIENCE));
     log.line(b"after\n");
@@ -112,8 +119,8 @@ fn a_full_disk_is_reported_once_and_what_does_not_fit_is_counted() {
 fn datagrams_go_to_penlogd_and_its_absence_is_survived() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
-    let target = Target::parse(&address.to_string(), &Default::default()).unwrap();
-    let (log, told) = start(Options::default());
+    let target = SinkTarget::Udp { host: address.ip().to_string(), port: address.port(), source: None };
+    let (log, told) = start(SinkOptions::default());
     log.set(Some(target)).unwrap();
     let mut buffer = [0; 2048];
     log.entry(&entry(b"GET / HTTP/1.0\r\n"));
@@ -134,13 +141,15 @@ fn datagrams_go_to_penlogd_and_its_absence_is_survived() {
 fn many_threads_write_whole_lines() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let (log, _) = start(Options::default());
-    log.set(Some(Target::File(path.clone()))).unwrap();
+    let (log, _) = start(SinkOptions::default());
+    log.set(Some(SinkTarget::File(path.clone()))).unwrap();
     thread::scope(|scope| {
         for n in 0..4 {
             let log = log.clone();
             scope.spawn(move || {
-                (0..5000).for_each(|_| log.line_waiting(format!("{}\n", n.to_string().repeat(40)).as_bytes()))
+                (0..5000).for_each(|_| {
+                    log.line_waiting(format!("{}\n", n.to_string().repeat(40)).as_bytes(), None)
+                })
             });
         }
     });
@@ -148,4 +157,58 @@ fn many_threads_write_whole_lines() {
     let text = read(&path);
     assert_eq!(text.lines().count(), 20_000);
     assert!(text.lines().all(|line| line.len() == 40 && line.bytes().all(|b| b == line.as_bytes()[0])));
+}
+
+/// Lines that a log's reports say are lost.
+fn lost(told: &Receiver<String>) -> u64 {
+    let count = |text: String| text.strip_prefix("log: ")?.split(' ').next()?.parse::<u64>().ok();
+    told.iter().filter_map(count).sum()
+}
+
+#[test]
+fn what_a_full_disk_does_not_take_at_the_end_is_counted() {
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let (log, told) = start(SinkOptions::default());
+    log.set(Some(SinkTarget::File("/dev/full".into()))).unwrap();
+    (0..7).for_each(|_| log.line(b"a line\n"));
+    assert_eq!(log.close(Duration::ZERO), Ok(()));
+    assert!(!log.is_on());
+    assert_eq!(told.recv().unwrap(), "cannot write log /dev/full: No space left on device");
+    assert_eq!(
+        told.recv().unwrap(),
+        "log: 7 lines lost: cannot write log /dev/full: No space left on device"
+    );
+}
+
+#[test]
+fn what_a_full_pipe_does_not_take_at_the_end_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fifo");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    // A reader that does not read.
+    let _reader = fs::File::options().read(true).write(true).open(&path).unwrap();
+    let (log, told) = start(SinkOptions::default());
+    log.set(Some(SinkTarget::File(path))).unwrap();
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    (0..1000).for_each(|_| log.line(&line));
+    assert_eq!(log.close(Duration::ZERO), Ok(()));
+    drop(log);
+    let lost = lost(&told);
+    // How much a pipe holds is the system's business.
+    assert!((500..1000).contains(&lost), "{lost}");
+}
+
+#[test]
+fn a_closed_log_has_everything_that_was_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let (log, told) = start(SinkOptions { linger: PATIENCE * 10, ..SinkOptions::default() });
+    log.set(Some(SinkTarget::File(path.clone()))).unwrap();
+    (0..1000).for_each(|n| log.line(format!("{n}\n").as_bytes()));
+    assert_eq!(log.close(PATIENCE), Ok(()));
+    assert_eq!(read(&path).lines().count(), 1000);
+    drop(log);
+    assert_eq!(lost(&told), 0);
 }

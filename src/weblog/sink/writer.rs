@@ -7,37 +7,43 @@ use std::time::{Duration, Instant};
 
 use memchr::{memchr, memchr_iter};
 
-use super::super::health::Health;
-use super::super::output::Output;
-use super::{Order, Report, Shared, State};
+use super::health::{Health, Report};
+use super::output::Output;
+use super::queue::{Order, Queue, QueueState};
 
 /// How long lines wait between attempts to write to a full disk.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// The reason of lines that are given up without an error that explains it.
+const GIVEN_UP: &str = "they could not be written";
+
 /// What the thread of a log writer owns.
 pub(super) struct Writer {
-    shared: Arc<Shared>,
+    queue: Arc<Queue>,
     output: Option<Output>,
     health: Health,
     /// What is being written; `at` is how far that got.
     batch: Vec<u8>,
     at: usize,
     orders: VecDeque<(usize, Order)>,
+    /// When to end, written or not.
+    deadline: Option<Instant>,
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, report: Report) -> Writer {
+    pub(super) fn new(queue: Arc<Queue>, report: Report) -> Writer {
         Writer {
-            shared,
+            queue,
             output: None,
             health: Health::new(report),
             batch: Vec::new(),
             at: 0,
             orders: VecDeque::new(),
+            deadline: None,
         }
     }
 
-    /// Writes until the last handle is gone.
+    /// Writes until the last handle is gone or the log is closed.
     pub(super) fn run(mut self) {
         loop {
             let stop = self.collect();
@@ -46,113 +52,126 @@ impl Writer {
                 self.carry_out(order, mark);
             }
             self.write(self.batch.len());
-            if stop {
-                self.health.lost(count_lines(&self.batch[self.at..]), "they could not be written");
+            let closing = self
+                .deadline
+                .is_some_and(|deadline| self.at == self.batch.len() || Instant::now() >= deadline);
+            if stop || closing {
                 break;
             }
         }
+        self.give_up(self.batch.len(), GIVEN_UP);
         self.health.report_now();
+        self.queue.lock().ended = true;
+        self.queue.done.notify_all();
     }
 
     /// Waits for work and takes it over; tells whether it is the last. Lingers while a file's lines may be collected.
     fn collect(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let mut state = shared.lock();
+        let queue = Arc::clone(&self.queue);
+        let mut state = queue.lock();
         let stalled = self.at < self.batch.len();
-        while !stalled && state.queue.is_empty() && state.orders.is_empty() && !state.stop {
+        while !stalled && state.bytes.is_empty() && state.orders.is_empty() && !state.stop {
             state.idle = true;
             let Some(wait) = self.health.next_report(Instant::now()) else {
-                state = shared.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = queue.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
-            state = shared.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+            state = queue.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
             self.health.report_due(Instant::now());
         }
         state.idle = false;
         let pause = match &self.output {
             _ if stalled => RETRY,
-            Some(output) if output.lingers() => shared.options.linger,
+            Some(output) if output.lingers() => queue.options.linger,
             _ => Duration::ZERO,
         };
         if !pause.is_zero() {
-            let full = if stalled { usize::MAX } else { shared.options.capacity / 2 };
-            let busy = |state: &mut State| !state.hurry && !state.stop && state.queue.len() < full;
-            let waited = shared.work.wait_timeout_while(state, pause, busy);
+            let full = if stalled { usize::MAX } else { queue.options.capacity / 2 };
+            let busy = |state: &mut QueueState| !state.hurry && !state.stop && state.bytes.len() < full;
+            let waited = queue.work.wait_timeout_while(state, pause, busy);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state.hurry = false;
         self.take_over(&mut state);
         let (stop, dropped) = (state.stop, mem::take(&mut state.dropped));
         drop(state);
-        shared.done.notify_all();
+        queue.done.notify_all();
         self.health.lost(dropped, "the queue was full");
         self.health.report_due(Instant::now());
         stop
     }
 
-    /// Takes what the producers queued. While lines wait for a full disk, only orders are taken, with what came before.
-    fn take_over(&mut self, state: &mut State) {
+    /// Takes what the producers queued. While lines wait for a full disk, only orders are taken, with the lines before
+    /// them.
+    fn take_over(&mut self, state: &mut QueueState) {
         if self.at == self.batch.len() {
             self.batch.clear();
             self.at = 0;
-            mem::swap(&mut state.queue, &mut self.batch);
+            mem::swap(&mut state.bytes, &mut self.batch);
             mem::swap(&mut state.orders, &mut self.orders);
         } else if !state.orders.is_empty() {
             self.batch.drain(..mem::take(&mut self.at));
-            if self.batch.len() >= self.shared.options.capacity {
-                state.dropped += count_lines(&state.queue);
-                state.finished += state.queue.len() as u64;
-                state.queue.clear();
+            if self.batch.len() >= self.queue.options.capacity {
+                let lines = count_lines(&state.bytes);
+                state.dropped += lines;
+                state.finished.lines += lines;
+                state.bytes.clear();
                 state.orders.iter_mut().for_each(|(mark, _)| *mark = 0);
             }
             let before = self.batch.len();
             self.orders.extend(state.orders.drain(..).map(|(mark, order)| (before + mark, order)));
-            self.batch.append(&mut state.queue);
+            self.batch.append(&mut state.bytes);
         }
     }
 
     /// Writes the batch up to `end`, or less if the disk is full.
     fn write(&mut self, end: usize) {
         let todo = &self.batch[self.at..end];
-        let n = match &mut self.output {
+        let done = match &mut self.output {
             Some(output) => output.write(todo, &mut self.health),
             None => todo.len(),
         };
-        self.at += n;
-        self.finish(n);
+        let lines = count_lines(&todo[..done]);
+        self.at += done;
+        self.finish(lines, 0);
+    }
+
+    /// Gives the batch up to `end` up: its lines are lost.
+    fn give_up(&mut self, end: usize, why: &str) {
+        let lines = count_lines(&self.batch[self.at..end]);
+        self.health.lost(lines, why);
+        self.at = end;
+        self.finish(lines, 0);
     }
 
     fn carry_out(&mut self, order: Order, mark: usize) {
-        let todo = &self.batch[self.at..mark];
-        let given_up = match order {
-            Order::Flush => {
-                self.health.report_now();
-                0
-            }
+        match order {
+            Order::Flush => self.health.report_now(),
             // Whole lines that the old file could not take go to the new one; the rest of a line is of no use there.
             Order::Reopen => {
                 let half_a_line = self.output.as_mut().is_some_and(|output| output.reopen(&mut self.health));
-                if half_a_line && !todo.is_empty() {
-                    self.health.lost(1, "the disk was full");
-                    memchr(b'\n', todo).map_or(todo.len(), |end| end + 1)
-                } else {
-                    0
+                if half_a_line && self.at < mark {
+                    let rest = &self.batch[self.at..mark];
+                    let end = memchr(b'\n', rest).map_or(mark, |end| self.at + end + 1);
+                    self.give_up(end, "the disk was full");
                 }
             }
             Order::Set(target) => {
-                self.health.lost(count_lines(todo), "they could not be written");
+                self.give_up(mark, GIVEN_UP);
                 self.health.begin_anew();
                 self.output = target.and_then(|(target, file)| Output::new(target, file));
-                todo.len()
             }
-        };
-        self.at += given_up;
-        self.finish(given_up + 1);
+            Order::Close(deadline) => self.deadline = Some(deadline),
+        }
+        self.finish(0, 1);
     }
 
-    fn finish(&self, n: usize) {
-        self.shared.lock().finished += n as u64;
-        self.shared.done.notify_all();
+    fn finish(&self, lines: u64, orders: u64) {
+        let mut state = self.queue.lock();
+        state.finished.lines += lines;
+        state.finished.orders += orders;
+        drop(state);
+        self.queue.done.notify_all();
     }
 }
 

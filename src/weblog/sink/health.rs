@@ -1,11 +1,12 @@
-//! Tells of trouble with a log without flooding: the first failure at once, then counts at most once a minute.
+//! Reports trouble with a log without flooding: the first failure at once, then counts at most once a minute.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::sink::Report;
+/// Called, from the writer's thread, with each thing that an administrator should know.
+pub type Report = Box<dyn Fn(&str) + Send>;
 
-/// Least time between two reports of the same trouble.
+/// Least time between two reports of lost lines.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Failures and losses of one log writer.
@@ -22,12 +23,12 @@ impl Health {
         Health { report, lost: 0, why: String::new(), failing: false, reported: None }
     }
 
-    /// Tells of something that happens once, at once.
+    /// Reports something that happens once, at once.
     pub(super) fn say(&self, what: &str) {
         (self.report)(what);
     }
 
-    /// A write failed. `what` is told at the first failure and kept as the reason of later losses.
+    /// A write failed. `what` is reported at the first failure, and kept as the reason of later losses.
     pub(super) fn failed(&mut self, what: impl fmt::Display) {
         self.why = what.to_string();
         if !self.failing {
@@ -36,7 +37,7 @@ impl Health {
         }
     }
 
-    /// Counts `lines` that are lost because `why`.
+    /// Counts lines that are lost. The reason is `why` unless writes are failing: then it is that failure.
     pub(super) fn lost(&mut self, lines: u64, why: &str) {
         if lines == 0 {
             return;
@@ -57,13 +58,13 @@ impl Health {
         }
     }
 
-    /// The target changes: tells what there is to tell of the old one.
+    /// The target changes: reports what there is to report of the old one.
     pub(super) fn begin_anew(&mut self) {
         self.report_now();
         self.failing = false;
     }
 
-    /// When the next report is due; `None` if there is nothing to tell.
+    /// How long until the next report of losses is due; `None` if there are none.
     pub(super) fn next_report(&self, now: Instant) -> Option<Duration> {
         if self.lost == 0 {
             return None;
@@ -71,7 +72,7 @@ impl Health {
         Some(self.reported.map_or(Duration::ZERO, |at| (at + QUIET).saturating_duration_since(now)))
     }
 
-    /// Reports losses, if that is due.
+    /// Reports losses if that is due.
     pub(super) fn report_due(&mut self, now: Instant) {
         if self.next_report(now).is_some_and(|wait| wait.is_zero()) {
             self.report_now();
@@ -81,10 +82,14 @@ impl Health {
     /// Reports losses not reported yet.
     pub(super) fn report_now(&mut self) {
         if self.lost > 0 {
-            let lines = if self.lost == 1 { "line" } else { "lines" };
-            (self.report)(&format!("log: {} {lines} lost: {}", self.lost, self.why));
+            (self.report)(&format!("log: {} lost: {}", lines(self.lost), self.why));
             self.lost = 0;
             self.reported = Some(Instant::now());
         }
     }
+}
+
+/// A number of lines in words.
+pub(super) fn lines(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "line" } else { "lines" })
 }

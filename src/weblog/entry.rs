@@ -7,7 +7,7 @@
 //! Both are those of the C programs (pen 0.34.1), which wrote control characters as they came.
 
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use memchr::{memchr, memchr2};
 
@@ -17,14 +17,17 @@ pub const FILE_REQUEST: usize = 100;
 /// Most bytes of a datagram, its newline included.
 pub const DATAGRAM: usize = 1024;
 
-/// What stands for a client that has no address (it came over a Unix-domain socket).
-const NOBODY: &str = "-";
+/// A client's address; `None` if it came over a Unix-domain socket.
+pub type Client = Option<IpAddr>;
+
+/// What stands for a client that has no address in a web server's log.
+const NOBODY: &[u8] = b"-";
 
 /// One request that pen passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Who sent it; `None` for a client on a Unix-domain socket, which C and we write as an empty word.
-    pub client: Option<IpAddr>,
+    /// Who sent it. A client without an address is an empty word, as in C pen.
+    pub client: Client,
     /// When, in seconds since 1970-01-01 UTC. Not in the datagram: 0 after [`Entry::parse_datagram`].
     pub epoch: i64,
     /// The server that got it: its address without a port, or the path of its socket.
@@ -59,22 +62,15 @@ impl<'a> Entry<'a> {
 
     fn write_client(&self, out: &mut Vec<u8>) {
         if let Some(client) = self.client {
-            let _ = write!(out, "{}", client.to_canonical());
+            write_address(client.to_canonical(), out);
         }
     }
 
     /// Reads a line of the file log, with or without its newline. `None` if it is not one.
     pub fn parse_file(line: &'a [u8]) -> Option<Entry<'a>> {
-        let (client, rest) = word(line)?;
-        let (epoch, rest) = word(rest)?;
+        let (client, epoch, rest) = parse_beginning(line)?;
         let (server, request) = word(rest)?;
-        let epoch = std::str::from_utf8(epoch).ok()?.parse().ok()?;
-        Some(Entry {
-            client: parse_client(client)?,
-            epoch,
-            server: parse_server(server)?,
-            request: first_line(request),
-        })
+        Some(Entry { client, epoch, server: parse_server(server)?, request: first_line(request) })
     }
 
     /// Reads a datagram. `None` if it is not an entry of pen (a web server's line, or garbage).
@@ -88,17 +84,49 @@ impl<'a> Entry<'a> {
             request: first_line(request),
         })
     }
+}
 
-    /// Appends the client as it shall stand in a web server's log: its address, or `-` if it has none.
-    pub fn write_client_field(client: Option<IpAddr>, out: &mut Vec<u8>) {
-        match client {
-            Some(ip) => {
-                let _ = write!(out, "{ip}");
-            }
-            None => out.extend_from_slice(NOBODY.as_bytes()),
-        }
+/// Appends a client as it stands in a web server's log: its address, or `-` if it has none.
+pub fn write_client(client: Client, out: &mut Vec<u8>) {
+    match client {
+        Some(address) => write_address(address, out),
+        None => out.extend_from_slice(NOBODY),
     }
 }
+
+/// Appends an address; IPv4 without the formatter, since it is written for every line of a log.
+fn write_address(address: IpAddr, out: &mut Vec<u8>) {
+    let IpAddr::V4(address) = address else {
+        // Writing to a Vec cannot fail.
+        let _ = write!(out, "{address}");
+        return;
+    };
+    let (mut text, mut length) = ([0; 16], 0);
+    for octet in address.octets() {
+        let (digits, count) = OCTETS[usize::from(octet)];
+        // What stands behind the dot is written over.
+        text[length..length + 4].copy_from_slice(&digits);
+        length += count + 1;
+    }
+    out.extend_from_slice(&text[..length - 1]);
+}
+
+/// The digits of every octet with a dot behind them, and how many there are.
+const OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([b'.'; 4], 1); 256];
+    let mut n = 0;
+    while n < 256 {
+        let (hundreds, tens, ones) =
+            (b'0' + (n / 100) as u8, b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8);
+        octets[n] = match n {
+            0..10 => ([ones, b'.', b'.', b'.'], 1),
+            10..100 => ([tens, ones, b'.', b'.'], 2),
+            _ => ([hundreds, tens, ones, b'.'], 3),
+        };
+        n += 1;
+    }
+    octets
+};
 
 /// The bytes before the first CR or LF.
 pub fn first_line(chunk: &[u8]) -> &[u8] {
@@ -107,7 +135,13 @@ pub fn first_line(chunk: &[u8]) -> &[u8] {
 
 /// How a byte of a request is written in the file log.
 pub fn file_byte(b: u8) -> u8 {
-    if b.is_ascii_graphic() || b == b' ' { b } else { b'.' }
+    if matches!(b, b' '..=b'~') { b } else { b'.' }
+}
+
+/// Whether every byte is written as it is in the file log. A loop that the compiler can make wide: it runs for every
+/// line of a log.
+pub(super) fn is_plain(request: &[u8]) -> bool {
+    request.iter().fold(0, |odd, &b| odd | u8::from(b.wrapping_sub(b' ') > b'~' - b' ')) == 0
 }
 
 /// How a byte of a request is written in a datagram: only what would break a line is replaced.
@@ -115,16 +149,67 @@ pub fn wire_byte(b: u8) -> u8 {
     if b.is_ascii_control() { b'.' } else { b }
 }
 
+/// The client and the time of a line of the file log, and what follows: server and request.
+pub(super) fn parse_beginning(line: &[u8]) -> Option<(Client, i64, &[u8])> {
+    let (client, rest) = match leading_ipv4(line) {
+        Some((address, length)) => (Some(IpAddr::V4(address)), &line[length + 1..]),
+        None => {
+            let (client, rest) = word(line)?;
+            (parse_client(client)?, rest)
+        }
+    };
+    let (mut epoch, mut digits) = (0, 0);
+    while let Some(digit) = rest.get(digits).map(|b| b.wrapping_sub(b'0')).filter(|&digit| digit < 10)
+        && digits < 18
+    {
+        epoch = epoch * 10 + i64::from(digit);
+        digits += 1;
+    }
+    if digits > 0 && rest.get(digits) == Some(&b' ') {
+        return Some((client, epoch, &rest[digits + 1..]));
+    }
+    let (epoch, rest) = word(rest)?;
+    Some((client, std::str::from_utf8(epoch).ok()?.parse().ok()?, rest))
+}
+
+/// An IPv4 address followed by a blank, and its length: nearly every client is one.
+#[inline]
+fn leading_ipv4(line: &[u8]) -> Option<(Ipv4Addr, usize)> {
+    let digit = |at: usize| line.get(at).map(|b| u32::from(b.wrapping_sub(b'0'))).filter(|&digit| digit < 10);
+    let (mut octets, mut at) = ([0_u8; 4], 0);
+    for (n, octet) in octets.iter_mut().enumerate() {
+        let first = digit(at)?;
+        at += 1;
+        let mut value = first;
+        // A number does not begin with 0, unless it is that.
+        while first > 0
+            && value < 100
+            && let Some(next) = digit(at)
+        {
+            value = value * 10 + next;
+            at += 1;
+        }
+        *octet = u8::try_from(value).ok()?;
+        if line.get(at) != Some(if n < 3 { &b'.' } else { &b' ' }) {
+            return None;
+        }
+        at += 1;
+    }
+    Some((octets.into(), at - 1))
+}
+
 fn word(line: &[u8]) -> Option<(&[u8], &[u8])> {
     memchr(b' ', line).map(|end| (&line[..end], &line[end + 1..]))
 }
 
-fn parse_client(word: &[u8]) -> Option<Option<IpAddr>> {
+fn parse_client(word: &[u8]) -> Option<Client> {
     if word.is_empty() {
         return Some(None);
     }
-    let ip: IpAddr = std::str::from_utf8(word).ok()?.parse().ok()?;
-    Some(Some(ip.to_canonical()))
+    // C pen writes the zone of a link-local address (RFC 4007, 11), which means nothing on other machines.
+    let end = memchr(b'%', word).unwrap_or(word.len());
+    let address: IpAddr = std::str::from_utf8(&word[..end]).ok()?.parse().ok()?;
+    Some(Some(address.to_canonical()))
 }
 
 fn parse_server(word: &[u8]) -> Option<&str> {
@@ -191,6 +276,12 @@ mod tests {
     }
 
     #[test]
+    fn a_zone_of_a_client_is_left_out() {
+        let line = b"fe80::1%eth0 5 10.0.0.1 GET /";
+        assert_eq!(Entry::parse_file(line).unwrap().client, "fe80::1".parse().ok());
+    }
+
+    #[test]
     fn garbage_is_no_entry() {
         for line in [
             "",
@@ -212,6 +303,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_short_way_reads_what_the_parser_reads(text in "[0-9]{1,4}(\\.[0-9]{1,4}){2,4}") {
+            let line = format!("{text} ");
+            let wanted = text.parse::<Ipv4Addr>().ok().map(|address| (address, text.len()));
+            prop_assert_eq!(leading_ipv4(line.as_bytes()), wanted);
+        }
+
+        #[test]
+        fn addresses_are_written_as_the_formatter_writes_them(v4: u32, v6: u128) {
+            for address in [IpAddr::from(v4.to_be_bytes()), IpAddr::from(v6.to_be_bytes())] {
+                let mut out = Vec::new();
+                write_client(Some(address), &mut out);
+                prop_assert_eq!(out, address.to_string().into_bytes());
+            }
+        }
+
         #[test]
         fn what_is_written_is_read(ip: Option<u128>, v4: bool, epoch: i64, request: Vec<u8>) {
             let client = ip.map(|n| {

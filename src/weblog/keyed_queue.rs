@@ -2,13 +2,13 @@
 
 use std::collections::VecDeque;
 
-use super::key::{Key, KeyMap};
+use crate::weblog::key::{Key, KeyMap};
 
 /// No neighbour.
 const NONE: u64 = u64::MAX;
 
 /// Items in the order they came, each under a key. Every operation takes constant time, amortized.
-pub struct KeyedQueue<T> {
+pub(super) struct KeyedQueue<T> {
     /// The items from the oldest on; `None` where one was taken. The first is never `None`.
     slots: VecDeque<Option<Slot<T>>>,
     /// The number of the first slot.
@@ -33,17 +33,17 @@ impl<T> Default for KeyedQueue<T> {
 
 impl<T> KeyedQueue<T> {
     /// How many items there are.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Adds an item as the newest.
-    pub fn push(&mut self, key: Key, item: T) {
+    pub(super) fn push(&mut self, key: Key, item: T) {
         let number = self.base + self.slots.len() as u64;
         let older = match self.ends.get_mut(&key) {
             Some((_, newest)) => std::mem::replace(newest, number),
@@ -60,35 +60,35 @@ impl<T> KeyedQueue<T> {
     }
 
     /// The oldest item of all.
-    pub fn oldest(&self) -> Option<&T> {
+    pub(super) fn oldest(&self) -> Option<&T> {
         self.slots.front()?.as_ref().map(|slot| &slot.item)
     }
 
     /// The newest item of a key.
-    pub fn newest_of(&self, key: Key) -> Option<&T> {
+    pub(super) fn newest_of(&self, key: Key) -> Option<&T> {
         let &(_, newest) = self.ends.get(&key)?;
         self.slots.get((newest - self.base) as usize)?.as_ref().map(|slot| &slot.item)
     }
 
     /// Takes the oldest item of all.
-    pub fn take_oldest(&mut self) -> Option<T> {
+    pub(super) fn take_oldest(&mut self) -> Option<T> {
         self.take(self.base)
     }
 
     /// Takes the oldest item of all, and tells its key.
-    pub fn take_oldest_with_key(&mut self) -> Option<(Key, T)> {
+    pub(super) fn take_oldest_with_key(&mut self) -> Option<(Key, T)> {
         let key = self.slots.front()?.as_ref()?.key;
         self.take_oldest().map(|item| (key, item))
     }
 
     /// Takes the oldest item of a key.
-    pub fn take_oldest_of(&mut self, key: Key) -> Option<T> {
+    pub(super) fn take_oldest_of(&mut self, key: Key) -> Option<T> {
         let &(oldest, _) = self.ends.get(&key)?;
         self.take(oldest)
     }
 
     /// Takes the newest item of a key.
-    pub fn take_newest_of(&mut self, key: Key) -> Option<T> {
+    pub(super) fn take_newest_of(&mut self, key: Key) -> Option<T> {
         let &(_, newest) = self.ends.get(&key)?;
         self.take(newest)
     }
@@ -128,17 +128,17 @@ impl<T> KeyedQueue<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::key::{Keys, Server};
     use super::*;
+    use crate::weblog::key::{Keys, ServerName};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn behaves_as_a_plain_list(steps in prop::collection::vec((0_u8..5, 0_u8..4), 0..200)) {
-            let keys = Keys::default();
+            let keys = Keys::default().server(&ServerName::Other("a"));
             let (mut queue, mut model) = (KeyedQueue::default(), Vec::<(u8, usize)>::new());
             for (n, (step, k)) in steps.into_iter().enumerate() {
-                let key = keys.key(&Server::Name("a"), &[k]);
+                let key = keys.key(&[k]);
                 match step {
                     0 | 1 => {
                         queue.push(key, n);

@@ -1,13 +1,14 @@
 //! From lines that arrive to lines that are written: penlogd without its sockets.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use memchr::memchr;
+use crate::weblog::access_line::{AccessLine, unescape};
+use crate::weblog::entry::{Client, Entry, wire_byte, write_client};
+use crate::weblog::key::{Keys, ServerName};
 
-use super::combined::{WebLine, unescape};
-use super::key::{Keys, Server};
-use super::line::{Entry, wire_byte};
+use super::escape::push_escaped;
 use super::matcher::Matcher;
 
 /// How much of a request counts. Both pen's datagrams and penlog's lines are cut at about twice this.
@@ -39,25 +40,24 @@ impl Merger {
     /// written as it came, unless it pretends to be an entry.
     pub fn line(&mut self, line: &[u8], from: IpAddr, now: Instant, mut write: impl FnMut(&[u8])) -> bool {
         let Merger { matcher, out, .. } = self;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.starts_with(b"+ ") {
             let Some(entry) = Entry::parse_datagram(line) else { return false };
-            let key = self.keys.key(
-                &Server::parse(entry.server),
-                form(&mut self.request, |out| {
-                    out.extend(entry.request.iter().take(REQUEST).map(|&b| wire_byte(b)));
-                }),
-            );
+            let request = form(&mut self.request, |out| {
+                out.extend(entry.request.iter().take(REQUEST).map(|&b| wire_byte(b)));
+            });
+            let key = self.keys.server(&ServerName::parse(entry.server)).key(request);
             matcher.entry(key, entry.client, |line, client| write(merged(out, line, Some(client))));
             return true;
         }
-        let Some(web) = WebLine::parse(line) else {
+        let Some(parts) = AccessLine::parse(line) else {
             if !line.is_empty() {
                 write(merged(out, line, None));
             }
             return false;
         };
-        let request = form(&mut self.request, |out| unescape(&line[web.request], wire_byte, REQUEST, out));
-        let key = self.keys.key(&Server::Ip(from), request);
+        let request = form(&mut self.request, |out| unescape(&line[parts.request], wire_byte, REQUEST, out));
+        let key = self.keys.server(&ServerName::Ip(from)).key(request);
         match matcher.find(key) {
             Some(client) => write(merged(out, line, Some(client))),
             None if self.hold.is_zero() => write(merged(out, line, matcher.find_used(key))),
@@ -90,17 +90,16 @@ fn form(buffer: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
     buffer
 }
 
-/// The line with its first word replaced by the client, if that is known, and a newline.
-fn merged<'a>(out: &'a mut Vec<u8>, line: &[u8], client: Option<Option<IpAddr>>) -> &'a [u8] {
+/// The line with its client replaced, if that is known, without control characters and with a newline.
+fn merged<'a>(out: &'a mut Vec<u8>, line: &[u8], client: Option<Client>) -> &'a [u8] {
     out.clear();
-    let rest = match client {
-        Some(client) => {
-            Entry::write_client_field(client, out);
-            &line[memchr(b' ', line).unwrap_or(0)..]
-        }
-        None => line,
-    };
-    out.extend_from_slice(rest);
+    let place = client.and_then(|_| AccessLine::parse(line)).map_or(0..0, |parts| parts.client);
+    let Range { start, end } = place;
+    push_escaped(&line[..start], out);
+    if let Some(client) = client {
+        write_client(client, out);
+    }
+    push_escaped(&line[end..], out);
     out.push(b'\n');
     out
 }
@@ -179,6 +178,34 @@ mod tests {
         feed(&mut merger, WEB, now, &entry);
         let cut = [&web(&path)[..1000], b"..."].concat();
         assert_eq!(clients(&feed(&mut merger, WEB, now, &cut)), ["192.0.2.1"]);
+    }
+
+    #[test]
+    fn control_characters_are_escaped_whether_a_line_is_merged_or_not() {
+        let mut merger = Merger::new(10, Duration::ZERO);
+        let now = Instant::now();
+        let line = b"9.9.9.9 - \x1b[31m [d] \"GET /\" 200 1 \"\xc2\x9b2J\"\r";
+        let rest = " - \\x1b[31m [d] \"GET /\" 200 1 \"\\xc2\\x9b2J\"\n";
+        assert_eq!(feed(&mut merger, WEB, now, line), [format!("9.9.9.9{rest}")]);
+        feed(&mut merger, WEB, now, b"+ 192.0.2.1 10.0.0.1 GET /");
+        assert_eq!(feed(&mut merger, WEB, now, line), [format!("192.0.2.1{rest}")]);
+        assert_eq!(feed(&mut merger, WEB, now, b"\x1b]0;title\x07 \x00"), ["\\x1b]0;title\\x07 \\x00\n"]);
+    }
+
+    #[test]
+    fn only_the_client_is_replaced() {
+        let mut merger = Merger::new(10, Duration::ZERO);
+        let now = Instant::now();
+        for (line, wanted) in [
+            (
+                r#"www.example.com:80 9.9.9.9 - - [d] "GET /" 200"#,
+                r#"www.example.com:80 192.0.2.1 - - [d] "GET /" 200"#,
+            ),
+            (r#"{"msg":"handled request","uri": "GET /"}"#, r#"{"msg":"handled request","uri": "GET /"}"#),
+        ] {
+            feed(&mut merger, WEB, now, b"+ 192.0.2.1 10.0.0.1 GET /");
+            assert_eq!(feed(&mut merger, WEB, now, line.as_bytes()), [format!("{wanted}\n")]);
+        }
     }
 
     proptest! {

@@ -1,0 +1,119 @@
+//! A web server's log, line by line.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use memchr::memchr;
+
+use crate::weblog::access_line::{AccessLine, unescape};
+use crate::weblog::entry::{FILE_REQUEST, file_byte, is_plain};
+use crate::weblog::key::{Key, ServerKeys};
+use crate::weblog::timestamp::{TimestampParser, Zone};
+
+use super::doubt::Doubt;
+use super::frontier::Frontier;
+use super::lines::LineReader;
+
+/// A web server's log, and how far it was read.
+pub(super) struct AccessLog {
+    /// The server as it is written where no client is known.
+    pub(super) server: String,
+    pub(super) path: PathBuf,
+    pub(super) lines: LineReader,
+    pub(super) frontier: Frontier,
+    /// Holds a line whose stamp may be wrong.
+    pub(super) doubt: Doubt<Vec<u8>>,
+    pub(super) is_open: bool,
+    pub(super) stamps: TimestampParser,
+    keys: ServerKeys,
+    request: Vec<u8>,
+    /// The client of the last line, which is mostly pen.
+    client: Vec<u8>,
+}
+
+/// What is known of a line.
+pub(super) struct Parsed {
+    /// Its time in seconds since 1970.
+    pub(super) epoch: i64,
+    pub(super) key: Key,
+    pub(super) client: Range<usize>,
+    pub(super) date: Range<usize>,
+}
+
+impl AccessLog {
+    /// A log of which nothing was read.
+    pub(super) fn new(
+        server: &str,
+        path: &Path,
+        lines: LineReader,
+        frontier: Frontier,
+        zone: Option<Zone>,
+        keys: ServerKeys,
+    ) -> AccessLog {
+        AccessLog {
+            server: server.to_owned(),
+            path: path.to_owned(),
+            lines,
+            frontier,
+            doubt: Doubt::default(),
+            is_open: true,
+            stamps: TimestampParser::new(zone),
+            keys,
+            request: Vec::new(),
+            client: Vec::new(),
+        }
+    }
+
+    /// Takes the line apart that was read last; `None` if it is in no known format or has no stamp that can be read.
+    pub(super) fn parse(&mut self) -> Option<Parsed> {
+        let line = self.lines.line();
+        let parts = AccessLine::parse_with(line, &mut self.client)?;
+        parse(line, parts, &mut self.stamps, &self.keys, &mut self.request)
+    }
+
+    /// Takes another line of the log apart.
+    pub(super) fn parse_other(&mut self, line: &[u8]) -> Option<Parsed> {
+        parse(line, AccessLine::parse(line)?, &mut self.stamps, &self.keys, &mut self.request)
+    }
+}
+
+#[inline]
+fn parse(
+    line: &[u8],
+    parts: AccessLine,
+    stamps: &mut TimestampParser,
+    keys: &ServerKeys,
+    buffer: &mut Vec<u8>,
+) -> Option<Parsed> {
+    let AccessLine { client, date, request } = parts;
+    let date = date?;
+    let (epoch, date) = match stamps.parse(&line[date.clone()]) {
+        Some(epoch) => (epoch, date),
+        None => other_brackets(line, client.end, stamps)?,
+    };
+    Some(Parsed { epoch, key: keys.key(form(&line[request], buffer)), client, date })
+}
+
+/// The first part in brackets that is a stamp: other parts may stand in brackets too.
+fn other_brackets(line: &[u8], from: usize, stamps: &mut TimestampParser) -> Option<(i64, Range<usize>)> {
+    let mut at = from;
+    while let Some(begin) = memchr(b'[', &line[at..]).map(|n| at + n + 1) {
+        let end = begin + memchr(b']', &line[begin..])?;
+        if let Some(epoch) = stamps.parse(&line[begin..end]) {
+            return Some((epoch, begin..end));
+        }
+        at = begin;
+    }
+    None
+}
+
+/// The request as pen logs it. Most are that already.
+fn form<'a>(request: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let head = &request[..request.len().min(FILE_REQUEST)];
+    if is_plain(head) && !head.iter().fold(false, |found, &byte| found | (byte == b'\\')) {
+        return head;
+    }
+    buffer.clear();
+    unescape(request, file_byte, FILE_REQUEST, buffer);
+    buffer
+}

@@ -1,0 +1,78 @@
+//! Tells damaged stamps from pauses.
+
+/// Seconds by which a stamp is later than the one before it to be doubted.
+const LEAP: i64 = 86_400;
+
+/// Holds what has a stamp far ahead of the one before it until the next stamp shows what it is: damage if that is far
+/// behind it.
+pub(super) struct Doubt<T> {
+    last: i64,
+    held: Option<(i64, T)>,
+}
+
+/// What became of something that was held.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settled<T> {
+    /// There was a pause: the stamp is right.
+    Right(i64, T),
+    /// Its stamp is damaged; the time of what was before it.
+    Damaged(i64, T),
+}
+
+impl<T> Default for Doubt<T> {
+    fn default() -> Self {
+        Doubt { last: i64::MIN, held: None }
+    }
+}
+
+impl<T> Doubt<T> {
+    /// The last stamp; `i64::MIN` at the beginning.
+    pub(super) fn last(&self) -> i64 {
+        self.last
+    }
+
+    /// Settles what is held, given the next stamp; `None` is the end. To be called before [`Doubt::is_doubtful`].
+    pub(super) fn settle(&mut self, next: Option<i64>) -> Option<Settled<T>> {
+        let (epoch, item) = self.held.take()?;
+        if next.is_some_and(|next| next < epoch.saturating_sub(LEAP)) {
+            return Some(Settled::Damaged(self.last, item));
+        }
+        self.last = epoch;
+        Some(Settled::Right(epoch, item))
+    }
+
+    /// Whether a stamp is to be doubted: then [`Doubt::hold`] takes what has it. Otherwise it is the last one now.
+    pub(super) fn is_doubtful(&mut self, epoch: i64) -> bool {
+        let is_doubtful = epoch > self.last.saturating_add(LEAP);
+        if !is_doubtful {
+            self.last = epoch;
+        }
+        is_doubtful
+    }
+
+    /// Holds something until the next stamp.
+    pub(super) fn hold(&mut self, epoch: i64, item: T) {
+        self.held = Some((epoch, item));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wrong_stamp_and_a_pause() {
+        let mut doubt = Doubt::default();
+        assert!(doubt.is_doubtful(100));
+        doubt.hold(100, 'a');
+        assert_eq!(doubt.settle(Some(101)), Some(Settled::Right(100, 'a')));
+        assert!(!doubt.is_doubtful(101) && doubt.last() == 101);
+        assert!(doubt.is_doubtful(900_000));
+        doubt.hold(900_000, 'b');
+        assert_eq!(doubt.settle(Some(102)), Some(Settled::Damaged(101, 'b')));
+        assert!(!doubt.is_doubtful(102) && doubt.is_doubtful(800_000));
+        doubt.hold(800_000, 'c');
+        assert_eq!(doubt.settle(None), Some(Settled::Right(800_000, 'c')));
+        assert_eq!(doubt.settle(Some(1)), None);
+    }
+}

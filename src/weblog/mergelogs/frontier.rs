@@ -1,0 +1,83 @@
+//! How far a log was read, in time, although single stamps may be wrong.
+
+/// What is read at the beginning before its earliest stamp is taken for the beginning, as a part of the budget.
+const BEGINNING: u64 = 256;
+
+/// Tells up to which time a log was read.
+///
+/// Stamps are in order but for `slack` seconds. One further ahead does not count until so much was read behind it
+/// without a stamp that is back in order that there was a pause: it may come from a clock that was wrong for a while.
+pub(super) struct Frontier {
+    slack: i64,
+    budget: u64,
+    time: i64,
+    /// What was read since the stamps went ahead, and the earliest of their times.
+    ahead: u64,
+    ahead_from: i64,
+}
+
+impl Frontier {
+    /// A log of which nothing was read. `budget` is how much may be read ahead, in the unit of [`Frontier::see`].
+    pub(super) fn new(slack: i64, budget: u64) -> Frontier {
+        Frontier { slack, budget, time: i64::MIN, ahead: 0, ahead_from: i64::MAX }
+    }
+
+    /// No stamp to come is earlier than this by more than the slack; `i64::MIN` at the beginning.
+    pub(super) fn time(&self) -> i64 {
+        self.time
+    }
+
+    /// A stamp was read, and `weight` of the log with it.
+    pub(super) fn see(&mut self, epoch: i64, weight: u64) {
+        if epoch <= self.time.saturating_add(self.slack) {
+            self.time = self.time.max(epoch);
+            self.forget();
+            return;
+        }
+        self.ahead += weight;
+        self.ahead_from = self.ahead_from.min(epoch);
+        let budget = if self.time == i64::MIN { self.budget / BEGINNING } else { self.budget };
+        if self.ahead > budget {
+            self.time = self.ahead_from;
+            self.forget();
+        }
+    }
+
+    fn forget(&mut self) {
+        (self.ahead, self.ahead_from) = (0, i64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frontier(stamps: &[i64]) -> i64 {
+        let mut frontier = Frontier::new(60, 10);
+        stamps.iter().for_each(|&stamp| frontier.see(stamp, 1));
+        frontier.time()
+    }
+
+    #[test]
+    fn follows_the_stamps_but_for_single_ones() {
+        assert_eq!(frontier(&[]), i64::MIN);
+        assert_eq!(frontier(&[100]), 100);
+        assert_eq!(frontier(&[100, 101, 150, 120]), 150);
+        // Far ahead, and back.
+        assert_eq!(frontier(&[100, 90_000, 110]), 110);
+        assert_eq!(frontier(&[100, 90_000, 90_001, 90_002, 110, 90_003]), 110);
+        // Far behind.
+        assert_eq!(frontier(&[100, 0, 110]), 110);
+    }
+
+    #[test]
+    fn a_pause_is_one_once_enough_was_read_behind_it() {
+        let mut stamps = vec![100];
+        stamps.extend(5000..5010);
+        assert_eq!(frontier(&stamps), 100);
+        stamps.push(5010);
+        assert_eq!(frontier(&stamps), 5000);
+        stamps.push(5011);
+        assert_eq!(frontier(&stamps), 5011);
+    }
+}

@@ -1,0 +1,260 @@
+//! The run itself: from the logs, by way of the order of time, to the output.
+
+use std::io;
+use std::path::Path;
+
+use crate::weblog::entry::{Client, write_client};
+use crate::weblog::key::Key;
+use crate::weblog::timestamp::write_utc;
+
+use super::access_log::{AccessLog, Parsed};
+use super::counts::Counts;
+use super::doubt::Settled;
+use super::output::{Output, about};
+use super::pen_log::PenLog;
+use super::progress::Progress;
+use super::reorder::{Bucket, Line, Reorder};
+use super::window::Window;
+
+/// Most bytes of lines that wait to be put into order; beyond, the earliest wait no longer.
+const MEMORY: usize = 512 << 20;
+
+/// Seconds for which one log is read at least before another one is.
+const LEAST_STEP: i64 = 60;
+
+/// How lines are merged.
+#[derive(Clone, Copy)]
+pub(super) struct Rules {
+    /// How many seconds the stamps of pen and of a web server may differ.
+    pub(super) jitter: i64,
+    /// Over how many seconds lines are put into order.
+    pub(super) slack: i64,
+    /// Convert the stamps to UTC.
+    pub(super) utc: bool,
+    /// 1 reports each line that matches nothing, 2 each match too.
+    pub(super) debug: u32,
+}
+
+/// Everything that a run needs but for the web servers' logs.
+pub(super) struct Merge<'a> {
+    rules: Rules,
+    window: Window,
+    reorder: Reorder,
+    pub(super) pen: PenLog,
+    pen_path: &'a Path,
+    /// The end of the last bucket that was written.
+    released: i64,
+    out: Output,
+    pub(super) counts: Counts,
+    /// Every log was read to its end.
+    pub(super) whole: bool,
+    tell: &'a mut dyn FnMut(&str),
+    progress: Progress,
+}
+
+impl<'a> Merge<'a> {
+    pub(super) fn new(
+        rules: Rules,
+        pen: PenLog,
+        pen_path: &'a Path,
+        out: Output,
+        progress: Progress,
+        tell: &'a mut dyn FnMut(&str),
+    ) -> Merge<'a> {
+        Merge {
+            rules,
+            window: Window::new(rules.jitter),
+            reorder: Reorder::default(),
+            pen,
+            pen_path,
+            released: i64::MIN,
+            out,
+            counts: Counts::default(),
+            whole: true,
+            tell,
+            progress,
+        }
+    }
+
+    /// Merges the logs, all of them.
+    ///
+    /// # Errors
+    /// Those of the output. A log that cannot be read is reported, and the others are merged.
+    pub(super) fn run(&mut self, logs: &mut [AccessLog]) -> io::Result<()> {
+        // The log that is behind the others is read on: what it has is earlier than what is to come.
+        while let Some((n, until)) = behind(logs) {
+            self.read(n as u32, &mut logs[n], until)?;
+            let frontier = logs.iter().filter(|log| log.is_open).map(|log| log.frontier.time()).min();
+            let limit = frontier.map_or(i64::MIN, |time| time.saturating_sub(self.rules.slack));
+            while let Some(bucket) = self.reorder.take_before(limit) {
+                self.release(bucket, logs)?;
+            }
+            while self.reorder.bytes() > MEMORY
+                && let Some(bucket) = self.reorder.take()
+            {
+                self.release(bucket, logs)?;
+            }
+        }
+        while let Some(bucket) = self.reorder.take() {
+            self.release(bucket, logs)?;
+        }
+        self.out.flush()?;
+        self.progress.finish();
+        Ok(())
+    }
+
+    /// Reads a log on until its time is past `until`, or memory is full.
+    fn read(&mut self, n: u32, log: &mut AccessLog, until: i64) -> io::Result<()> {
+        while log.frontier.time() <= until && self.reorder.bytes() <= MEMORY {
+            let more = log.lines.advance();
+            if !matches!(more, Ok(true)) {
+                log.is_open = false;
+                self.settle(n, log, None)?;
+                if let Err(error) = more {
+                    (self.tell)(&about(&log.path, &error).to_string());
+                    self.whole = false;
+                }
+                break;
+            }
+            self.counts.lines += 1;
+            self.progress.lines(self.counts.lines);
+            let parsed = log.parse();
+            self.settle(n, log, parsed.as_ref().map(|parsed| parsed.epoch))?;
+            match parsed {
+                Some(parsed) if log.doubt.is_doubtful(parsed.epoch) => {
+                    log.doubt.hold(parsed.epoch, log.lines.line().to_vec());
+                }
+                Some(parsed) => {
+                    let line = log.lines.line();
+                    log.frontier.see(parsed.epoch, line.len() as u64);
+                    self.add(n, parsed, line);
+                }
+                None => {
+                    self.counts.strange += 1;
+                    self.add_plain(n, log.doubt.last(), log.lines.line())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deals with a line that waited for the next one to show whether its stamp is right.
+    fn settle(&mut self, n: u32, log: &mut AccessLog, next: Option<i64>) -> io::Result<()> {
+        let Some(settled) = log.doubt.settle(next) else { return Ok(()) };
+        let (Settled::Right(epoch, line) | Settled::Damaged(epoch, line)) = &settled;
+        let Some(parsed) = log.parse_other(line) else { return Ok(()) };
+        if matches!(settled, Settled::Right(..)) {
+            log.frontier.see(*epoch, line.len() as u64);
+            self.add(n, parsed, line);
+            return Ok(());
+        }
+        // Nothing is known of its time but that it stands behind the line before it.
+        self.counts.unmatched += 1;
+        self.report(line, None);
+        let (before, after) = (&line[..parsed.client.start], &line[parsed.client.end..]);
+        self.add_plain(n, *epoch, &[before, log.server.as_bytes(), after].concat())
+    }
+
+    /// Puts a line in order.
+    fn add(&mut self, n: u32, parsed: Parsed, text: &[u8]) {
+        self.counts.late += u64::from(parsed.epoch < self.released);
+        let line = Line::merged(parsed.epoch, n, parsed.key, parsed.client, parsed.date);
+        self.reorder.add(line, text);
+    }
+
+    /// Adds a line that is written as it is, behind the one before it; if there is none, it is written now.
+    fn add_plain(&mut self, n: u32, epoch: i64, text: &[u8]) -> io::Result<()> {
+        if epoch == i64::MIN {
+            self.out.buffer.extend_from_slice(text);
+            return self.out.end_line();
+        }
+        if !self.reorder.append(epoch, n, text) {
+            self.reorder.add(Line::plain(epoch, n), text);
+        }
+        Ok(())
+    }
+
+    /// Writes the lines of a bucket, which ends at `end`.
+    fn release(&mut self, (end, bucket): (i64, Bucket), logs: &[AccessLog]) -> io::Result<()> {
+        self.released = self.released.max(end);
+        for (line, text) in bucket.lines() {
+            let mut rest = 0;
+            if let Some(key) = line.key {
+                let client = self.find(key, line.epoch, text);
+                let out = &mut self.out.buffer;
+                let place = line.client.range();
+                out.extend_from_slice(&text[..place.start]);
+                match client {
+                    Some(client) => write_client(client, out),
+                    None => out.extend_from_slice(logs[line.log as usize].server.as_bytes()),
+                }
+                rest = place.end;
+                if self.rules.utc {
+                    rest = write_in_utc(line, text, rest, out);
+                }
+            }
+            self.out.buffer.extend_from_slice(&text[rest..]);
+            self.out.end_line()?;
+        }
+        self.reorder.recycle(bucket);
+        Ok(())
+    }
+
+    /// Finds the client of a line.
+    fn find(&mut self, key: Key, epoch: i64, text: &[u8]) -> Option<Client> {
+        self.window.advance(epoch);
+        let limit = epoch.saturating_add(self.rules.jitter);
+        if let Err(error) = self.pen.read_until(limit, &mut self.window) {
+            (self.tell)(&about(self.pen_path, &error).to_string());
+            self.whole = false;
+        }
+        let client = self.window.take(key, epoch);
+        self.counts.unmatched += u64::from(client.is_none());
+        if self.rules.debug > 0 {
+            self.report(text, client);
+        }
+        client
+    }
+
+    /// Reports a line, for -d.
+    fn report(&mut self, text: &[u8], client: Option<Client>) {
+        let text = text.split(|&byte| byte == b'\n').next().unwrap_or_default().escape_ascii();
+        match client {
+            None if self.rules.debug > 0 => (self.tell)(&format!("no match: {text}")),
+            Some(client) if self.rules.debug > 1 => {
+                let client = client.map_or("-".into(), |address| address.to_string());
+                (self.tell)(&format!("{client}: {text}"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Appends a line up to its date, with that in UTC. Returns where the rest begins; before `from` it was written.
+fn write_in_utc(line: &Line, text: &[u8], from: usize, out: &mut Vec<u8>) -> usize {
+    let date = line.date.range();
+    if date.start < from {
+        return from;
+    }
+    out.extend_from_slice(&text[from..date.start]);
+    write_utc(line.epoch, out);
+    date.end
+}
+
+/// The log that is behind the others, and up to which time it may be read before another one is.
+fn behind(logs: &[AccessLog]) -> Option<(usize, i64)> {
+    let (mut first, mut second) = (None, i64::MAX);
+    for (n, log) in logs.iter().enumerate().filter(|(_, log)| log.is_open) {
+        let time = log.frontier.time();
+        match first {
+            Some((_, least)) if least <= time => second = second.min(time),
+            _ => {
+                second = first.map_or(second, |(_, least)| least);
+                first = Some((n, time));
+            }
+        }
+    }
+    let (n, time) = first?;
+    // Now and then there is something to write.
+    Some((n, second.min(time.saturating_add(LEAST_STEP)).max(time)))
+}

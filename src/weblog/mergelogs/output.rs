@@ -1,0 +1,74 @@
+//! Where the merged log goes.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::weblog::reason::reason;
+
+/// How many bytes are written at once.
+const BUFFER: usize = 256 << 10;
+
+/// A file or standard output.
+pub(super) struct Output {
+    to: Box<dyn Write>,
+    path: PathBuf,
+    /// What is to be written.
+    pub(super) buffer: Vec<u8>,
+}
+
+impl Output {
+    /// Opens the output, unless it is one of the inputs.
+    ///
+    /// # Errors
+    /// With the name of the file.
+    pub(super) fn open<'a>(
+        path: Option<&Path>,
+        mut inputs: impl Iterator<Item = &'a Metadata>,
+    ) -> io::Result<Output> {
+        let to: Box<dyn Write> = match path {
+            None => Box::new(io::stdout().lock()),
+            Some(path) => {
+                let id = |m: &Metadata| (m.dev(), m.ino());
+                let old = std::fs::metadata(path).ok().filter(Metadata::is_file).map(|m| id(&m));
+                if old.is_some() && inputs.any(|input| Some(id(input)) == old) {
+                    let text = format!("-o {}: it is one of the logs to read", path.display());
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+                }
+                Box::new(File::create(path).map_err(|error| about(path, &error))?)
+            }
+        };
+        let path = path.unwrap_or(Path::new("standard output")).to_owned();
+        Ok(Output { to, path, buffer: Vec::with_capacity(BUFFER * 2) })
+    }
+
+    /// Ends a line, and writes if there is enough to write.
+    ///
+    /// # Errors
+    /// Those of write(2), with the name of the file.
+    pub(super) fn end_line(&mut self) -> io::Result<()> {
+        self.buffer.push(b'\n');
+        if self.buffer.len() >= BUFFER { self.write() } else { Ok(()) }
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// As [`Output::end_line`].
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.write()?;
+        self.to.flush().map_err(|error| about(&self.path, &error))
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.to.write_all(&self.buffer).map_err(|error| about(&self.path, &error))?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// The same error with what it is about.
+pub(super) fn about(what: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {}", what.display(), reason(error)))
+}

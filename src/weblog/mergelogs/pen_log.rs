@@ -1,0 +1,147 @@
+//! The log that pen wrote: entry by entry into the window.
+
+use std::io;
+
+use memchr::memchr;
+
+use crate::weblog::entry::{Client, FILE_REQUEST, file_byte, first_line, is_plain, parse_beginning};
+use crate::weblog::key::{Key, Keys, ServerKeys, ServerName};
+
+use super::doubt::{Doubt, Settled};
+use super::frontier::Frontier;
+use super::lines::LineReader;
+use super::window::Window;
+
+/// How many entries are read ahead to see whether a stamp is right: some 25 MB of memory.
+const AHEAD: u64 = 500_000;
+
+/// Most names of servers in the log that are remembered, and compared one after the other.
+const SEEN: usize = 64;
+
+/// Pen's log.
+pub(super) struct PenLog {
+    pub(super) lines: LineReader,
+    is_open: bool,
+    frontier: Frontier,
+    doubt: Doubt<Option<(Key, Client)>>,
+    servers: Servers,
+    request: Vec<u8>,
+    /// Lines that are no entries, or whose stamp is damaged.
+    pub(super) bad: u64,
+}
+
+impl PenLog {
+    /// A log of which nothing was read. Of its entries only those count that are of `servers`.
+    pub(super) fn new<'a>(
+        lines: LineReader,
+        slack: i64,
+        keys: &Keys,
+        servers: impl Iterator<Item = &'a str>,
+    ) -> PenLog {
+        PenLog {
+            lines,
+            is_open: true,
+            frontier: Frontier::new(slack, AHEAD),
+            doubt: Doubt::default(),
+            servers: Servers::new(keys, servers),
+            request: Vec::new(),
+            bad: 0,
+        }
+    }
+
+    /// Reads on until every entry of a time up to `limit` is in the window; more may be there.
+    ///
+    /// # Errors
+    /// The log cannot be read on; what was read before is in the window, and this error comes once.
+    pub(super) fn read_until(&mut self, limit: i64, window: &mut Window) -> io::Result<()> {
+        while self.is_open && self.frontier.time() <= limit {
+            let more = self.lines.advance();
+            self.is_open = matches!(more, Ok(true));
+            if !self.is_open {
+                self.settle(None, window);
+                more?;
+                break;
+            }
+            let Some((epoch, item)) = parse(self.lines.line(), &mut self.servers, &mut self.request) else {
+                self.bad += 1;
+                continue;
+            };
+            self.settle(Some(epoch), window);
+            if self.doubt.is_doubtful(epoch) {
+                self.doubt.hold(epoch, item);
+            } else {
+                self.add(epoch, item, window);
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, next: Option<i64>, window: &mut Window) {
+        match self.doubt.settle(next) {
+            Some(Settled::Right(epoch, item)) => self.add(epoch, item, window),
+            Some(Settled::Damaged(..)) => self.bad += 1,
+            None => {}
+        }
+    }
+
+    fn add(&mut self, epoch: i64, item: Option<(Key, Client)>, window: &mut Window) {
+        self.frontier.see(epoch, 1);
+        if let Some((key, client)) = item {
+            window.add(key, epoch, client);
+        }
+    }
+}
+
+/// Takes an entry apart: its time, and its key and client if it is of a server whose log is merged.
+#[inline]
+fn parse(line: &[u8], servers: &mut Servers, buffer: &mut Vec<u8>) -> Option<(i64, Option<(Key, Client)>)> {
+    let (client, epoch, rest) = parse_beginning(line)?;
+    let (keys, request) = servers.find(rest)?;
+    Some((epoch, keys.map(|keys| (keys.key(clean(request, buffer)), client))))
+}
+
+/// The request as our pen would have written it: C pen leaves control characters in.
+fn clean<'a>(request: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
+    let head = &request[..request.len().min(FILE_REQUEST)];
+    if is_plain(head) {
+        return head;
+    }
+    buffer.clear();
+    buffer.extend(first_line(head).iter().map(|&byte| file_byte(byte)));
+    buffer
+}
+
+/// The servers whose logs are merged, by the names that pen's log has for them.
+struct Servers {
+    wanted: Vec<(String, ServerKeys)>,
+    /// Names that were seen, and their places in `wanted`; of servers that nobody asked for, nothing.
+    seen: Vec<(Vec<u8>, Option<usize>)>,
+}
+
+impl Servers {
+    fn new<'a>(keys: &Keys, wanted: impl Iterator<Item = &'a str>) -> Servers {
+        let with_keys = |name: &str| (name.to_owned(), keys.server(&ServerName::parse(name)));
+        Servers { wanted: wanted.map(with_keys).collect(), seen: Vec::new() }
+    }
+
+    /// What makes the keys of the server at the beginning of `text`, if it is wanted, and what follows it. `None` if
+    /// there is no server.
+    fn find<'t>(&mut self, text: &'t [u8]) -> Option<(Option<&ServerKeys>, &'t [u8])> {
+        let begins =
+            |(name, _): &&(Vec<u8>, _)| text.starts_with(name) && text.get(name.len()) == Some(&b' ');
+        let (length, place) = match self.seen.iter().find(begins) {
+            Some((name, place)) => (name.len(), *place),
+            None => {
+                let name = &text[..memchr(b' ', text)?];
+                let server =
+                    ServerName::parse(std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?);
+                let place = self.wanted.iter().position(|(wanted, _)| ServerName::parse(wanted) == server);
+                if self.seen.len() < SEEN {
+                    self.seen.push((name.to_vec(), place));
+                }
+                (name.len(), place)
+            }
+        };
+        Some((place.map(|place| &self.wanted[place].1), &text[length + 1..]))
+    }
+}

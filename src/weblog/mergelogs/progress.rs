@@ -1,0 +1,58 @@
+//! Shows how far a long run is, on a terminal.
+
+use std::io::{self, IsTerminal as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::input::Meter;
+
+/// A run that takes longer than this shows how far it is.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How many lines pass between two looks at the clock.
+const LOOK_EVERY: u64 = 4096;
+
+/// A bar that appears when there is something to wait for.
+pub(super) struct Progress {
+    begun: Instant,
+    meter: Meter,
+    total: u64,
+    bar: Option<ProgressBar>,
+    next_look: u64,
+}
+
+impl Progress {
+    /// Of `total` bytes, those that `meter` counts are done.
+    pub(super) fn new(meter: Meter, total: u64) -> Progress {
+        Progress { begun: Instant::now(), meter, total, bar: None, next_look: LOOK_EVERY }
+    }
+
+    /// To be called with the number of lines so far, as often as possible.
+    pub(super) fn lines(&mut self, lines: u64) {
+        if lines >= self.next_look {
+            self.next_look = lines + LOOK_EVERY;
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        if self.bar.is_none() && self.begun.elapsed() >= PATIENCE {
+            let bar =
+                if io::stderr().is_terminal() { ProgressBar::new(self.total) } else { ProgressBar::hidden() };
+            let style =
+                ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
+            self.bar = Some(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())));
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_position(self.meter.get());
+        }
+    }
+
+    /// Removes the bar.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

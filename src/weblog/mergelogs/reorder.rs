@@ -1,0 +1,225 @@
+//! Puts lines into the order of time.
+//!
+//! Servers write a line when a request ends, but some date it by its beginning. Lines are kept in buckets of about a
+//! minute each until no earlier ones are to be expected.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::weblog::key::Key;
+
+/// Seconds of a bucket, as a power of two.
+const BUCKET: u32 = 6;
+
+/// Most buffers kept for later buckets.
+const SPARE: usize = 16;
+
+/// A line that waits, and where its parts are in its own text.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    /// Its time, or that of the line before it.
+    pub(super) epoch: i64,
+    /// Its server and request, if it is a line that pen may know.
+    pub(super) key: Option<Key>,
+    /// Which of the logs it comes from.
+    pub(super) log: u32,
+    /// The client, which is replaced; empty if the line stays as it is.
+    pub(super) client: Span,
+    /// The date without its brackets; empty if there is none.
+    pub(super) date: Span,
+    /// The line in [`Bucket::text`], without its newline.
+    text: Span,
+}
+
+/// A part of a text.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Span {
+    start: u32,
+    length: u32,
+}
+
+impl Span {
+    /// The part of `text` that this is.
+    pub(super) fn of(self, text: &[u8]) -> &[u8] {
+        &text[self.range()]
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..(self.start + self.length) as usize
+    }
+}
+
+impl From<Range<usize>> for Span {
+    /// Lines and buckets are much smaller than 4 GiB: the first have a longest length, the others a most of memory.
+    fn from(range: Range<usize>) -> Span {
+        Span { start: range.start as u32, length: range.len() as u32 }
+    }
+}
+
+impl Line {
+    /// A line that is written as it is.
+    pub(super) fn plain(epoch: i64, log: u32) -> Line {
+        let nothing = Span::default();
+        Line { epoch, key: None, log, client: nothing, date: nothing, text: nothing }
+    }
+
+    /// A line whose client, at `client`, is looked up by `key`.
+    pub(super) fn merged(epoch: i64, log: u32, key: Key, client: Range<usize>, date: Range<usize>) -> Line {
+        Line { key: Some(key), client: client.into(), date: date.into(), ..Line::plain(epoch, log) }
+    }
+}
+
+/// The lines of some seconds.
+#[derive(Default)]
+pub(super) struct Bucket {
+    text: Vec<u8>,
+    lines: Vec<Line>,
+    /// The order of the lines, once it is known.
+    order: Vec<u32>,
+}
+
+impl Bucket {
+    /// The lines by time; those of one second in the order in which they came.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&Line, &[u8])> {
+        let lines = self.order.iter().map(|&n| &self.lines[n as usize]);
+        lines.map(|line| (line, line.text.of(&self.text)))
+    }
+
+    /// Finds the order of the lines: where the lines of each second begin is what there is before them.
+    fn sort(&mut self) {
+        let second = |line: &Line| (line.epoch & ((1 << BUCKET) - 1)) as usize;
+        let mut places = [0_u32; 1 << BUCKET];
+        self.lines.iter().for_each(|line| places[second(line)] += 1);
+        let mut sum = 0;
+        for place in &mut places {
+            sum += std::mem::replace(place, sum);
+        }
+        self.order.clear();
+        self.order.resize(self.lines.len(), 0);
+        for (n, line) in self.lines.iter().enumerate() {
+            let place = &mut places[second(line)];
+            self.order[*place as usize] = n as u32;
+            *place += 1;
+        }
+    }
+}
+
+/// Lines by their time.
+#[derive(Default)]
+pub(super) struct Reorder {
+    /// The bucket that was added to last, and its number: mostly the next line goes there too.
+    current: Option<(i64, Bucket)>,
+    others: BTreeMap<i64, Bucket>,
+    bytes: usize,
+    spare: Vec<Bucket>,
+}
+
+impl Reorder {
+    /// How many bytes of text wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a line.
+    pub(super) fn add(&mut self, line: Line, text: &[u8]) {
+        self.bytes += text.len();
+        let bucket = self.bucket(line.epoch >> BUCKET);
+        let start = bucket.text.len();
+        bucket.text.extend_from_slice(text);
+        bucket.lines.push(Line { text: Span::from(start..start + text.len()), ..line });
+    }
+
+    /// Adds a line that stays behind the one that was added last if that is of the same log; false if it is not.
+    pub(super) fn append(&mut self, epoch: i64, log: u32, text: &[u8]) -> bool {
+        let Some((number, bucket)) = &mut self.current else { return false };
+        let Some(last) = bucket.lines.last_mut() else { return false };
+        if *number != epoch >> BUCKET || last.epoch != epoch || last.log != log {
+            return false;
+        }
+        self.bytes += text.len() + 1;
+        bucket.text.push(b'\n');
+        bucket.text.extend_from_slice(text);
+        last.text.length += text.len() as u32 + 1;
+        true
+    }
+
+    /// Takes the first bucket, if all of it is before `limit`. Returns the time at which it ends, too.
+    pub(super) fn take_before(&mut self, limit: i64) -> Option<(i64, Bucket)> {
+        self.shelve();
+        let number = *self.others.first_key_value()?.0;
+        (end(number) <= limit).then(|| self.take()).flatten()
+    }
+
+    /// Takes the first bucket. Returns the time at which it ends, too.
+    pub(super) fn take(&mut self) -> Option<(i64, Bucket)> {
+        self.shelve();
+        let (number, mut bucket) = self.others.pop_first()?;
+        bucket.sort();
+        self.bytes -= bucket.text.len();
+        Some((end(number), bucket))
+    }
+
+    /// Gives the buffers of a bucket back.
+    pub(super) fn recycle(&mut self, mut bucket: Bucket) {
+        if self.spare.len() < SPARE {
+            bucket.text.clear();
+            bucket.lines.clear();
+            self.spare.push(bucket);
+        }
+    }
+
+    fn bucket(&mut self, number: i64) -> &mut Bucket {
+        if self.current.as_ref().is_none_or(|(current, _)| *current != number) {
+            self.shelve();
+            let bucket = self.others.remove(&number).or_else(|| self.spare.pop());
+            self.current = Some((number, bucket.unwrap_or_default()));
+        }
+        &mut self.current.get_or_insert_with(|| (number, Bucket::default())).1
+    }
+
+    fn shelve(&mut self) {
+        if let Some((number, bucket)) = self.current.take() {
+            self.others.insert(number, bucket);
+        }
+    }
+}
+
+/// The time at which a bucket ends: the first second behind it.
+fn end(number: i64) -> i64 {
+    number.saturating_add(1).saturating_mul(1 << BUCKET)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn lines_come_out_by_time_and_then_as_they_came(epochs in prop::collection::vec(-300_i64..300, 0..200)) {
+            let mut reorder = Reorder::default();
+            for (n, &epoch) in epochs.iter().enumerate() {
+                reorder.add(Line::plain(epoch, 0), n.to_string().as_bytes());
+            }
+            let mut out = Vec::new();
+            while let Some((_, bucket)) = reorder.take() {
+                out.extend(bucket.lines().map(|(line, text)| (line.epoch, String::from_utf8_lossy(text).into_owned())));
+                reorder.recycle(bucket);
+            }
+            let mut wanted: Vec<_> = epochs.iter().enumerate().map(|(n, &epoch)| (epoch, n.to_string())).collect();
+            wanted.sort_by_key(|line| line.0);
+            prop_assert_eq!(out, wanted);
+            prop_assert_eq!(reorder.bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn a_bucket_is_taken_once_all_of_it_is_due() {
+        let mut reorder = Reorder::default();
+        reorder.add(Line::plain(10, 0), b"a");
+        assert!(reorder.append(10, 0, b"b") && !reorder.append(10, 1, b"c") && !reorder.append(11, 0, b"c"));
+        assert!(reorder.take_before(63).is_none());
+        let (end, bucket) = reorder.take_before(64).unwrap();
+        assert_eq!((end, bucket.lines().map(|(_, text)| text).collect::<Vec<_>>()), (64, vec![&b"a\nb"[..]]));
+    }
+}

@@ -1,0 +1,91 @@
+//! penlog: sends the lines of a web server's log to penlogd.
+
+mod input;
+mod lines;
+
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::reason::reason;
+use super::sink::{LogHandle, SinkOptions, SinkTarget};
+use input::{Event, Input};
+use lines::Lines;
+
+/// How long the end waits for what is still to be sent.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a signal's end goes on reading while more is coming.
+const LAST_READ: Duration = Duration::from_secs(2);
+
+/// How long a signal's end waits for the rest of a line.
+const REST_OF_LINE: Duration = Duration::from_millis(200);
+
+/// Bytes read at once: what a pipe holds.
+const BUFFER: usize = 64 << 10;
+
+/// What penlog is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PenlogOptions {
+    /// Name or address of the machine where penlogd runs.
+    pub host: String,
+    /// The port of penlogd.
+    pub port: u16,
+    /// The address to send from.
+    pub source: Option<IpAddr>,
+}
+
+/// Sends standard input to penlogd until it ends or a signal comes. Returns the status to exit with.
+pub fn run(options: &PenlogOptions) -> ExitCode {
+    match send(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tell(&reason(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn send(options: &PenlogOptions) -> io::Result<()> {
+    let mut input = Input::new(io::stdin().as_fd().try_clone_to_owned()?)?;
+    let sender = LogHandle::start(SinkOptions::default(), Box::new(tell))?;
+    let PenlogOptions { host, port, source } = options.clone();
+    sender.set(Some(SinkTarget::Udp { host, port, source }))?;
+    let result = pass_on(&mut input, &sender);
+    if let Err(lost) = sender.close(PATIENCE) {
+        tell(&lost);
+    }
+    result
+}
+
+/// Reads until the input ends. After a signal, what is in the pipe is read, for it would be lost with penlog, but no
+/// longer than a moment: the web server may go on writing.
+fn pass_on(input: &mut Input, sender: &LogHandle) -> io::Result<()> {
+    let (mut buffer, mut lines) = (vec![0; BUFFER], Lines::default());
+    let mut deadline = None;
+    loop {
+        let event = match deadline {
+            None => input.wait()?,
+            Some(deadline) if Instant::now() >= deadline => Event::Timeout,
+            Some(_) if lines.is_mid_line() => input.wait_at_most(REST_OF_LINE)?,
+            Some(_) => input.wait_at_most(Duration::ZERO)?,
+        };
+        match event {
+            Event::Stop => deadline = Some(Instant::now() + LAST_READ),
+            Event::Timeout => break,
+            Event::Readable => match input.read(&mut buffer)? {
+                0 => break,
+                n => lines.push(&buffer[..n], |line| sender.line_waiting(line, deadline)),
+            },
+        }
+    }
+    lines.end(|line| sender.line_waiting(line, deadline));
+    Ok(())
+}
+
+fn tell(text: &str) {
+    // With nobody to read it there is nobody to tell.
+    let _ = writeln!(io::stderr(), "penlog: {text}");
+}

@@ -1,0 +1,158 @@
+//! Which client a web server's line belongs to: the live matcher of penlogd.
+//!
+//! Of the last N entries of pen with the same server and request, a line gets the newest that no line got before;
+//! if every one was given out, the newest of all. A line that finds no unused entry is held for a moment, since its
+//! entry may be on the way: an entry goes to the line that has waited longest for it.
+
+use std::time::Instant;
+
+use crate::weblog::entry::Client;
+use crate::weblog::key::Key;
+use crate::weblog::keyed_queue::KeyedQueue;
+
+/// Most lines, and most bytes of lines, held at a time; beyond, the oldest waits no longer.
+const HELD: (usize, usize) = (65_536, 32 << 20);
+
+/// Most buffers kept for lines to come, and the largest.
+const SPARE: (usize, usize) = (4096, 2048);
+
+/// The entries of pen and the lines that wait for one.
+pub(super) struct Matcher {
+    /// How many entries count.
+    size: u64,
+    /// How many entries ever came.
+    entries: u64,
+    unused: KeyedQueue<(u64, Client)>,
+    used: KeyedQueue<(u64, Client)>,
+    held: KeyedQueue<Held>,
+    held_bytes: usize,
+    /// Buffers of lines that were released, to be used again.
+    spare: Vec<Vec<u8>>,
+}
+
+struct Held {
+    key: Key,
+    until: Instant,
+    line: Vec<u8>,
+}
+
+impl Matcher {
+    /// A matcher that knows the last `size` entries.
+    pub(super) fn new(size: usize) -> Matcher {
+        Matcher {
+            size: size as u64,
+            entries: 0,
+            unused: KeyedQueue::default(),
+            used: KeyedQueue::default(),
+            held: KeyedQueue::default(),
+            held_bytes: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// An entry of pen came. If a line waits for it, `release` gets the line.
+    pub(super) fn entry(&mut self, key: Key, client: Client, release: impl FnOnce(&[u8], Client)) {
+        self.entries += 1;
+        while self.unused.oldest().is_some_and(|&(number, _)| self.expired(number)) {
+            self.unused.take_oldest();
+        }
+        match self.held.take_oldest_of(key) {
+            Some(Held { line, .. }) => {
+                release(&line, client);
+                self.recycle(line);
+                self.remember(key, (self.entries, client));
+            }
+            None => self.unused.push(key, (self.entries, client)),
+        }
+    }
+
+    /// The client of a web server's line, if an entry for it has come that no line used.
+    pub(super) fn find(&mut self, key: Key) -> Option<Client> {
+        let entry = self.unused.take_newest_of(key)?;
+        self.remember(key, entry);
+        Some(entry.1)
+    }
+
+    /// The client of the newest entry for a line, used or not.
+    pub(super) fn find_used(&self, key: Key) -> Option<Client> {
+        self.used.newest_of(key).filter(|&&(number, _)| !self.expired(number)).map(|&(_, client)| client)
+    }
+
+    /// Holds a line for which nothing was found until `until`. These times never decrease. If too many are held,
+    /// `release` gets the oldest, with the client of a used entry if there is one.
+    pub(super) fn hold(
+        &mut self,
+        key: Key,
+        line: &[u8],
+        until: Instant,
+        mut release: impl FnMut(&[u8], Option<Client>),
+    ) {
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.extend_from_slice(line);
+        self.held_bytes += line.len();
+        self.held.push(key, Held { key, until, line: buffer });
+        while self.held.len() > HELD.0 || self.held_bytes > HELD.1 {
+            self.release_one(&mut release);
+        }
+    }
+
+    /// Gives the lines that have waited until `now` to `release`, as [`Matcher::hold`] does.
+    pub(super) fn release_due(&mut self, now: Instant, mut release: impl FnMut(&[u8], Option<Client>)) {
+        while self.next_release().is_some_and(|until| until <= now) {
+            self.release_one(&mut release);
+        }
+    }
+
+    /// Gives every held line to `release`, as [`Matcher::hold`] does.
+    pub(super) fn release_all(&mut self, mut release: impl FnMut(&[u8], Option<Client>)) {
+        while !self.held.is_empty() {
+            self.release_one(&mut release);
+        }
+    }
+
+    /// When the next line is due.
+    pub(super) fn next_release(&self) -> Option<Instant> {
+        self.held.oldest().map(|held| held.until)
+    }
+
+    fn release_one(&mut self, mut release: impl FnMut(&[u8], Option<Client>)) {
+        if let Some(Held { key, line, .. }) = self.held.take_oldest() {
+            release(&line, self.find_used(key));
+            self.recycle(line);
+        }
+    }
+
+    fn expired(&self, number: u64) -> bool {
+        number + self.size <= self.entries
+    }
+
+    /// Keeps a used entry, unless a newer one of its key is kept.
+    fn remember(&mut self, key: Key, entry: (u64, Client)) {
+        let entry = match self.used.take_newest_of(key) {
+            Some(other) if other.0 > entry.0 => other,
+            _ => entry,
+        };
+        self.used.push(key, entry);
+        // They are not in the order of their numbers: of twice as many as may count, keep those that do.
+        if self.used.len() as u64 > 2 * self.size {
+            for _ in 0..self.used.len() {
+                if let Some((key, entry)) = self.used.take_oldest_with_key()
+                    && !self.expired(entry.0)
+                {
+                    self.used.push(key, entry);
+                }
+            }
+        }
+    }
+
+    fn recycle(&mut self, mut line: Vec<u8>) {
+        self.held_bytes -= line.len();
+        if self.spare.len() < SPARE.0 && line.capacity() <= SPARE.1 {
+            line.clear();
+            self.spare.push(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! The side of the log writer that everybody else sees.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::weblog::entry::Entry;
+
+use super::health::{Report, lines};
+use super::output::open_file;
+use super::queue::{Format, Order, Queue, SinkOptions};
+use super::target::SinkTarget;
+use super::writer::Writer;
+
+/// How much longer than its deadline the end waits for the writer's last report.
+const LAST_REPORT: Duration = Duration::from_secs(1);
+
+/// A handle on a log writer. Clones share the writer; it ends with the last of them, having written what it can.
+#[derive(Clone)]
+pub struct LogHandle {
+    owner: Arc<Owner>,
+}
+
+impl fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogHandle").field("on", &self.is_on()).finish_non_exhaustive()
+    }
+}
+
+/// Dropped with the last handle, which tells the thread to end.
+struct Owner(Arc<Queue>);
+
+impl LogHandle {
+    /// Starts a writer that has no target yet.
+    ///
+    /// # Errors
+    /// The system cannot make a thread.
+    pub fn start(options: SinkOptions, report: Report) -> io::Result<LogHandle> {
+        let queue = Arc::new(Queue::new(options));
+        let writer = Writer::new(Arc::clone(&queue), report);
+        thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
+        Ok(LogHandle { owner: Arc::new(Owner(queue)) })
+    }
+
+    /// Whether there is a target. Costs one relaxed load: ask before preparing an [`Entry`].
+    pub fn is_on(&self) -> bool {
+        self.owner.0.is_on()
+    }
+
+    /// Logs a request in the form that the target takes. Never waits for the target.
+    pub fn entry(&self, entry: &Entry<'_>) {
+        if self.is_on() {
+            self.owner.0.push(|bytes, format| match format {
+                Format::Off => {}
+                Format::File => entry.write_file(bytes),
+                Format::Datagram => entry.write_datagram(bytes),
+            });
+        }
+    }
+
+    /// Logs a line as it is; `line` ends with its only newline. Never waits for the target.
+    pub fn line(&self, line: &[u8]) {
+        self.owner.0.push(|bytes, _| bytes.extend_from_slice(line));
+    }
+
+    /// Logs a line as [`LogHandle::line`] does, but waits for room while the queue is full, at most until `deadline`.
+    pub fn line_waiting(&self, line: &[u8], deadline: Option<Instant>) {
+        let queue = &self.owner.0;
+        let capacity = queue.options.capacity;
+        let has_room = |used: usize| used == 0 || used + line.len() <= capacity;
+        while !has_room(queue.lock().bytes.len()) && deadline.is_none_or(|deadline| Instant::now() < deadline)
+        {
+            queue.lock().hurry = true;
+            queue.work.notify_one();
+            let wake = Instant::now() + Duration::from_secs(1);
+            queue.wait_until(deadline.map_or(wake, |deadline| wake.min(deadline)), |state| {
+                has_room(state.bytes.len())
+            });
+        }
+        self.line(line);
+    }
+
+    /// Changes the target (`None`: no log). Lines logged before go to the old one. A file is opened here and now.
+    ///
+    /// # Errors
+    /// The file cannot be opened; then nothing changes.
+    pub fn set(&self, target: Option<SinkTarget>) -> io::Result<()> {
+        let file = match &target {
+            Some(SinkTarget::File(path)) => Some(open_file(path)?),
+            Some(SinkTarget::Stdout) => Some(io::stdout().as_fd().try_clone_to_owned()?.into()),
+            _ => None,
+        };
+        let format = match &target {
+            None => Format::Off,
+            Some(SinkTarget::File(_) | SinkTarget::Stdout) => Format::File,
+            Some(SinkTarget::Udp { .. }) => Format::Datagram,
+        };
+        let queue = &self.owner.0;
+        let mut state = queue.lock();
+        state.format = format;
+        queue.on.store(format != Format::Off, Ordering::Relaxed);
+        queue.order(state, Order::Set(target.map(|target| (target, file))));
+        Ok(())
+    }
+
+    /// Opens the file again by its path, for rotation, after everything logged before is written to the old one. When
+    /// that fails, the old file goes on being written, and the failure is reported.
+    pub fn reopen(&self) {
+        let queue = &self.owner.0;
+        queue.order(queue.lock(), Order::Reopen);
+    }
+
+    /// Waits until everything logged so far is written or given up, at most `patience`. Tells whether it is. Losses
+    /// are reported now.
+    pub fn flush(&self, patience: Duration) -> bool {
+        let queue = &self.owner.0;
+        let wanted = queue.order(queue.lock(), Order::Flush);
+        queue.wait_until(Instant::now() + patience, |state| state.finished.reaches(wanted))
+    }
+
+    /// Ends the log: what cannot be written within `patience` is lost, counted and reported by the writer. Nothing can
+    /// be logged afterwards.
+    ///
+    /// # Errors
+    /// A message with the number of lines that are lost because the target does not even answer: a writer that is
+    /// stuck cannot report them.
+    pub fn close(&self, patience: Duration) -> Result<(), String> {
+        let queue = &self.owner.0;
+        queue.on.store(false, Ordering::Relaxed);
+        let deadline = Instant::now() + patience;
+        queue.order(queue.lock(), Order::Close(deadline));
+        if queue.wait_until(deadline + LAST_REPORT, |state| state.ended) {
+            return Ok(());
+        }
+        let state = queue.lock();
+        let lost = state.dropped + state.accepted.lines - state.finished.lines;
+        Err(format!("log: {} lost: writing did not end within {} seconds", lines(lost), patience.as_secs()))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.lock().stop = true;
+        self.0.work.notify_one();
+    }
+}

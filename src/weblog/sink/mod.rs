@@ -1,0 +1,20 @@
+//! The log writer: any thread hands it a line and goes on; one thread of its own writes.
+//!
+//! A line is formatted straight into a bounded queue of bytes under a short lock, so that a request costs no
+//! allocation and never waits for a disk, for DNS or for the network. Two buffers change places between the producers
+//! and the writer. When the queue is full lines are dropped, counted and reported.
+
+mod handle;
+mod health;
+mod output;
+mod queue;
+mod target;
+#[cfg(test)]
+mod tests;
+mod udp;
+mod writer;
+
+pub use handle::LogHandle;
+pub use health::Report;
+pub use queue::SinkOptions;
+pub use target::SinkTarget;

@@ -1,0 +1,105 @@
+//! What a log writer writes to: a file, standard output or penlogd.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+use crate::weblog::reason::reason;
+
+use super::health::Health;
+use super::target::SinkTarget;
+use super::udp::UdpSender;
+
+/// An open target.
+pub(super) struct Output {
+    target: SinkTarget,
+    to: Destination,
+}
+
+enum Destination {
+    File {
+        file: File,
+        /// What was written last is not the end of a line.
+        mid_line: bool,
+    },
+    Udp(Box<UdpSender>),
+}
+
+/// Opens a log file for appending, creating it if need be. Never waits (a FIFO without a reader is an error).
+///
+/// # Errors
+/// Those of open(2).
+pub(super) fn open_file(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)
+}
+
+impl Output {
+    /// Takes `file` as the open target, unless the target is no file.
+    pub(super) fn new(target: SinkTarget, file: Option<File>) -> Option<Output> {
+        let to = match (&target, file) {
+            (SinkTarget::Udp { source, .. }, _) => Destination::Udp(Box::new(UdpSender::new(*source))),
+            (_, Some(file)) => Destination::File { file, mid_line: false },
+            (_, None) => return None,
+        };
+        Some(Output { target, to })
+    }
+
+    /// Whether lines are better collected than written one by one.
+    pub(super) fn lingers(&self) -> bool {
+        matches!(self.to, Destination::File { .. })
+    }
+
+    /// Writes whole lines; returns how many bytes are done with. Less than all means a full disk: try again later.
+    pub(super) fn write(&mut self, lines: &[u8], health: &mut Health) -> usize {
+        match &mut self.to {
+            Destination::File { file, mid_line } => {
+                let mut done = 0;
+                while done < lines.len() {
+                    match file.write(&lines[done..]) {
+                        Ok(n) if n > 0 => {
+                            done += n;
+                            *mid_line = lines[done - 1] != b'\n';
+                            health.works(&self.target);
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Ok(_) => break,
+                        Err(error) => {
+                            let why = reason(&error);
+                            health.failed(format_args!("cannot write log {}: {why}", self.target));
+                            break;
+                        }
+                    }
+                }
+                done
+            }
+            Destination::Udp(sender) => {
+                sender.send_lines(lines, &self.target, health);
+                lines.len()
+            }
+        }
+    }
+
+    /// Opens a file again by its name. True if that gave another file and the old one ends in half a line.
+    pub(super) fn reopen(&mut self, health: &mut Health) -> bool {
+        let (SinkTarget::File(path), Destination::File { file, mid_line }) = (&self.target, &mut self.to)
+        else {
+            return false;
+        };
+        match open_file(path) {
+            Ok(new) => {
+                let id = |file: &File| file.metadata().map(|m| (m.dev(), m.ino())).ok();
+                let same = id(&new) == id(file);
+                *file = new;
+                !same && std::mem::take(mid_line)
+            }
+            Err(error) => {
+                let (path, why) = (path.display(), reason(&error));
+                health.say(&format!("cannot reopen log {path}: {why}; writing goes on to the old file"));
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Sends lines to penlogd, one datagram each.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
+use std::time::{Duration, Instant};
+
+use memchr::memchr;
+
+use crate::weblog::reason::reason;
+
+use super::health::Health;
+use super::target::SinkTarget;
+
+/// Least time between two attempts to find the address of penlogd.
+const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
+
+/// A socket towards penlogd, made when it is needed.
+pub(super) struct UdpSender {
+    source: Option<IpAddr>,
+    socket: Option<UdpSocket>,
+    /// The addresses of penlogd, and the one in use.
+    addresses: Vec<SocketAddr>,
+    current: usize,
+    resolved: Option<Instant>,
+}
+
+impl UdpSender {
+    /// A sender from the address `source`, or from whichever the system chooses.
+    pub(super) fn new(source: Option<IpAddr>) -> UdpSender {
+        UdpSender { source, socket: None, addresses: Vec::new(), current: 0, resolved: None }
+    }
+
+    /// Sends each line. What cannot be sent is counted as lost.
+    pub(super) fn send_lines(&mut self, mut lines: &[u8], target: &SinkTarget, health: &mut Health) {
+        while !lines.is_empty() {
+            let end = memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
+            let (line, rest) = lines.split_at(end);
+            lines = rest;
+            self.send(line, target, health);
+        }
+    }
+
+    /// Sends a line. An error of the one before it (its port was closed) shows only now; this one is tried again.
+    fn send(&mut self, line: &[u8], target: &SinkTarget, health: &mut Health) {
+        for _ in 0..2 {
+            let sent = match self.socket(target) {
+                Ok(socket) => socket.send(line),
+                Err(error) => Err(error),
+            };
+            let Err(error) = sent else { return };
+            if error.kind() == io::ErrorKind::Interrupted {
+                continue;
+            }
+            health.failed(format_args!("cannot send log to {target}: {}", reason(&error)));
+            health.lost(1, "");
+            self.next_address();
+            if error.kind() != io::ErrorKind::ConnectionRefused {
+                return;
+            }
+        }
+    }
+
+    /// Forgets the socket if there is another address to try or the name may have another meaning by now.
+    fn next_address(&mut self) {
+        self.current += 1;
+        if self.addresses.len() > 1 || self.resolved.is_none_or(|at| at.elapsed() >= RESOLVE_AGAIN) {
+            self.socket = None;
+        }
+    }
+
+    fn socket(&mut self, target: &SinkTarget) -> io::Result<&UdpSocket> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => self.connect(target)?,
+        };
+        Ok(self.socket.insert(socket))
+    }
+
+    fn connect(&mut self, target: &SinkTarget) -> io::Result<UdpSocket> {
+        let SinkTarget::Udp { host, port, .. } = target else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        if self.resolved.is_none_or(|at| at.elapsed() >= RESOLVE_AGAIN) {
+            self.resolved = Some(Instant::now());
+            self.addresses = resolve(host, *port)?;
+            self.addresses.retain(|a| self.source.is_none_or(|source| source.is_ipv4() == a.is_ipv4()));
+        }
+        if self.addresses.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no usable address"));
+        }
+        let address = self.addresses[self.current % self.addresses.len()];
+        let source = self.source.unwrap_or(match address {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        });
+        let socket = UdpSocket::bind((source, 0))?;
+        socket.connect(address)?;
+        Ok(socket)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the log's own thread may wait for DNS: nothing waits for it")]
+fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
+}
