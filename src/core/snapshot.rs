@@ -107,9 +107,24 @@ pub struct StatsTable {
     /// The regular server last chosen.
     pub cursor: Arc<AtomicUsize>,
     turns: Arc<Turns>,
+    /// The addresses of each server in the last snapshot, by [`Role::number`].
+    addresses: HashMap<i64, Vec<ServerAddress>>,
 }
 
 impl StatsTable {
+    /// From now on a server has these addresses.
+    fn publish(&mut self, role: Role, addresses: &[ServerAddress]) {
+        let before = self.addresses.insert(role.number(), addresses.to_vec()).unwrap_or_default();
+        let new = !before.is_empty() && addresses.iter().any(|address| !before.contains(address));
+        let gone = before.iter().any(|address| !addresses.contains(address));
+        let stats = match role {
+            Role::Regular(n) => self.server(n),
+            Role::Emergency => &self.emergency,
+            Role::Abuse => &self.abuse,
+        };
+        stats.has_moved(new, gone);
+    }
+
     /// The counters of a server slot.
     pub fn server(&mut self, n: usize) -> &Arc<ServerStats> {
         if self.servers.len() <= n {
@@ -254,7 +269,7 @@ impl Snapshot {
             backend(role, &server, stats, resolved).map(Arc::new)
         };
         let handshake = Some(settings.ssl_handshake_timeout).filter(|time| !time.is_zero());
-        Snapshot {
+        let snapshot = Snapshot {
             emergency: special(&settings.emergency, Role::Emergency, &live.emergency),
             abuse: special(&settings.abuse, Role::Abuse, &live.abuse),
             backends: config
@@ -291,6 +306,20 @@ impl Snapshot {
             fastclose: settings.tcp_fastclose,
             cursor: Arc::clone(&live.cursor),
             turns: Arc::clone(&live.turns),
+        };
+        let slots = (0..snapshot.backends.len()).map(Role::Regular);
+        for role in slots.chain([Role::Emergency, Role::Abuse]) {
+            live.publish(role, snapshot.backend(role).map_or(&[], |backend| &backend.addresses));
+        }
+        snapshot
+    }
+
+    /// The server of a role, if there is one.
+    pub fn backend(&self, role: Role) -> Option<&Arc<Backend>> {
+        match role {
+            Role::Regular(n) => self.backends.get(n)?.as_ref(),
+            Role::Emergency => self.emergency.as_ref(),
+            Role::Abuse => self.abuse.as_ref(),
         }
     }
 }

@@ -261,3 +261,27 @@ fn of_a_names_addresses_one_that_fails_leaves_the_other() {
     assert_eq!(pen.choices([2, 2]), "A A");
     assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
 }
+
+#[test]
+fn a_names_new_address_is_not_blacklisted() {
+    if !inside("it::names::a_names_new_address_is_not_blacklisted") {
+        return;
+    }
+    let (first, _second, setup) = moving();
+    // While anybody else is left, a server on the blacklist is not tried.
+    let other = Backend::greeter("other");
+    let pen = setup.server(format!("{}:0:0:0:9", other.address())).command("prio").start();
+    assert_eq!(pen.choice(2), "A");
+    drop(first);
+    assert_eq!(pen.choice(2), "other");
+    pen.says("blacklisting server 0 (127.0.0.1:");
+    // The same address again is the same server.
+    pen.signal(Signal::SIGHUP);
+    assert_eq!(pen.choices([2, 2]), "other other");
+    pen.write("hosts", MOVED);
+    wait_until("the new address to be served", || {
+        pen.signal(Signal::SIGHUP);
+        pen.choice(3) == "B"
+    });
+    assert_eq!(pen.stderr().matches("blacklisting").count(), 1, "{}", pen.stderr());
+}

@@ -191,6 +191,34 @@ fn a_second_pen_for_the_port_is_refused_and_one_for_tcp_is_not() {
 }
 
 #[test]
+fn a_flow_that_never_pauses_moves_when_its_server_is_left_out_moved_or_removed() {
+    let [a, b, c] = ["A", "B", "C"].map(Server::named);
+    let pen = setup([&a, &b]).options("-r").start();
+    let talks = Asker::new(2, pen.address);
+    assert_eq!(talks.name(), "B");
+    pen.control("server 1 blacklist 100");
+    assert_eq!(talks.name(), "A");
+    // It is back, and nobody has a reason to leave where he is.
+    pen.control("server 1 blacklist 0");
+    pen.control("server 0 max 7");
+    assert_eq!(talks.name(), "A");
+    pen.control(&format!("server 0 address 127.0.0.1 port {}", c.address.port()));
+    pen.control("server 1 port 0");
+    assert_eq!(talks.name(), "C");
+    assert_eq!(pen.servers().iter().map(|s| s.conn).collect::<Vec<_>>(), [1, 0]);
+    pen.control(&format!("server 1 port {}", b.address.port()));
+    pen.control("server 0 port 0");
+    assert_eq!(talks.name(), "B");
+    assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
+    // With nobody left the flow ends, and begins anew when there is somebody.
+    pen.control("server 1 blacklist 100");
+    talks.send(b"who?");
+    pen.becomes_idle();
+    pen.control("server 1 blacklist 0");
+    assert_eq!(talks.persist(), "B");
+}
+
+#[test]
 fn what_write_saves_serves_again_and_a_reload_changes_it() {
     let [a, b] = ["A", "B"].map(Server::named);
     let setup_a = setup([&a]);
@@ -216,13 +244,13 @@ fn what_write_saves_serves_again_and_a_reload_changes_it() {
     let second = second.options(format!("-F {file}")).fixed_port().start();
     let asker = Asker::new(2, address);
     assert_eq!(asker.name(), "A");
-    // New clients go by what the file says now; who has a flow keeps it.
+    // Clients go by what the file says now; who has a flow leaves the server that has moved.
     let changed = saved.replace(&a.address.port().to_string(), &b.address.port().to_string());
     second.write("pen.conf", &changed);
     second.signal(Signal::SIGHUP);
     second.says("read again");
     assert_eq!(choices(address, [3]), "B");
-    assert_eq!(asker.name(), "A");
+    assert_eq!(asker.name(), "B");
     second.write("pen.conf", changed.replace("\nudp\n", "\nno udp\n"));
     second.signal(Signal::SIGHUP);
     second.says("restart");

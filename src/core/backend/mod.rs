@@ -18,6 +18,8 @@ pub struct ServerStats {
     blacklist: Blacklist,
     /// Its place in the order of turns, see [`Turns`].
     turn: AtomicU64,
+    /// How often its addresses or a command have changed who may be served by it.
+    changes: AtomicU64,
     /// Which of its addresses worked last, as [`super::address_order::mark`] has it; 0 for none yet.
     worked: AtomicU64,
     /// Connects to it that are in progress.
@@ -91,6 +93,23 @@ impl ServerStats {
     /// A command blacklists the server until then, whatever happens to connections; 0 takes it back in.
     pub fn blacklist_until(&self, until: Millis) {
         self.blacklist.order(until);
+        self.changes.fetch_add(1, Relaxed);
+    }
+
+    /// The server has other addresses: with one that is `new` it is not the one that failed; without one that is `gone`,
+    /// those who use that one have to look for another.
+    pub fn has_moved(&self, new: bool, gone: bool) {
+        if new {
+            self.blacklist.lift();
+        }
+        if gone {
+            self.changes.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A number that is another one after every change of its addresses and every command that blacklists it.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Relaxed)
     }
 }
 

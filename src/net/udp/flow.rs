@@ -127,6 +127,14 @@ impl UdpFlow {
     pub(super) fn to_server(&self, datagram: &[u8]) -> bool {
         let mut state = self.state();
         let Some(live) = &mut *state else { return false };
+        if !live.upstream.is_right(&live.shared) {
+            let found = live.move_on(self.client, &self.peer);
+            self.changed.notify_one();
+            if !found {
+                live.shared.drops.because("no server");
+                return false;
+            }
+        }
         loop {
             match live.upstream.socket.send(datagram) {
                 Ok(()) => {
@@ -211,6 +219,27 @@ impl FlowState {
         self.upstream.works(&self.shared);
     }
 
+    /// Goes to another server, since this one is not to serve it any more. False when there is none.
+    fn move_on(&mut self, client: Client, peer: &Peer) -> bool {
+        let remembered = self.upstream.selected.backend.role.slot();
+        let mut search = Search::new(&self.shared, client, peer.client.port(), remembered);
+        let Ok(upstream) = search.next(&self.shared) else { return false };
+        self.upstream = upstream;
+        // What that server did not answer was not meant for this one.
+        self.keeps = false;
+        self.arrive(search);
+        true
+    }
+
+    /// The flow has another server now, found by `search`.
+    fn arrive(&mut self, search: Search) {
+        if let Some(n) = search.remembers(&self.upstream) {
+            self.shared.clients.remember(&self.entry.connection, n);
+        }
+        self.search = Some(search);
+        self.meter = self.upstream.connects(&self.entry);
+    }
+
     /// Goes on to the next server, with the datagram that the one before did not take. False when there is none.
     fn fail_over(&mut self, client: Client, peer: &Peer, error: io::Error) -> bool {
         let mut error = error;
@@ -225,11 +254,7 @@ impl FlowState {
             if search.after(&self.shared, &mut self.upstream, failure).is_err() {
                 return false;
             }
-            if let Some(n) = search.remembers(&self.upstream) {
-                self.shared.clients.remember(&self.entry.connection, n);
-            }
-            self.search = Some(search);
-            self.meter = self.upstream.connects(&self.entry);
+            self.arrive(search);
             if !self.keeps {
                 return true;
             }

@@ -9,6 +9,7 @@ use socket2::{Domain, Socket, Type};
 use crate::core::address_order;
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
+use crate::core::backend::Standing;
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
 use crate::net::connect::failure::{Failure, Origin};
@@ -26,12 +27,35 @@ pub(super) struct Upstream {
     address: usize,
     /// The addresses that were not tried, the next one last.
     untried: Vec<usize>,
+    /// As [`crate::core::backend::ServerStats::changes`] was when this was last known to be right.
+    changes: u64,
 }
 
 impl Upstream {
     /// The flow of `entry` has this server now; gives what counts for both.
     pub(super) fn connects(&self, entry: &ConnectionEntry) -> ConnectionMeter {
         entry.connection.connected(&self.selected.backend, self.socket.as_raw_fd())
+    }
+
+    /// Whether the flow may stay: neither has a command blacklisted the server, nor has the server left this address.
+    #[inline]
+    pub(super) fn is_right(&mut self, shared: &Shared) -> bool {
+        let changes = self.selected.backend.stats.changes();
+        changes == self.changes || self.is_still_right(shared, changes)
+    }
+
+    fn is_still_right(&mut self, shared: &Shared, changes: u64) -> bool {
+        let own = &self.selected.backend;
+        let address = own.addresses.get(self.address);
+        let stays = address.is_some_and(|address| {
+            let snapshot = shared.snapshot.load();
+            snapshot.backend(own.role).is_some_and(|now| now.addresses.contains(address))
+        });
+        let ordered = matches!(own.stats.standing(shared.now()), Standing::Ordered(_));
+        if stays && !ordered {
+            self.changes = changes;
+        }
+        stays && !ordered
     }
 
     /// The server has answered.
@@ -76,8 +100,10 @@ impl Search {
         let mut last = None;
         while let Some(selected) = self.selection.next(shared.now()) {
             let mut untried = attempts(&selected.backend);
+            // Read first: what changes from here on makes the flow look again.
+            let changes = selected.backend.stats.changes();
             match self.connect(&selected.backend, &mut untried) {
-                Ok((socket, address)) => return Ok(Upstream { selected, socket, address, untried }),
+                Ok((socket, address)) => return Ok(Upstream { selected, socket, address, untried, changes }),
                 Err(failure) => last = Some(self.failed(shared, &selected, failure)?),
             }
         }
