@@ -173,6 +173,8 @@ pub struct Snapshot {
     pub pending_max: usize,
     /// Connections at most.
     pub conn_max: usize,
+    /// UDP flows of one client address at most, 0 for none but its share when all are taken.
+    pub udp_flows_per_client: usize,
     /// Connections accepted in one go.
     pub multi_accept: usize,
     /// Whose end of data ends both sides.
@@ -302,6 +304,7 @@ impl Snapshot {
             handshake_timeout: millis(handshake.unwrap_or(settings.timeout)),
             pending_max: settings.pending_max,
             conn_max: settings.conn_max,
+            udp_flows_per_client: settings.udp_flows_per_client,
             multi_accept: settings.multi_accept,
             fastclose: settings.tcp_fastclose,
             cursor: Arc::clone(&live.cursor),

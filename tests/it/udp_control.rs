@@ -190,6 +190,53 @@ fn a_second_pen_for_the_port_is_refused_and_one_for_tcp_is_not() {
     drop(tcp);
 }
 
+/// Flows of 127.0.0.`n` that have become conversations: a datagram, its answer, another one.
+fn converse(pen: &crate::support::Pen, n: u8, count: usize) -> Vec<Asker> {
+    let askers: Vec<Asker> = (0..count).map(|_| Asker::new(n, pen.address)).collect();
+    for asker in &askers {
+        assert_eq!([asker.name(), asker.name()], ["A", "A"]);
+    }
+    askers
+}
+
+#[test]
+fn one_host_that_takes_every_flow_locks_nobody_out() {
+    let server = Server::named("A");
+    let pen = setup([&server]).options("-x 30 -t 100").start();
+    let hog = converse(&pen, 2, 30);
+    let others: Vec<Asker> = (3..=12).flat_map(|n| converse(&pen, n, 2)).collect();
+    others.iter().for_each(|other| assert_eq!(other.name(), "A"));
+    // It comes back for all of its flows, and gets no more than what the others leave.
+    hog.iter().for_each(|asker| asker.send(b"more"));
+    others.iter().for_each(|other| assert_eq!(other.name(), "A"));
+    assert_eq!(pen.servers()[0].conn, 30);
+}
+
+#[test]
+fn a_conversation_that_has_paused_makes_room() {
+    let server = Server::named("A");
+    let pen = setup([&server]).options("-x 2 -t 1").start();
+    let _paused = converse(&pen, 2, 2);
+    assert_eq!(Asker::new(2, pen.address).persist(), "A");
+    assert_eq!(Asker::new(3, pen.address).persist(), "A");
+}
+
+#[test]
+fn an_address_has_no_more_flows_than_it_may() {
+    let server = Server::named("A");
+    let pen = setup([&server]).options("-t 100").command("udp_flows_per_client 2").start();
+    assert_eq!(pen.control("udp_flows_per_client"), "2\n");
+    let _two = converse(&pen, 2, 2);
+    let third = Asker::new(2, pen.address);
+    third.send(b"who?");
+    // The queue is one: what came before this has been looked at when the answer is there.
+    let questions = [(), (), ()].map(|()| Asker::new(3, pen.address));
+    questions.iter().for_each(|asker| assert_eq!(asker.name(), "A", "an answered question makes room"));
+    assert!(third.has_nothing());
+    pen.control("udp_flows_per_client 0");
+    assert_eq!(third.name(), "A");
+}
+
 #[test]
 fn a_flow_that_never_pauses_moves_when_its_server_is_left_out_moved_or_removed() {
     let [a, b, c] = ["A", "B", "C"].map(Server::named);

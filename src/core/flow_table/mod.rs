@@ -2,10 +2,20 @@
 //!
 //! A flow begins with a client's first datagram. Until the server answers it is *asking*; then it is *answered*, and when
 //! the client speaks again after an answer it is *lasting*: a conversation, not a single question. Every datagram, of
-//! either side, makes its flow the most recent. FlowTable end when they were idle for too long, oldest first. Where there is
-//! no room for a new one, the oldest answered flow ends early, since a question that has its answer is over for most
-//! protocols (DNS asks each from a port of its own); if there is none, the oldest that has been asking in vain for a while.
-//! Not one that asks since a moment ago, or under load every question would end before its answer; and no conversation.
+//! either side, makes its flow the most recent. Flows end when they were idle for too long, oldest first.
+//!
+//! Where there is no room for a new flow, another ends early:
+//! 1. the oldest answered one, since a question that has its answer is over for most protocols (DNS asks each from a port of
+//!    its own);
+//! 2. the oldest that has been asking in vain for a while. Not one that asks since a moment ago, or under load every question
+//!    would end before its answer;
+//! 3. one of the address that has the most flows, if the new client's address has fewer, so that nobody holds all of the room;
+//! 4. a conversation that has paused for a while.
+//!
+//! An address that has its share of the room already can only put the last rule to use for a conversation of its own.
+
+mod list;
+mod owners;
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -13,6 +23,8 @@ use std::hash::Hash;
 use slab::Slab;
 
 use super::Millis;
+use list::{Links, RecencyList, append, detach};
+use owners::Owners;
 
 /// A flow's name while it lives; it is never given to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,41 +40,51 @@ enum FlowPhase {
     Lasting,
 }
 
+/// The lists that a flow is in: one of all flows of its phase, one of the flows of its owner.
+const BY_PHASE: usize = 0;
+const BY_OWNER: usize = 1;
+
 #[derive(Debug)]
 struct Node<K, T> {
     key: K,
     value: T,
+    owner: usize,
     number: u64,
     phase: FlowPhase,
     last: Millis,
-    older: Option<usize>,
-    newer: Option<usize>,
+    links: [Links; 2],
 }
 
-/// FlowTable in the order of their last datagrams.
-#[derive(Debug, Clone, Copy, Default)]
-struct RecencyList {
-    oldest: Option<usize>,
-    newest: Option<usize>,
-}
-
-/// The table of flows: `K` is what tells clients apart, `T` what the caller keeps for each.
-#[derive(Debug)]
-pub struct FlowTable<K, T> {
-    places: HashMap<K, usize>,
-    nodes: Slab<Node<K, T>>,
-    /// One for each phase.
-    orders: [RecencyList; 3],
-    numbers: u64,
-}
-
-impl<K, T> Default for FlowTable<K, T> {
-    fn default() -> Self {
-        FlowTable { places: HashMap::new(), nodes: Slab::new(), orders: Default::default(), numbers: 0 }
+impl<K, T> AsMut<[Links; 2]> for Node<K, T> {
+    fn as_mut(&mut self) -> &mut [Links; 2] {
+        &mut self.links
     }
 }
 
-impl<K: Copy + Eq + Hash, T> FlowTable<K, T> {
+/// The table of flows: `K` is what tells them apart, `O` whose they are, `T` what the caller keeps for each.
+#[derive(Debug)]
+pub struct FlowTable<K, O, T> {
+    places: HashMap<K, usize>,
+    nodes: Slab<Node<K, T>>,
+    /// One for each phase.
+    phases: [RecencyList; 3],
+    owners: Owners<O>,
+    numbers: u64,
+}
+
+impl<K, O, T> Default for FlowTable<K, O, T> {
+    fn default() -> Self {
+        FlowTable {
+            places: HashMap::new(),
+            nodes: Slab::new(),
+            phases: Default::default(),
+            owners: Owners::default(),
+            numbers: 0,
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
     /// How many flows there are.
     pub fn len(&self) -> usize {
         self.nodes.len()
@@ -95,16 +117,18 @@ impl<K: Copy + Eq + Hash, T> FlowTable<K, T> {
         true
     }
 
-    /// A new client, with its first datagram, at `now`. A flow that it had before ends, and is returned.
-    pub fn insert(&mut self, key: K, value: T, now: Millis) -> (FlowId, Option<T>) {
+    /// A new client of `owner`, with its first datagram, at `now`. A flow that it had before ends, and is returned.
+    pub fn insert(&mut self, key: K, owner: O, value: T, now: Millis) -> (FlowId, Option<T>) {
         let before = self.places.get(&key).copied().and_then(|place| self.take(place));
         let number = self.numbers;
         self.numbers += 1;
+        let owner = self.owners.join(owner);
         let phase = FlowPhase::Asking;
-        let node = Node { key, value, number, phase, last: now, older: None, newer: None };
+        let node = Node { key, value, owner, number, phase, last: now, links: Default::default() };
         let place = self.nodes.insert(node);
         self.places.insert(key, place);
-        self.append(place);
+        append(&mut self.nodes, &mut self.phases[phase as usize], BY_PHASE, place);
+        append(&mut self.nodes, self.owners.list(owner), BY_OWNER, place);
         (FlowId { place, number }, before)
     }
 
@@ -125,74 +149,79 @@ impl<K: Copy + Eq + Hash, T> FlowTable<K, T> {
         self.oldest().map(|(_, last)| last.saturating_add(idle))
     }
 
-    /// Ends the flow that matters least, to make room: the oldest answered one, else the oldest that has been asking in
-    /// vain for as long as `patience`.
-    pub fn make_room(&mut self, now: Millis, patience: Millis) -> Option<T> {
-        let answered = self.orders[FlowPhase::Answered as usize].oldest;
-        let place = answered.or_else(|| {
-            let place = self.orders[FlowPhase::Asking as usize].oldest?;
-            let last = self.nodes.get(place)?.last;
-            (now.saturating_sub(last) >= patience).then_some(place)
+    /// How many flows are of `owner`.
+    pub fn count_of(&self, owner: &O) -> usize {
+        self.owners.count_of(owner)
+    }
+
+    /// Ends the flow that matters least, to make room for one of `owner` among `limit`. Nothing that has paused for less
+    /// than `patience` goes, unless for [fairness](self).
+    pub fn make_room(&mut self, owner: &O, limit: usize, now: Millis, patience: Millis) -> Option<T> {
+        let asking = || self.paused(self.phases[FlowPhase::Asking as usize].oldest, now, patience);
+        let question = self.phases[FlowPhase::Answered as usize].oldest.or_else(asking);
+        let own = self.count_of(owner);
+        let owners = self.owners.len() + usize::from(own == 0);
+        let has_its_share = own > 0 && own >= limit / owners;
+        let place = question.or_else(|| {
+            if has_its_share {
+                return self.paused(self.owners.oldest_of(owner), now, patience);
+            }
+            let of_heaviest = self.owners.heaviest().filter(|(count, _)| *count > own + 1);
+            of_heaviest
+                .and_then(|(_, oldest)| oldest)
+                .or_else(|| self.paused(self.phases[FlowPhase::Lasting as usize].oldest, now, patience))
         })?;
         self.take(place)
+    }
+
+    /// Ends a flow of `owner` that is over or has paused for as long as `patience`, to make room for another of its own.
+    pub fn make_own_room(&mut self, owner: &O, now: Millis, patience: Millis) -> Option<T> {
+        let oldest = self.owners.oldest_of(owner)?;
+        let answered = self.nodes.get(oldest).is_some_and(|node| node.phase == FlowPhase::Answered);
+        let place = if answered { oldest } else { self.paused(Some(oldest), now, patience)? };
+        self.take(place)
+    }
+
+    /// The flow, if nothing has come for as long as `patience`.
+    fn paused(&self, place: Option<usize>, now: Millis, patience: Millis) -> Option<usize> {
+        let last = self.nodes.get(place?)?.last;
+        place.filter(|_| now.saturating_sub(last) >= patience)
     }
 
     fn node(&self, id: FlowId) -> Option<&Node<K, T>> {
         self.nodes.get(id.place).filter(|node| node.number == id.number)
     }
 
-    /// Of all orders.
+    /// Of all phases.
     fn oldest(&self) -> Option<(usize, Millis)> {
         let last = |place: usize| Some((place, self.nodes.get(place)?.last));
-        self.orders.iter().filter_map(|order| last(order.oldest?)).min_by_key(|(_, last)| *last)
+        self.phases.iter().filter_map(|phase| last(phase.oldest?)).min_by_key(|(_, last)| *last)
     }
 
     fn touch(&mut self, place: usize, phase: FlowPhase, now: Millis) {
-        // A flow is in one order only: if it is the newest of the new phase it has not changed.
-        let newest = self.orders[phase as usize].newest == Some(place);
-        if !newest {
-            self.detach(place);
+        let Some(node) = self.nodes.get_mut(place) else { return };
+        let (before, owner) = (node.phase, node.owner);
+        (node.phase, node.last) = (phase, now);
+        let list = &mut self.phases[before as usize];
+        if before != phase || list.newest != Some(place) {
+            detach(&mut self.nodes, list, BY_PHASE, place);
+            append(&mut self.nodes, &mut self.phases[phase as usize], BY_PHASE, place);
         }
-        if let Some(node) = self.nodes.get_mut(place) {
-            (node.phase, node.last) = (phase, now);
-        }
-        if !newest {
-            self.append(place);
+        let list = self.owners.list(owner);
+        if list.newest != Some(place) {
+            detach(&mut self.nodes, list, BY_OWNER, place);
+            append(&mut self.nodes, list, BY_OWNER, place);
         }
     }
 
     fn take(&mut self, place: usize) -> Option<T> {
-        self.detach(place);
+        let (phase, owner) = self.nodes.get(place).map(|node| (node.phase, node.owner))?;
+        detach(&mut self.nodes, &mut self.phases[phase as usize], BY_PHASE, place);
+        detach(&mut self.nodes, self.owners.list(owner), BY_OWNER, place);
+        self.owners.leave(owner);
         let node = self.nodes.try_remove(place)?;
         self.places.remove(&node.key);
         Some(node.value)
-    }
-
-    fn detach(&mut self, place: usize) {
-        let Some(node) = self.nodes.get_mut(place) else { return };
-        let (older, newer) = (node.older.take(), node.newer.take());
-        let order = &mut self.orders[node.phase as usize];
-        match older.and_then(|older| self.nodes.get_mut(older)) {
-            Some(node) => node.newer = newer,
-            None => order.oldest = newer,
-        }
-        match newer.and_then(|newer| self.nodes.get_mut(newer)) {
-            Some(node) => node.older = older,
-            None => order.newest = older,
-        }
-    }
-
-    fn append(&mut self, place: usize) {
-        let Some(phase) = self.nodes.get(place).map(|node| node.phase) else { return };
-        let order = &mut self.orders[phase as usize];
-        let older = order.newest.replace(place);
-        match older.and_then(|older| self.nodes.get_mut(older)) {
-            Some(node) => node.newer = Some(place),
-            None => order.oldest = Some(place),
-        }
-        if let Some(node) = self.nodes.get_mut(place) {
-            node.older = older;
-        }
     }
 }
 

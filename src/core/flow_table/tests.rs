@@ -22,7 +22,9 @@ fn steps() -> impl Strategy<Value = Vec<(Step, Millis)>> {
 }
 
 /// A flow of the model: client, name, rounds (0 asking, 1 answered, 2 lasting), last datagram.
-type Model = Vec<(u8, FlowId, u8, Millis)>;
+type Entry = (u8, FlowId, u8, Millis);
+
+type Model = Vec<Entry>;
 
 fn latest(model: &mut Model, at: usize, rounds: u8, now: Millis) {
     let (client, id, ..) = model.remove(at);
@@ -31,17 +33,39 @@ fn latest(model: &mut Model, at: usize, rounds: u8, now: Millis) {
 
 const PATIENCE: Millis = 30;
 
-/// The flow that goes first when room is needed.
-fn least(model: &Model, now: Millis) -> Option<usize> {
-    let oldest = |wanted: u8| model.iter().position(|(_, _, rounds, _)| *rounds == wanted);
-    oldest(1).or_else(|| oldest(0).filter(|at| now - model[*at].3 >= PATIENCE))
+/// Whose a client is.
+fn owner(client: u8) -> u8 {
+    client / 4
+}
+
+/// The flow that goes first when room is needed for `client`: exactly, or of the owners that have the most equally.
+fn least(model: &Model, client: u8, max: usize, now: Millis) -> Vec<usize> {
+    let oldest = |wanted: &dyn Fn(&Entry) -> bool| model.iter().position(wanted);
+    let paused = |at: &usize| now - model[*at].3 >= PATIENCE;
+    let count = |of: u8| model.iter().filter(|(c, ..)| owner(*c) == of).count();
+    let question = oldest(&|(_, _, rounds, _)| *rounds == 1)
+        .or_else(|| oldest(&|(_, _, rounds, _)| *rounds == 0).filter(paused));
+    if let Some(at) = question {
+        return vec![at];
+    }
+    let (own, all) =
+        (count(owner(client)), (0..3).filter(|of| count(*of) > 0 || *of == owner(client)).count());
+    if own > 0 && own >= max / all {
+        return oldest(&|(c, ..)| owner(*c) == owner(client)).filter(paused).into_iter().collect();
+    }
+    let most = (0..3).map(count).max().unwrap_or(0);
+    if most > own + 1 {
+        let heavy = (0..3).filter(|of| count(*of) == most);
+        return heavy.filter_map(|of| oldest(&|(c, ..)| owner(*c) == of)).collect();
+    }
+    oldest(&|(_, _, rounds, _)| *rounds == 2).filter(paused).into_iter().collect()
 }
 
 proptest! {
     /// Against a plain list with the latest at its end, where there is room for `max` flows.
     #[test]
     fn flows_come_and_go_as_in_a_plain_list(max in 1usize..6, idle in 1u64..60, steps in steps()) {
-        let mut flows: FlowTable<u8, u8> = FlowTable::default();
+        let mut flows: FlowTable<u8, u8, u8> = FlowTable::default();
         let mut model: Model = Vec::new();
         let mut ended: Vec<FlowId> = Vec::new();
         let mut now = 0;
@@ -58,13 +82,15 @@ proptest! {
                         continue;
                     }
                     if flows.len() == max {
-                        let gone = flows.make_room(now, PATIENCE);
-                        let at = least(&model, now);
-                        prop_assert_eq!(gone, at.map(|at| model[at].0));
-                        let Some(at) = at else { continue };
-                        ended.push(model.remove(at).1);
+                        let gone = flows.make_room(&owner(client), max, now, PATIENCE);
+                        let least = least(&model, client, max, now);
+                        prop_assert_eq!(gone.is_some(), !least.is_empty());
+                        let Some(gone) = gone else { continue };
+                        let at = least.into_iter().find(|at| model[*at].0 == gone);
+                        prop_assert!(at.is_some(), "{gone} went");
+                        ended.push(model.remove(at.unwrap()).1);
                     }
-                    let (id, before) = flows.insert(client, client, now);
+                    let (id, before) = flows.insert(client, owner(client), client, now);
                     prop_assert_eq!(before, None);
                     model.push((client, id, 0, now));
                 }
@@ -92,15 +118,21 @@ proptest! {
                     prop_assert_eq!(gone, old);
                 }
                 Step::Room => {
-                    let at = least(&model, now);
-                    prop_assert_eq!(flows.make_room(now, PATIENCE), at.map(|at| model[at].0));
-                    if let Some(at) = at {
+                    let at = model.iter().position(|(c, ..)| owner(*c) == 1);
+                    let over = at.filter(|at| model[*at].2 == 1 || now - model[*at].3 >= PATIENCE);
+                    prop_assert_eq!(flows.make_own_room(&1, now, PATIENCE), over.map(|at| model[at].0));
+                    if let Some(at) = over {
                         ended.push(model.remove(at).1);
                     }
                 }
             }
             prop_assert_eq!(flows.len(), model.len());
             prop_assert_eq!(flows.places.len(), model.len());
+            prop_assert!(flows.owners.is_consistent());
+            for of in 0..3 {
+                let count = model.iter().filter(|(c, ..)| owner(*c) == of).count();
+                prop_assert_eq!(flows.count_of(&of), count);
+            }
             prop_assert!(flows.len() <= max);
             for id in &ended {
                 prop_assert!(!flows.from_server(*id, now) && flows.remove(*id).is_none(), "{:?} lives on", id);
@@ -119,27 +151,59 @@ proptest! {
 #[test]
 fn a_client_that_is_entered_again_has_one_flow() {
     let mut flows = FlowTable::default();
-    let (first, _) = flows.insert('a', 1, 0);
-    let (second, before) = flows.insert('a', 2, 0);
+    let (first, _) = flows.insert('a', 0, 1, 0);
+    let (second, before) = flows.insert('a', 0, 2, 0);
     assert_eq!((before, flows.len()), (Some(1), 1));
     assert_eq!(flows.remove(first), None);
     assert_eq!(flows.remove(second), Some(2));
 }
 
 #[test]
-fn a_conversation_is_not_ended_early() {
+fn a_conversation_ends_early_only_when_it_has_paused() {
     let mut flows = FlowTable::default();
-    let (question, _) = flows.insert("question", (), 0);
-    let (talk, _) = flows.insert("talk", (), 0);
-    assert!(flows.make_room(9, 10).is_none(), "both wait for their answers");
+    let room = |flows: &mut FlowTable<_, _, _>, now| flows.make_room(&"all", 9, now, 10).is_some();
+    let (question, _) = flows.insert("question", "all", (), 0);
+    let (talk, _) = flows.insert("talk", "all", (), 0);
+    assert!(!room(&mut flows, 9), "both wait for their answers");
     assert!(flows.from_server(talk, 1) && flows.from_server(question, 2));
     flows.from_client(&"talk", 3);
     flows.from_server(talk, 4);
-    flows.insert("in vain", (), 5);
-    assert!(flows.make_room(5, 10).is_some());
+    flows.insert("in vain", "all", (), 5);
+    assert!(room(&mut flows, 5));
     assert!(!flows.from_server(question, 6), "that was the one");
-    assert!(flows.make_room(14, 10).is_none());
-    assert!(flows.make_room(15, 10).is_some());
-    assert!(flows.make_room(99, 10).is_none());
+    assert!(flows.from_server(talk, 10));
+    assert!(!room(&mut flows, 14));
+    assert!(room(&mut flows, 15));
     assert!(flows.from_server(talk, 99), "still there");
+    assert!(!room(&mut flows, 108));
+    assert!(room(&mut flows, 109));
+    assert!(flows.is_empty());
+}
+
+/// A flow that has said something after an answer.
+fn converse(flows: &mut FlowTable<u32, &'static str, u32>, key: u32, owner: &'static str, now: Millis) {
+    let (id, _) = flows.insert(key, owner, key, now);
+    flows.from_server(id, now);
+    flows.from_client(&key, now);
+}
+
+#[test]
+fn one_address_that_holds_all_of_the_room_gives_others_their_share() {
+    let mut flows = FlowTable::default();
+    (0..100).for_each(|key| converse(&mut flows, key, "flood", 0));
+    // Another address is let in at once, and again until both have the same.
+    for key in 100..150 {
+        assert_eq!(flows.make_room(&"other", 100, 1, 1000), Some(key - 100));
+        converse(&mut flows, key, "other", 1);
+    }
+    assert_eq!((flows.count_of(&"flood"), flows.count_of(&"other")), (50, 50));
+    for owner in ["flood", "other"] {
+        assert_eq!(flows.make_room(&owner, 100, 2, 1000), None, "{owner} has its share");
+    }
+    // Who has its share and wants more gives up a conversation of its own that has paused.
+    flows.from_client(&100, 500);
+    assert_eq!(flows.make_room(&"other", 100, 1001, 1000), Some(101));
+    // A third one is let in at the cost of the one that now has the most.
+    converse(&mut flows, 200, "flood", 2);
+    assert_eq!(flows.make_room(&"third", 100, 2, 1000), Some(50));
 }

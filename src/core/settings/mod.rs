@@ -114,6 +114,9 @@ table::table! {
                 .reply(Reply::Value);
         timeout: Duration = secs(3), seconds("seconds", 1, "how long a connection to a server may take");
         tracking: Duration = secs(0), seconds("seconds, 0 for ever", 0, "how long a client is remembered");
+        udp_flows_per_client: usize = 0,
+            number("flows, 0 for no limit but the client's share when all are taken", 0, 1 << 24,
+                "most simultaneous UDP flows of one client address");
         backlog: u32 = 500, number("connections", 50, 65535, "length of the listen queue").at_start();
         multi_accept: usize = 100, number("connections", 1, 65535, "connections accepted in one go");
         workers: usize = 0,

@@ -14,6 +14,7 @@ use crate::core::Millis;
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::core::flow_table::{FlowId, FlowTable};
+use crate::core::snapshot::Snapshot;
 use crate::net::connect::SHORTAGE_PAUSE;
 use crate::net::connect::failure::Origin;
 use crate::net::connections::Permit;
@@ -51,7 +52,7 @@ enum Stage {
 pub(super) struct UdpListener {
     shared: Arc<Shared>,
     socket: Arc<DatagramSocket>,
-    flows: Mutex<FlowTable<Peer, Arc<UdpFlow>>>,
+    flows: Mutex<FlowTable<Peer, Client, Arc<UdpFlow>>>,
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
@@ -219,13 +220,18 @@ impl UdpListener {
             return None;
         }
         let snapshot = self.shared.snapshot.load();
-        let admission = Admission::of(&snapshot, Client::new(peer.client.ip()));
+        let client = Client::new(peer.client.ip());
+        let admission = Admission::of(&snapshot, client);
         if admission == Admission::Refuse || peer.client.port() == 0 {
             // Nobody would serve it, or it could not be answered.
             drops.because("its client is denied");
             return None;
         }
-        let Some(permit) = self.permit(snapshot.conn_max) else {
+        if !self.keeps_to_its_limit(client, &snapshot) {
+            drops.because("its client has as many flows as it may");
+            return None;
+        }
+        let Some(permit) = self.permit(client, &snapshot) else {
             drops.full(snapshot.conn_max);
             return None;
         };
@@ -234,7 +240,7 @@ impl UdpListener {
             Err(failure) if failure.origin == Origin::Shortage => {
                 drops.short(&failure.error);
                 // The descriptor is free once its task has seen the end: for who comes next.
-                self.make_room();
+                self.make_room(client, &snapshot);
                 return None;
             }
             Err(_) => {
@@ -243,7 +249,7 @@ impl UdpListener {
             }
         };
         drops.admitted();
-        let (id, before) = lock(&self.flows).insert(peer, Arc::clone(&flow), now);
+        let (id, before) = lock(&self.flows).insert(peer, client, Arc::clone(&flow), now);
         if let Some(before) = before {
             before.end();
         }
@@ -252,25 +258,41 @@ impl UdpListener {
         Some((id, flow))
     }
 
-    /// Room for one more flow: free, or that of a question that has its answer or will get none.
-    fn permit(&self, limit: usize) -> Option<Permit> {
+    /// Whether a client may have one more flow under `udp_flows_per_client`, where one of its own can end for that.
+    fn keeps_to_its_limit(&self, client: Client, snapshot: &Snapshot) -> bool {
+        let limit = snapshot.udp_flows_per_client;
         loop {
-            if let Some(permit) = self.shared.connections.try_permit(limit) {
+            let mut flows = lock(&self.flows);
+            if limit == 0 || flows.count_of(&client) < limit {
+                return true;
+            }
+            let Some(flow) = flows.make_own_room(&client, self.shared.now(), snapshot.timeout) else {
+                return false;
+            };
+            drop(flows);
+            flow.end();
+        }
+    }
+
+    /// Room for one more flow of `client`: free, or that of a flow that matters less.
+    fn permit(&self, client: Client, snapshot: &Snapshot) -> Option<Permit> {
+        loop {
+            if let Some(permit) = self.shared.connections.try_permit(snapshot.conn_max) {
                 return Some(permit);
             }
-            if !self.make_room() {
+            if !self.make_room(client, snapshot) {
                 return None;
             }
         }
     }
 
-    fn make_room(&self) -> bool {
-        let patience = self.shared.snapshot.load().timeout;
-        let oldest = lock(&self.flows).make_room(self.shared.now(), patience);
-        if let Some(flow) = &oldest {
+    fn make_room(&self, client: Client, snapshot: &Snapshot) -> bool {
+        let (limit, now, patience) = (snapshot.conn_max, self.shared.now(), snapshot.timeout);
+        let flow = lock(&self.flows).make_room(&client, limit, now, patience);
+        if let Some(flow) = &flow {
             flow.end();
         }
-        oldest.is_some()
+        flow.is_some()
     }
 
     fn remove(&self, id: FlowId) {
