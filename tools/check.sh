@@ -2,7 +2,7 @@
 # Every check of the project, one after the other, and a summary. A check that a missing tool makes impossible is
 # skipped, and the summary says why; one that fails does not keep the others from being run.
 #
-#   check.sh [step...]      steps: fmt clippy deny tests portable event_ports doctests rustdoc solaris demo; all by default
+#   check.sh [step...]      steps: fmt clippy deny tests portable event_ports doctests rustdoc fuzz solaris demo; all by default
 set -u
 
 cd "$(dirname "$0")/.." || exit 2
@@ -12,7 +12,7 @@ mkdir -p "$target"
 summary=$target/check-summary
 : >"$summary"
 failed=0
-steps=${*:-fmt clippy deny tests portable event_ports doctests rustdoc solaris demo}
+steps=${*:-fmt clippy deny tests portable event_ports doctests rustdoc fuzz solaris demo}
 
 wanted() {
     case " $steps " in
@@ -124,6 +124,10 @@ if wanted rustdoc; then
     # Private items may be linked to from the documentation, which is read in the source.
     step documentation env RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' \
         "$cargo" doc --workspace --locked --no-deps --document-private-items --quiet
+fi
+if wanted fuzz; then
+    # Run with cargo-fuzz; here they are compiled, so that they follow what they test.
+    step 'fuzz targets' "$cargo" check --manifest-path fuzz/Cargo.toml --locked --quiet --target-dir "$target/fuzz"
 fi
 if wanted solaris; then
     toolchain=${SOLARIS_TOOLCHAIN:-/usr/bin}

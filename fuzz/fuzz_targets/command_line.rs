@@ -23,7 +23,7 @@ fuzz_target!(|text: &str| {
             for (n, operand) in options.servers.iter().enumerate() {
                 let _ = balancer::server(n, operand, Some(80), &services);
             }
-            one_line_each(Stop::Errors(options.errors));
+            one_line_each(options.errors.into());
         }
         Err(stop) => one_line_each(stop),
     }

@@ -124,6 +124,22 @@ fn the_page_of_pen_tells_every_property() {
     assert_eq!(told, described);
 }
 
+/// Whatever the documents for developers name is there.
+#[test]
+fn the_files_that_developers_are_shown_exist() {
+    const AREAS: [&str; 10] =
+        ["src/", "tests/", "bench/", "doc/", "etc/", "man1/", "smf/", "tools/", "fuzz/", "xtask/"];
+    for document in ["ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let text = fs::read_to_string(top().join(document)).unwrap();
+        let words = text.split('`').skip(1).step_by(2);
+        let files: Vec<&str> = words.filter(|word| AREAS.iter().any(|area| word.starts_with(area))).collect();
+        assert!(files.len() > 8, "{document} names {files:?}");
+        for file in files {
+            assert!(top().join(file).exists(), "{document} names {file}, which is not there");
+        }
+    }
+}
+
 /// Plain text that a terminal of 80 columns shows as it is.
 #[test]
 fn documents_are_plain_text() {
