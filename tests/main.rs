@@ -21,6 +21,7 @@ mod it {
     mod docs_complete;
     mod exhaustion;
     mod failover;
+    mod files;
     mod http;
     mod http_forwarded;
     mod http_heads;

@@ -13,6 +13,7 @@ use crate::core::config_file::{self, ConfigLine};
 use crate::core::lexer::Word;
 use crate::core::settings::{Kind, Settings};
 use crate::net::tls;
+use crate::sys::read_file;
 
 /// A configuration to start with.
 #[derive(Debug)]
@@ -52,7 +53,9 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     let (included, mut load_errors) = expand(&options.lines, services);
     apply(&mut config, &included);
     if let Some(file) = &options.file {
-        match config_file::load(file, services, &read) {
+        match config_file::load(file, services, &|name| {
+            if name == file { read_at_start(name) } else { read(name) }
+        }) {
             Ok(lines) => file_servers = apply(&mut config, &lines).unwrap_or_default(),
             Err(bad) => load_errors.extend(bad),
         }
@@ -121,12 +124,17 @@ fn warn(config: &Config, notices: &mut Vec<String>) {
     }
 }
 
+/// Reads the file of -F before pen serves, when it may be a FIFO or `/dev/stdin`.
+fn read_at_start(file: &str) -> io::Result<String> {
+    read_file::read_text_at_start(file.as_ref())
+}
+
 /// Reads a file of commands.
 ///
 /// # Errors
-/// As the system says; text that is not UTF-8.
+/// As [`read_file::read_text`].
 pub(super) fn read(file: &str) -> io::Result<String> {
-    std::fs::read_to_string(file)
+    read_file::read_text(file.as_ref())
 }
 
 /// The services of this machine.

@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// How deep files may include each other.
 const DEPTH_MAX: usize = 8;
+/// How many files may be read for one, itself among them.
+const FILES_MAX: usize = 64;
+/// How many errors are reported one by one.
+const ERRORS_MAX: usize = 100;
 
 /// A command and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,49 +53,92 @@ pub fn load(
     services: &Services,
     read: &dyn Fn(&str) -> io::Result<String>,
 ) -> Result<Vec<ConfigLine>, Vec<Error>> {
-    let mut loader = Loader { services, read, lines: Vec::new(), errors: Vec::new() };
-    loader.file(file, None, 0);
-    if loader.errors.is_empty() { Ok(loader.lines) } else { Err(loader.errors) }
+    let mut loader = Loader {
+        services,
+        read,
+        lines: Vec::new(),
+        open: Vec::new(),
+        files: 0,
+        errors: Vec::new(),
+        unreported: 0,
+    };
+    loader.file(file, None);
+    if loader.errors.is_empty() { Ok(loader.lines) } else { Err(loader.into_errors(file)) }
 }
 
 struct Loader<'a> {
     services: &'a Services,
     read: &'a dyn Fn(&str) -> io::Result<String>,
     lines: Vec<ConfigLine>,
+    /// The names of the files that are being read, each included by the one before.
+    open: Vec<String>,
+    /// How many files were read so far.
+    files: usize,
     errors: Vec<Error>,
+    /// How many errors there are beside those.
+    unreported: usize,
 }
 
 impl Loader<'_> {
     /// Reads one file; `from` is the line that includes it.
-    fn file(&mut self, file: &str, from: Option<&Place>, depth: usize) {
-        if depth > DEPTH_MAX {
-            return self.refuse(
-                Error::new(format!("files include each other more than {DEPTH_MAX} deep")),
-                file,
-                from,
-            );
+    fn file(&mut self, file: &str, from: Option<&Place>) {
+        if let Some(what) = self.unsuitable(file) {
+            return self.refuse(Error::new(what), file, from);
         }
+        self.files += 1;
         let text = match (self.read)(file) {
             Ok(text) => text,
             Err(error) => return self.refuse(Error::failed("cannot be read", error), file, from),
         };
+        self.open.push(file.to_owned());
         let name: Arc<str> = file.into();
         for (n, text) in text.lines().enumerate() {
             let at = Place::Line(Arc::clone(&name), n + 1);
             match Command::parse(text, self.services) {
                 Ok(None) => {}
-                Ok(Some(Command::Include(inner))) => self.file(&inner, Some(&at), depth + 1),
+                Ok(Some(Command::Include(inner))) => self.file(&inner, Some(&at)),
                 Ok(Some(command)) => self.lines.push(ConfigLine { at, command }),
-                Err(error) => self.errors.push(error.at(&at)),
+                Err(error) => self.report(error.at(&at)),
             }
+        }
+        self.open.pop();
+    }
+
+    /// Why a file is not to be read now.
+    fn unsuitable(&self, file: &str) -> Option<String> {
+        if self.open.iter().any(|open| open == file) {
+            Some("a file cannot include itself, nor one that includes it".to_owned())
+        } else if self.open.len() > DEPTH_MAX {
+            Some(format!("files include each other more than {DEPTH_MAX} deep"))
+        } else if self.files >= FILES_MAX {
+            Some(format!("more than {FILES_MAX} files are included"))
+        } else {
+            None
         }
     }
 
     fn refuse(&mut self, error: Error, file: &str, from: Option<&Place>) {
-        self.errors.push(match from {
+        self.report(match from {
             Some(from) => error.of(file).at(from),
             None => error.at(&Place::File(file.into())),
         });
+    }
+
+    fn report(&mut self, error: Error) {
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(error);
+        } else {
+            self.unreported += 1;
+        }
+    }
+
+    /// All errors, with the number of those that are not reported one by one.
+    fn into_errors(mut self, file: &str) -> Vec<Error> {
+        if self.unreported > 0 {
+            let more = Error::new(format!("{} more errors are not shown", self.unreported));
+            self.errors.push(more.at(&Place::File(file.into())));
+        }
+        self.errors
     }
 }
 
@@ -162,6 +209,55 @@ mod tests {
         assert!(errors[1].starts_with("bad:4: 'frobnicate'"), "{errors:?}");
         assert!(errors[2].starts_with("bad:5: none: cannot be read"), "{errors:?}");
         assert_eq!(load("loop", &Services::default(), &files).unwrap_err().len(), 1);
+    }
+
+    fn refused(file: &str, read: &dyn Fn(&str) -> io::Result<String>) -> Vec<String> {
+        let errors = load(file, &Services::default(), read).unwrap_err();
+        errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_file_that_includes_itself_costs_a_line_of_error_for_each_time() {
+        let cycles = |file: &str| match file {
+            "self" => Ok("include self\n".repeat(5)),
+            "one" => Ok("include two\ninclude two\n".to_owned()),
+            _ => Ok("include one\n".to_owned()),
+        };
+        let errors = refused("self", &cycles);
+        assert_eq!(errors.len(), 5, "{errors:?}");
+        assert!(errors[4].starts_with("self:5: self: a file cannot include itself"), "{errors:?}");
+        let errors = refused("one", &cycles);
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[1].starts_with("two:1: one: "), "{errors:?}");
+    }
+
+    #[test]
+    fn no_more_than_64_files_are_read() {
+        use std::cell::Cell;
+
+        // Each names the next ones: 4 to the power of 8 files.
+        let reads = Cell::new(0);
+        let errors = refused("x", &|file| {
+            reads.set(reads.get() + 1);
+            Ok((0..4).map(|n| format!("include {file}{n}\n")).collect())
+        });
+        assert_eq!(reads.get(), FILES_MAX);
+        assert!(errors.len() <= ERRORS_MAX + 1);
+        let many = |file: &str| match file.parse::<usize>() {
+            Ok(0) | Err(_) => Ok("roundrobin\n".to_owned()),
+            Ok(count) => Ok((0..count).map(|n| format!("include f{n}\n")).collect()),
+        };
+        assert_eq!(load("63", &Services::default(), &many).unwrap().len(), 63);
+        let errors = refused("64", &many);
+        assert_eq!(errors, ["64:64: f63: more than 64 files are included"]);
+    }
+
+    #[test]
+    fn a_hundred_errors_are_reported_and_the_rest_counted() {
+        let errors = refused("x", &|_| Ok("frobnicate\n".repeat(1000)));
+        assert_eq!(errors.len(), 101);
+        assert!(errors[99].starts_with("x:100: "), "{errors:?}");
+        assert!(errors[100].contains("900 more errors are not shown"), "{errors:?}");
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod log;
 pub mod pidfile;
 mod platform;
 pub mod privileges;
+pub mod read_file;
 pub mod resolve;
 pub mod runtime;
 pub mod socket;

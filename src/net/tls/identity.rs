@@ -11,6 +11,8 @@ use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::{X509, X509Name, X509Ref, X509VerifyResult};
 use zeroize::Zeroizing;
 
+use crate::sys::read_file;
+
 use super::pem::{self, KeyForm};
 use super::settings::Files;
 
@@ -26,7 +28,7 @@ pub(super) fn at(file: &Path, what: impl std::fmt::Display) -> String {
 }
 
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|e| at(file, e))
+    read_file::read(file).map_err(|e| at(file, e))
 }
 
 fn certificates(file: &Path, text: &[u8]) -> Result<Vec<X509>, String> {

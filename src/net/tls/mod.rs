@@ -20,7 +20,6 @@ mod sni;
 mod tickets;
 
 use std::cell::Cell;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +29,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslContext};
 
 use crate::core::Error;
+use crate::sys::read_file;
 
 use cert_loader::{Loader, Request, Throttle};
 use context::{Parts, Resumption};
@@ -138,7 +138,7 @@ impl Server {
         let files = [&settings.files.cert, &settings.files.key].into_iter();
         let files = files.chain(&settings.files.ca).chain(&settings.ca_dir).chain(&settings.files.ocsp);
         let warning = |file: &PathBuf| {
-            let error = File::open(file).err()?;
+            let error = read_file::check_readable(file).err()?;
             Some(at(file, format_args!("{error}: pen serves with what it has read, but a reload will fail")))
         };
         let unreadable = files.filter_map(warning);

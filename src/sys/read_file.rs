@@ -1,0 +1,131 @@
+//! Reading the files that pen is told of: configuration, certificates, keys, OCSP responses, access lists.
+//!
+//! Whoever names a file may name a FIFO, on which open(2) waits for a writer, or a device that never ends, and the thread
+//! that reads it may be the one that hears signals. So a file is opened without waiting, must be a regular one, and may not
+//! be larger than [`SIZE_MAX`].
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The most bytes that a file may have.
+const SIZE_MAX: u64 = 16 << 20;
+
+/// Reads a regular file.
+///
+/// # Errors
+/// As open(2) and read(2); what is no regular file, or too large.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    if file.metadata()?.is_file() { bounded(file) } else { Err(unsuitable("expected a regular file")) }
+}
+
+/// As [`read`], before pen serves, when to wait for a writer harms nobody: a FIFO or a device such as `/dev/stdin` will do.
+///
+/// # Errors
+/// As [`read`].
+fn read_at_start(path: &Path) -> io::Result<Vec<u8>> {
+    let kind = std::fs::metadata(path)?.file_type();
+    if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
+        bounded(File::open(path)?)
+    } else {
+        read(path)
+    }
+}
+
+/// As [`read`], a text.
+///
+/// # Errors
+/// As [`read`]; `InvalidData` for what is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    read(path).and_then(text)
+}
+
+/// As [`read_at_start`], a text.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn read_text_at_start(path: &Path) -> io::Result<String> {
+    read_at_start(path).and_then(text)
+}
+
+fn text(bytes: Vec<u8>) -> io::Result<String> {
+    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not valid UTF-8"))
+}
+
+/// Whether a file, or a directory, may be opened for reading.
+///
+/// # Errors
+/// As open(2).
+pub fn check_readable(path: &Path) -> io::Result<()> {
+    open(path).map(drop)
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
+}
+
+fn bounded(file: File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // Without more room than a file needs that is not too large, whatever its size is said to be.
+    file.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > SIZE_MAX {
+        return Err(unsuitable("expected at most 16 MiB"));
+    }
+    Ok(bytes)
+}
+
+fn unsuitable(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    #[test]
+    fn regular_files_are_read_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (file, fifo) = (dir.path().join("file"), dir.path().join("fifo"));
+        std::fs::write(&file, "text").expect("written");
+        assert_eq!(read(&file).expect("a file"), b"text");
+        mkfifo(&fifo, Mode::S_IRWXU).expect("fifo");
+        // None of these waits.
+        for path in [&fifo, Path::new("/dev/zero"), dir.path()] {
+            let error = read(path).expect_err("no file");
+            assert!(error.to_string().contains("expected a regular file"), "{error}");
+            check_readable(path).expect("opens");
+        }
+        assert_eq!(read(&dir.path().join("none")).expect_err("missing").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn at_the_start_a_fifo_is_read_to_its_end_and_a_device_as_far_as_the_bound() {
+        let dir = tempfile::tempdir().expect("directory");
+        let fifo = dir.path().join("fifo");
+        mkfifo(&fifo, Mode::S_IRWXU).expect("fifo");
+        let writer = std::thread::spawn({
+            let fifo = fifo.clone();
+            move || std::fs::write(fifo, "text")
+        });
+        assert_eq!(read_at_start(&fifo).expect("a fifo"), b"text");
+        writer.join().expect("thread").expect("written");
+        let error = read_at_start(Path::new("/dev/zero")).expect_err("has no end");
+        assert!(error.to_string().contains("16 MiB"), "{error}");
+    }
+
+    #[test]
+    fn the_bound_is_a_size_that_may_be_had() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("large");
+        let file = File::create(&path).expect("created");
+        file.set_len(SIZE_MAX).expect("room");
+        assert_eq!(read(&path).expect("as large as may be").len() as u64, SIZE_MAX);
+        file.set_len(SIZE_MAX + 1).expect("room");
+        assert!(read(&path).expect_err("too large").to_string().contains("16 MiB"));
+    }
+}
