@@ -20,6 +20,7 @@ pub mod report;
 pub mod select;
 pub mod settings;
 pub mod snapshot;
+pub mod standing_queue;
 pub mod state;
 pub mod tls_session;
 pub mod traffic;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::udp::{Asker, Server, choices};
+use crate::support::wait::DEADLINE;
 use crate::support::weblog::free_udp_port;
 use crate::support::{Backend, Setup, process, skipped, wait_until};
 
@@ -263,6 +264,45 @@ fn a_flow_that_never_pauses_moves_when_its_server_is_left_out_moved_or_removed()
     pen.becomes_idle();
     pen.control("server 1 blacklist 0");
     assert_eq!(talks.persist(), "B");
+}
+
+/// What pen says when more comes than it can pass on.
+const LATE: &str = "dropping what has waited for 20 ms";
+
+#[test]
+fn in_a_flood_what_has_waited_for_long_is_dropped_and_the_rest_is_in_time() {
+    let server = Server::named("A");
+    let pen = setup([&server]).environment("PEN_PORTABLE", "0").start();
+    // Under a tracer pen is so slow that any machine can flood it.
+    let pid = pen.pid().to_string();
+    let tracer = Command::new("strace").args(["-f", "-qq", "-p", &pid, "-o", "/dev/null"]).spawn();
+    let Ok(mut tracer) = tracer else { return skipped("a flood", "no strace") };
+    wait_until("the tracer", || process::status(pen.pid(), "TracerPid").is_some_and(|t| t != "0"));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for n in [2, 3] {
+            let (asker, stop) = (Asker::new(n, pen.address), &stop);
+            scope.spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    _ = asker.0.send(&[7; 64]);
+                }
+            });
+        }
+        // Not asserted within: the others would never end.
+        let begin = std::time::Instant::now();
+        while begin.elapsed() < DEADLINE && !pen.stderr().contains(LATE) {
+            std::thread::yield_now();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    process::signal(i32::try_from(tracer.id()).unwrap(), Signal::SIGTERM);
+    tracer.wait().unwrap();
+    pen.says(LATE);
+    wait_until("the flood to be over", || {
+        Asker::new(4, pen.address).persist();
+        pen.stderr().contains("passed on in time again")
+    });
+    assert_eq!(pen.stderr().matches(LATE).count(), 1, "{}", pen.stderr());
 }
 
 #[test]

@@ -3,12 +3,15 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::core::standing_queue::TARGET;
 use crate::sys::log;
 
 /// No room for a new flow.
 static FULL: log::Condition = log::Condition::new();
 /// A flow cannot begin for a reason of ours, such as no descriptors.
 static SHORT: log::Condition = log::Condition::new();
+/// Datagrams wait for too long to be passed on.
+static LATE: log::Condition = log::Condition::new();
 /// The system's buffers are full.
 static BUSY: log::Condition = log::Condition::new();
 
@@ -33,6 +36,19 @@ impl Drops {
     pub(super) fn because(&self, reason: &str) {
         self.add();
         log::debug(1, format_args!("datagram dropped: {reason}"));
+    }
+
+    /// So many datagrams that have waited for too long, since more come than can be passed on.
+    pub(super) fn late(&self, count: usize) {
+        self.all.fetch_add(count as u64, Relaxed);
+        LATE.begin(format_args!(
+            "UDP: more comes than can be passed on, dropping what has waited for {TARGET} ms"
+        ));
+    }
+
+    /// Datagrams wait no longer.
+    pub(super) fn in_time(&self) {
+        LATE.end(format_args!("UDP: everything that comes is passed on in time again"));
     }
 
     /// There are `limit` flows already.

@@ -15,6 +15,7 @@ use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::core::flow_table::{FlowId, FlowTable};
 use crate::core::snapshot::Snapshot;
+use crate::core::standing_queue::StandingQueue;
 use crate::net::connect::SHORTAGE_PAUSE;
 use crate::net::connect::failure::Origin;
 use crate::net::connections::Permit;
@@ -56,6 +57,8 @@ pub(super) struct UdpListener {
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
+    /// Whether more comes than pen can pass on.
+    queue: Mutex<StandingQueue>,
     /// What datagrams are read into; nobody holds it across a wait.
     batch: Mutex<Batch>,
 }
@@ -74,6 +77,7 @@ impl UdpListener {
             flows: Mutex::default(),
             stage: Mutex::new(Stage::Open),
             changed: Notify::new(),
+            queue: Mutex::default(),
             batch: Mutex::default(),
         });
         tokio::spawn({
@@ -190,10 +194,14 @@ impl UdpListener {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             };
-            for (datagram, peer) in batch.iter() {
-                match peer {
-                    Some(peer) => self.from_client(peer, datagram),
-                    None => self.shared.drops.because("nobody sent it"),
+            if self.is_late(more) {
+                self.shared.drops.late(batch.iter().count());
+            } else {
+                for (datagram, peer) in batch.iter() {
+                    match peer {
+                        Some(peer) => self.from_client(peer, datagram),
+                        None => self.shared.drops.because("nobody sent it"),
+                    }
                 }
             }
             if !more {
@@ -201,6 +209,20 @@ impl UdpListener {
             }
         }
         Ok(())
+    }
+
+    /// Whether what was just received has waited for so long in a queue that never empties that it is to be shed. It has
+    /// not waited for long where there is no `more` behind it.
+    fn is_late(&self, more: bool) -> bool {
+        let waited = if more { self.socket.waited() } else { Duration::ZERO };
+        let mut queue = lock(&self.queue);
+        let stood = queue.stands();
+        let late =
+            queue.sheds(Millis::try_from(waited.as_millis()).unwrap_or(Millis::MAX), self.shared.now());
+        if stood && !queue.stands() {
+            self.shared.drops.in_time();
+        }
+        late
     }
 
     fn from_client(self: &Arc<Self>, peer: Peer, datagram: &[u8]) {

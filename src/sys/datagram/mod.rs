@@ -20,8 +20,9 @@ mod upstream;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::Duration;
 
-use super::{emulation, listen};
+use super::{emulation, listen, platform};
 #[cfg(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")))]
 use unsupported as pktinfo;
 
@@ -85,6 +86,11 @@ impl DatagramSocket {
             let (count, client) = self.socket.recv_from(buffer)?;
             Ok((count, Some(Peer { client, local: None })))
         })
+    }
+
+    /// How long the datagram that was last received had waited; zero where the system does not tell.
+    pub fn waited(&self) -> Duration {
+        platform::waited(self.socket.as_fd()).unwrap_or_default()
     }
 
     /// Sends one datagram to a client, from the address that it sent to.

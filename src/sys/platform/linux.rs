@@ -3,6 +3,7 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use rustix::net::SendFlags;
@@ -53,6 +54,29 @@ pub(in crate::sys) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     // keeps nothing.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if result == 0 { usize::try_from(bytes).ok() } else { None }
+}
+
+/// How long the datagram that was last taken out of `socket` had waited in it. The first call only turns the stamps on.
+#[cfg(target_pointer_width = "64")]
+#[allow(unsafe_code, reason = "no crate has this ioctl")]
+pub(in crate::sys) fn waited(socket: BorrowedFd<'_>) -> Option<Duration> {
+    /// asm-generic/sockios.h; the struct is the same in the old and the new form where pointers have 64 bits.
+    const SIOCGSTAMPNS: libc::Ioctl = 0x8907;
+    if is_portable() || cfg!(any(target_arch = "mips64", target_arch = "sparc64")) {
+        return None;
+    }
+    let mut came = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: SIOCGSTAMPNS writes one struct timespec to the address given, which `came` is, and keeps nothing (socket(7)).
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSTAMPNS, &raw mut came) };
+    let came = Duration::new(u64::try_from(came.tv_sec).ok()?, u32::try_from(came.tv_nsec).ok()?);
+    // The kernel's stamps are of the clock of the day. When that is set, what waits at that moment is misjudged, and no more.
+    let waited = SystemTime::now().duration_since(UNIX_EPOCH + came).ok()?;
+    (result == 0).then_some(waited)
+}
+
+#[cfg(not(target_pointer_width = "64"))]
+pub(in crate::sys) fn waited(_socket: BorrowedFd<'_>) -> Option<Duration> {
+    None
 }
 
 /// Whether there is an event port that tells of every change of a socket, urgent data and errors among them (epoll(7)).

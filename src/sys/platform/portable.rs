@@ -23,6 +23,11 @@ pub(in crate::sys) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {
     None
 }
 
+/// How long the datagram that was last taken out of `socket` had waited in it: unknown.
+pub(in crate::sys) fn waited(_socket: BorrowedFd<'_>) -> Option<Duration> {
+    None
+}
+
 /// None that tokio does not have, and that one does not tell of urgent data.
 pub(in crate::sys) fn has_event_port() -> bool {
     false
