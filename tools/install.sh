@@ -50,6 +50,8 @@ install)
         put 644 "$text" "$doc/howto"
     done
     for text in doc/examples/*; do
+        # These are of use to smf(5) alone.
+        case $text in */health | */health.xml) continue ;; esac
         [ -d "$text" ] || put 644 "$text" "$doc/examples"
     done
     for text in doc/examples/systemd/*; do

@@ -2,7 +2,9 @@
 //! what an upgrade keeps.
 
 use crate::support::skipped;
-use crate::support::solaris::{Altered, admin, log, on_solaris, package, pkgadd, run, state, try_run};
+use crate::support::solaris::{
+    Altered, Client, admin, log, on_solaris, package, pkgadd, run, state, try_run,
+};
 use crate::support::tree::text;
 use std::fs;
 use std::io::Write as _;
@@ -222,5 +224,36 @@ on_solaris! {
             assert!(!log.contains("missing") && !log.contains("nothing has changed"), "{log}");
             (run(&["penctl", "/var/run/pen/default/control", "blacklist"]).trim() == "8").then_some(())
         });
+    }
+
+    /// What svcs(1) shows of the servers: the marker of the examples follows them, and pen itself stays online.
+    fn the_state_of_the_servers_is_seen_in_svcs() {
+        pkgadd(&package());
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = server.local_addr().unwrap().port();
+        let lines = format!("listen 80\nblacklist 1\nserver 0 address 127.0.0.1 port {port}\nabuse 127.0.0.1:9\n");
+        fs::write("/etc/pen/pen.conf", lines).unwrap();
+        run(&["svcadm", "enable", "-s", DEFAULT]);
+        let marker = "svc:/site/pen-health:default";
+        run(&["svccfg", "import", "/usr/share/doc/pen/examples/health.xml"]);
+        run(&["svcadm", "enable", "-s", marker]);
+        let looks = |wanted: &str| {
+            crate::support::wait_for(wanted, || {
+                // A client, for pen to notice how its server is.
+                _ = Client::connect(80).and_then(|mut client| client.get());
+                run(&["/usr/share/doc/pen/examples/health"]);
+                (state(marker) == wanted).then_some(())
+            });
+            assert_eq!(state(DEFAULT), "online");
+        };
+        drop(server);
+        looks("maintenance");
+        let server = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        std::thread::spawn(move || server.incoming().for_each(drop));
+        looks("online");
+        // Without pen there is no server either.
+        run(&["svcadm", "disable", "-s", DEFAULT]);
+        run(&["/usr/share/doc/pen/examples/health"]);
+        crate::support::wait_for("maintenance", || (state(marker) == "maintenance").then_some(()));
     }
 }

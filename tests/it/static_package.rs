@@ -106,6 +106,8 @@ fn conventions(kind: &str, path: &str) -> (&'static str, &'static str, &'static 
         _ if path.ends_with(".sample") => ("sample", "0644", "sys"),
         _ if below("etc/security") => ("rbac", "0644", "sys"),
         _ if below("var/svc/manifest") => ("manifest", "0444", "sys"),
+        // A program of cron's.
+        _ if path.ends_with("/examples/health") => ("none", "0555", "bin"),
         _ if below("usr/share") => ("none", "0444", "bin"),
         _ => ("none", "0555", "bin"),
     }

@@ -9,7 +9,7 @@ use super::startd::broker::delegate;
 use super::{auth, depend_of, door};
 use crate::cli;
 
-const USAGE: &str = "usage: svcadm [-v] {enable [-rst] | disable [-st] | restart | refresh | clear | mark [-It] maintenance} \
+const USAGE: &str = "usage: svcadm [-v] {enable [-rst] | disable [-st] | restart | refresh | clear | mark [-It] {maintenance | degraded}} \
                      {FMRI | pattern}...";
 
 /// A service that was waited for cannot come to the state without help: because of itself, of a dependency.
@@ -43,7 +43,9 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
         return Err(usage());
     }
     let mark = if command == "mark" && !operands.is_empty() { Some(operands.remove(0)) } else { None };
-    if operands.is_empty() || mark.as_deref().is_some_and(|state| state != "maintenance") {
+    if operands.is_empty()
+        || mark.as_deref().is_some_and(|state| !matches!(state, "maintenance" | "degraded"))
+    {
         return Err(usage());
     }
     let (mut chosen, mut status) = (Vec::new(), 0);
@@ -80,7 +82,7 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
             }
             verb => {
                 auth::action(&repo, fmri)?;
-                tell(&format!("{} {fmri}", if verb == "mark" { "maintenance" } else { verb }))?;
+                tell(&format!("{} {fmri}", mark.as_deref().unwrap_or(verb)))?;
             }
         }
         if verbose {

@@ -172,6 +172,12 @@ fn restarts_what_dies_and_gives_up_on_what_dies_at_once() {
     svcadm mark -I maintenance toy
     until_is state maintenance
     has "$(svcs -x toy)" 'Maintenance requested by an administrator.'
+    svcadm clear toy
+    until_is state online
+    # The restarter knows no way into the state degraded, and svcadm does not learn of it.
+    svcadm mark -I degraded toy
+    is "$(state)" online
+    has "$(cat /var/svc/log/svc.startd.log)" 'ADMIN_DEGRADED command (for svc:/network/toy:default) unimplemented.'
     svcadm disable -s toy
     "#);
 }

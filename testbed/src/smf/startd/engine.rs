@@ -84,6 +84,8 @@ impl Engine {
                 return Some(format!("Instance \"{fmri}\" is not in a maintenance or degraded state."));
             }
             "maintenance" => inst.maintenance = true,
+            // As svc.startd(1M) has it; svcadm(1M) does not learn of it.
+            "degraded" => eprintln!("Restarter: ADMIN_DEGRADED command (for {fmri}) unimplemented."),
             "wait-online" | "wait-disabled" => {
                 let Ok(stream) = stream.try_clone() else { return Some("error".into()) };
                 inst.waiters.push(Waiter { online: verb == "wait-online", stream });
