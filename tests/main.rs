@@ -13,6 +13,7 @@ mod it {
     mod acl;
     mod chaos;
     mod cli;
+    mod client_limits;
     mod control;
     mod daemon;
     mod datapath;

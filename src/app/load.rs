@@ -81,7 +81,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         let expected = "[host:]port, a path, or a listen line in the file of -F (see --help)";
         errors.push(Error::missing(expected).of("listening address"));
     }
-    if let Err(error) = config.check() {
+    if let Err(error) = config.check().and_then(|()| config.check_servers()) {
         errors.push(error);
     }
     warn(&config, &mut notices);

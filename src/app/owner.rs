@@ -170,6 +170,7 @@ impl Owner {
             clients: &all(self.shared.clients_since(0)),
             clients_max: self.shared.clients.max(),
             connections: &self.shared.connections.walk().map(|(id, c)| c.report(id)).collect::<Vec<_>>(),
+            refused: self.shared.limits.refused(),
             dropped: udp.then(|| self.shared.drops.count()),
         })
     }

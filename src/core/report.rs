@@ -125,6 +125,8 @@ pub struct StatusReport<'a> {
     pub connections: &'a [ConnectionReport],
     /// With UDP, the datagrams that were not passed on.
     pub dropped: Option<u64>,
+    /// Connections that the limits of clients have refused.
+    pub refused: u64,
 }
 
 /// Text for a web page.
@@ -238,6 +240,9 @@ impl StatusReport<'_> {
             html,
             "<h2>Active connections</h2>\n<p>Number of connections: {max} max, {used} used</p>"
         );
+        if self.refused > 0 {
+            _ = writeln!(html, "<p>Connections refused by limits of clients: {}</p>", self.refused);
+        }
         if let Some(dropped) = self.dropped {
             _ = writeln!(html, "<p>Datagrams dropped: {dropped}</p>");
         }
@@ -296,6 +301,9 @@ impl StatusReport<'_> {
                 "last server {server}\n{} connects, {} sent, {} received",
                 r.connects, r.sx, r.rx
             );
+        }
+        if self.refused > 0 {
+            _ = writeln!(text, "Connections refused by limits of clients: {}", self.refused);
         }
         if let Some(dropped) = self.dropped {
             _ = writeln!(text, "Datagrams dropped: {dropped}");

@@ -3,6 +3,8 @@
 use super::Millis;
 use super::acl::Acl;
 use super::addr::{Endpoint, Host};
+use super::admission::limits::Allowance;
+use super::affinity::ClientMask;
 use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
@@ -150,6 +152,10 @@ pub struct Snapshot {
     pub acls: Vec<Acl>,
     /// The list for clients.
     pub client_acl: usize,
+    /// How many connections a client may have, and begin in a time.
+    pub allowance: Allowance,
+    /// What makes a client, for all but access lists and logs.
+    pub client_mask: ClientMask,
     /// How a server is chosen.
     pub policy: Policy,
     /// What is done with the bytes of connections.
@@ -282,6 +288,12 @@ impl Snapshot {
                 .collect(),
             acls: config.acls().to_vec(),
             client_acl: settings.client_acl,
+            allowance: Allowance {
+                connections: settings.client_conn_max,
+                rate: settings.client_rate_max,
+                period: millis(settings.client_rate_time),
+            },
+            client_mask: settings.client_mask,
             policy: Policy::of(settings),
             content: Content {
                 http: settings.http,

@@ -39,7 +39,7 @@ impl Clients {
     /// The client of this connection was served by this server.
     pub fn remember(&self, connection: &Connection, server: usize) {
         if let Some(id) = connection.client_id {
-            self.table.lock().remember(id, connection.client, server);
+            self.table.lock().remember(id, connection.key, server);
         }
     }
 
@@ -69,7 +69,7 @@ impl Clients {
 fn add_traffic(table: &mut AffinityTable, id: usize, connection: &Connection) {
     // Under the lock: a connection's bytes are counted once, whoever asks at the same time.
     let (sx, rx) = connection.take_uncounted();
-    table.add_traffic(id, connection.client, sx, rx);
+    table.add_traffic(id, connection.key, sx, rx);
 }
 
 /// A look at the clients that connected at some time or later, in order of their numbers, with the bytes of connections
@@ -198,7 +198,8 @@ mod tests {
     }
 
     fn accepted(n: u32, id: usize) -> AcceptedClient {
-        AcceptedClient { client: client(n), client_port: None, client_id: Some(id), downfd: -1, began: 0 }
+        let client = client(n);
+        AcceptedClient { client, key: client, client_port: None, client_id: Some(id), downfd: -1, began: 0 }
     }
 
     /// A pen's tables, with open connections of the first clients of `count`.

@@ -1,10 +1,11 @@
 //! The connections that pen has: how many there may be, which there are, and how each is doing.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{
     AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -30,6 +31,8 @@ pub struct Connection {
     /// The client's port; none for one of a Unix socket.
     client_port: Option<u16>,
     began: Millis,
+    /// As which client the affinity table knows it.
+    pub key: Client,
     /// The client's number in the affinity table, if it is there.
     pub client_id: Option<usize>,
     state: AtomicU8,
@@ -42,6 +45,11 @@ pub struct Connection {
     sx: AtomicU64,
     /// Bytes delivered to the server.
     rx: AtomicU64,
+    /// Its number, and its place among [`Slots::silent`].
+    id: usize,
+    arrival: u64,
+    /// Where it is entered.
+    table: Weak<ConnectionTable>,
     /// What of `sx` and `rx` is counted for the client already.
     counted: [AtomicU64; 2],
     /// What it is asked to do, [`LOOK`] or [`END`].
@@ -56,6 +64,8 @@ pub struct Connection {
 pub struct AcceptedClient {
     /// Who connected.
     pub client: Client,
+    /// As which client the affinity table knows it.
+    pub key: Client,
     /// Its port; none for one of a Unix socket.
     pub client_port: Option<u16>,
     /// Its number in the affinity table, if it is there.
@@ -69,9 +79,10 @@ pub struct AcceptedClient {
 impl Connection {
     /// A connection that has no server yet.
     pub fn new(accepted: AcceptedClient) -> Self {
-        let AcceptedClient { client, client_port, client_id, downfd, began } = accepted;
+        let AcceptedClient { client, key, client_port, client_id, downfd, began } = accepted;
         Connection {
             client,
+            key,
             client_port,
             began,
             client_id,
@@ -83,6 +94,9 @@ impl Connection {
             pending_down: AtomicU32::new(0),
             sx: AtomicU64::new(0),
             rx: AtomicU64::new(0),
+            id: 0,
+            arrival: 0,
+            table: Weak::new(),
             counted: Default::default(),
             requests: AtomicU8::new(0),
             waker: OnceLock::new(),
@@ -117,6 +131,13 @@ impl Connection {
         }
         let requests = self.requests.swap(0, Acquire);
         Some(Requests { look: requests & LOOK != 0, end: requests & END != 0 })
+    }
+
+    /// Bytes were delivered; if they are the `first`, it is no longer silent.
+    fn spoke(&self, first: bool) {
+        if first && let Some(table) = self.table.upgrade() {
+            table.slots().silent.remove(&self.arrival);
+        }
     }
 
     fn request(&self, what: u8) -> bool {
@@ -219,12 +240,14 @@ pub struct ConnectionMeter {
 
 impl TrafficMeter for ConnectionMeter {
     fn to_client(&self, bytes: usize) {
-        count(&self.connection.sx, bytes);
+        let first = count(&self.connection.sx, bytes);
+        self.connection.spoke(first && self.connection.rx.load(Relaxed) == 0);
         self.server.traffic.add_received(bytes as u64);
     }
 
     fn to_server(&self, bytes: usize) {
-        count(&self.connection.rx, bytes);
+        let first = count(&self.connection.rx, bytes);
+        self.connection.spoke(first && self.connection.sx.load(Relaxed) == 0);
         self.server.traffic.add_sent(bytes as u64);
     }
 
@@ -234,33 +257,47 @@ impl TrafficMeter for ConnectionMeter {
     }
 }
 
-/// Adds to what only one thread, the worker, ever writes: no locked instruction.
-fn count(counter: &AtomicU64, bytes: usize) {
-    counter.store(counter.load(Relaxed) + bytes as u64, Relaxed);
+/// Adds to what only one thread, the worker, ever writes: no locked instruction. Returns whether there was nothing before.
+fn count(counter: &AtomicU64, bytes: usize) -> bool {
+    let before = counter.load(Relaxed);
+    counter.store(before + bytes as u64, Relaxed);
+    before == 0
 }
 
 /// All connections.
 #[derive(Debug, Default)]
 pub struct ConnectionTable {
-    slots: Mutex<Slab<Arc<Connection>>>,
+    slots: Mutex<Slots>,
     permits: AtomicUsize,
     freed: Notify,
 }
+
+#[derive(Debug, Default)]
+struct Slots {
+    connections: Slab<Arc<Connection>>,
+    /// Those that have carried no byte yet, in the order in which they came: who makes room when there is none.
+    silent: BTreeMap<u64, usize>,
+    arrivals: u64,
+}
+
+/// How long a connection may be silent before it makes room for another one.
+const SILENCE: Millis = 1_000;
 
 /// Entries of a table that are looked at under one hold of its lock, for which workers may have to wait: some 10
 /// microseconds.
 pub(super) const PIECE: usize = 64;
 
 impl ConnectionTable {
-    fn slots(&self) -> MutexGuard<'_, Slab<Arc<Connection>>> {
+    fn slots(&self) -> MutexGuard<'_, Slots> {
         self.slots.lock()
     }
 
     /// Adds the connections from number `from` on, [`PIECE`] at most; returns where to go on, if there may be more.
     pub(super) fn piece(&self, from: usize, into: &mut Vec<(usize, Arc<Connection>)>) -> Option<usize> {
         let slots = self.slots();
-        let (end, all) = (from.saturating_add(PIECE), slots.capacity());
-        into.extend((from..end.min(all)).filter_map(|id| Some((id, Arc::clone(slots.get(id)?)))));
+        let (end, all) = (from.saturating_add(PIECE), slots.connections.capacity());
+        let ids = from..end.min(all);
+        into.extend(ids.filter_map(|id| Some((id, Arc::clone(slots.connections.get(id)?)))));
         // To a worker that waits, rather than to whoever comes back for the next piece first.
         MutexGuard::unlock_fair(slots);
         (end < all).then_some(end)
@@ -313,11 +350,29 @@ impl ConnectionTable {
 
     /// Ends a connection; false when there is none of that number.
     pub fn close(&self, id: usize) -> bool {
-        let connection = self.slots().get(id).cloned();
+        let connection = self.slots().connections.get(id).cloned();
         if let Some(connection) = &connection {
             connection.end();
         }
         connection.is_some()
+    }
+
+    /// Makes room: ends the oldest connection that has carried no byte, such as one that is in its TLS handshake, if it has
+    /// been silent for a while. Returns when to try again, in milliseconds; `None` if there is no silent connection.
+    pub fn make_room(&self, now: Millis) -> Option<Millis> {
+        let mut slots = self.slots();
+        let (arrival, id) = slots.silent.first_key_value().map(|(arrival, id)| (*arrival, *id))?;
+        let connection = slots.connections.get(id).cloned()?;
+        let age = now.saturating_sub(connection.began);
+        if age < SILENCE {
+            return Some(SILENCE - age);
+        }
+        slots.silent.remove(&arrival);
+        drop(slots);
+        if let Some(task) = connection.task.get() {
+            task.abort();
+        }
+        Some(SILENCE)
     }
 
     /// Ends all connections.
@@ -346,7 +401,7 @@ impl ConnectionTable {
 
     /// How connection `id` is doing.
     pub fn report(&self, id: usize) -> Option<report::ConnectionReport> {
-        self.slots().get(id).map(|c| c.report(id))
+        self.slots().connections.get(id).map(|c| c.report(id))
     }
 
     /// The connection that a descriptor belongs to.
@@ -383,11 +438,19 @@ impl Iterator for ConnectionWalk {
 pub struct Permit(Arc<ConnectionTable>);
 
 impl Permit {
-    /// Puts a connection into the connections.
+    /// Puts a connection into the table.
     pub fn enter(self, connection: Connection) -> ConnectionEntry {
+        let mut connection = Connection { table: Arc::downgrade(&self.0), ..connection };
+        let mut slots = self.0.slots();
+        connection.arrival = slots.arrivals;
+        slots.arrivals += 1;
+        let place = slots.connections.vacant_entry();
+        connection.id = place.key();
         let connection = Arc::new(connection);
-        let id = self.0.slots().insert(Arc::clone(&connection));
-        ConnectionEntry { permit: self, id, connection }
+        place.insert(Arc::clone(&connection));
+        slots.silent.insert(connection.arrival, connection.id);
+        drop(slots);
+        ConnectionEntry { permit: self, connection }
     }
 }
 
@@ -402,13 +465,14 @@ impl Drop for Permit {
 #[derive(Debug)]
 pub struct ConnectionEntry {
     permit: Permit,
-    id: usize,
     /// The connection.
     pub connection: Arc<Connection>,
 }
 
 impl Drop for ConnectionEntry {
     fn drop(&mut self) {
-        self.permit.0.slots().try_remove(self.id);
+        let mut slots = self.permit.0.slots();
+        slots.connections.try_remove(self.connection.id);
+        slots.silent.remove(&self.connection.arrival);
     }
 }

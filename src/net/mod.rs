@@ -8,6 +8,7 @@ pub mod connections;
 mod dummy;
 pub mod filter;
 pub mod lifecycle;
+mod limits;
 pub mod relay;
 pub mod session;
 pub mod shared;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::core::admission::Admission;
+use crate::core::admission::limits::ClientSlot;
 use crate::core::affinity::Client;
 use crate::core::http::{Forwarding, Rewriter};
 use crate::core::select::{Selected, Selection};
@@ -27,7 +28,7 @@ use super::filter::request_log::RequestLog;
 use super::relay::{Relay, RelaySettings};
 use super::shared::Shared;
 use super::stream::Stream;
-use super::{dummy, tls};
+use super::{dummy, limits, tls};
 
 /// A client that was accepted.
 #[derive(Debug)]
@@ -42,8 +43,8 @@ pub struct Accepted {
 #[derive(Debug)]
 struct Session {
     shared: Arc<Shared>,
-    /// Counts it among those of its worker; no longer when the end of `entry` is told.
-    _count: ConnectionCount,
+    /// Counts it among those of its worker and of its client; no longer when the end of `entry` is told.
+    _counts: Box<(ConnectionCount, Option<ClientSlot>)>,
     entry: ConnectionEntry,
 }
 
@@ -58,11 +59,15 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
     let client = accepted.peer.map_or(Client::UNIX, |peer| Client::new(peer.ip()));
     let snapshot = shared.snapshot.load_full();
     let admission = Admission::of(&snapshot, client);
+    if admission == Admission::Refuse {
+        return;
+    }
+    let Ok(slot) = limits::begin(shared, &snapshot, client) else { return };
+    let key = client.masked(snapshot.client_mask);
     let (id, remembered) = match admission {
-        Admission::Refuse => return,
-        Admission::Abuse => (None, None),
+        Admission::Abuse | Admission::Refuse => (None, None),
         Admission::Admit => {
-            let (id, remembered) = shared.clients.record_connect(client, snapshot.tracking);
+            let (id, remembered) = shared.clients.record_connect(key, snapshot.tracking);
             (Some(id), remembered)
         }
     };
@@ -70,13 +75,14 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
     let arrival = Box::new(Arrival { accepted, admission, remembered });
     let entry = permit.enter(Connection::new(AcceptedClient {
         client,
+        key,
         client_port: arrival.accepted.peer.map(|peer| peer.port()),
         client_id: id,
         downfd: arrival.accepted.stream.as_raw_fd(),
         began: shared.now(),
     }));
     let connection = Arc::clone(&entry.connection);
-    let session = Session { shared: Arc::clone(shared), _count: connection_count, entry };
+    let session = Session { shared: Arc::clone(shared), _counts: Box::new((connection_count, slot)), entry };
     let task = tokio::spawn(serve(session, snapshot, arrival));
     connection.served_by(task.abort_handle());
 }

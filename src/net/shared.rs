@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::core::Millis;
+use crate::core::admission::limits::ClientLimits;
 use crate::core::snapshot::Snapshot;
 use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub connections: Arc<ConnectionTable>,
     /// The clients.
     pub clients: Arc<Clients>,
+    /// The connections of each client.
+    pub limits: Arc<ClientLimits>,
     /// The request log.
     pub log: LogHandle,
     /// Pipes for connections that move bulk.
@@ -56,6 +59,7 @@ impl Shared {
         Shared {
             snapshot: ArcSwap::new(snapshot),
             lifecycle: Lifecycle::default(),
+            limits: Arc::default(),
             connections: Arc::default(),
             log,
             pipes: Pool::new(PIPES),

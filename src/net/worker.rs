@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::sync::{Mutex, mpsc};
 
+use crate::core::Millis;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::watch::{self, Watch};
 use crate::sys::{log, runtime, socket};
@@ -122,6 +123,8 @@ struct Worker {
 
 /// How long a worker that ends waits for its connections: they take little more than a second.
 const LAST: Duration = Duration::from_secs(2);
+/// How long a worker waits for room before it looks for silent connections again, in milliseconds.
+const ROOM_PAUSE: Millis = 1_000;
 /// Clients that are taken out of the queue of a socket that is closed.
 const LAST_CLIENTS: usize = 4096;
 
@@ -187,8 +190,27 @@ impl Worker {
         session::start(&self.shared, accepted, permit, self.handle.count_connection());
     }
 
+    /// Waits for room for one more connection. To be called when a client waits: connections that have carried nothing yet
+    /// make room for it.
     async fn permit(&self) -> Permit {
-        self.shared.connections.permit(|| self.shared.snapshot.load().conn_max).await
+        static FULL: log::Condition = log::Condition::new();
+        let connections = &self.shared.connections;
+        let limit = || self.shared.snapshot.load().conn_max;
+        if let Some(permit) = connections.try_permit(limit()) {
+            FULL.end(format_args!("there is room for further connections again"));
+            return permit;
+        }
+        FULL.begin(format_args!(
+            "there are {} connections, as many as conn_max allows: clients wait",
+            limit()
+        ));
+        loop {
+            let time = connections.make_room(self.shared.now()).unwrap_or(ROOM_PAUSE);
+            let permit = connections.permit(limit);
+            if let Ok(permit) = tokio::time::timeout(Duration::from_millis(time), permit).await {
+                return permit;
+            }
+        }
     }
 
     /// Waits, when the system has no descriptors or memory for one more client, until a connection has ended.

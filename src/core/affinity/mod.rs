@@ -16,7 +16,7 @@ use chunks::Chunks;
 use index::HashIndex;
 use scan::Scans;
 
-pub use client::Client;
+pub use client::{Client, ClientMask};
 pub use scan::ScanId;
 
 /// What pen knows of a client.

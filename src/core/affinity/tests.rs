@@ -102,6 +102,25 @@ fn a_mapped_address_is_the_ipv4_client() {
 }
 
 #[test]
+fn a_mask_makes_a_network_one_client() {
+    let masked = |address: &str, mask| {
+        Client::new(address.parse().unwrap()).masked(mask).ip().map(|ip| ip.to_string())
+    };
+    let mask = ClientMask { v4: 24, v6: 56 };
+    for (address, network) in [
+        ("10.1.2.3", "10.1.2.0"),
+        ("::ffff:10.1.2.3", "10.1.2.0"),
+        ("2001:db8:1:2ff:3::4", "2001:db8:1:200::"),
+    ] {
+        assert_eq!(masked(address, mask).unwrap(), network);
+        assert_eq!(masked(address, ClientMask::default()).unwrap(), address.trim_start_matches("::ffff:"));
+    }
+    let all = ClientMask { v4: 0, v6: 0 };
+    assert_eq!([masked("10.1.2.3", all), masked("::1", all)].map(Option::unwrap), ["0.0.0.0", "::"]);
+    assert_eq!(Client::UNIX.masked(all), Client::UNIX);
+}
+
+#[test]
 fn the_table_only_grows() {
     let mut table = AffinityTable::new(2);
     (0..3).for_each(|n| _ = table.record_connect(client(n), 0, 0));

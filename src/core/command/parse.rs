@@ -107,6 +107,10 @@ fn of_other(word: &str, args: &[String]) -> Parsed<Command> {
 fn of_setting(setting: Setting, args: &[Word], services: &Services) -> Parsed<Command> {
     let kind = setting.spec().kind;
     match args {
+        [v4, v6] if kind == Kind::Mask => {
+            let both = format!("{} {}", v4.text()?, v6.text()?);
+            Ok(Command::Set(setting, kind.parse(&Word::plain(&both), services)?))
+        }
         [_, extra, ..] => Err(Error::extra(extra.text()?)),
         [extra] if kind == Kind::Switch => Err(Error::extra(extra.text()?)),
         [arg] => Ok(Command::Set(setting, kind.parse(arg, services)?)),

@@ -44,6 +44,41 @@ impl Config {
         }
     }
 
+    /// Whether every server is another address than the one that pen listens on.
+    ///
+    /// # Errors
+    /// The server that is not: pen would be its own client, until all its connections are used up.
+    pub fn check_servers(&self) -> Result<(), Error> {
+        match self.own_address() {
+            Some(server) => Err(Error::new(format!(
+                "{server}: that is where pen listens, and it would be its own client"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The server that is pen's own address.
+    fn own_address(&self) -> Option<String> {
+        let Endpoint { host: Host::Ip(own), port: own_port } = self.listening()?.clone() else { return None };
+        let is_own = |host: &Host, port: u16| {
+            let Host::Ip(ip) = host else { return false };
+            let reached = own.is_ipv6() || ip.is_ipv4();
+            let any = own.is_unspecified() && reached && (ip.is_loopback() || ip.is_unspecified());
+            port == own_port && (*ip == own || any)
+        };
+        let numbered = self.servers.iter().enumerate().find_map(|(n, server)| {
+            let host = server.address.as_ref().filter(|host| is_own(host, server.port))?;
+            Some(format!("server {n} {host} port {}", server.port))
+        });
+        let special = [(&self.settings.emergency, "emergency"), (&self.settings.abuse, "abuse")];
+        numbered.or_else(|| {
+            special.into_iter().find_map(|(endpoint, name)| {
+                let endpoint = endpoint.as_ref().filter(|endpoint| is_own(&endpoint.host, endpoint.port))?;
+                Some(format!("{name} {endpoint}"))
+            })
+        })
+    }
+
     /// The address to listen on.
     pub fn listening(&self) -> Option<&Endpoint> {
         self.settings.listen.as_ref().map(|address| &address.endpoint)

@@ -87,7 +87,7 @@ impl Selection {
         };
         let policy = snapshot.policy;
         // With round robin no client is remembered, and the hash tells connections apart by their port.
-        let key = hash::client(client, if policy.hash_port { port } else { 0 });
+        let key = hash::client(client.masked(snapshot.client_mask), if policy.hash_port { port } else { 0 });
         let remembered = remembered.filter(|_| policy.affinity);
         Selection { snapshot, client, key, remembered, stage, tried: NumberSet::default() }
     }

@@ -4,6 +4,7 @@ use super::value::Value;
 use crate::core::Error;
 use crate::core::acl::LISTS;
 use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget, Services};
+use crate::core::affinity::ClientMask;
 use crate::core::lexer::Word;
 use std::time::Duration;
 
@@ -42,6 +43,8 @@ pub enum Kind {
     Bytes,
     /// The name of a file or directory.
     Path,
+    /// How many bits of an address make a client, for IPv4 and for IPv6: two words, or one with a blank.
+    Mask,
     /// An IP address.
     Ip,
     /// A host.
@@ -108,6 +111,10 @@ impl Kind {
             Kind::Text(_) | Kind::Path if arg.is_empty() => Err(not()),
             Kind::Text(_) | Kind::Path => Ok(Value::Text(arg.to_owned())),
             Kind::Bytes => Ok(Value::None),
+            Kind::Mask => {
+                let (v4, v6) = arg.split_once(' ').ok_or_else(not)?;
+                ClientMask::parse(v4, v6.trim_start()).map(Value::Mask).ok_or_else(not)
+            }
             Kind::Ip => arg.parse().map(Value::Ip).map_err(|_| not()),
             Kind::Host => Host::parse(arg).map(Value::Host),
             Kind::Port => services.port(arg).map(|port| Value::Number(port.into())).map_err(|_| not()),
@@ -131,6 +138,7 @@ impl Kind {
             Kind::Text(what) => what.into(),
             Kind::Bytes => "a text, with \\r, \\n, \\t, \\\", \\\\ and \\xHH".into(),
             Kind::Path => "the name of a file or directory".into(),
+            Kind::Mask => "two numbers, of bits of IPv4 (0 to 32) and of IPv6 (0 to 128)".into(),
             Kind::Ip => "an IP address".into(),
             Kind::Host => "an IP address, a host name or a path with a /".into(),
             Kind::Port => "a number from 0 to 65535 or a service name".into(),
@@ -147,6 +155,7 @@ impl Kind {
             Kind::Switch => "on|off".into(),
             Kind::Word(words) => words.join("|"),
             Kind::Words(_) => "WORD".into(),
+            Kind::Mask => "V4 V6".into(),
             _ => "TEXT".into(),
         }
     }

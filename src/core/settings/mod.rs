@@ -13,6 +13,7 @@ pub use table::{Key, Property, Reply, Row, Spec, Table, When};
 pub use value::{Field, Value};
 
 use super::addr::{Endpoint, ListenAddress, LogTarget};
+use super::affinity::ClientMask;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -100,6 +101,14 @@ table::table! {
         blacklist: Duration = secs(30), seconds("seconds", 0, "how long a server that failed is left out");
         client_acl: usize = 0, list("the access list for clients");
         control_acl: usize = 0, list("the access list for the control port");
+        client_conn_max: u32 = 0,
+            number("connections, 0 for any number", 0, 1 << 24, "most simultaneous connections of one client");
+        client_rate_max: u32 = 0,
+            number("connections, 0 for any number", 0, 1 << 24, "most new connections of one client in client_rate_time");
+        client_rate_time: Duration = secs(1),
+            Spec::new(Kind::seconds(1, "seconds"), "the time that client_rate_max is about").reply(Reply::Value);
+        client_mask: ClientMask = ClientMask::default(),
+            text(Kind::Mask, "how many bits of an IPv4 and of an IPv6 address make a client").reply(Reply::Value);
         clients_max: usize = 2048,
             number("clients", 1, 1 << 24, "size of the table of clients; only grows").grows();
         conn_max: usize = 500,
@@ -185,6 +194,7 @@ mod tests {
             Kind::Seconds { .. } => vec!["7", "64"],
             Kind::Word(words) | Kind::Words(words) => words.to_vec(),
             Kind::Text(_) | Kind::Bytes | Kind::Path => vec!["/a b"],
+            Kind::Mask => vec!["24 64", "0 0"],
             Kind::Ip | Kind::Host => vec!["10.0.0.1", "::1"],
             Kind::Port => vec!["0", "80"],
             Kind::Endpoint | Kind::Listen | Kind::Log => vec!["[::1]:80", "/run/x", "host:99"],

@@ -2,6 +2,7 @@
 
 use super::keyword::Keyword;
 use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget};
+use crate::core::affinity::ClientMask;
 use crate::core::lexer;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -28,6 +29,8 @@ pub enum Value {
     Text(String),
     /// Bytes, written with escapes.
     Bytes(Vec<u8>),
+    /// The bits of an address that make a client: two words.
+    Mask(ClientMask),
     /// An IP address.
     Ip(IpAddr),
     /// A host without a port.
@@ -41,10 +44,11 @@ pub enum Value {
 }
 
 impl Value {
-    /// The value as one word of a command line, quoted where that is necessary; empty for what has none.
+    /// The value as one word of a command line, or the two of a mask, quoted where that is necessary; empty for what has none.
     pub fn word(&self) -> String {
         match self {
             Value::Bytes(bytes) => lexer::escape(bytes),
+            Value::Mask(mask) => mask.to_string(),
             other => lexer::quote(&other.to_string()),
         }
     }
@@ -62,6 +66,7 @@ impl fmt::Display for Value {
             Value::Words(words) => f.write_str(&words.join(" ")),
             Value::Text(text) => f.write_str(text),
             Value::Bytes(bytes) => f.write_str(&lexer::escape(bytes)),
+            Value::Mask(mask) => mask.fmt(f),
             Value::Ip(ip) => ip.fmt(f),
             Value::Host(host) => host.fmt(f),
             Value::Endpoint(endpoint) => endpoint.fmt(f),
@@ -135,6 +140,7 @@ macro_rules! field {
 }
 
 field!(bool: Switch);
+field!(ClientMask: Mask);
 field!(number u16);
 field!(number u32);
 field!(number usize);

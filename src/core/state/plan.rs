@@ -165,7 +165,7 @@ impl State {
         match &new.listen {
             None => return Err(Error::missing(Kind::Listen.expected()).of("listen")),
             // Another way to write the same address keeps the socket.
-            Some(_) if new.listen == old.listen => {}
+            Some(_) if new.listen == old.listen => plan.config.check_servers()?,
             Some(_) if self.stopping => {
                 return Err(Error::new("pen is stopping and takes no new clients").of("listen"));
             }
@@ -185,6 +185,10 @@ impl State {
                 Some(setting) => error.of(setting.word()),
                 None => error,
             })?;
+            if matches!(need, Need::Listener(..)) {
+                // Somebody else may have that address, and who asks for it is told so first.
+                plan.config.check_servers()?;
+            }
             effects.extend(need.effect());
         }
         let (new, old) = (&plan.config.settings, &self.config.settings);

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::core::admission::Admission;
+use crate::core::admission::limits::ClientSlot;
 use crate::core::affinity::Client;
 use crate::net::connect::failure::{Failure, Origin, is_of_network};
 use crate::net::connections::{AcceptedClient, Connection, ConnectionEntry, ConnectionMeter, Permit};
@@ -37,6 +38,8 @@ pub(super) struct UdpFlow {
 #[derive(Debug)]
 struct FlowState {
     shared: Arc<Shared>,
+    /// Counts it among those of its client.
+    _slot: Option<ClientSlot>,
     entry: ConnectionEntry,
     upstream: Upstream,
     meter: ConnectionMeter,
@@ -58,14 +61,15 @@ impl UdpFlow {
     pub(super) fn begin(
         shared: &Arc<Shared>,
         peer: Peer,
-        admission: Admission,
+        (admission, slot): (Admission, Option<ClientSlot>),
         downfd: RawFd,
         permit: Permit,
     ) -> Result<Self, Failure> {
         let client = Client::new(peer.client.ip());
-        let tracking = shared.snapshot.load().tracking;
+        let snapshot = shared.snapshot.load();
+        let (tracking, key) = (snapshot.tracking, client.masked(snapshot.client_mask));
         let (number, remembered) = if admission == Admission::Admit {
-            let (number, remembered) = shared.clients.record_connect(client, tracking);
+            let (number, remembered) = shared.clients.record_connect(key, tracking);
             (Some(number), remembered)
         } else {
             (None, None)
@@ -74,6 +78,7 @@ impl UdpFlow {
         let upstream = search.next(shared)?;
         let entry = permit.enter(Connection::new(AcceptedClient {
             client,
+            key,
             client_port: Some(peer.client.port()),
             client_id: number,
             downfd,
@@ -84,6 +89,7 @@ impl UdpFlow {
         }
         let state = FlowState {
             shared: Arc::clone(shared),
+            _slot: slot,
             meter: upstream.connects(&entry),
             entry,
             upstream,

@@ -19,6 +19,7 @@ use crate::core::standing_queue::StandingQueue;
 use crate::net::connect::SHORTAGE_PAUSE;
 use crate::net::connect::failure::Origin;
 use crate::net::connections::Permit;
+use crate::net::limits;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{Batch, DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
@@ -253,23 +254,28 @@ impl UdpListener {
             drops.because("its client has as many flows as it may");
             return None;
         }
+        let Ok(slot) = limits::begin(&self.shared, &snapshot, client) else {
+            drops.because("its client has reached a limit");
+            return None;
+        };
         let Some(permit) = self.permit(client, &snapshot) else {
             drops.full(snapshot.conn_max);
             return None;
         };
-        let flow = match UdpFlow::begin(&self.shared, peer, admission, self.socket.as_raw_fd(), permit) {
-            Ok(flow) => Arc::new(flow),
-            Err(failure) if failure.origin == Origin::Shortage => {
-                drops.short(&failure.error);
-                // The descriptor is free once its task has seen the end: for who comes next.
-                self.make_room(client, &snapshot);
-                return None;
-            }
-            Err(_) => {
-                drops.because("no server");
-                return None;
-            }
-        };
+        let flow =
+            match UdpFlow::begin(&self.shared, peer, (admission, slot), self.socket.as_raw_fd(), permit) {
+                Ok(flow) => Arc::new(flow),
+                Err(failure) if failure.origin == Origin::Shortage => {
+                    drops.short(&failure.error);
+                    // The descriptor is free once its task has seen the end: for who comes next.
+                    self.make_room(client, &snapshot);
+                    return None;
+                }
+                Err(_) => {
+                    drops.because("no server");
+                    return None;
+                }
+            };
         drops.admitted();
         let (id, before) = lock(&self.flows).insert(peer, client, Arc::clone(&flow), now);
         if let Some(before) = before {

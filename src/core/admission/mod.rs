@@ -1,6 +1,8 @@
 //! Whether a client is served at all. Asked once, before anything is spent on the client: a place in a table, a connect, a
 //! TLS handshake.
 
+pub mod limits;
+
 use super::affinity::Client;
 use super::snapshot::Snapshot;
 

@@ -1,0 +1,266 @@
+//! How many connections one client may have, and begin in a time.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use parking_lot::Mutex;
+
+use crate::core::Millis;
+use crate::core::affinity::Client;
+
+/// Parts of the table, each with its own lock.
+const SHARDS: usize = 16;
+/// Clients without a connection that a part remembers for their rate: some 10 MB in all.
+const REMEMBERED: usize = 8192;
+/// Clients that are looked at for being forgotten when another one comes.
+const SWEEP: usize = 4;
+
+/// What the configuration allows each client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// Connections at a time, 0 for any number.
+    pub connections: u32,
+    /// Connections that begin within `period`, 0 for any number.
+    pub rate: u32,
+    /// The time of `rate`.
+    pub period: Millis,
+}
+
+/// Which limit a client has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limited {
+    /// That of connections at a time.
+    Connections,
+    /// That of new connections in a time.
+    Rate,
+}
+
+/// What a client has and had of late.
+#[derive(Debug, Default)]
+struct Usage {
+    connections: u32,
+    /// When the present period began.
+    since: Millis,
+    /// Connections that began in the present period and in the one before.
+    began: [u32; 2],
+}
+
+impl Usage {
+    /// Moves on to the period that `now` is in.
+    fn advance(&mut self, now: Millis, period: Millis) {
+        let age = now.saturating_sub(self.since);
+        if age >= period {
+            let before = if age < 2 * period { self.began[0] } else { 0 };
+            self.began = [0, before];
+            self.since = if age < 2 * period { self.since + period } else { now };
+        }
+    }
+
+    /// Connections that began within the last period, where those of the period before are taken to be spread evenly.
+    fn rate(&self, now: Millis, period: Millis) -> u64 {
+        let left = period.saturating_sub(now.saturating_sub(self.since));
+        u64::from(self.began[0]) + u64::from(self.began[1]) * left / period.max(1)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    clients: HashMap<Client, Usage>,
+    /// Clients whose last connection has ended, in that order, each with when its period had begun.
+    idle: VecDeque<(Client, Millis)>,
+}
+
+impl Shard {
+    /// Forgets some clients that have no connection and whose rate is nothing any more.
+    fn sweep(&mut self, now: Millis, period: Millis) {
+        for _ in 0..SWEEP {
+            let Some((client, since)) = self.idle.front().copied() else { return };
+            let is_old = |since: Millis| now.saturating_sub(since) >= 2 * period;
+            let crowded = self.idle.len() > REMEMBERED;
+            if !is_old(since) && !crowded {
+                return;
+            }
+            self.idle.pop_front();
+            // It may have come back and gone again.
+            let gone = |usage: &Usage| usage.connections == 0 && (crowded || is_old(usage.since));
+            if self.clients.get(&client).is_some_and(gone) {
+                self.clients.remove(&client);
+            }
+        }
+    }
+}
+
+/// The connections of every client. The counts are exact, and independent of the table that remembers clients' servers.
+#[derive(Debug)]
+pub struct ClientLimits {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+    refused: AtomicU64,
+    /// When that was last.
+    last_refused: AtomicU64,
+}
+
+impl Default for ClientLimits {
+    fn default() -> Self {
+        ClientLimits {
+            shards: Default::default(),
+            hasher: RandomState::new(),
+            refused: AtomicU64::new(0),
+            last_refused: AtomicU64::new(0),
+        }
+    }
+}
+
+impl ClientLimits {
+    fn shard(&self, client: Client) -> &Mutex<Shard> {
+        &self.shards[self.hasher.hash_one(client) as usize % SHARDS]
+    }
+
+    /// Counts a connection of `client` that begins at `now`, until the slot is dropped.
+    ///
+    /// # Errors
+    /// The limit that the client has reached. It is counted as refused.
+    pub fn begin(
+        self: &Arc<Self>,
+        client: Client,
+        allowed: Allowance,
+        now: Millis,
+    ) -> Result<ClientSlot, Limited> {
+        let mut shard = self.shard(client).lock();
+        shard.sweep(now, allowed.period);
+        let usage = shard.clients.entry(client).or_default();
+        usage.advance(now, allowed.period);
+        let limited = if allowed.connections != 0 && usage.connections >= allowed.connections {
+            Some(Limited::Connections)
+        } else if allowed.rate != 0 && usage.rate(now, allowed.period) >= u64::from(allowed.rate) {
+            Some(Limited::Rate)
+        } else {
+            None
+        };
+        if let Some(limited) = limited {
+            self.refused.fetch_add(1, Relaxed);
+            self.last_refused.store(now, Relaxed);
+            return Err(limited);
+        }
+        usage.connections += 1;
+        usage.began[0] = usage.began[0].saturating_add(1);
+        Ok(ClientSlot { limits: Arc::clone(self), client })
+    }
+
+    /// The connections that `client` has.
+    pub fn connections(&self, client: Client) -> u32 {
+        self.shard(client).lock().clients.get(&client).map_or(0, |usage| usage.connections)
+    }
+
+    /// How long ago a connection was refused last.
+    pub fn calm_for(&self, now: Millis) -> Millis {
+        now.saturating_sub(self.last_refused.load(Relaxed))
+    }
+
+    /// How many connections were refused.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+}
+
+/// A connection of a client.
+#[derive(Debug)]
+pub struct ClientSlot {
+    limits: Arc<ClientLimits>,
+    client: Client,
+}
+
+impl Drop for ClientSlot {
+    fn drop(&mut self) {
+        let mut shard = self.limits.shard(self.client).lock();
+        let Some(usage) = shard.clients.get_mut(&self.client) else { return };
+        usage.connections -= 1;
+        if usage.connections == 0 {
+            let since = usage.since;
+            shard.idle.push_back((self.client, since));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::Ipv4Addr;
+
+    fn client(n: u32) -> Client {
+        Client::new(Ipv4Addr::from(n).into())
+    }
+
+    const ANY: Allowance = Allowance { connections: 0, rate: 0, period: 1000 };
+
+    #[test]
+    fn connections_are_counted_for_each_client_and_given_back() {
+        let limits = Arc::new(ClientLimits::default());
+        let two = Allowance { connections: 2, ..ANY };
+        // Those that began before there was a limit count too.
+        let mut held = vec![limits.begin(client(1), ANY, 0).unwrap()];
+        held.push(limits.begin(client(1), two, 0).unwrap());
+        assert_eq!(limits.begin(client(1), two, 0).unwrap_err(), Limited::Connections);
+        held.push(limits.begin(client(2), two, 0).unwrap());
+        assert_eq!((limits.connections(client(1)), limits.refused()), (2, 1));
+        drop(held);
+        assert_eq!(limits.connections(client(1)), 0);
+        limits.begin(client(1), two, 0).unwrap();
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_period() {
+        let limits = Arc::new(ClientLimits::default());
+        let allowed = Allowance { rate: 10, ..ANY };
+        let try_at = |now| (0..100).filter(|_| limits.begin(client(1), allowed, now).is_ok()).count();
+        assert_eq!(try_at(5000), 10);
+        assert_eq!(try_at(5999), 0);
+        assert_eq!(try_at(6500), 5, "half of the period before counts");
+        assert_eq!(try_at(9000), 10);
+        assert_eq!(limits.begin(client(1), allowed, 9000).unwrap_err(), Limited::Rate);
+        limits.begin(client(2), allowed, 9000).unwrap();
+    }
+
+    #[test]
+    fn clients_that_have_gone_are_forgotten() {
+        let limits = Arc::new(ClientLimits::default());
+        let mut now = 0;
+        for n in 0..20_000 {
+            now += 10;
+            drop(limits.begin(client(n), ANY, now));
+        }
+        let known = || limits.shards.iter().map(|s| s.lock().clients.len()).sum::<usize>();
+        assert!(known() < 500, "{}", known());
+        for n in 0..400_000 {
+            drop(limits.begin(client(n), Allowance { period: 1_000_000, ..ANY }, now));
+        }
+        assert!(known() <= SHARDS * (REMEMBERED + 1), "{}", known());
+    }
+
+    proptest! {
+        /// Whatever begins and ends: nobody has more than he may, and counts are exact.
+        #[test]
+        fn counts_are_exact(steps in prop::collection::vec((0u32..3, any::<prop::sample::Index>(), any::<bool>(), 0u64..700), 0..100)) {
+            let limits = Arc::new(ClientLimits::default());
+            let allowed = Allowance { connections: 3, rate: 5, period: 1000 };
+            let mut held: Vec<(u32, ClientSlot)> = Vec::new();
+            let mut now = 0;
+            for (n, at, begins, pause) in steps {
+                now += pause;
+                if begins {
+                    held.extend(limits.begin(client(n), allowed, now).ok().map(|slot| (n, slot)));
+                } else if !held.is_empty() {
+                    drop(held.swap_remove(at.index(held.len())));
+                }
+                for n in 0..3 {
+                    let count = held.iter().filter(|(by, _)| *by == n).count();
+                    prop_assert_eq!(limits.connections(client(n)) as usize, count);
+                    prop_assert!(count <= 3);
+                }
+            }
+        }
+    }
+}
