@@ -1,21 +1,17 @@
 //! The thread that looks at files while pen serves, so that no worker waits for a disk.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use openssl::ssl::SslContext;
-use tokio::sync::oneshot;
 
 use crate::sys::log;
 
-use super::cert_index::CertFiles;
 use super::file_stamp::Stamp;
-use super::ocsp::Stapling;
-use super::sni::Sni;
 
 /// How often files are looked at, at most, while handshakes ask for them.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
@@ -56,29 +52,32 @@ pub(super) struct Made {
 }
 
 /// A look at files.
-pub(super) enum Request {
-    /// Read the directory again.
-    Scan(Arc<Sni>, oneshot::Sender<()>),
-    /// Make a context for a name. Without an answer, nothing has changed since the stamp.
-    Make(Arc<Sni>, Arc<CertFiles>, Option<Stamp>, oneshot::Sender<Made>),
-    /// Look whether there is a new OCSP response.
-    Staple(Arc<Stapling>),
-}
+type Job = Box<dyn FnOnce(&mut Reported) + Send>;
 
-/// How requests get to the thread.
-#[derive(Debug, Clone)]
-pub(super) struct Loader(Sender<Request>);
+/// The jobs that the thread is to do.
+pub(super) type Jobs = Receiver<Job>;
+
+/// How jobs get to the thread.
+#[derive(Clone)]
+pub(super) struct Loader(Sender<Job>);
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Loader(..)")
+    }
+}
 
 impl Loader {
     /// A way to a thread that does not run yet.
-    pub(super) fn new() -> (Self, Receiver<Request>) {
+    pub(super) fn new() -> (Self, Jobs) {
         let (sender, receiver) = mpsc::channel();
         (Loader(sender), receiver)
     }
 
-    /// Asks; never waits. Without a thread the request is dropped, and whoever waits for the answer learns of it.
-    pub(super) fn ask(&self, request: Request) {
-        _ = self.0.send(request);
+    /// Has a job done on the thread; never waits. Without a thread the job is dropped, and with it the sender that whoever
+    /// waits for the result listens to.
+    pub(super) fn ask(&self, job: impl FnOnce(&mut Reported) + Send + 'static) {
+        _ = self.0.send(Box::new(job));
     }
 }
 
@@ -86,49 +85,26 @@ impl Loader {
 ///
 /// # Errors
 /// When the system gives no thread.
-pub(super) fn start(requests: Receiver<Request>) -> io::Result<()> {
+pub(super) fn start(jobs: Jobs) -> io::Result<()> {
     std::thread::Builder::new().name("tls files".into()).spawn(move || {
-        let mut told = Told::default();
-        for request in requests {
-            serve(request, &mut told);
+        let mut reported = Reported::default();
+        for job in jobs {
+            job(&mut reported);
         }
     })?;
     Ok(())
 }
 
-/// What is wrong with files is said once, not for every worker and every look.
-type Told = HashMap<String, Stamp>;
+/// What was reported of the files of each name: once for each state of them, not for every worker and every look.
+#[derive(Debug, Default)]
+pub(super) struct Reported(HashMap<String, Stamp>);
 
-fn serve(request: Request, told: &mut Told) {
-    // Who asked may be gone: then nobody wants the answer.
-    match request {
-        Request::Scan(sni, done) => {
-            if let Err(error) = sni.scan() {
-                static UNREADABLE: log::Condition = log::Condition::new();
-                UNREADABLE.begin(format_args!("ssl_sni_path: {error}"));
-            }
-            _ = done.send(());
+impl Reported {
+    /// Warns of what is wrong with the files of a name in a state.
+    pub(super) fn warn(&mut self, name: &str, stamp: &Stamp, text: &str) {
+        if self.0.get(name) != Some(stamp) {
+            self.0.insert(name.to_owned(), stamp.clone());
+            log::warn(format_args!("{text}"));
         }
-        Request::Make(sni, entry, known, answer) => {
-            // Of many handshakes that ask at once, one look does for all.
-            if known.as_ref().is_some_and(|known| entry.is_fresh(known, LOOK)) {
-                return;
-            }
-            let stamp = entry.look();
-            if known.as_ref() == Some(&stamp) {
-                return;
-            }
-            let (context, notices) = sni.make(&entry, &stamp);
-            notices.iter().for_each(|notice| tell(told, &entry.name, &stamp, notice));
-            _ = answer.send(Made { context, stamp });
-        }
-        Request::Staple(stapling) => stapling.refresh(),
-    }
-}
-
-fn tell(told: &mut Told, name: &str, stamp: &Stamp, text: &str) {
-    if told.get(name) != Some(stamp) {
-        told.insert(name.to_owned(), stamp.clone());
-        log::warn(format_args!("{text}"));
     }
 }

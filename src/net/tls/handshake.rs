@@ -20,8 +20,9 @@ use crate::core::tls_session::TlsSession;
 use crate::net::socket::Socket;
 use crate::sys::log;
 
-use super::Server;
+use super::server::Server;
 use super::sni::Slot;
+use super::worker::worker;
 
 /// How long a client that was turned down may take to read why.
 const PARTING: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslS
     let failure = match timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await {
         Ok(Ok(())) => {
             if log::debug_level() > 1 {
-                let (shown, worker) = (session(stream.ssl()).notes().join(", "), super::worker());
+                let (shown, worker) = (session(stream.ssl()).notes().join(", "), worker());
                 log::debug(2, format_args!("TLS: {}: {shown}, worker {worker}", Name(how.client)));
             }
             return Some(stream);

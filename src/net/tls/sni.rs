@@ -13,10 +13,11 @@ use openssl::ex_data::Index as ExIndex;
 use openssl::ssl::{ClientHelloResponse, Ssl, SslContext, SslRef};
 use tokio::sync::oneshot;
 
+use crate::sys::log;
 use crate::sys::tls::server_name_extension;
 
 use super::cert_index::{CertFiles, Good, Index, host_name};
-use super::cert_loader::{LOOK, Loader, Made, Request, Throttle};
+use super::cert_loader::{LOOK, Loader, Made, Reported, Throttle};
 use super::context::{self, Parts, Resumption};
 use super::context_cache::{self, Set};
 use super::file_stamp::Stamp;
@@ -160,6 +161,36 @@ impl Sni {
         }
     }
 
+    /// Reads the directory again for a handshake that waits, which may be gone.
+    fn scan_for(&self, done: oneshot::Sender<()>) {
+        if let Err(error) = self.scan() {
+            static UNREADABLE: log::Condition = log::Condition::new();
+            UNREADABLE.begin(format_args!("ssl_sni_path: {error}"));
+        }
+        _ = done.send(());
+    }
+
+    /// Makes a context for a handshake that waits. Without an answer, the files are as in `known`.
+    fn make_for(
+        &self,
+        entry: &CertFiles,
+        known: Option<&Stamp>,
+        reported: &mut Reported,
+        answer: oneshot::Sender<Made>,
+    ) {
+        // Of many handshakes that ask at once, one look does for all.
+        if known.is_some_and(|known| entry.is_fresh(known, LOOK)) {
+            return;
+        }
+        let stamp = entry.look();
+        if known == Some(&stamp) {
+            return;
+        }
+        let (context, notices) = self.make(entry, &stamp);
+        notices.iter().for_each(|notice| reported.warn(&entry.name, &stamp, notice));
+        _ = answer.send(Made { context, stamp });
+    }
+
     /// The callback for a ClientHello.
     ///
     /// # Errors
@@ -177,7 +208,8 @@ impl Sni {
         if !scanned && self.scans.is_due() {
             // Files may have come or gone.
             let (done, wait) = oneshot::channel();
-            self.loader.ask(Request::Scan(Arc::clone(self), done));
+            let sni = Arc::clone(self);
+            self.loader.ask(move |_| sni.scan_for(done));
             slot.replace(Step::Scanning(wait));
             return Ok(ClientHelloResponse::RETRY);
         }
@@ -189,7 +221,8 @@ impl Sni {
         }
         let (answer, wait) = oneshot::channel();
         let stamp = known.as_ref().map(|made| made.stamp.clone());
-        self.loader.ask(Request::Make(Arc::clone(self), Arc::clone(entry), stamp, answer));
+        let (sni, files) = (Arc::clone(self), Arc::clone(entry));
+        self.loader.ask(move |reported| sni.make_for(&files, stamp.as_ref(), reported, answer));
         let context = known.and_then(|made| made.context);
         slot.replace(Step::Making(Arc::clone(self), entry.name.clone(), context, wait));
         Ok(ClientHelloResponse::RETRY)

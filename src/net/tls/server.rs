@@ -1,0 +1,206 @@
+//! What is in force, and loading what is to be.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, Guard};
+use openssl::error::ErrorStack;
+use openssl::ssl::{Ssl, SslContext};
+
+use crate::core::Error;
+use crate::sys::read_file;
+
+use super::cert_loader::{Jobs, Loader, Throttle};
+use super::context::{Parts, Resumption};
+use super::identity::{Authorities, Material, at, reason};
+use super::ocsp::Stapling;
+use super::settings::TlsSettings;
+use super::sni::{Slot, Sni};
+use super::worker::worker;
+
+/// What has been loaded for one set of settings.
+#[derive(Debug)]
+pub struct Loaded {
+    settings: TlsSettings,
+    /// One a worker.
+    contexts: Vec<SslContext>,
+    stapling: Option<(Arc<Stapling>, Throttle)>,
+    sni: Option<Arc<Sni>>,
+}
+
+impl Loaded {
+    /// Reads the directory of names.
+    fn scan(&self) -> Result<(), Error> {
+        let scan = |sni: &Arc<Sni>| sni.scan().map_err(|e| Error::new(e).of("ssl_sni_path"));
+        self.sni.as_ref().map_or(Ok(()), scan)
+    }
+
+    /// The state of a new connection on this worker, and where its choice of a context waits, if it has one.
+    pub(super) fn new_ssl(&self) -> Result<(Ssl, Option<Arc<Slot>>), ErrorStack> {
+        let worker = worker() % self.contexts.len().max(1);
+        let Some(context) = self.contexts.get(worker) else { return Err(ErrorStack::get()) };
+        let mut ssl = Ssl::new(context)?;
+        let slot = self.sni.as_ref().map(|_| Slot::of(&mut ssl)).transpose()?;
+        Ok((ssl, slot))
+    }
+}
+
+/// TLS of a pen: what is in force, and what outlives a reload.
+#[derive(Debug)]
+pub struct Server {
+    maker: Maker,
+    current: ArcSwap<Loaded>,
+    jobs: Mutex<Option<Jobs>>,
+}
+
+/// What every set of contexts is made with.
+#[derive(Debug)]
+struct Maker {
+    resumption: Resumption,
+    workers: usize,
+    loader: Loader,
+}
+
+impl Server {
+    /// Reads and checks all files for the first time, but for the directory of names, which [`Server::begin`] reads. Also
+    /// gives what the administrator should know, a line each.
+    ///
+    /// # Errors
+    /// As [`Server::load`].
+    pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), Error> {
+        let (loader, jobs) = Loader::new();
+        let maker = Maker { resumption: Resumption::default(), workers, loader };
+        let (loaded, notices) = maker.load(settings)?;
+        let current = ArcSwap::from_pointee(loaded);
+        Ok((Server { maker, current, jobs: Mutex::new(Some(jobs)) }, notices))
+    }
+
+    /// Checks the files of every name, used or not.
+    ///
+    /// # Errors
+    /// The directory of names cannot be read; what is wrong with the first bad name.
+    pub fn check_names(&self) -> Result<Vec<String>, Error> {
+        let current = self.current();
+        current.scan()?;
+        current.sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None).map_err(Error::new))
+    }
+
+    /// Begins to look at files while pen serves. To be called when pen is the user, and in the directory, that it stays
+    /// in: the directory of names is read from there. Gives a warning for each file that a reload will not find.
+    ///
+    /// # Errors
+    /// The directory of names cannot be read; the system gives no thread.
+    pub fn begin(&self) -> Result<Vec<String>, Error> {
+        let current = self.current();
+        current.scan()?;
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(jobs) = jobs {
+            super::cert_loader::start(jobs).map_err(|e| Error::failed("a thread for TLS files", e))?;
+        }
+        let settings = &current.settings;
+        let files = [&settings.files.cert, &settings.files.key].into_iter();
+        let files = files.chain(&settings.files.ca).chain(&settings.ca_dir).chain(&settings.files.ocsp);
+        let warning = |file: &PathBuf| {
+            let error = read_file::check_readable(file).err()?;
+            Some(at(file, format_args!("{error}: pen serves with what it has read, but a reload will fail")))
+        };
+        let unreadable = files.filter_map(warning);
+        Ok(unreadable.chain(current.sni.iter().flat_map(|sni| sni.passed_over())).collect())
+    }
+
+    /// Reads and checks all files again, those of names only if clients have asked for them. Also gives what the
+    /// administrator should know, a line each.
+    ///
+    /// # Errors
+    /// What is wrong, with the file's name.
+    pub fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Error> {
+        let (loaded, mut notices) = self.maker.load(settings)?;
+        loaded.scan()?;
+        if let (Some(sni), Some(before)) = (&loaded.sni, &self.current().sni) {
+            notices.extend(sni.check(Some(before)).map_err(Error::new)?);
+        }
+        Ok((loaded, notices))
+    }
+
+    /// Lets handshakes that begin from now on use `loaded`.
+    pub fn install(&self, loaded: Loaded) {
+        self.current.store(Arc::new(loaded));
+    }
+
+    /// What is in force; has its OCSP response looked at now and then.
+    pub(super) fn current(&self) -> Guard<Arc<Loaded>> {
+        let current = self.current.load();
+        if let Some((stapling, looks)) = &current.stapling
+            && looks.is_due()
+        {
+            let stapling = Arc::clone(stapling);
+            self.maker.loader.ask(move |_| stapling.refresh());
+        }
+        current
+    }
+}
+
+impl Maker {
+    fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Error> {
+        let authorities = Authorities::load(settings.files.ca.as_deref(), settings.ca_dir.as_deref());
+        let authorities = authorities.map_err(Error::new)?;
+        if settings.require && authorities.is_empty() {
+            let why = "no client could be verified without certificates in ssl_cacert_file (-G), or under hashed \
+                       names in ssl_cacert_dir (-A)";
+            return Err(Error::new(why).of("ssl_require_client_cert (-R)"));
+        }
+        let authorities = Arc::new(authorities);
+        let sni = settings.sni_path.clone().map(|dir| {
+            Arc::new(Sni::new(dir, settings, &authorities, &self.resumption, &self.loader, self.workers))
+        });
+        let material = Material::read(&settings.files).map_err(Error::new)?;
+        let mut notices = Vec::new();
+        let mut stapling = None;
+        let mut contexts = Vec::with_capacity(self.workers);
+        for worker in 0..self.workers.max(1) {
+            let mut identity = material.identity().map_err(Error::new)?;
+            identity.complete(&authorities);
+            if worker == 0 {
+                notices.extend(identity.warning(&settings.files));
+                if let Some(path) = &settings.files.ocsp {
+                    let (loaded, warning) =
+                        Stapling::load(path, &identity, &authorities).map_err(Error::new)?;
+                    notices.extend(warning);
+                    stapling = Some(Arc::new(loaded));
+                }
+            }
+            let parts = Parts {
+                settings,
+                identity: &identity,
+                authorities: &authorities,
+                stapling: stapling.as_ref(),
+                resumption: &self.resumption,
+                name: "",
+            };
+            let mut context = super::context::build(&parts).map_err(|e| refusal(settings, &e))?;
+            if let Some(sni) = &sni {
+                let sni = Arc::clone(sni);
+                context.set_client_hello_callback(move |ssl, _| sni.choose(ssl));
+            }
+            let context = context.build();
+            if worker == 0 {
+                notices.extend(super::context::notice_of_old_protocols(&context, settings));
+            }
+            contexts.push(context);
+        }
+        let stapling = stapling.map(|s| (s, Throttle::new()));
+        Ok((Loaded { settings: settings.clone(), contexts, stapling, sni }, notices))
+    }
+}
+
+/// What OpenSSL does not take.
+fn refusal(settings: &TlsSettings, errors: &ErrorStack) -> Error {
+    /// SSL_R_NO_CIPHER_MATCH of `openssl/sslerr.h`.
+    const NO_CIPHER: i32 = 185;
+    match &settings.ciphers {
+        Some(list) if errors.errors().iter().any(|e| e.reason_code() == NO_CIPHER) => {
+            Error::new(format!("OpenSSL knows no cipher of '{list}'")).of("ssl_ciphers")
+        }
+        _ => Error::new(at(&settings.files.cert, reason(errors))),
+    }
+}
