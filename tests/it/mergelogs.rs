@@ -1,5 +1,9 @@
 //! mergelogs: pen's log and the servers' logs, joined afterwards.
 
+mod formats;
+mod inputs;
+mod order;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
