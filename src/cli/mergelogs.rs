@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command as Cli, value_parser};
 use crate::weblog::mergelogs::MergelogsOptions;
 use crate::weblog::timestamp::Zone;
 
-use super::Stop;
+use super::{Stop, information};
 
 /// Largest jitter: ten years.
 const JITTER_MAX: i64 = 315_360_000;
@@ -29,12 +29,14 @@ fn cli() -> Cli {
         arg.allow_hyphen_values(true).value_parser(parser)
     };
     let switch = |letter: char, help: &'static str| {
-        Arg::new(letter.to_string()).short(letter).help(help).action(ArgAction::Count)
+        Arg::new(letter.to_string()).short(letter).help(help).action(ArgAction::SetTrue)
     };
     let path = || value_parser!(PathBuf);
     let jitter = value_parser!(i64).range(0..=JITTER_MAX);
     Cli::new("mergelogs")
         .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
         .about("Merge the logs of the web servers behind pen, with the real client addresses")
         .override_usage("mergelogs -p penlog [options] server:logfile...")
         .args_override_self(true)
@@ -48,19 +50,20 @@ fn cli() -> Cli {
         )
         .next_help_heading("Logs (gzip, bzip2, xz and zstd are read; - is standard input)")
         .arg(valued('p', "penlog", "log of pen", path()))
-        .arg(valued('o', "file", "write to this file [standard output]", path()))
+        .arg(valued('o', "file", "write to this file (standard output)", path()))
         .next_help_heading("Matching and time")
-        .arg(valued('j', "jitter", "seconds that two clocks may differ [600]", jitter.into()))
+        .arg(valued('j', "jitter", "seconds that two clocks may differ (600)", jitter.into()))
         .arg(Arg::new("utc").long("utc").action(ArgAction::SetTrue).help("convert time stamps to UTC"))
         .arg(
             Arg::new("zone")
                 .long("zone")
                 .value_name("zone")
                 .allow_hyphen_values(true)
-                .help("zone of stamps without a clear one [UTC]"),
+                .help("zone of stamps without a clear one (UTC)"),
         )
         .next_help_heading("Information")
-        .arg(switch('d', "report lines without a match; twice: all lines"))
+        .arg(switch('d', "report lines without a match; twice: all lines").action(ArgAction::Count))
+        .args(information())
         .next_help_heading("Accepted for compatibility, without effect")
         .arg(switch('c', "do not cache"))
         .arg(valued('t', "seconds", "time zone of pen's host", value_parser!(i64).into()))

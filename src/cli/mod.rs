@@ -6,7 +6,17 @@ pub mod penctl;
 pub mod penlog;
 pub mod penlogd;
 
+use clap::{Arg, ArgAction};
+
 use crate::core::{Error, one_line};
+
+/// The options that every program of the log suite has.
+fn information() -> [Arg; 2] {
+    [
+        Arg::new("help").short('h').long("help").action(ArgAction::Help).help("show this help"),
+        Arg::new("version").short('V').long("version").action(ArgAction::Version).help("show the version"),
+    ]
+}
 
 /// Why a command line is not one to run: the text it asks for, or what is wrong with it.
 #[derive(Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use crate::core::Error;
 use crate::core::addr::{LogTarget, Services};
 use crate::weblog::penlog::PenlogOptions;
 
-use super::Stop;
+use super::{Stop, information};
 
 /// Reads the arguments; `argv` begins with the program's name.
 ///
@@ -18,12 +18,26 @@ use super::Stop;
 pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> Result<PenlogOptions, Stop> {
     let cli = Cli::new("penlog")
         .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
         .about("Send a web server's log to penlogd")
         .override_usage("penlog server_ip server_port [my_ip]\n       penlog server_ip:server_port")
         .next_help_heading("Operands")
-        .arg(Arg::new("server").value_name("server_ip").help("name or address of penlogd's host"))
-        .arg(Arg::new("port").value_name("server_port").help("UDP port of penlogd"))
-        .arg(Arg::new("source").value_name("my_ip").help("address to send from, as pen knows this server"));
+        .arg(
+            Arg::new("server")
+                .value_name("server_ip")
+                .display_order(1)
+                .help("name or address of penlogd's host"),
+        )
+        .arg(Arg::new("port").value_name("server_port").display_order(2).help("UDP port of penlogd"))
+        .arg(
+            Arg::new("source")
+                .value_name("my_ip")
+                .display_order(3)
+                .help("address to send from, as pen knows this server"),
+        )
+        .next_help_heading("Information")
+        .args(information());
     let mut matches = cli.try_get_matches_from(argv).map_err(Stop::from)?;
     let Some(server) = matches.remove_one::<String>("server") else {
         return Err(Stop::Errors(vec!["expected server_ip server_port [my_ip]; see --help".into()]));

@@ -12,7 +12,7 @@ use crate::core::addr::{Endpoint, Host, Services};
 use crate::weblog::SinkTarget;
 use crate::weblog::penlogd::PenlogdOptions;
 
-use super::Stop;
+use super::{Stop, information};
 
 /// Most entries of pen that can be kept: some 100 bytes each.
 const ENTRIES_MAX: u64 = 100_000_000;
@@ -27,22 +27,24 @@ fn cli() -> Cli {
     };
     let path = || value_parser!(PathBuf);
     let switch = |letter: char, help: &'static str| {
-        Arg::new(letter.to_string()).short(letter).help(help).action(ArgAction::Count)
+        Arg::new(letter.to_string()).short(letter).help(help).action(ArgAction::SetTrue)
     };
     let number = |range: std::ops::RangeInclusive<u64>| value_parser!(u64).range(range).into();
     Cli::new("penlogd")
         .version(env!("CARGO_PKG_VERSION"))
+        .disable_help_flag(true)
+        .disable_version_flag(true)
         .about("Write one log of what pen and the web servers behind it send")
         .override_usage("penlogd [options] port|address:port")
         .args_override_self(true)
         .next_help_heading("Operands")
         .arg(Arg::new("port").help("where to receive; without an address, on all"))
         .next_help_heading("Log")
-        .arg(valued('l', "file", "append to this file [standard output]", path()))
+        .arg(valued('l', "file", "append to this file (standard output)", path()))
         .arg(switch('b', "write each line at once"))
         .next_help_heading("Matching")
-        .arg(valued('n', "N", "entries of pen to keep [1000]", number(1..=ENTRIES_MAX)))
-        .arg(valued('w', "ms", "how long a line waits for its entry [200]", number(0..=HOLD_MAX)))
+        .arg(valued('n', "N", "entries of pen to keep (1000)", number(1..=ENTRIES_MAX)))
+        .arg(valued('w', "ms", "how long a line waits for its entry (200)", number(0..=HOLD_MAX)))
         .next_help_heading("Process")
         .arg(valued('a', "acl-file", "who may send: permit|deny address lines", path()))
         .arg(switch('f', "stay in the foreground"))
@@ -50,7 +52,8 @@ fn cli() -> Cli {
         .arg(valued('p', "file", "write the process id to this file", path()))
         .arg(valued('u', "user", "become this user", value_parser!(String)))
         .next_help_heading("Information")
-        .arg(switch('d', "report what is not understood; twice: everything"))
+        .arg(switch('d', "report what is not understood; twice: everything").action(ArgAction::Count))
+        .args(information())
 }
 
 /// Reads the arguments; `argv` begins with the program's name.
@@ -71,9 +74,9 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> R
         listening(&port, services).map_err(|error| Stop::Errors(vec![error.to_string()]))?;
     Ok(PenlogdOptions {
         acl,
-        unbuffered: matches.get_count("b") > 0,
+        unbuffered: matches.get_flag("b"),
         debug: matches.get_count("d").into(),
-        foreground: matches.get_count("f") > 0,
+        foreground: matches.get_flag("f"),
         jail,
         log,
         entries: usize::try_from(entries).unwrap_or(usize::MAX),

@@ -1,6 +1,7 @@
 //! The documents tell of everything there is, and are as documents of Solaris are.
 
 use crate::support::tree::{self, text, top};
+use crate::support::weblog::{MERGELOGS, PENLOG, PENLOGD};
 use pen::core::command::help::OTHERS;
 use pen::core::settings::{Keyword, Kind, Setting, SslOption, When};
 use std::collections::BTreeSet;
@@ -71,6 +72,30 @@ fn the_page_of_pen_tells_every_option() {
             line.strip_suffix(')').and_then(|line| line.rsplit_once('(')).map(|(_, default)| default);
         if let Some(default) = default.filter(|d| d.parse::<u64>().is_ok()) {
             assert!(told.contains(&format!("Default: {default}")), "{option}: default {default}: {told}");
+        }
+    }
+}
+
+/// The programs of the log suite: their help fits a terminal, and their pages tell every option.
+#[test]
+fn the_pages_of_the_log_suite_tell_every_option() {
+    for (name, program) in [("penlog", PENLOG), ("penlogd", PENLOGD), ("mergelogs", MERGELOGS)] {
+        let help = text(&tree::run(Command::new(program).arg("--help")));
+        assert!(help.lines().all(|line| line.len() <= 80), "{help}");
+        assert_eq!(help, text(&tree::run(Command::new(program).arg("-h"))));
+        for option in ["-V", "--version"] {
+            let version = text(&tree::run(Command::new(program).arg(option)));
+            assert_eq!(version, format!("{name} {}\n", env!("CARGO_PKG_VERSION")));
+        }
+        let page = page(&format!("{name}.1"));
+        let options = section(&page, "OPTIONS");
+        let listed = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+        for option in listed.flat_map(|line| line.split("  ").next().unwrap().split(", ")) {
+            let option = option.split(' ').next().unwrap().trim_end_matches("...");
+            assert!(options.contains(&format!("\\fB{option}\\fR")), "{name}: OPTIONS does not tell {option}");
+        }
+        for heading in ["OPERANDS", "EXIT STATUS", "DIAGNOSTICS"] {
+            section(&page, heading);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
+use crate::support::tree::tool;
 use crate::support::weblog::{PENLOGD, Penlogd, different, free_udp_port, run, web_line};
 use crate::support::{directory, is_root, process, skipped, wait_until};
 
@@ -79,6 +80,101 @@ fn any_datagram_is_survived() {
     }
     penlogd.send_from("127.0.0.2", &[&web_line("GET /end")]);
     wait_until("the last line", || penlogd.log().contains("GET /end"));
+}
+
+/// Neither a line that is merged nor one that is not controls the terminal of whoever reads the log.
+#[test]
+fn control_characters_are_escaped() {
+    let penlogd = Penlogd::start("127.0.0.1:0", &["-w", "0"]);
+    penlogd.send_from("127.0.0.9", &["+ 192.0.2.1 127.0.0.2 GET /a\n"]);
+    let agent = "\u{1b}]0;title\u{7} \u{9b}2J \u{e9}\t\0\u{7f}";
+    let escaped = "\\x1b]0;title\\x07 \\xc2\\x9b2J \u{e9}\\x09\\x00\\x7f";
+    let line = |agent: &str| web_line("GET /a").replace("http://r/", agent);
+    penlogd.send_from("127.0.0.2", &[&line(agent), &(line(agent) + "\r\n"), agent]);
+    let lines = penlogd.lines(3);
+    assert_eq!(lines[0], line(escaped).replacen("9.9.9.9", "192.0.2.1", 1));
+    assert_eq!(lines[1..], [line(escaped).replacen("9.9.9.9", "192.0.2.1", 1), escaped.to_owned()]);
+}
+
+/// Formats that are none of a web server's are written as they are, whatever entries there are.
+#[test]
+fn what_is_not_understood_is_not_overwritten() {
+    let penlogd = Penlogd::start("127.0.0.1:0", &["-w", "0"]);
+    let json = r#"{"level":"info","msg":"handled request", "request": "GET /a"}"#;
+    let vhost = format!("www.example.com:80 {}", web_line("GET /a"));
+    penlogd.send_from("127.0.0.9", &["+ 192.0.2.1 127.0.0.2 GET /a\n", "+ 192.0.2.1 127.0.0.2 level\n"]);
+    penlogd.send_from("127.0.0.2", &[json, &vhost]);
+    assert_eq!(penlogd.lines(2), [json.to_owned(), vhost.replacen("9.9.9.9", "192.0.2.1", 1)]);
+}
+
+/// What has arrived when TERM comes is written, more than one turn of the loop reads.
+#[test]
+fn term_writes_what_has_arrived() {
+    const LINES: usize = 600;
+    let penlogd = Penlogd::start("127.0.0.1:0", &["-w", "60000"]);
+    penlogd.signal(Signal::SIGSTOP);
+    let lines: Vec<String> = (0..LINES).map(|n| format!("line {n}")).collect();
+    penlogd.send_from("127.0.0.2", &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    penlogd.signal(Signal::SIGTERM);
+    penlogd.signal(Signal::SIGCONT);
+    let directory = penlogd.terminate();
+    let log = fs::read_to_string(directory.path().join("log")).unwrap();
+    let received = log.lines().count();
+    assert!(log.lines().eq(lines[..received].iter().map(String::as_str)));
+    // As many as the system kept for it; Linux keeps some 270 at its default limit.
+    assert!(received > 256, "{received} of {LINES}");
+}
+
+#[test]
+fn an_acl_file_may_have_any_bytes_in_comments_and_is_a_file() {
+    let directory = directory::directory();
+    let acl = directory.path().join("acl");
+    fs::write(&acl, b"# f\xfcr die Server\npermit 127.0.0.2 # \xe4\n").unwrap();
+    let penlogd = Penlogd::start("127.0.0.1:0", &["-w", "0", "-a", acl.to_str().unwrap()]);
+    penlogd.send_from("127.0.0.3", &["three"]);
+    penlogd.send_from("127.0.0.2", &["two"]);
+    assert_eq!(penlogd.lines(1), ["two"]);
+    for (bytes, wanted) in [(&b"\npermit 127.0.0.2\xe4\n"[..], "acl:2: "), (b"permit \xe4\n", "acl:1: ")] {
+        fs::write(&acl, bytes).unwrap();
+        let output = run(PENLOGD, ["-f", "-a", acl.to_str().unwrap(), "0"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.code() == Some(1) && said.contains(wanted) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
+    fs::remove_file(&acl).unwrap();
+    nix::unistd::mkfifo(&acl, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    penlogd.signal(Signal::SIGHUP);
+    wait_until("the complaint", || penlogd.stderr().contains("expected a regular file; the ACL stays"));
+    for special in [acl.to_str().unwrap(), "/dev/zero", directory.path().to_str().unwrap()] {
+        let output = run(PENLOGD, ["-f", "-a", special, "0"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && said.contains("expected a regular file"), "{said}");
+    }
+}
+
+#[test]
+fn blocked_signals_are_heard() {
+    let Some(mut env) = tool("env").filter(|_| cfg!(target_os = "linux")) else { return };
+    let directory = directory::directory();
+    let path = |name: &str| directory.path().join(name);
+    let mut child = env
+        .args(["--block-signal", PENLOGD, "-f", "-l"])
+        .arg(path("log"))
+        .arg("-p")
+        .args([path("pid")])
+        .arg("127.0.0.1:0")
+        .spawn()
+        .unwrap();
+    wait_until("its pid file", || {
+        fs::read_to_string(path("pid")).is_ok_and(|text| text.ends_with('\n') || !text.is_empty())
+    });
+    let pid = i32::try_from(child.id()).unwrap();
+    let catches = |mask: String| u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & 1 << 14 != 0);
+    wait_until("its handlers", || process::status(pid, "SigCgt").is_some_and(catches));
+    process::signal(pid, Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
 }
 
 #[test]

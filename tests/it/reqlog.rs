@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::backend::Backend;
 use crate::support::wait::DEADLINE;
-use crate::support::{Client, Pen, Setup, skipped, wait_for, wait_until};
+use crate::support::{Client, Pen, Setup, namespace, skipped, wait_for, wait_until};
 
 /// Sends a request, and waits until pen has passed it on.
 fn request(pen: &Pen, n: u8, text: impl AsRef<[u8]>) {
@@ -172,6 +172,53 @@ fn a_full_disk_is_survived_and_reported_once() {
     pen.control(&format!("log {file}"));
     request(&pen, 2, "after\n");
     assert_eq!(logged(&file, 1), ["127.0.0.2 127.0.0.1 after"]);
+}
+
+/// The lines that the end finds unwritten are counted in a message.
+#[test]
+fn what_a_full_disk_does_not_take_at_the_end_is_counted() {
+    if !Path::new("/dev/full").exists() {
+        return skipped("full disk", "no /dev/full");
+    }
+    let recorder = Backend::recorder("ok");
+    let mut pen = Setup::new().options("-l /dev/full").server(recorder.address()).start();
+    (0..23).for_each(|n| request(&pen, 2, format!("request {n}\n")));
+    pen.says("/dev/full");
+    pen.terminate();
+    let said = pen.stderr();
+    assert!(
+        said.contains("log: 23 lines lost: cannot write log /dev/full: No space left on device"),
+        "{said}"
+    );
+}
+
+/// A disk that fills up keeps whole lines, and each line is either there or counted.
+#[test]
+fn a_disk_that_fills_up_keeps_whole_lines_and_counts_the_rest() {
+    if !namespace::inside_with_mounts(
+        "it::reqlog::a_disk_that_fills_up_keeps_whole_lines_and_counts_the_rest",
+    ) {
+        return;
+    }
+    let setup = Setup::new();
+    let disk = setup.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    namespace::run(&format!("mount -t tmpfs -o size=16k tmpfs {}", disk.display()));
+    let file = disk.join("log").display().to_string();
+    let recorder = Backend::recorder("ok");
+    let mut pen = setup.options(format!("-l {file}")).server(recorder.address()).start();
+    (0..400).for_each(|n| request(&pen, 2, format!("{n:0100}\n")));
+    pen.terminate();
+    let (said, log) = (pen.stderr(), fs::read_to_string(&file).unwrap());
+    let whole = log.matches('\n').count();
+    let lost: usize = said
+        .lines()
+        .filter_map(|line| {
+            line.split_once("log: ")?.1.split_once(" lost: ")?.0.split(' ').next()?.parse::<usize>().ok()
+        })
+        .sum();
+    assert!(whole > 50 && said.contains("No space left"), "{whole}: {said}");
+    assert_eq!(whole + lost, 400, "{said}");
 }
 
 #[test]

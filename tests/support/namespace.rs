@@ -9,17 +9,29 @@ const INSIDE: &str = "PEN_TEST_NAMESPACE";
 /// Runs the named test once more in a network namespace of its own, with nothing but a loopback interface. True for that
 /// second run, which is to do the test; false for the first, which has nothing left to do.
 pub(crate) fn inside(test: &str) -> bool {
+    enter(test, &["-n"], &["ip", "link"])
+}
+
+/// The same, and what the test mounts is seen by nobody else and gone with it.
+pub(crate) fn inside_with_mounts(test: &str) -> bool {
+    enter(test, &["-n", "-m"], &["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+}
+
+/// `probe` is a command that works where the namespaces do.
+fn enter(test: &str, namespaces: &[&str], probe: &[&str]) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    if !is_root()
-        || !Command::new("unshare").args(["-n", "ip", "link"]).output().is_ok_and(|o| o.status.success())
-    {
-        skipped(test, "needs root, unshare and ip for a network namespace");
+    let unshare = |command: &[&str]| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(namespaces).arg("--").args(command);
+        unshare
+    };
+    if !is_root() || !unshare(probe).output().is_ok_and(|output| output.status.success()) {
+        skipped(test, format!("needs root, unshare {} and {}", namespaces.join(" "), probe[0]));
         return false;
     }
-    let output = Command::new("unshare")
-        .args(["-n", "--", "sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"])
+    let output = unshare(&["sh", "-c", r#"ip link set lo up && exec "$@""#, "sh"])
         .arg(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(INSIDE, "1")

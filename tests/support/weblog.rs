@@ -173,7 +173,33 @@ impl Penlog {
     /// Ends its input and waits for its end.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
         self.input = None;
-        (self.child.wait().unwrap(), self.stderr())
+        self.wait()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> (ExitStatus, String) {
+        // Waiting by itself would end its input.
+        let input = self.input.take();
+        let status = self.child.wait().unwrap();
+        drop(input);
+        (status, self.stderr())
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        process::signal(self.pid(), signal);
+    }
+
+    /// Waits until it catches signals.
+    #[track_caller]
+    pub(crate) fn wait_until_it_waits(&self) {
+        let term = 1_u64 << (Signal::SIGTERM as u32 - 1);
+        let catches = |mask: String| u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & term != 0);
+        wait_until("penlog's signal handlers", || process::status(self.pid(), "SigCgt").is_some_and(catches));
+    }
+
+    fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
     }
 }
 

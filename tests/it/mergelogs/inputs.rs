@@ -60,7 +60,7 @@ fn every_compression_from_a_pipe_of_single_bytes() {
     for program in ["bzip2", "xz", "zstd"] {
         match compressed(program, ONE) {
             Some(input) => inputs.push((program, input)),
-            None => skipped("mergelogs of compressed logs", &format!("no {program}")),
+            None => skipped("mergelogs of compressed logs", format!("no {program}")),
         }
     }
     for (format, input) in inputs {
