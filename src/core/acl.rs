@@ -93,6 +93,10 @@ impl Net {
                 // Such a client is an IPv4 client to pen, so an entry for it has to be one too, or it would never match.
                 match (ip.to_ipv4_mapped(), len.checked_sub(96)) {
                     (Some(ip), Some(len)) => Ok(Net::V4(ip, leading(len))),
+                    // It would match no client at all, IPv4 ones least of all.
+                    (Some(_), None) => {
+                        Err(Error::expected("an IPv4 address in IPv6 with a length from 96 to 128", text))
+                    }
                     _ => Ok(Net::V6(ip, len)),
                 }
             }
@@ -215,6 +219,9 @@ mod tests {
         assert!(!acl.permits(Some("::ffff:127.0.0.1".parse().unwrap())));
         assert!(acl.permits(Some("::1".parse().unwrap())));
         assert!(acl.permits(None));
+        for short in ["deny ::ffff:0:0/95", "permit ::ffff:10.0.0.1/8"] {
+            assert!(entry(short).unwrap_err().to_string().contains("96 to 128"), "{short}");
+        }
         // And so is one that an entry means.
         for line in ["deny ::ffff:127.0.0.2", "deny ::ffff:127.0.0.0/104", "deny ::ffff:0:0/96"] {
             let mut acl = Acl::default();
