@@ -18,6 +18,8 @@ pub(crate) enum Role {
     Ours,
     /// The same pen again: what differs from `Ours` is noise.
     Control,
+    /// The pen under test on its portable data path, as on Solaris.
+    Portable,
     /// The pen under test with other arguments.
     Variant,
     CPen,
@@ -44,6 +46,7 @@ impl Contender {
             Role::Bare => "system calls alone",
             Role::Ours => "pen",
             Role::Control => "pen again (A/A)",
+            Role::Portable => "pen, portable data path",
             Role::Variant => "pen, other arguments",
             Role::CPen => "C pen",
             Role::HaProxy => "HAProxy",
@@ -119,7 +122,7 @@ impl Setup {
                 let (threads, at) = (self.workers.to_string(), format!("127.0.0.1:{port}"));
                 (process::own_program()?, words(&["bare", &threads, &at, &self.backend.to_string()]))
             }
-            Role::Ours | Role::Control | Role::Variant => {
+            Role::Ours | Role::Control | Role::Variant | Role::Portable => {
                 (self.ours.clone(), self.pen_args(&who.extra, port, front))
             }
             Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front)),
@@ -151,6 +154,9 @@ impl Setup {
         }
         let mut command = Command::new(program);
         command.args(args);
+        if who.role == Role::Portable {
+            command.env("PEN_PORTABLE", "1");
+        }
         Ok(Some(command))
     }
 

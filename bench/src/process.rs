@@ -28,6 +28,7 @@ pub(crate) fn hold(args: &[String]) -> Result<(), String> {
 fn held(command: &Command) -> Result<Command, String> {
     let mut held = myself()?;
     held.arg("hold").arg(command.get_program()).args(command.get_args());
+    held.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     held.stdin(Stdio::null());
     Ok(held)
 }

@@ -93,6 +93,9 @@ impl Row {
         if self.work == Work::Bulk && self.tls.is_none() {
             roles.insert(5, Role::HaProxySplice);
         }
+        if self.tls.is_none() && matches!(self.work, Work::Keep | Work::Short | Work::Bulk) {
+            roles.push(Role::Portable);
+        }
         roles.into_iter().map(Contender::new).chain(variants.iter().cloned()).collect()
     }
 
