@@ -11,7 +11,6 @@ mod load;
 mod owner;
 mod perform;
 mod run;
-mod save;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -18,14 +18,14 @@ use crate::core::state::{Answer, Effect, State};
 use crate::net::clients::ClientWalk;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
-use crate::sys::log;
+use crate::sys::{atomic_file, log};
 use crate::weblog::LogHandle;
 
+use super::clock;
 use super::dns::Dns;
 use super::documents::Documents;
 use super::perform::Performer;
 use super::run::ListenerHandles;
-use super::{clock, save};
 
 /// The owner. Shared by the tasks of the main thread, none of which holds it across a wait.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Owner {
     pub(super) fn statistics(&self) {
         match &self.state.borrow().config().settings.web_stats {
             Some(file) => {
-                if let Err(error) = save::replace(file, &self.status(|s| s.html())) {
+                if let Err(error) = atomic_file::replace(file, self.status(|s| s.html()).as_bytes()) {
                     log::error(format_args!("{error}"));
                 }
             }
@@ -184,7 +184,7 @@ impl Owner {
             return FAILED.into();
         };
         let page = self.status(|s| s.html());
-        match save::replace(&file, &page) {
+        match atomic_file::replace(&file, page.as_bytes()) {
             Ok(()) => page,
             Err(error) => {
                 log::error(format_args!("{error}"));

@@ -11,14 +11,14 @@ use crate::core::error::Error;
 use crate::core::state::{Effect, Need, World};
 use crate::net::shared::Shared;
 use crate::net::tls::{self, TlsSettings};
-use crate::sys::{crash, log};
+use crate::sys::{atomic_file, crash, log};
 
+use super::clock;
 use super::dns::Dns;
 use super::documents::Documents;
 use super::listeners::{self, BoundListener};
 use super::load;
 use super::run::ListenerHandles;
-use super::{clock, save};
 
 /// Where commands take effect.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl World for Performer {
             Need::Write(file, lines) => {
                 let header =
                     format!("# Written by pen {} at {}\n", env!("CARGO_PKG_VERSION"), clock::local_time());
-                save::replace(file, &(header + lines))?;
+                atomic_file::replace(file, (header + lines).as_bytes())?;
             }
             Need::Log(target) => listeners::set_log(&self.shared.log, target.as_ref())?,
         }

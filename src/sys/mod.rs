@@ -6,6 +6,7 @@
 //! What Solaris has too is where it is used: privileges that outlive root in [`privileges`], the destination address of
 //! datagrams in [`datagram`].
 
+pub mod atomic_file;
 pub mod crash;
 pub mod daemon;
 pub mod datagram;
@@ -15,6 +16,7 @@ pub mod limits;
 pub mod listen;
 pub mod log;
 pub mod pidfile;
+mod place;
 mod platform;
 pub mod privileges;
 pub mod read_file;

@@ -6,16 +6,16 @@
 //! root's or pen's own. Where pen may not write to the directory, a file that the administrator has made there for it
 //! is written in place, and emptied at the end instead of removed. A device or a named pipe is written to and stays.
 
-use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use super::error::context;
+use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 
-/// As many symbolic links in a row as pen follows; systems have 8 (POSIX, SYMLOOP_MAX) to 40.
-const LINKS: usize = 8;
+use super::atomic_file::{exchange, is_stream, write_stream};
+use super::error::context;
+use super::place::Place;
 
 /// A pid file that was written. Dropping it removes the file, unless another process has put its number there since.
 #[derive(Debug)]
@@ -36,11 +36,13 @@ impl PidFile {
 
     fn try_write(path: &Path) -> io::Result<Self> {
         let number = process::id().to_string();
-        let Some(path) = resolve(std::path::absolute(path)?)? else {
-            OpenOptions::new().write(true).open(path)?.write_all(number.as_bytes())?;
+        let path = std::path::absolute(path)?;
+        let place = Place::find(&path)?;
+        if is_stream(&place) {
+            write_stream(&place, number.as_bytes())?;
             return Ok(Self { path: None });
-        };
-        match replace(&path, &number) {
+        }
+        match exchange(&place, number.as_bytes(), false) {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -48,7 +50,7 @@ impl PidFile {
                 ) =>
             {
                 // The directory is not ours; a file in it may be.
-                let mut file = existing(&path).map_err(|_| error)?;
+                let mut file = existing(&place, OFlags::WRONLY).map_err(|_| error)?;
                 file.set_len(0)?;
                 file.write_all(number.as_bytes())?;
             }
@@ -61,9 +63,12 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         let Some(path) = &self.path else { return };
-        let Ok(file) = existing(path) else { return };
-        if fs::read_to_string(path).is_ok_and(|text| text.trim_end() == process::id().to_string())
-            && fs::remove_file(path).is_err()
+        let Ok(place) = Place::find(path) else { return };
+        let Ok(file) = existing(&place, OFlags::RDWR) else { return };
+        let mut text = String::new();
+        if (&file).take(64).read_to_string(&mut text).is_ok()
+            && text.trim_end() == process::id().to_string()
+            && unlinkat(place.directory(), place.name(), AtFlags::empty()).is_err()
         {
             // At least it must not name a process that may be anybody's later. Nothing is left to tell of a failure.
             let _ = file.set_len(0);
@@ -71,72 +76,16 @@ impl Drop for PidFile {
     }
 }
 
-/// The plain file that `path` means, which need not exist; `None` for a device or a named pipe, to be written as it is.
-fn resolve(mut path: PathBuf) -> io::Result<Option<PathBuf>> {
-    for _ in 0..LINKS {
-        let found = match fs::symlink_metadata(&path) {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(path)),
-            Err(error) => return Err(error),
-        };
-        if found.is_file() {
-            return Ok(Some(path));
-        }
-        if found.is_dir() {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        if !found.is_symlink() {
-            return Ok(None);
-        }
-        if found.uid() != 0 && found.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(io::Error::other(format!(
-                "{} is a symbolic link that belongs to another user",
-                path.display()
-            )));
-        }
-        if fs::metadata(&path).is_ok_and(|end| is_stream(&end)) {
-            // As /dev/stdout is, whose links in /proc lead to no path.
-            return Ok(None);
-        }
-        let target = fs::read_link(&path)?;
-        path = path.parent().unwrap_or(Path::new("/")).join(target);
-    }
-    Err(io::Error::other("too many symbolic links"))
-}
-
-fn is_stream(found: &Metadata) -> bool {
-    found.file_type().is_char_device() || found.file_type().is_fifo()
-}
-
-/// Puts a new file in the place of whatever has that name.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
-    let temporary = path.with_file_name(format!(".{}.{}", name.display(), process::id()));
-    let create = || OpenOptions::new().write(true).create_new(true).mode(0o644).open(&temporary);
-    let mut file = match create() {
-        // What an earlier process of the same number left when it was killed.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs::remove_file(&temporary)?;
-            create()?
-        }
-        other => other?,
-    };
-    let done = file.write_all(text.as_bytes()).and_then(|()| fs::rename(&temporary, path));
-    if done.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    done
-}
-
-/// Opens the plain file that is there, without following a link or touching its content.
-fn existing(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+/// Opens the regular file that is there, without touching its content.
+fn existing(place: &Place, flags: OFlags) -> io::Result<File> {
+    let file = File::from(place.open(flags, Mode::empty())?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{lchown, symlink};
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown, symlink};
 
     use super::*;
 

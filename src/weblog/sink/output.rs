@@ -1,10 +1,11 @@
 //! What a log writer writes to: a file, standard output or penlogd.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::sys::atomic_file;
 use crate::weblog::reason::reason;
 
 use super::health::Health;
@@ -29,10 +30,9 @@ enum Destination {
 /// Opens a log file for appending, creating it if need be. Never waits (a FIFO without a reader is an error).
 ///
 /// # Errors
-/// Those of open(2).
+/// As [`atomic_file::open_for_appending`].
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    OpenOptions::new().append(true).create(true).custom_flags(flags).open(path)
+    atomic_file::open_for_appending(path, 0o666)
 }
 
 impl Output {

@@ -1,0 +1,238 @@
+//! Writing a file so that whoever reads it meets the old text or the new one, never a part.
+//!
+//! The new text goes into a file beside the old one, which is then renamed. Nothing planted in a directory that others may
+//! write to is followed or written through: see [`place`](super::place). A device or a FIFO is written to as it is, and
+//! stays.
+
+use std::ffi::OsString;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::Path;
+use std::process;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+use super::error::context;
+use super::place::Place;
+
+/// The mode of a new file, of which the umask may take.
+const NEW: RawMode = 0o644;
+
+/// Replaces the text of `path`, which keeps its owner, group and mode. A new file gets the mode that the umask leaves of 0644.
+///
+/// # Errors
+/// What the system refused, with the file's name. Pen may lack the right to write to the directory or to give the new file
+/// the owner of the old one, once it has dropped its privileges. The old file is then as it was.
+pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let write = || {
+        let place = Place::find(path)?;
+        if is_stream(&place) { write_stream(&place, text) } else { exchange(&place, text, true) }
+    };
+    write().map_err(|error| context(format_args!("{}: cannot be written", path.display()), error))
+}
+
+/// Whether what is at `place` is written to and not replaced.
+///
+/// # Errors
+/// A directory, a socket or a block device, which are neither.
+pub(super) fn check_kind(place: &Place) -> io::Result<()> {
+    match place.kind() {
+        None | Some(FileType::RegularFile) => Ok(()),
+        Some(FileType::Directory) => Err(io::ErrorKind::IsADirectory.into()),
+        Some(_) if is_stream(place) => Ok(()),
+        Some(_) => Err(io::Error::other("neither a file nor a device or FIFO that can be written to")),
+    }
+}
+
+/// Whether a device or a FIFO is at `place`.
+pub(super) fn is_stream(place: &Place) -> bool {
+    matches!(place.kind(), Some(FileType::CharacterDevice | FileType::Fifo | FileType::Symlink))
+}
+
+/// Writes to a device or a FIFO, without waiting.
+///
+/// # Errors
+/// As open(2) and write(2): `WouldBlock` when it takes no more now, `ENXIO` when nobody reads the FIFO.
+pub(super) fn write_stream(place: &Place, text: &[u8]) -> io::Result<()> {
+    let mut file = File::from(place.open(OFlags::WRONLY, Mode::empty())?);
+    if file.metadata()?.is_file() {
+        return Err(io::Error::other("it has become another kind of file"));
+    }
+    file.write_all(text)
+}
+
+/// Puts a new file in the place of a regular one or of none; with `keep`, with the owner, group and permissions of the one
+/// before.
+///
+/// # Errors
+/// As [`replace`].
+pub(super) fn exchange(place: &Place, text: &[u8], keep: bool) -> io::Result<()> {
+    check_kind(place)?;
+    let mut temporary = OsString::from(".");
+    temporary.push(place.name());
+    temporary.push(format!(".{}", process::id()));
+    let old = place.found().filter(|_| keep);
+    let create = || {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // What is to be readable by fewer than that is not to be readable by more in the meantime.
+        let mode = if old.is_some() { 0o600 } else { NEW };
+        openat(place.directory(), &temporary, flags, Mode::from_raw_mode(mode))
+    };
+    let file = match create() {
+        // What an earlier process of the same number left when it was killed.
+        Err(Errno::EXIST) => {
+            unlinkat(place.directory(), &temporary, AtFlags::empty())?;
+            create()?
+        }
+        other => other?,
+    };
+    let written = fill(file.into(), text, old.map(|old| (old.st_uid, old.st_gid, old.st_mode)))
+        .and_then(|()| Ok(renameat(place.directory(), &temporary, place.directory(), place.name())?));
+    if written.is_err() {
+        _ = unlinkat(place.directory(), &temporary, AtFlags::empty());
+    } else {
+        place.sync_directory();
+    }
+    written
+}
+
+fn fill(mut file: File, text: &[u8], old: Option<(u32, u32, RawMode)>) -> io::Result<()> {
+    file.write_all(text)?;
+    if let Some((uid, gid, mode)) = old {
+        let new = file.metadata()?;
+        if (new.uid(), new.gid()) != (uid, gid) {
+            fchown(&file, Some(uid), Some(gid))?;
+        }
+        // Whoever can exchange the old file must not choose set-user-ID for one that root has written.
+        file.set_permissions(Permissions::from_mode(mode & 0o777))?;
+    }
+    file.sync_all()
+}
+
+/// Opens a file for appending, such as a log, and makes it where there is none. Never waits (a FIFO without a reader is an
+/// error).
+///
+/// # Errors
+/// As open(2); a directory on the way, or the end of it, is a symbolic link of another user.
+pub fn open_for_appending(path: &Path, mode: u32) -> io::Result<File> {
+    let place = Place::find(path)?;
+    check_kind(&place)?;
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
+    Ok(place.open(flags, Mode::from_raw_mode(mode as RawMode))?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{FileTypeExt, lchown, symlink};
+
+    use nix::unistd::mkfifo;
+
+    use super::*;
+
+    #[test]
+    fn links_and_modes_are_kept() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::write(&real, "old").expect("file");
+        fs::set_permissions(&real, Permissions::from_mode(0o640)).expect("mode");
+        symlink("real", &link).expect("link");
+        replace(&link, b"new").expect("writes");
+        assert_eq!(fs::read_to_string(&real).expect("there"), "new");
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+        assert_eq!(fs::metadata(&real).expect("there").mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(dir.path()).expect("directory").count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn what_cannot_be_written_names_the_file() {
+        for path in ["/nonexistent/dir/x", "/"] {
+            assert!(replace(path.as_ref(), b"x").expect_err("no file").to_string().starts_with(path));
+        }
+    }
+
+    /// A link of another user, at the end of the way or before it, is a trap, whatever the directory.
+    #[test]
+    fn a_link_of_another_user_is_not_followed() {
+        let dir = tempfile::tempdir().expect("directory");
+        let inside = dir.path().join("inside");
+        fs::create_dir(&inside).expect("directory");
+        let real = inside.join("real");
+        fs::write(&real, "precious").expect("file");
+        let (last, before) = (dir.path().join("last"), dir.path().join("before"));
+        symlink(&real, &last).expect("link");
+        symlink(&inside, &before).expect("link");
+        replace(&before.join("real"), b"precious").expect("a link of our own");
+        if [&last, &before].into_iter().any(|link| lchown(link, Some(12345), Some(12345)).is_err()) {
+            return; // Only root can lay this trap.
+        }
+        for path in [last, before.join("real"), before.join("new")] {
+            for error in [
+                replace(&path, b"overwritten").expect_err("a trap"),
+                open_for_appending(&path, 0o666).expect_err("a trap"),
+            ] {
+                assert!(error.to_string().contains("another user"), "{error}");
+            }
+        }
+        assert_eq!(fs::read_to_string(&real).expect("there"), "precious");
+        assert_eq!(fs::read_dir(&inside).expect("directory").count(), 1);
+    }
+
+    #[test]
+    fn the_set_user_id_of_the_old_file_is_not_passed_on() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("file");
+        fs::write(&path, "old").expect("file");
+        fs::set_permissions(&path, Permissions::from_mode(0o4755)).expect("mode");
+        replace(&path, b"new").expect("writes");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o755);
+    }
+
+    #[test]
+    fn the_owner_of_the_old_file_is_kept() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("file");
+        fs::write(&path, "old").expect("file");
+        if std::os::unix::fs::chown(&path, Some(12345), Some(12346)).is_err() {
+            return; // Only root can give files away.
+        }
+        replace(&path, b"new").expect("writes");
+        let found = fs::metadata(&path).expect("there");
+        assert_eq!((found.uid(), found.gid()), (12345, 12346));
+    }
+
+    #[test]
+    fn a_device_and_a_fifo_stay_and_a_fifo_that_nobody_reads_holds_nobody_up() {
+        let dir = tempfile::tempdir().expect("directory");
+        // A device by a link of our own, as /dev/null is root's to replace.
+        let null = dir.path().join("null");
+        symlink("/dev/null", &null).expect("link");
+        replace(&null, b"text").expect("takes anything");
+        replace(Path::new("/dev/null"), b"text").expect("takes anything");
+        assert!(fs::metadata("/dev/null").expect("there").file_type().is_char_device());
+        let fifo = dir.path().join("fifo");
+        mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("fifo");
+        replace(&fifo, b"text").expect_err("nobody reads");
+        let reader = fs::OpenOptions::new().read(true).write(true).open(&fifo).expect("opens");
+        replace(&fifo, b"text").expect("somebody may read");
+        drop(reader);
+        assert!(fs::symlink_metadata(&fifo).expect("there").file_type().is_fifo());
+        let socket = dir.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).expect("binds");
+        replace(&socket, b"text").expect_err("a socket");
+        assert!(fs::symlink_metadata(&socket).expect("there").file_type().is_socket());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_is_no_obstacle() {
+        let dir = tempfile::tempdir().expect("directory");
+        let inside = dir.path().join("inside");
+        fs::create_dir(&inside).expect("directory");
+        fs::set_permissions(&inside, Permissions::from_mode(0o300)).expect("mode");
+        replace(&inside.join("../inside/./file"), b"text").expect("writes");
+        fs::set_permissions(&inside, Permissions::from_mode(0o700)).expect("mode");
+        assert_eq!(fs::read_to_string(inside.join("file")).expect("there"), "text");
+    }
+}
