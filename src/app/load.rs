@@ -125,16 +125,16 @@ fn warn(config: &Config, notices: &mut Vec<String>) {
 }
 
 /// Reads the file of -F before pen serves, when it may be a FIFO or `/dev/stdin`.
-fn read_at_start(file: &str) -> io::Result<String> {
-    read_file::read_text_at_start(file.as_ref())
+fn read_at_start(file: &str) -> io::Result<Vec<u8>> {
+    read_file::read_at_start(file.as_ref())
 }
 
 /// Reads a file of commands.
 ///
 /// # Errors
-/// As [`read_file::read_text`].
-pub(super) fn read(file: &str) -> io::Result<String> {
-    read_file::read_text(file.as_ref())
+/// As [`read_file::read`].
+pub(super) fn read(file: &str) -> io::Result<Vec<u8>> {
+    read_file::read(file.as_ref())
 }
 
 /// The services of this machine.

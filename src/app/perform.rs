@@ -90,7 +90,7 @@ impl Performer {
 }
 
 impl World for Performer {
-    fn read(&self, file: &str) -> io::Result<String> {
+    fn read(&self, file: &str) -> io::Result<Vec<u8>> {
         load::read(file)
     }
 

@@ -5,6 +5,8 @@ use super::command::Command;
 use super::command::server_keys::Change;
 use super::config::{Config, Phase};
 use super::error::{Error, Fault, Place};
+use super::lexer;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -44,14 +46,14 @@ pub struct AppliedLines {
     pub servers: BTreeSet<usize>,
 }
 
-/// Reads a file of commands and every file that it includes. `read` returns a file's text.
+/// Reads a file of commands and every file that it includes. `read` returns a file's bytes.
 ///
 /// # Errors
 /// Every bad line; files that cannot be read; files that include each other without end.
 pub fn load(
     file: &str,
     services: &Services,
-    read: &dyn Fn(&str) -> io::Result<String>,
+    read: &dyn Fn(&str) -> io::Result<Vec<u8>>,
 ) -> Result<Vec<ConfigLine>, Vec<Error>> {
     let mut loader = Loader {
         services,
@@ -68,7 +70,7 @@ pub fn load(
 
 struct Loader<'a> {
     services: &'a Services,
-    read: &'a dyn Fn(&str) -> io::Result<String>,
+    read: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
     lines: Vec<ConfigLine>,
     /// The names of the files that are being read, each included by the one before.
     open: Vec<String>,
@@ -92,9 +94,9 @@ impl Loader<'_> {
         };
         self.open.push(file.to_owned());
         let name: Arc<str> = file.into();
-        for (n, text) in text.lines().enumerate() {
+        for (n, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let at = Place::Line(Arc::clone(&name), n + 1);
-            match Command::parse(text, self.services) {
+            match text_of(line).and_then(|line| Command::parse(&line, self.services)) {
                 Ok(None) => {}
                 Ok(Some(Command::Include(inner))) => self.file(&inner, Some(&at)),
                 Ok(Some(command)) => self.lines.push(ConfigLine { at, command }),
@@ -140,6 +142,20 @@ impl Loader<'_> {
         }
         self.errors
     }
+}
+
+/// A line as text. A comment may be of any bytes.
+fn text_of(line: &[u8]) -> Result<Cow<'_, str>, Error> {
+    let text = String::from_utf8_lossy(line);
+    let bad = |text: &str| {
+        !text.trim_start_matches([' ', '\t']).starts_with('#')
+            && lexer::words(text).is_ok_and(|words| words.iter().any(|word| word.holds('\u{fffd}')))
+    };
+    if std::str::from_utf8(line).is_err() && bad(&text) {
+        let got = line.escape_ascii().to_string();
+        return Err(Error::new(format!("expected UTF-8 outside of comments, got {got}")));
+    }
+    Ok(text)
 }
 
 /// Applies all lines to a configuration. The first mention of an access list empties it, so that a file read twice does not double it.
@@ -190,7 +206,7 @@ pub fn locate(error: Error, lines: &[ConfigLine], file: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn files(path: &str) -> io::Result<String> {
+    fn files(path: &str) -> io::Result<Vec<u8>> {
         match path {
             "a" => Ok("# comment\nblacklist 5\ninclude b\nroundrobin\n".into()),
             "b" => Ok("acl 1 permit 10.0.0.1\nacl 1 permit 10.0.0.2\n".into()),
@@ -212,7 +228,8 @@ mod tests {
     }
 
     fn refused(file: &str, read: &dyn Fn(&str) -> io::Result<String>) -> Vec<String> {
-        let errors = load(file, &Services::default(), read).unwrap_err();
+        let read = |file: &str| read(file).map(String::into_bytes);
+        let errors = load(file, &Services::default(), &read).unwrap_err();
         errors.iter().map(ToString::to_string).collect()
     }
 
@@ -245,9 +262,10 @@ mod tests {
         assert!(errors.len() <= ERRORS_MAX + 1);
         let many = |file: &str| match file.parse::<usize>() {
             Ok(0) | Err(_) => Ok("roundrobin\n".to_owned()),
-            Ok(count) => Ok((0..count).map(|n| format!("include f{n}\n")).collect()),
+            Ok(count) => Ok((0..count).map(|n| format!("include f{n}\n")).collect::<String>()),
         };
-        assert_eq!(load("63", &Services::default(), &many).unwrap().len(), 63);
+        let bytes = |file: &str| many(file).map(String::into_bytes);
+        assert_eq!(load("63", &Services::default(), &bytes).unwrap().len(), 63);
         let errors = refused("64", &many);
         assert_eq!(errors, ["64:64: f63: more than 64 files are included"]);
     }
@@ -270,6 +288,19 @@ mod tests {
         apply(&mut config, &lines, Phase::Running).unwrap();
         assert_eq!(config, once);
         assert_eq!(config.acl(1).entries().len(), 2);
+    }
+
+    #[test]
+    fn a_comment_may_be_of_any_bytes_and_nothing_else() {
+        let read = |text: &[u8]| load("f", &Services::default(), &|_| Ok(text.to_vec()));
+        let good = b"# gr\xfc\xdfe\x01\n\t# \xff\nblacklist 5 # f\xfcnf \x02\n";
+        assert_eq!(read(good).map(|lines| lines.len()), Ok(1));
+        let errors = read(b"blacklist 5\nuser j\xf6rg # j\xf6rg\n").unwrap_err();
+        let expected = "f:2: expected UTF-8 outside of comments, got user j\\xf6rg # j\\xf6rg";
+        assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+        assert!(read(b"user j\x01\n").is_err());
+        // The end of a line as other systems write it.
+        assert_eq!(read(b"blacklist 5\r\n\r\n").map(|lines| lines.len()), Ok(1));
     }
 
     #[test]

@@ -20,6 +20,11 @@ impl Word {
         Word { raw: text.to_owned(), quoted: false }
     }
 
+    /// Whether the character stands in it.
+    pub fn holds(&self, c: char) -> bool {
+        self.raw.contains(c)
+    }
+
     /// The word as a text. A backslash stands for itself, but in a quoted word, where only `\"` and `\\` are allowed.
     ///
     /// # Errors
@@ -88,13 +93,10 @@ pub fn split(line: &str) -> Result<Vec<String>, Error> {
 /// Splits a line into its words.
 ///
 /// # Errors
-/// A quote that is not closed, text that touches a closing quote, and control characters.
+/// A quote that is not closed, text that touches a closing quote, and control characters outside of comments.
 pub fn words(line: &str) -> Result<Vec<Word>, Error> {
     let line = line.strip_suffix('\n').unwrap_or(line);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.chars().any(|c| c.is_control() && c != '\t') {
-        return Err(Error::new("a control character; expected printable characters, blanks and tabs"));
-    }
     let mut words = Vec::new();
     let mut rest = line.trim_start_matches([' ', '\t']);
     while !rest.is_empty() && !rest.starts_with('#') {
@@ -105,6 +107,9 @@ pub fn words(line: &str) -> Result<Vec<Word>, Error> {
                 (Word::plain(word), after)
             }
         };
+        if word.raw.contains(|c: char| c.is_control() && c != '\t') {
+            return Err(Error::new("a control character; expected printable characters, blanks and tabs"));
+        }
         words.push(word);
         rest = after.trim_start_matches([' ', '\t']);
     }

@@ -25,33 +25,13 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// As [`read`].
-fn read_at_start(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read_at_start(path: &Path) -> io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
         bounded(File::open(path)?)
     } else {
         read(path)
     }
-}
-
-/// As [`read`], a text.
-///
-/// # Errors
-/// As [`read`]; `InvalidData` for what is not UTF-8.
-pub fn read_text(path: &Path) -> io::Result<String> {
-    read(path).and_then(text)
-}
-
-/// As [`read_at_start`], a text.
-///
-/// # Errors
-/// As [`read_text`].
-pub fn read_text_at_start(path: &Path) -> io::Result<String> {
-    read_at_start(path).and_then(text)
-}
-
-fn text(bytes: Vec<u8>) -> io::Result<String> {
-    String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not valid UTF-8"))
 }
 
 /// Whether a file, or a directory, may be opened for reading.

@@ -313,6 +313,20 @@ fn what_cannot_be_had_is_told_with_its_line_and_nothing_of_the_file_is_applied()
 }
 
 #[test]
+fn bytes_that_are_no_text_are_told_with_their_line_and_comments_may_have_them() {
+    let backends = greeters(1);
+    let setup = Setup::new();
+    let file = setup.file("latin");
+    std::fs::write(&file, b"# gr\xfc\xdfe\nblacklist 5 # f\xfcnf\n").unwrap();
+    let pen = setup.option("-F", &file).servers(&backends).start();
+    assert_eq!(pen.control("blacklist"), "5\n");
+    std::fs::write(&file, b"blacklist 6\nuser j\xf6rg\n").unwrap();
+    let reply = pen.control(&format!("include {file}"));
+    assert!(reply.starts_with(&format!("error: {file}:2: expected UTF-8")), "{reply}");
+    assert_eq!(pen.control("blacklist"), "5\n");
+}
+
+#[test]
 fn what_write_saves_starts_the_same_pen() {
     let backends = greeters(2);
     let dir = crate::support::directory::directory();

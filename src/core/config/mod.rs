@@ -1,6 +1,7 @@
 //! The configuration: what commands change, what `write` saves and what a snapshot for the workers is made of.
 
 mod check;
+mod command_line;
 
 use super::acl::{Acl, LISTS};
 use super::addr::Host;

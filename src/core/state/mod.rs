@@ -25,11 +25,11 @@ use std::time::Duration;
 
 /// What the state depends on and what can refuse.
 pub trait World {
-    /// The text of a file.
+    /// The bytes of a file.
     ///
     /// # Errors
     /// As the system says.
-    fn read(&self, file: &str) -> io::Result<String>;
+    fn read(&self, file: &str) -> io::Result<Vec<u8>>;
 
     /// Does what a change needs. What was done for a plan that then fails is forgotten.
     ///

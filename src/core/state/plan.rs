@@ -7,7 +7,7 @@ use crate::core::command::Command;
 use crate::core::command::server_keys::Change;
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines};
-use crate::core::error::Error;
+use crate::core::error::{Error, one_line};
 use crate::core::report;
 use crate::core::settings::{Kind, Setting, Settings, Value};
 use std::collections::BTreeSet;
@@ -148,7 +148,8 @@ impl State {
         let Some(file) = file.or(self.file.as_deref()) else {
             return Err(vec![Error::new("no file; name one, or start pen with -F").of("write")]);
         };
-        let lines: String = self.config.commands().iter().map(|command| format!("{command}\n")).collect();
+        let mut lines = format!("# {}\n", one_line(self.config.command_line(file)));
+        self.config.commands().iter().for_each(|command| lines.push_str(&format!("{command}\n")));
         let need = Need::Write(file.into(), lines);
         world.meet(&need).map_err(|error| vec![error.of("write")])?;
         Ok((Answer::Text(String::new()), Vec::new()))

@@ -22,8 +22,8 @@ struct Model {
 }
 
 impl World for Model {
-    fn read(&self, file: &str) -> io::Result<String> {
-        self.files.get(file).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn read(&self, file: &str) -> io::Result<Vec<u8>> {
+        self.files.get(file).map(|text| text.clone().into()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn meet(&mut self, need: &Need) -> Result<(), Error> {
@@ -40,7 +40,7 @@ impl World for Model {
 }
 
 fn config(lines: &str) -> Config {
-    let read = |_: &str| Ok(lines.to_owned());
+    let read = |_: &str| Ok(lines.into());
     let lines = config_file::load("f", &Services::default(), &read).unwrap();
     let mut config = Config::default();
     assert_eq!(config_file::apply(&mut config, &lines, Phase::Start).unwrap().notices, []);

@@ -1,0 +1,75 @@
+//! The command line in what `write` saves, as C pen has it: there are scripts that start pen again with it.
+
+use super::Config;
+use crate::core::settings::Settings;
+
+impl Config {
+    /// The command line that starts a pen of this configuration from `file`: the options that C pen writes, in its order.
+    pub fn command_line(&self, file: &str) -> String {
+        let (settings, default) = (&self.settings, Settings::default());
+        let mut line = String::from("pen");
+        let mut option = |given: bool, letter: &str, value: &dyn Fn() -> String| {
+            if given {
+                line.push_str(&format!(" {letter}{}", value()));
+            }
+        };
+        let alone = || String::new();
+        option(settings.udp, "-U", &alone);
+        option(settings.foreground, "-f", &alone);
+        option(settings.enable_exit, "-X", &alone);
+        let clients = settings.clients_max;
+        option(clients != default.clients_max, "-c", &|| format!(" {clients}"));
+        for (letter, endpoint) in [("-e", &settings.emergency), ("-B", &settings.abuse)] {
+            let word = endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
+            option(endpoint.is_some(), letter, &|| format!(" {word}"));
+        }
+        for (letter, path) in [("-j", &settings.chroot), ("-p", &settings.pidfile)] {
+            let word = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            option(path.is_some(), letter, &|| format!(" {}", quoted(&word)));
+        }
+        let user = settings.user.as_deref();
+        option(user.is_some(), "-u", &|| format!(" {}", quoted(user.unwrap_or_default())));
+        let connections = settings.conn_max;
+        option(connections != default.conn_max, "-x", &|| format!(" {connections}"));
+        option(true, "-F", &|| format!(" {}", quoted(file)));
+        for (letter, address) in [("-C ", &settings.control), ("", &settings.listen)] {
+            let word = address.as_ref().map(ToString::to_string).unwrap_or_default();
+            option(address.is_some(), letter, &|| word.clone());
+        }
+        line
+    }
+}
+
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::config::Phase;
+    use crate::core::config_file;
+
+    fn line(lines: &str) -> String {
+        let lines = config_file::load("f", &Default::default(), &|_| Ok(lines.into())).unwrap();
+        let mut config = Config::default();
+        config_file::apply(&mut config, &lines, Phase::Start).unwrap();
+        config.command_line("/etc/pen's")
+    }
+
+    #[test]
+    fn it_is_that_of_c_pen() {
+        assert_eq!(line("listen 80\n"), "pen -F '/etc/pen'\\''s' 80");
+        assert_eq!(
+            line(
+                "listen 127.0.0.1:80\nforeground\nenable_exit\nclients_max 3000\nemergency 127.0.0.1:7\n\
+                 abuse 127.0.0.1:8\npidfile /run/pid\nuser nobody\nconn_max 600\ncontrol 127.0.0.1:88\n\
+                 blacklist 7\nroundrobin\n"
+            ),
+            "pen -f -X -c 3000 -e 127.0.0.1:7 -B 127.0.0.1:8 -p '/run/pid' -u 'nobody' -x 600 \
+             -F '/etc/pen'\\''s' -C 127.0.0.1:88 127.0.0.1:80"
+        );
+        assert_eq!(line("udp\nlisten 53\n"), "pen -U -F '/etc/pen'\\''s' 53");
+    }
+}
