@@ -26,6 +26,7 @@ mod it {
     mod http;
     mod http_forwarded;
     mod http_heads;
+    mod inherited;
     mod install;
     mod install_package;
     mod install_properties;

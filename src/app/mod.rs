@@ -29,7 +29,7 @@ use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::privileges::{self, Account};
-use crate::sys::{crash, limits, log, pidfile::PidFile};
+use crate::sys::{crash, inherited, limits, log, pidfile::PidFile};
 use crate::weblog::{LogHandle, SinkOptions};
 
 use dns::Dns;
@@ -43,6 +43,10 @@ const FIXED_DESCRIPTORS: u64 = 64;
 
 /// Runs the command line `argv` to its end: 0 for success, 1 when pen could not start, 2 for a command line or a file that is wrong.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
+    if let Err(error) = inherited::reset() {
+        say(&error.to_string());
+        return ExitCode::FAILURE;
+    }
     let services = load::services();
     let options = match pen::parse(argv, &services) {
         Ok(options) => options,

@@ -22,7 +22,7 @@ use crate::net::worker::{self, Listener};
 use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::SocketFile;
 use crate::sys::pidfile::PidFile;
-use crate::sys::{crash, log, runtime};
+use crate::sys::{crash, inherited, log, runtime};
 
 use super::listeners::{BoundListener, Control, Used};
 use super::owner::Owner;
@@ -110,7 +110,8 @@ struct Signals {
     user1: Signal,
     user2: Signal,
     terminate: Signal,
-    interrupt: Signal,
+    /// Not where whoever started pen has it ignore that, as a shell does for what it starts in the background.
+    interrupt: Option<Signal>,
 }
 
 /// The main thread's event port, and the signals that it hears from here on.
@@ -133,7 +134,11 @@ impl Events {
                 user1: signal(SignalKind::user_defined1())?,
                 user2: signal(SignalKind::user_defined2())?,
                 terminate: signal(SignalKind::terminate())?,
-                interrupt: signal(SignalKind::interrupt())?,
+                interrupt: if inherited::is_interrupt_ignored() {
+                    None
+                } else {
+                    Some(signal(SignalKind::interrupt())?)
+                },
             }
         };
         Ok(Events { runtime, signals })
@@ -210,6 +215,14 @@ async fn drain(owner: &Owner, signals: &mut Signals) {
     }
 }
 
+/// Waits for a signal, for ever for one that pen does not listen to.
+async fn heard(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => _ = signal.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Does what signals say until pen is to end.
 async fn attend(owner: &Owner, signals: &mut Signals) {
     loop {
@@ -222,7 +235,7 @@ async fn attend(owner: &Owner, signals: &mut Signals) {
                 crash::abort_with_core();
             }
             _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
+            () = heard(&mut signals.interrupt) => return,
             () = owner.stop.notified() => return,
         }
     }

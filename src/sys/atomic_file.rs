@@ -111,16 +111,17 @@ fn fill(mut file: File, text: &[u8], old: Option<(u32, u32, RawMode)>) -> io::Re
     file.sync_all()
 }
 
-/// Opens a file for appending, such as a log, and makes it where there is none. Never waits (a FIFO without a reader is an
+/// Opens a file for appending, such as a log, and makes it where there is none, with what the umask leaves of 0644. Never
+/// waits (a FIFO without a reader is an
 /// error).
 ///
 /// # Errors
 /// As open(2); a directory on the way, or the end of it, is a symbolic link of another user.
-pub fn open_for_appending(path: &Path, mode: u32) -> io::Result<File> {
+pub fn open_for_appending(path: &Path) -> io::Result<File> {
     let place = Place::find(path)?;
     check_kind(&place)?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
-    Ok(place.open(flags, Mode::from_raw_mode(mode as RawMode))?.into())
+    Ok(place.open(flags, Mode::from_raw_mode(NEW))?.into())
 }
 
 #[cfg(test)]
@@ -171,7 +172,7 @@ mod tests {
         for path in [last, before.join("real"), before.join("new")] {
             for error in [
                 replace(&path, b"overwritten").expect_err("a trap"),
-                open_for_appending(&path, 0o666).expect_err("a trap"),
+                open_for_appending(&path).expect_err("a trap"),
             ] {
                 assert!(error.to_string().contains("another user"), "{error}");
             }

@@ -16,6 +16,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::error::context;
+use super::inherited;
 use super::listen::lock;
 
 /// Whether this is the parent, whose copies of what serves now are not its own to clean up.
@@ -70,6 +71,7 @@ pub fn detach() -> io::Result<Fork> {
         ForkResult::Child => {
             drop(reader);
             setsid().map_err(|error| context("setsid", error))?;
+            inherited::close_descriptors();
             lock::claim_all().map_err(|error| context("the lock of a socket", error))?;
             Ok(Fork::Child(Ready(Some(Background { starter, null }))))
         }

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod datagram;
 mod emulation;
 mod error;
+pub mod inherited;
 pub mod limits;
 pub mod listen;
 pub mod log;

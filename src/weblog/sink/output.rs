@@ -32,7 +32,7 @@ enum Destination {
 /// # Errors
 /// As [`atomic_file::open_for_appending`].
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
-    atomic_file::open_for_appending(path, 0o666)
+    atomic_file::open_for_appending(path)
 }
 
 impl Output {

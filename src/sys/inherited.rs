@@ -1,0 +1,75 @@
+//! What a process has from whoever started it, and what pen makes of that: blocked and ignored signals, open descriptors.
+
+use std::fs;
+use std::io;
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::OnceLock;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+
+use super::error::context;
+
+/// Descriptors above the standard streams that were open when the program began.
+static DESCRIPTORS: OnceLock<Vec<RawFd>> = OnceLock::new();
+
+/// Makes signals do what they do by default, and notes what is open. To be called before anything is opened and before any
+/// thread is started.
+///
+/// A signal that was blocked would never be heard. With SIGCHLD ignored nobody can be waited for. A log that meets a limit
+/// (RLIMIT_FSIZE) is to fail with an error, and not to end the program, so SIGXFSZ is ignored.
+///
+/// # Errors
+/// When the system refuses.
+#[allow(unsafe_code, reason = "signal(2) has no safe form")]
+pub fn reset() -> io::Result<()> {
+    _ = DESCRIPTORS.set(open_descriptors());
+    let refused = |error| context("signals", error);
+    SigSet::empty().thread_set_mask().map_err(refused)?;
+    // SAFETY: neither is a handler that could run anything.
+    unsafe {
+        signal(Signal::SIGCHLD, SigHandler::SigDfl).map_err(refused)?;
+        signal(Signal::SIGXFSZ, SigHandler::SigIgn).map_err(refused)?;
+    }
+    Ok(())
+}
+
+/// Whether whoever started the program has it ignore SIGINT, as a shell does for what it starts in the background.
+#[allow(unsafe_code, reason = "sigaction(2) that only asks has no safe form")]
+pub fn is_interrupt_ignored() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action the call only fills in the memory that it is given; it is read only if that was done.
+    unsafe {
+        libc::sigaction(libc::SIGINT, ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Closes what was open above the standard streams when the program began: a daemon would keep it open for as long as it
+/// serves, be it a lock or the pipe of somebody who waits for its end. To be called when all that a command line may name
+/// (`/dev/fd/63`) was read.
+#[allow(unsafe_code, reason = "closing by number has no safe form")]
+pub(super) fn close_descriptors() {
+    for number in DESCRIPTORS.get().into_iter().flatten() {
+        // SAFETY: the descriptor was open before the program opened anything, so nothing in it owns this number.
+        unsafe { libc::close(*number) };
+    }
+}
+
+/// The open descriptors above the standard streams, where the system has a directory of them.
+fn open_descriptors() -> Vec<RawFd> {
+    let Ok(listed) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let numbers: Vec<RawFd> = listed
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|n| *n > 2)
+        .collect();
+    // That of the directory itself is closed again.
+    numbers.into_iter().filter(|number| is_open(*number)).collect()
+}
+
+#[allow(unsafe_code, reason = "a number that may not be open has no safe form")]
+fn is_open(number: RawFd) -> bool {
+    // SAFETY: asking for the flags changes nothing, and fails where nothing is open.
+    fcntl(unsafe { std::os::fd::BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD).is_ok()
+}
