@@ -209,7 +209,7 @@ on_solaris! {
                     "pen/servers: server 0 port: ",
                     "pen/tcp_fastclose: ",
                     "pen/http_forwarded: ",
-                    "pen/source: source: 'here'",
+                    "pen/source: source: expected an IP address, got 'here'",
                     "pen/command: 'frobnicate'",
                     "pen/nosuchsetting: 'nosuchsetting'",
                 ],
@@ -234,7 +234,7 @@ on_solaris! {
     fn servers_take_every_form() {
         let fmri = added("forms");
         set(&fmri, "pen/listenport", &["[::1]:80"]);
-        set(&fmri, "pen/servers", &["[::1]:81:5", "10.0.0.1", "/var/run/x y", "[::1]", "10.0.0.2:82::7", "10.0.0.3:http"]);
+        set(&fmri, "pen/servers", &["[::1]:81:5", "10.0.0.1", "/var/run/x y", "[2001:db8::1]", "10.0.0.2:82::7", "10.0.0.3:http"]);
         set(&fmri, "pen/command", &["acl 1 permit 10.0.0.1", "server 0 acl 1"]);
         run(&["svcadm", "enable", "-s", &fmri]);
         let shown = servers("forms");
@@ -243,7 +243,7 @@ on_solaris! {
             "0 addr ::1 port 81 conn 0 max 5 hard 0",
             "1 addr 10.0.0.1 port 80 ",
             "2 addr /var/run/x y port ",
-            "3 addr ::1 port 80 ",
+            "3 addr 2001:db8::1 port 80 ",
             "4 addr 10.0.0.2 port 82 conn 0 max 0 hard 7",
             "5 addr 10.0.0.3 port 80 ",
         ]) {
