@@ -9,7 +9,7 @@ use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
 use crate::core::json::{self, ClientRow, Document, Head, Pieces, ServerRow, Version};
-use crate::core::select::Explanation;
+use crate::core::select::explain::Explanation;
 use crate::core::settings::Keyword;
 use crate::net::shared::Shared;
 

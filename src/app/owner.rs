@@ -25,7 +25,7 @@ use super::clock;
 use super::dns::Dns;
 use super::documents::Documents;
 use super::perform::Performer;
-use super::run::ListenerHandles;
+use super::workers::ListenerHandles;
 
 /// The owner. Shared by the tasks of the main thread, none of which holds it across a wait.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use super::dns::Dns;
 use super::documents::Documents;
 use super::listeners::{self, BoundListener};
 use super::load;
-use super::run::ListenerHandles;
+use super::workers::ListenerHandles;
 
 /// Where commands take effect.
 #[derive(Debug)]

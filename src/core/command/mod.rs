@@ -7,7 +7,7 @@ pub mod server_keys;
 
 use super::acl::AclEntry;
 use super::addr::ClientAddress;
-use super::json::Document;
+use super::json::document::Document;
 use super::settings::{Setting, Value};
 use server_keys::Change;
 

@@ -5,7 +5,7 @@ use super::{Command, SERVERS_MAX, help};
 use crate::core::acl::AclEntry;
 use crate::core::addr::{ClientAddress, Services};
 use crate::core::error::{Error, Fault};
-use crate::core::json::Document;
+use crate::core::json::document::Document;
 use crate::core::lexer::{self, Word};
 use crate::core::settings::{Field, Keyword, Kind, Setting, Value};
 

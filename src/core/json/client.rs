@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::core::Millis;
 use crate::core::affinity::{Client, Record};
 
-use super::seconds;
+use super::head::seconds;
 
 /// A client.
 #[derive(Debug, Clone, Serialize)]

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::core::config::Config;
 use crate::core::settings::{Key, Setting, Table, Value};
 
-use super::Head;
+use super::head::Head;
 use super::pieces::{Pieces, document};
 
 /// The document of `config`, which `file` was read into.

@@ -6,7 +6,7 @@ use crate::core::Millis;
 use crate::core::backend::Standing;
 use crate::core::snapshot::{Backend, Role, Snapshot};
 
-use super::seconds;
+use super::head::seconds;
 
 /// How a server stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

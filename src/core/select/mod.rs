@@ -1,9 +1,7 @@
 //! How a server is chosen, and which comes next when it fails.
 
-mod explain;
+pub mod explain;
 mod rules;
-
-pub use explain::Explanation;
 
 use super::admission::Admission;
 use super::affinity::Client;

@@ -2,7 +2,7 @@
 
 use crate::core::addr::{ClientAddress, Endpoint, LogTarget};
 use crate::core::config::Config;
-use crate::core::json::Document;
+use crate::core::json::document::Document;
 use crate::core::settings::{Setting, Settings};
 use crate::core::snapshot::Snapshot;
 use std::collections::BTreeSet;

@@ -1,0 +1,161 @@
+//! The start, up to the moment from which pen serves.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::core::addr::Services;
+use crate::core::config::Config;
+use crate::core::error::{Error, one_line};
+use crate::core::state::{self, State};
+use crate::net::shared::Shared;
+use crate::net::tls;
+use crate::sys::daemon::{self, Fork, Ready};
+use crate::sys::privileges::{self, Account};
+use crate::sys::{crash, limits, log, pidfile::PidFile};
+use crate::weblog::{LogHandle, SinkOptions};
+
+use super::dns::{self, Dns};
+use super::documents::Documents;
+use super::listeners::{self, Control};
+use super::load::LoadedConfig;
+use super::owner::Owner;
+use super::supervisor::{Events, Running};
+use super::workers;
+
+/// Descriptors that pen itself needs: standard streams, listeners, logs, an event port a worker and the like.
+const FIXED_DESCRIPTORS: u64 = 64;
+
+/// Pen's own words before it serves.
+pub(super) fn say(line: &str) {
+    // With nobody to read it there is nobody to tell.
+    _ = writeln!(std::io::stderr(), "pen: {}", one_line(line.to_owned()));
+}
+
+/// What is bound before the fork and served after it.
+struct Bound {
+    account: Option<Account>,
+    listener: listeners::BoundListener,
+    control: Option<Control>,
+    tls: Option<tls::Server>,
+    descriptors: usize,
+}
+
+/// Starts pen: binds, goes to the background, and serves to the end.
+///
+/// # Errors
+/// What keeps pen from serving.
+pub(super) fn start(
+    loaded: LoadedConfig,
+    file: Option<String>,
+    services: Services,
+) -> Result<ExitCode, Error> {
+    let bound = bind_all(&loaded)?;
+    let ready = if loaded.config.settings.foreground {
+        Ready::foreground()
+    } else {
+        match daemon::detach()? {
+            Fork::Parent(status) => return Ok(status),
+            Fork::Child(ready) => ready,
+        }
+    };
+    match serve(loaded, bound, file, services) {
+        Ok(running) => match ready.release() {
+            Ok(()) => Ok(running.serve()),
+            Err(error) => Err(error.into()),
+        },
+        Err(reason) => Ok(ready.fail(reason.to_string())),
+    }
+}
+
+fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
+    let config = &loaded.config;
+    let account = config.settings.user.as_deref().map(Account::lookup).transpose();
+    let account = account.map_err(|e| Error::from(e).of("user"))?;
+    let tls = tls_server(config)?.map(|(server, notices)| {
+        notices.iter().for_each(|notice| say(notice));
+        server
+    });
+    let descriptors = limits::raise_descriptors()?;
+    let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
+    // A flow of UDP has one descriptor, towards its server.
+    let room = if config.settings.udp { room.saturating_mul(2) } else { room };
+    let Some(endpoint) = config.listening() else {
+        return Err(Error::new("no listening address"));
+    };
+    // The control socket first, as in C pen.
+    let control = match &config.settings.control {
+        None => None,
+        Some(_) if account.is_none() && privileges::running_as_root() => {
+            say("won't open the control socket running as root; use -u to run as a different user");
+            None
+        }
+        Some(address) => {
+            let control = listeners::control(&address.endpoint, &config.settings);
+            Some(control.map_err(|e| e.of("control"))?)
+        }
+    };
+    let listener = listeners::listener(endpoint, &config.settings, &[])?;
+    Ok(Bound {
+        account,
+        listener,
+        control,
+        tls,
+        descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
+    })
+}
+
+/// Reads certificates and keys, while pen may read what only root can. Also gives what is odd about them.
+///
+/// # Errors
+/// As [`tls::Server::new`].
+pub(super) fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, Error> {
+    let Some(settings) = tls::TlsSettings::of(&config.settings) else { return Ok(None) };
+    tls::Server::new(&settings, workers::count(config)).map(Some)
+}
+
+fn serve(
+    loaded: LoadedConfig,
+    bound: Bound,
+    file: Option<String>,
+    services: Services,
+) -> Result<Running, Error> {
+    let LoadedConfig { config, blacklists, file_servers, .. } = loaded;
+    let Bound { account, listener, control, tls, descriptors } = bound;
+    let foreground = config.settings.foreground;
+    let resolved = dns::look_up_now(&config.names(), |name, error| {
+        say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"));
+    });
+    log::connect();
+    privileges::confine(config.settings.chroot.as_deref(), account.as_ref())?;
+    crash::log_panics();
+    let report = Box::new(|text: &str| log::warn(format_args!("{text}")));
+    let requests = LogHandle::start(SinkOptions::default(), report)?;
+    listeners::set_log(&requests, config.settings.log.as_ref())?;
+    let events = Events::new()?;
+    let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose()?;
+    let tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
+    log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })?;
+    tls_warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
+    let (clients_max, count) = (config.settings.clients_max, workers::count(&config));
+    let dns = Dns::new(&resolved);
+    let start = state::Start {
+        config,
+        blacklists,
+        resolved,
+        services,
+        file,
+        file_servers,
+        descriptors,
+        pid: std::process::id(),
+        tls: tls.is_some(),
+    };
+    // The clock of what is shared starts now.
+    let state = State::new(start, 1);
+    let shared = Arc::new(Shared::new(Arc::clone(state.snapshot()), clients_max, requests, tls));
+    let (threads, listening) = workers::start(count, &shared, listener)?;
+    let documents = Arc::new(Documents::new(Arc::clone(&shared), state.config(), state.file()));
+    let owner = Owner::new(state, shared, documents, listening, dns);
+    Ok(Running { events, owner: Rc::new(owner), control, workers: threads, pid_file })
+}
