@@ -18,7 +18,7 @@ pub struct End {
 /// Why a connection is over.
 #[derive(Debug)]
 pub enum Cause {
-    /// Both sides ended, or one that by [`Fastclose`] is enough.
+    /// Both sides ended, or one that is enough by `tcp_fastclose`.
     Closed,
     /// Nothing moved for the idle timeout.
     Idle,
