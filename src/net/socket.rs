@@ -20,6 +20,9 @@ pub struct Socket {
     is_tcp: bool,
     /// TLS has read up to the end of the stream.
     has_ended: bool,
+    /// TLS has met an error of the connection. The system tells of it once, and of an end from then on (tcp(7)); what TLS
+    /// had read before the error goes first, so that this end is met later, and must not pass for a clean one.
+    is_broken: bool,
 }
 
 impl Socket {
@@ -28,7 +31,7 @@ impl Socket {
     /// # Errors
     /// There is no room in the event port.
     pub fn tcp(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: true, has_ended: false })
+        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: true, has_ended: false, is_broken: false })
     }
 
     /// As [`Socket::tcp`], of the Unix kind.
@@ -36,7 +39,7 @@ impl Socket {
     /// # Errors
     /// There is no room in the event port.
     pub fn unix(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: false, has_ended: false })
+        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: false, has_ended: false, is_broken: false })
     }
 
     /// Waits for the end of a connect(2) that was begun.
@@ -195,7 +198,12 @@ impl AsFd for Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
-        let count = ready!(Socket::poll_read(socket, cx, buf.initialize_unfilled()))?;
+        let result = ready!(Socket::poll_read(socket, cx, buf.initialize_unfilled()));
+        socket.is_broken |= result.is_err();
+        let count = result?;
+        if count == 0 && socket.is_broken {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         socket.has_ended |= count == 0;
         buf.advance(count);
         Poll::Ready(Ok(()))
@@ -204,7 +212,10 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Socket::poll_write(&self, cx, buf)
+        let socket = self.get_mut();
+        let result = ready!(Socket::poll_write(socket, cx, buf));
+        socket.is_broken |= result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset);
+        Poll::Ready(result)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -115,6 +115,20 @@ fn a_stream_cut_off_within_a_record_is_a_reset() {
 }
 
 #[test]
+fn a_reset_right_behind_data_is_no_end() {
+    run(async {
+        let (mut client, mut server, relay) = tls_rig().await;
+        // Both are there when the relay looks for the first time.
+        client.write_all(b"half a req").await.unwrap();
+        socket2::SockRef::from(client.get_ref()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+        assert!(read_all(&mut server).await.1.is_err(), "a truncated stream looks complete");
+        let end = relay.await.unwrap();
+        assert!(matches!(&end.cause, Cause::Broken { side: Side::Client, .. }), "{end:?}");
+    });
+}
+
+#[test]
 fn a_server_that_breaks_off_gives_no_close_notify() {
     run(async {
         let (mut client, mut server, relay) = tls_rig().await;
