@@ -12,6 +12,7 @@ use crate::rows::{Effort, ROWS, Row};
 pub(crate) struct Options {
     pub(crate) ours: PathBuf,
     pub(crate) c_pen: PathBuf,
+    pub(crate) before: Option<PathBuf>,
     pub(crate) rows: Vec<&'static Row>,
     pub(crate) effort: Effort,
     pub(crate) out: Option<PathBuf>,
@@ -30,6 +31,10 @@ fn command() -> Command {
             text("c-pen", "PATH", "the C pen to compare with")
                 .value_parser(path.clone())
                 .default_value("/usr/bin/pen"),
+        )
+        .arg(
+            text("before", "PATH", "a build of pen from before a change, to compare with")
+                .value_parser(path.clone()),
         )
         .arg(text("rows", "ROW,...", "measure these rows alone").value_delimiter(',').value_parser(keys))
         .arg(text("rounds", "N", "rounds a row [21]").value_parser(value_parser!(u32).range(1..)))
@@ -66,10 +71,12 @@ pub(crate) fn parse() -> Result<Options, String> {
     Ok(Options {
         ours: found.get_one::<PathBuf>("ours").cloned().map_or_else(default_pen, Ok)?,
         c_pen: found.get_one::<PathBuf>("c-pen").cloned().unwrap_or_default(),
+        before: found.get_one::<PathBuf>("before").cloned(),
         rows,
         effort: Effort {
             rounds: rounds as usize,
             length: Duration::from_secs_f64(seconds),
+            before: found.contains_id("before"),
             variants: found.get_many("variant").into_iter().flatten().cloned().collect(),
         },
         out: found.get_one("out").cloned(),

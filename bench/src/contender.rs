@@ -22,6 +22,8 @@ pub(crate) enum Role {
     Portable,
     /// The pen under test with other arguments.
     Variant,
+    /// A build of pen from before a change (`--before`).
+    Before,
     CPen,
     HaProxy,
     /// HAProxy forced to splice(2).
@@ -48,6 +50,7 @@ impl Contender {
             Role::Control => "pen again (A/A)",
             Role::Portable => "pen, portable data path",
             Role::Variant => "pen, other arguments",
+            Role::Before => "pen before",
             Role::CPen => "C pen",
             Role::HaProxy => "HAProxy",
             Role::HaProxySplice => "HAProxy, forced splice",
@@ -84,6 +87,8 @@ pub(crate) struct Setup {
     pub(crate) backend: SocketAddr,
     pub(crate) ours: PathBuf,
     pub(crate) c_pen: PathBuf,
+    /// Another build of pen.
+    pub(crate) before: Option<PathBuf>,
     /// Threads or processes of each: one a core, which is pen's own default.
     pub(crate) workers: usize,
 }
@@ -126,6 +131,10 @@ impl Setup {
                 (self.ours.clone(), self.pen_args(&who.extra, port, front))
             }
             Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front)),
+            Role::Before => {
+                let before = self.before.clone().ok_or("no other build of pen is given")?;
+                (before, self.pen_args(&[], port, front))
+            }
             Role::HaProxy | Role::HaProxySplice if matches!(front, Front::Udp { .. }) => {
                 return Err("balances no UDP".into());
             }

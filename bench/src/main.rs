@@ -52,6 +52,7 @@ fn bench(options: &args::Options) -> Result<(), String> {
         backend: backend.addr,
         ours: options.ours.clone(),
         c_pen: options.c_pen.clone(),
+        before: options.before.clone(),
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     setup.certify()?;

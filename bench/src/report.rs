@@ -43,6 +43,12 @@ impl Measured {
             columns.push((format!("{rate} / C pen"), |s| s.rate, Some(Role::CPen)));
             columns.push((format!("{rate} / {name}"), |s| s.rate, Some(rival)));
         }
+        if self.find(Role::Before).is_some() {
+            columns.push((format!("{short} / before"), |s| s.cost, Some(Role::Before)));
+            if let Some(rate) = self.row.rate_label() {
+                columns.push((format!("{rate} / before"), |s| s.rate, Some(Role::Before)));
+            }
+        }
 
         let mut out = format!("## {} (`{}`)\n\n|", self.row.title, self.row.key);
         let mut rule = String::from("| --- |");

@@ -77,7 +77,7 @@ impl Row {
     }
 
     /// Those who take part.
-    pub(crate) fn contenders(&self, variants: &[Contender]) -> Vec<Contender> {
+    pub(crate) fn contenders(&self, effort: &Effort) -> Vec<Contender> {
         let mut roles = vec![Role::Ours, Role::Control, Role::CPen, Role::HaProxy, Role::Nginx];
         if self.work.is_udp() {
             roles.retain(|role| *role != Role::HaProxy);
@@ -96,7 +96,10 @@ impl Row {
         if self.tls.is_none() && matches!(self.work, Work::Keep | Work::Short | Work::Bulk) {
             roles.push(Role::Portable);
         }
-        roles.into_iter().map(Contender::new).chain(variants.iter().cloned()).collect()
+        if effort.before {
+            roles.push(Role::Before);
+        }
+        roles.into_iter().map(Contender::new).chain(effort.variants.iter().cloned()).collect()
     }
 
     fn sample(&self, out: &Outcome) -> Sample {
@@ -154,6 +157,8 @@ pub(crate) struct Effort {
     pub(crate) rounds: usize,
     pub(crate) length: Duration,
     pub(crate) variants: Vec<Contender>,
+    /// Whether another build of pen takes part.
+    pub(crate) before: bool,
 }
 
 /// Measures one row: rounds in turn, and who goes first moves on every round.
@@ -165,7 +170,7 @@ pub(crate) fn measure(
 ) -> Measured {
     let tls = row.tls.map(|resume| Tls { ca: setup.ca(), resume });
     let mut series: Vec<Series> = row
-        .contenders(&effort.variants)
+        .contenders(effort)
         .into_iter()
         .map(|who| Series { who, rounds: Vec::new(), skipped: None, failure: None })
         .collect();

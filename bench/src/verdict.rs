@@ -64,6 +64,9 @@ fn row(row: &Measured) -> Vec<String> {
             }
         }
     }
+    if let Some(costs) = cost.to(Role::Before) {
+        lines.push(cost.line("cost level with the build before", Some(costs), Cap(1.0), Rule::Level));
+    }
     lines.iter().map(|line| format!("{key}: {line}")).collect()
 }
 

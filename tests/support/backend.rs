@@ -12,6 +12,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::client::{Client, is_timeout};
+use super::port::reserve;
 use super::wait::wait_until;
 
 /// A server; stops accepting and breaks its connections off when dropped.
@@ -49,7 +50,7 @@ fn listener(address: &SockAddr) -> Socket {
 }
 
 fn any_port() -> SockAddr {
-    SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()
+    SocketAddr::from((Ipv4Addr::LOCALHOST, reserve(Ipv4Addr::LOCALHOST))).into()
 }
 
 impl Backend {

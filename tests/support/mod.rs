@@ -7,6 +7,7 @@ pub(crate) mod directory;
 pub(crate) mod namespace;
 pub(crate) mod nginx;
 pub(crate) mod pen;
+pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod schema;
 pub(crate) mod script;

@@ -1,10 +1,11 @@
 //! nginx as a server behind pen.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use super::port::reserve;
 use super::wait::wait_until;
 
 /// A running nginx with one worker in its own process.
@@ -17,7 +18,7 @@ impl Nginx {
     /// Starts it on an address, with directives for all of `http` and for its one `server`; `None` where there is no
     /// nginx. Its files are in `directory`.
     pub(crate) fn start(ip: &str, directory: &Path, http: &str, server: &str) -> Option<Nginx> {
-        let port = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
+        let port = reserve(ip.parse().unwrap());
         let address = format!("{ip}:{port}");
         let config = directory.join(format!("nginx-{address}.conf"));
         let dir = directory.display();

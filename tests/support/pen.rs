@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Deref;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use super::backend::Backend;
 use super::client::Client;
 use super::directory::{Directory, directory};
+use super::port::reserve;
 use super::process;
 use super::servers::ServerLine;
 use super::wait::{DEADLINE, wait_for, wait_until};
@@ -39,10 +40,9 @@ pub(crate) fn run_penctl<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item
     assert_cmd::Command::new(penctl_program()).args(args).timeout(DEADLINE).output().unwrap()
 }
 
-/// A port that was free on every IPv4 address a moment ago. Whoever takes it must be ready to find it taken after all.
+/// A TCP port on every IPv4 address that nobody but this test uses. Over UDP it may be found taken.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-    listener.local_addr().unwrap().port()
+    reserve(Ipv4Addr::UNSPECIFIED)
 }
 
 /// How to start a pen.
