@@ -82,6 +82,7 @@ impl Performer {
             }
             Effect::GrowClients(count) => self.shared.clients.grow(count),
             Effect::WakeConnections => self.shared.connections.settings_changed(),
+            Effect::Forget(server) => self.shared.clients.forget(server),
             Effect::Close(n) => _ = self.shared.connections.close(n),
             Effect::LookUp(lookups) => self.dns.look_up(lookups),
             Effect::Stop => self.stop.notify_one(),

@@ -63,7 +63,12 @@ impl ConnectionReport {
 }
 
 fn servers(snapshot: &Snapshot) -> impl Iterator<Item = (usize, &Backend)> {
-    snapshot.backends.iter().enumerate().filter_map(|(n, b)| b.as_deref().map(|b| (n, b)))
+    let number = |backend: &Backend| backend.role.slot();
+    let slots = snapshot.leaving().chain(snapshot.backends.iter().flatten());
+    let mut servers: Vec<(usize, &Backend)> = slots.filter_map(|b| Some((number(b)?, &**b))).collect();
+    // One that was removed stands before the one that has its slot now.
+    servers.sort_by_key(|(n, _)| *n);
+    servers.into_iter()
 }
 
 /// The reply to `servers`.
@@ -163,6 +168,7 @@ th{background:#80f080}th,td{border:1px solid #c0c0c0;padding:.2em .6em;text-alig
 impl StatusReport<'_> {
     fn status_of(&self, backend: &Backend) -> String {
         match backend.stats.standing(self.now) {
+            _ if backend.stats.is_removed() => "removed".into(),
             _ if backend.addresses.is_empty() && backend.port == 0 => "unused".into(),
             _ if backend.addresses.is_empty() => "unresolved".into(),
             Standing::Clear => "up".into(),

@@ -109,6 +109,8 @@ pub struct StatsTable {
     /// The regular server last chosen.
     pub cursor: Arc<AtomicUsize>,
     turns: Arc<Turns>,
+    /// Servers that were removed and still have connections.
+    removed: Vec<Arc<Backend>>,
     /// The addresses of each server in the last snapshot, by [`Role::number`].
     addresses: HashMap<i64, Vec<ServerAddress>>,
 }
@@ -125,6 +127,16 @@ impl StatsTable {
             Role::Abuse => &self.abuse,
         };
         stats.has_moved(new, gone);
+    }
+
+    /// The server of a slot is removed; one that comes into the slot has nothing to do with it.
+    pub fn remove(&mut self, n: usize, backend: Arc<Backend>) {
+        backend.stats.remove();
+        self.removed.push(backend);
+        self.addresses.remove(&Role::Regular(n).number());
+        if let Some(stats) = self.servers.get_mut(n) {
+            *stats = Arc::default();
+        }
     }
 
     /// The counters of a server slot.
@@ -148,6 +160,8 @@ pub struct Snapshot {
     pub emergency: Option<Arc<Backend>>,
     /// The abuse server.
     pub abuse: Option<Arc<Backend>>,
+    /// Servers that were removed and had connections when this was made.
+    pub removed: Vec<Arc<Backend>>,
     /// The access lists.
     pub acls: Vec<Acl>,
     /// The list for clients.
@@ -277,6 +291,7 @@ impl Snapshot {
             backend(role, &server, stats, resolved).map(Arc::new)
         };
         let handshake = Some(settings.ssl_handshake_timeout).filter(|time| !time.is_zero());
+        live.removed.retain(|backend| backend.stats.connections() > 0);
         let snapshot = Snapshot {
             emergency: special(&settings.emergency, Role::Emergency, &live.emergency),
             abuse: special(&settings.abuse, Role::Abuse, &live.abuse),
@@ -286,6 +301,7 @@ impl Snapshot {
                 .enumerate()
                 .map(|(n, server)| backend(Role::Regular(n), server, live.server(n), resolved).map(Arc::new))
                 .collect(),
+            removed: live.removed.clone(),
             acls: config.acls().to_vec(),
             client_acl: settings.client_acl,
             allowance: Allowance {
@@ -327,6 +343,11 @@ impl Snapshot {
             live.publish(role, snapshot.backend(role).map_or(&[], |backend| &backend.addresses));
         }
         snapshot
+    }
+
+    /// The servers that were removed and still have connections.
+    pub fn leaving(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.removed.iter().filter(|backend| backend.stats.connections() > 0)
     }
 
     /// The server of a role, if there is one.

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::core::Millis;
 use crate::core::affinity::{AffinityTable, Client, Record, ScanId};
+use crate::core::backend::ServerStats;
 use crate::core::number_set::NumberSet;
 
 use super::clock::Clock;
@@ -36,11 +37,19 @@ impl Clients {
         table.record_connect(client, now, tracking)
     }
 
-    /// The client of this connection was served by this server.
-    pub fn remember(&self, connection: &Connection, server: usize) {
-        if let Some(id) = connection.client_id {
-            self.table.lock().remember(id, connection.key, server);
+    /// The client of this connection was served by this server, the one of slot `server`.
+    pub fn remember(&self, connection: &Connection, server: usize, stats: &ServerStats) {
+        let Some(id) = connection.client_id else { return };
+        let mut table = self.table.lock();
+        // Asked for under the lock: a server that is removed is forgotten after that.
+        if !stats.is_removed() {
+            table.remember(id, connection.key, server);
         }
+    }
+
+    /// The server of this slot was removed.
+    pub fn forget(&self, server: usize) {
+        self.table.lock().forget(server);
     }
 
     /// Adds to its client what the connection has carried since this was done last.
@@ -52,7 +61,7 @@ impl Clients {
 
     /// What is known of a client.
     pub fn look_up(&self, client: Client) -> Option<Record> {
-        self.table.lock().look_up(client).cloned()
+        self.table.lock().look_up(client)
     }
 
     /// Makes room for `max` clients; never fewer than now.
@@ -168,7 +177,7 @@ impl ClientWalk {
         for _ in 0..PIECE {
             let Some(next) = wanted.next(from) else { return Stage::Over };
             let Some((client, record)) = table.get(next) else { return Stage::Over };
-            found.push((client, record.clone()));
+            found.push((client, record));
             from = next + 1;
         }
         MutexGuard::unlock_fair(table);

@@ -157,7 +157,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
     let (selected, server) =
         connect::establish(&session.shared, snapshot, &mut selection, &stream).await.ok()?;
     if let Some(n) = selection.remembers(&selected).filter(|n| remembered != Some(*n)) {
-        session.shared.clients.remember(&session.entry.connection, n);
+        session.shared.clients.remember(&session.entry.connection, n, &selected.backend.stats);
     }
     let dumps = log::debug_level() >= dump::LEVEL;
     let relay = relay(session, snapshot, &selected, stream, server, dumps);

@@ -144,6 +144,36 @@ fn a_server_that_the_file_names_no_longer_stays_and_is_reported() {
 }
 
 #[test]
+fn a_server_that_is_removed_keeps_its_connections_and_gets_no_more() {
+    let backends = greeters(3);
+    let pen = Setup::new().servers(&backends[..2]).start();
+    let (mut first, name) = pen.hold(2);
+    assert_eq!(name, "B");
+    assert_eq!(pen.penctl("no server 1").status.code(), Some(0));
+    // Its client, whom it served before, too.
+    assert_eq!(pen.choices([2, 3, 4]), "A A A");
+    let shown = || pen.servers().iter().map(|s| (s.number, s.conn)).collect::<Vec<_>>();
+    wait_until("the others to end", || shown() == [(0, 0), (1, 1)]);
+    let document: serde_json::Value = serde_json::from_str(&pen.control("json servers")).unwrap();
+    assert_eq!(document["servers"][1]["state"], "removed");
+    // Another server in its place has nothing to do with it.
+    pen.control(&format!("server 1 address 127.0.0.1 port {}", backends[2].port()));
+    assert_eq!(pen.choices([2, 3]), "A A");
+    assert_eq!(pen.choices([5]), "C");
+    wait_until("the others to end", || shown() == [(0, 0), (1, 1), (1, 0)]);
+    assert!(first.is_silent_for(std::time::Duration::from_millis(10)));
+    first.finish();
+    assert_eq!(first.text(), "");
+    wait_until("it to be gone", || shown() == [(0, 0), (1, 0)]);
+    let again = pen.penctl("no server 7");
+    assert_eq!(again.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&again.stderr),
+        "error: no server: expected a server that there is, got '7'\n"
+    );
+}
+
+#[test]
 fn an_unchanged_listen_keeps_its_socket_and_whoever_waits_in_it() {
     let backends = greeters(1);
     let mut tries = 0;

@@ -257,6 +257,14 @@ fn a_flow_that_never_pauses_moves_when_its_server_is_left_out_moved_or_removed()
     pen.control(&format!("server 1 port {}", b.address.port()));
     pen.control("server 0 port 0");
     assert_eq!(talks.name(), "B");
+    pen.control(&format!("server 0 port {}", c.address.port()));
+    pen.control("no server 1");
+    assert_eq!(talks.name(), "C");
+    wait_until("it to be gone", || pen.servers().iter().map(|s| s.number).eq([0]));
+    pen.control(&format!("server 1 address 127.0.0.1 port {}", b.address.port()));
+    pen.control("no server 0");
+    assert_eq!(talks.name(), "B");
+    wait_until("it to be gone", || pen.servers().iter().map(|s| s.number).eq([1]));
     assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
     // With nobody left the flow ends, and begins anew when there is somebody.
     pen.control("server 1 blacklist 100");

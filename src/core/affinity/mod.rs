@@ -41,6 +41,8 @@ pub struct Record {
 struct Entry {
     client: Client,
     record: Record,
+    /// Which of the servers that its slot has had is meant, see [`AffinityTable::forget`].
+    era: u32,
     newer: Option<u32>,
     older: Option<u32>,
 }
@@ -55,6 +57,8 @@ pub struct AffinityTable {
     newest: Option<u32>,
     oldest: Option<u32>,
     scans: Scans,
+    /// How often the server of each slot was forgotten.
+    eras: Vec<u32>,
 }
 
 impl AffinityTable {
@@ -68,6 +72,7 @@ impl AffinityTable {
             newest: None,
             oldest: None,
             scans: Scans::default(),
+            eras: Vec::new(),
         }
     }
 
@@ -101,9 +106,10 @@ impl AffinityTable {
     ) -> (usize, Option<usize>) {
         let hash = self.hasher.hash_one(client) as u32;
         if let Some(id) = self.index.find(hash, |id| self.entries[id].client == client) {
+            let current = self.current(&self.entries[id]);
             let record = &mut self.entries[id].record;
             let expired = tracking != 0 && now.saturating_sub(record.seen) > tracking;
-            if expired {
+            if expired || !current {
                 record.server = None;
             }
             record.seen = now;
@@ -119,12 +125,12 @@ impl AffinityTable {
                 let id = oldest as usize;
                 self.unlink(id);
                 self.index.rehash(id, hash);
-                self.entries[id] = Entry { client, record: record(id), newer: None, older: None };
+                self.entries[id] = Entry { client, record: record(id), era: 0, newer: None, older: None };
                 id
             }
             None => {
                 let id = self.index.append(hash);
-                self.entries.push(Entry { client, record: record(id), newer: None, older: None });
+                self.entries.push(Entry { client, record: record(id), era: 0, newer: None, older: None });
                 id
             }
         };
@@ -134,34 +140,53 @@ impl AffinityTable {
 
     /// The client, whose number is or was `id`, was served by this server. One that is no longer known is passed over.
     pub fn remember(&mut self, id: usize, client: Client, server: usize) {
-        if let Some(record) = self.known(id, client) {
-            record.server = Some(server);
+        let era = self.era(server);
+        if let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.client == client) {
+            (entry.record.server, entry.era) = (Some(server), era);
         }
+    }
+
+    /// The server of this slot is gone for good: no client had it, nor has it one that may come into the slot.
+    pub fn forget(&mut self, server: usize) {
+        if self.eras.len() <= server {
+            self.eras.resize(server + 1, 0);
+        }
+        self.eras[server] = self.eras[server].wrapping_add(1);
+    }
+
+    fn era(&self, server: usize) -> u32 {
+        self.eras.get(server).copied().unwrap_or(0)
+    }
+
+    /// Whether the server that an entry names was not forgotten.
+    fn current(&self, entry: &Entry) -> bool {
+        entry.record.server.is_none_or(|server| entry.era == self.era(server))
+    }
+
+    fn record(&self, entry: &Entry) -> Record {
+        let server = entry.record.server.filter(|_| self.current(entry));
+        Record { server, ..entry.record.clone() }
     }
 
     /// Bytes went to (`sx`) and came from (`rx`) the client, whose number is or was `id`. One that is no longer known is
     /// passed over.
     pub fn add_traffic(&mut self, id: usize, client: Client, sx: u64, rx: u64) {
-        if let Some(record) = self.known(id, client) {
-            record.sx += sx;
-            record.rx += rx;
+        if let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.client == client) {
+            entry.record.sx += sx;
+            entry.record.rx += rx;
         }
     }
 
-    fn known(&mut self, id: usize, client: Client) -> Option<&mut Record> {
-        self.entries.get_mut(id).filter(|entry| entry.client == client).map(|entry| &mut entry.record)
-    }
-
     /// What is known of a client. Looking it up does not make it one that was seen.
-    pub fn look_up(&self, client: Client) -> Option<&Record> {
+    pub fn look_up(&self, client: Client) -> Option<Record> {
         let hash = self.hasher.hash_one(client) as u32;
         let id = self.index.find(hash, |id| self.entries[id].client == client)?;
-        Some(&self.entries[id].record)
+        Some(self.record(&self.entries[id]))
     }
 
     /// The client of this number.
-    pub fn get(&self, id: usize) -> Option<(Client, &Record)> {
-        self.entries.get(id).map(|entry| (entry.client, &entry.record))
+    pub fn get(&self, id: usize) -> Option<(Client, Record)> {
+        self.entries.get(id).map(|entry| (entry.client, self.record(entry)))
     }
 
     /// Begins to look for the clients that connected at `since` or later. To be ended by [`AffinityTable::end_scan`].

@@ -95,6 +95,23 @@ fn who_is_no_longer_known_gets_nothing() {
 }
 
 #[test]
+fn a_server_that_is_forgotten_is_nobodys_and_neither_is_its_successor() {
+    let mut table = AffinityTable::new(4);
+    let ids = [1, 2, 3].map(|n| table.record_connect(client(n), 0, 0).0);
+    for (n, server) in [(1, 7), (2, 7), (3, 6)] {
+        table.remember(ids[n - 1], client(n as u8), server);
+    }
+    table.forget(7);
+    let had = |table: &AffinityTable, n| table.look_up(client(n)).unwrap().server;
+    assert_eq!([1, 2, 3].map(|n| had(&table, n)), [None, None, Some(6)]);
+    assert_eq!(table.get(ids[0]).unwrap().1.server, None);
+    assert_eq!(table.record_connect(client(1), 0, 0).1, None);
+    table.remember(ids[0], client(1), 7);
+    assert_eq!(table.record_connect(client(1), 0, 0).1, Some(7), "it had the successor");
+    assert_eq!(table.record_connect(client(2), 0, 0).1, None);
+}
+
+#[test]
 fn a_mapped_address_is_the_ipv4_client() {
     let mapped = "::ffff:10.0.0.1".parse().unwrap();
     assert_eq!(Client::new(mapped), client(1));

@@ -9,7 +9,7 @@ use super::traffic::Traffic;
 use blacklist::Blacklist;
 pub use blacklist::{Claim, Standing};
 pub use places::{Place, Places};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// The counters of one server slot. They outlive changes of its configuration.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct ServerStats {
     changes: AtomicU64,
     /// Which of its addresses worked last, as [`super::address_order::mark`] has it; 0 for none yet.
     worked: AtomicU64,
+    /// It was removed: it keeps the connections that it has, and gets no more.
+    removed: AtomicBool,
     /// Connects to it that are in progress.
     pub connecting: Places,
     /// Bytes sent to the server and received from it.
@@ -107,7 +109,19 @@ impl ServerStats {
         }
     }
 
-    /// A number that is another one after every change of its addresses and every command that blacklists it.
+    /// The server is removed: it gets no more connections, and those who wait for one go elsewhere.
+    pub fn remove(&self) {
+        self.removed.store(true, Relaxed);
+        self.changes.fetch_add(1, Relaxed);
+        self.connecting.dismiss();
+    }
+
+    /// Whether it was removed.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Relaxed)
+    }
+
+    /// A number that is another one after every change of its addresses and every command that blacklists or removes it.
     pub fn changes(&self) -> u64 {
         self.changes.load(Relaxed)
     }

@@ -3,9 +3,10 @@
 use crate::core::settings::{Kind, Setting};
 
 /// The commands that are no settings: how each is written, and one line for `penctl --help`.
-pub const OTHERS: [(&str, &str); 20] = [
+pub const OTHERS: [(&str, &str); 21] = [
     ("acl N permit|deny IP [MASK]", "add an entry to an access list; also IP6[/LEN]"),
     ("no acl N", "empty an access list"),
+    ("no server N", "remove a server: no new clients, and it is gone with its last connection"),
     ("block, delayed_forward, epoll, kqueue, poll, select", "accepted, without effect"),
     ("close N", "end a connection"),
     ("connection N", "show a connection"),

@@ -30,6 +30,8 @@ pub enum Command {
     NoAcl(usize),
     /// Changes of a server slot.
     Server(usize, Vec<Change>),
+    /// A server slot emptied.
+    NoServer(usize),
     /// Accepted for the sake of old files and scripts; does nothing.
     Obsolete(&'static str, bool),
     /// Commands from a file.

@@ -23,7 +23,7 @@ const SINCE: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "seconds" };
 const SETTING: &str = "the word of a setting, as penctl(1) lists them";
 
 /// What can follow `no`.
-const TURNED_OFF: &str = "a switch, a text that may be absent, or acl N, as penctl(1) lists them";
+const TURNED_OFF: &str = "a switch, a text that may be absent, acl N or server N, as penctl(1) lists them";
 
 type Parsed<T> = Result<T, Error>;
 
@@ -126,12 +126,11 @@ fn of_no(args: &[String]) -> Parsed<Command> {
         [word, args @ ..] => (word.as_str(), args),
     };
     let subject = format!("no {word}");
-    if word == "acl" {
-        return match args {
-            [n] => Ok(Command::NoAcl(number(n, Kind::LIST).map_err(|e| e.of(&subject))?)),
-            [_, extra, ..] => Err(Error::extra(extra).of(&subject)),
-            [] => Err(Error::missing(Kind::LIST.expected()).of(&subject)),
-        };
+    let of = |error: Error| error.of(&subject);
+    match word {
+        "acl" => return of_number(args, Kind::LIST).map(Command::NoAcl).map_err(of),
+        "server" => return of_number(args, SERVER).map(Command::NoServer).map_err(of),
+        _ => {}
     }
     if let Some(extra) = args.first() {
         return Err(Error::extra(extra).of(&subject));
@@ -145,6 +144,15 @@ fn of_no(args: &[String]) -> Parsed<Command> {
     match Setting::by_word(word).and_then(|setting| Some(Command::Set(setting, setting.off()?))) {
         Some(command) => Ok(command),
         None => Err(Error::expected(TURNED_OFF, word).of(&subject)),
+    }
+}
+
+/// One number and nothing else.
+fn of_number(args: &[String], kind: Kind) -> Parsed<usize> {
+    match args {
+        [n] => number(n, kind),
+        [_, extra, ..] => Err(Error::extra(extra)),
+        [] => Err(Error::missing(kind.expected())),
     }
 }
 

@@ -19,6 +19,7 @@ impl fmt::Display for Command {
                 write!(f, "server {n}")?;
                 changes.iter().try_for_each(|change| write!(f, " {change}"))
             }
+            Command::NoServer(n) => write!(f, "no server {n}"),
             Command::Obsolete(word, on) => write!(f, "{}{word}", no(on)),
             Command::Include(file) => write!(f, "include {}", lexer::quote(file)),
             Command::Write(None) => f.write_str("write"),

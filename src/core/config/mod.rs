@@ -66,6 +66,7 @@ impl Config {
             Command::Acl(n, entry) => self.acls[*n].push(*entry),
             Command::NoAcl(n) => self.acls[*n].clear(),
             Command::Server(n, changes) => self.server(*n, changes),
+            Command::NoServer(n) => self.remove_server(*n),
             Command::Obsolete(..) => {}
             other => return Err(Fault::NotASetting(other.to_string()).into()),
         }
@@ -100,6 +101,21 @@ impl Config {
             self.servers.resize(n + 1, ServerConfig::default());
         }
         changes.iter().for_each(|change| self.servers[n].apply(change));
+    }
+
+    /// Empties a slot.
+    fn remove_server(&mut self, n: usize) {
+        if let Some(slot) = self.servers.get_mut(n) {
+            *slot = ServerConfig::default();
+        }
+        while self.servers.last() == Some(&ServerConfig::default()) {
+            self.servers.pop();
+        }
+    }
+
+    /// Whether nothing was said of a slot.
+    pub fn is_unused(&self, n: usize) -> bool {
+        self.servers.get(n).is_none_or(|slot| *slot == ServerConfig::default())
     }
 
     /// The commands that make a setting what it is: one, or one for each word that it has.
@@ -190,11 +206,12 @@ pub(crate) mod tests {
                 std::net::Ipv4Addr::from(ip)
             )
         });
-        let server = (0usize..6, 0usize..8, 0u32..70_000).prop_map(|(n, key, value)| {
+        let server = (0usize..6, 0usize..9, 0u32..70_000).prop_map(|(n, key, value)| {
             let value = value % if key == 0 { 10 } else { 65_536 };
             match key {
                 6 => format!("server {n} address 10.0.0.{}", value % 256),
                 7 => format!("server {n} address /run/s{value}"),
+                8 => format!("no server {n}"),
                 key => {
                     format!("server {n} {} {value}", ["acl", "port", "max", "hard", "weight", "prio"][key])
                 }

@@ -22,12 +22,15 @@ pub enum ServerState {
     Unresolved,
     /// It has no port.
     Unused,
+    /// It was removed, and is gone when its last connection has ended.
+    Removed,
 }
 
 impl ServerState {
     /// How `backend` stands at `now`.
     pub fn of(backend: &Backend, now: Millis) -> Self {
         match backend.stats.standing(now) {
+            _ if backend.stats.is_removed() => ServerState::Removed,
             _ if backend.addresses.is_empty() && backend.port == 0 => ServerState::Unused,
             _ if backend.addresses.is_empty() => ServerState::Unresolved,
             Standing::Clear => ServerState::Up,
@@ -100,8 +103,8 @@ impl ServerRow {
     }
 }
 
-/// Every server of a snapshot: the slots by number, then the emergency and the abuse server.
+/// Every server of a snapshot: the slots by number, the emergency and the abuse server, and those that were removed.
 pub fn servers(snapshot: &Snapshot) -> impl Iterator<Item = &Backend> {
     let slots = snapshot.backends.iter().flatten();
-    slots.chain(&snapshot.emergency).chain(&snapshot.abuse).map(AsRef::as_ref)
+    slots.chain(&snapshot.emergency).chain(&snapshot.abuse).chain(snapshot.leaving()).map(AsRef::as_ref)
 }

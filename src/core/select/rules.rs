@@ -68,6 +68,7 @@ impl Selection {
         let own = self.remembered == Some(n);
         let weighted = own || self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
         weighted
+            && !backend.stats.is_removed()
             && !backend.addresses.is_empty()
             && self.snapshot.acls[backend.acl].permits(self.client.ip())
             && self.limit(n, backend).is_none_or(|limit| backend.stats.connections() < limit)

@@ -425,3 +425,23 @@ proptest! {
         prop_assert_eq!(foretold, [comes, comes]);
     }
 }
+
+#[test]
+fn a_server_that_is_removed_gets_nobody_more() {
+    let mut live = StatsTable::default();
+    let lines = servers(2, &[]);
+    let snapshot = snapshot(&mut live, &lines);
+    let removed = Arc::clone(snapshot.backend(Role::Regular(1)).unwrap());
+    removed.stats.fails(1, 1000);
+    // A search that has begun.
+    let mut before = search(&snapshot, client(1), Some(1));
+    live.remove(1, Arc::clone(&removed));
+    let chosen = before.next(1).unwrap();
+    assert_eq!(chosen.backend.role, Role::Regular(0));
+    assert!(before.next(1).is_none(), "nor as the last resort");
+    // Whoever comes into its slot has nothing of it.
+    let next = self::snapshot(&mut live, &lines);
+    let successor = next.backend(Role::Regular(1)).unwrap();
+    assert!(!successor.stats.is_removed() && !Arc::ptr_eq(&successor.stats, &removed.stats));
+    assert_eq!(successor.stats.standing(1), Standing::Clear);
+}

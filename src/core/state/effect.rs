@@ -64,6 +64,8 @@ pub enum Effect {
     GrowClients(usize),
     /// Connections in progress look at the settings that concern them.
     WakeConnections,
+    /// No client is sent back to the server that this slot had.
+    Forget(usize),
     /// A connection ends.
     Close(usize),
     /// Names are looked up.

@@ -11,6 +11,7 @@ use crate::core::error::{Error, one_line};
 use crate::core::report;
 use crate::core::settings::{Kind, Setting, Settings, Value};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a command answers and what follows from it, or all that is wrong with it.
@@ -69,6 +70,9 @@ impl State {
             Command::SslReload => {
                 let effects = self.reload_tls(world).map_err(|e| vec![e.of("ssl_reload")])?;
                 Ok((Answer::Text(String::new()), effects))
+            }
+            Command::NoServer(n) if self.config.is_unused(*n) => {
+                Err(vec![Error::expected("a server that there is", n.to_string()).of("no server")])
             }
             setting => self.set(setting, world).map_err(|e| vec![e]),
         }
@@ -197,14 +201,31 @@ impl State {
             || new.idle_timeout != old.idle_timeout
             || new.tcp_fastclose != old.tcp_fastclose;
         self.forgive_moved(&plan.config);
+        let removed = self.remove_gone(&plan.config);
         self.config = plan.config;
         self.blacklist(&plan.blacklists, world.now());
         effects.extend(self.publish());
+        // When nobody can be sent there any more.
+        effects.extend(removed.into_iter().map(Effect::Forget));
         if felt {
             effects.push(Effect::WakeConnections);
         }
         effects.push(self.look_up(plan.again));
         Ok(effects)
+    }
+
+    /// Takes leave of the servers whose slots are empty in `config`. Returns their slots.
+    fn remove_gone(&mut self, config: &Config) -> Vec<usize> {
+        let mut gone = Vec::new();
+        for (n, backend) in self.snapshot.backends.iter().enumerate() {
+            if let Some(backend) = backend
+                && config.servers.get(n).is_none_or(|slot| slot.address.is_none())
+            {
+                self.stats.remove(n, Arc::clone(backend));
+                gone.push(n);
+            }
+        }
+        gone
     }
 
     /// A server that moves to another address is not the one that was blacklisted.

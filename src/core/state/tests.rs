@@ -224,6 +224,40 @@ fn a_server_that_moves_is_no_longer_blacklisted() {
 }
 
 #[test]
+fn a_server_that_is_removed_is_gone_with_its_last_connection() {
+    let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.2 port 1\n");
+    let mut world = Model::default();
+    let held = Arc::clone(state.stats.server(1));
+    assert!(held.acquire(None));
+    let (_, effects) = apply(&mut state, &mut world, "no server 1").unwrap();
+    let places: Vec<bool> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Publish(..) => Some(false),
+            Effect::Forget(1) => Some(true),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(places, [false, true], "{effects:?}");
+    let line = "1 addr 10.0.0.2 port 1 conn 1 max 0 hard 0 weight 0 prio 0 sx 0 rx 0\n";
+    assert!(reply(&mut state, "servers").ends_with(line));
+    // The slot has another server meanwhile.
+    apply(&mut state, &mut world, "server 1 address 10.0.0.3 port 1").unwrap();
+    let shown = reply(&mut state, "servers");
+    let (_, shown) = shown.split_once(line).unwrap();
+    assert!(shown.starts_with("1 addr 10.0.0.3 port 1 conn 0 "), "{shown}");
+    held.release();
+    assert_eq!(reply(&mut state, "servers").lines().count(), 2);
+    apply(&mut state, &mut world, "no server 1").unwrap();
+    assert!(!written(&mut state).contains("server 1"));
+    let error = "no server: expected a server that there is, got '1'\n";
+    assert_eq!(refusal(&mut state, &mut world, "no server 1"), error);
+    // In a file it says that there is to be none.
+    world.files.insert("g".into(), "no server 1\nno server 9\n".into());
+    apply(&mut state, &mut world, "include g").unwrap();
+}
+
+#[test]
 fn what_a_file_no_longer_names_is_told() {
     let mut state = state("listen 80\n");
     let mut world = Model::default();

@@ -85,7 +85,7 @@ impl UdpFlow {
             began: shared.now(),
         }));
         if let Some(n) = search.remembers(&upstream).filter(|n| remembered != Some(*n)) {
-            shared.clients.remember(&entry.connection, n);
+            shared.clients.remember(&entry.connection, n, &upstream.selected.backend.stats);
         }
         let state = FlowState {
             shared: Arc::clone(shared),
@@ -240,7 +240,7 @@ impl FlowState {
     /// The flow has another server now, found by `search`.
     fn arrive(&mut self, search: Search) {
         if let Some(n) = search.remembers(&self.upstream) {
-            self.shared.clients.remember(&self.entry.connection, n);
+            self.shared.clients.remember(&self.entry.connection, n, &self.upstream.selected.backend.stats);
         }
         self.search = Some(search);
         self.meter = self.upstream.connects(&self.entry);

@@ -37,7 +37,7 @@ impl Upstream {
         entry.connection.connected(&self.selected.backend, self.socket.as_raw_fd())
     }
 
-    /// Whether the flow may stay: neither has a command blacklisted the server, nor has the server left this address.
+    /// Whether the flow may stay: neither has a command blacklisted or removed the server, nor has the server left this address.
     #[inline]
     pub(super) fn is_right(&mut self, shared: &Shared) -> bool {
         let changes = self.selected.backend.stats.changes();
@@ -52,10 +52,11 @@ impl Upstream {
             snapshot.backend(own.role).is_some_and(|now| now.addresses.contains(address))
         });
         let ordered = matches!(own.stats.standing(shared.now()), Standing::Ordered(_));
-        if stays && !ordered {
+        let right = stays && !ordered && !own.stats.is_removed();
+        if right {
             self.changes = changes;
         }
-        stays && !ordered
+        right
     }
 
     /// The server has answered.
