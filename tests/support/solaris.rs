@@ -34,8 +34,7 @@ pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
         let _alone = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
         return body();
     }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    tree::run(Command::new(cargo).args(["build", "--quiet", "--package", "pen-testbed"]));
+    build_testbed();
     let programs = Path::new(env!("CARGO_BIN_EXE_pen")).parent().unwrap();
     let (_, test) = path.split_once("::").unwrap();
     let mut sandbox = Command::new("sh");
@@ -57,6 +56,45 @@ pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
     said.lines().filter(|line| line.starts_with("skipped: ")).for_each(|line| eprintln!("{line}"));
 }
 
+/// Builds the stand-ins, once in a run of nextest.
+fn build_testbed() {
+    let built = std::env::var("NEXTEST_RUN_ID")
+        .ok()
+        .map(|run| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("testbed-of-run-{run}")));
+    if built.as_ref().is_some_and(|built| built.exists()) {
+        return;
+    }
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    tree::run(Command::new(cargo).args(["build", "--quiet", "--package", "pen-testbed"]));
+    if let Some(built) = built {
+        remove_others("testbed-of-run-", &built);
+        fs::write(built, "").unwrap();
+    }
+}
+
+/// Removes what earlier runs left under names that begin with `prefix`.
+fn remove_others(prefix: &str, this: &Path) {
+    for old in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().flatten() {
+        if old.file_name().to_string_lossy().starts_with(prefix) && old.path() != this {
+            _ = fs::remove_file(old.path()).or_else(|_| fs::remove_dir_all(old.path()));
+        }
+    }
+}
+
+/// Copies the programs without their debugging information, which makes most of them and which no test looks at.
+fn stripped(named: &[PathBuf], directory: &Path) -> PathBuf {
+    let lean = directory.join("programs");
+    fs::create_dir(&lean).unwrap();
+    for program in named {
+        let copy = lean.join(program.file_name().unwrap());
+        let strip = Command::new("strip").arg("-o").arg(&copy).arg(program).output();
+        if !strip.is_ok_and(|output| output.status.success()) {
+            fs::copy(program, &copy).unwrap();
+        }
+    }
+    lean
+}
+
 /// The directory that holds SUNWpen of the programs under test, made anew when anything in it has changed.
 pub(crate) fn package() -> PathBuf {
     if let Some(made) = std::env::var_os("PEN_TEST_PACKAGE") {
@@ -70,16 +108,11 @@ pub(crate) fn package() -> PathBuf {
     let age = newest.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
     let done = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("package-{age}"));
     if !done.is_dir() {
-        // Those of earlier programs.
-        for old in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().map(|entry| entry.unwrap()) {
-            if old.file_name().to_string_lossy().starts_with("package-") && old.path() != done {
-                _ = fs::remove_dir_all(old.path());
-            }
-        }
+        remove_others("package-", &done);
         let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut make = Command::new("make");
         make.args(["-s", "-f", "Makefile.sfw"]);
-        make.arg(format!("BINDIR={}", programs.display())).arg("install");
+        make.arg(format!("BINDIR={}", stripped(&named, made.path()).display())).arg("install");
         make.arg(format!("ROOT={}", made.path().join("proto").display()));
         tree::run(&mut make);
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
