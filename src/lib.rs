@@ -2,6 +2,7 @@
 //!
 //! Dependencies point one way: `bin` -> [`cli`], [`app`] -> [`control`], [`net`], [`weblog`], [`sys`] -> [`core`] -> std.
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod control;

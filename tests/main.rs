@@ -11,6 +11,8 @@ mod support;
 
 mod it {
     mod acl;
+    mod admin;
+    mod admin_metrics;
     mod chaos;
     mod cli;
     mod client_limits;

@@ -9,3 +9,8 @@ pub(super) fn local_time() -> String {
 pub(super) fn rfc3339() -> String {
     jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
 }
+
+/// Seconds since 1970, UTC.
+pub(super) fn unix_seconds() -> f64 {
+    jiff::Timestamp::now().as_millisecond() as f64 / 1000.0
+}

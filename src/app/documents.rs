@@ -1,17 +1,21 @@
 //! The JSON documents of a running pen, made from what its workers share. Any thread may ask for them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
+use crate::admin::{Measurements, Process, Source};
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
-use crate::core::json::{self, ClientRow, Document, Head, Pieces, ServerRow, Version};
+use crate::core::json::{self, ClientRow, Document, Head, Pieces, ServerRow, ServerState, Version};
 use crate::core::select::explain::Explanation;
 use crate::core::settings::Keyword;
+use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
+use crate::sys::usage;
 
 use super::clock;
 
@@ -27,6 +31,7 @@ pub(super) struct Documents {
     /// The file of `-F`.
     file: Option<String>,
     start_time: String,
+    start_seconds: f64,
 }
 
 /// `json why`: which server a client would get.
@@ -46,6 +51,7 @@ impl Documents {
             config: ArcSwap::from_pointee(config.clone()),
             file: file.map(str::to_owned),
             start_time: clock::rfc3339(),
+            start_seconds: clock::unix_seconds(),
         }
     }
 
@@ -101,15 +107,18 @@ impl Documents {
     }
 
     fn servers(&self, head: &Head) -> Pieces {
-        let now = self.shared.now();
-        let snapshot = self.shared.snapshot.load();
-        let rows: Vec<_> = json::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect();
-        let mut rows = rows.into_iter();
+        let mut rows = self.server_rows().into_iter();
         let rows = std::iter::from_fn(move || {
             let rows: Vec<_> = rows.by_ref().take(ROWS).collect();
             (!rows.is_empty()).then_some(rows)
         });
         json::list(head, "servers", rows)
+    }
+
+    fn server_rows(&self) -> Vec<ServerRow> {
+        let now = self.shared.now();
+        let snapshot = self.shared.snapshot.load();
+        json::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect()
     }
 
     fn version(&self, Head { time }: Head) -> Version {
@@ -126,5 +135,49 @@ impl Documents {
             uptime_seconds: self.shared.now() as f64 / 1000.0,
             documents: Document::WORDS,
         }
+    }
+}
+
+impl Source for Documents {
+    fn permits(&self, client: IpAddr) -> bool {
+        let config = self.config.load();
+        config.acl(config.settings.admin_acl).permits(Some(client))
+    }
+
+    fn document(&self, name: &str) -> Option<Pieces> {
+        match name.strip_prefix("why/") {
+            Some(client) => ClientAddress::parse(client).ok().map(|client| self.why(client)),
+            None => Document::by_word(name).map(|document| self.pieces(document)),
+        }
+    }
+
+    fn measurements(&self) -> Measurements {
+        let shared = &self.shared;
+        let memory = usage::memory();
+        Measurements {
+            version: env!("CARGO_PKG_VERSION"),
+            tls_library: openssl::version::version(),
+            connections: shared.connections.count(),
+            connections_max: shared.snapshot.load().conn_max,
+            clients: shared.clients.count(),
+            clients_max: shared.clients.max(),
+            datagrams_dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
+            servers: self.server_rows(),
+            process: Process {
+                start_time_seconds: self.start_seconds,
+                cpu_seconds: usage::cpu_seconds(),
+                resident_bytes: memory.map(|(resident, _)| resident),
+                virtual_bytes: memory.map(|(_, all)| all),
+                open_descriptors: usage::open_descriptors(),
+                max_descriptors: usage::max_descriptors(),
+            },
+        }
+    }
+
+    fn can_serve(&self) -> bool {
+        let works = |row: &ServerRow| {
+            row.role != "abuse" && matches!(row.state, ServerState::Up | ServerState::Retrying)
+        };
+        self.shared.lifecycle.stage() == LifeStage::Serve && self.server_rows().iter().any(works)
     }
 }

@@ -1,11 +1,12 @@
 //! The sockets and files that a configuration names.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+use crate::admin::AdminListener;
 use crate::core::Error;
-use crate::core::addr::{Endpoint, Host, LogTarget};
+use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget};
 use crate::core::settings::Settings;
 use crate::net::worker::Listener;
 use crate::sys::datagram::DatagramSocket;
@@ -95,6 +96,28 @@ pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<Contro
             Ok(Control::Unix(listener, file))
         }
         _ => Ok(Control::Tcp(listen::bind_tcp(address(endpoint)?, backlog(settings))?)),
+    }
+}
+
+/// Binds the admin listener: a port alone on 127.0.0.1, since it tells all that pen knows of its clients.
+///
+/// # Errors
+/// As [`listening`].
+pub(super) fn admin(
+    at: &ListenAddress,
+    settings: &Settings,
+) -> Result<(AdminListener, Option<SocketFile>), Error> {
+    let Endpoint { host, port } = &at.endpoint;
+    match host {
+        Host::Unix(path) => {
+            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(settings))?;
+            Ok((AdminListener::Unix(listener), Some(file)))
+        }
+        _ => {
+            let local = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+            let address = if at.is_bare_port() { local } else { address(&at.endpoint)? };
+            Ok((AdminListener::Tcp(listen::bind_tcp(address, backlog(settings))?), None))
+        }
     }
 }
 

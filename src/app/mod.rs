@@ -3,6 +3,7 @@
 //! Everything is parsed before anything is done; every socket is bound before the fork, so that the caller's exit status tells
 //! whether pen serves; privileges are dropped before a file is opened for writing; threads start after all that.
 
+mod admin_thread;
 mod check;
 mod clock;
 mod dns;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::admin::AdminListener;
 use crate::core::addr::Services;
 use crate::core::config::Config;
 use crate::core::error::{Error, one_line};
@@ -12,10 +13,12 @@ use crate::core::state::{self, State};
 use crate::net::shared::Shared;
 use crate::net::tls;
 use crate::sys::daemon::{self, Fork, Ready};
+use crate::sys::listen::SocketFile;
 use crate::sys::privileges::{self, Account};
 use crate::sys::{crash, limits, log, pidfile::PidFile};
 use crate::weblog::{LogHandle, SinkOptions};
 
+use super::admin_thread::AdminThread;
 use super::dns::{self, Dns};
 use super::documents::Documents;
 use super::listeners::{self, Control};
@@ -38,6 +41,7 @@ struct Bound {
     account: Option<Account>,
     listener: listeners::BoundListener,
     control: Option<Control>,
+    admin: Option<(AdminListener, Option<SocketFile>)>,
     tls: Option<tls::Server>,
     descriptors: usize,
 }
@@ -96,11 +100,14 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
             Some(control.map_err(|e| e.of("control"))?)
         }
     };
+    let admin = config.settings.admin.as_ref().map(|at| listeners::admin(at, &config.settings)).transpose();
+    let admin = admin.map_err(|e| e.of("admin"))?;
     let listener = listeners::listener(endpoint, &config.settings, &[])?;
     Ok(Bound {
         account,
         listener,
         control,
+        admin,
         tls,
         descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
     })
@@ -122,7 +129,7 @@ fn serve(
     services: Services,
 ) -> Result<Running, Error> {
     let LoadedConfig { config, blacklists, file_servers, .. } = loaded;
-    let Bound { account, listener, control, tls, descriptors } = bound;
+    let Bound { account, listener, control, admin, tls, descriptors } = bound;
     let foreground = config.settings.foreground;
     let resolved = dns::look_up_now(&config.names(), |name, error| {
         say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"));
@@ -156,6 +163,7 @@ fn serve(
     let shared = Arc::new(Shared::new(Arc::clone(state.snapshot()), clients_max, requests, tls));
     let (threads, listening) = workers::start(count, &shared, listener)?;
     let documents = Arc::new(Documents::new(Arc::clone(&shared), state.config(), state.file()));
+    let admin = admin.map(|(listener, file)| AdminThread::start(listener, file, &documents)).transpose()?;
     let owner = Owner::new(state, shared, documents, listening, dns);
-    Ok(Running { events, owner: Rc::new(owner), control, workers: threads, pid_file })
+    Ok(Running { events, owner: Rc::new(owner), control, admin, workers: threads, pid_file })
 }

@@ -16,6 +16,7 @@ use crate::sys::listen::SocketFile;
 use crate::sys::pidfile::PidFile;
 use crate::sys::{crash, inherited, log, runtime};
 
+use super::admin_thread::AdminThread;
 use super::listeners::Control;
 use super::owner::Owner;
 
@@ -67,6 +68,7 @@ pub(super) struct Running {
     pub(super) events: Events,
     pub(super) owner: Rc<Owner>,
     pub(super) control: Option<Control>,
+    pub(super) admin: Option<AdminThread>,
     pub(super) workers: Vec<JoinHandle<()>>,
     pub(super) pid_file: Option<PidFile>,
 }
@@ -75,7 +77,8 @@ impl Running {
     /// Serves until a signal or the command `exit`, and as long after that as connections may go on; then closes everything,
     /// writes out the logs and removes the pid file.
     pub(super) fn serve(self) -> ExitCode {
-        let Running { events: Events { runtime, mut signals }, owner, control, workers, pid_file } = self;
+        let Running { events: Events { runtime, mut signals }, owner, control, admin, workers, pid_file } =
+            self;
         let log = owner.request_log();
         log::debug(1, format_args!("pen {} starting", env!("CARGO_PKG_VERSION")));
         let local = LocalSet::new();
@@ -93,6 +96,9 @@ impl Running {
         owner.end();
         drop(local);
         drop(owner);
+        if let Some(admin) = admin {
+            admin.end();
+        }
         for worker in workers {
             // A worker that panicked has said so.
             _ = worker.join();

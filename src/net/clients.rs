@@ -69,6 +69,11 @@ impl Clients {
         self.table.lock().grow(max);
     }
 
+    /// How many clients there are.
+    pub fn count(&self) -> usize {
+        self.table.lock().len()
+    }
+
     /// How many clients there is room for.
     pub fn max(&self) -> usize {
         self.table.lock().max()

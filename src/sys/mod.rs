@@ -26,4 +26,5 @@ pub mod runtime;
 pub mod socket;
 pub mod splice;
 pub mod tls;
+pub mod usage;
 pub mod watch;

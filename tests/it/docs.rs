@@ -64,6 +64,7 @@ documents! {
     ldap: "doc/howto/ldap.txt", Package;
     dns: "doc/howto/dns.txt", Package;
     tls: "doc/howto/tls.txt", Authority;
+    monitoring: "doc/howto/monitoring.txt", Package;
     vrrp: "doc/howto/vrrp.txt", Package;
     instances: "doc/howto/instances.txt", Package;
     zones: "doc/howto/zones.txt", File;

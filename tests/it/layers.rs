@@ -6,14 +6,15 @@ use std::fs;
 use crate::support::tree;
 
 /// What each part of `src` may use of the others. Parts of a layer use those below; net and control never each other.
-const MAY_USE: [(&str, &[&str]); 7] = [
+const MAY_USE: [(&str, &[&str]); 8] = [
     ("core", &[]),
     ("sys", &[]),
     ("weblog", &["core", "sys"]),
     ("control", &["core", "sys"]),
+    ("admin", &["core", "sys"]),
     ("net", &["core", "sys", "weblog"]),
     ("cli", &["core", "weblog"]),
-    ("app", &["cli", "control", "core", "net", "sys", "weblog"]),
+    ("app", &["admin", "cli", "control", "core", "net", "sys", "weblog"]),
 ];
 
 /// The sources below a directory of the tree, by their names there, and their texts.

@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod directory;
+pub(crate) mod http;
 pub(crate) mod namespace;
 pub(crate) mod nginx;
 pub(crate) mod pen;

@@ -4,26 +4,30 @@ use serde::Serialize;
 
 use crate::core::Millis;
 use crate::core::backend::Standing;
+use crate::core::settings::Keyword;
+use crate::core::settings::keyword::keywords;
 use crate::core::snapshot::{Backend, Role, Snapshot};
 
 use super::head::seconds;
 
-/// How a server stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServerState {
-    /// It takes connections.
-    Up,
-    /// It is left out for a while: it failed, or a command says so.
-    Blacklisted,
-    /// It failed, and its time on the blacklist is over: one connection tries it next, or does already.
-    Retrying,
-    /// Its name has no address yet.
-    Unresolved,
-    /// It has no port.
-    Unused,
-    /// It was removed, and is gone when its last connection has ended.
-    Removed,
+keywords! {
+    /// How a server stands.
+    #[derive(Serialize)]
+    #[serde(rename_all = "snake_case")]
+    ServerState {
+        /// It takes connections.
+        Up = "up",
+        /// It is left out for a while: it failed, or a command says so.
+        Blacklisted = "blacklisted",
+        /// It failed, and its time on the blacklist is over: one connection tries it next, or does already.
+        Retrying = "retrying",
+        /// Its name has no address yet.
+        Unresolved = "unresolved",
+        /// It has no port.
+        Unused = "unused",
+        /// It was removed, and is gone when its last connection has ended.
+        Removed = "removed",
+    }
 }
 
 impl ServerState {

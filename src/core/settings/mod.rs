@@ -100,6 +100,7 @@ table::table! {
         // Numbers and times.
         blacklist: Duration = secs(30), seconds("seconds", 0, "how long a server that failed is left out");
         client_acl: usize = 0, list("the access list for clients");
+        admin_acl: usize = 0, list("the access list for the admin listener");
         control_acl: usize = 0, list("the access list for the control port");
         client_conn_max: u32 = 0,
             number("connections, 0 for any number", 0, 1 << 24, "most simultaneous connections of one client");
@@ -141,6 +142,9 @@ table::table! {
                 .reply(Reply::Value).required().property(Property::Named("listenport"));
         control: Option<ListenAddress> = None,
             text(Kind::Listen, "the address of the control port").at_start().reply(Reply::Value);
+        admin: Option<ListenAddress> = None,
+            text(Kind::Listen, "the address where pen tells how it is, over HTTP; a port alone is on 127.0.0.1")
+                .at_start().reply(Reply::Value);
         user: Option<String> = None,
             text(Kind::Text("the name or number of a user"), "the user that pen becomes after binding").at_start();
         chroot: Option<PathBuf> = None,

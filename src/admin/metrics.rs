@@ -1,0 +1,236 @@
+//! `/metrics`: counters and gauges for Prometheus, in its text format or as OpenMetrics, as the client accepts.
+//!
+//! doc/howto/monitoring.txt has a table of them, which a test compares with [`FAMILIES`].
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
+    prometheus_text, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::core::json::{ServerRow, ServerState};
+use crate::core::settings::Keyword;
+
+/// What is measured now.
+#[derive(Debug, Clone)]
+pub struct Measurements {
+    /// Version of pen.
+    pub version: &'static str,
+    /// The TLS library.
+    pub tls_library: &'static str,
+    /// Connections, or flows of datagrams.
+    pub connections: usize,
+    /// Most of them.
+    pub connections_max: usize,
+    /// Clients in the affinity table.
+    pub clients: usize,
+    /// Most of them.
+    pub clients_max: usize,
+    /// With UDP, the datagrams that were not passed on.
+    pub datagrams_dropped: Option<u64>,
+    /// The servers.
+    pub servers: Vec<ServerRow>,
+    /// The process.
+    pub process: Process,
+}
+
+/// What the system tells of the process; what it does not tell is left out.
+#[derive(Debug, Clone, Default)]
+pub struct Process {
+    /// When it began, in seconds since 1970.
+    pub start_time_seconds: f64,
+    /// Processor time that it has used, of user and system.
+    pub cpu_seconds: Option<f64>,
+    /// Memory that it has in use.
+    pub resident_bytes: Option<u64>,
+    /// Addresses that it has in use.
+    pub virtual_bytes: Option<u64>,
+    /// Descriptors that are open.
+    pub open_descriptors: Option<u64>,
+    /// Most of them.
+    pub max_descriptors: Option<u64>,
+}
+
+/// A family of series: all with one name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Family {
+    /// Its name; that of a counter's series ends in `_total` beyond it.
+    pub name: &'static str,
+    /// What it says, without a full stop.
+    pub help: &'static str,
+    /// Whether it only grows.
+    pub is_counter: bool,
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Family {
+    Family { name, help, is_counter: false }
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Family {
+    Family { name, help, is_counter: true }
+}
+
+impl Family {
+    /// The name of its series.
+    pub fn series(&self) -> String {
+        format!("{}{}", self.name, if self.is_counter { "_total" } else { "" })
+    }
+}
+
+const BUILD_INFO: Family = gauge("pen_build_info", "1, with the versions of pen and of its TLS library");
+const CONNECTIONS: Family = gauge("pen_connections", "Connections, or flows of datagrams");
+const CONNECTIONS_LIMIT: Family = gauge("pen_connections_limit", "Most connections at the same time");
+const CLIENTS: Family = gauge("pen_clients", "Clients that are remembered");
+const CLIENTS_LIMIT: Family = gauge("pen_clients_limit", "Most clients that are remembered");
+const DATAGRAMS_DROPPED: Family = counter("pen_datagrams_dropped", "Datagrams that were not passed on");
+const SERVER_STATE: Family = gauge("pen_server_state", "1 for the state that the server is in, else 0");
+const SERVER_CONNECTIONS: Family =
+    gauge("pen_server_connections", "Connections that the server has or that are being made");
+const SERVER_CONNECTIONS_LIMIT: Family =
+    gauge("pen_server_connections_limit", "Soft limit of the server's connections, 0 for none");
+const SERVER_BYTES: Family = counter("pen_server_bytes", "Bytes sent to the server and received from it");
+const START_TIME: Family = gauge("process_start_time_seconds", "When the process began, since 1970");
+const CPU: Family = counter("process_cpu_seconds", "Processor time of user and system");
+const RESIDENT: Family = gauge("process_resident_memory_bytes", "Memory in use");
+const VIRTUAL: Family = gauge("process_virtual_memory_bytes", "Addresses in use");
+const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
+const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Most open descriptors");
+
+/// All of them.
+pub const FAMILIES: [Family; 16] = [
+    BUILD_INFO,
+    CONNECTIONS,
+    CONNECTIONS_LIMIT,
+    CLIENTS,
+    CLIENTS_LIMIT,
+    DATAGRAMS_DROPPED,
+    SERVER_STATE,
+    SERVER_CONNECTIONS,
+    SERVER_CONNECTIONS_LIMIT,
+    SERVER_BYTES,
+    START_TIME,
+    CPU,
+    RESIDENT,
+    VIRTUAL,
+    OPEN_DESCRIPTORS,
+    MAX_DESCRIPTORS,
+];
+
+const OPENMETRICS: &str = "application/openmetrics-text";
+
+/// The metrics and their content type, for a client whose `Accept` header says `accepted`.
+pub(super) fn encode(measurements: Measurements, accepted: &str) -> (&'static str, String) {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(measurements));
+    let mut out = String::new();
+    // Writing to a string does not fail.
+    if accepted.contains(OPENMETRICS) {
+        _ = text::encode(&mut out, &registry);
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", out)
+    } else {
+        _ = prometheus_text::encode(&mut out, &registry);
+        ("text/plain; version=0.0.4; charset=utf-8", out)
+    }
+}
+
+/// Writes families one after the other.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn family(&mut self, family: Family) -> Result<MetricEncoder<'_>, fmt::Error> {
+        let kind = if family.is_counter { MetricType::Counter } else { MetricType::Gauge };
+        self.0.encode_descriptor(family.name, family.help, None, kind)
+    }
+
+    fn gauge(&mut self, family: Family, value: Option<impl EncodeGaugeValue>) -> fmt::Result {
+        match value {
+            Some(value) => self.family(family)?.encode_gauge(&value),
+            None => Ok(()),
+        }
+    }
+
+    fn counter(&mut self, family: Family, value: Option<impl EncodeCounterValue>) -> fmt::Result {
+        match value {
+            Some(value) => self.family(family)?.encode_counter::<NoLabelSet, _, u64>(&value, None),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The labels that name a server, and what comes after them.
+fn labels<'a>(row: &'a ServerRow, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
+    let name = row.server.map_or_else(|| row.role.to_owned(), |n| n.to_string());
+    let address = if row.address.contains('/') {
+        row.address.clone()
+    } else if row.address.contains(':') {
+        format!("[{}]:{}", row.address, row.port)
+    } else {
+        format!("{}:{}", row.address, row.port)
+    };
+    let named = [("server", name), ("address", address)];
+    named.into_iter().chain(rest.iter().map(|(name, value)| (*name, (*value).to_owned()))).collect()
+}
+
+fn series(
+    metric: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    value: &impl EncodeGaugeValue,
+) -> fmt::Result {
+    metric.encode_family(labels)?.encode_gauge(value)
+}
+
+impl Collector for Measurements {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Writer(encoder);
+        let build = [("version", self.version), ("tls_library", self.tls_library)];
+        series(&mut out.family(BUILD_INFO)?, &build, &1u32)?;
+        out.gauge(CONNECTIONS, Some(self.connections))?;
+        out.gauge(CONNECTIONS_LIMIT, Some(self.connections_max))?;
+        out.gauge(CLIENTS, Some(self.clients))?;
+        out.gauge(CLIENTS_LIMIT, Some(self.clients_max))?;
+        out.counter(DATAGRAMS_DROPPED, self.datagrams_dropped)?;
+        self.encode_servers(&mut out)?;
+        let process = &self.process;
+        out.gauge(START_TIME, Some(process.start_time_seconds))?;
+        out.counter(CPU, process.cpu_seconds)?;
+        out.gauge(RESIDENT, process.resident_bytes)?;
+        out.gauge(VIRTUAL, process.virtual_bytes)?;
+        out.gauge(OPEN_DESCRIPTORS, process.open_descriptors)?;
+        out.gauge(MAX_DESCRIPTORS, process.max_descriptors)
+    }
+}
+
+impl Measurements {
+    fn encode_servers(&self, out: &mut Writer<'_>) -> fmt::Result {
+        if self.servers.is_empty() {
+            return Ok(());
+        }
+        let mut states = out.family(SERVER_STATE)?;
+        for row in &self.servers {
+            for state in ServerState::WORDS {
+                let labels = labels(row, &[("state", state)]);
+                series(&mut states, &labels, &u32::from(row.state.word() == *state))?;
+            }
+        }
+        let mut connections = out.family(SERVER_CONNECTIONS)?;
+        for row in &self.servers {
+            series(&mut connections, &labels(row, &[]), &row.connections)?;
+        }
+        let mut limits = out.family(SERVER_CONNECTIONS_LIMIT)?;
+        for row in &self.servers {
+            series(&mut limits, &labels(row, &[]), &row.max)?;
+        }
+        let mut bytes = out.family(SERVER_BYTES)?;
+        for row in &self.servers {
+            for (direction, count) in [("sent", row.sent_bytes), ("received", row.received_bytes)] {
+                let labels = labels(row, &[("direction", direction)]);
+                bytes.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! From a request to its answer.
+
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::core::json::Pieces;
+
+use super::body::Answer;
+use super::progress::Progress;
+use super::source::Source;
+use super::{host, metrics};
+
+/// Nothing may be fetched or run by what is shown here.
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// On every answer.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, POLICY),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What is answered.
+struct Found {
+    status: StatusCode,
+    kind: &'static str,
+    pieces: Pieces,
+}
+
+fn text(status: StatusCode, text: impl Into<String>) -> Found {
+    Found { status, kind: TEXT, pieces: Box::new(std::iter::once(text.into())) }
+}
+
+/// Answers `request`; `loopback` if it came over a loopback address.
+pub(super) fn answer<B>(
+    source: &impl Source,
+    request: &Request<B>,
+    loopback: bool,
+    progress: Progress,
+) -> Response<Answer> {
+    let headers = request.headers();
+    let named = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    let head_only = request.method() == Method::HEAD;
+    let found = if loopback && !host::is_own(named) {
+        text(StatusCode::MISDIRECTED_REQUEST, "This is not the host that the request names.\n")
+    } else if !head_only && request.method() != Method::GET {
+        text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
+    } else {
+        find(source, request.uri().path(), headers)
+    };
+    let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
+    let pieces = if head_only { Box::new(std::iter::empty()) } else { found.pieces };
+    let mut response = Response::new(Answer::new(pieces, progress));
+    *response.status_mut() = found.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(found.kind));
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if not_allowed {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+fn find(source: &impl Source, path: &str, headers: &HeaderMap) -> Found {
+    let document = path.strip_prefix("/api/v1/").and_then(|name| source.document(name));
+    if let Some(pieces) = document {
+        return Found { status: StatusCode::OK, kind: JSON, pieces };
+    }
+    match path {
+        "/metrics" => {
+            let accepted: Vec<_> =
+                headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
+            let (kind, metrics) = metrics::encode(source.measurements(), &accepted.join(","));
+            Found { status: StatusCode::OK, kind, pieces: Box::new(std::iter::once(metrics)) }
+        }
+        "/health" if source.can_serve() => text(StatusCode::OK, "ok\n"),
+        "/health" => text(StatusCode::SERVICE_UNAVAILABLE, "no server can serve new clients\n"),
+        _ => {
+            text(StatusCode::NOT_FOUND, "There is nothing here; see /metrics, /health and /api/v1/version.\n")
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The listening socket and the connections.
+
+use std::future::Future;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::sys::{log, runtime};
+
+use super::progress::Progress;
+use super::routes;
+use super::source::Source;
+
+/// Connections at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 64;
+/// How long a client may take for a request, and to take more of an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long accepting pauses when the system has no descriptor.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The listening socket, which does not block.
+#[derive(Debug)]
+pub enum AdminListener {
+    /// On an IP address.
+    Tcp(std::net::TcpListener),
+    /// On a path; who may open the file may ask.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// Starts the thread that answers, and ends when `stop` is dropped.
+///
+/// # Errors
+/// When the system gives no thread or no event port.
+pub fn start(
+    listener: AdminListener,
+    source: Arc<impl Source>,
+    stop: oneshot::Receiver<()>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = runtime::current_thread()?;
+    let listener = {
+        let _within = runtime.enter();
+        match listener {
+            AdminListener::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
+            AdminListener::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
+        }
+    };
+    std::thread::Builder::new().name("admin".into()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                () = serve(listener, source) => {}
+                // The sender is dropped at the end of pen.
+                _ = stop => {}
+            }
+        });
+    })
+}
+
+async fn serve(listener: Listener, source: Arc<impl Source>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = match &listener {
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
+                let client = peer.ip().to_canonical();
+                if source.permits(client) {
+                    let loopback = stream.local_addr().is_ok_and(|at| is_loopback(at.ip()));
+                    tokio::spawn(converse(stream, loopback, Arc::clone(&source), place));
+                } else {
+                    log::debug(1, format_args!("admin connection from {client} refused by admin_acl"));
+                }
+            }),
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                tokio::spawn(converse(stream, false, Arc::clone(&source), place));
+            }),
+        };
+        if let Err(error) = accepted {
+            log::debug(1, format_args!("admin listener: {error}"));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
+/// Answers the requests of one connection until its client closes it, or takes too long.
+fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    loopback: bool,
+    source: Arc<impl Source>,
+    place: OwnedSemaphorePermit,
+) -> impl Future<Output = ()> + Send {
+    let progress = Progress::begin();
+    let steps = progress.clone();
+    let service = service_fn(move |request| {
+        steps.step();
+        let response = routes::answer(&*source, &request, loopback, steps.clone());
+        std::future::ready(Ok::<_, std::convert::Infallible>(response))
+    });
+    // The watch below limits how long a request may take, its head too.
+    let connection =
+        http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
+    async move {
+        match progress.watch(connection, PATIENCE).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => log::debug(1, format_args!("admin connection: {error}")),
+            None => log::debug(1, format_args!("admin connection: the client takes too long")),
+        }
+        drop(place);
+    }
+}

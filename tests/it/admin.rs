@@ -1,0 +1,154 @@
+//! The admin listener: what it answers, to whom, and that nobody holds it up.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use pen::core::json::Document;
+use pen::core::settings::Keyword as _;
+
+use crate::support::backend::greeters;
+use crate::support::http::{Answer, ask, get};
+use crate::support::schema::valid;
+use crate::support::{Client, Pen, Setup, wait_until};
+
+/// A pen whose admin listener is on another port that the system picks.
+fn with_admin() -> Setup {
+    Setup::new().command("admin %")
+}
+
+fn at(pen: &Pen) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, pen.second_port).into()
+}
+
+fn page(pen: &Pen, path: &str) -> Answer {
+    get(at(pen), path)
+}
+
+#[test]
+fn documents_are_those_of_json() {
+    let backends = greeters(2);
+    let pen = with_admin().servers(&backends).start();
+    let (_held, _) = pen.hold(3);
+    for name in Document::WORDS.iter().copied().chain(["why/127.0.0.1"]) {
+        let answer = page(&pen, &format!("/api/v1/{name}"));
+        assert_eq!((answer.status, &*answer.headers["content-type"]), (200, "application/json"), "{name}");
+        valid(name.split('/').next().unwrap(), &answer.body);
+    }
+    for path in ["/nothing", "/api/v1/", "/api/v1/nothing", "/api/v1/why/x", "/api/v1/why", "/../etc/passwd"]
+    {
+        assert_eq!(page(&pen, path).status, 404, "{path}");
+    }
+    let clients = valid("clients", &page(&pen, "/api/v1/clients").body);
+    assert_eq!(clients["clients"][0]["address"], "127.0.0.3");
+    assert_eq!(pen.control("show admin"), format!("admin {}\n", pen.second_port));
+}
+
+#[test]
+fn only_reading_is_answered() {
+    let pen = with_admin().start();
+    for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"] {
+        let answer = ask(
+            Client::to(at(&pen)),
+            &[&format!("{method} /api/v1/version HTTP/1.1"), "Host: localhost", "Content-Length: 0"],
+        );
+        assert_eq!((answer.status, &*answer.headers["allow"]), (405, "GET, HEAD"), "{method}");
+    }
+    let head = ask(Client::to(at(&pen)), &["HEAD /api/v1/version HTTP/1.1", "Host: localhost"]);
+    assert_eq!((head.status, &*head.body), (200, ""));
+    for path in ["/api/v1/version", "/nothing", "/health", "/metrics"] {
+        let headers = page(&pen, path).headers;
+        let policy = &headers["content-security-policy"];
+        assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
+        assert_eq!(headers["x-content-type-options"], "nosniff");
+        assert_eq!(headers["cache-control"], "no-store");
+    }
+}
+
+#[test]
+fn a_page_of_the_web_cannot_have_a_browser_ask() {
+    let pen = with_admin().start();
+    let status = |host: &str| {
+        ask(Client::to(at(&pen)), &["GET /api/v1/clients HTTP/1.1", &format!("Host: {host}")]).status
+    };
+    for own in ["localhost", "localhost:8889", "127.0.0.1", "[::1]:1"] {
+        assert_eq!(status(own), 200, "{own}");
+    }
+    for foreign in ["rebound.example", "localhost.rebound.example:80", "192.0.2.1", ""] {
+        assert_eq!(status(foreign), 421, "{foreign}");
+    }
+    assert_eq!(ask(Client::to(at(&pen)), &["GET /health HTTP/1.0"]).status, 503, "no name, and no server");
+}
+
+#[test]
+fn the_access_list_says_who_may_ask() {
+    let pen = with_admin().command("acl 5 permit 127.0.0.7").command("admin_acl 5").start();
+    let request = ["GET /api/v1/version HTTP/1.1", "Host: localhost"];
+    assert_eq!(ask(Client::from("127.0.0.7", at(&pen)), &request).status, 200);
+    let mut denied = Client::from("127.0.0.8", at(&pen));
+    denied.finish();
+    assert_eq!(denied.rest(), b"");
+    pen.control("admin_acl 0");
+    assert_eq!(ask(Client::from("127.0.0.8", at(&pen)), &request).status, 200);
+}
+
+#[test]
+fn health_is_that_of_the_servers() {
+    let backends = greeters(1);
+    let pen = with_admin().servers(&backends).start();
+    assert_eq!((page(&pen, "/health").status, &*page(&pen, "/health").body), (200, "ok\n"));
+    pen.control("server 0 blacklist 60");
+    assert_eq!(page(&pen, "/health").status, 503);
+    pen.control("emergency 127.0.0.1:9");
+    assert_eq!(page(&pen, "/health").status, 200);
+    pen.control("no emergency");
+    assert_eq!(page(&pen, "/health").status, 503);
+    pen.control("server 0 blacklist 0");
+    assert_eq!(page(&pen, "/health").status, 200);
+}
+
+/// With all places taken by clients that send nothing, or half a request, or take nothing of a long answer, another one
+/// waits until their time is over and no longer.
+#[test]
+fn slow_clients_are_sent_away() {
+    let pen = with_admin().start();
+    let lines: String = (0..30_000).map(|n| format!("server {n} address 127.0.0.1 port 9\n")).collect();
+    std::fs::write(pen.file("many"), lines).unwrap();
+    assert_eq!(pen.control(&format!("include {}", pen.file("many"))), "");
+    let slow: Vec<Client> = (0..64)
+        .map(|n| {
+            let mut client = Client::to(at(&pen));
+            match n {
+                0..4 => client.send("GET /api/v1/servers HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+                4..32 => client.send("GET /api/v1/version HTTP/1.1\r\nHost: local"),
+                _ => {}
+            }
+            client
+        })
+        .collect();
+    assert_eq!(page(&pen, "/api/v1/version").status, 200);
+    for mut client in slow {
+        client.end();
+    }
+}
+
+#[test]
+fn it_may_be_at_a_path_and_its_file_goes_with_it() {
+    let setup = Setup::new();
+    let path = setup.file("admin");
+    let mut pen = setup.command(format!("admin {path}")).start();
+    let answer = ask(Client::to_path(Path::new(&path)), &["GET /api/v1/version HTTP/1.1", "Host: any.name"]);
+    assert_eq!(answer.status, 200);
+    pen.terminate();
+    assert!(!Path::new(&path).exists());
+}
+
+#[test]
+fn what_cannot_be_bound_or_changed_is_told() {
+    let pen = with_admin().start();
+    let failure = Setup::new().command(format!("admin {}", pen.second_port)).fixed_port().try_start();
+    let failure = failure.expect_err("it starts on a taken port");
+    assert!(failure.stderr.contains("admin: "), "{}", failure.stderr);
+    let reply = pen.control("admin 1");
+    assert_eq!(reply, "error: admin: a change needs a restart of pen\n");
+    wait_until("an answer", || page(&pen, "/api/v1/version").status == 200);
+}

@@ -1,0 +1,185 @@
+//! `/metrics`: as Prometheus and OpenMetrics have it, with the values that things have, and all of it in the documents.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+
+use pen::admin::FAMILIES;
+use serde_json::Value;
+
+use crate::support::backend::Backend;
+use crate::support::http::{ask, get};
+use crate::support::pen::free_port;
+use crate::support::tree::{tool, top};
+use crate::support::{Client, Pen, Setup, wait_for, wait_until};
+
+fn at(pen: &Pen) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, pen.second_port).into()
+}
+
+/// The series of a text, by name and labels.
+fn series(text: &str) -> BTreeMap<String, f64> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let pair = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    };
+    lines.map(pair).collect()
+}
+
+/// A pen with an echo server that has had 5 bytes each way over a connection that is still open.
+fn measured(setup: Setup) -> (Pen, Backend, Client) {
+    let backend = Backend::echo();
+    let pen = setup.command("admin %").server(backend.address()).command("server 1 max 7").start();
+    let mut client = pen.client();
+    client.send("12345");
+    assert_eq!(client.bytes(5), b"12345");
+    wait_until("the bytes to be counted", || pen.control("servers").contains("sx 5 rx 5"));
+    (pen, backend, client)
+}
+
+#[test]
+fn values_are_what_happened() {
+    let (pen, backend, _client) = measured(Setup::new());
+    let answer = get(at(&pen), "/metrics");
+    assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let values = series(&answer.body);
+    let server = format!("server=\"0\",address=\"{}\"", backend.address());
+    for (name, value) in [
+        ("pen_connections".into(), 1.0),
+        ("pen_connections_limit".into(), 500.0),
+        ("pen_clients".into(), 1.0),
+        ("pen_clients_limit".into(), 2048.0),
+        (format!("pen_server_connections{{{server}}}"), 1.0),
+        (format!("pen_server_connections_limit{{{server}}}"), 0.0),
+        (format!("pen_server_bytes_total{{{server},direction=\"sent\"}}"), 5.0),
+        (format!("pen_server_bytes_total{{{server},direction=\"received\"}}"), 5.0),
+        (format!("pen_server_state{{{server},state=\"up\"}}"), 1.0),
+        (format!("pen_server_state{{{server},state=\"blacklisted\"}}"), 0.0),
+    ] {
+        assert_eq!(values.get(&name), Some(&value), "{name}: {}", answer.body);
+    }
+    pen.control("server 0 blacklist 60");
+    let values = series(&get(at(&pen), "/metrics").body);
+    assert_eq!(values[&format!("pen_server_state{{{server},state=\"up\"}}")], 0.0);
+    assert_eq!(values[&format!("pen_server_state{{{server},state=\"blacklisted\"}}")], 1.0);
+}
+
+#[test]
+fn every_series_is_documented_and_there() {
+    let (pen, _backend, _client) = measured(Setup::new());
+    let datagrams = Setup::new().options("-U").command("admin %").start();
+    let mut found = BTreeSet::new();
+    for pen in [&pen, &datagrams] {
+        let names = series(&get(at(pen), "/metrics").body).into_keys();
+        found.extend(names.map(|name| name.split('{').next().unwrap().to_owned()));
+    }
+    let wanted: BTreeSet<_> = FAMILIES.iter().map(|family| family.series()).collect();
+    assert_eq!(found, wanted);
+    let chapter = fs::read_to_string(top().join("doc/howto/monitoring.txt")).unwrap();
+    let lines: Vec<_> = chapter.lines().collect();
+    let told: BTreeMap<_, _> = lines
+        .windows(2)
+        .filter_map(|pair| {
+            let mut words = pair[0].strip_prefix("  ")?.split_whitespace();
+            let (name, kind, None) = (words.next()?, words.next()?, words.next()) else { return None };
+            ["gauge", "counter"].contains(&kind).then(|| (name.to_owned(), (kind, pair[1].trim())))
+        })
+        .collect();
+    let kind = |is_counter| if is_counter { "counter" } else { "gauge" };
+    let wanted: BTreeMap<_, _> =
+        FAMILIES.iter().map(|f| (f.series(), (kind(f.is_counter), f.help))).collect();
+    assert_eq!(told, wanted, "the table of monitoring.txt");
+}
+
+#[test]
+fn promtool_has_nothing_to_say() {
+    let (pen, _backend, _client) = measured(Setup::new());
+    let Some(mut promtool) = tool("promtool") else { return };
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut check = promtool.spawn().unwrap();
+    check.stdin.take().unwrap().write_all(get(at(&pen), "/metrics").body.as_bytes()).unwrap();
+    let output = check.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[test]
+fn who_accepts_openmetrics_gets_it() {
+    let (pen, _backend, _client) = measured(Setup::new());
+    let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    let answer = ask(Client::to(at(&pen)), &["GET /metrics HTTP/1.1", "Host: localhost", accept]);
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(answer.headers["content-type"], kind);
+    assert!(answer.body.ends_with("\n# EOF\n"), "{}", answer.body);
+    assert!(answer.body.contains("\n# TYPE pen_server_bytes counter\n"), "{}", answer.body);
+    assert_eq!(series(&answer.body)["pen_connections"], 1.0);
+}
+
+/// A Prometheus; ends when dropped.
+struct Prometheus(Child, SocketAddr);
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+impl Prometheus {
+    /// What it answers to a query: the values, by their labels.
+    fn query(&self, query: &str) -> Vec<(Value, f64)> {
+        let answer = get(self.1, &format!("/api/v1/query?query={query}"));
+        let read: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let results = read["data"]["result"].as_array().cloned().unwrap_or_default();
+        let value = |result: &Value| result["value"][1].as_str().unwrap().parse().unwrap();
+        results.iter().map(|result| (result["metric"].clone(), value(result))).collect()
+    }
+}
+
+#[test]
+fn a_prometheus_has_the_values() {
+    let (pen, backend, _client) = measured(Setup::new());
+    if tool("prometheus").is_none() {
+        return;
+    }
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let config = format!(
+        "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\n\
+         scrape_configs:\n  - job_name: pen\n    static_configs:\n      - targets: ['{}']\n",
+        at(&pen)
+    );
+    fs::write(pen.file("prometheus.yml"), config).unwrap();
+    let child = Command::new("prometheus")
+        .arg(format!("--config.file={}", pen.file("prometheus.yml")))
+        .arg(format!("--storage.tsdb.path={}", pen.file("tsdb")))
+        .arg(format!("--web.listen-address={address}"))
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(pen.file("prometheus.log")).unwrap())
+        .spawn()
+        .unwrap();
+    let mut prometheus = Prometheus(child, address);
+    wait_until("prometheus to listen", || {
+        let ended = prometheus.0.try_wait().unwrap();
+        assert_eq!(ended, None, "{}", fs::read_to_string(pen.file("prometheus.log")).unwrap());
+        std::net::TcpStream::connect(address).is_ok()
+    });
+    let bytes = wait_for("a scrape", || {
+        Some(prometheus.query("pen_server_bytes_total")).filter(|found| found.len() == 2)
+    });
+    for (labels, value) in bytes {
+        assert_eq!(value, 5.0, "{labels}");
+        assert_eq!(
+            (&labels["server"], &labels["address"]),
+            (&"0".into(), &backend.address().to_string().into())
+        );
+    }
+    assert_eq!(prometheus.query("up")[0].1, 1.0);
+    let names = prometheus.query("count({__name__=~\"pen_.%2B|process_.%2B\"})by(__name__)");
+    let names: BTreeSet<_> =
+        names.iter().map(|(labels, _)| labels["__name__"].as_str().unwrap().to_owned()).collect();
+    let wanted = FAMILIES.iter().map(|f| f.series()).filter(|name| !name.contains("datagrams"));
+    assert_eq!(names, wanted.collect());
+}
