@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame};
 
-use crate::core::json::Pieces;
+use crate::core::report::pieces::Pieces;
 
 use super::progress::Progress;
 

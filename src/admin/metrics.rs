@@ -12,7 +12,7 @@ use prometheus_client::encoding::{
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
-use crate::core::json::{ServerRow, ServerState};
+use crate::core::report::model::{ServerRow, ServerState};
 use crate::core::settings::Keyword;
 
 /// What is measured now.

@@ -3,7 +3,7 @@
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use crate::core::json::Pieces;
+use crate::core::report::pieces::Pieces;
 
 use super::body::Answer;
 use super::progress::Progress;

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::core::json::Pieces;
+use crate::core::report::pieces::Pieces;
 
 use super::metrics::Measurements;
 

@@ -1,4 +1,4 @@
-//! The JSON documents of a running pen, made from what its workers share. Any thread may ask for them.
+//! What pen tells of itself, made from what its workers share. Any thread may ask for it.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,10 +7,14 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use crate::admin::{Measurements, Process, Source};
+use crate::core::Millis;
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
-use crate::core::json::{self, ClientRow, Document, Head, Pieces, ServerRow, ServerState, Version};
+use crate::core::json::{self, Document, Head, Version};
+use crate::core::report::model::{self, ClientRow, ConnectionRow, ServerRow, ServerState, Status};
+use crate::core::report::pieces::{Pieces, Rows, lines};
+use crate::core::report::{html, replies, text};
 use crate::core::select::explain::Explanation;
 use crate::core::settings::Keyword;
 use crate::net::lifecycle::LifeStage;
@@ -19,7 +23,7 @@ use crate::sys::usage;
 
 use super::clock;
 
-/// Rows of servers that are made at a time.
+/// Rows that are made at a time.
 const ROWS: usize = 64;
 
 /// The documents.
@@ -64,10 +68,10 @@ impl Documents {
     pub(super) fn pieces(&self, document: Document) -> Pieces {
         let head = Head { time: clock::rfc3339() };
         match document {
-            Document::Clients => self.clients(&head),
+            Document::Clients => json::list(&head, "clients", self.clients(0)),
             Document::Config => json::config(&head, &self.config.load(), self.file.as_deref()),
-            Document::Connections => self.connections(&head),
-            Document::Servers => self.servers(&head),
+            Document::Connections => json::list(&head, "connections", self.connections()),
+            Document::Servers => json::list(&head, "servers", self.servers()),
             Document::Version => json::document(&self.version(head)),
         }
     }
@@ -84,41 +88,72 @@ impl Documents {
         json::document(&Why { head, explanation: self.explain(client) })
     }
 
-    fn clients(&self, head: &Head) -> Pieces {
+    /// The reply to `servers`.
+    pub(super) fn server_lines(&self) -> Pieces {
+        let rows = Status::servers(&self.shared.snapshot.load(), self.shared.now());
+        lines(in_pieces(rows.into_iter()), replies::server)
+    }
+
+    /// The reply to `recent`: the clients that connected within the last `seconds`.
+    pub(super) fn recent_lines(&self, seconds: u64) -> Pieces {
+        let since = self.shared.now().saturating_sub(seconds.saturating_mul(1000));
+        lines(self.clients(since), replies::client)
+    }
+
+    /// The reply to `connection N`.
+    pub(super) fn connection(&self, id: usize) -> String {
+        replies::connection(id, self.shared.connections.row(id, self.shared.now()).as_ref())
+    }
+
+    /// The status page.
+    pub(super) fn page(&self) -> Pieces {
+        html::page(self.status(), self.clients(0), self.connections())
+    }
+
+    /// The statistics.
+    pub(super) fn statistics(&self) -> Pieces {
+        text::statistics(self.status(), self.clients(0), self.connections())
+    }
+
+    fn status(&self) -> Status {
+        let shared = &self.shared;
+        let snapshot = shared.snapshot.load();
+        Status {
+            time: clock::local_time(),
+            servers: Status::servers(&snapshot, shared.now()),
+            current: Status::current(&snapshot),
+            clients_max: shared.clients.max(),
+            connections: shared.connections.count(),
+            connections_max: snapshot.conn_max,
+            dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
+            refused: shared.limits.refused(),
+        }
+    }
+
+    fn clients(&self, since: Millis) -> Rows<ClientRow> {
         let now = self.shared.now();
-        let mut walk = self.shared.clients_since(0);
-        let rows = std::iter::from_fn(move || {
+        let mut walk = self.shared.clients_since(since);
+        Box::new(std::iter::from_fn(move || {
             let mut found = Vec::new();
             let goes_on = walk.next(&mut found);
             let row = |(client, record)| ClientRow::new(client, &record, now);
             goes_on.then(|| found.into_iter().map(row).collect())
-        });
-        json::list(head, "clients", rows)
+        }))
     }
 
-    fn connections(&self, head: &Head) -> Pieces {
+    fn connections(&self) -> Rows<ConnectionRow> {
         let now = self.shared.now();
-        let mut walk = self.shared.connections.walk();
-        let rows = std::iter::from_fn(move || {
-            let rows: Vec<_> = walk.by_ref().take(ROWS).map(|(id, c)| c.row(id, now)).collect();
-            (!rows.is_empty()).then_some(rows)
-        });
-        json::list(head, "connections", rows)
+        in_pieces(self.shared.connections.walk().map(move |(id, connection)| connection.row(id, now)))
     }
 
-    fn servers(&self, head: &Head) -> Pieces {
-        let mut rows = self.server_rows().into_iter();
-        let rows = std::iter::from_fn(move || {
-            let rows: Vec<_> = rows.by_ref().take(ROWS).collect();
-            (!rows.is_empty()).then_some(rows)
-        });
-        json::list(head, "servers", rows)
+    fn servers(&self) -> Rows<ServerRow> {
+        in_pieces(self.server_rows().into_iter())
     }
 
     fn server_rows(&self) -> Vec<ServerRow> {
         let now = self.shared.now();
         let snapshot = self.shared.snapshot.load();
-        json::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect()
+        model::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect()
     }
 
     fn version(&self, Head { time }: Head) -> Version {
@@ -180,4 +215,12 @@ impl Source for Documents {
         };
         self.shared.lifecycle.stage() == LifeStage::Serve && self.server_rows().iter().any(works)
     }
+}
+
+/// Some rows at a time.
+fn in_pieces<T: 'static>(mut rows: impl Iterator<Item = T> + Send + 'static) -> Rows<T> {
+    Box::new(std::iter::from_fn(move || {
+        let rows: Vec<T> = rows.by_ref().take(ROWS).collect();
+        (!rows.is_empty()).then_some(rows)
+    }))
 }

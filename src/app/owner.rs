@@ -10,18 +10,14 @@ use tokio::sync::Notify;
 
 use crate::control::protocol;
 use crate::control::server::{Handler, Reply};
-use crate::core::affinity::{Client, Record};
 use crate::core::command::Command;
-use crate::core::report::{self, StatusReport};
 use crate::core::settings::Value;
 use crate::core::state::{Answer, Effect, State};
-use crate::net::clients::ClientWalk;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::{atomic_file, log};
 use crate::weblog::LogHandle;
 
-use super::clock;
 use super::dns::Dns;
 use super::documents::Documents;
 use super::perform::Performer;
@@ -33,7 +29,7 @@ pub(super) struct Owner {
     state: RefCell<State>,
     performer: RefCell<Performer>,
     shared: Arc<Shared>,
-    /// What `json` shows.
+    /// What replies are made from.
     documents: Arc<Documents>,
     /// Where names are looked up.
     pub(super) dns: Rc<Dns>,
@@ -124,11 +120,16 @@ impl Owner {
     pub(super) fn statistics(&self) {
         match &self.state.borrow().config().settings.web_stats {
             Some(file) => {
-                if let Err(error) = atomic_file::replace(file, self.status(|s| s.html()).as_bytes()) {
+                if let Err(error) =
+                    atomic_file::replace(file, self.documents.page().collect::<String>().as_bytes())
+                {
                     log::error(format_args!("{error}"));
                 }
             }
-            None => self.status(|s| s.text()).lines().for_each(|line| log::info(format_args!("{line}"))),
+            None => self
+                .documents
+                .statistics()
+                .for_each(|piece| piece.lines().for_each(|line| log::info(format_args!("{line}")))),
         }
     }
 
@@ -145,33 +146,14 @@ impl Owner {
             Answer::Json(document) => return Reply::Pieces(self.documents.pieces(document)),
             Answer::JsonWhy(client) => return Reply::Pieces(self.documents.why(client)),
             Answer::Why(client) => self.documents.explain(client).to_string(),
-            Answer::Connection(n) => {
-                connections.report(n).unwrap_or_else(|| report::ConnectionReport::unused(n)).reply()
-            }
+            Answer::Servers => return Reply::Pieces(self.documents.server_lines()),
+            Answer::Connection(n) => self.documents.connection(n),
             Answer::Socket(fd) => {
                 let owner = connections.by_descriptor(fd).map_or("-1".into(), |n| n.to_string());
                 format!("Socket {fd} belongs to connection {owner}\n")
             }
-            Answer::Recent(seconds) => {
-                let since = self.shared.now().saturating_sub(seconds.saturating_mul(1000));
-                report::recent_lines(&all(self.shared.clients_since(since)))
-            }
+            Answer::Recent(seconds) => return Reply::Pieces(self.documents.recent_lines(seconds)),
             Answer::Status => self.web_page(),
-        })
-    }
-
-    fn status(&self, show: impl Fn(&StatusReport<'_>) -> String) -> String {
-        let snapshot = self.shared.snapshot.load();
-        let udp = self.state.borrow().config().settings.udp;
-        show(&StatusReport {
-            time: &clock::local_time(),
-            now: self.shared.now(),
-            snapshot: &snapshot,
-            clients: &all(self.shared.clients_since(0)),
-            clients_max: self.shared.clients.max(),
-            connections: &self.shared.connections.walk().map(|(id, c)| c.report(id)).collect::<Vec<_>>(),
-            refused: self.shared.limits.refused(),
-            dropped: udp.then(|| self.shared.drops.count()),
         })
     }
 
@@ -183,7 +165,7 @@ impl Owner {
             log::warn(format_args!("status: web_stats names no file"));
             return FAILED.into();
         };
-        let page = self.status(|s| s.html());
+        let page: String = self.documents.page().collect();
         match atomic_file::replace(&file, page.as_bytes()) {
             Ok(()) => page,
             Err(error) => {
@@ -218,11 +200,4 @@ impl Handler for Owner {
             Err(errors) => Reply::Text(protocol::refusal(&errors)),
         }
     }
-}
-
-/// All clients of a walk.
-fn all(mut walk: ClientWalk) -> Vec<(Client, Record)> {
-    let mut clients = Vec::new();
-    while walk.next(&mut clients) {}
-    clients
 }

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
-use crate::core::json::Pieces;
+use crate::core::report::pieces::Pieces;
 use crate::sys::log;
 
 use super::protocol;

@@ -16,8 +16,7 @@ use tokio::task::AbortHandle;
 use crate::core::Millis;
 use crate::core::affinity::Client;
 use crate::core::backend::ServerStats;
-use crate::core::json::{ConnectionRow, ConnectionState};
-use crate::core::report;
+use crate::core::report::model::{ConnectionRow, ConnectionState};
 use crate::core::snapshot::Backend;
 use crate::core::tls_session::TlsSession;
 
@@ -178,22 +177,7 @@ impl Connection {
         [self.downfd, self.upfd.load(Relaxed)].iter().any(|f| i64::from(*f) == fd)
     }
 
-    /// How it is doing, as connection `id`.
-    pub fn report(&self, id: usize) -> report::ConnectionReport {
-        report::ConnectionReport {
-            id,
-            state: self.state.load(Relaxed),
-            downfd: self.downfd,
-            upfd: self.upfd.load(Relaxed),
-            client: self.client_id.map_or(-1, |id| i64::try_from(id).unwrap_or(i64::MAX)),
-            server: self.server.load(Relaxed),
-            pending_down: self.pending_down.load(Relaxed) as usize,
-            pending_up: self.pending_up.load(Relaxed) as usize,
-            notes: self.tls.get().map(|session| session.notes()).unwrap_or_default(),
-        }
-    }
-
-    /// Its row among the documents, at `now`, as connection `id`.
+    /// How it is doing at `now`, as connection `id`.
     pub fn row(&self, id: usize, now: Millis) -> ConnectionRow {
         ConnectionRow {
             connection: id,
@@ -205,6 +189,9 @@ impl Connection {
             client_port: self.client_port,
             client: self.client_id,
             server: usize::try_from(self.server.load(Relaxed)).ok(),
+            server_number: self.server.load(Relaxed),
+            downfd: self.downfd,
+            upfd: self.upfd.load(Relaxed),
             age_seconds: now.saturating_sub(self.began) as f64 / 1000.0,
             to_client_bytes: self.sx.load(Relaxed),
             to_server_bytes: self.rx.load(Relaxed),
@@ -399,9 +386,9 @@ impl ConnectionTable {
         }
     }
 
-    /// How connection `id` is doing.
-    pub fn report(&self, id: usize) -> Option<report::ConnectionReport> {
-        self.slots().connections.get(id).map(|c| c.report(id))
+    /// How connection `id` is doing at `now`.
+    pub fn row(&self, id: usize, now: Millis) -> Option<ConnectionRow> {
+        self.slots().connections.get(id).map(|c| c.row(id, now))
     }
 
     /// The connection that a descriptor belongs to.

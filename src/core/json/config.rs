@@ -3,10 +3,11 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::core::config::Config;
+use crate::core::report::pieces::Pieces;
 use crate::core::settings::{Key, Setting, Table, Value};
 
 use super::head::Head;
-use super::pieces::{Pieces, document};
+use super::pieces::document;
 
 /// The document of `config`, which `file` was read into.
 pub fn config(head: &Head, config: &Config, file: Option<&str>) -> Pieces {

@@ -1,11 +1,8 @@
-//! Documents in pieces: each is made when the one before it has been taken, so that no table is held while somebody reads,
-//! and none is ever in memory as a whole.
+//! Documents as they are read, piece by piece.
 
 use serde::Serialize;
 
-/// A document as it is read: some kilobytes of text at a time. A piece may be empty, where the search for the next rows takes
-/// longer.
-pub type Pieces = Box<dyn Iterator<Item = String> + Send>;
+use crate::core::report::pieces::{Pieces, Rows};
 
 fn json(value: &impl Serialize) -> String {
     // Fails for maps whose keys are no strings only, and there are none.
@@ -18,11 +15,7 @@ pub fn document(value: &impl Serialize) -> Pieces {
 }
 
 /// A document that has the fields of `head` and an array `name` of rows. `rows` yields some rows at a time, maybe none.
-pub fn list<T: Serialize + 'static>(
-    head: &impl Serialize,
-    name: &str,
-    rows: impl Iterator<Item = Vec<T>> + Send + 'static,
-) -> Pieces {
+pub fn list<T: Serialize + 'static>(head: &impl Serialize, name: &str, rows: Rows<T>) -> Pieces {
     let mut begin = json(head);
     begin.pop();
     let separator = if begin.len() > 1 { "," } else { "" };
@@ -53,7 +46,7 @@ mod tests {
         #[test]
         fn rows_in_any_pieces_are_one_document(rows in prop::collection::vec(prop::collection::vec(any::<u32>(), 0..4), 0..8)) {
             let all: Vec<u32> = rows.concat();
-            let text: String = list(&Head { time: "now" }, "numbers", rows.into_iter()).collect();
+            let text: String = list(&Head { time: "now" }, "numbers", Box::new(rows.into_iter())).collect();
             let read: serde_json::Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(read, serde_json::json!({ "time": "now", "numbers": all }));
         }
@@ -63,7 +56,7 @@ mod tests {
     fn a_head_may_be_empty() {
         #[derive(Serialize)]
         struct Nothing {}
-        let text: String = list(&Nothing {}, "numbers", std::iter::once(vec![1])).collect();
+        let text: String = list(&Nothing {}, "numbers", Box::new(std::iter::once(vec![1]))).collect();
         assert_eq!(
             serde_json::from_str::<serde_json::Value>(&text).unwrap(),
             serde_json::json!({ "numbers": [1] })

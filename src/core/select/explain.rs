@@ -11,8 +11,8 @@ use crate::core::addr::ClientAddress;
 use crate::core::admission::Admission;
 use crate::core::affinity::{Client, Record};
 use crate::core::backend::Standing;
-use crate::core::json::{ServerState, seconds};
 use crate::core::number_set::NumberSet;
+use crate::core::report::model::{ServerState, seconds};
 use crate::core::snapshot::{Algorithm, Backend, Snapshot};
 use std::sync::Arc;
 

@@ -88,6 +88,8 @@ pub struct Lookups {
 pub enum Answer {
     /// This text.
     Text(String),
+    /// The servers.
+    Servers,
     /// The connection of that number.
     Connection(usize),
     /// The connection that a descriptor belongs to.

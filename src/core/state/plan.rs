@@ -8,7 +8,7 @@ use crate::core::command::server_keys::Change;
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines};
 use crate::core::error::{Error, one_line};
-use crate::core::report;
+use crate::core::report::replies;
 use crate::core::settings::{Kind, Setting, Settings, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -39,14 +39,14 @@ impl State {
         let text = |text: String| Ok((Answer::Text(text), Vec::new()));
         match command {
             Command::Show(setting) => text(self.answer(*setting, &self.config)),
-            Command::Servers => text(report::server_lines(self.snapshot())),
+            Command::Servers => Ok((Answer::Servers, Vec::new())),
             Command::ShowSetting(setting) => {
                 text(self.config.commands_of(*setting).iter().map(|command| format!("{command}\n")).collect())
             }
             Command::Json(document) => Ok((Answer::Json(*document), Vec::new())),
             Command::Why(client) => Ok((Answer::Why(*client), Vec::new())),
             Command::JsonWhy(client) => Ok((Answer::JsonWhy(*client), Vec::new())),
-            Command::Mode => text(report::mode_line(&self.config.settings)),
+            Command::Mode => text(replies::mode(&self.config.settings)),
             Command::Pid => text(format!("{}\n", self.pid)),
             Command::Close(n) if *n < conn_max => {
                 let reply = Answer::Text(format!("Forcibly closing connection {n}\n"));

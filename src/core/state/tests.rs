@@ -11,6 +11,8 @@ use crate::core::command::Command;
 use crate::core::config::Phase;
 use crate::core::config::tests::line;
 use crate::core::config_file;
+use crate::core::report::model::Status;
+use crate::core::report::replies;
 
 /// A world that has files, and refuses the need of that number.
 #[derive(Debug, Default)]
@@ -86,6 +88,11 @@ fn reply(state: &mut State, line: &str) -> String {
         Ok((Answer::Text(text), _)) => text,
         other => panic!("{other:?}"),
     }
+}
+
+/// The reply to `servers`.
+fn servers(state: &State) -> String {
+    Status::servers(state.snapshot(), 1).iter().map(replies::server).collect()
 }
 
 fn refusal(state: &mut State, world: &mut Model, line: &str) -> String {
@@ -240,14 +247,14 @@ fn a_server_that_is_removed_is_gone_with_its_last_connection() {
         .collect();
     assert_eq!(places, [false, true], "{effects:?}");
     let line = "1 addr 10.0.0.2 port 1 conn 1 max 0 hard 0 weight 0 prio 0 sx 0 rx 0\n";
-    assert!(reply(&mut state, "servers").ends_with(line));
+    assert!(servers(&state).ends_with(line));
     // The slot has another server meanwhile.
     apply(&mut state, &mut world, "server 1 address 10.0.0.3 port 1").unwrap();
-    let shown = reply(&mut state, "servers");
+    let shown = servers(&state);
     let (_, shown) = shown.split_once(line).unwrap();
     assert!(shown.starts_with("1 addr 10.0.0.3 port 1 conn 0 "), "{shown}");
     held.release();
-    assert_eq!(reply(&mut state, "servers").lines().count(), 2);
+    assert_eq!(servers(&state).lines().count(), 2);
     apply(&mut state, &mut world, "no server 1").unwrap();
     assert!(!written(&mut state).contains("server 1"));
     let error = "no server: expected a server that there is, got '1'\n";
@@ -306,7 +313,7 @@ fn addresses_are_published_when_they_are_news() {
     let mut state = state("listen 80\nserver 0 address a.example port 1\n");
     let found = vec!["10.0.0.1".parse().unwrap()];
     assert!(!state.found("a.example".into(), found.clone()).is_empty());
-    assert_eq!(reply(&mut state, "servers").split(' ').nth(2), Some("10.0.0.1"));
+    assert_eq!(servers(&state).split(' ').nth(2), Some("10.0.0.1"));
     assert!(state.found("a.example".into(), found).is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! `json connections`: a row for each connection, or flow of datagrams.
+//! A row for each connection, or flow of datagrams.
 
 use serde::Serialize;
 use std::net::IpAddr;
@@ -30,6 +30,15 @@ pub struct ConnectionRow {
     pub client: Option<usize>,
     /// The server's number; none without a server, and for the emergency and the abuse server.
     pub server: Option<usize>,
+    /// The same as C pen numbers servers: -1 for none and for the emergency server, -2 for the abuse server.
+    #[serde(skip)]
+    pub server_number: i64,
+    /// Descriptor towards the client, -1 for none.
+    #[serde(skip)]
+    pub downfd: i32,
+    /// Descriptor towards the server, -1 for none.
+    #[serde(skip)]
+    pub upfd: i32,
     /// Since it was accepted.
     pub age_seconds: f64,
     /// Bytes delivered to the client.
@@ -42,4 +51,16 @@ pub struct ConnectionRow {
     pub pending_to_server_bytes: u32,
     /// What was agreed on with a client that speaks TLS.
     pub tls: Option<TlsSession>,
+}
+
+impl ConnectionRow {
+    /// What else is known, such as the TLS protocol: a line each.
+    pub fn notes(&self) -> Vec<String> {
+        self.tls.as_ref().map(TlsSession::notes).unwrap_or_default()
+    }
+
+    /// The client's number, -1 for one that is not in the affinity table, as in C pen.
+    pub fn client_number(&self) -> i64 {
+        self.client.map_or(-1, |id| i64::try_from(id).unwrap_or(i64::MAX))
+    }
 }

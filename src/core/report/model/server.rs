@@ -1,4 +1,4 @@
-//! `json servers`: a row for each server that has an address.
+//! A row for each server that has an address.
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::core::settings::Keyword;
 use crate::core::settings::keyword::keywords;
 use crate::core::snapshot::{Backend, Role, Snapshot};
 
-use super::head::seconds;
+use super::units::seconds;
 
 keywords! {
     /// How a server stands.
@@ -49,6 +49,9 @@ impl ServerState {
 pub struct ServerRow {
     /// Its number; none for the emergency and the abuse server.
     pub server: Option<usize>,
+    /// The same as C pen numbers servers: -1 for the emergency server, -2 for the abuse server.
+    #[serde(skip)]
+    pub number: i64,
     /// What it is there for.
     pub role: &'static str,
     /// The IP address in use, the name while that has none, or the path of a Unix socket.
@@ -83,6 +86,7 @@ impl ServerRow {
         let (sent_bytes, received_bytes) = backend.stats.traffic.totals();
         ServerRow {
             server: backend.role.slot(),
+            number: backend.role.number(),
             role: match backend.role {
                 Role::Regular(_) => "regular",
                 Role::Emergency => "emergency",
@@ -103,6 +107,22 @@ impl ServerRow {
             acl: backend.acl,
             sent_bytes,
             received_bytes,
+        }
+    }
+}
+
+impl ServerRow {
+    /// How it stands, in the words of the status page.
+    pub fn condition(&self) -> String {
+        match self.state {
+            ServerState::Up => "up".into(),
+            ServerState::Blacklisted => {
+                format!("blacklisted for {} s", self.blacklisted_seconds.ceil() as u64)
+            }
+            ServerState::Retrying => "failed, to be tried again".into(),
+            ServerState::Unresolved => "unresolved".into(),
+            ServerState::Unused => "unused".into(),
+            ServerState::Removed => "removed".into(),
         }
     }
 }

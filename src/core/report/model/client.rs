@@ -1,4 +1,4 @@
-//! `json clients`: a row for each client in the affinity table.
+//! A row for each client in the affinity table.
 
 use serde::Serialize;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::core::Millis;
 use crate::core::affinity::{Client, Record};
 
-use super::head::seconds;
+use super::units::seconds;
 
 /// A client.
 #[derive(Debug, Clone, Serialize)]
@@ -39,5 +39,10 @@ impl ClientRow {
             sent_bytes: record.sx,
             received_bytes: record.rx,
         }
+    }
+
+    /// Its address as replies show it: nothing for the clients of a Unix socket, as in C pen.
+    pub fn label(&self) -> String {
+        self.address.map(|ip| ip.to_string()).unwrap_or_default()
     }
 }

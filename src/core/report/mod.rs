@@ -1,0 +1,10 @@
+//! How pen tells of itself: one model, and the texts that are made from it.
+//!
+//! The JSON documents, the metrics, the status page and the replies show rows of [`model`]; none of them looks at a server or
+//! a connection itself.
+
+pub mod html;
+pub mod model;
+pub mod pieces;
+pub mod replies;
+pub mod text;

@@ -1,0 +1,16 @@
+//! What there is to tell, as rows of values.
+//!
+//! The serialized names are those of the JSON documents, which are an interface: doc/schema has a JSON schema of each
+//! document and penctl(1) a table of its fields. Units are part of the names (`_seconds`, `_bytes`).
+
+mod client;
+mod connection;
+mod server;
+mod status;
+mod units;
+
+pub use client::ClientRow;
+pub use connection::{ConnectionRow, ConnectionState};
+pub use server::{ServerRow, ServerState, servers};
+pub use status::Status;
+pub(crate) use units::seconds;
