@@ -48,6 +48,7 @@ mod it {
     mod reload;
     mod reqlog;
     mod selection;
+    mod server_names;
     mod signals;
     mod source;
     mod static_build;

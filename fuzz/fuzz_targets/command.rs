@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pen::core::addr::Services;
-use pen::core::command::Command;
+use pen::core::command::{Command, ServerRef};
 use pen::core::config::{Config, Phase};
 
 fuzz_target!(|text: &str| {
@@ -16,7 +16,7 @@ fuzz_target!(|text: &str| {
                 let printed = command.to_string();
                 assert_eq!(Command::parse(&printed, &services), Ok(Some(command.clone())), "{printed}");
                 // A table of servers as large as allowed is slow rather than wrong.
-                if !matches!(command, Command::Server(n, _) if n > 1000) {
+                if !matches!(command, Command::Server(ServerRef::Slot(n), _) if n > 1000) {
                     let _ = config.apply(&command, Phase::Start);
                 }
             }

@@ -5,8 +5,8 @@
 use clap::{Arg, ArgAction, ArgMatches, Command as Cli, builder::OsStringValueParser};
 
 use crate::core::addr::{Host, Services, split_operand};
-use crate::core::command::Command;
 use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
+use crate::core::command::{Command, ServerRef};
 use crate::core::config_file::ConfigLine;
 use crate::core::error::{Error, Place};
 use crate::core::lexer::{self, Word};
@@ -248,7 +248,7 @@ fn fields(n: usize, operand: &str, port: Option<u16>, services: &Services) -> Re
         }
     };
     Ok(Command::Server(
-        n,
+        ServerRef::Slot(n),
         vec![
             Change::Set(ServerConfig::address(), Value::Host(host)),
             Change::Set(ServerConfig::port(), Value::Number(port.into())),

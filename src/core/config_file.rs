@@ -172,12 +172,15 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
                 // Emptying a list is a setting in every phase.
                 _ = config.apply(&Command::NoAcl(*n), phase);
             }
-            Command::Server(n, changes) => {
-                applied.servers.insert(*n);
-                applied.blacklists.extend(changes.iter().filter_map(|change| match change {
-                    Change::Blacklist(time) => Some((*n, *time)),
-                    _ => None,
-                }));
+            Command::Server(server, changes) => {
+                // Applying it tells what is wrong with it.
+                if let Ok(n) = config.target(server, changes) {
+                    applied.servers.insert(n);
+                    applied.blacklists.extend(changes.iter().filter_map(|change| match change {
+                        Change::Blacklist(time) => Some((n, *time)),
+                        _ => None,
+                    }));
+                }
             }
             _ => {}
         }
@@ -194,6 +197,10 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
 pub fn locate(error: Error, lines: &[ConfigLine], file: &str) -> Error {
     let about = |line: &&ConfigLine| match &line.command {
         Command::Set(setting, _) => error.subject() == Some(setting.word()),
+        Command::Server(server, changes) => changes.iter().any(|change| {
+            let subject = change.key().map(|key| format!("server {server} {}", key.word()));
+            subject.is_some() && error.subject() == subject.as_deref()
+        }),
         _ => false,
     };
     match lines.iter().rev().find(about) {

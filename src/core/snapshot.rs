@@ -63,6 +63,8 @@ impl Role {
 pub struct Backend {
     /// What for.
     pub role: Role,
+    /// Its name, if it has one.
+    pub name: Option<String>,
     /// Its address as replies and the request log show it: the one found for a name, the name while there is none.
     pub label: String,
     /// Its port as replies show it.
@@ -87,10 +89,11 @@ pub struct Backend {
 
 impl fmt::Display for Backend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.role {
-            Role::Regular(n) => write!(f, "server {n} (")?,
-            Role::Emergency => f.write_str("the emergency server (")?,
-            Role::Abuse => f.write_str("the abuse server (")?,
+        match (self.role, &self.name) {
+            (Role::Regular(_), Some(name)) => write!(f, "server {name} (")?,
+            (Role::Regular(n), None) => write!(f, "server {n} (")?,
+            (Role::Emergency, _) => f.write_str("the emergency server (")?,
+            (Role::Abuse, _) => f.write_str("the abuse server (")?,
         }
         match self.addresses.first() {
             Some(ServerAddress::Ip(address)) => write!(f, "{address})"),
@@ -382,6 +385,7 @@ fn backend(
     };
     Some(Backend {
         role,
+        name: server.name.clone(),
         addresses,
         max: server.max,
         hard: server.hard,

@@ -234,6 +234,7 @@ mod tests {
     fn backend() -> Backend {
         Backend {
             role: Role::Regular(0),
+            name: None,
             label: String::new(),
             port: 1,
             addresses: Vec::new(),

@@ -6,7 +6,7 @@ use crate::core::settings::{Kind, Setting};
 pub const OTHERS: [(&str, &str); 21] = [
     ("acl N permit|deny IP [MASK]", "add an entry to an access list; also IP6[/LEN]"),
     ("no acl N", "empty an access list"),
-    ("no server N", "remove a server: no new clients, and it is gone with its last connection"),
+    ("no server N|NAME", "remove a server: no new clients, and it is gone with its last connection"),
     ("block, delayed_forward, epoll, kqueue, poll, select", "accepted, without effect"),
     ("close N", "end a connection"),
     ("connection N", "show a connection"),
@@ -16,7 +16,10 @@ pub const OTHERS: [(&str, &str); 21] = [
     ("mode", "show how servers are selected"),
     ("pid", "show the process id"),
     ("recent [N]", "show the clients of the last N seconds (300)"),
-    ("server N KEY VALUE...", "change acl, address, port, max, hard, blacklist, weight or prio of a server"),
+    (
+        "server N|NAME KEY VALUE...",
+        "change acl, address, port, max, hard, weight, prio, name or blacklist of a server",
+    ),
     ("servers", "show the servers"),
     ("show NAME", "show how a setting stands, as the command that makes it so"),
     ("socket FD", "show which connection a descriptor belongs to"),

@@ -4,15 +4,14 @@ pub mod help;
 mod parse;
 mod print;
 pub mod server_keys;
+mod server_ref;
 
 use super::acl::AclEntry;
 use super::addr::ClientAddress;
 use super::json::document::Document;
 use super::settings::{Setting, Value};
 use server_keys::Change;
-
-/// The most server slots; a number above is a slip of the pen rather than a server.
-pub const SERVERS_MAX: usize = 65_536;
+pub use server_ref::{SERVERS_MAX, ServerRef};
 
 /// The longest command line that pen takes, in bytes without its line feed.
 pub const LINE_MAX: usize = 16 * 1024;
@@ -28,10 +27,10 @@ pub enum Command {
     Acl(usize, AclEntry),
     /// An access list emptied.
     NoAcl(usize),
-    /// Changes of a server slot.
-    Server(usize, Vec<Change>),
-    /// A server slot emptied.
-    NoServer(usize),
+    /// Changes of a server.
+    Server(ServerRef, Vec<Change>),
+    /// A server removed.
+    NoServer(ServerRef),
     /// Accepted for the sake of old files and scripts; does nothing.
     Obsolete(&'static str, bool),
     /// Commands from a file.

@@ -1,7 +1,7 @@
 //! From a line to a command.
 
 use super::server_keys::Change;
-use super::{Command, SERVERS_MAX, help};
+use super::{Command, ServerRef, help};
 use crate::core::acl::AclEntry;
 use crate::core::addr::{ClientAddress, Services};
 use crate::core::error::{Error, Fault};
@@ -14,7 +14,6 @@ const OBSOLETE: [&str; 6] = ["block", "delayed_forward", "epoll", "kqueue", "pol
 /// Commands of C pen that need what this pen does not have.
 const UNAVAILABLE: [&str; 5] = ["dsr_if", "dsr_ip", "tarpit_acl", "idlers", "peek"];
 
-const SERVER: Kind = Kind::Number { min: 0, max: SERVERS_MAX as u64 - 1, unit: "a server" };
 const CONNECTION: Kind = Kind::Number { min: 0, max: 1 << 32, unit: "a connection" };
 const DESCRIPTOR: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "a descriptor" };
 const SINCE: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "seconds" };
@@ -129,7 +128,14 @@ fn of_no(args: &[String]) -> Parsed<Command> {
     let of = |error: Error| error.of(&subject);
     match word {
         "acl" => return of_number(args, Kind::LIST).map(Command::NoAcl).map_err(of),
-        "server" => return of_number(args, SERVER).map(Command::NoServer).map_err(of),
+        "server" => {
+            return match args {
+                [server] => ServerRef::parse(server).map(Command::NoServer),
+                [_, extra, ..] => Err(Error::extra(extra)),
+                [] => Err(Error::missing(ServerRef::expected())),
+            }
+            .map_err(of);
+        }
         _ => {}
     }
     if let Some(extra) = args.first() {
@@ -189,12 +195,13 @@ fn acl(args: &[String]) -> Parsed<Command> {
 }
 
 fn server(args: &[Word], services: &Services) -> Parsed<Command> {
-    let Some((n, pairs)) = args.split_first() else {
-        return Err(Error::missing(format!("{} and what is to be set", SERVER.expected())));
+    let Some((server, pairs)) = args.split_first() else {
+        return Err(Error::missing(format!("{} and what is to be set", ServerRef::expected())));
     };
-    let n = number(&n.text()?, SERVER)?;
-    let pairs = pairs.chunks(2).map(|pair| Change::parse(n, &pair[0], pair.get(1), services));
-    Ok(Command::Server(n, pairs.collect::<Result<_, _>>()?))
+    let server = ServerRef::parse(&server.text()?)?;
+    let pairs = pairs.chunks(2).map(|pair| Change::parse(&server, &pair[0], pair.get(1), services));
+    let changes = pairs.collect::<Result<_, _>>()?;
+    Ok(Command::Server(server, changes))
 }
 
 /// A whole number within bounds, or an error that tells them.

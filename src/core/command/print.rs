@@ -15,11 +15,11 @@ impl fmt::Display for Command {
             Command::Show(setting) => f.write_str(setting.word()),
             Command::Acl(n, entry) => write!(f, "acl {n} {entry}"),
             Command::NoAcl(n) => write!(f, "no acl {n}"),
-            Command::Server(n, changes) => {
-                write!(f, "server {n}")?;
+            Command::Server(server, changes) => {
+                write!(f, "server {server}")?;
                 changes.iter().try_for_each(|change| write!(f, " {change}"))
             }
-            Command::NoServer(n) => write!(f, "no server {n}"),
+            Command::NoServer(server) => write!(f, "no server {server}"),
             Command::Obsolete(word, on) => write!(f, "{}{word}", no(on)),
             Command::Include(file) => write!(f, "include {}", lexer::quote(file)),
             Command::Write(None) => f.write_str("write"),

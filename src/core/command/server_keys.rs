@@ -1,5 +1,6 @@
 //! What can be said of a server, as `server N KEY VALUE...` says it: the table of its keys.
 
+use super::server_ref::ServerRef;
 use crate::core::Error;
 use crate::core::addr::{Host, Services};
 use crate::core::lexer::Word;
@@ -26,6 +27,7 @@ table! {
             number("connections", "its limit for clients that it had before; 0 for none beyond the soft one");
         weight: u32 = 0, number("its share", "its weight");
         prio: u32 = 0, number("its rank", "its priority; the lowest goes first");
+        name: Option<String> = None, Spec::new(Kind::Name, "its name, which stands for its number");
     }
 }
 
@@ -66,13 +68,31 @@ const BLACKLIST: &str = "blacklist";
 const BLACKLIST_KIND: Kind = Kind::whole_seconds(0, "seconds");
 
 impl Change {
-    /// Reads a key and its value, said of server `n`.
+    /// The key that it sets; none for an event.
+    pub fn key(&self) -> Option<ServerKey> {
+        match self {
+            Change::Set(key, _) => Some(*key),
+            Change::Blacklist(_) => None,
+        }
+    }
+
+    /// Whether it gives the server an address.
+    pub fn is_address(&self) -> bool {
+        self.key() == Some(ServerConfig::address())
+    }
+
+    /// Reads a key and its value, said of `server`.
     ///
     /// # Errors
     /// A word that is no key, a value that it does not take, or none.
-    pub fn parse(n: usize, key: &Word, value: Option<&Word>, services: &Services) -> Result<Self, Error> {
+    pub fn parse(
+        server: &ServerRef,
+        key: &Word,
+        value: Option<&Word>,
+        services: &Services,
+    ) -> Result<Self, Error> {
         let word = key.text()?;
-        let subject = format!("server {n} {word}");
+        let subject = format!("server {server} {word}");
         let read = |kind: Kind| match value {
             Some(value) => kind.parse(value, services).map_err(|e| e.of(&subject)),
             None => Err(Error::missing(kind.expected()).of(&subject)),
@@ -84,7 +104,7 @@ impl Change {
         }
         match ServerKey::by_word(&word) {
             Some(key) => Ok(Change::Set(key, read(key.spec().kind)?)),
-            None => Err(Error::expected(keys(), word).of(&format!("server {n}"))),
+            None => Err(Error::expected(keys(), word).of(&format!("server {server}"))),
         }
     }
 }
@@ -92,7 +112,7 @@ impl Change {
 /// What can follow `server N`, as a list in a sentence.
 fn keys() -> String {
     let mut keys: Vec<&str> = ServerKey::all().map(ServerKey::word).collect();
-    keys.insert(keys.len() - 2, BLACKLIST);
+    keys.push(BLACKLIST);
     let last = keys.pop().unwrap_or_default();
     format!("{} or {last}", keys.join(", "))
 }

@@ -8,8 +8,9 @@ impl Config {
     /// Whether pen can serve with this.
     ///
     /// # Errors
-    /// Settings that exclude each other.
+    /// Settings that exclude each other, and two servers of one name.
     pub fn check(&self) -> Result<(), Error> {
+        self.check_names()?;
         let settings = &self.settings;
         if !settings.udp {
             return Ok(());

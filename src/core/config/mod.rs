@@ -2,11 +2,12 @@
 
 mod check;
 mod command_line;
+mod servers;
 
 use super::acl::{Acl, LISTS};
 use super::addr::Host;
-use super::command::Command;
-use super::command::server_keys::{Change, ServerConfig};
+use super::command::server_keys::ServerConfig;
+use super::command::{Command, ServerRef};
 use super::error::{Error, Fault};
 use super::settings::{Setting, Settings, Value, When};
 use std::collections::BTreeSet;
@@ -65,8 +66,11 @@ impl Config {
             Command::Set(setting, value) => self.set(*setting, value, phase)?,
             Command::Acl(n, entry) => self.acls[*n].push(*entry),
             Command::NoAcl(n) => self.acls[*n].clear(),
-            Command::Server(n, changes) => self.server(*n, changes),
-            Command::NoServer(n) => self.remove_server(*n),
+            Command::Server(server, changes) => {
+                let n = self.target(server, changes)?;
+                self.change_server(n, server, changes);
+            }
+            Command::NoServer(server) => self.remove_server(server),
             Command::Obsolete(..) => {}
             other => return Err(Fault::NotASetting(other.to_string()).into()),
         }
@@ -91,31 +95,6 @@ impl Config {
         }
         setting.set(&mut self.settings, value);
         Ok(())
-    }
-
-    fn server(&mut self, n: usize, changes: &[Change]) {
-        if changes.iter().all(|c| matches!(c, Change::Blacklist(_))) {
-            return;
-        }
-        if self.servers.len() <= n {
-            self.servers.resize(n + 1, ServerConfig::default());
-        }
-        changes.iter().for_each(|change| self.servers[n].apply(change));
-    }
-
-    /// Empties a slot.
-    fn remove_server(&mut self, n: usize) {
-        if let Some(slot) = self.servers.get_mut(n) {
-            *slot = ServerConfig::default();
-        }
-        while self.servers.last() == Some(&ServerConfig::default()) {
-            self.servers.pop();
-        }
-    }
-
-    /// Whether nothing was said of a slot.
-    pub fn is_unused(&self, n: usize) -> bool {
-        self.servers.get(n).is_none_or(|slot| *slot == ServerConfig::default())
     }
 
     /// The commands that make a setting what it is: one, or one for each word that it has.
@@ -146,7 +125,7 @@ impl Config {
         rest.sort_by_key(|command| command.to_string().trim_start_matches("no ").to_owned());
         let slots = self.servers.iter().enumerate().filter(|(_, server)| **server != ServerConfig::default());
         let at = rest.partition_point(|c| c.to_string().trim_start_matches("no ") < "server");
-        rest.splice(at..at, slots.map(|(n, server)| Command::Server(n, server.changes())));
+        rest.splice(at..at, slots.map(|(n, server)| Command::Server(ServerRef::Slot(n), server.changes())));
         commands.extend(rest);
         commands
     }
@@ -206,12 +185,13 @@ pub(crate) mod tests {
                 std::net::Ipv4Addr::from(ip)
             )
         });
-        let server = (0usize..6, 0usize..9, 0u32..70_000).prop_map(|(n, key, value)| {
+        let server = (0usize..6, 0usize..10, 0u32..70_000).prop_map(|(n, key, value)| {
             let value = value % if key == 0 { 10 } else { 65_536 };
             match key {
                 6 => format!("server {n} address 10.0.0.{}", value % 256),
                 7 => format!("server {n} address /run/s{value}"),
                 8 => format!("no server {n}"),
+                9 => format!("server {n} name web{value}"),
                 key => {
                     format!("server {n} {} {value}", ["acl", "port", "max", "hard", "weight", "prio"][key])
                 }

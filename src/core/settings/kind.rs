@@ -39,6 +39,8 @@ pub enum Kind {
     Words(&'static [&'static str]),
     /// A text of its own kind; here is what an error calls it.
     Text(&'static str),
+    /// A name that the administrator gives: a letter, then letters, digits, `.`, `_` and `-`.
+    Name,
     /// Bytes with the escapes of [`Word::bytes`].
     Bytes,
     /// The name of a file or directory.
@@ -58,6 +60,9 @@ pub enum Kind {
     /// A file, or the host and port of a penlogd.
     Log,
 }
+
+/// The longest name that the administrator can give.
+const NAME_MAX: usize = 64;
 
 /// The longest time that a setting takes, in seconds.
 const SECONDS_MAX: u64 = i32::MAX as u64;
@@ -109,7 +114,8 @@ impl Kind {
                 words.iter().find(|w| **w == arg).map(|w| Value::Words(vec![w])).ok_or_else(not)
             }
             Kind::Text(_) | Kind::Path if arg.is_empty() => Err(not()),
-            Kind::Text(_) | Kind::Path => Ok(Value::Text(arg.to_owned())),
+            Kind::Name if !is_name(arg) => Err(not()),
+            Kind::Text(_) | Kind::Name | Kind::Path => Ok(Value::Text(arg.to_owned())),
             Kind::Bytes => Ok(Value::None),
             Kind::Mask => {
                 let (v4, v6) = arg.split_once(' ').ok_or_else(not)?;
@@ -136,6 +142,9 @@ impl Kind {
             }
             Kind::Word(words) | Kind::Words(words) => one_of(words),
             Kind::Text(what) => what.into(),
+            Kind::Name => {
+                format!("a name of at most {NAME_MAX} letters, digits, '.', '_' and '-', the first a letter")
+            }
             Kind::Bytes => "a text, with \\r, \\n, \\t, \\\", \\\\ and \\xHH".into(),
             Kind::Path => "the name of a file or directory".into(),
             Kind::Mask => "two numbers, of bits of IPv4 (0 to 32) and of IPv6 (0 to 128)".into(),
@@ -156,6 +165,7 @@ impl Kind {
             Kind::Word(words) => words.join("|"),
             Kind::Words(_) => "WORD".into(),
             Kind::Mask => "V4 V6".into(),
+            Kind::Name => "NAME".into(),
             _ => "TEXT".into(),
         }
     }
@@ -167,6 +177,12 @@ fn one_of(words: &[&str]) -> String {
         [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
         words => words.concat(),
     }
+}
+
+fn is_name(text: &str) -> bool {
+    text.len() <= NAME_MAX
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
 fn digits(text: &str) -> Option<u64> {

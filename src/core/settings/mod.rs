@@ -199,6 +199,7 @@ mod tests {
             Kind::Word(words) | Kind::Words(words) => words.to_vec(),
             Kind::Text(_) | Kind::Bytes | Kind::Path => vec!["/a b"],
             Kind::Mask => vec!["24 64", "0 0"],
+            Kind::Name => vec!["web-1"],
             Kind::Ip | Kind::Host => vec!["10.0.0.1", "::1"],
             Kind::Port => vec!["0", "80"],
             Kind::Endpoint | Kind::Listen | Kind::Log => vec!["[::1]:80", "/run/x", "host:99"],

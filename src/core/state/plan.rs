@@ -71,8 +71,8 @@ impl State {
                 let effects = self.reload_tls(world).map_err(|e| vec![e.of("ssl_reload")])?;
                 Ok((Answer::Text(String::new()), effects))
             }
-            Command::NoServer(n) if self.config.is_unused(*n) => {
-                Err(vec![Error::expected("a server that there is", n.to_string()).of("no server")])
+            Command::NoServer(server) if self.config.is_unused(server) => {
+                Err(vec![Error::expected("a server that there is", server.to_string()).of("no server")])
             }
             setting => self.set(setting, world).map_err(|e| vec![e]),
         }
@@ -113,10 +113,12 @@ impl State {
                 }
                 reply = self.answer(*setting, &plan.config);
             }
-            Command::Server(n, changes) => {
+            Command::Server(server, changes) => {
+                // Before the changes are made, which may give it another name.
+                let n = self.config.target(server, changes)?;
                 for change in changes {
                     match change {
-                        Change::Blacklist(time) => plan.blacklists.push((*n, *time)),
+                        Change::Blacklist(time) => plan.blacklists.push((n, *time)),
                         // Who gives a name asks for the address that it has now, as in C pen. The last one counts.
                         Change::Set(_, Value::Host(host)) => plan.again = named(host),
                         Change::Set(..) => {}

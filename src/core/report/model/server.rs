@@ -52,6 +52,8 @@ pub struct ServerRow {
     /// The same as C pen numbers servers: -1 for the emergency server, -2 for the abuse server.
     #[serde(skip)]
     pub number: i64,
+    /// Its name, if it has one.
+    pub name: Option<String>,
     /// What it is there for.
     pub role: &'static str,
     /// The IP address in use, the name while that has none, or the path of a Unix socket.
@@ -87,6 +89,7 @@ impl ServerRow {
         ServerRow {
             server: backend.role.slot(),
             number: backend.role.number(),
+            name: backend.name.clone(),
             role: match backend.role {
                 Role::Regular(_) => "regular",
                 Role::Emergency => "emergency",

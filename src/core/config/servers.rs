@@ -1,0 +1,142 @@
+//! The server slots: which one a command means, and what it makes of it.
+
+use super::Config;
+use crate::core::command::server_keys::{Change, ServerConfig};
+use crate::core::command::{SERVERS_MAX, ServerRef};
+use crate::core::error::Error;
+use std::collections::HashMap;
+
+impl Config {
+    /// The slot of a server that there is; a slot that is named by its number may be unused.
+    pub fn slot(&self, server: &ServerRef) -> Option<usize> {
+        match server {
+            ServerRef::Slot(n) => Some(*n),
+            ServerRef::Name(name) => self.servers.iter().position(|slot| slot.name.as_ref() == Some(name)),
+        }
+    }
+
+    /// The slot that `changes` of a server are meant for. A name that nobody has adds a server, in the lowest unused slot.
+    ///
+    /// # Errors
+    /// A name that nobody has, without an address: it is misspelt. No slot is unused.
+    pub fn target(&self, server: &ServerRef, changes: &[Change]) -> Result<usize, Error> {
+        if let Some(n) = self.slot(server) {
+            return Ok(n);
+        }
+        let subject = format!("server {server}");
+        if !changes.iter().any(Change::is_address) {
+            let expected = "the name of a server, or an address for a new one";
+            return Err(Error::expected(expected, server.to_string()).of(&subject));
+        }
+        let unused = self.servers.iter().position(|slot| *slot == ServerConfig::default());
+        match unused.unwrap_or(self.servers.len()) {
+            n if n < SERVERS_MAX => Ok(n),
+            _ => {
+                Err(Error::new(format!("there are {SERVERS_MAX} servers, and no slot is unused"))
+                    .of(&subject))
+            }
+        }
+    }
+
+    /// Makes `changes` of the slot `n`, which `server` is to be.
+    pub(super) fn change_server(&mut self, n: usize, server: &ServerRef, changes: &[Change]) {
+        if changes.iter().all(|change| matches!(change, Change::Blacklist(_))) {
+            return;
+        }
+        if self.servers.len() <= n {
+            self.servers.resize(n + 1, ServerConfig::default());
+        }
+        if let ServerRef::Name(name) = server {
+            self.servers[n].name = Some(name.clone());
+        }
+        changes.iter().for_each(|change| self.servers[n].apply(change));
+    }
+
+    /// Empties the slot of a server. Where there is none, that is as it is to be.
+    pub(super) fn remove_server(&mut self, server: &ServerRef) {
+        let slot = self.slot(server).and_then(|n| self.servers.get_mut(n));
+        if let Some(slot) = slot {
+            *slot = ServerConfig::default();
+        }
+        while self.servers.last() == Some(&ServerConfig::default()) {
+            self.servers.pop();
+        }
+    }
+
+    /// Whether nothing was said of a server.
+    pub fn is_unused(&self, server: &ServerRef) -> bool {
+        let slot = self.slot(server).and_then(|n| self.servers.get(n));
+        slot.is_none_or(|slot| *slot == ServerConfig::default())
+    }
+
+    /// Whether no two servers have the same name. Asked once all commands of a file are carried out, which may exchange names.
+    pub(super) fn check_names(&self) -> Result<(), Error> {
+        let mut names = HashMap::new();
+        for (n, slot) in self.servers.iter().enumerate() {
+            if let Some(name) = &slot.name
+                && let Some(other) = names.insert(name, n)
+            {
+                let expected = format!("a name that no other server has, as server {other} has");
+                return Err(Error::expected(expected, name).of(&format!("server {n} name")));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::addr::Services;
+    use crate::core::command::Command;
+    use crate::core::config::{Config, Phase};
+
+    fn apply(config: &mut Config, line: &str) -> Result<(), String> {
+        let command = Command::parse(line, &Services::parse("")).unwrap().unwrap();
+        config.apply(&command, Phase::Running).map_err(|error| error.to_string())
+    }
+
+    fn names(config: &Config) -> Vec<&str> {
+        config.servers.iter().map(|slot| slot.name.as_deref().unwrap_or("-")).collect()
+    }
+
+    #[test]
+    fn a_name_stands_for_its_server_and_a_new_one_adds_a_server() {
+        let mut config = Config::default();
+        for line in [
+            "server 1 address 10.0.0.1 port 80",
+            "server a address 10.0.0.2 port 80",
+            "server b address 10.0.0.3 port 80 weight 2",
+            "server b weight 3",
+            "server 1 name c",
+        ] {
+            apply(&mut config, line).unwrap();
+        }
+        assert_eq!(names(&config), ["a", "c", "b"]);
+        assert_eq!(config.servers[2].weight, 3);
+        apply(&mut config, "server b name d port 81").unwrap();
+        assert_eq!((names(&config), config.servers[2].port), (vec!["a", "c", "d"], 81));
+        // A name that nobody has is misspelt, unless it has an address.
+        let before = config.clone();
+        for line in ["server b weight 1", "server b blacklist 5", "server b"] {
+            let error = apply(&mut config, line).unwrap_err();
+            let expected = "expected the name of a server, or an address for a new one, got 'b'";
+            assert_eq!(error, format!("server b: {expected}"));
+        }
+        assert_eq!(config, before);
+    }
+
+    #[test]
+    fn names_are_unique_once_all_is_said() {
+        let mut config = Config::default();
+        apply(&mut config, "server a address 10.0.0.1").unwrap();
+        apply(&mut config, "server b address 10.0.0.2").unwrap();
+        apply(&mut config, "server 0 name b").unwrap();
+        let error = config.check().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "server 1 name: expected a name that no other server has, as server 0 has, got 'b'"
+        );
+        apply(&mut config, "server 1 name a").unwrap();
+        assert_eq!((config.check(), names(&config)), (Ok(()), vec!["b", "a"]));
+    }
+}
