@@ -49,6 +49,7 @@ mod it {
     mod reqlog;
     mod selection;
     mod server_names;
+    mod server_state;
     mod signals;
     mod source;
     mod static_build;

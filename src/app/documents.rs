@@ -16,7 +16,7 @@ use crate::core::report::model::{self, ClientRow, ConnectionRow, ServerRow, Serv
 use crate::core::report::pieces::{Pieces, Rows, lines};
 use crate::core::report::{html, replies, text};
 use crate::core::select::explain::Explanation;
-use crate::core::settings::Keyword;
+use crate::core::settings::{AdminState, Keyword};
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::usage;
@@ -211,7 +211,8 @@ impl Source for Documents {
 
     fn can_serve(&self) -> bool {
         let works = |row: &ServerRow| {
-            row.role != "abuse" && matches!(row.state, ServerState::Up | ServerState::Retrying)
+            let ready = row.role != "abuse" && row.admin_state == AdminState::Ready.word();
+            ready && matches!(row.state, ServerState::Up | ServerState::Retrying)
         };
         self.shared.lifecycle.stage() == LifeStage::Serve && self.server_rows().iter().any(works)
     }

@@ -14,6 +14,7 @@ mod owner;
 mod perform;
 mod startup;
 mod supervisor;
+mod waiting;
 mod workers;
 
 use std::ffi::OsString;

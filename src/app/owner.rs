@@ -12,6 +12,7 @@ use crate::control::protocol;
 use crate::control::server::{Handler, Reply};
 use crate::core::command::Command;
 use crate::core::settings::Value;
+use crate::core::snapshot::Role;
 use crate::core::state::{Answer, Effect, State};
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
@@ -21,6 +22,7 @@ use crate::weblog::LogHandle;
 use super::dns::Dns;
 use super::documents::Documents;
 use super::perform::Performer;
+use super::waiting;
 use super::workers::ListenerHandles;
 
 /// The owner. Shared by the tasks of the main thread, none of which holds it across a wait.
@@ -148,6 +150,12 @@ impl Owner {
             Answer::Why(client) => self.documents.explain(client).to_string(),
             Answer::Servers => return Reply::Pieces(self.documents.server_lines()),
             Answer::Connection(n) => self.documents.connection(n),
+            Answer::Wait(n, state, time) => {
+                let server = self.shared.snapshot.load().backend(Role::Regular(n)).cloned();
+                // The state has just found it there.
+                let Some(server) = server else { return Reply::Text(String::new()) };
+                return Reply::Later(Box::pin(waiting::wait(Arc::clone(&self.shared), server, state, time)));
+            }
             Answer::Socket(fd) => {
                 let owner = connections.by_descriptor(fd).map_or("-1".into(), |n| n.to_string());
                 format!("Socket {fd} belongs to connection {owner}\n")

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::core::Millis;
 use crate::core::error::Error;
+use crate::core::snapshot::Role;
 use crate::core::state::{Effect, Need, World};
 use crate::net::shared::Shared;
 use crate::net::tls::{self, TlsSettings};
@@ -84,6 +85,7 @@ impl Performer {
             Effect::WakeConnections => self.shared.connections.settings_changed(),
             Effect::Forget(server) => self.shared.clients.forget(server),
             Effect::Close(n) => _ = self.shared.connections.close(n),
+            Effect::CloseServer(n) => self.shared.connections.close_server(Role::Regular(n)),
             Effect::LookUp(lookups) => self.dns.look_up(lookups),
             Effect::Stop => self.stop.notify_one(),
         }

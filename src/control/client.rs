@@ -6,7 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::core::addr::{Endpoint, Host};
+use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::command::Command;
 use crate::sys::resolve;
 
 use super::protocol;
@@ -36,23 +37,28 @@ pub fn run(target: &Endpoint, line: &str) -> ExitCode {
 
 /// Passes the reply on as it comes; false when nothing was done and where nobody takes the reply.
 fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
+    // What the command itself waits for comes on top.
+    let patience = match Command::parse(line, &Services::default()) {
+        Ok(Some(Command::Wait(.., time))) => PATIENCE + time,
+        _ => PATIENCE,
+    };
     match &target.host {
         Host::Unix(path) => {
             let stream = UnixStream::connect(path)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(patience))?;
             talk(stream, line)
         }
-        Host::Ip(ip) => talk_tcp(&[*ip], target.port, line),
-        Host::Name(name) => talk_tcp(&resolve::lookup_now(name)?, target.port, line),
+        Host::Ip(ip) => talk_tcp(&[*ip], target.port, line, patience),
+        Host::Name(name) => talk_tcp(&resolve::lookup_now(name)?, target.port, line, patience),
     }
 }
 
-fn talk_tcp(addresses: &[IpAddr], port: u16, line: &str) -> io::Result<bool> {
+fn talk_tcp(addresses: &[IpAddr], port: u16, line: &str, patience: Duration) -> io::Result<bool> {
     let mut failure = io::ErrorKind::NotFound.into();
     for ip in addresses {
         match TcpStream::connect_timeout(&SocketAddr::new(*ip, port), PATIENCE) {
             Ok(stream) => {
-                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.set_read_timeout(Some(patience))?;
                 return talk(stream, line);
             }
             Err(error) => failure = error,

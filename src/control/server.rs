@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use super::protocol;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients at once; more wait to be accepted.
 const CLIENTS_MAX: usize = 32;
+/// Clients whose reply comes later, so that the others have room.
+const WAITING_MAX: usize = 16;
 /// Clients that have their reply and are given time to close.
 const LEAVING_MAX: usize = 16;
 /// How long that is.
@@ -34,6 +37,8 @@ pub enum Reply {
     Text(String),
     /// A document, of which a piece is made when the client has taken the one before.
     Pieces(Pieces),
+    /// A text that there is later.
+    Later(Pin<Box<dyn Future<Output = String>>>),
 }
 
 /// Who carries commands out.
@@ -56,7 +61,8 @@ pub enum ControlListener {
 /// Serves the control socket for ever. To be run on a [`tokio::task::LocalSet`].
 pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    let leaving = Rc::new(Semaphore::new(LEAVING_MAX));
+    let shared =
+        Rc::new(Places { leaving: Semaphore::new(LEAVING_MAX), waiting: Semaphore::new(WAITING_MAX) });
     loop {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -66,12 +72,12 @@ pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>) {
                 if let Some(ip) = stranger {
                     log::warn(format_args!("control connection from {ip} refused by control_acl"));
                 }
-                let leaving = Rc::clone(&leaving);
-                tokio::task::spawn_local(converse(stream, stranger, Rc::clone(&handler), place, leaving));
+                let shared = Rc::clone(&shared);
+                tokio::task::spawn_local(converse(stream, stranger, Rc::clone(&handler), place, shared));
             }),
             ControlListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                let leaving = Rc::clone(&leaving);
-                tokio::task::spawn_local(converse(stream, None, Rc::clone(&handler), place, leaving));
+                let shared = Rc::clone(&shared);
+                tokio::task::spawn_local(converse(stream, None, Rc::clone(&handler), place, shared));
             }),
         };
         if let Err(error) = accepted {
@@ -81,13 +87,21 @@ pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>) {
     }
 }
 
+/// What clients share that take longer than others.
+struct Places {
+    /// Those that have their reply.
+    leaving: Semaphore,
+    /// Those whose reply comes later.
+    waiting: Semaphore,
+}
+
 /// Takes a line and answers it, or tells a `stranger` that it may give none: silence would pass for a command carried out.
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
     place: OwnedSemaphorePermit,
-    leaving: Rc<Semaphore>,
+    places: Rc<Places>,
 ) {
     let talk = async {
         let reply = match stranger {
@@ -101,6 +115,15 @@ async fn converse(
         };
         match reply {
             Reply::Text(text) => write(&mut stream, &text).await?,
+            Reply::Later(reply) => {
+                let text = match places.waiting.try_acquire() {
+                    Ok(_waiting) => reply.await,
+                    Err(_) => {
+                        protocol::refusal(&[Error::new(format!("{WAITING_MAX} commands wait already"))])
+                    }
+                };
+                write(&mut stream, &text).await?;
+            }
             Reply::Pieces(pieces) => {
                 for piece in pieces {
                     write(&mut stream, &piece).await?;
@@ -116,7 +139,7 @@ async fn converse(
             drop(place);
             // What follows the line is read and dropped: closing over unread bytes would reset the connection, and the
             // client could lose the reply.
-            if let Ok(_leaving) = leaving.try_acquire() {
+            if let Ok(_leaving) = places.leaving.try_acquire() {
                 let mut rest = stream.take(LINE_MAX as u64);
                 // The client has what it came for.
                 _ = tokio::time::timeout(GRACE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;

@@ -8,7 +8,7 @@ use super::affinity::ClientMask;
 use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
-use super::settings::{Fastclose, HttpForwarded, Settings};
+use super::settings::{AdminState, Fastclose, HttpForwarded, Settings};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -81,6 +81,8 @@ pub struct Backend {
     pub prio: u32,
     /// The list that judges its clients.
     pub acl: usize,
+    /// What an administrator says of it.
+    pub admin_state: AdminState,
     /// What the hash of a client is mixed with: the address and port as configured, not the slot.
     pub identity: u64,
     /// Its counters.
@@ -392,6 +394,7 @@ fn backend(
         weight: server.weight,
         prio: server.prio,
         acl: server.acl,
+        admin_state: server.state,
         identity: super::hash::server(&host, server.port),
         label,
         port: server.port,

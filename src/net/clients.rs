@@ -203,6 +203,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
+    use crate::core::settings::AdminState;
     use crate::core::snapshot::{Backend, Role};
     use crate::net::connections::{AcceptedClient, ConnectionEntry};
     use crate::net::filter::TrafficMeter;
@@ -243,6 +244,7 @@ mod tests {
             weight: 0,
             prio: 0,
             acl: 0,
+            admin_state: AdminState::Ready,
             identity: 0,
             stats: Arc::default(),
         }

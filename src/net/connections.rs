@@ -17,7 +17,7 @@ use crate::core::Millis;
 use crate::core::affinity::Client;
 use crate::core::backend::ServerStats;
 use crate::core::report::model::{ConnectionRow, ConnectionState};
-use crate::core::snapshot::Backend;
+use crate::core::snapshot::{Backend, Role};
 use crate::core::tls_session::TlsSession;
 
 use super::filter::TrafficMeter;
@@ -360,6 +360,12 @@ impl ConnectionTable {
             task.abort();
         }
         Some(SILENCE)
+    }
+
+    /// Ends the connections of a server.
+    pub fn close_server(self: &Arc<Self>, server: Role) {
+        let number = server.number();
+        self.walk().filter(|(_, c)| c.server.load(Relaxed) == number).for_each(|(_, c)| c.end());
     }
 
     /// Ends all connections.

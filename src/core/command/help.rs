@@ -3,12 +3,12 @@
 use crate::core::settings::{Kind, Setting};
 
 /// The commands that are no settings: how each is written, and one line for `penctl --help`.
-pub const OTHERS: [(&str, &str); 21] = [
+pub const OTHERS: &[(&str, &str)] = &[
     ("acl N permit|deny IP [MASK]", "add an entry to an access list; also IP6[/LEN]"),
     ("no acl N", "empty an access list"),
     ("no server N|NAME", "remove a server: no new clients, and it is gone with its last connection"),
     ("block, delayed_forward, epoll, kqueue, poll, select", "accepted, without effect"),
-    ("close N", "end a connection"),
+    ("close N, close server N|NAME", "end a connection, or those of a server"),
     ("connection N", "show a connection"),
     ("exit", "end pen, if it was started with -X"),
     ("include FILE", "carry out the commands of a file, all or none"),
@@ -18,13 +18,14 @@ pub const OTHERS: [(&str, &str); 21] = [
     ("recent [N]", "show the clients of the last N seconds (300)"),
     (
         "server N|NAME KEY VALUE...",
-        "change acl, address, port, max, hard, weight, prio, name or blacklist of a server",
+        "change acl, address, port, max, hard, weight, prio, name, state or blacklist of a server",
     ),
     ("servers", "show the servers"),
     ("show NAME", "show how a setting stands, as the command that makes it so"),
     ("socket FD", "show which connection a descriptor belongs to"),
     ("ssl_reload", "load certificates, keys and OCSP responses anew"),
     ("status", "write and show the status page, if web_stats names a file"),
+    ("wait N|NAME idle|up|down [SECONDS]", "wait until a server is so, 60 seconds at the most"),
     ("why ADDRESS[:PORT]", "show which server a client would get, and why"),
     ("write [FILE]", "save the configuration, to the file given with -F by default"),
     ("no WORD", "turn a switch off, unset a text"),

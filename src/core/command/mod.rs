@@ -9,12 +9,26 @@ mod server_ref;
 use super::acl::AclEntry;
 use super::addr::ClientAddress;
 use super::json::document::Document;
-use super::settings::{Setting, Value};
+use super::settings::keyword::keywords;
+use super::settings::{Keyword, Setting, Value};
 use server_keys::Change;
 pub use server_ref::{SERVERS_MAX, ServerRef};
+use std::time::Duration;
 
 /// The longest command line that pen takes, in bytes without its line feed.
 pub const LINE_MAX: usize = 16 * 1024;
+
+keywords! {
+    /// How a server is to be before `wait` answers.
+    Awaited {
+        /// It has no connection.
+        Idle = "idle",
+        /// It may get clients.
+        Up = "up",
+        /// It gets none, since it does not work.
+        Down = "down",
+    }
+}
 
 /// One command of pen's control language.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +53,10 @@ pub enum Command {
     Write(Option<String>),
     /// Ends a connection.
     Close(usize),
+    /// Ends the connections of a server.
+    CloseServer(ServerRef),
+    /// Waits until a server is so, for some time.
+    Wait(ServerRef, Awaited, Duration),
     /// Shows a connection.
     Connection(usize),
     /// Shows whose a descriptor is.

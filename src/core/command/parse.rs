@@ -1,13 +1,14 @@
 //! From a line to a command.
 
 use super::server_keys::Change;
-use super::{Command, ServerRef, help};
+use super::{Awaited, Command, ServerRef, help};
 use crate::core::acl::AclEntry;
 use crate::core::addr::{ClientAddress, Services};
 use crate::core::error::{Error, Fault};
 use crate::core::json::document::Document;
 use crate::core::lexer::{self, Word};
 use crate::core::settings::{Field, Keyword, Kind, Setting, Value};
+use std::time::Duration;
 
 /// Commands of C pen that only ever chose between its own workings.
 const OBSOLETE: [&str; 6] = ["block", "delayed_forward", "epoll", "kqueue", "poll", "select"];
@@ -16,6 +17,9 @@ const UNAVAILABLE: [&str; 5] = ["dsr_if", "dsr_ip", "tarpit_acl", "idlers", "pee
 
 const CONNECTION: Kind = Kind::Number { min: 0, max: 1 << 32, unit: "a connection" };
 const DESCRIPTOR: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "a descriptor" };
+/// How long `wait` may take: a day.
+const WAIT: Kind =
+    Kind::Seconds { min: Duration::ZERO, max: Duration::from_secs(86_400), fractions: true, unit: "seconds" };
 const SINCE: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "seconds" };
 
 /// What can follow `show`.
@@ -27,6 +31,9 @@ const TURNED_OFF: &str = "a switch, a text that may be absent, acl N or server N
 type Parsed<T> = Result<T, Error>;
 
 impl Command {
+    /// How long `wait` takes at the most where it does not say.
+    const WAIT_DEFAULT: Duration = Duration::from_secs(60);
+
     /// Reads one line. `Ok(None)` is a line without a command: empty, or a comment that begins with `#`.
     ///
     /// # Errors
@@ -74,6 +81,13 @@ fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
         ("write", []) => Command::Write(None),
         ("write", [file]) => Command::Write(Some(path(file)?)),
         ("include", [file]) => Command::Include(path(file)?),
+        ("close", [word, server]) if word == "server" => {
+            Command::CloseServer(ServerRef::parse(server).map_err(|e| e.of("close server"))?)
+        }
+        ("close", [word]) if word == "server" => {
+            return Err(Error::missing(ServerRef::expected()).of("close server"));
+        }
+        ("wait", args) => return wait(args),
         ("close", [n]) => Command::Close(number(n, CONNECTION)?),
         ("connection", [n]) => Command::Connection(number(n, CONNECTION)?),
         ("socket", [n]) => Command::Socket(number::<u32>(n, DESCRIPTOR)?.into()),
@@ -181,6 +195,23 @@ fn json(name: &str, args: &[String]) -> Parsed<Command> {
 /// What can follow `json`.
 fn documents() -> String {
     format!("{} or why with a client", Document::WORDS.join(", "))
+}
+
+fn wait(args: &[String]) -> Parsed<Command> {
+    let (server, state, rest) = match args {
+        [] => return Err(Error::missing(ServerRef::expected())),
+        [_] => return Err(Error::missing(Kind::Word(Awaited::WORDS).expected())),
+        [server, state, rest @ ..] => (server, state, rest),
+    };
+    let server = ServerRef::parse(server)?;
+    let expected = || Error::expected(Kind::Word(Awaited::WORDS).expected(), state);
+    let state = Awaited::by_word(state).ok_or_else(expected)?;
+    let time = match rest {
+        [] => Command::WAIT_DEFAULT,
+        [seconds] => number(seconds, WAIT)?,
+        [_, extra, ..] => return Err(Error::extra(extra)),
+    };
+    Ok(Command::Wait(server, state, time))
 }
 
 fn show(name: &str) -> Parsed<Command> {

@@ -25,6 +25,10 @@ impl fmt::Display for Command {
             Command::Write(None) => f.write_str("write"),
             Command::Write(Some(file)) => write!(f, "write {}", lexer::quote(file)),
             Command::Close(n) => write!(f, "close {n}"),
+            Command::CloseServer(server) => write!(f, "close server {server}"),
+            Command::Wait(server, state, time) => {
+                write!(f, "wait {server} {} {}", state.word(), Value::Seconds(*time))
+            }
             Command::Connection(n) => write!(f, "connection {n}"),
             Command::Socket(n) => write!(f, "socket {n}"),
             Command::Recent(n) => write!(f, "recent {n}"),

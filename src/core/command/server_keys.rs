@@ -5,7 +5,7 @@ use crate::core::Error;
 use crate::core::addr::{Host, Services};
 use crate::core::lexer::Word;
 use crate::core::settings::table::table;
-use crate::core::settings::{Field, Key, Kind, Spec, Value};
+use crate::core::settings::{AdminState, Field, Key, Keyword, Kind, Spec, Value};
 use std::fmt;
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ table! {
         weight: u32 = 0, number("its share", "its weight");
         prio: u32 = 0, number("its rank", "its priority; the lowest goes first");
         name: Option<String> = None, Spec::new(Kind::Name, "its name, which stands for its number");
+        state: AdminState = AdminState::Ready,
+            Spec::new(Kind::Word(AdminState::WORDS), "whom it serves: all, its own clients, or nobody").omits_default();
     }
 }
 
@@ -49,6 +51,7 @@ impl ServerConfig {
     pub fn changes(&self) -> Vec<Change> {
         let set = |key: ServerKey| match key.get(self) {
             Value::None => None,
+            value if key.spec().omits_default && value == key.default() => None,
             value => Some(Change::Set(key, value)),
         };
         ServerKey::all().filter_map(set).collect()

@@ -185,13 +185,14 @@ pub(crate) mod tests {
                 std::net::Ipv4Addr::from(ip)
             )
         });
-        let server = (0usize..6, 0usize..10, 0u32..70_000).prop_map(|(n, key, value)| {
+        let server = (0usize..6, 0usize..11, 0u32..70_000).prop_map(|(n, key, value)| {
             let value = value % if key == 0 { 10 } else { 65_536 };
             match key {
                 6 => format!("server {n} address 10.0.0.{}", value % 256),
                 7 => format!("server {n} address /run/s{value}"),
                 8 => format!("no server {n}"),
                 9 => format!("server {n} name web{value}"),
+                10 => format!("server {n} state {}", ["ready", "drain", "maint"][value as usize % 3]),
                 key => {
                     format!("server {n} {} {value}", ["acl", "port", "max", "hard", "weight", "prio"][key])
                 }

@@ -13,6 +13,7 @@ use crate::core::affinity::{Client, Record};
 use crate::core::backend::Standing;
 use crate::core::number_set::NumberSet;
 use crate::core::report::model::{ServerState, seconds};
+use crate::core::settings::{AdminState, Keyword};
 use crate::core::snapshot::{Algorithm, Backend, Snapshot};
 use std::sync::Arc;
 
@@ -202,6 +203,14 @@ impl Selection {
                     obstacles.push(format!("a command leaves it out for {} s", left(until, now)));
                 }
             }
+            if !self.is_in_service(n, backend) {
+                obstacles.push(match backend.admin_state {
+                    AdminState::Drain => {
+                        "it drains (state drain), and the client did not have it before".into()
+                    }
+                    state => format!("it is out of service (state {})", state.word()),
+                });
+            }
             let verdict = ListVerdict::of(&snapshot.acls, backend.acl, self.client);
             if !verdict.permitted {
                 obstacles.push(verdict.to_string());
@@ -222,7 +231,7 @@ impl Selection {
                 Algorithm::Prio => merits.push(format!("prio {}", backend.prio)),
                 Algorithm::Weight if backend.weight == 0 && !own => obstacles.push("its weight is 0".into()),
                 Algorithm::Weight => merits.push(format!("weight {}", backend.weight)),
-                Algorithm::Hash if self.by_hash(|_, _| true) == Some(n) => {
+                Algorithm::Hash if self.by_hash(|n, b| self.is_in_service(n, b)) == Some(n) => {
                     merits.push("the client's hash names it".into());
                 }
                 Algorithm::RoundRobin if snapshot.cursor.load(Relaxed) == n => {

@@ -7,6 +7,7 @@ use super::admission::Admission;
 use super::affinity::Client;
 use super::backend::{Claim, Standing};
 use super::number_set::NumberSet;
+use super::settings::AdminState;
 use super::snapshot::{Algorithm, Backend, Role, Snapshot};
 use super::{Millis, hash};
 use std::sync::Arc;
@@ -135,7 +136,11 @@ impl Selection {
         let usable = |backend: &Backend| {
             let standing = backend.stats.standing(now);
             let weighted = self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
-            weighted && !backend.addresses.is_empty() && matches!(standing, Standing::Clear | Standing::Due)
+            let ready = backend.admin_state == AdminState::Ready;
+            ready
+                && weighted
+                && !backend.addresses.is_empty()
+                && matches!(standing, Standing::Clear | Standing::Due)
         };
         let full = |b: &Backend| b.max != 0 && b.stats.connections() >= b.max;
         let mut usable = self.snapshot.backends.iter().flatten().filter(|b| usable(b)).peekable();
@@ -154,7 +159,7 @@ impl Selection {
             // The hash names one server for a client.
             let policy = self.snapshot.policy;
             let hashed = policy.stubborn && policy.algorithm == Algorithm::Hash;
-            if hashed { self.by_hash(|_, _| true) } else { None }
+            if hashed { self.by_hash(|n, b| self.is_in_service(n, b)) } else { None }
         })
     }
 

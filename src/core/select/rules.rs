@@ -3,6 +3,7 @@
 use super::{Selected, Selection};
 use crate::core::backend::Standing;
 use crate::core::number_set::NumberSet;
+use crate::core::settings::AdminState;
 use crate::core::snapshot::{Algorithm, Backend};
 use crate::core::{Millis, hash};
 use std::sync::Arc;
@@ -69,9 +70,19 @@ impl Selection {
         let weighted = own || self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
         weighted
             && !backend.stats.is_removed()
+            && self.is_in_service(n, backend)
             && !backend.addresses.is_empty()
             && self.snapshot.acls[backend.acl].permits(self.client.ip())
             && self.limit(n, backend).is_none_or(|limit| backend.stats.connections() < limit)
+    }
+
+    /// Whether the state that an administrator gave the server lets this client have it.
+    pub(super) fn is_in_service(&self, n: usize, backend: &Backend) -> bool {
+        match backend.admin_state {
+            AdminState::Ready => true,
+            AdminState::Drain => self.remembered == Some(n),
+            AdminState::Maint => false,
+        }
     }
 
     /// How many connections the server may have with one for this client.

@@ -44,7 +44,13 @@ fn first(snapshot: &Arc<Snapshot>, who: Client, remembered: Option<usize>) -> Op
 /// Whether a server may serve this client if it works.
 fn may_serve(snapshot: &Snapshot, b: &Backend, who: Client, own: bool) -> bool {
     let limit = if own { b.max.max(b.hard) } else { b.max };
-    snapshot.acls[b.acl].permits(who.ip())
+    let in_service = match b.admin_state {
+        AdminState::Ready => true,
+        AdminState::Drain => own,
+        AdminState::Maint => false,
+    };
+    in_service
+        && snapshot.acls[b.acl].permits(who.ip())
         && !b.addresses.is_empty()
         && (b.max == 0 || b.stats.connections() < limit)
         && (own || snapshot.policy.algorithm != Algorithm::Weight || b.weight > 0)
@@ -73,9 +79,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 fn lines() -> impl Strategy<Value = Vec<String>> {
-    let server = (0u16..3, 0u32..4, 0u32..5, 0u32..3, 0u32..3, 0usize..3).prop_map(
-        |(port, max, hard, weight, prio, acl)| {
-            format!("port {port} max {max} hard {hard} weight {weight} prio {prio} acl {acl}")
+    let state = prop::sample::select(vec!["ready", "ready", "ready", "drain", "maint"]);
+    let server = (0u16..3, 0u32..4, 0u32..5, 0u32..3, 0u32..3, 0usize..3, state).prop_map(
+        |(port, max, hard, weight, prio, acl, state)| {
+            format!("port {port} max {max} hard {hard} weight {weight} prio {prio} acl {acl} state {state}")
         },
     );
     let modes = prop::sample::subsequence(

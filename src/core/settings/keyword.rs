@@ -81,6 +81,18 @@ keywords! {
     }
 }
 
+keywords! {
+    /// What an administrator says of a server, in the words of HAProxy.
+    AdminState {
+        /// It serves.
+        Ready = "ready",
+        /// It serves the clients that it had before, and no others.
+        Drain = "drain",
+        /// It serves nobody.
+        Maint = "maint",
+    }
+}
+
 /// Which side's end of data ends both sides of a connection at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fastclose {

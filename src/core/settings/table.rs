@@ -55,6 +55,8 @@ pub struct Spec {
     pub rereads: bool,
     /// Contexts of TLS are made by it.
     pub tls: bool,
+    /// It is not written where it has its default: C pen writes no such key.
+    pub omits_default: bool,
     /// The reply.
     pub reply: Reply,
     /// The property of the service.
@@ -73,6 +75,7 @@ impl Spec {
             required: false,
             rereads: false,
             tls: false,
+            omits_default: false,
             reply: Reply::None,
             property: Property::Same,
             help,
@@ -102,6 +105,11 @@ impl Spec {
     /// Contexts of TLS are made by it.
     pub const fn tls(self) -> Self {
         Spec { tls: true, ..self }
+    }
+
+    /// Is not written where it has its default.
+    pub const fn omits_default(self) -> Self {
+        Spec { omits_default: true, ..self }
     }
 
     /// Answers so.

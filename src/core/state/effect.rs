@@ -1,6 +1,7 @@
 //! What a command asks of the world: first what can fail, then what cannot.
 
 use crate::core::addr::{ClientAddress, Endpoint, LogTarget};
+use crate::core::command::Awaited;
 use crate::core::config::Config;
 use crate::core::json::document::Document;
 use crate::core::settings::{Setting, Settings};
@@ -8,6 +9,7 @@ use crate::core::snapshot::Snapshot;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Something that can fail. All needs of a plan are met before any of it is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +70,8 @@ pub enum Effect {
     Forget(usize),
     /// A connection ends.
     Close(usize),
+    /// The connections of a server end.
+    CloseServer(usize),
     /// Names are looked up.
     LookUp(Lookups),
     /// Pen ends.
@@ -92,6 +96,8 @@ pub enum Answer {
     Servers,
     /// The connection of that number.
     Connection(usize),
+    /// Nothing, once this server is so; an error when the time is over before.
+    Wait(usize, Awaited, Duration),
     /// The connection that a descriptor belongs to.
     Socket(i64),
     /// The clients of the last seconds.

@@ -3,13 +3,14 @@
 use super::effect::{Answer, Effect, Need};
 use super::{State, World};
 use crate::core::addr::Host;
-use crate::core::command::Command;
 use crate::core::command::server_keys::Change;
+use crate::core::command::{Command, ServerRef};
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines};
 use crate::core::error::{Error, one_line};
 use crate::core::report::replies;
 use crate::core::settings::{Kind, Setting, Settings, Value};
+use crate::core::snapshot::Role;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,14 @@ impl State {
                 let reply = Answer::Text(format!("Forcibly closing connection {n}\n"));
                 Ok((reply, vec![Effect::Close(*n)]))
             }
+            Command::CloseServer(server) => {
+                let n = self.used(server).map_err(|e| vec![e.of("close server")])?;
+                Ok((Answer::Text(String::new()), vec![Effect::CloseServer(n)]))
+            }
+            Command::Wait(server, state, time) => {
+                let n = self.used(server).map_err(|e| vec![e.of("wait")])?;
+                Ok((Answer::Wait(n, *state, *time), Vec::new()))
+            }
             Command::Connection(n) if *n < conn_max => Ok((Answer::Connection(*n), Vec::new())),
             Command::Close(n) | Command::Connection(n) => text(format!("Connection {n} out of range\n")),
             Command::Socket(fd) => Ok((Answer::Socket(*fd), Vec::new())),
@@ -76,6 +85,15 @@ impl State {
             }
             setting => self.set(setting, world).map_err(|e| vec![e]),
         }
+    }
+
+    /// The slot of a server that there is.
+    fn used(&self, server: &ServerRef) -> Result<usize, Error> {
+        let snapshot = self.snapshot();
+        let used = |n: &usize| snapshot.backend(Role::Regular(*n)).is_some();
+        let expected =
+            || Error::expected("the number or the name of a server that there is", server.to_string());
+        self.config.slot(server).filter(used).ok_or_else(expected)
     }
 
     /// Reads the file of `-F` again, all of it or nothing; without one, the files of TLS. Gives what the administrator

@@ -31,6 +31,19 @@ keywords! {
 }
 
 impl ServerState {
+    /// Whether it takes connections.
+    pub fn is_up(self) -> bool {
+        self == ServerState::Up
+    }
+
+    /// Whether it is known not to.
+    pub fn is_down(self) -> bool {
+        matches!(
+            self,
+            ServerState::Blacklisted | ServerState::Unresolved | ServerState::Unused | ServerState::Removed
+        )
+    }
+
     /// How `backend` stands at `now`.
     pub fn of(backend: &Backend, now: Millis) -> Self {
         match backend.stats.standing(now) {
@@ -62,6 +75,8 @@ pub struct ServerRow {
     pub port: u16,
     /// How it stands.
     pub state: ServerState,
+    /// What an administrator says of it: `ready`, `drain` or `maint`.
+    pub admin_state: &'static str,
     /// How much longer it is left out.
     pub blacklisted_seconds: f64,
     /// Connections that it has or that are being made.
@@ -98,6 +113,7 @@ impl ServerRow {
             address: backend.label.clone(),
             port: backend.port,
             state: ServerState::of(backend, now),
+            admin_state: backend.admin_state.word(),
             blacklisted_seconds: match backend.stats.standing(now) {
                 Standing::Failed(until) | Standing::Ordered(until) => seconds(until.saturating_sub(now)),
                 Standing::Clear | Standing::Due | Standing::Trial => 0.0,

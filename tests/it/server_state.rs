@@ -1,0 +1,149 @@
+//! What an administrator says of a server: ready, drain or maint; `close server`; `wait`.
+
+use nix::sys::signal::Signal;
+
+use crate::support::backend::greeters;
+use crate::support::udp::{Asker, Server, choices};
+use crate::support::{Client, Pen, Setup, wait_until};
+
+fn two() -> (Vec<crate::support::Backend>, Pen) {
+    let backends = greeters(2);
+    let pen = Setup::new().servers(&backends).start();
+    assert_eq!(pen.control("server 0 name a"), "");
+    assert_eq!(pen.control("server 1 name b"), "");
+    (backends, pen)
+}
+
+#[test]
+fn a_server_that_drains_serves_the_clients_that_it_had() {
+    let (_backends, pen) = two();
+    assert_eq!(pen.choices([2, 3]), "B A");
+    assert_eq!(pen.control("server b state drain"), "");
+    assert_eq!(pen.choices([4, 5, 6, 7]), "A A A A");
+    assert_eq!(pen.choices([2, 2, 3]), "B B A");
+    let why = pen.control("why 127.0.0.4");
+    assert!(why.contains("it drains (state drain), and the client did not have it before"), "{why}");
+    assert!(pen.control("why 127.0.0.2").contains("it would get server b ("));
+    assert_eq!(pen.control("server b state ready"), "");
+    assert_eq!(pen.choices([8, 9]), "B A");
+}
+
+#[test]
+fn a_server_in_maintenance_serves_nobody_and_keeps_its_connections_until_they_are_closed() {
+    let (_backends, pen) = two();
+    let (mut kept, name) = pen.hold(2);
+    assert_eq!((name.as_str(), pen.control("server b state maint")), ("B", String::new()));
+    // The client that it had is served elsewhere; so is everybody, though nobody else is left.
+    assert_eq!(pen.choices([2, 3, 4]), "A A A");
+    pen.control("server a state maint");
+    assert_eq!(pen.choices([2, 3]), "EOF EOF");
+    pen.says("no server is left");
+    let row =
+        |pen: &Pen| -> serde_json::Value { serde_json::from_str(&pen.control("json servers")).unwrap() };
+    assert_eq!(row(&pen)["servers"][1]["admin_state"], "maint");
+    assert!(pen.control("why 127.0.0.2").contains("server b ("));
+    assert!(pen.control("why 127.0.0.2").contains("it is out of service (state maint)"));
+    assert_eq!(pen.servers()[1].conn, 1);
+    let late = pen.control("wait b idle 0.1");
+    assert!(late.starts_with("error: wait: server b (127.0.0.1:"), "{late}");
+    assert!(late.ends_with(") is not idle after 0.1 seconds: it has 1 connections\n"), "{late}");
+    assert_eq!(pen.control("close server b"), "");
+    assert_eq!(pen.control("wait 1 idle"), "");
+    assert_eq!(kept.text(), "");
+    assert_eq!(pen.servers()[1].conn, 0);
+    for (line, error) in [
+        (
+            "close server c",
+            "close server: expected the number or the name of a server that there is, got 'c'",
+        ),
+        (
+            "close server",
+            "close server: expected a number from 0 to 65535 (a server) or the name of one, got nothing",
+        ),
+        ("wait 7 idle", "wait: expected the number or the name of a server that there is, got '7'"),
+        ("wait a", "wait: expected idle, up or down, got nothing"),
+        ("wait a full", "wait: expected idle, up or down, got 'full'"),
+        (
+            "wait a up x",
+            "wait: expected a number from 0 to 86400 (seconds, with at most three decimals), got 'x'",
+        ),
+        ("server a state off", "server a state: expected ready, drain or maint, got 'off'"),
+    ] {
+        assert_eq!(pen.control(line), format!("error: {error}\n"));
+    }
+}
+
+#[test]
+fn wait_answers_when_it_is_so_and_holds_up_nobody() {
+    let (_backends, pen) = two();
+    let (held, name) = pen.hold(2);
+    assert_eq!(name, "B");
+    let mut waiting: Vec<Client> = (0..17)
+        .map(|_| {
+            let mut client = Client::to_path(&pen.control_path());
+            client.send("wait b idle 60\n");
+            client
+        })
+        .collect();
+    // One of them is too many; all others go on, and commands are carried out.
+    wait_until("one to be refused", || {
+        waiting.iter_mut().any(|client| !client.is_silent_for(std::time::Duration::from_millis(1)))
+    });
+    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+    drop(held);
+    let mut replies: Vec<String> = waiting.iter_mut().map(Client::text).collect();
+    replies.sort();
+    assert_eq!(replies[16], "error: 16 commands wait already\n");
+    assert!(replies[..16].iter().all(String::is_empty), "{replies:?}");
+    assert_eq!(pen.control("wait b up 10"), "");
+    pen.control("server b blacklist 60");
+    assert_eq!(pen.control("wait b down 10"), "");
+    let output = pen.penctl("wait b up 0");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with("is not up after 0 seconds: it is blacklisted\n"), "{said}");
+}
+
+#[test]
+fn a_state_outlasts_a_reload_unless_the_file_names_it_and_is_written() {
+    let backends = greeters(2);
+    let setup = Setup::new();
+    let line = |n: usize| format!("server {n} address 127.0.0.1 port {}\n", backends[n].port());
+    let file = setup.write("file", line(0) + &line(1));
+    let pen = setup.options(format!("-r -F {file}")).start();
+    let reload = |text: String| {
+        std::fs::write(&file, text).unwrap();
+        let before = pen.stderr().matches("read again").count();
+        pen.signal(Signal::SIGHUP);
+        wait_until("the file to be read", || pen.stderr().matches("read again").count() > before);
+    };
+    pen.control("server 1 state maint");
+    reload(line(0) + &line(1));
+    assert_eq!(pen.choices([2, 3]), "A A");
+    let saved = pen.file("saved");
+    assert_eq!(pen.control(&format!("write {saved}")), "");
+    let written = std::fs::read_to_string(&saved).unwrap();
+    assert!(
+        written.lines().any(|l| l.starts_with("server 1 ") && l.ends_with(" prio 0 state maint")),
+        "{written}"
+    );
+    assert!(written.lines().any(|l| l.starts_with("server 0 ") && l.ends_with(" prio 0")), "{written}");
+    reload(line(0) + &line(1) + "server 1 state ready\n");
+    let mut served = [pen.choice(2), pen.choice(3)];
+    served.sort();
+    assert_eq!(served, ["A", "B"]);
+}
+
+#[test]
+fn over_udp_new_flows_go_elsewhere_and_flows_go_on_until_they_are_closed() {
+    let [a, b] = ["A", "B"].map(Server::named);
+    let pen = Setup::new().options("-U -r").server(a.address).server(b.address).start();
+    let asker = Asker::new(2, pen.address);
+    assert_eq!(asker.name(), "B");
+    pen.control("server 1 state maint");
+    assert_eq!(choices(pen.address, [3, 4]), "A A");
+    assert_eq!(asker.name(), "B");
+    pen.control("close server 1");
+    assert_eq!(pen.control("wait 1 idle"), "");
+    assert_eq!(asker.name(), "A");
+}
