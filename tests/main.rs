@@ -18,6 +18,7 @@ mod it {
     mod client_limits;
     mod control;
     mod daemon;
+    mod dashboard;
     mod datapath;
     mod differential;
     mod docs;

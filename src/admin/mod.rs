@@ -3,6 +3,7 @@
 //! It has a thread of its own, so that nothing of it is on a worker's way, however much is asked for.
 
 mod body;
+mod dashboard;
 mod host;
 mod metrics;
 mod progress;
@@ -10,6 +11,7 @@ mod routes;
 mod server;
 mod source;
 
+pub use dashboard::Subject;
 pub use metrics::{FAMILIES, Family, Measurements, Process};
 pub use server::{AdminListener, start};
 pub use source::Source;

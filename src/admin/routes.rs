@@ -2,16 +2,19 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use parking_lot::Mutex;
 
 use crate::core::report::pieces::Pieces;
 
 use super::body::Answer;
+use super::dashboard::{self, history::History};
 use super::progress::Progress;
 use super::source::Source;
 use super::{host, metrics};
 
-/// Nothing may be fetched or run by what is shown here.
-const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+/// Nothing may be fetched or run by what is shown here, but the parts of the dashboard by the dashboard.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
 /// On every answer.
 const HEADERS: [(HeaderName, &str); 5] = [
@@ -24,6 +27,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const HTML: &str = "text/html; charset=utf-8";
 
 /// What is answered.
 struct Found {
@@ -32,13 +36,20 @@ struct Found {
     pieces: Pieces,
 }
 
+impl Found {
+    fn here(kind: &'static str, text: impl Into<String>) -> Self {
+        Found { status: StatusCode::OK, kind, pieces: Box::new(std::iter::once(text.into())) }
+    }
+}
+
 fn text(status: StatusCode, text: impl Into<String>) -> Found {
-    Found { status, kind: TEXT, pieces: Box::new(std::iter::once(text.into())) }
+    Found { status, ..Found::here(TEXT, text) }
 }
 
 /// Answers `request`; `loopback` if it came over a loopback address.
 pub(super) fn answer<B>(
     source: &impl Source,
+    history: &Mutex<History>,
     request: &Request<B>,
     loopback: bool,
     progress: Progress,
@@ -51,7 +62,7 @@ pub(super) fn answer<B>(
     } else if !head_only && request.method() != Method::GET {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
     } else {
-        find(source, request.uri().path(), headers)
+        find(source, history, request.uri().path(), headers)
     };
     let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
     let pieces = if head_only { Box::new(std::iter::empty()) } else { found.pieces };
@@ -68,7 +79,7 @@ pub(super) fn answer<B>(
     response
 }
 
-fn find(source: &impl Source, path: &str, headers: &HeaderMap) -> Found {
+fn find(source: &impl Source, history: &Mutex<History>, path: &str, headers: &HeaderMap) -> Found {
     let document = path.strip_prefix("/api/v1/").and_then(|name| source.document(name));
     if let Some(pieces) = document {
         return Found { status: StatusCode::OK, kind: JSON, pieces };
@@ -78,12 +89,20 @@ fn find(source: &impl Source, path: &str, headers: &HeaderMap) -> Found {
             let accepted: Vec<_> =
                 headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
             let (kind, metrics) = metrics::encode(source.measurements(), &accepted.join(","));
-            Found { status: StatusCode::OK, kind, pieces: Box::new(std::iter::once(metrics)) }
+            Found::here(kind, metrics)
         }
+        "/" => Found::here(HTML, dashboard::page(&source.subject(), &history.lock())),
+        "/dashboard/data" => {
+            Found::here(JSON, dashboard::data(&source.subject(), &history.lock()).to_string())
+        }
+        "/dashboard.css" => Found::here("text/css; charset=utf-8", dashboard::STYLE),
+        "/dashboard.js" => Found::here("text/javascript; charset=utf-8", dashboard::SCRIPT),
+        "/dashboard.svg" => Found::here("image/svg+xml", dashboard::ICON),
         "/health" if source.can_serve() => text(StatusCode::OK, "ok\n"),
         "/health" => text(StatusCode::SERVICE_UNAVAILABLE, "no server can serve new clients\n"),
-        _ => {
-            text(StatusCode::NOT_FOUND, "There is nothing here; see /metrics, /health and /api/v1/version.\n")
-        }
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "There is nothing here; see /, /metrics, /health and /api/v1/version.\n",
+        ),
     }
 }

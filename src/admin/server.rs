@@ -5,17 +5,19 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::sys::{log, runtime};
 
+use super::dashboard::history::{History, PERIOD};
 use super::progress::Progress;
 use super::routes;
 use super::source::Source;
@@ -69,7 +71,21 @@ pub fn start(
     })
 }
 
+/// Keeps the history of the servers.
+async fn look(source: Arc<impl Source>, history: Arc<Mutex<History>>) {
+    let mut last = Instant::now();
+    let mut times = tokio::time::interval(PERIOD);
+    times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        times.tick().await;
+        let now = Instant::now();
+        history.lock().look(&source.servers(), &source.time(), now - std::mem::replace(&mut last, now));
+    }
+}
+
 async fn serve(listener: Listener, source: Arc<impl Source>) {
+    let history = Arc::<Mutex<History>>::default();
+    tokio::spawn(look(Arc::clone(&source), Arc::clone(&history)));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         // The semaphore is never closed.
@@ -79,13 +95,19 @@ async fn serve(listener: Listener, source: Arc<impl Source>) {
                 let client = peer.ip().to_canonical();
                 if source.permits(client) {
                     let loopback = stream.local_addr().is_ok_and(|at| is_loopback(at.ip()));
-                    tokio::spawn(converse(stream, loopback, Arc::clone(&source), place));
+                    tokio::spawn(converse(
+                        stream,
+                        loopback,
+                        Arc::clone(&source),
+                        Arc::clone(&history),
+                        place,
+                    ));
                 } else {
                     log::debug(1, format_args!("admin connection from {client} refused by admin_acl"));
                 }
             }),
             Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(converse(stream, false, Arc::clone(&source), place));
+                tokio::spawn(converse(stream, false, Arc::clone(&source), Arc::clone(&history), place));
             }),
         };
         if let Err(error) = accepted {
@@ -104,13 +126,14 @@ fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     loopback: bool,
     source: Arc<impl Source>,
+    history: Arc<Mutex<History>>,
     place: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> + Send {
     let progress = Progress::begin();
     let steps = progress.clone();
     let service = service_fn(move |request| {
         steps.step();
-        let response = routes::answer(&*source, &request, loopback, steps.clone());
+        let response = routes::answer(&*source, &history, &request, loopback, steps.clone());
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
     // The watch below limits how long a request may take, its head too.

@@ -4,6 +4,9 @@ use std::net::IpAddr;
 
 use crate::core::report::pieces::Pieces;
 
+use crate::core::report::model::ServerRow;
+
+use super::dashboard::Subject;
 use super::metrics::Measurements;
 
 /// Who knows what pen tells.
@@ -14,6 +17,12 @@ pub trait Source: Send + Sync + 'static {
     fn document(&self, name: &str) -> Option<Pieces>;
     /// What is measured now.
     fn measurements(&self) -> Measurements;
+    /// How the servers stand.
+    fn servers(&self) -> Vec<ServerRow>;
+    /// What the dashboard shows.
+    fn subject(&self) -> Subject;
+    /// The time, as RFC 3339 has it.
+    fn time(&self) -> String;
     /// Whether some server can serve new clients.
     fn can_serve(&self) -> bool;
 }

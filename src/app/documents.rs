@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use crate::admin::{Measurements, Process, Source};
+use crate::admin::{Measurements, Process, Source, Subject};
 use crate::core::Millis;
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
@@ -207,6 +207,24 @@ impl Source for Documents {
                 max_descriptors: usage::max_descriptors(),
             },
         }
+    }
+
+    fn servers(&self) -> Vec<ServerRow> {
+        self.server_rows()
+    }
+
+    fn subject(&self) -> Subject {
+        let listen = &self.config.load().settings.listen;
+        Subject {
+            listen: listen.as_ref().map(ToString::to_string).unwrap_or_default(),
+            version: self.version(Head { time: clock::rfc3339() }),
+            measurements: self.measurements(),
+            can_serve: self.can_serve(),
+        }
+    }
+
+    fn time(&self) -> String {
+        clock::rfc3339()
     }
 
     fn can_serve(&self) -> bool {

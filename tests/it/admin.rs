@@ -104,6 +104,10 @@ fn health_is_that_of_the_servers() {
     assert_eq!(page(&pen, "/health").status, 503);
     pen.control("server 0 blacklist 0");
     assert_eq!(page(&pen, "/health").status, 200);
+    for state in ["drain", "maint"] {
+        pen.control(&format!("server 0 state {state}"));
+        assert_eq!(page(&pen, "/health").status, 503, "{state}");
+    }
 }
 
 /// With all places taken by clients that send nothing, or half a request, or take nothing of a long answer, another one

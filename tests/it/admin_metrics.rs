@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
-use pen::admin::FAMILIES;
+use pen::admin::{FAMILIES, Family};
 use serde_json::Value;
 
 use crate::support::backend::Backend;
@@ -56,6 +56,10 @@ fn values_are_what_happened() {
         (format!("pen_server_connections_limit{{{server}}}"), 0.0),
         (format!("pen_server_bytes_total{{{server},direction=\"sent\"}}"), 5.0),
         (format!("pen_server_bytes_total{{{server},direction=\"received\"}}"), 5.0),
+        (format!("pen_server_connects_total{{{server},result=\"success\"}}"), 1.0),
+        (format!("pen_server_connects_total{{{server},result=\"failure\"}}"), 0.0),
+        (format!("pen_server_connect_duration_seconds_count{{{server}}}"), 1.0),
+        (format!("pen_server_connect_duration_seconds_bucket{{{server},le=\"+Inf\"}}"), 1.0),
         (format!("pen_server_state{{{server},state=\"up\"}}"), 1.0),
         (format!("pen_server_state{{{server},state=\"blacklisted\"}}"), 0.0),
     ] {
@@ -76,7 +80,7 @@ fn every_series_is_documented_and_there() {
         let names = series(&get(at(pen), "/metrics").body).into_keys();
         found.extend(names.map(|name| name.split('{').next().unwrap().to_owned()));
     }
-    let wanted: BTreeSet<_> = FAMILIES.iter().map(|family| family.series()).collect();
+    let wanted: BTreeSet<_> = FAMILIES.iter().flat_map(|family| family.series()).collect();
     assert_eq!(found, wanted);
     let chapter = fs::read_to_string(top().join("doc/howto/monitoring.txt")).unwrap();
     let lines: Vec<_> = chapter.lines().collect();
@@ -85,12 +89,16 @@ fn every_series_is_documented_and_there() {
         .filter_map(|pair| {
             let mut words = pair[0].strip_prefix("  ")?.split_whitespace();
             let (name, kind, None) = (words.next()?, words.next()?, words.next()) else { return None };
-            ["gauge", "counter"].contains(&kind).then(|| (name.to_owned(), (kind, pair[1].trim())))
+            ["gauge", "counter", "histogram"]
+                .contains(&kind)
+                .then(|| (name.to_owned(), (kind, pair[1].trim())))
         })
         .collect();
-    let kind = |is_counter| if is_counter { "counter" } else { "gauge" };
-    let wanted: BTreeMap<_, _> =
-        FAMILIES.iter().map(|f| (f.series(), (kind(f.is_counter), f.help))).collect();
+    let row = |family: &Family| {
+        let (name, kind) = family.documented();
+        (name, (kind, family.help))
+    };
+    let wanted: BTreeMap<_, _> = FAMILIES.iter().map(row).collect();
     assert_eq!(told, wanted, "the table of monitoring.txt");
 }
 
@@ -180,6 +188,6 @@ fn a_prometheus_has_the_values() {
     let names = prometheus.query("count({__name__=~\"pen_.%2B|process_.%2B\"})by(__name__)");
     let names: BTreeSet<_> =
         names.iter().map(|(labels, _)| labels["__name__"].as_str().unwrap().to_owned()).collect();
-    let wanted = FAMILIES.iter().map(|f| f.series()).filter(|name| !name.contains("datagrams"));
+    let wanted = FAMILIES.iter().flat_map(|f| f.series()).filter(|name| !name.contains("datagrams"));
     assert_eq!(names, wanted.collect());
 }

@@ -26,6 +26,9 @@ fn sources(part: &str) -> Vec<(String, String)> {
             paths.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
             continue;
         }
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
         let name = path.strip_prefix(tree::top()).unwrap().to_str().unwrap().to_owned();
         found.push((name, fs::read_to_string(path).unwrap()));
     }

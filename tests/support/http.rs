@@ -31,6 +31,23 @@ pub(crate) fn ask(mut client: Client, lines: &[&str]) -> Answer {
     Answer { status, headers, body }
 }
 
+/// Asks somebody who keeps connections open, and gives the length of the answer; `document` is the body.
+#[track_caller]
+pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, document: &str) -> (u16, String) {
+    let mut client = Client::to(address);
+    let length = document.len();
+    client.send(format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{document}"
+    ));
+    let head: Vec<String> =
+        std::iter::from_fn(|| Some(client.line()).filter(|line| !line.trim().is_empty())).collect();
+    let status = head[0].split(' ').nth(1).unwrap().parse().unwrap();
+    let mut headers = head.iter().filter_map(|line| line.split_once(':'));
+    let length = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let body = client.bytes(length.expect("a length").1.trim().parse().unwrap());
+    (status, String::from_utf8(body).unwrap())
+}
+
 /// Gets a page.
 #[track_caller]
 pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {

@@ -1,6 +1,7 @@
 //! What the tests share: starting pen, servers to put behind it, clients, and waiting.
 
 pub(crate) mod backend;
+pub(crate) mod browser;
 pub(crate) mod chaos;
 pub(crate) mod client;
 pub(crate) mod directory;

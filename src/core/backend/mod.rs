@@ -5,6 +5,7 @@ mod blacklist;
 mod places;
 
 use super::Millis;
+use super::histogram::Histogram;
 use super::traffic::Traffic;
 use blacklist::Blacklist;
 pub use blacklist::{Claim, Standing};
@@ -28,12 +29,21 @@ pub struct ServerStats {
     pub connecting: Places,
     /// Bytes sent to the server and received from it.
     pub traffic: Traffic,
+    /// How long the connects to it took that succeeded. Over UDP there are none.
+    pub connect_times: Histogram,
+    /// Connects to it that failed, by its own fault.
+    failures: AtomicU64,
 }
 
 impl ServerStats {
     /// Connections that it has or that are being made.
     pub fn connections(&self) -> u32 {
         self.connections.load(Relaxed)
+    }
+
+    /// Connects that failed so far; over UDP, flows for which it was not there.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Relaxed)
     }
 
     /// Takes one connection out of `limit` (`None`: there is no limit), which is to be given back. False when there is none.
@@ -75,6 +85,7 @@ impl ServerStats {
     /// The server failed at `now` and is left out for `time`. True when it was not blacklisted before. Those who wait for a
     /// place among its connects go elsewhere.
     pub fn fails(&self, now: Millis, time: Millis) -> bool {
+        self.failures.fetch_add(1, Relaxed);
         let news = self.blacklist.fail(now, time);
         self.connecting.dismiss();
         news

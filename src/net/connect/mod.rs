@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::{Backend, Snapshot};
@@ -64,8 +64,10 @@ async fn search(
             // The server has turned out to fail while this one waited.
             continue;
         }
+        let begin = Instant::now();
         match connect(shared, snapshot, &selected.backend, client).await {
             Ok(stream) => {
+                selected.backend.stats.connect_times.record(begin.elapsed());
                 works(shared, &selected.backend);
                 drop(place);
                 return Ok((selected, stream));

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::core::Millis;
 use crate::core::backend::Standing;
+use crate::core::histogram::Distribution;
 use crate::core::settings::Keyword;
 use crate::core::settings::keyword::keywords;
 use crate::core::snapshot::{Backend, Role, Snapshot};
@@ -95,12 +96,34 @@ pub struct ServerRow {
     pub sent_bytes: u64,
     /// Bytes received from it.
     pub received_bytes: u64,
+    /// Connects to it that succeeded.
+    pub connects: u64,
+    /// Connects to it that failed, by its own fault; over UDP, flows for which it was not there.
+    pub failures: u64,
+    /// How long half of the connects that succeeded took at most, as an estimate; none before the first.
+    pub connect_p50_seconds: Option<f64>,
+    /// As many in 99 of 100.
+    pub connect_p99_seconds: Option<f64>,
+    /// What both are estimated from.
+    #[serde(skip)]
+    pub connect_times: Distribution,
 }
 
 impl ServerRow {
+    /// Its address with the port, as it is written in a configuration.
+    pub fn endpoint(&self) -> String {
+        let ServerRow { address, port, .. } = self;
+        match address {
+            path if path.contains('/') => path.clone(),
+            ip if ip.contains(':') => format!("[{ip}]:{port}"),
+            host => format!("{host}:{port}"),
+        }
+    }
+
     /// The row of `backend` at `now`.
     pub fn new(backend: &Backend, now: Millis) -> Self {
         let (sent_bytes, received_bytes) = backend.stats.traffic.totals();
+        let connect_times = backend.stats.connect_times.read();
         ServerRow {
             server: backend.role.slot(),
             number: backend.role.number(),
@@ -126,6 +149,11 @@ impl ServerRow {
             acl: backend.acl,
             sent_bytes,
             received_bytes,
+            connects: connect_times.count(),
+            failures: backend.stats.failures(),
+            connect_p50_seconds: connect_times.quantile(0.5),
+            connect_p99_seconds: connect_times.quantile(0.99),
+            connect_times,
         }
     }
 }

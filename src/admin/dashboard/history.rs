@@ -1,0 +1,209 @@
+//! What the counters of the servers were a while ago: rates, curves and changes of state, for people.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::core::report::model::{ServerRow, ServerState};
+use crate::core::settings::Keyword as _;
+
+/// How often the servers are looked at.
+pub(in crate::admin) const PERIOD: Duration = Duration::from_secs(1);
+/// Looks that make one point of a curve.
+const LOOKS: u32 = 5;
+/// Points of a curve: five minutes.
+pub(super) const POINTS: usize = 60;
+/// Changes of state that are kept.
+const CHANGES: usize = 100;
+
+/// What is known of the past.
+#[derive(Debug, Default)]
+pub(in crate::admin) struct History {
+    servers: HashMap<String, Track>,
+    changes: VecDeque<Change>,
+    looks: u32,
+}
+
+/// The past of one server.
+#[derive(Debug)]
+struct Track {
+    address: String,
+    state: &'static str,
+    last: Counters,
+    rates: Rates,
+    /// Bytes both ways since the last point.
+    bytes: f64,
+    seconds: f64,
+    /// Bytes a second both ways, the oldest first.
+    curve: VecDeque<f64>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters {
+    connects: u64,
+    sent: u64,
+    received: u64,
+}
+
+/// What happened in the last second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Rates {
+    pub(super) connects: f64,
+    pub(super) sent: f64,
+    pub(super) received: f64,
+}
+
+/// A server that stands otherwise than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Change {
+    pub(super) time: String,
+    pub(super) server: String,
+    pub(super) address: String,
+    pub(super) from: &'static str,
+    pub(super) to: &'static str,
+}
+
+/// What tells servers apart on the page.
+pub(super) fn id(row: &ServerRow) -> String {
+    let name = row.server.map_or_else(|| row.role.to_owned(), |number| number.to_string());
+    // Its slot may have another server already.
+    if row.state == ServerState::Removed { format!("{name}, removed") } else { name }
+}
+
+/// How a server stands, in a word: as an administrator says, if that is not "ready".
+pub(super) fn standing(row: &ServerRow) -> &'static str {
+    if row.admin_state == "ready" { row.state.word() } else { row.admin_state }
+}
+
+impl History {
+    /// Takes in how the servers stand at `time`, `passed` after they were looked at before.
+    pub(in crate::admin) fn look(&mut self, rows: &[ServerRow], time: &str, passed: Duration) {
+        self.looks = (self.looks + 1) % LOOKS;
+        let seconds = passed.as_secs_f64().max(0.001);
+        let mut before = std::mem::take(&mut self.servers);
+        for row in rows {
+            let (id, state) = (id(row), standing(row));
+            let counters =
+                Counters { connects: row.connects, sent: row.sent_bytes, received: row.received_bytes };
+            let known = before.remove(&id).filter(|track| track.address == row.endpoint());
+            let mut track = known.unwrap_or_else(|| Track {
+                address: row.endpoint(),
+                state,
+                last: counters,
+                rates: Rates::default(),
+                bytes: 0.0,
+                seconds: 0.0,
+                curve: VecDeque::new(),
+            });
+            if track.state != state {
+                self.changes.push_front(Change {
+                    time: time.to_owned(),
+                    server: row.name.clone().unwrap_or_else(|| id.clone()),
+                    address: track.address.clone(),
+                    from: track.state,
+                    to: state,
+                });
+                self.changes.truncate(CHANGES);
+                track.state = state;
+            }
+            let rate = |now: u64, last: u64| now.saturating_sub(last) as f64 / seconds;
+            track.rates = Rates {
+                connects: rate(counters.connects, track.last.connects),
+                sent: rate(counters.sent, track.last.sent),
+                received: rate(counters.received, track.last.received),
+            };
+            track.last = counters;
+            track.bytes += (track.rates.sent + track.rates.received) * seconds;
+            track.seconds += seconds;
+            if self.looks == 0 {
+                track.curve.push_back(std::mem::take(&mut track.bytes) / std::mem::take(&mut track.seconds));
+                if track.curve.len() > POINTS {
+                    track.curve.pop_front();
+                }
+            }
+            self.servers.insert(id, track);
+        }
+    }
+
+    /// The rates of a server in the last second.
+    pub(super) fn rates(&self, id: &str) -> Rates {
+        self.servers.get(id).map(|track| track.rates).unwrap_or_default()
+    }
+
+    /// Its bytes a second in the last five minutes, the oldest first.
+    pub(super) fn curve(&self, id: &str) -> impl ExactSizeIterator<Item = f64> {
+        static NONE: VecDeque<f64> = VecDeque::new();
+        self.servers.get(id).map_or(&NONE, |track| &track.curve).iter().copied()
+    }
+
+    /// The changes of state, the last one first.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.changes.iter()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::admin::dashboard) fn row(number: usize, state: ServerState, sent: u64) -> ServerRow {
+        ServerRow {
+            server: Some(number),
+            number: 0,
+            name: None,
+            admin_state: "ready",
+            role: "regular",
+            address: "192.0.2.1".into(),
+            port: 80,
+            state,
+            blacklisted_seconds: 0.0,
+            connections: 0,
+            max: 0,
+            hard: 0,
+            weight: 0,
+            prio: 0,
+            acl: 0,
+            sent_bytes: sent,
+            received_bytes: 0,
+            connects: 0,
+            failures: 0,
+            connect_p50_seconds: None,
+            connect_p99_seconds: None,
+            connect_times: Default::default(),
+        }
+    }
+
+    #[test]
+    fn rates_curves_and_changes_follow_the_counters() {
+        let mut history = History::default();
+        history.look(&[row(0, ServerState::Up, 1000)], "t0", PERIOD);
+        assert_eq!(history.rates("0"), Rates::default());
+        history.look(&[row(0, ServerState::Up, 3000)], "t1", Duration::from_millis(500));
+        assert_eq!(history.rates("0").sent, 4000.0);
+        for n in 0..4 {
+            history.look(&[row(0, ServerState::Blacklisted, 3000)], &format!("t{}", n + 2), PERIOD);
+        }
+        let changes: Vec<_> = history.changes().map(|c| (&*c.time, &*c.server, c.from, c.to)).collect();
+        assert_eq!(changes, [("t2", "0", "up", "blacklisted")]);
+        assert_eq!(history.curve("0").len(), 1);
+        let mut drained = row(0, ServerState::Up, 3000);
+        (drained.admin_state, drained.name) = ("drain", Some("www1".into()));
+        history.look(&[drained], "t6", PERIOD);
+        let last = history.changes().next().map(|c| (&*c.server, c.from, c.to));
+        assert_eq!(last, Some(("www1", "blacklisted", "drain")));
+        // A server that is gone is forgotten, and another one under its number begins anew.
+        history.look(&[], "t7", PERIOD);
+        assert_eq!(history.curve("0").len(), 0);
+        history.look(&[row(0, ServerState::Up, 9000)], "t8", PERIOD);
+        assert_eq!(history.rates("0"), Rates::default());
+    }
+
+    #[test]
+    fn it_does_not_grow() {
+        let mut history = History::default();
+        for n in 0..1000 {
+            let state = if n % 2 == 0 { ServerState::Up } else { ServerState::Blacklisted };
+            history.look(&[row(0, state, n)], "now", PERIOD);
+        }
+        assert_eq!((history.changes().count(), history.curve("0").len()), (CHANGES, POINTS));
+    }
+}

@@ -1,0 +1,120 @@
+//! A browser, driven by WebDriver (W3C): Debian's Chromium and its chromedriver.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+
+use super::http::exchange;
+use super::port::reserve;
+use super::tree::tool;
+use super::wait::wait_until;
+
+/// The driver, a process of its own; ended when dropped.
+struct Driver(Child);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // It ends its browser at TERM, and at KILL it would not.
+        _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
+        _ = self.0.wait();
+    }
+}
+
+/// A window of a browser.
+pub(crate) struct Browser {
+    address: SocketAddr,
+    session: String,
+    _driver: Driver,
+}
+
+impl Browser {
+    /// Starts one; `None`, and a line that the test is skipped, where there is none.
+    pub(crate) fn start() -> Option<Browser> {
+        tool("chromium")?;
+        let mut command = tool("chromedriver")?;
+        let port = reserve(Ipv4Addr::LOCALHOST);
+        command.arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null());
+        let driver = Driver(command.spawn().unwrap());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        wait_until("chromedriver to listen", || TcpStream::connect(address).is_ok());
+        let mut browser = Browser { address, session: String::new(), _driver: driver };
+        // Chromium's sandbox needs what a container seldom gives, and /dev/shm is small there.
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"];
+        let made = browser.call(
+            "",
+            &json!({ "capabilities": { "alwaysMatch": {
+                "goog:chromeOptions": { "args": arguments },
+                "goog:loggingPrefs": { "browser": "ALL" },
+            } } }),
+        );
+        browser.session = format!("/{}", made["sessionId"].as_str().unwrap());
+        Some(browser)
+    }
+
+    #[track_caller]
+    fn call(&self, command: &str, parameters: &Value) -> Value {
+        self.ask("POST", command, &parameters.to_string())
+    }
+
+    #[track_caller]
+    fn ask(&self, method: &str, command: &str, body: &str) -> Value {
+        let path = format!("/session{}{command}", self.session);
+        let (status, reply) = exchange(self.address, method, &path, body);
+        let mut reply: Value = serde_json::from_str(&reply).unwrap();
+        assert_eq!(status, 200, "{command}: {reply}");
+        reply["value"].take()
+    }
+
+    /// Opens a page.
+    #[track_caller]
+    pub(crate) fn open(&self, url: &str) {
+        self.call("/url", &json!({ "url": url }));
+    }
+
+    /// Runs a script in the page, and gives what it returns.
+    #[track_caller]
+    pub(crate) fn run(&self, script: &str) -> Value {
+        self.call("/execute/sync", &json!({ "script": script, "args": [] }))
+    }
+
+    /// The same for a script that calls the last of its arguments with what it returns.
+    #[track_caller]
+    pub(crate) fn run_async(&self, script: &str) -> Value {
+        self.call("/execute/async", &json!({ "script": script, "args": [] }))
+    }
+
+    /// A command of Chromium's own protocol.
+    #[track_caller]
+    pub(crate) fn chromium(&self, command: &str, parameters: &Value) {
+        self.call("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
+    }
+
+    /// What the console of the page has said since this was asked before.
+    #[track_caller]
+    pub(crate) fn console(&self) -> Vec<String> {
+        let lines = self.call("/se/log", &json!({ "type": "browser" }));
+        lines.as_array().unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    /// Keeps a picture of the page, to be looked at by people.
+    #[track_caller]
+    pub(crate) fn keep_picture(&self, name: &str) {
+        let picture = self.ask("GET", "/screenshot", "");
+        let picture = openssl::base64::decode_block(picture.as_str().unwrap()).unwrap();
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pictures");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(format!("{name}.png")), picture).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.ask("DELETE", "", "");
+        }
+    }
+}
