@@ -2,11 +2,18 @@
 
 use std::process::ExitCode;
 
+use pen::cli::penctl::{self, Request, Task};
+use pen::control::{check_health, client, watch};
+
 fn main() -> ExitCode {
     let services =
         pen::core::addr::Services::parse(&std::fs::read_to_string("/etc/services").unwrap_or_default());
-    match pen::cli::penctl::parse(std::env::args_os(), &services) {
-        Ok(request) => pen::control::client::run(&request.target, &request.line),
+    match penctl::parse(std::env::args_os(), std::env::var_os("PEN_CONTROL"), &services) {
+        Ok(Request { target, task }) => match task {
+            Task::Command(line) => client::run(&target, &line),
+            Task::CheckHealth => check_health::run(&target),
+            Task::Watch { pause, count } => watch::run(&target, pause, count),
+        },
         Err(stop) => stop.report("penctl"),
     }
 }

@@ -1,5 +1,6 @@
 //! Command lines to plain structs, without input or output.
 
+pub mod completions;
 pub mod mergelogs;
 pub mod pen;
 pub mod penctl;

@@ -12,7 +12,7 @@ use crate::core::error::{Error, Place};
 use crate::core::lexer::{self, Word};
 use crate::core::settings::{Kind, Setting, Value};
 
-use super::Stop;
+use super::{Stop, completions};
 
 /// What a command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -113,6 +113,12 @@ fn cli() -> Cli {
                 .action(ArgAction::SetTrue)
                 .help("check everything, report every error, serve nothing"),
         )
+        .arg(
+            Arg::new("completions")
+                .long("completions")
+                .value_name("shell")
+                .help("write completions of the command line for bash, ksh or zsh"),
+        )
         .arg(valued('F', "file", "configuration file, read after the options and again on HUP"))
         .arg(Arg::new("operands").num_args(0..).hide(true).value_parser(OsStringValueParser::new()));
     for (letter, _, value, help) in COMMANDS {
@@ -137,6 +143,9 @@ pub fn parse(
     services: &Services,
 ) -> Result<PenOptions, Stop> {
     let matches = cli().try_get_matches_from(argv).map_err(Stop::from)?;
+    if let Some(shell) = matches.get_one::<String>("completions") {
+        return Err(Stop::Text(completions::options("pen", &cli(), shell)?));
+    }
     let mut errors = Vec::new();
     let mut options = PenOptions { check: matches.get_flag("check"), ..PenOptions::default() };
     let mut add = |options: &mut PenOptions, at: &str, line: &str| match Command::parse(line, services) {

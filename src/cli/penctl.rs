@@ -2,57 +2,146 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::time::Duration;
 
+use crate::core::Error;
 use crate::core::addr::{Endpoint, Services};
-use crate::core::command::{LINE_MAX, help};
+use crate::core::command::{Command, LINE_MAX, help};
+use crate::core::error::Fault;
 
-use super::Stop;
+use super::{Stop, completions};
 
 /// What penctl is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// The control socket.
     pub target: Endpoint,
-    /// The command, a line without its line feed.
-    pub line: String,
+    /// What to do there.
+    pub task: Task,
 }
 
-const USAGE: &str = "usage: penctl host:port|/path/to/socket command";
+/// What penctl does with a control socket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Sends a command, a line without its line feed.
+    Command(String),
+    /// Says in one line and by its exit status how the servers are.
+    CheckHealth,
+    /// Shows the servers again and again.
+    Watch {
+        /// How long to pause.
+        pause: Duration,
+        /// How often; `None` without an end.
+        count: Option<u32>,
+    },
+}
+
+/// What penctl itself does: the words, and a line of help.
+const TASKS: [(&str, &str); 2] = [
+    ("check-health", "say by the exit status, as Nagios has it, whether the servers are up"),
+    ("watch [SECONDS [COUNT]]", "show the servers again and again (1)"),
+];
+
+/// The control socket of the service's default instance, where no address is given.
+const DEFAULT: &str = "/var/run/pen/default/control";
+
+const USAGE: &str = "usage: penctl [host:port|/path/to/socket] command";
 
 /// Reads the arguments; `argv` begins with the program's name. Everything behind the address belongs to the command,
-/// whatever it begins with.
+/// whatever it begins with. Without an address, which has a colon or a slash, the control socket is `default`, or that of the
+/// service's default instance.
 ///
 /// # Errors
-/// No address or command, a bad address, a command of more than one line or of more than [`LINE_MAX`] bytes.
-pub fn parse(argv: impl IntoIterator<Item = OsString>, services: &Services) -> Result<Request, Stop> {
+/// No command, a bad address, a command of more than one line or of more than [`LINE_MAX`] bytes.
+pub fn parse(
+    argv: impl IntoIterator<Item = OsString>,
+    default: Option<OsString>,
+    services: &Services,
+) -> Result<Request, Stop> {
     let words: Vec<String> = argv.into_iter().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
-    let error = |text: String| Err(Stop::Errors(vec![text]));
-    match words.first().map(String::as_str) {
-        Some("--help") => return Err(Stop::Text(help())),
-        Some("--version") => return Err(Stop::Text(format!("penctl {}\n", env!("CARGO_PKG_VERSION")))),
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--help"] => return Err(Stop::Text(help())),
+        ["--version"] => return Err(Stop::Text(format!("penctl {}\n", env!("CARGO_PKG_VERSION")))),
+        ["--completions", shell] => {
+            return Err(Stop::Text(completions::penctl(shell)?));
+        }
         _ => {}
     }
-    let [target, command @ ..] = words.as_slice() else { return error(USAGE.into()) };
+    let (target, command) = match words.split_first() {
+        Some((first, command)) if first.contains([':', '/']) => {
+            (Endpoint::with_port(first, services)?, command)
+        }
+        Some((first, _)) if is_command(first) => (default_target(default, services)?, &words[..]),
+        Some((first, _)) => {
+            return Err(
+                Error::expected("host:port, the path of a control socket, or a command", first).into()
+            );
+        }
+        None => return error(USAGE.into()),
+    };
     if command.is_empty() {
         return error(USAGE.into());
     }
-    let target = Endpoint::with_port(target, services)?;
-    let line = command.join(" ");
+    Ok(Request { target, task: task(command)? })
+}
+
+fn error<T>(text: String) -> Result<T, Stop> {
+    Err(Stop::Errors(vec![text]))
+}
+
+/// Whether a word can begin what is to be done; a slip in it is for pen to tell.
+fn is_command(word: &str) -> bool {
+    let own = TASKS.iter().any(|(usage, _)| usage.split(' ').next() == Some(word));
+    own || match Command::parse(word, &Services::default()) {
+        Ok(command) => command.is_some(),
+        Err(error) => !matches!(error.fault(), Fault::UnknownCommand { nearest, .. } if nearest.is_empty()),
+    }
+}
+
+fn default_target(default: Option<OsString>, services: &Services) -> Result<Endpoint, Stop> {
+    let named = default.filter(|named| !named.is_empty());
+    let text = named.map_or_else(|| DEFAULT.to_owned(), |named| named.to_string_lossy().into_owned());
+    Ok(Endpoint::with_port(&text, services).map_err(|e| e.of("PEN_CONTROL"))?)
+}
+
+fn task(words: &[String]) -> Result<Task, Stop> {
+    let line = words.join(" ");
     if line.contains(['\n', '\r']) {
         return error("a command is one line; expected no line end in it".into());
     }
     if line.len() > LINE_MAX {
         return error(format!("the command is {} bytes long; expected at most {LINE_MAX}", line.len()));
     }
-    Ok(Request { target, line })
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["check-health"] => Ok(Task::CheckHealth),
+        ["check-health", extra, ..] => Err(Error::extra(extra).of("check-health").into()),
+        ["watch"] => Ok(Task::Watch { pause: Duration::from_secs(1), count: None }),
+        ["watch", pause] => Ok(Task::Watch { pause: seconds(pause)?, count: None }),
+        ["watch", pause, count] => {
+            let number = count.parse().ok().filter(|count| *count > 0);
+            let number = number.ok_or_else(|| Error::expected("a number from 1", count).of("watch"))?;
+            Ok(Task::Watch { pause: seconds(pause)?, count: Some(number) })
+        }
+        ["watch", _, _, extra, ..] => Err(Error::extra(extra).of("watch").into()),
+        _ => Ok(Task::Command(line)),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, Stop> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
+    let expected = || Error::expected("a number of seconds from 0.1 to 86400", text).of("watch");
+    Ok(Duration::from_secs_f64(seconds.ok_or_else(expected)?))
 }
 
 /// Every command with one line each.
 fn help() -> String {
     let lines = help::lines();
-    let width = lines.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);
+    let tasks = TASKS.map(|(usage, help)| (usage.to_owned(), help));
+    let lines = || tasks.iter().chain(&lines);
+    let width = lines().map(|(usage, _)| usage.len()).max().unwrap_or(0);
     let mut text = format!("{USAGE}\n\nCommands (see penctl(1)):\n");
-    for (usage, help) in lines {
+    for (usage, help) in lines() {
         _ = writeln!(text, "  {usage:width$}  {help}");
     }
     text
@@ -64,15 +153,49 @@ mod tests {
 
     fn parsed(words: &[&str]) -> Result<Request, Stop> {
         let argv = std::iter::once("penctl").chain(words.iter().copied());
-        parse(argv.map(Into::into), &Services::parse(""))
+        parse(argv.map(Into::into), None, &Services::parse(""))
     }
 
     #[test]
     fn the_words_are_joined_by_blanks() {
         let request = parsed(&["localhost:8888", "server", "0", "-x", "", "a b"]).unwrap();
-        assert_eq!(request.line, "server 0 -x  a b");
+        assert_eq!(request.task, Task::Command("server 0 -x  a b".into()));
         assert_eq!(parsed(&["/run/pen", "pid"]).unwrap().target.to_string(), "/run/pen");
         assert_eq!(parsed(&["::1:99", "pid"]).unwrap().target.to_string(), "[::1]:99");
+    }
+
+    #[test]
+    fn without_an_address_it_is_the_default() {
+        assert_eq!(parsed(&["servers"]).unwrap().target.to_string(), DEFAULT);
+        // Pen tells what is wrong with it.
+        assert_eq!(parsed(&["servrs"]).unwrap().target.to_string(), DEFAULT);
+        let argv = ["penctl", "pid"].map(Into::into);
+        let request = parse(argv, Some("localhost:99".into()), &Services::parse("")).unwrap();
+        assert_eq!(request.target.to_string(), "localhost:99");
+        let argv = ["penctl", "pid"].map(Into::into);
+        let Err(Stop::Errors(errors)) = parse(argv, Some("nowhere".into()), &Services::parse("")) else {
+            panic!()
+        };
+        assert!(errors[0].starts_with("PEN_CONTROL: "), "{errors:?}");
+        let Err(Stop::Errors(errors)) = parsed(&["localhost", "pid"]) else { panic!() };
+        assert!(errors[0].contains("got 'localhost'"), "{errors:?}");
+    }
+
+    #[test]
+    fn tasks_of_its_own_are_read() {
+        let task = |words: &[&str]| parsed(words).map(|request| request.task);
+        assert_eq!(task(&["check-health"]), Ok(Task::CheckHealth));
+        let half = Duration::from_millis(500);
+        assert_eq!(task(&["/x", "watch", "0.5", "2"]), Ok(Task::Watch { pause: half, count: Some(2) }));
+        for bad in [
+            &["watch", "0"][..],
+            &["watch", "x"],
+            &["watch", "1", "0"],
+            &["watch", "1", "1", "1"],
+            &["check-health", "x"],
+        ] {
+            assert!(matches!(task(bad), Err(Stop::Errors(e)) if e.len() == 1), "{bad:?}");
+        }
     }
 
     #[test]

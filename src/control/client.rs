@@ -1,7 +1,7 @@
 //! Penctl's side: sends a line and passes the reply on.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,6 +35,21 @@ pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     }
 }
 
+/// The whole reply to a command that shows something.
+///
+/// # Errors
+/// Pen cannot be reached, or refuses the command.
+pub fn ask(target: &Endpoint, line: &str) -> io::Result<String> {
+    let mut stream = connect(target, PATIENCE)?;
+    stream.write_all(protocol::frame(line).as_bytes())?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply)?;
+    if protocol::is_refusal(&reply) {
+        return Err(io::Error::other(reply.trim_end().to_owned()));
+    }
+    Ok(reply)
+}
+
 /// Passes the reply on as it comes; false when nothing was done and where nobody takes the reply.
 fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
     // What the command itself waits for comes on top.
@@ -42,24 +57,30 @@ fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
         Ok(Some(Command::Wait(.., time))) => PATIENCE + time,
         _ => PATIENCE,
     };
-    match &target.host {
+    talk(connect(target, patience)?, line)
+}
+
+/// A connection to a control socket.
+trait Connection: Read + Write {}
+
+impl<T: Read + Write> Connection for T {}
+
+fn connect(target: &Endpoint, patience: Duration) -> io::Result<Box<dyn Connection>> {
+    let addresses = match &target.host {
         Host::Unix(path) => {
             let stream = UnixStream::connect(path)?;
             stream.set_read_timeout(Some(patience))?;
-            talk(stream, line)
+            return Ok(Box::new(stream));
         }
-        Host::Ip(ip) => talk_tcp(&[*ip], target.port, line, patience),
-        Host::Name(name) => talk_tcp(&resolve::lookup_now(name)?, target.port, line, patience),
-    }
-}
-
-fn talk_tcp(addresses: &[IpAddr], port: u16, line: &str, patience: Duration) -> io::Result<bool> {
+        Host::Ip(ip) => vec![*ip],
+        Host::Name(name) => resolve::lookup_now(name)?,
+    };
     let mut failure = io::ErrorKind::NotFound.into();
     for ip in addresses {
-        match TcpStream::connect_timeout(&SocketAddr::new(*ip, port), PATIENCE) {
+        match TcpStream::connect_timeout(&SocketAddr::new(ip, target.port), PATIENCE) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(patience))?;
-                return talk(stream, line);
+                return Ok(Box::new(stream));
             }
             Err(error) => failure = error,
         }
@@ -75,6 +96,9 @@ fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<bool> {
     if protocol::is_refusal(&text) {
         stream.read_to_end(&mut begin)?;
         _ = io::stderr().write_all(&begin);
+        if let Some(hint) = protocol::hint(line, &text) {
+            _ = writeln!(io::stderr(), "penctl: {hint}");
+        }
         return Ok(false);
     }
     Ok(pass_on(&begin, &mut stream)? && !protocol::did_nothing(line, &text))

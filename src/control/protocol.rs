@@ -1,5 +1,6 @@
 //! What goes over a control connection: one line there, one text back. Both sides frame it here.
 
+use crate::core::command::nearest;
 use crate::core::error::{Error, Fault};
 
 /// How a reply begins that says what was wrong with a command.
@@ -10,7 +11,7 @@ const UNKNOWN: &str = "do_cmd: ignoring command starting with ";
 /// The reply to a line that is refused: each error on a line of its own.
 pub fn refusal(errors: &[Error]) -> String {
     let line = |error: &Error| match error.fault() {
-        Fault::UnknownCommand(word) => format!("{UNKNOWN}'{word}'\n"),
+        Fault::UnknownCommand { word, .. } => format!("{UNKNOWN}'{word}'\n"),
         _ => format!("{ERROR}{error}\n"),
     };
     errors.iter().map(line).collect()
@@ -24,6 +25,13 @@ pub fn frame(command: &str) -> String {
 /// Whether a reply is a refusal, which is for the standard error.
 pub fn is_refusal(reply: &str) -> bool {
     reply.starts_with(ERROR) || reply.starts_with(UNKNOWN)
+}
+
+/// What may have been meant by a line that the reply takes for no command.
+pub fn hint(line: &str, reply: &str) -> Option<String> {
+    let word = line.split_ascii_whitespace().next().filter(|_| reply.starts_with(UNKNOWN))?;
+    let words = nearest(word);
+    (!words.is_empty()).then(|| format!("did you mean {}?", words.join(" or ")))
 }
 
 /// Whether a command had no effect although its reply is no refusal: C pen's words, which stay as they are.
@@ -49,9 +57,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_slip_gets_a_hint() {
+        let reply = format!("{UNKNOWN}'servrs'\n");
+        assert_eq!(hint("servrs", &reply).unwrap(), "did you mean servers or server?");
+        assert_eq!(hint("frobnicate", &reply), None);
+        assert_eq!(hint("servers", "0 addr ..."), None);
+    }
+
+    #[test]
     fn refusals_are_known_on_the_other_side() {
-        let errors =
-            [Error::expected("a port", "x").of("listen"), Fault::UnknownCommand("foo".into()).into()];
+        let errors = [
+            Error::expected("a port", "x").of("listen"),
+            Fault::UnknownCommand { word: "foo".into(), nearest: vec![] }.into(),
+        ];
         let reply = refusal(&errors);
         assert_eq!(
             reply,

@@ -51,8 +51,13 @@ pub enum Fault {
         word: String,
     },
     /// The first word of a line is no command.
-    #[error("'{0}' is not a command; see penctl(1)")]
-    UnknownCommand(String),
+    #[error("'{word}' is not a command; {}see penctl(1)", meant(.nearest))]
+    UnknownCommand {
+        /// The word.
+        word: String,
+        /// Commands that are spelled nearly like it.
+        nearest: Vec<&'static str>,
+    },
     /// A command of the language that this pen does not have.
     #[error("not available in this pen")]
     Unavailable,
@@ -68,6 +73,11 @@ pub enum Fault {
     /// Anything else.
     #[error("{0}")]
     Other(String),
+}
+
+/// A part of a sentence that names `nearest`; empty without any.
+pub fn meant(nearest: &[&str]) -> String {
+    if nearest.is_empty() { String::new() } else { format!("nearest: {}; ", nearest.join(", ")) }
 }
 
 type Source = Arc<dyn std::error::Error + Send + Sync>;

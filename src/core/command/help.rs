@@ -36,6 +36,12 @@ pub(super) fn names(word: &str) -> bool {
     OTHERS.iter().any(|(usage, _)| usage.split(' ').next() == Some(word))
 }
 
+/// The words that begin one of [`OTHERS`].
+pub(super) fn words() -> impl Iterator<Item = &'static str> {
+    let usages = OTHERS.iter().flat_map(|(usage, _)| usage.split(", "));
+    usages.filter_map(|usage| usage.split(' ').next()).filter(|word| !word.is_empty())
+}
+
 /// Every command of the language with one line each, by their words.
 pub fn lines() -> Vec<(String, &'static str)> {
     let mut lines: Vec<_> = OTHERS.iter().map(|(usage, help)| ((*usage).to_owned(), *help)).collect();

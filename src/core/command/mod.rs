@@ -1,10 +1,13 @@
 //! One grammar for the control socket, the configuration file, `-O` and the options: parsed here, printed here.
 
 pub mod help;
+mod nearest;
 mod parse;
 mod print;
 pub mod server_keys;
 mod server_ref;
+
+pub use nearest::nearest;
 
 use super::acl::AclEntry;
 use super::addr::ClientAddress;

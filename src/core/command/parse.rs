@@ -1,5 +1,6 @@
 //! From a line to a command.
 
+use super::nearest::nearest;
 use super::server_keys::Change;
 use super::{Awaited, Command, ServerRef, help};
 use crate::core::acl::AclEntry;
@@ -57,7 +58,7 @@ impl Command {
         };
         match command {
             Ok(command) => Ok(Some(command)),
-            Err(error) if matches!(error.fault(), Fault::UnknownCommand(_)) => Err(error),
+            Err(error) if matches!(error.fault(), Fault::UnknownCommand { .. }) => Err(error),
             Err(error) => Err(error.of(&word)),
         }
     }
@@ -113,7 +114,7 @@ fn of_other(word: &str, args: &[String]) -> Parsed<Command> {
     }
     match args.get(1).or(args.first()) {
         Some(extra) if help::names(word) => Err(Error::extra(extra)),
-        _ => Err(Fault::UnknownCommand(word.to_owned()).into()),
+        _ => Err(Fault::UnknownCommand { word: word.to_owned(), nearest: nearest(word) }.into()),
     }
 }
 

@@ -1,0 +1,94 @@
+//! `penctl check-health`: how the servers are, in the form of a Nagios plugin (Monitoring Plugins Development Guidelines): one
+//! line with performance data behind a bar, and the status 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use crate::core::addr::Endpoint;
+
+use super::servers::{self, Server};
+
+/// Says how the servers of the pen at `target` are.
+pub fn run(target: &Endpoint) -> ExitCode {
+    let (status, line) = match servers::read(target) {
+        Ok(read) => judge(&read.servers),
+        Err(error) => (3, format!("PEN UNKNOWN - {target}: {error}")),
+    };
+    // Whoever does not take the line gets the status.
+    _ = writeln!(std::io::stdout(), "{line}");
+    ExitCode::from(status)
+}
+
+/// All up is OK, some is WARNING, none is CRITICAL. A server that an administrator has taken out is no fault.
+fn judge(servers: &[Server]) -> (u8, String) {
+    let regular: Vec<&Server> = servers
+        .iter()
+        .filter(|s| s.role == "regular" && !["unused", "removed"].contains(&&*s.state))
+        .collect();
+    let up = regular.iter().filter(|s| s.standing() == "up").count();
+    let out = regular.iter().filter(|s| s.admin_state != "ready").count();
+    let ill: Vec<String> = regular
+        .iter()
+        .filter(|s| s.admin_state == "ready" && s.state != "up")
+        .map(|s| format!("{} {}", s.label(), s.state))
+        .collect();
+    let (status, word) = match (up, ill.len()) {
+        (0, _) => (2, "CRITICAL"),
+        (_, 0) => (0, "OK"),
+        _ => (1, "WARNING"),
+    };
+    let mut line = format!("PEN {word} - {up} of {} servers up", regular.len());
+    if out > 0 {
+        line.push_str(&format!(", {out} taken out"));
+    }
+    if !ill.is_empty() {
+        line.push_str(&format!(": {}", ill.join(", ")));
+    }
+    let connections: u32 = regular.iter().map(|s| s.connections).sum();
+    (status, format!("{line} | up={up};;;0;{} connections={connections}", regular.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(number: usize, state: &str, admin: &str) -> Server {
+        Server {
+            server: Some(number),
+            name: None,
+            role: "regular".into(),
+            address: "192.0.2.1".into(),
+            port: 80,
+            state: state.into(),
+            admin_state: admin.into(),
+            connections: 2,
+            max: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            connects: 0,
+            failures: 0,
+            connect_p99_seconds: None,
+        }
+    }
+
+    #[test]
+    fn the_status_is_that_of_the_servers() {
+        let judged = |states: &[(&str, &str)]| {
+            let servers: Vec<_> = states.iter().enumerate().map(|(n, (s, a))| server(n, s, a)).collect();
+            judge(&servers)
+        };
+        let up = ("up", "ready");
+        assert_eq!(judged(&[up, up]), (0, "PEN OK - 2 of 2 servers up | up=2;;;0;2 connections=4".into()));
+        let (status, line) = judged(&[up, ("blacklisted", "ready")]);
+        assert_eq!(
+            (status, &*line),
+            (1, "PEN WARNING - 1 of 2 servers up: 1 blacklisted | up=1;;;0;2 connections=4")
+        );
+        assert_eq!(judged(&[("blacklisted", "ready")]).0, 2);
+        assert_eq!(judged(&[]).0, 2);
+        let (status, line) = judged(&[up, ("up", "maint")]);
+        assert_eq!((status, line.contains("1 of 2 servers up, 1 taken out |")), (0, true), "{line}");
+        assert_eq!(judged(&[("up", "drain")]).0, 2);
+        assert_eq!(judged(&[up, ("unused", "ready")]).0, 0);
+    }
+}
