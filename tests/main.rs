@@ -70,6 +70,7 @@ mod it {
     mod transparent;
     mod udp;
     mod udp_control;
+    mod udp_groups;
     mod unix;
     mod why;
     mod workers;

@@ -1,5 +1,6 @@
 //! The sizes of a socket's buffers.
 
+use std::io;
 use std::os::fd::AsFd;
 
 use socket2::SockRef;
@@ -7,12 +8,22 @@ use socket2::SockRef;
 use super::received::DATAGRAM_MAX;
 
 /// What the socket that clients send to holds while pen is busy elsewhere, in bytes, as far as the system lets it.
-const RECEIVE_BUFFER: usize = 4 << 20;
+pub(super) const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// Lets a socket hold many datagrams that wait.
-pub(super) fn enlarge_receive_buffer(socket: &impl AsFd) {
-    // A system that gives less says so, and gives what it can.
-    _ = SockRef::from(socket).set_recv_buffer_size(RECEIVE_BUFFER);
+/// Lets a socket hold waiting datagrams of `wanted` bytes, or of as many as the system allows. Linux reduces a size that is
+/// too large to its limit; Solaris and illumos refuse it (above max_buf of udp, 2 MiB) and leave the buffer as it was.
+pub fn enlarge_receive_buffer(socket: &impl AsFd, wanted: usize) {
+    let socket = SockRef::from(socket);
+    let present = socket.recv_buffer_size().unwrap_or(0);
+    halve_until_accepted(wanted, present, |size| socket.set_recv_buffer_size(size));
+}
+
+/// Calls `set` with `wanted`, its half and so on until it accepts one, as long as that is more than `present`.
+fn halve_until_accepted(wanted: usize, present: usize, mut set: impl FnMut(usize) -> io::Result<()>) {
+    let mut size = wanted;
+    while size > present && set(size).is_err() {
+        size /= 2;
+    }
 }
 
 /// Lets a socket send the largest datagram: some systems have a default that is smaller (Solaris: udp_xmit_hiwat).
@@ -21,5 +32,33 @@ pub(super) fn make_room_to_send(socket: &impl AsFd) {
     if socket.send_buffer_size().is_ok_and(|size| size < 2 * DATAGRAM_MAX) {
         // Smaller ones pass all the same.
         _ = socket.set_send_buffer_size(2 * DATAGRAM_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A system that allows so many bytes and refuses more: what it ends up with.
+    fn ends_with(allowed: usize, present: usize) -> usize {
+        let mut held = present;
+        halve_until_accepted(RECEIVE_BUFFER, present, |size| {
+            if size > allowed {
+                return Err(io::Error::from_raw_os_error(libc::ENOBUFS));
+            }
+            held = size;
+            Ok(())
+        });
+        held
+    }
+
+    #[test]
+    fn a_size_that_is_refused_is_halved_until_it_is_not() {
+        assert_eq!(ends_with(usize::MAX, 57_344), 4 << 20);
+        assert_eq!(ends_with(2 << 20, 57_344), 2 << 20);
+        assert_eq!(ends_with((2 << 20) - 1, 57_344), 1 << 20);
+        assert_eq!(ends_with(100_000, 57_344), 65_536);
+        // Never less than there was.
+        assert_eq!(ends_with(50_000, 57_344), 57_344);
     }
 }

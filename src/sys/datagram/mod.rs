@@ -27,6 +27,7 @@ use super::{emulation, listen, platform};
 use unsupported as pktinfo;
 
 pub use batch::Batch;
+pub use buffers::enlarge_receive_buffer;
 pub use peer::Peer;
 pub use received::DATAGRAM_MAX;
 pub use upstream::UpstreamSocket;
@@ -46,7 +47,7 @@ impl DatagramSocket {
     /// As [`listen::bind_udp`].
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = listen::bind_udp(address)?;
-        buffers::enlarge_receive_buffer(&socket);
+        buffers::enlarge_receive_buffer(&socket, buffers::RECEIVE_BUFFER);
         buffers::make_room_to_send(&socket);
         let tells = address.ip().is_unspecified()
             && !emulation::is_portable()

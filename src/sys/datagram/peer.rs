@@ -1,6 +1,6 @@
 //! Whom datagrams are exchanged with.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Who sent a datagram, and which of pen's addresses it was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,9 +10,82 @@ pub struct Peer {
     pub(super) local: Option<LocalAddress>,
 }
 
-/// One of pen's addresses; the interface is told of one that means nothing without (RFC 4007 4), else 0.
+/// The address that answers leave from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LocalAddress {
+    /// Where the datagram was sent to, unless that is a multicast or the limited broadcast address.
     pub(super) ip: IpAddr,
+    /// The interface of a link-local address, which means nothing without it (RFC 4007 4); else 0.
     pub(super) interface: u32,
+    /// What to send from when the system refuses `ip`, as it does where that is the broadcast address of a subnet.
+    pub(super) otherwise: Option<IpAddr>,
+}
+
+impl LocalAddress {
+    /// For a datagram sent to `destination`, where the system would answer from `proposed`: ipi_addr and ipi_spec_dst of an
+    /// in_pktinfo. `None` leaves the choice to the route.
+    ///
+    /// On Linux the two differ only for multicast and broadcast. On Solaris and illumos the proposal is any good address of
+    /// the receiving interface, and not the alias or VRRP address that the client asked.
+    pub(super) fn of_ipv4(destination: Ipv4Addr, proposed: Ipv4Addr) -> Option<Self> {
+        let is_usable = |ip: &Ipv4Addr| !ip.is_multicast() && !ip.is_broadcast() && !ip.is_unspecified();
+        let proposed = Some(proposed).filter(is_usable).map(IpAddr::V4);
+        match Some(destination).filter(is_usable) {
+            Some(ip) => {
+                let ip = IpAddr::V4(ip);
+                Some(Self { ip, interface: 0, otherwise: proposed.filter(|other| *other != ip) })
+            }
+            None => proposed.map(|ip| Self { ip, interface: 0, otherwise: None }),
+        }
+    }
+
+    /// The same over IPv6, which has no proposal. An IPv4 address may be mapped into the destination.
+    pub(super) fn of_ipv6(destination: Ipv6Addr, interface: u32) -> Option<Self> {
+        if let Some(mapped) = destination.to_ipv4_mapped() {
+            Self::of_ipv4(mapped, Ipv4Addr::UNSPECIFIED)?;
+        } else if destination.is_multicast() || destination.is_unspecified() {
+            return None;
+        }
+        let interface = if destination.is_unicast_link_local() { interface } else { 0 };
+        Some(Self { ip: destination.into(), interface, otherwise: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(destination: &str, proposed: &str) -> Vec<String> {
+        let address = |text: &str| text.parse::<Ipv4Addr>().expect("address");
+        let found = LocalAddress::of_ipv4(address(destination), address(proposed));
+        found
+            .into_iter()
+            .flat_map(|local| [Some(local.ip), local.otherwise])
+            .flatten()
+            .map(|ip| ip.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn an_answer_leaves_from_the_address_that_was_asked_and_not_from_another_of_the_interface() {
+        assert_eq!(sources("10.0.0.7", "10.0.0.7"), ["10.0.0.7"]);
+        // An alias, or an address of VRRP, on Solaris.
+        assert_eq!(sources("10.0.0.8", "10.0.0.7"), ["10.0.0.8", "10.0.0.7"]);
+        // Only the system knows that this is the broadcast address of a subnet.
+        assert_eq!(sources("10.0.0.255", "10.0.0.7"), ["10.0.0.255", "10.0.0.7"]);
+        assert_eq!(sources("255.255.255.255", "10.0.0.7"), ["10.0.0.7"]);
+        assert_eq!(sources("224.0.0.1", "10.0.0.7"), ["10.0.0.7"]);
+        assert!(sources("224.0.0.1", "0.0.0.0").is_empty());
+    }
+
+    #[test]
+    fn no_answer_leaves_from_a_multicast_address_or_one_that_is_mapped() {
+        let source = |text: &str| LocalAddress::of_ipv6(text.parse().expect("address"), 3);
+        for group in ["ff02::1", "::", "::ffff:224.0.0.1", "::ffff:255.255.255.255"] {
+            assert_eq!(source(group), None, "{group}");
+        }
+        assert_eq!(source("fe80::1").expect("an address").interface, 3);
+        assert_eq!(source("2001:db8::1").expect("an address").interface, 0);
+        assert_eq!(source("::ffff:10.0.0.7").expect("an address").interface, 0);
+    }
 }

@@ -103,15 +103,13 @@ unsafe fn local(header: &libc::msghdr) -> Option<LocalAddress> {
             match (found.cmsg_level, found.cmsg_type) {
                 (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                     let info: libc::in_pktinfo = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
-                    // Not ipi_addr, which may be a broadcast address.
-                    let ip = Ipv4Addr::from(u32::from_be(info.ipi_spec_dst.s_addr));
-                    return usable(ip.into(), 0);
+                    let ip = |address: libc::in_addr| Ipv4Addr::from(u32::from_be(address.s_addr));
+                    return LocalAddress::of_ipv4(ip(info.ipi_addr), ip(info.ipi_spec_dst));
                 }
                 (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                     let info: libc::in6_pktinfo = ptr::read_unaligned(libc::CMSG_DATA(message).cast());
                     let ip = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-                    let interface = if ip.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
-                    return usable(ip.into(), interface as u32);
+                    return LocalAddress::of_ipv6(ip, info.ipi6_ifindex as u32);
                 }
                 _ => message = libc::CMSG_NXTHDR(header, message),
             }
@@ -120,36 +118,65 @@ unsafe fn local(header: &libc::msghdr) -> Option<LocalAddress> {
     None
 }
 
-/// Nobody can send from a group's address: there the route decides.
-fn usable(ip: IpAddr, interface: u32) -> Option<LocalAddress> {
-    (!ip.is_multicast() && !ip.is_unspecified()).then_some(LocalAddress { ip, interface })
-}
-
-/// sendmsg(2), from a given address.
+/// Sends from the address that was asked. When the system lets nobody send from it, then from the other one, and when not
+/// from that either, from the address of the route.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     datagram: &[u8],
     to: SocketAddr,
     from: LocalAddress,
 ) -> io::Result<()> {
+    let mut result = send_from(socket, datagram, to, Some((from.ip, from.interface)));
+    if is_no_source(&result)
+        && let Some(ip) = from.otherwise
+    {
+        result = send_from(socket, datagram, to, Some((ip, 0)));
+    }
+    if is_no_source(&result) {
+        result = send_from(socket, datagram, to, None);
+    }
+    result
+}
+
+/// Whether a datagram may not have been sent because of the address that it was to leave from, as far as errors tell: Linux
+/// has EINVAL for a multicast address, ENETUNREACH for another one that is not its own; Solaris has EADDRNOTAVAIL.
+fn is_no_source(result: &io::Result<()>) -> bool {
+    result.as_ref().is_err_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput | io::ErrorKind::NetworkUnreachable
+        )
+    })
+}
+
+fn send_from(
+    socket: BorrowedFd<'_>,
+    datagram: &[u8],
+    to: SocketAddr,
+    from: Option<(IpAddr, u32)>,
+) -> io::Result<()> {
     let mut control = Control::new();
-    let used = match from.ip {
-        IpAddr::V4(ip) => {
+    let used = match from {
+        None => 0,
+        Some((IpAddr::V4(ip), _)) => {
             // SAFETY: all zeros is a value of it.
             let mut info: libc::in_pktinfo = unsafe { mem::zeroed() };
             info.ipi_spec_dst.s_addr = u32::from(ip).to_be();
             put(&mut control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
         }
-        IpAddr::V6(ip) => {
+        Some((IpAddr::V6(ip), interface)) => {
             // SAFETY: all zeros is a value of it.
             let mut info: libc::in6_pktinfo = unsafe { mem::zeroed() };
             info.ipi6_addr.s6_addr = ip.octets();
-            info.ipi6_ifindex = from.interface as _;
+            info.ipi6_ifindex = interface as _;
             put(&mut control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
         }
     };
     let (to, parts) = (SockAddr::from(to), [IoSlice::new(datagram)]);
-    let message = MsgHdr::new().with_addr(&to).with_buffers(&parts).with_control(&control.0[..used]);
+    let mut message = MsgHdr::new().with_addr(&to).with_buffers(&parts);
+    if used > 0 {
+        message = message.with_control(&control.0[..used]);
+    }
     loop {
         match SockRef::from(&socket).sendmsg(&message, 0) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -66,6 +66,11 @@ fn open(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     {
         // Whatever the system's default is.
         socket.set_only_v6(false)?;
+        // Linux gives an IPv4 socket what is sent to any group that the machine is a member of, but not an IPv6 socket.
+        #[cfg(target_os = "linux")]
+        if kind == Type::DGRAM {
+            socket.set_multicast_all_v4(true)?;
+        }
     }
     Ok(socket)
 }

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use memchr::memchr;
-use socket2::SockRef;
 use tokio::net::UdpSocket as AsyncSocket;
 use tokio::signal::unix::Signal;
 
 use crate::core::acl::Acl;
+use crate::sys::datagram::enlarge_receive_buffer;
 use crate::sys::{listen, log};
 use crate::weblog::reason::reason;
 use crate::weblog::sink::LogHandle;
@@ -45,7 +45,7 @@ pub(super) fn bind(address: Option<IpAddr>, port: u16) -> io::Result<UdpSocket> 
         other => other?,
     };
     // The system's limit may be lower: then it is what it is.
-    let _ = SockRef::from(&socket).set_recv_buffer_size(SOCKET_BUFFER);
+    enlarge_receive_buffer(&socket, SOCKET_BUFFER);
     Ok(socket)
 }
 
