@@ -53,12 +53,35 @@ else
     flags=`printf '%s\n' "$maps" | sed -e 's/[\\\\"]/\\\\&/g' -e 's/.*/"&"/' | tr '\012' ,`
     set -- --config "target.'cfg(all())'.rustflags = [$flags]"
 fi
-if [ $where = no ]; then
-    exec "$cargo" "$@" build --release --locked --bins
-fi
 # Cargo says of each program where it is, whatever CARGO_TARGET_DIR, build.target-dir or build.target are.
-"$cargo" "$@" build --release --locked --bins --message-format=json-render-diagnostics |
-    sed -n 's/.*"executable":"\([^"\\]*\)\/pen".*/\1/p' | grep . || {
+programs=`{
+    "$cargo" "$@" build --release --locked --bins --message-format=json-render-diagnostics || echo '! failed'
+} | sed -n -e '/^! failed$/p' -e 's/.*"executable":"\([^"\\]*\)\/pen".*/\1/p'`
+case $programs in
+'')
     echo "build.sh: $cargo does not say where pen is" >&2
     exit 1
-}
+    ;;
+*'! failed') exit 1 ;;
+esac
+
+# What the maps are for. A name that is mapped to itself is the same on every machine.
+for program in mergelogs pen penctl penlog penlogd; do
+    for path in "$home" "$top" "$programs"; do
+        case $path in
+        /cargo | /pen | /pen/*) continue ;;
+        esac
+        pattern=`printf '%s' "$path" | sed 's/[][\\\\.*^$]/\\\\&/g'`
+        found=0
+        LC_ALL=C grep "$pattern" "$programs/$program" >/dev/null || found=$?
+        case $found in
+        0)
+            echo "build.sh: $programs/$program contains $path, a path of this machine" >&2
+            exit 1
+            ;;
+        1) ;;
+        *) exit "$found" ;;
+        esac
+    done
+done
+[ $where = no ] || printf '%s\n' "$programs"

@@ -91,11 +91,19 @@ fn cargo_is_asked_where_the_programs_are() {
     assert!(text(&failed).contains("does not say where pen is"), "{}", text(&failed));
 }
 
+/// Programs that contain nothing, and a cargo that says that it has built them.
+pub(super) fn built(place: &Path) -> (PathBuf, PathBuf) {
+    let directory = place.join("target/release");
+    fs::create_dir_all(&directory).unwrap();
+    PROGRAMS.iter().for_each(|program| fs::write(directory.join(program), "").unwrap());
+    (cargo_that_says(place, &directory), directory)
+}
+
 /// Paths of the machine are mapped away, whatever flags the user has.
 #[test]
-fn no_path_of_this_machine_gets_into_the_programs() {
+fn paths_of_this_machine_are_mapped_away() {
     let place = tempfile::tempdir().unwrap();
-    let cargo = cargo_that_says(place.path(), programs());
+    let (cargo, _) = built(place.path());
     let home = place.path().join("car\"go");
     fs::create_dir_all(home.join("registry/src/index-0123")).unwrap();
     let ask = |name: &str, flags: &str| {
@@ -126,6 +134,46 @@ fn no_path_of_this_machine_gets_into_the_programs() {
     let quoted: Vec<_> = maps.iter().map(|map| format!("\"{}\"", map.replace('"', "\\\""))).collect();
     let told = ask("", "");
     assert!(told.contains(&format!("target.'cfg(all())'.rustflags = [{},]", quoted.join(","))), "{told}");
+}
+
+/// Two machines make the same programs of the same sources: one that has a path of this machine in it is not delivered.
+#[test]
+fn a_program_that_contains_a_path_of_this_machine_is_an_error() {
+    let place = tempfile::tempdir().unwrap();
+    let (cargo, directory) = built(place.path());
+    let home = place.path().join("car[go]");
+    fs::create_dir_all(home.join("registry/src")).unwrap();
+    let build = || {
+        let mut build = Command::new("sh");
+        build.arg(tree::top().join("tools/build.sh")).env("CARGO", &cargo).env("CARGO_HOME", &home);
+        build.output().unwrap()
+    };
+    assert!(build().status.success(), "{}", text(&build()));
+    for program in PROGRAMS {
+        for path in [tree::top(), &home, &directory] {
+            let file = directory.join(program);
+            let mut content = b"\x7fELF\0\xff at ".to_vec();
+            content.extend(path.join("src/lib.rs").as_os_str().as_encoded_bytes());
+            fs::write(&file, &content).unwrap();
+            let refused = build();
+            let expected = format!("{} contains {}, a path of this machine", file.display(), path.display());
+            assert!(!refused.status.success() && text(&refused).contains(&expected), "{}", text(&refused));
+            // What the paths are mapped to may be there.
+            fs::write(&file, "/pen/src/lib.rs /cargo/registry/libc/src/lib.rs").unwrap();
+        }
+    }
+    assert!(build().status.success(), "{}", text(&build()));
+}
+
+/// A program that could not be built is no success, though pen itself could be.
+#[test]
+fn a_build_that_fails_says_so() {
+    let place = tempfile::tempdir().unwrap();
+    let (cargo, _) = built(place.path());
+    let script = fs::read_to_string(&cargo).unwrap();
+    fs::write(&cargo, format!("{script}\nexit 101\n")).unwrap();
+    let build = Command::new("sh").args(["tools/build.sh", "-d"]).env("CARGO", &cargo).output().unwrap();
+    assert_eq!((build.status.code(), build.stdout.as_slice()), (Some(1), &b""[..]), "{}", text(&build));
 }
 
 /// A proto area of the programs under test.

@@ -1,5 +1,6 @@
 //! The package: what the makefile installs is what the prototypes name, and what comes out is what pkgadd(1M) reads.
 
+use super::static_build::built;
 use crate::support::tree::{self, tool};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,8 +58,11 @@ fn matches_the_prototypes(make: Option<Command>) {
         assert_eq!(named, installed, "{isa} and the proto area of {make:?}");
     }
     let program = make.get_program();
+    let place = tempfile::tempdir().unwrap();
+    let (cargo, _) = built(place.path());
+    let cargo = format!("CARGO={}", cargo.display());
     for target in ["all", "clean", "clobber"] {
-        tree::run(Command::new(program).args(["-s", "-f", "Makefile.sfw", "CARGO=true", target]));
+        tree::run(Command::new(program).args(["-s", "-f", "Makefile.sfw", &cargo, target]));
     }
 }
 
