@@ -71,6 +71,7 @@ mod it {
     mod udp;
     mod udp_control;
     mod udp_groups;
+    mod udp_losses;
     mod unix;
     mod why;
     mod workers;

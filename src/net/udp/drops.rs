@@ -15,11 +15,22 @@ static LATE: log::Condition = log::Condition::new();
 /// The system's buffers are full.
 static BUSY: log::Condition = log::Condition::new();
 
+/// The receive buffer of a socket that clients send to is full.
+static OVERFLOW: log::Condition = log::Condition::new();
+
 /// How many datagrams were dropped.
 #[derive(Debug, Default)]
 pub struct Drops {
     all: AtomicU64,
     busy: AtomicU64,
+    overflowed: AtomicU64,
+}
+
+/// What [`Drops::look`] has seen.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Seen {
+    busy: u64,
+    overflowed: u64,
 }
 
 impl Drops {
@@ -80,11 +91,25 @@ impl Drops {
         }
     }
 
+    /// The system has dropped so many datagrams of clients before pen could receive them.
+    pub(super) fn overflowed(&self, count: u32) {
+        if count > 0 {
+            self.all.fetch_add(count.into(), Relaxed);
+            self.overflowed.fetch_add(count.into(), Relaxed);
+            OVERFLOW.begin(format_args!(
+                "UDP: more comes than the receive buffer holds, the system drops the rest"
+            ));
+        }
+    }
+
     /// To be called now and then with what it returned before: buffers that took everything since are free again.
-    pub(super) fn look(&self, before: u64) -> u64 {
-        let now = self.busy.load(Relaxed);
-        if now == before {
+    pub(super) fn look(&self, before: Seen) -> Seen {
+        let now = Seen { busy: self.busy.load(Relaxed), overflowed: self.overflowed.load(Relaxed) };
+        if now.busy == before.busy {
             BUSY.end(format_args!("UDP: the system's buffers take everything again"));
+        }
+        if now.overflowed == before.overflowed {
+            OVERFLOW.end(format_args!("UDP: the receive buffer holds everything again"));
         }
         now
     }

@@ -170,7 +170,9 @@ impl UdpFlow {
         if !Arc::ptr_eq(&live.upstream.socket, upstream) {
             return true; // That server is left already.
         }
-        if !is_of_network(&error) {
+        // EACCES is what ICMPv6 makes of a router that lets nothing through to the server (RFC 4443 3.1, code 1).
+        let is_prohibited = error.kind() == io::ErrorKind::PermissionDenied;
+        if !is_of_network(&error) && !is_prohibited {
             log::debug(1, format_args!("receiving for {}: {error}", self.client));
             return true;
         }

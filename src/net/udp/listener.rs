@@ -25,6 +25,7 @@ use crate::sys::datagram::{Batch, DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
 use crate::sys::watch::{self, Watch};
 
+use super::drops::Seen;
 use super::flow::UdpFlow;
 
 /// How often a socket is asked for datagrams before others have their turn.
@@ -141,7 +142,7 @@ impl UdpListener {
             }
         };
         let mut sweep = pin!(tokio::time::sleep(Duration::from_millis(SWEEP)));
-        let mut busy = 0;
+        let mut seen = Seen::default();
         while self.lives() {
             tokio::select! {
                 ready = queue.readable() => {
@@ -159,7 +160,7 @@ impl UdpListener {
                 }
                 () = &mut sweep, if !lock(&self.flows).is_empty() => {
                     let pause = self.sweep();
-                    busy = self.shared.drops.look(busy);
+                    seen = self.shared.drops.look(seen);
                     sweep.as_mut().reset(Instant::now() + Duration::from_millis(pause));
                 }
                 () = self.changed.notified() => {}
@@ -190,11 +191,13 @@ impl UdpListener {
     /// `WouldBlock` when there are no more; else as recvmsg(2).
     fn take_datagrams(self: &Arc<Self>) -> io::Result<()> {
         let mut batch = lock(&self.batch);
-        for _ in 0..TURNS {
+        let mut several = false;
+        let result = (0..TURNS).try_for_each(|_| {
             let more = match self.socket.receive(&mut batch) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
                 result => result?,
             };
+            several |= batch.iter().count() > 1;
             if self.is_late(more) {
                 self.shared.drops.late(batch.iter().count());
             } else {
@@ -205,11 +208,13 @@ impl UdpListener {
                     }
                 }
             }
-            if !more {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
+            if more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        });
+        // A buffer that was full held more than one.
+        if several {
+            self.shared.drops.overflowed(self.socket.newly_overflowed());
         }
-        Ok(())
+        result
     }
 
     /// Whether what was just received has waited for so long in a queue that never empties that it is to be shed. It has

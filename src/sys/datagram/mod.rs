@@ -20,6 +20,7 @@ mod upstream;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::{emulation, listen, platform};
@@ -38,6 +39,8 @@ pub struct DatagramSocket {
     socket: UdpSocket,
     /// The system tells the address; it need not where there is only one.
     tells: bool,
+    /// How many datagrams the system had dropped when it was last asked.
+    overflowed: AtomicU32,
 }
 
 impl DatagramSocket {
@@ -52,7 +55,7 @@ impl DatagramSocket {
         let tells = address.ip().is_unspecified()
             && !emulation::is_portable()
             && pktinfo::enable(&socket, address.is_ipv6());
-        Ok(DatagramSocket { socket, tells })
+        Ok(DatagramSocket { socket, tells, overflowed: AtomicU32::new(0) })
     }
 
     /// Where it is bound.
@@ -92,6 +95,13 @@ impl DatagramSocket {
     /// How long the datagram that was last received had waited; zero where the system does not tell.
     pub fn waited(&self) -> Duration {
         platform::waited(self.socket.as_fd()).unwrap_or_default()
+    }
+
+    /// How many datagrams the system has dropped since this was last asked, since the receive buffer was full; 0 where it
+    /// does not tell.
+    pub fn newly_overflowed(&self) -> u32 {
+        let Some(count) = platform::overflowed(self.socket.as_fd()) else { return 0 };
+        count.wrapping_sub(self.overflowed.swap(count, Relaxed))
     }
 
     /// Sends one datagram to a client, from the address that it sent to.
@@ -173,6 +183,29 @@ mod tests {
         }
         let datagram = vec![7; DATAGRAM_MAX];
         assert!(answers("[::]:0", "::1", "::1", &datagram).is_none_or(|took| took));
+    }
+
+    #[test]
+    fn what_the_buffer_has_no_room_for_is_counted_once() {
+        if cfg!(not(target_os = "linux")) || emulation::is_portable() {
+            return;
+        }
+        let pen = DatagramSocket::bind("127.0.0.1:0".parse().expect("address")).expect("a free port");
+        socket2::SockRef::from(&pen.socket).set_recv_buffer_size(4096).expect("a small buffer");
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let to = pen.local_addr().expect("bound");
+        let mut batch = Batch::new();
+        for _ in 0..2 {
+            const SENT: u32 = 100;
+            (0..SENT).for_each(|_| _ = client.send_to(&[7; 1000], to).expect("sent"));
+            let mut received = 0;
+            while pen.receive(&mut batch).is_ok() {
+                received += batch.iter().count() as u32;
+            }
+            assert!(received > 0 && received < SENT, "{received}");
+            assert_eq!(pen.newly_overflowed(), SENT - received);
+            assert_eq!(pen.newly_overflowed(), 0);
+        }
     }
 
     #[test]

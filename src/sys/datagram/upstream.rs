@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 
+use crate::sys::platform;
 use crate::sys::watch::Watch;
 
 use super::batch::Batch;
@@ -30,6 +31,7 @@ impl UpstreamSocket {
     /// The event port has no room.
     pub fn watch(socket: UdpSocket) -> io::Result<Self> {
         buffers::make_room_to_send(&socket);
+        platform::report_icmp_errors(&socket);
         Watch::new(socket.into(), INTEREST).map(UpstreamSocket)
     }
 
@@ -45,9 +47,10 @@ impl UpstreamSocket {
     /// [`Peer`](super::Peer).
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; else as recv(2).
+    /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; `HostUnreachable` and its like where the
+    /// system tells; else as recv(2).
     pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
-        let more = self.0.try_read_or_error(|| {
+        let result = self.0.try_read_or_error(|| {
             #[cfg(target_os = "linux")]
             if !emulation::is_portable() {
                 let socket = self.0.as_fd();
@@ -59,7 +62,8 @@ impl UpstreamSocket {
                 let (count, _) = rustix::net::recv(&self.0, buffer, RecvFlags::empty())?;
                 Ok((count, None))
             })
-        })?;
+        });
+        let more = self.clear_if_failed(result)?;
         if !more {
             // The call that would find nothing is not needed to know it.
             _ = self.0.try_read_or_error(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
@@ -72,8 +76,16 @@ impl UpstreamSocket {
     /// # Errors
     /// `WouldBlock` when the system's buffer is full; else as [`UpstreamSocket::receive`].
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        rustix::net::send(&self.0, datagram, SendFlags::empty())?;
-        Ok(())
+        let result = rustix::net::send(&self.0, datagram, SendFlags::empty());
+        self.clear_if_failed(result.map(|_| ()).map_err(io::Error::from))
+    }
+
+    /// The result of a call, after which no error that it told is left in the system.
+    fn clear_if_failed<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
+            platform::clear_icmp_errors(&self.0);
+        }
+        result
     }
 }
 

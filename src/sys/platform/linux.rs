@@ -1,12 +1,14 @@
 //! What only Linux has. `portable.rs` has the same interface for every other system.
 
 use std::io;
+use std::mem;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
-use rustix::net::SendFlags;
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, Ipv4RecvErr, Ipv6RecvErr};
+use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
 };
@@ -34,7 +36,7 @@ pub(in crate::sys) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Res
 pub(in crate::sys) fn leave_port_to_connect(socket: &impl AsFd) {
     if !is_portable() {
         // A kernel without it (before 4.2) chooses the port at once.
-        _ = nix::sys::socket::setsockopt(socket, IpBindAddressNoPort, &true);
+        _ = setsockopt(socket, IpBindAddressNoPort, &true);
     }
 }
 
@@ -77,6 +79,50 @@ pub(in crate::sys) fn waited(socket: BorrowedFd<'_>) -> Option<Duration> {
 #[cfg(not(target_pointer_width = "64"))]
 pub(in crate::sys) fn waited(_socket: BorrowedFd<'_>) -> Option<Duration> {
     None
+}
+
+/// Makes a connected UDP socket report every error that ICMP tells of, also that a host or network is unreachable, and not
+/// only that nobody receives at the port (ip(7), IP_RECVERR).
+pub(in crate::sys) fn report_icmp_errors(socket: &impl AsFd) {
+    if !is_portable() {
+        // An IPv6 socket may be connected to an IPv4 address, and takes both; an IPv4 socket refuses the second.
+        _ = setsockopt(socket, Ipv4RecvErr, &true);
+        _ = setsockopt(socket, Ipv6RecvErr, &true);
+    }
+}
+
+/// Empties the queue of reported errors, which takes room of the socket's buffer. The call that failed had the error itself.
+pub(in crate::sys) fn clear_icmp_errors(socket: &impl AsFd) {
+    // The datagram that each error is about is cut off.
+    while !is_portable()
+        && rustix::net::recv(socket, &mut [0; 1], RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT).is_ok()
+    {}
+}
+
+/// How many datagrams the system has dropped since `socket` was made, since its receive buffer was full. Counts from 0 again
+/// after [`u32::MAX`].
+#[allow(unsafe_code, reason = "no crate has this option")]
+pub(in crate::sys) fn overflowed(socket: BorrowedFd<'_>) -> Option<u32> {
+    if is_portable() {
+        return None;
+    }
+    const DROPS: usize = libc::SK_MEMINFO_DROPS as usize;
+    let mut counters = [0_u32; DROPS + 1];
+    let size = mem::size_of_val(&counters) as libc::socklen_t;
+    let mut filled = size;
+    // SAFETY: SO_MEMINFO fills in as many u32 as `filled` says there is room for, says how many bytes these are, and keeps no
+    // pointer (linux/sock_diag.h).
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            counters.as_mut_ptr().cast(),
+            &raw mut filled,
+        )
+    };
+    // A kernel without it (before 4.12) does not tell.
+    (result == 0 && filled == size).then_some(counters[DROPS])
 }
 
 /// Whether there is an event port that tells of every change of a socket, urgent data and errors among them (epoll(7)).

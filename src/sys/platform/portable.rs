@@ -29,6 +29,17 @@ pub(in crate::sys) fn waited(_socket: BorrowedFd<'_>) -> Option<Duration> {
     None
 }
 
+/// As the system does by itself.
+pub(in crate::sys) fn report_icmp_errors(_socket: &impl AsFd) {}
+
+/// No queue of them.
+pub(in crate::sys) fn clear_icmp_errors(_socket: &impl AsFd) {}
+
+/// Not told.
+pub(in crate::sys) fn overflowed(_socket: BorrowedFd<'_>) -> Option<u32> {
+    None
+}
+
 /// None that tokio does not have, and that one does not tell of urgent data.
 pub(in crate::sys) fn has_event_port() -> bool {
     false
