@@ -77,9 +77,13 @@ impl Performer {
                 static SHORT: log::Condition = log::Condition::new();
                 SHORT.begin(format_args!("there are descriptors for {count} connections only"));
             }
-            Effect::Diagnostics { debug, abort_on_error } => {
+            Effect::Diagnostics { debug, abort_on_error, core_file, keys } => {
                 log::set_debug_level(debug);
                 crash::abort_on_panic(abort_on_error);
+                crash::allow_core(core_file);
+                if keys && !core_file {
+                    crash::hide_memory();
+                }
             }
             Effect::GrowClients(count) => self.shared.clients.grow(count),
             Effect::WakeConnections => self.shared.connections.settings_changed(),

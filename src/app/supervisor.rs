@@ -153,9 +153,10 @@ async fn attend(owner: &Owner, signals: &mut Signals) {
             _ = signals.hangup.recv() => owner.reload(),
             _ = signals.user1.recv() => owner.statistics(),
             _ = signals.user2.recv() => {
-                log::error(format_args!("aborting, as USR2 asks"));
+                let file = if crash::leaves_core() { "with a core file" } else { "without a core file, see abort_on_error" };
+                log::error(format_args!("aborting {file}, as USR2 asks"));
                 log::flush(PATIENCE);
-                crash::abort_with_core();
+                crash::abort();
             }
             _ = signals.terminate.recv() => return,
             () = heard(&mut signals.interrupt) => return,

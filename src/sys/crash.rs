@@ -1,4 +1,4 @@
-//! Ends that leave a trace: the core file that signal USR2 asks for, and a panic's last words.
+//! Ends that leave a trace: what signal USR2 asks for, and a panic's last words.
 
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,15 +8,50 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{log, platform};
 
-/// Ends pen with a core file, as far as the system allows one: raises the soft limit of core files to the hard one
-/// and, on Linux, lifts the ban that changing the user puts on core files. Only now, not at start: until then nobody
-/// else of that user can look into a process that holds keys. On Solaris coreadm(1M) decides for such a process.
-pub fn abort_with_core() -> ! {
+/// Whether pen may leave a core file, which shows everything that it has in memory.
+static CORE: AtomicBool = AtomicBool::new(false);
+
+/// Says whether pen may leave a core file. Where not, no signal of others writes one either, as far as a limit prevents it.
+pub fn allow_core(on: bool) {
+    CORE.store(on, Ordering::Relaxed);
+    if !on {
+        limit_core();
+    }
+}
+
+/// Keeps core files from being written at all, and others of pen's user from looking into it: it has keys in its memory. On
+/// Solaris a process that has changed its user is such a one already, and coreadm(1M) decides.
+pub fn hide_memory() {
+    platform::set_dumpable(false);
+}
+
+/// The soft limit, so that a later change of the configuration can lift it.
+fn limit_core() {
     let maximum = getrlimit(Resource::Core).maximum;
-    // There is nobody left to tell when a step fails: the end comes either way.
-    let _ = setrlimit(Resource::Core, Rlimit { current: maximum, maximum });
-    platform::allow_core();
+    // Lowering it is refused to nobody.
+    _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
+}
+
+/// Ends pen with a core file where one is allowed, as far as the system lets it: raises the soft limit of core files to the
+/// hard one and, on Linux, lifts the ban that changing the user puts on core files. Only now, not at start: until then nobody
+/// else of that user can look into the process. On Solaris coreadm(1M) decides for such a process.
+pub fn abort() -> ! {
+    if CORE.load(Ordering::Relaxed) {
+        let maximum = getrlimit(Resource::Core).maximum;
+        // There is nobody left to tell when a step fails: the end comes either way.
+        _ = setrlimit(Resource::Core, Rlimit { current: maximum, maximum });
+        platform::set_dumpable(true);
+    } else {
+        // On Linux the limit is not for a core_pattern that begins a program (core(5)).
+        limit_core();
+        hide_memory();
+    }
     std::process::abort()
+}
+
+/// Whether there is to be a core file.
+pub fn leaves_core() -> bool {
+    CORE.load(Ordering::Relaxed)
 }
 
 /// Whether a panic is the end.
@@ -33,7 +68,7 @@ pub fn log_panics() {
         log::error(format_args!("internal error: {info}"));
         log::flush(Duration::from_secs(1));
         if ABORT.load(Ordering::Relaxed) {
-            abort_with_core();
+            abort();
         }
     }));
 }

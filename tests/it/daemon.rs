@@ -81,14 +81,15 @@ fn as_nobody(setup: Setup) -> Setup {
 }
 
 /// The user, the groups and the rights of every thread of pen.
-fn identities(pen: &Pen) -> Vec<(String, String, String, String)> {
+fn identities(pen: &Pen) -> Vec<(String, String, String, [String; 3])> {
     let tasks = fs::read_dir(format!("/proc/{}/task", pen.pid())).unwrap();
     tasks
         .flatten()
         .map(|task| {
             let id = task.file_name().to_str().unwrap().parse().unwrap();
             let field = |name| process::status(id, name).unwrap_or_default();
-            (field("Uid"), field("Gid"), field("Groups"), field("CapPrm"))
+            let rights = ["CapPrm", "CapBnd", "NoNewPrivs"].map(field);
+            (field("Uid"), field("Gid"), field("Groups"), rights)
         })
         .collect()
 }
@@ -107,11 +108,14 @@ fn privileges_are_dropped_for_good() {
         assert_eq!(pen.choice(2), "A");
         let identities = identities(&pen);
         assert!(identities.len() >= 2, "{identities:?}");
-        for (uid, gid, groups, capabilities) in identities {
+        for (uid, gid, groups, [capabilities, bound, no_new]) in identities {
             assert_eq!(uid, four_times(nobody.uid.as_raw()));
             assert_eq!(gid, four_times(nobody.gid.as_raw()));
             assert!(groups.is_empty() || groups == nobody.gid.to_string(), "groups {groups}");
             assert!(capabilities.trim_start_matches('0').is_empty(), "capabilities {capabilities}");
+            // Nor can a program that is set-user-ID or has capabilities give it any.
+            assert!(bound.trim_start_matches('0').is_empty(), "bounding set {bound}");
+            assert_eq!(no_new, "1");
         }
     }
 }

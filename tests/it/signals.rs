@@ -6,7 +6,8 @@ use nix::sys::signal::Signal;
 
 use crate::support::backend::greeters;
 use crate::support::client::End;
-use crate::support::{Backend, Client, Setup, wait_until};
+use crate::support::tls::Pair;
+use crate::support::{Backend, Client, Setup, skipped, wait_until};
 
 #[test]
 fn term_and_int_end_it_cleanly() {
@@ -38,12 +39,59 @@ fn a_pid_file_of_somebody_else_is_left_at_the_end() {
     assert_eq!(pen.read("pid"), "1\n");
 }
 
+/// Whether this system writes a core file for who aborts here, with this limit.
+fn writes_core_files() -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "ulimit -c unlimited && kill -ABRT $$"]).current_dir(directory.path());
+    shell.status().unwrap().core_dumped()
+}
+
 #[test]
-fn user2_aborts_with_a_core() {
-    let mut pen = Setup::new().wrapper("prlimit --core=0").start();
-    pen.signal(Signal::SIGUSR2);
-    assert_eq!(pen.wait().unwrap().signal(), Some(Signal::SIGABRT as i32));
-    assert!(!pen.stderr().contains("panicked"));
+fn user2_leaves_a_core_file_only_where_one_is_wanted_and_no_key_is_in_it() {
+    let writes = writes_core_files();
+    if !writes {
+        skipped("core files", "this system writes none");
+    }
+    let authority = Pair::root("ca");
+    for (options, with_key, wanted) in [
+        ("", false, false),
+        ("", true, false),
+        ("-d", false, true),
+        ("-d", true, false),
+        ("-O abort_on_error", false, true),
+        ("-O abort_on_error", true, true),
+    ] {
+        let mut setup = Setup::new().wrapper("prlimit --core=unlimited").options(options);
+        if with_key {
+            authority.issue("localhost").write(setup.path(), "pen");
+            let (cert, key) = (setup.file("pen.crt"), setup.file("pen.key"));
+            setup = setup.option("-E", cert).option("-K", key);
+        }
+        let mut pen = setup.start();
+        pen.signal(Signal::SIGUSR2);
+        let status = pen.wait().unwrap();
+        assert_eq!(status.signal(), Some(Signal::SIGABRT as i32), "{options}");
+        assert_eq!(status.core_dumped(), wanted && writes, "{options}, with a key: {with_key}");
+        let end = if wanted { "aborting with a core file" } else { "aborting without a core file" };
+        assert!(pen.stderr().contains(end) && !pen.stderr().contains("panicked"), "{}", pen.stderr());
+    }
+}
+
+/// Other signals that write core files are not pen's to answer: what it allows is known to the system.
+#[test]
+fn no_other_signal_writes_a_core_file_with_a_key() {
+    let authority = Pair::root("ca");
+    let setup = Setup::new().wrapper("prlimit --core=unlimited");
+    authority.issue("localhost").write(setup.path(), "pen");
+    let (cert, key) = (setup.file("pen.crt"), setup.file("pen.key"));
+    let mut pen = setup.option("-E", cert).option("-K", key).start();
+    // Allowed and forbidden again, while it runs.
+    pen.control("abort_on_error");
+    pen.control("no abort_on_error");
+    pen.signal(Signal::SIGQUIT);
+    let status = pen.wait().unwrap();
+    assert_eq!((status.signal(), status.core_dumped()), (Some(Signal::SIGQUIT as i32), false));
 }
 
 #[test]

@@ -55,12 +55,16 @@ pub enum Effect {
     Publish(Arc<Snapshot>, Arc<Config>),
     /// There are descriptors for so many connections only, fewer than are configured.
     ShortOfDescriptors(usize),
-    /// How much pen tells of what it does, and whether an internal error ends it.
+    /// How much pen tells of what it does, whether an internal error ends it, and whether the end may leave a core file.
     Diagnostics {
         /// The level of `debug`.
         debug: u32,
         /// `abort_on_error`
         abort_on_error: bool,
+        /// A core file may be written.
+        core_file: bool,
+        /// There are keys in memory.
+        keys: bool,
     },
     /// The table of clients has room for so many.
     GrowClients(usize),

@@ -172,7 +172,13 @@ impl State {
     fn publish(&mut self) -> Vec<Effect> {
         let settings = &self.config.settings;
         let mut effects = vec![
-            Effect::Diagnostics { debug: settings.debug, abort_on_error: settings.abort_on_error },
+            Effect::Diagnostics {
+                debug: settings.debug,
+                abort_on_error: settings.abort_on_error,
+                // With keys in it only where it is asked for by name.
+                core_file: settings.abort_on_error || (settings.debug > 0 && !self.tls),
+                keys: self.tls,
+            },
             Effect::GrowClients(settings.clients_max),
         ];
         let mut snapshot = Snapshot::new(&self.config, &mut self.stats, &self.resolved);

@@ -40,9 +40,10 @@ pub(in crate::sys) fn leave_port_to_connect(socket: &impl AsFd) {
     }
 }
 
-/// Lifts the ban on core files that a change of user brings (prctl(2), PR_SET_DUMPABLE).
-pub(in crate::sys) fn allow_core() {
-    let _ = nix::sys::prctl::set_dumpable(true);
+/// Allows or forbids core files of this process, and that others of its user look into it (prctl(2), PR_SET_DUMPABLE). A
+/// change of user forbids both.
+pub(in crate::sys) fn set_dumpable(on: bool) {
+    _ = nix::sys::prctl::set_dumpable(on);
 }
 
 /// Bytes that the peer of `socket` has not acknowledged.

@@ -16,8 +16,8 @@ pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::R
 /// The port is chosen at once.
 pub(in crate::sys) fn leave_port_to_connect(_socket: &impl AsFd) {}
 
-/// Nothing to lift.
-pub(in crate::sys) fn allow_core() {}
+/// No such ban that a process sets itself.
+pub(in crate::sys) fn set_dumpable(_on: bool) {}
 
 /// Not told.
 pub(in crate::sys) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {

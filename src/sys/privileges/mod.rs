@@ -94,13 +94,14 @@ pub fn confine(jail: Option<&Path>, account: Option<&Account>) -> io::Result<()>
         chdir("/").map_err(refused)?;
     }
     if let Some(account) = account {
+        let retained = (!account.uid.is_root()).then(Retained::prepare).transpose();
         let retained =
-            Retained::prepare().map_err(|error| context("cannot keep the right to low ports", error))?;
+            retained.map_err(|error| context("cannot keep the right to low ports alone", error))?;
         setgid(account.gid).map_err(|error| {
             context(format_args!("cannot take the group {} of user {account}", account.gid), error)
         })?;
         setuid(account.uid).map_err(|error| context(format_args!("cannot become user {account}"), error))?;
-        if !account.uid.is_root() {
+        if let Some(retained) = retained {
             retained.drop_all_others().map_err(|error| {
                 context(format_args!("cannot give up privileges as user {account}"), error)
             })?;

@@ -48,10 +48,15 @@ mod system {
         if !kept.is_empty() {
             nix::sys::prctl::set_keepcaps(true)?;
         }
+        // Before the change of user, which takes the right to do this. In a container pen may never have had it.
+        if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {
+            caps::clear(None, CapSet::Bounding).map_err(io::Error::other)?;
+        }
         Ok(kept)
     }
 
     pub(super) fn drop_all_others(kept: Retained) -> io::Result<()> {
+        nix::sys::prctl::set_no_new_privs()?;
         // The kernel has taken all of them unless it was told otherwise (SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP).
         if caps::read(None, CapSet::Permitted).map_err(io::Error::other)?.is_empty() {
             return Ok(());
