@@ -191,3 +191,28 @@ fn a_prometheus_has_the_values() {
     let wanted = FAMILIES.iter().flat_map(|f| f.series()).filter(|name| !name.contains("datagrams"));
     assert_eq!(names, wanted.collect());
 }
+
+/// The names of metrics in a text.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("pen_") || word.starts_with("process_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_examples_use_what_there_is() {
+    let there: BTreeSet<_> = FAMILIES.iter().flat_map(|family| family.series()).collect();
+    let rules = top().join("doc/examples/prometheus-alerts.yml");
+    let dashboard = fs::read_to_string(top().join("doc/examples/grafana-dashboard.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let targets =
+        dashboard["panels"].as_array().unwrap().iter().flat_map(|p| p["targets"].as_array().unwrap());
+    let queries: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
+    assert!(queries.len() > 10);
+    for text in [fs::read_to_string(&rules).unwrap(), queries.join("\n")] {
+        let named = named(&text);
+        assert!(named.len() > 5 && named.is_subset(&there), "{:?}", named.difference(&there));
+    }
+    let Some(mut promtool) = tool("promtool") else { return };
+    let output = promtool.args(["check", "rules"]).arg(&rules).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}

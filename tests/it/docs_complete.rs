@@ -174,7 +174,9 @@ fn documents_are_plain_text() {
         for (n, line) in text.lines().enumerate() {
             let plain = line.trim_start_matches('\t').bytes().all(|byte| (b' '..=b'~').contains(&byte));
             let at = format!("{}:{}: {line}", document.display(), n + 1);
-            assert!(plain && line.len() <= 80 && line.trim_end() == line, "{at}");
+            // An expression in the JSON of Grafana has one line.
+            let fits = line.len() <= 80 || document.ends_with("examples/grafana-dashboard.json");
+            assert!(plain && fits && line.trim_end() == line, "{at}");
         }
     }
 }
