@@ -36,6 +36,12 @@ check: FORCE
 	@sh tools/deps.sh check
 	@sh tools/check.sh
 
+# What the programs need from the libraries of illumos, compared with what is known to be there; minutes, for nights
+# and for changes of dependencies
+check-solaris-link: FORCE
+	@sh tools/deps.sh check
+	$(CARGO) xtask link-solaris
+
 # An hour of random conversations under commands, HUPs and moves, every byte checked; SECONDS=60 for a shorter one
 SECONDS = 3600
 soak: FORCE

@@ -1,5 +1,5 @@
-//! `cargo xtask package` and `cargo xtask check-solaris`: what pkgmk(1), pkgtrans(1) and a Solaris machine would do,
-//! on any machine; and `cargo xtask demo`.
+//! `cargo xtask package`, `cargo xtask check-solaris` and `cargo xtask link-solaris`: what pkgmk(1), pkgtrans(1) and a Solaris
+//! machine would do, on any machine; and `cargo xtask demo`.
 
 mod datastream;
 mod demo;
@@ -32,6 +32,9 @@ usage: cargo xtask package [--isa i386|sparc] [--system illumos|solaris11|sxce] 
            make FILE (pkg/pen.p5m), the manifest of the package of IPS, from the prototypes of SUNWpen
        cargo xtask check-solaris [TARGET...]
            type-check the programs for illumos and Solaris
+       cargo xtask link-solaris
+           link the programs for illumos, and compare what they need from the libraries there with the list in
+           xtask/solaris/symbols.illumos
        cargo xtask check-event-ports
            run the tests of the data path over event ports as Oracle Solaris has them, emulated
        cargo xtask demo [--once] [--direct] [--bin DIR]
@@ -62,6 +65,7 @@ fn run() -> Result<()> {
             }
             solaris::check(&Workspace::find()?, &targets)
         }
+        Some(Value(task)) if task == "link-solaris" => solaris::link(&Workspace::find()?),
         Some(Value(task)) if task == "check-event-ports" => event_ports::check(&Workspace::find()?),
         Some(Value(task)) if task == "p5m" => make_p5m(parser),
         Some(Value(task)) if task == "demo" => demo::run(parser),

@@ -1,11 +1,16 @@
-//! A type-check of the programs for targets that have no prebuilt standard library.
+//! The programs built, on another system, for targets that have no prebuilt standard library.
+
+mod link;
+mod symbols;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Result;
 use crate::workspace::Workspace;
+
+pub(crate) use link::link;
 
 /// Where the programs must compile: illumos, and Solaris on both of its processors.
 const TARGETS: [&str; 3] = ["x86_64-unknown-illumos", "x86_64-pc-solaris", "sparcv9-sun-solaris"];
@@ -20,39 +25,45 @@ const TOOLCHAIN: &str = "/usr/bin";
 /// # Errors
 /// The first target that does not pass.
 pub(crate) fn check(workspace: &Workspace, targets: &[String]) -> Result<()> {
-    let toolchain = Path::new(&env("SOLARIS_TOOLCHAIN", TOOLCHAIN)).to_owned();
-    let libraries = env("OPENSSL_LIB_DIR", &library_directory());
     let chosen: Vec<&str> =
         if targets.is_empty() { TARGETS.to_vec() } else { targets.iter().map(String::as_str).collect() };
     for target in chosen {
         println!("checking for {target}");
-        let status = workspace
-            .command(toolchain.join("cargo"))
-            .args(["check", "--quiet", "--locked", "--bins", "--package", "pen"])
-            .args(["-Zbuild-std=std,panic_abort", "--target", target])
-            // What this task was started by must not choose the compiler.
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .env("RUSTC", toolchain.join("rustc"))
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env("CARGO_TARGET_DIR", workspace.target.join("solaris"))
-            .env("RUSTFLAGS", "-Dwarnings")
-            // OpenSSL's headers give openssl-sys the version to check against; nothing is linked.
-            .env("OPENSSL_INCLUDE_DIR", env("OPENSSL_INCLUDE_DIR", "/usr/include"))
-            .env("OPENSSL_LIB_DIR", &libraries)
-            // Any preprocessor will do to read them: there is no compiler for the target here.
-            .env(format!("CC_{}", target.replace('-', "_")), "cc")
-            .status()
-            .map_err(|e| {
-                format!(
-                    "{}: {e} (install rustc-web, cargo-web, rust-web-src)",
-                    toolchain.join("cargo").display()
-                )
-            })?;
-        if !status.success() {
+        let mut check = cargo_for(workspace, target, "check");
+        check.arg("-Zbuild-std=std,panic_abort").env("RUSTFLAGS", "-Dwarnings");
+        if !run(&mut check)? {
             return Err(format!("the programs do not type-check for {target}").into());
         }
     }
     Ok(())
+}
+
+/// A command of the toolchain's cargo about the programs, for a target.
+fn cargo_for(workspace: &Workspace, target: &str, subcommand: &str) -> Command {
+    let toolchain = PathBuf::from(env("SOLARIS_TOOLCHAIN", TOOLCHAIN));
+    let mut cargo = workspace.command(toolchain.join("cargo"));
+    cargo
+        .args([subcommand, "--quiet", "--locked", "--bins", "--package", "pen", "--target", target])
+        // What this task was started by must not choose the compiler.
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env("RUSTC", toolchain.join("rustc"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", workspace.target.join("solaris"))
+        // OpenSSL's headers give openssl-sys the version to check against; nothing is linked with it.
+        .env("OPENSSL_INCLUDE_DIR", env("OPENSSL_INCLUDE_DIR", "/usr/include"))
+        .env("OPENSSL_LIB_DIR", env("OPENSSL_LIB_DIR", &library_directory()))
+        // Any preprocessor will do to read them: there is no compiler for the target here.
+        .env(format!("CC_{}", target.replace('-', "_")), "cc");
+    cargo
+}
+
+/// Runs a command of [`cargo_for`]: whether it has succeeded.
+fn run(cargo: &mut Command) -> Result<bool> {
+    let status = cargo.status().map_err(|e| {
+        let program = Path::new(cargo.get_program()).display();
+        format!("{program}: {e} (install rustc-web, cargo-web, rust-web-src)")
+    })?;
+    Ok(status.success())
 }
 
 /// Where this machine has OpenSSL: openssl-sys insists on a directory that holds it even when nothing is linked.
