@@ -9,7 +9,7 @@ use crate::core::Error;
 use crate::core::addr::{Host, Services};
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
-use crate::core::config_file::{self, ConfigLine};
+use crate::core::config_file::{self, ConfigLine, Subject};
 use crate::core::lexer::Word;
 use crate::core::settings::{Kind, Settings};
 use crate::net::tls;
@@ -24,8 +24,10 @@ pub(super) struct LoadedConfig {
     pub(super) notices: Vec<String>,
     /// Servers to leave out at first, and for how long.
     pub(super) blacklists: Vec<(usize, Duration)>,
-    /// The server slots that the file names.
-    pub(super) file_servers: BTreeSet<usize>,
+    /// What the file names.
+    pub(super) file_named: BTreeSet<Subject>,
+    /// The configuration without the file.
+    pub(super) command_line: Config,
 }
 
 /// PenOptions first, then the file, which wins; then the servers of the command line, which win in their slots.
@@ -36,14 +38,14 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     let mut config = Config::default();
     let mut notices = options.notices.clone();
     let mut blacklists = Vec::new();
-    let mut file_servers = BTreeSet::new();
+    let mut file_named = BTreeSet::new();
     let mut errors = options.errors.clone();
     let mut apply =
         |config: &mut Config, lines: &[ConfigLine]| match config_file::apply(config, lines, Phase::Start) {
             Ok(applied) => {
                 notices.extend(applied.notices.iter().map(Error::to_string));
                 blacklists.extend(applied.blacklists);
-                Some(applied.servers)
+                Some(applied.named)
             }
             Err(bad) => {
                 errors.extend(bad);
@@ -52,27 +54,38 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         };
     let (included, mut load_errors) = expand(&options.lines, services);
     apply(&mut config, &included);
+    let mut command_line = config.clone();
     if let Some(file) = &options.file {
         match config_file::load(file, services, &|name| {
             if name == file { read_at_start(name) } else { read(name) }
         }) {
-            Ok(lines) => file_servers = apply(&mut config, &lines).unwrap_or_default(),
+            Ok(lines) => file_named = apply(&mut config, &lines).unwrap_or_default(),
             Err(bad) => load_errors.extend(bad),
         }
     }
-    if let (Some(listen), None) = (&options.listen, &config.settings.listen) {
+    if let (Some(listen), None) = (&options.listen, &command_line.settings.listen) {
         match Kind::Listen.parse(&Word::plain(listen), services) {
             Ok(address) => {
-                let command = Command::Set(Settings::listen(), address);
-                _ = apply(&mut config, &[ConfigLine::option("listening address", command)]);
+                let lines =
+                    [ConfigLine::option("listening address", Command::Set(Settings::listen(), address))];
+                if config.settings.listen.is_none() {
+                    _ = apply(&mut config, &lines);
+                }
+                _ = apply(&mut command_line, &lines);
             }
+            // The file's is used instead.
+            Err(_) if config.settings.listen.is_some() => {}
             Err(error) => load_errors.push(error.of("listen")),
         }
     }
     let port = config.listening().filter(|e| !matches!(e.host, Host::Unix(_))).map(|e| e.port);
     for (n, operand) in options.servers.iter().enumerate() {
         match pen::server(n, operand, port, services) {
-            Ok(command) => _ = apply(&mut config, &[ConfigLine::option("server", command)]),
+            Ok(command) => {
+                let lines = [ConfigLine::option("server", command)];
+                _ = apply(&mut config, &lines);
+                _ = apply(&mut command_line, &lines);
+            }
             Err(error) => load_errors.push(error),
         }
     }
@@ -86,7 +99,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     }
     warn(&config, &mut notices);
     if errors.is_empty() {
-        Ok(LoadedConfig { config, notices, blacklists, file_servers })
+        Ok(LoadedConfig { config, notices, blacklists, file_named, command_line })
     } else {
         Err(errors)
     }

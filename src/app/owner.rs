@@ -11,9 +11,10 @@ use tokio::sync::Notify;
 use crate::control::protocol;
 use crate::control::server::{Handler, Reply};
 use crate::core::command::Command;
+use crate::core::error::Error;
 use crate::core::settings::Value;
 use crate::core::snapshot::Role;
-use crate::core::state::{Answer, Effect, State};
+use crate::core::state::{Answer, Effect, Reload, State};
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::{atomic_file, log};
@@ -92,30 +93,34 @@ impl Owner {
         self.shared.log.clone()
     }
 
-    /// Opens the log anew and reads the file of `-F` again, all of it or nothing.
-    pub(super) fn reload(&self) {
+    /// Opens the log anew and reads the file of `-F` again, all of it or nothing. Gives what has changed, or all that is wrong.
+    pub(super) fn reload(&self) -> Result<Reload, Vec<Error>> {
         self.shared.log.reopen();
         let mut state = self.state.borrow_mut();
         let file = state.file().map(str::to_owned);
         let outcome = state.reload(&mut *self.performer.borrow_mut());
-        match outcome {
-            Ok((notices, effects)) => {
-                notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+        let outcome = match outcome {
+            Ok((reload, effects)) => {
+                reload.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+                reload.changes.iter().for_each(|command| log::info(format_args!("changed: {command}")));
                 self.perform(effects);
                 if let Some(file) = file {
                     log::info(format_args!("{file} read again"));
                 } else if self.shared.tls.is_some() {
                     log::info(format_args!("certificates and keys read again"));
                 }
+                Ok(reload)
             }
             Err(errors) => {
                 errors.iter().for_each(|error| log::error(format_args!("{error}")));
                 if let Some(file) = file {
                     log::error(format_args!("{file}: nothing of it is applied"));
                 }
+                Err(errors)
             }
-        }
+        };
         self.perform(vec![state.look_up_all()]);
+        outcome
     }
 
     /// Writes the statistics: the page to the file of web_stats, else text to pen's own log.
@@ -196,6 +201,12 @@ impl Handler for Owner {
             Ok(None) => return Reply::Text(String::new()),
             Err(error) => return Reply::Text(protocol::refusal(&[error])),
         };
+        if command == Command::Reload {
+            return Reply::Text(match self.reload() {
+                Ok(reload) => reload.to_string(),
+                Err(errors) => protocol::refusal(&errors),
+            });
+        }
         let outcome = self.state.borrow_mut().apply(&command, &mut *self.performer.borrow_mut());
         match outcome {
             Ok((answer, effects)) => {

@@ -128,7 +128,7 @@ fn serve(
     file: Option<String>,
     services: Services,
 ) -> Result<Running, Error> {
-    let LoadedConfig { config, blacklists, file_servers, .. } = loaded;
+    let LoadedConfig { config, blacklists, file_named, command_line, .. } = loaded;
     let Bound { account, listener, control, admin, tls, descriptors } = bound;
     let foreground = config.settings.foreground;
     let resolved = dns::look_up_now(&config.names(), |name, error| {
@@ -153,7 +153,8 @@ fn serve(
         resolved,
         services,
         file,
-        file_servers,
+        file_named,
+        command_line,
         descriptors,
         pid: std::process::id(),
         tls: tls.is_some(),

@@ -150,7 +150,10 @@ async fn heard(signal: &mut Option<Signal>) {
 async fn attend(owner: &Owner, signals: &mut Signals) {
     loop {
         tokio::select! {
-            _ = signals.hangup.recv() => owner.reload(),
+            // What comes of it is in the log.
+            _ = signals.hangup.recv() => {
+                _ = owner.reload();
+            }
             _ = signals.user1.recv() => owner.statistics(),
             _ = signals.user2.recv() => {
                 let file = if crash::leaves_core() { "with a core file" } else { "without a core file, see abort_on_error" };

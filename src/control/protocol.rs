@@ -11,7 +11,8 @@ const UNKNOWN: &str = "do_cmd: ignoring command starting with ";
 /// The reply to a line that is refused: each error on a line of its own.
 pub fn refusal(errors: &[Error]) -> String {
     let line = |error: &Error| match error.fault() {
-        Fault::UnknownCommand { word, .. } => format!("{UNKNOWN}'{word}'\n"),
+        // In a file it has a place, which C pen does not tell.
+        Fault::UnknownCommand { word, .. } if error.place().is_none() => format!("{UNKNOWN}'{word}'\n"),
         _ => format!("{ERROR}{error}\n"),
     };
     errors.iter().map(line).collect()
@@ -55,6 +56,7 @@ pub fn did_nothing(command: &str, reply: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::error::Place;
 
     #[test]
     fn a_slip_gets_a_hint() {
@@ -75,6 +77,8 @@ mod tests {
             reply,
             "error: listen: expected a port, got 'x'\ndo_cmd: ignoring command starting with 'foo'\n"
         );
+        let in_file = errors[1].clone().at(&Place::Line("f".into(), 3));
+        assert_eq!(refusal(&[in_file]), "error: f:3: 'foo' is not a command; see penctl(1)\n");
         assert!(is_refusal(&reply) && is_refusal(&refusal(&errors[1..])));
         assert!(!is_refusal("5\n") && !is_refusal(""));
     }

@@ -1,8 +1,8 @@
 //! Commands from files and options: read as a whole, applied as a whole or not at all.
 
 use super::addr::Services;
-use super::command::Command;
-use super::command::server_keys::Change;
+use super::command::server_keys::{Change, ServerConfig, ServerKey};
+use super::command::{Command, ServerRef};
 use super::config::{Config, Phase};
 use super::error::{Error, Fault, Place};
 use super::lexer;
@@ -42,8 +42,41 @@ pub struct AppliedLines {
     pub notices: Vec<Error>,
     /// Servers to leave out, and for how long from now.
     pub blacklists: Vec<(usize, Duration)>,
-    /// Server slots that were named.
-    pub servers: BTreeSet<usize>,
+    /// What the lines are about.
+    pub named: BTreeSet<Subject>,
+}
+
+/// What a command is about that is a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A setting, by its word.
+    Setting(&'static str),
+    /// An access list.
+    Acl(usize),
+    /// A key of a server, by its word.
+    Server(usize, &'static str),
+}
+
+impl Subject {
+    /// What `command` is about, unless it is about a server.
+    fn of(command: &Command) -> Option<Self> {
+        match command {
+            Command::Set(setting, _) => Some(Subject::Setting(setting.word())),
+            Command::Acl(n, _) | Command::NoAcl(n) => Some(Subject::Acl(*n)),
+            _ => None,
+        }
+    }
+}
+
+/// What is left of a command of [`Config::changes_from`] about those of its subjects that are `wanted`.
+pub fn part_about(command: Command, wanted: impl Fn(Subject) -> bool) -> Option<Command> {
+    match command {
+        Command::Server(ServerRef::Slot(n), mut changes) => {
+            changes.retain(|change| change.key().is_some_and(|key| wanted(Subject::Server(n, key.word()))));
+            (!changes.is_empty()).then_some(Command::Server(ServerRef::Slot(n), changes))
+        }
+        command => Subject::of(&command).is_some_and(wanted).then_some(command),
+    }
 }
 
 /// Reads a file of commands and every file that it includes. `read` returns a file's bytes.
@@ -167,6 +200,7 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
     let mut errors = Vec::new();
     let mut lists = BTreeSet::new();
     for ConfigLine { at, command } in lines {
+        applied.named.extend(Subject::of(command));
         match command {
             Command::Acl(n, _) | Command::NoAcl(n) if lists.insert(*n) => {
                 // Emptying a list is a setting in every phase.
@@ -175,7 +209,9 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
             Command::Server(server, changes) => {
                 // Applying it tells what is wrong with it.
                 if let Ok(n) = config.target(server, changes) {
-                    applied.servers.insert(n);
+                    let keys = changes.iter().filter_map(Change::key).map(ServerKey::word);
+                    let name = matches!(server, ServerRef::Name(_)).then(|| ServerConfig::name().word());
+                    applied.named.extend(keys.chain(name).map(|word| Subject::Server(n, word)));
                     applied.blacklists.extend(changes.iter().filter_map(|change| match change {
                         Change::Blacklist(time) => Some((n, *time)),
                         _ => None,
@@ -193,14 +229,19 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
     if errors.is_empty() { Ok(applied) } else { Err(errors) }
 }
 
-/// The same error with its place: that of the last of `lines` that gives the setting it is about, or the file as a whole.
-pub fn locate(error: Error, lines: &[ConfigLine], file: &str) -> Error {
+/// The same error with its place: that of the last of `lines` that gives the setting or the server it is about, or the file as a whole.
+pub fn locate(error: Error, lines: &[ConfigLine], config: &Config, file: &str) -> Error {
     let about = |line: &&ConfigLine| match &line.command {
         Command::Set(setting, _) => error.subject() == Some(setting.word()),
-        Command::Server(server, changes) => changes.iter().any(|change| {
-            let subject = change.key().map(|key| format!("server {server} {}", key.word()));
-            subject.is_some() && error.subject() == subject.as_deref()
-        }),
+        Command::Server(server, changes) => {
+            let names = [Some(server.clone()), config.slot(server).map(ServerRef::Slot)];
+            names.into_iter().flatten().any(|name| {
+                let whole = format!("server {name}");
+                let keys = changes.iter().filter_map(Change::key);
+                let mut parts = keys.map(|key| format!("{whole} {}", key.word()));
+                error.subject() == Some(&whole) || parts.any(|part| error.subject() == Some(&part))
+            })
+        }
         _ => false,
     };
     match lines.iter().rev().find(about) {

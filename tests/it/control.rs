@@ -71,6 +71,8 @@ fn replies_are_those_of_c_pen() {
     ] {
         assert_eq!(pen.control(line), reply, "{line}");
     }
+    // With all weights 0 nobody would be served, and weight is refused.
+    pen.control("server 0 weight 1");
     for flag in [
         "abort_on_error",
         "ascii",

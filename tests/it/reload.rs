@@ -139,8 +139,86 @@ fn a_server_that_the_file_names_no_longer_stays_and_is_reported() {
     assert_eq!(pen.choices([2, 2]), "B A");
     pen.write("file", line(0));
     hup(&pen);
-    pen.says("server 1");
+    pen.says("pen keeps: server 1");
     assert_eq!(pen.choices([2, 2]), "B A");
+}
+
+#[test]
+fn an_exact_reload_takes_back_what_the_file_and_the_command_line_do_not_name() {
+    let backends = greeters(3);
+    let setup = Setup::new();
+    let line = |n: usize| format!("server {n} address 127.0.0.1 port {}\n", backends[n].port());
+    let file =
+        setup.write("file", format!("reload_mode exact\nblacklist 5\nclient_acl 1\n{}{}", line(0), line(1)));
+    let pen = setup.options(format!("-t 9 -F {file}")).start();
+    let (mut held, name) = pen.hold(3);
+    assert_eq!(name, "B");
+    pen.control("timeout 20");
+    pen.control(line(2).trim_end());
+    pen.write("file", format!("reload_mode exact\n{}", line(0)));
+    let changes = "blacklist 30\nclient_acl 0\ntimeout 9\nno server 1\nno server 2\n";
+    assert_eq!(pen.control("diff"), changes);
+    assert_eq!(pen.control(&format!("diff {}", pen.file("file"))), changes);
+    assert_eq!(pen.control("blacklist"), "5\n");
+    hup(&pen);
+    changes.lines().for_each(|change| pen.says(&format!("changed: {change}")));
+    assert_eq!(pen.choices([2, 3, 4]), "A A A");
+    assert!(held.is_silent_for(std::time::Duration::from_millis(10)));
+    held.finish();
+    assert_eq!(held.text(), "");
+    assert_eq!(pen.control("timeout"), "9\n");
+    wait_until("the others to be gone", || pen.servers().iter().map(|s| s.number).eq([0]));
+    assert_eq!(pen.control("diff"), "# no setting changes\n");
+}
+
+#[test]
+fn the_command_reload_does_what_hup_does_and_answers() {
+    let backends = greeters(2);
+    let setup = Setup::new();
+    let file = setup.write("file", "blacklist 5\n");
+    let log = setup.file("log").to_owned();
+    let pen = setup.options(format!("-l {log} -F {file}")).servers(&backends).start();
+    assert_eq!(pen.choices([2]), "B");
+    std::fs::remove_file(&log).unwrap();
+    pen.write("file", "tracking 4\nworkers 7\n");
+    let reply = pen.penctl("reload");
+    assert_eq!(reply.status.code(), Some(0));
+    let notice = format!("# {file}:2: workers: a change needs a restart of pen\n");
+    let kept = format!("# {file} names no longer, and pen keeps: blacklist 5\n");
+    assert_eq!(String::from_utf8_lossy(&reply.stdout), format!("tracking 4\n{notice}{kept}"));
+    wait_until("the log to be opened anew", || std::path::Path::new(&log).exists());
+    pen.write("file", "tracking x\nfrobnicate\n");
+    let reply = pen.penctl("reload");
+    assert_eq!(reply.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&reply.stderr).into_owned();
+    assert!(errors.contains(&format!("{file}:1: tracking: ")), "{errors}");
+    assert!(errors.contains("'frobnicate'"), "{errors}");
+    assert_eq!(errors.lines().count(), 2, "{errors}");
+    assert_eq!(pen.control("tracking"), "4\n");
+    // Who has no file has nothing to compare with.
+    let pen = Setup::new().servers(&backends).start();
+    assert_eq!(pen.control("reload"), "# no setting changes\n");
+    assert!(pen.control("diff").starts_with("error: diff: no file"));
+}
+
+#[test]
+fn a_change_that_leaves_nobody_to_serve_is_refused() {
+    let backends = greeters(2);
+    let setup = Setup::new();
+    let file = setup.write("file", "blacklist 5\n");
+    let pen = setup.options(format!("-F {file}")).servers(&backends).start();
+    pen.control("no server 1");
+    for command in ["weight", "no server 0", "server 0 port 0"] {
+        let output = pen.penctl(command);
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        let reason = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(reason.contains("nobody would be served"), "{command}: {reason}");
+    }
+    pen.write("file", "blacklist 6\nweight\n");
+    hup(&pen);
+    pen.says(&format!("{file}:2: weight: every server has weight 0"));
+    assert_eq!(pen.control("blacklist"), "5\n");
+    assert_eq!(pen.choices([2, 3]), "A A");
 }
 
 #[test]

@@ -82,6 +82,10 @@ pub enum Command {
     Pid,
     /// Writes and shows the status page.
     Status,
+    /// Reads the file of -F again, as HUP does.
+    Reload,
+    /// Shows what reading a file again (`None`: the one given with -F) would change.
+    Diff(Option<String>),
     /// Loads certificates, keys and OCSP responses anew.
     SslReload,
     /// Ends pen.

@@ -40,6 +40,9 @@ impl fmt::Display for Command {
             Command::Mode => f.write_str("mode"),
             Command::Pid => f.write_str("pid"),
             Command::Status => f.write_str("status"),
+            Command::Reload => f.write_str("reload"),
+            Command::Diff(None) => f.write_str("diff"),
+            Command::Diff(Some(file)) => write!(f, "diff {}", lexer::quote(file)),
             Command::SslReload => f.write_str("ssl_reload"),
             Command::Exit => f.write_str("exit"),
         }

@@ -51,15 +51,16 @@ impl Config {
     /// The server that is not: pen would be its own client, until all its connections are used up.
     pub fn check_servers(&self) -> Result<(), Error> {
         match self.own_address() {
-            Some(server) => Err(Error::new(format!(
-                "{server}: that is where pen listens, and it would be its own client"
-            ))),
+            Some((server, address)) => {
+                Err(Error::new(format!("{address} is where pen listens: it would be its own client"))
+                    .of(&server))
+            }
             None => Ok(()),
         }
     }
 
-    /// The server that is pen's own address.
-    fn own_address(&self) -> Option<String> {
+    /// The server that is pen's own address: which, and where.
+    fn own_address(&self) -> Option<(String, String)> {
         let Endpoint { host: Host::Ip(own), port: own_port } = self.listening()?.clone() else { return None };
         let is_own = |host: &Host, port: u16| {
             let Host::Ip(ip) = host else { return false };
@@ -69,15 +70,31 @@ impl Config {
         };
         let numbered = self.servers.iter().enumerate().find_map(|(n, server)| {
             let host = server.address.as_ref().filter(|host| is_own(host, server.port))?;
-            Some(format!("server {n} {host} port {}", server.port))
+            Some((format!("server {n}"), format!("{host} port {}", server.port)))
         });
         let special = [(&self.settings.emergency, "emergency"), (&self.settings.abuse, "abuse")];
         numbered.or_else(|| {
             special.into_iter().find_map(|(endpoint, name)| {
                 let endpoint = endpoint.as_ref().filter(|endpoint| is_own(&endpoint.host, endpoint.port))?;
-                Some(format!("{name} {endpoint}"))
+                Some((name.to_owned(), endpoint.to_string()))
             })
         })
+    }
+
+    /// Why no client would be served even if every server worked; `None` when some server could serve.
+    pub fn nobody(&self) -> Option<Error> {
+        let settings = &self.settings;
+        if settings.emergency.is_some() {
+            return None;
+        }
+        let used = || self.servers.iter().filter(|server| server.address.is_some() && server.port != 0);
+        if used().count() == 0 {
+            Some(Error::new("no server would be left, and nobody would be served"))
+        } else if settings.weight && !settings.prio && used().all(|server| server.weight == 0) {
+            Some(Error::new("every server has weight 0, and nobody would be served").of("weight"))
+        } else {
+            None
+        }
     }
 
     /// The address to listen on.

@@ -1,5 +1,6 @@
 //! The configuration: what commands change, what `write` saves and what a snapshot for the workers is made of.
 
+mod changes;
 mod check;
 mod command_line;
 mod servers;

@@ -93,6 +93,16 @@ keywords! {
     }
 }
 
+keywords! {
+    /// What becomes of settings that the file does not name when it is read again.
+    ReloadMode {
+        /// They stay as they are.
+        Keep = "keep",
+        /// They return to what the command line says, or to their defaults; servers are removed.
+        Exact = "exact",
+    }
+}
+
 /// Which side's end of data ends both sides of a connection at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fastclose {

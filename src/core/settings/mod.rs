@@ -7,7 +7,7 @@ mod kind;
 pub(crate) mod table;
 pub(crate) mod value;
 
-pub use keyword::{AdminState, Fastclose, HttpForwarded, Keyword, SslOption, SslProtocol};
+pub use keyword::{AdminState, Fastclose, HttpForwarded, Keyword, ReloadMode, SslOption, SslProtocol};
 pub use kind::Kind;
 pub use table::{Key, Property, Reply, Row, Spec, Table, When};
 pub use value::{Field, Value};
@@ -32,7 +32,7 @@ impl Setting {
     pub fn off(self) -> Option<Value> {
         match self.default() {
             Value::Switch(_) => Some(Value::Switch(false)),
-            Value::None => Some(Value::None),
+            Value::None | Value::Words(_) => Some(Value::None),
             _ => None,
         }
     }
@@ -179,6 +179,8 @@ table::table! {
         // Words.
         http_forwarded: HttpForwarded = HttpForwarded::Keep,
             text(Kind::Word(HttpForwarded::WORDS), "what becomes of an X-Forwarded-For that a client sent");
+        reload_mode: ReloadMode = ReloadMode::Keep,
+            text(Kind::Word(ReloadMode::WORDS), "whether a reload keeps what the file no longer names");
         ssl_option: BTreeSet<SslOption> = BTreeSet::new(),
             text(Kind::Words(SslOption::WORDS), "change what TLS may do; repeatable").tls();
         tcp_fastclose: Fastclose = Fastclose::default(),

@@ -201,10 +201,12 @@ impl<T: Keyword + Ord> Field for BTreeSet<T> {
         Value::Words(self.iter().map(|keyword| keyword.word()).collect())
     }
 
-    /// Adds the words to those that are there.
+    /// Adds the words to those that are there, of which none is left when they are unset.
     fn assign(&mut self, value: &Value) {
-        if let Value::Words(words) = value {
-            self.extend(words.iter().filter_map(|word| T::by_word(word)));
+        match value {
+            Value::Words(words) => self.extend(words.iter().filter_map(|word| T::by_word(word))),
+            Value::None => self.clear(),
+            _ => {}
         }
     }
 }

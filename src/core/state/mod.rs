@@ -6,14 +6,17 @@
 
 mod effect;
 mod plan;
+mod reload;
 #[cfg(test)]
 mod tests;
 
 pub use effect::{Answer, Effect, Lookups, Need};
+pub use reload::Reload;
 
 use super::Millis;
 use super::addr::Services;
 use super::config::Config;
+use super::config_file::Subject;
 use super::error::Error;
 use super::settings::Setting;
 use super::snapshot::{Resolved, Snapshot, StatsTable};
@@ -54,8 +57,10 @@ pub struct Start {
     pub services: Services,
     /// The file of `-F`.
     pub file: Option<String>,
-    /// The server slots that it names.
-    pub file_servers: BTreeSet<usize>,
+    /// What it names.
+    pub file_named: BTreeSet<Subject>,
+    /// The configuration without that file: what the command line says.
+    pub command_line: Config,
     /// The most connections that there are descriptors for.
     pub descriptors: usize,
     /// The process id.
@@ -72,7 +77,8 @@ pub struct State {
     resolved: Resolved,
     services: Services,
     file: Option<String>,
-    file_servers: BTreeSet<usize>,
+    file_named: BTreeSet<Subject>,
+    command_line: Config,
     descriptors: usize,
     pid: u32,
     tls: bool,
@@ -91,7 +97,8 @@ impl State {
             resolved: start.resolved,
             services: start.services,
             file: start.file,
-            file_servers: start.file_servers,
+            file_named: start.file_named,
+            command_line: start.command_line,
             descriptors: start.descriptors,
             pid: start.pid,
             tls: start.tls,

@@ -16,18 +16,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a command answers and what follows from it, or all that is wrong with it.
-type Outcome<T> = Result<(T, Vec<Effect>), Vec<Error>>;
+pub(super) type Outcome<T> = Result<(T, Vec<Effect>), Vec<Error>>;
 
 /// A configuration to be, and what must succeed before it is.
 #[derive(Debug, Default)]
-struct Plan {
-    config: Config,
+pub(super) struct Plan {
+    pub(super) config: Config,
     /// Files of TLS are read again although their names are as before.
-    rereads: bool,
+    pub(super) rereads: bool,
     /// Servers to leave out, and for how long from now.
-    blacklists: Vec<(usize, Duration)>,
+    pub(super) blacklists: Vec<(usize, Duration)>,
     /// Names to look up although they have an address.
-    again: BTreeSet<String>,
+    pub(super) again: BTreeSet<String>,
 }
 
 impl State {
@@ -72,10 +72,15 @@ impl State {
             Command::Exit => text("Exit is not enabled; restart with -X flag\n".into()),
             Command::Write(file) => self.write(file.as_deref(), world),
             Command::Include(file) => {
-                let (applied, effects) = self.run_file(file, false, world)?;
+                let (applied, effects) = self.run_file(file, world)?;
                 let notices = applied.notices.iter().map(|notice| format!("{notice}\n")).collect();
                 Ok((Answer::Text(notices), effects))
             }
+            Command::Reload => {
+                let (reload, effects) = self.reload(world)?;
+                Ok((Answer::Text(reload.to_string()), effects))
+            }
+            Command::Diff(file) => text(self.diff(file.as_deref(), world)?.to_string()),
             Command::SslReload => {
                 let effects = self.reload_tls(world).map_err(|e| vec![e.of("ssl_reload")])?;
                 Ok((Answer::Text(String::new()), effects))
@@ -94,27 +99,6 @@ impl State {
         let expected =
             || Error::expected("the number or the name of a server that there is", server.to_string());
         self.config.slot(server).filter(used).ok_or_else(expected)
-    }
-
-    /// Reads the file of `-F` again, all of it or nothing; without one, the files of TLS. Gives what the administrator
-    /// should know.
-    ///
-    /// # Errors
-    /// All that is wrong. Nothing has changed then.
-    pub fn reload(&mut self, world: &mut dyn World) -> Outcome<Vec<String>> {
-        let Some(file) = self.file.clone() else {
-            let effects = if self.tls { self.reload_tls(world).map_err(|e| vec![e])? } else { Vec::new() };
-            return Ok((Vec::new(), effects));
-        };
-        let (applied, effects) = self.run_file(&file, true, world)?;
-        let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();
-        let gone: Vec<String> =
-            self.file_servers.difference(&applied.servers).map(usize::to_string).collect();
-        if !gone.is_empty() {
-            notices.push(format!("{file} names no longer, and pen keeps: server {}", gone.join(", ")));
-        }
-        self.file_servers = applied.servers;
-        Ok((notices, effects))
     }
 
     /// Makes a setting.
@@ -145,22 +129,28 @@ impl State {
             }
             _ => {}
         }
-        Ok((Answer::Text(reply), self.run(plan, world)?))
+        let effects = self.run(plan, world).map_err(|error| match command {
+            Command::Set(setting, value) if *value != Value::None => error.of(setting.word()),
+            Command::Server(n, _) => error.of(&format!("server {n}")),
+            command => error.of(&command.to_string()),
+        })?;
+        Ok((Answer::Text(reply), effects))
     }
 
     /// Carries out the commands of a file, all or none.
-    fn run_file(&mut self, file: &str, rereads: bool, world: &mut dyn World) -> Outcome<AppliedLines> {
+    fn run_file(&mut self, file: &str, world: &mut dyn World) -> Outcome<AppliedLines> {
         let lines = config_file::load(file, &self.services, &|file| world.read(file))?;
         let mut config = self.config.clone();
         let applied = config_file::apply(&mut config, &lines, Phase::Running)?;
         let again = config.names();
-        let plan = Plan { config, rereads, blacklists: applied.blacklists.clone(), again };
+        let blacklists = applied.blacklists.clone();
+        let plan = Plan { config: config.clone(), blacklists, again, ..Plan::default() };
         let effects = self.run(plan, world);
-        Ok((applied, effects.map_err(|error| vec![config_file::locate(error, &lines, file)])?))
+        Ok((applied, effects.map_err(|error| vec![config_file::locate(error, &lines, &config, file)])?))
     }
 
     /// Reads certificates, keys and OCSP responses again, all or none.
-    fn reload_tls(&mut self, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
+    pub(super) fn reload_tls(&mut self, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
         if !self.tls {
             return Err(Error::new("there is no TLS: pen was started without ssl_certfile"));
         }
@@ -180,8 +170,14 @@ impl State {
     }
 
     /// What must succeed before `plan` is in force.
-    fn needs(&self, plan: &Plan) -> Result<Vec<Need>, Error> {
+    pub(super) fn needs(&self, plan: &Plan) -> Result<Vec<Need>, Error> {
         plan.config.check()?;
+        // Who has no server yet may go on giving settings; who has one is not to cut every client off without a word.
+        if self.config.nobody().is_none()
+            && let Some(error) = plan.config.nobody()
+        {
+            return Err(error);
+        }
         let (new, old) = (&plan.config.settings, &self.config.settings);
         let mut needs = Vec::new();
         if self.tls && (plan.rereads || tls_differs(new, old)) {
@@ -203,7 +199,7 @@ impl State {
     }
 
     /// Meets the needs of a plan, then puts it in force.
-    fn run(&mut self, plan: Plan, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
+    pub(super) fn run(&mut self, plan: Plan, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
         let mut effects = Vec::new();
         for need in self.needs(&plan)? {
             world.meet(&need).map_err(|error| match need.setting() {

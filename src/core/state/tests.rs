@@ -84,7 +84,11 @@ fn apply(state: &mut State, world: &mut Model, line: &str) -> Result<(Answer, Ve
 
 /// The reply to a command that is one text.
 fn reply(state: &mut State, line: &str) -> String {
-    match apply(state, &mut Model::default(), line) {
+    reply_of(state, &mut Model::default(), line)
+}
+
+fn reply_of(state: &mut State, world: &mut Model, line: &str) -> String {
+    match apply(state, world, line) {
         Ok((Answer::Text(text), _)) => text,
         other => panic!("{other:?}"),
     }
@@ -118,6 +122,10 @@ fn steps() -> impl Strategy<Value = Vec<(Step, Option<usize>)>> {
         "include g",
         "include nowhere",
         "ssl_reload",
+        "reload",
+        "diff",
+        "diff g",
+        "reload_mode exact",
         "server 1 blacklist 9",
         "server 2 address 10.0.0.9 port 1",
         "no listen",
@@ -142,7 +150,7 @@ proptest! {
             world.now += 500;
             world.met.clear();
             world.refuses = refuses;
-            let before = (state.config.clone(), Arc::clone(&state.snapshot), state.file_servers.clone());
+            let before = (state.config.clone(), Arc::clone(&state.snapshot), state.file_named.clone());
             let standings: Vec<Standing> = (0..6).map(|n| state.stats.server(n).standing(world.now)).collect();
             let failed = match step {
                 Step::Command(line) => apply(&mut state, &mut world, &line).is_err(),
@@ -154,7 +162,7 @@ proptest! {
             if failed {
                 prop_assert_eq!(&state.config, &before.0);
                 prop_assert!(Arc::ptr_eq(&state.snapshot, &before.1));
-                prop_assert_eq!(&state.file_servers, &before.2);
+                prop_assert_eq!(&state.file_named, &before.2);
                 let after: Vec<Standing> = (0..6).map(|n| state.stats.server(n).standing(world.now)).collect();
                 prop_assert_eq!(standings, after);
             } else {
@@ -270,19 +278,125 @@ fn what_a_file_no_longer_names_is_told() {
     let mut world = Model::default();
     let mut reload = |text: &str| {
         world.files.insert("f".into(), text.into());
-        state.reload(&mut world).map(|(notices, _)| notices)
+        state.reload(&mut world).map(|(reload, _)| reload.notices)
     };
     let (one, two) = ("server 0 address 10.0.0.1 port 1\n", "server 1 address 10.0.0.2 port 1\n");
     assert_eq!(reload(&format!("{one}{two}")), Ok(Vec::new()));
-    assert_eq!(reload(one), Ok(vec!["f names no longer, and pen keeps: server 1".into()]));
+    assert_eq!(
+        reload(one),
+        Ok(vec!["f names no longer, and pen keeps: server 1 address 10.0.0.2 port 1".into()])
+    );
     assert_eq!(
         reload("udp\n"),
         Ok(vec![
             "f:1: udp: a change needs a restart of pen".into(),
-            "f names no longer, and pen keeps: server 0".into(),
+            "f names no longer, and pen keeps: server 0 address 10.0.0.1 port 1".into(),
         ])
     );
     assert_eq!(reload("blacklist x\nhash on\n").unwrap_err().len(), 2);
+}
+
+#[test]
+fn an_exact_reload_takes_back_what_nobody_names() {
+    let file = "listen 80\nreload_mode exact\nblacklist 5\nconn_max 700\nuser nobody\nssl_option no_tlsv1\n\
+                acl 1 deny 10.0.0.9\nserver 0 address 10.0.0.1 port 1 max 3\nserver 1 address 10.0.0.2 port 1\n";
+    let mut state = state(file);
+    state.command_line = config("timeout 7\nserver 4 address 10.0.0.5 port 5\n");
+    let mut world = Model::default();
+    world.files.insert("f".into(), file.into());
+    // At start the command line is in force too.
+    let (reload, _) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.to_string(), "timeout 7\nserver 4 address 10.0.0.5 port 5\n");
+    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    for line in ["hash", "no server 4", "server 2 address 10.0.0.3 port 1", "timeout 9"] {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+    let file = "reload_mode exact\nserver 0 address 10.0.0.1 port 1\n";
+    world.files.insert("f".into(), file.into());
+    let before = state.config.clone();
+    let changes = "no hash\nblacklist 30\ntimeout 7\nno ssl_option\nno acl 1\nserver 0 max 0\nno server 1\n\
+                   no server 2\nserver 4 address 10.0.0.5 port 5\n\
+                   # f does not name, and pen keeps until a restart: conn_max 700\n\
+                   # f does not name, and pen keeps until a restart: listen 80\n\
+                   # f does not name, and pen keeps until a restart: user nobody\n";
+    assert_eq!(reply_of(&mut state, &mut world, "diff"), changes);
+    assert_eq!(state.config, before);
+    let mut forgotten = Vec::new();
+    let (reload, effects) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.to_string(), changes);
+    effects.iter().for_each(|effect| {
+        if let Effect::Forget(n) = effect {
+            forgotten.push(*n)
+        }
+    });
+    assert_eq!(forgotten, [1, 2]);
+    assert_eq!(reply(&mut state, "timeout"), "7\n");
+    assert_eq!(reply(&mut state, "conn_max"), "700\n");
+    // That mode, too, is a setting that the file names or not.
+    world.files.insert("f".into(), "server 0 address 10.0.0.1 port 1\n".into());
+    assert_eq!(state.reload(&mut world).unwrap().0.changes[0].to_string(), "reload_mode keep");
+    apply(&mut state, &mut world, "hash").unwrap();
+    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    assert_eq!(refusal(&mut state, &mut world, "diff nowhere").lines().count(), 1);
+    world.files.insert("g".into(), "server 0 port 0\nno server 4\nblacklist 9\n".into());
+    assert_eq!(
+        refusal(&mut state, &mut world, "diff g"),
+        "g: no server would be left, and nobody would be served\n"
+    );
+}
+
+#[test]
+fn each_setting_that_stays_is_told_when_the_file_names_it_no_longer() {
+    let mut state = state("listen 80\n");
+    let mut world = Model::default();
+    let mut reload = |text: &str| {
+        world.files.insert("f".into(), text.into());
+        state.reload(&mut world).map(|(reload, _)| reload.notices).unwrap()
+    };
+    let server = "server 0 address 10.0.0.1 port 1";
+    let all = format!("{server} max 5\nblacklist 5\nhash\nclients_max 2048\nacl 2 permit 10.0.0.1\nlog /l\n");
+    assert_eq!(reload(&all), Vec::<String>::new());
+    let kept = reload(&format!("{server}\n"));
+    let told: Vec<&str> =
+        kept.iter().map(|line| line.strip_prefix("f names no longer, and pen keeps: ").unwrap()).collect();
+    assert_eq!(
+        told,
+        ["hash", "blacklist 5", "log /l", "acl 2 permit 10.0.0.1 255.255.255.255", "server 0 max 5"]
+    );
+    // Once.
+    assert_eq!(reload(&format!("{server}\n")), Vec::<String>::new());
+}
+
+#[test]
+fn a_change_that_leaves_nobody_to_serve_is_refused_with_its_reason() {
+    let one = "listen 80\nserver 0 address 10.0.0.1 port 1\n";
+    let mut state = state(one);
+    let mut world = Model::default();
+    let weights = "weight: every server has weight 0, and nobody would be served\n";
+    assert_eq!(refusal(&mut state, &mut world, "weight"), weights);
+    for line in ["server 0 port 0", "no server 0"] {
+        let word = line.trim_end_matches(" port 0");
+        let expected = format!("{word}: no server would be left, and nobody would be served\n");
+        assert_eq!(refusal(&mut state, &mut world, line), expected);
+    }
+    world.files.insert("f".into(), format!("{one}weight\n"));
+    let errors = state.reload(&mut world).unwrap_err();
+    assert_eq!(
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [format!("f:3: {}", weights.trim_end())]
+    );
+    // Not where somebody serves all the same, and not where nobody did before.
+    for line in
+        ["server 0 weight 1", "weight", "emergency 10.0.0.9:1", "server 0 weight 0", "server 0 port 0"]
+    {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+    let error = "no emergency: no server would be left, and nobody would be served\n";
+    assert_eq!(refusal(&mut state, &mut world, "no emergency"), error);
+    let mut state = self::state("listen 80\n");
+    for line in ["weight", "server 0 address 10.0.0.1", "server 0 port 1", "server 1 max 3"] {
+        apply(&mut state, &mut world, line).unwrap();
+    }
 }
 
 #[test]

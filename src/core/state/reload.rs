@@ -1,0 +1,129 @@
+//! The file of `-F` read again: what that changes, and what stays although the file no longer names it.
+
+use super::plan::{Outcome, Plan};
+use super::{State, World};
+use crate::core::command::Command;
+use crate::core::command::server_keys::ServerConfig;
+use crate::core::config::{Config, Phase};
+use crate::core::config_file::{self, AppliedLines, ConfigLine, Subject, part_about};
+use crate::core::error::Error;
+use crate::core::settings::{ReloadMode, Setting, Value, When};
+use std::fmt;
+
+/// What a reload has changed, or would change.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Reload {
+    /// The changes, as the commands that make the same.
+    pub changes: Vec<Command>,
+    /// What the administrator should know beside.
+    pub notices: Vec<String>,
+}
+
+impl fmt::Display for Reload {
+    /// Lines of a file of commands.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.changes.iter().try_for_each(|command| writeln!(f, "{command}"))?;
+        self.notices.iter().try_for_each(|notice| writeln!(f, "# {notice}"))?;
+        if self.changes.is_empty() { writeln!(f, "# no setting changes") } else { Ok(()) }
+    }
+}
+
+/// The configuration that a file asks for.
+struct Proposal {
+    config: Config,
+    lines: Vec<ConfigLine>,
+    applied: AppliedLines,
+    reload: Reload,
+}
+
+impl State {
+    /// Reads the file of `-F` again, all of it or nothing; without one, the files of TLS.
+    ///
+    /// # Errors
+    /// All that is wrong. Nothing has changed then.
+    pub fn reload(&mut self, world: &mut dyn World) -> Outcome<Reload> {
+        let Some(file) = self.file.clone() else {
+            let effects = if self.tls { self.reload_tls(world).map_err(|e| vec![e])? } else { Vec::new() };
+            return Ok((Reload::default(), effects));
+        };
+        let Proposal { config, lines, applied, reload } = self.propose(&file, world)?;
+        let again = config.names();
+        let plan = Plan { config: config.clone(), rereads: true, blacklists: applied.blacklists, again };
+        let effects =
+            self.run(plan, world).map_err(|error| vec![config_file::locate(error, &lines, &config, &file)])?;
+        self.file_named = applied.named;
+        Ok((reload, effects))
+    }
+
+    /// What [`State::reload`] would change if `file` were that of `-F`.
+    ///
+    /// # Errors
+    /// All that is wrong with the file.
+    pub(super) fn diff(&self, file: Option<&str>, world: &dyn World) -> Result<Reload, Vec<Error>> {
+        let Some(file) = file.or(self.file.as_deref()) else {
+            return Err(vec![Error::new("no file; name one, or start pen with -F").of("diff")]);
+        };
+        let Proposal { config, lines, reload, .. } = self.propose(file, world)?;
+        let plan = Plan { config: config.clone(), ..Plan::default() };
+        match self.needs(&plan) {
+            Ok(_) => Ok(reload),
+            Err(error) => Err(vec![config_file::locate(error, &lines, &config, file)]),
+        }
+    }
+
+    fn propose(&self, file: &str, world: &dyn World) -> Result<Proposal, Vec<Error>> {
+        let lines = config_file::load(file, &self.services, &|file| world.read(file))?;
+        let mut kept = self.config.clone();
+        let applied = config_file::apply(&mut kept, &lines, Phase::Running)?;
+        let mut exact = self.command_line.clone();
+        config_file::apply(&mut exact, &lines, Phase::Start)?;
+        let fixed = self.keep_what_is_fixed(&mut exact);
+        let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();
+        let config = match kept.settings.reload_mode {
+            ReloadMode::Exact => {
+                // The state of a server is what an administrator said last, in whatever way.
+                for (n, server) in exact.servers.iter_mut().enumerate() {
+                    let state = Subject::Server(n, ServerConfig::state().word());
+                    if let Some(old) = self.config.servers.get(n).filter(|_| !applied.named.contains(&state)) {
+                        server.state = old.state;
+                    }
+                }
+                let unnamed = |setting: &Setting| !applied.named.contains(&Subject::Setting(setting.word()));
+                let stays = fixed.into_iter().filter(unnamed).flat_map(|setting| exact.commands_of(setting));
+                notices.extend(stays.map(|command| {
+                    format!("{file} does not name, and pen keeps until a restart: {command}")
+                }));
+                exact
+            }
+            ReloadMode::Keep => {
+                let gone = |subject| self.file_named.contains(&subject) && !applied.named.contains(&subject);
+                let stays =
+                    kept.changes_from(&exact).into_iter().filter_map(|command| part_about(command, gone));
+                notices
+                    .extend(stays.map(|command| format!("{file} names no longer, and pen keeps: {command}")));
+                kept
+            }
+        };
+        let changes = config.changes_from(&self.config);
+        Ok(Proposal { config, lines, applied, reload: Reload { changes, notices } })
+    }
+
+    /// Gives `config` the settings in force that cannot become what it says while pen runs. Returns them.
+    fn keep_what_is_fixed(&self, config: &mut Config) -> Vec<Setting> {
+        let mut fixed = Vec::new();
+        for setting in Setting::all() {
+            let (spec, old, new) =
+                (setting.spec(), setting.get(&self.config.settings), setting.get(&config.settings));
+            let shrinks = match (&old, &new) {
+                (Value::Number(old), Value::Number(new)) => spec.grows && new < old,
+                _ => false,
+            };
+            let starts = spec.when == When::Start && new != old;
+            if starts || shrinks || (spec.required && new == Value::None) {
+                setting.set(&mut config.settings, &old);
+                fixed.push(setting);
+            }
+        }
+        fixed
+    }
+}
