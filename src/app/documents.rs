@@ -197,7 +197,8 @@ impl Source for Documents {
             clients: shared.clients.count(),
             clients_max: shared.clients.max(),
             datagrams_dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
-            servers: self.server_rows(),
+            // One that was removed may have the number and the address of its successor.
+            servers: self.server_rows().into_iter().filter(|row| row.state != ServerState::Removed).collect(),
             process: Process {
                 start_time_seconds: self.start_seconds,
                 cpu_seconds: usage::cpu_seconds(),

@@ -216,3 +216,20 @@ fn the_examples_use_what_there_is() {
     let output = promtool.args(["check", "rules"]).arg(&rules).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }
+
+#[test]
+fn a_server_that_was_removed_is_no_second_series_of_its_successor() {
+    let (pen, backend, mut client) = measured(Setup::new());
+    for line in [
+        "server 3 address 127.0.0.9 port 9",
+        "no server 0",
+        &format!("server 0 address 127.0.0.1 port {}", backend.port()),
+    ] {
+        assert_eq!(pen.control(line), "", "{line}");
+    }
+    let text = get(at(&pen), "/metrics").body;
+    let lines = text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(series(&text).len(), lines, "{text}");
+    client.send("12345");
+    assert_eq!(client.bytes(5), b"12345");
+}
