@@ -22,8 +22,8 @@ const CHUNK: usize = 64 * 1024;
 const PREFIX: u64 = 64;
 
 /// Sends a command, a line without its line feed, to the control socket `target`. A reply goes to the standard output
-/// and the status is 0, or 1 if the reply means that nothing was done; a refusal goes to the standard error and the status
-/// is 1, as it is when pen cannot be reached.
+/// and the status is 0, or 1 if nothing was done; a refusal goes to the standard error and the status is 1, as it is when
+/// pen cannot be reached.
 pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     match exchange(target, line) {
         Ok(true) => ExitCode::SUCCESS,
@@ -57,7 +57,11 @@ fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
         Ok(Some(Command::Wait(.., time))) => PATIENCE + time,
         _ => PATIENCE,
     };
-    talk(connect(target, patience)?, line)
+    let question = protocol::question_before(line);
+    let pointless =
+        question.is_some_and(|q| ask(target, &q).is_ok_and(|reply| protocol::finds_nothing(&reply)));
+    // Carried out all the same: the reply is pen's.
+    Ok(talk(connect(target, patience)?, line)? && !pointless)
 }
 
 /// A connection to a control socket.

@@ -35,6 +35,20 @@ pub fn hint(line: &str, reply: &str) -> Option<String> {
     (!words.is_empty()).then(|| format!("did you mean {}?", words.join(" or ")))
 }
 
+/// What to ask before a command whose reply does not tell whether it has an effect, in C pen's words: a connection is closed
+/// whether it is there or not.
+pub fn question_before(command: &str) -> Option<String> {
+    match command.split_ascii_whitespace().collect::<Vec<_>>()[..] {
+        ["close", n] => Some(format!("connection {n}")),
+        _ => None,
+    }
+}
+
+/// Whether the reply to that question means that the command will have no effect.
+pub fn finds_nothing(reply: &str) -> bool {
+    reply.lines().nth(1) == Some("state = 0")
+}
+
 /// Whether a command had no effect although its reply is no refusal: C pen's words, which stay as they are.
 pub fn did_nothing(command: &str, reply: &str) -> bool {
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
@@ -81,6 +95,16 @@ mod tests {
         assert_eq!(refusal(&[in_file]), "error: f:3: 'foo' is not a command; see penctl(1)\n");
         assert!(is_refusal(&reply) && is_refusal(&refusal(&errors[1..])));
         assert!(!is_refusal("5\n") && !is_refusal(""));
+    }
+
+    #[test]
+    fn a_connection_that_is_not_there_is_found_out_before() {
+        assert_eq!(question_before("close  7").as_deref(), Some("connection 7"));
+        assert_eq!(question_before("connection 7"), None);
+        assert!(finds_nothing("Connection 7:\nstate = 0\ndownfd = -1, upfd = -1\n"));
+        assert!(
+            !finds_nothing("Connection 7:\nstate = 1\n") && !finds_nothing("Connection 7000 out of range\n")
+        );
     }
 
     #[test]

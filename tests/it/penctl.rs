@@ -37,6 +37,7 @@ fn a_command_without_effect_ends_with_1_and_its_reply_stays() {
         ("exit", "Exit is not enabled; restart with -X flag\n"),
         ("connection 4000", "Connection 4000 out of range\n"),
         ("close 4000", "Connection 4000 out of range\n"),
+        ("close 77", "Forcibly closing connection 77\n"),
         ("conn_max 100", "500\n"),
         ("clients_max 100", "2048\n"),
         ("server 7", ""),
