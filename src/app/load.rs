@@ -10,10 +10,13 @@ use crate::core::addr::{Host, Services};
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, ConfigLine, Subject};
+use crate::core::error::Place;
 use crate::core::lexer::Word;
 use crate::core::settings::{Kind, Settings};
 use crate::net::tls;
 use crate::sys::read_file;
+
+use super::own_address;
 
 /// A configuration to start with.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(super) struct LoadedConfig {
     pub(super) notices: Vec<String>,
     /// Servers to leave out at first, and for how long.
     pub(super) blacklists: Vec<(usize, Duration)>,
+    /// Every line, in the order in which they are in force.
+    pub(super) lines: Vec<ConfigLine>,
     /// What the file names.
     pub(super) file_named: BTreeSet<Subject>,
     /// The configuration without the file.
@@ -54,12 +59,16 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         };
     let (included, mut load_errors) = expand(&options.lines, services);
     apply(&mut config, &included);
+    let mut all = included;
     let mut command_line = config.clone();
     if let Some(file) = &options.file {
         match config_file::load(file, services, &|name| {
             if name == file { read_at_start(name) } else { read(name) }
         }) {
-            Ok(lines) => file_named = apply(&mut config, &lines).unwrap_or_default(),
+            Ok(lines) => {
+                file_named = apply(&mut config, &lines).unwrap_or_default();
+                all.extend(lines);
+            }
             Err(bad) => load_errors.extend(bad),
         }
     }
@@ -82,9 +91,10 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     for (n, operand) in options.servers.iter().enumerate() {
         match pen::server(n, operand, port, services) {
             Ok(command) => {
-                let lines = [ConfigLine::option("server", command)];
-                _ = apply(&mut config, &lines);
-                _ = apply(&mut command_line, &lines);
+                let line = ConfigLine { at: Place::Operand(operand.clone()), command };
+                _ = apply(&mut config, std::slice::from_ref(&line));
+                _ = apply(&mut command_line, std::slice::from_ref(&line));
+                all.push(line);
             }
             Err(error) => load_errors.push(error),
         }
@@ -94,12 +104,17 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         let expected = "[host:]port, a path, or a listen line in the file of -F (see --help)";
         errors.push(Error::missing(expected).of("listening address"));
     }
-    if let Err(error) = config.check().and_then(|()| config.check_servers()) {
-        errors.push(error);
-    }
-    warn(&config, &mut notices);
+    let checked = config.check().and_then(|()| match config.listening() {
+        Some(listening) => config.check_servers(&|host, port| own_address::is_own(listening, host, port)),
+        None => Ok(()),
+    });
+    errors.extend(checked.err().map(|error| config_file::find(error, &all, &config)));
+    notices.extend(tls::notices(&config.settings));
+    notices.extend(
+        config.warnings().into_iter().map(|warning| config_file::find(warning, &all, &config).to_string()),
+    );
     if errors.is_empty() {
-        Ok(LoadedConfig { config, notices, blacklists, file_named, command_line })
+        Ok(LoadedConfig { config, notices, blacklists, lines: all, file_named, command_line })
     } else {
         Err(errors)
     }
@@ -119,22 +134,6 @@ fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<Er
         }
     }
     (expanded, errors)
-}
-
-fn warn(config: &Config, notices: &mut Vec<String>) {
-    notices.extend(tls::notices(&config.settings));
-    let used = || config.servers.iter().filter(|s| s.address.is_some() && s.port != 0);
-    if used().count() == 0 {
-        notices.push("no servers: clients are closed until a server command names one".into());
-    } else if config.settings.weight && !config.settings.prio && used().all(|s| s.weight == 0) {
-        notices.push("weight: every server has weight 0, so nobody is served".into());
-    }
-    if let Some(control) = &config.settings.control
-        && control.is_bare_port()
-        && config.acl(config.settings.control_acl).is_empty()
-    {
-        notices.push(format!("control {control}: open to every address, as no control_acl guards it"));
-    }
 }
 
 /// Reads the file of -F before pen serves, when it may be a FIFO or `/dev/stdin`.

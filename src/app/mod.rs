@@ -10,6 +10,7 @@ mod dns;
 mod documents;
 mod listeners;
 mod load;
+mod own_address;
 mod owner;
 mod perform;
 mod startup;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use crate::cli::{Stop, pen};
 use crate::sys::inherited;
 
-use check::{become_user, check};
+use check::check;
 use startup::{say, start};
 
 /// Runs the command line `argv` to its end: 0 for success, 1 when pen could not start, 2 for a command line or a file that is wrong.
@@ -37,10 +38,8 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(options) => options,
         Err(stop) => return stop.report("pen"),
     };
-    if options.check
-        && let Err(error) = become_user(&options)
-    {
-        return Stop::from(error).report("pen");
+    if options.check {
+        return check(&options, &services);
     }
     let loaded = match load::load(&options, &services) {
         Ok(loaded) => loaded,
@@ -48,9 +47,6 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     for notice in &loaded.notices {
         say(notice);
-    }
-    if options.check {
-        return check(&loaded, &options, &services);
     }
     match start(loaded, options.file, services) {
         Ok(status) => status,

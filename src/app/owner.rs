@@ -22,6 +22,7 @@ use crate::weblog::LogHandle;
 
 use super::dns::Dns;
 use super::documents::Documents;
+use super::own_address;
 use super::perform::Performer;
 use super::waiting;
 use super::workers::ListenerHandles;
@@ -142,6 +143,8 @@ impl Owner {
 
     /// The resolver has found the addresses of a name.
     pub(super) fn found(&self, name: String, addresses: Vec<IpAddr>) {
+        let (addresses, own) = own_address::divide(self.state.borrow().config(), &name, addresses);
+        own.iter().for_each(|ip| log::error(format_args!("{}", own_address::told(&name, *ip))));
         let effects = self.state.borrow_mut().found(name, addresses);
         self.perform(effects);
     }

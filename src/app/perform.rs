@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::core::Millis;
+use crate::core::addr::{Endpoint, Host};
 use crate::core::error::Error;
 use crate::core::snapshot::Role;
 use crate::core::state::{Effect, Need, World};
@@ -19,6 +20,7 @@ use super::dns::Dns;
 use super::documents::Documents;
 use super::listeners::{self, BoundListener};
 use super::load;
+use super::own_address;
 use super::workers::ListenerHandles;
 
 /// Where commands take effect.
@@ -122,6 +124,10 @@ impl World for Performer {
             Need::Log(target) => listeners::set_log(&self.shared.log, target.as_ref())?,
         }
         Ok(())
+    }
+
+    fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool {
+        own_address::is_own(listening, host, port)
     }
 
     fn now(&self) -> Millis {

@@ -23,6 +23,7 @@ use super::dns::{self, Dns};
 use super::documents::Documents;
 use super::listeners::{self, Control};
 use super::load::LoadedConfig;
+use super::own_address;
 use super::owner::Owner;
 use super::supervisor::{Events, Running};
 use super::workers;
@@ -134,6 +135,12 @@ fn serve(
     let resolved = dns::look_up_now(&config.names(), |name, error| {
         say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"));
     });
+    let resolved = resolved.into_iter().map(|(name, addresses)| {
+        let (others, own) = own_address::divide(&config, &name, addresses);
+        own.iter().for_each(|ip| say(&own_address::told(&name, *ip)));
+        (name, others)
+    });
+    let resolved = resolved.collect();
     log::connect();
     privileges::confine(config.settings.chroot.as_deref(), account.as_ref())?;
     crash::log_panics();

@@ -229,10 +229,20 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
     if errors.is_empty() { Ok(applied) } else { Err(errors) }
 }
 
-/// The same error with its place: that of the last of `lines` that gives the setting or the server it is about, or the file as a whole.
+/// The same error with its place: as [`find`] has it, or the file as a whole.
 pub fn locate(error: Error, lines: &[ConfigLine], config: &Config, file: &str) -> Error {
+    find(error, lines, config).at(&Place::File(file.into()))
+}
+
+/// The same error with its place: that of the last of `lines`, which have made `config`, that gives the setting or the
+/// server it is about, or a file that it names first. Without one where there is no such line.
+pub fn find(error: Error, lines: &[ConfigLine], config: &Config) -> Error {
+    let text = error.to_string();
     let about = |line: &&ConfigLine| match &line.command {
-        Command::Set(setting, _) => error.subject() == Some(setting.word()),
+        Command::Set(setting, value) => {
+            error.subject() == Some(setting.word())
+                || (setting.spec().tls && text.starts_with(&format!("{value}: ")))
+        }
         Command::Server(server, changes) => {
             let names = [Some(server.clone()), config.slot(server).map(ServerRef::Slot)];
             names.into_iter().flatten().any(|name| {
@@ -246,7 +256,7 @@ pub fn locate(error: Error, lines: &[ConfigLine], config: &Config, file: &str) -
     };
     match lines.iter().rev().find(about) {
         Some(line) => error.at(&line.at),
-        None => error.at(&Place::File(file.into())),
+        None => error,
     }
 }
 

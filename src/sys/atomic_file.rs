@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::process;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawMode, openat, renameat, unlinkat};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RawMode, accessat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
 use super::error::context;
@@ -31,6 +31,23 @@ pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         if is_stream(&place) { write_stream(&place, text) } else { exchange(&place, text, true) }
     };
     write().map_err(|error| context(format_args!("{}: cannot be written", path.display()), error))
+}
+
+/// Whether [`replace`], or [`open_for_appending`] with `appended`, would find a place for the file. Nothing is made.
+///
+/// # Errors
+/// A directory on the way that is not there, or in which this process may write nothing; a file that it may not write to.
+pub fn check(path: &Path, appended: bool) -> io::Result<()> {
+    let place = Place::find(path)?;
+    check_kind(&place)?;
+    let write = Access::WRITE_OK;
+    let there = place.kind().is_some() && (appended || is_stream(&place));
+    let checked = if there {
+        accessat(place.directory(), place.name(), write, AtFlags::empty())
+    } else {
+        accessat(place.directory(), ".", write | Access::EXEC_OK, AtFlags::empty())
+    };
+    Ok(checked?)
 }
 
 /// Whether what is at `place` is written to and not replaced.

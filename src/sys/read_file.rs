@@ -6,7 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The most bytes that a file may have.
@@ -40,6 +40,12 @@ pub fn read_at_start(path: &Path) -> io::Result<Vec<u8>> {
 /// As open(2).
 pub fn check_readable(path: &Path) -> io::Result<()> {
     open(path).map(drop)
+}
+
+/// Whether two names lead to the same file.
+pub fn is_same(a: &Path, b: &Path) -> bool {
+    let file = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    matches!((file(a), file(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -1,7 +1,7 @@
 //! Names to addresses. The system's resolver blocks, so it runs where nobody waits for it.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
 /// The most addresses of one name that pen tries.
 const ADDRESSES_MAX: usize = 8;
@@ -34,4 +34,16 @@ fn collect(found: impl Iterator<Item = std::net::SocketAddr>) -> io::Result<Vec<
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }
     Ok(addresses)
+}
+
+/// Whether an address is one of this machine. Nothing is sent to find that out.
+pub fn is_local(ip: IpAddr) -> bool {
+    let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // The way to an own address begins at that address. Where a system lets anybody bind any address, bind(2) would not tell.
+    let origin = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    };
+    ip.is_loopback() || origin().is_ok_and(|origin| origin.ip() == ip)
 }

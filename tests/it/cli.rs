@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use crate::support::backend::greeters;
 use crate::support::directory::directory;
 use crate::support::pen::run_pen;
-use crate::support::{Client, Setup};
+use crate::support::{Client, Setup, skipped};
 
 fn stderr(args: &[&str]) -> (Option<i32>, String) {
     let output = run_pen(args);
@@ -257,6 +257,95 @@ fn check_tells_every_error_and_binds_nothing() {
     let output = run_pen(["--check", "-F", &good, &taken]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert!(!setup.path().join("pid").exists());
+}
+
+#[test]
+fn check_warns_of_what_bites_later_each_with_its_line() {
+    let setup = Setup::new();
+    let missing = setup.file("missing");
+    let lines = [
+        "listen 127.0.0.1:8080",
+        "server 0 address 10.0.0.1 port 80 max 10 hard 5",
+        "server 1 address 10.0.0.2",
+        "server 2 address 10.0.0.1 port 80",
+        "client_acl 3",
+        &format!("log {missing}/log"),
+        &format!("web_stats {missing}/page"),
+        &format!("pidfile {missing}/pid"),
+    ];
+    let file = setup.write("file", lines.join("\n"));
+    let output = run_pen(["--check", "-F", &file]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    for warning in [
+        "2: server 0: hard 5 has no effect: expected more than max 10",
+        "3: server 1: it has no port",
+        "4: server 2: it has the address and the port of server 0",
+        "5: client_acl: access list 3 is empty",
+        &format!("6: log: {missing}/log could not be written: No such file"),
+        &format!("7: web_stats: {missing}/page could not be written: No such file"),
+        &format!("8: pidfile: {missing}/pid could not be written: No such file"),
+    ] {
+        assert!(text.contains(&format!("pen: {file}:{warning}")), "{warning} is not in {text}");
+    }
+    assert_eq!(text.lines().count(), 7, "{text}");
+    // A start tells the same of what needs no look at the system.
+    let output = run_pen(["-f", "-F", &file]);
+    assert!(!output.status.success(), "there is no place for its log");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains(&format!("{file}:3: server 1: it has no port")), "{text}");
+}
+
+#[test]
+fn check_refuses_a_server_that_is_pen_itself_with_its_line() {
+    let setup = Setup::new();
+    let socket = setup.file("socket");
+    for (listen, server, status) in [
+        ("8080", "127.0.0.1 port 8080", 2),
+        ("[::]:8080", "::1 port 8080", 2),
+        ("127.0.0.1:8080", "127.0.0.2 port 8080", 0),
+        (&socket, &socket, 2),
+        ("8080", "localhost port 8080", 0),
+    ] {
+        let file = setup.write("file", format!("listen {listen}\nserver 0 address {server}\n"));
+        let output = run_pen(["--check", "-F", &file]);
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{listen} {server}: {text}");
+        let told = text.contains(&format!("{file}:2: server 0: ")) && text.contains("where pen listens");
+        assert_eq!(told, server != "127.0.0.2 port 8080", "{listen} {server}: {text}");
+    }
+}
+
+#[test]
+fn check_tells_as_whom_it_may_not_read() {
+    if !nix::unistd::geteuid().is_root() {
+        return skipped("check_tells_as_whom_it_may_not_read", "not root");
+    }
+    let setup = Setup::new();
+    let secret = setup.write("secret", "hash\n");
+    let page = setup.file("page");
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).unwrap();
+    for directory in setup.path().ancestors().take(1) {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let file = setup
+        .write("file", format!("server 0 address 10.0.0.1 port 80\nweb_stats {page}\ninclude {secret}\n"));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let output = run_pen(["--check", "-u", "nobody", "-F", &file, "8080"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains(&format!("{file}:3: {secret}: ")) && text.contains("(as user nobody"), "{text}");
+    // Root reads it at start, and nobody on HUP; nor could nobody write the page.
+    std::fs::write(&file, format!("user nobody\n{}", std::fs::read_to_string(&file).unwrap())).unwrap();
+    let output = run_pen(["--check", "-F", &file, "8080"]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("(as user nobody, which reads it on HUP)"), "{text}");
+    assert!(
+        text.contains(&format!("{file}:3: web_stats: {page} could not be written: Permission denied")),
+        "{text}"
+    );
 }
 
 #[test]

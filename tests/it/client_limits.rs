@@ -172,4 +172,32 @@ fn pen_is_no_server_of_its_own() {
     // On any address, this machine's own is pen's too.
     let own = anywhere.address.port();
     assert!(anywhere.control(&format!("server 0 port {own}")).contains("where pen listens"));
+    for host in [Some("127.3.2.1"), Some("0.0.0.0"), interface().as_deref()].into_iter().flatten() {
+        let reply = anywhere.control(&format!("server 1 address {host} port {own}"));
+        assert!(reply.contains("where pen listens"), "{host}: {reply}");
+    }
+    // Its name is known later, and then that address is none of the server's.
+    assert_eq!(anywhere.control(&format!("server 1 address localhost port {own}")), "");
+    anywhere.says("localhost has the address 127.0.0.1, which is where pen listens: it is left out");
+    assert!(!anywhere.control("servers").contains("1 addr 127.0.0.1"));
+    // At start, too.
+    let named = Setup::new().listen("%").server("localhost").start();
+    named.says("localhost has the address 127.0.0.1, which is where pen listens: it is left out");
+    assert_eq!(named.choice(2), "EOF");
+    let socket = Setup::new();
+    let path = socket.file("socket");
+    let unix = socket.listen(path.clone()).servers(&backends).start();
+    let link = unix.file("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for server in [&path, &link] {
+        let reply = unix.control(&format!("server 1 address {server}"));
+        assert!(reply.contains("where pen listens"), "{server}: {reply}");
+    }
+}
+
+/// An address of this machine that others know it by.
+fn interface() -> Option<String> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip().to_string())
 }

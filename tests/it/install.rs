@@ -94,6 +94,16 @@ on_solaris! {
         assert!((0..3).map(|_| get(80)).any(|answer| answer == "c"));
         assert_eq!(before.get().unwrap(), answer);
         assert_eq!(pid(DEFAULT), process);
+
+        // What the file names no longer goes, and what a command has changed: the service's log has the changes.
+        run(&["penctl", CONTROL, "tracking", "77"]);
+        fs::write(CONF, &configuration).unwrap();
+        run(&["svcadm", "refresh", "pen"]);
+        wait_for("the third server to go", || {
+            (!run(&["penctl", CONTROL, "servers"]).contains(&third.to_string())).then_some(())
+        });
+        let log = wait_for("the changes", || Some(log("default")).filter(|log| log.contains("no server 2")));
+        assert!(log.contains("server 2 address 127.0.0.1 port") && log.contains("tracking 0"), "{log}");
     }
 
     /// A bad file changes nothing, and the log says which line is wrong.

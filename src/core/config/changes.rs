@@ -1,8 +1,8 @@
 //! What turns one configuration into another, as commands.
 
 use super::Config;
-use crate::core::command::{Command, ServerRef};
 use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
+use crate::core::command::{Command, ServerRef};
 use crate::core::settings::{Setting, Value};
 
 impl Config {

@@ -45,12 +45,12 @@ impl Config {
         }
     }
 
-    /// Whether every server is another address than the one that pen listens on.
+    /// Whether every server is somewhere else than where pen listens, as `is_own` says of a host and a port.
     ///
     /// # Errors
     /// The server that is not: pen would be its own client, until all its connections are used up.
-    pub fn check_servers(&self) -> Result<(), Error> {
-        match self.own_address() {
+    pub fn check_servers(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Result<(), Error> {
+        match self.own_address(is_own) {
             Some((server, address)) => {
                 Err(Error::new(format!("{address} is where pen listens: it would be its own client"))
                     .of(&server))
@@ -60,14 +60,7 @@ impl Config {
     }
 
     /// The server that is pen's own address: which, and where.
-    fn own_address(&self) -> Option<(String, String)> {
-        let Endpoint { host: Host::Ip(own), port: own_port } = self.listening()?.clone() else { return None };
-        let is_own = |host: &Host, port: u16| {
-            let Host::Ip(ip) = host else { return false };
-            let reached = own.is_ipv6() || ip.is_ipv4();
-            let any = own.is_unspecified() && reached && (ip.is_loopback() || ip.is_unspecified());
-            port == own_port && (*ip == own || any)
-        };
+    fn own_address(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Option<(String, String)> {
         let numbered = self.servers.iter().enumerate().find_map(|(n, server)| {
             let host = server.address.as_ref().filter(|host| is_own(host, server.port))?;
             Some((format!("server {n}"), format!("{host} port {}", server.port)))

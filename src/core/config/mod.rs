@@ -4,6 +4,7 @@ mod changes;
 mod check;
 mod command_line;
 mod servers;
+mod warnings;
 
 use super::acl::{Acl, LISTS};
 use super::addr::Host;
@@ -55,6 +56,14 @@ impl Config {
         let special = [&self.settings.emergency, &self.settings.abuse].into_iter().flatten();
         let hosts = servers.chain(special.map(|endpoint| &endpoint.host));
         hosts.filter_map(Host::name).map(str::to_owned).collect()
+    }
+
+    /// Whether a server, or the one of `emergency` or `abuse`, has this name and port.
+    pub fn has_server(&self, name: &str, port: u16) -> bool {
+        let slots = self.servers.iter().filter_map(|server| Some((server.address.as_ref()?, server.port)));
+        let special = [&self.settings.emergency, &self.settings.abuse].into_iter().flatten();
+        let mut all = slots.chain(special.map(|endpoint| (&endpoint.host, endpoint.port)));
+        all.any(|(host, its)| host.name() == Some(name) && its == port)
     }
 
     /// Carries out a command that is a setting.

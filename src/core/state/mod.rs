@@ -14,7 +14,7 @@ pub use effect::{Answer, Effect, Lookups, Need};
 pub use reload::Reload;
 
 use super::Millis;
-use super::addr::Services;
+use super::addr::{Endpoint, Host, Services};
 use super::config::Config;
 use super::config_file::Subject;
 use super::error::Error;
@@ -39,6 +39,9 @@ pub trait World {
     /// # Errors
     /// Why it cannot be had.
     fn meet(&mut self, need: &Need) -> Result<(), Error>;
+
+    /// Whether who connects to `host`, which is no name, and `port` comes to a pen that listens on `listening`.
+    fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool;
 
     /// Now, on a clock that never goes back.
     fn now(&self) -> Millis;

@@ -170,7 +170,7 @@ impl State {
     }
 
     /// What must succeed before `plan` is in force.
-    pub(super) fn needs(&self, plan: &Plan) -> Result<Vec<Need>, Error> {
+    pub(super) fn needs(&self, plan: &Plan, world: &dyn World) -> Result<Vec<Need>, Error> {
         plan.config.check()?;
         // Who has no server yet may go on giving settings; who has one is not to cut every client off without a word.
         if self.config.nobody().is_none()
@@ -186,7 +186,7 @@ impl State {
         match &new.listen {
             None => return Err(Error::missing(Kind::Listen.expected()).of("listen")),
             // Another way to write the same address keeps the socket.
-            Some(_) if new.listen == old.listen => plan.config.check_servers()?,
+            Some(_) if new.listen == old.listen => self.check_servers(&plan.config, world)?,
             Some(_) if self.stopping => {
                 return Err(Error::new("pen is stopping and takes no new clients").of("listen"));
             }
@@ -201,14 +201,14 @@ impl State {
     /// Meets the needs of a plan, then puts it in force.
     pub(super) fn run(&mut self, plan: Plan, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
         let mut effects = Vec::new();
-        for need in self.needs(&plan)? {
+        for need in self.needs(&plan, world)? {
             world.meet(&need).map_err(|error| match need.setting() {
                 Some(setting) => error.of(setting.word()),
                 None => error,
             })?;
             if matches!(need, Need::Listener(..)) {
                 // Somebody else may have that address, and who asks for it is told so first.
-                plan.config.check_servers()?;
+                self.check_servers(&plan.config, world)?;
             }
             effects.extend(need.effect());
         }
@@ -228,6 +228,25 @@ impl State {
         }
         effects.push(self.look_up(plan.again));
         Ok(effects)
+    }
+
+    /// Whether no server is pen itself, unless nothing of that changes.
+    fn check_servers(&self, config: &Config, world: &dyn World) -> Result<(), Error> {
+        let parts = |config: &Config| {
+            let settings = &config.settings;
+            (settings.listen.clone(), settings.emergency.clone(), settings.abuse.clone())
+        };
+        let Some(listening) = config.listening() else { return Ok(()) };
+        if parts(config) == parts(&self.config) && config.servers == self.config.servers {
+            return Ok(());
+        }
+        config.check_servers(&|host, port| match host {
+            Host::Name(name) => {
+                let mut known = self.resolved.get(name).into_iter().flatten();
+                known.any(|ip| world.is_own(listening, &Host::Ip(*ip), port))
+            }
+            host => world.is_own(listening, host, port),
+        })
     }
 
     /// Takes leave of the servers whose slots are empty in `config`. Returns their slots.

@@ -49,8 +49,9 @@ impl State {
         let Proposal { config, lines, applied, reload } = self.propose(&file, world)?;
         let again = config.names();
         let plan = Plan { config: config.clone(), rereads: true, blacklists: applied.blacklists, again };
-        let effects =
-            self.run(plan, world).map_err(|error| vec![config_file::locate(error, &lines, &config, &file)])?;
+        let effects = self
+            .run(plan, world)
+            .map_err(|error| vec![config_file::locate(error, &lines, &config, &file)])?;
         self.file_named = applied.named;
         Ok((reload, effects))
     }
@@ -65,7 +66,7 @@ impl State {
         };
         let Proposal { config, lines, reload, .. } = self.propose(file, world)?;
         let plan = Plan { config: config.clone(), ..Plan::default() };
-        match self.needs(&plan) {
+        match self.needs(&plan, world) {
             Ok(_) => Ok(reload),
             Err(error) => Err(vec![config_file::locate(error, &lines, &config, file)]),
         }
@@ -84,7 +85,8 @@ impl State {
                 // The state of a server is what an administrator said last, in whatever way.
                 for (n, server) in exact.servers.iter_mut().enumerate() {
                     let state = Subject::Server(n, ServerConfig::state().word());
-                    if let Some(old) = self.config.servers.get(n).filter(|_| !applied.named.contains(&state)) {
+                    if let Some(old) = self.config.servers.get(n).filter(|_| !applied.named.contains(&state))
+                    {
                         server.state = old.state;
                     }
                 }
@@ -104,6 +106,9 @@ impl State {
                 kept
             }
         };
+        let (odd, known) = (config.warnings(), self.config.warnings());
+        let news = odd.into_iter().filter(|warning| !known.contains(warning));
+        notices.extend(news.map(|warning| config_file::find(warning, &lines, &config).to_string()));
         let changes = config.changes_from(&self.config);
         Ok(Proposal { config, lines, applied, reload: Reload { changes, notices } })
     }

@@ -36,6 +36,10 @@ impl World for Model {
         Ok(())
     }
 
+    fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool {
+        listening.host == *host && listening.port == port
+    }
+
     fn now(&self) -> Millis {
         self.now
     }
@@ -446,6 +450,39 @@ fn a_pen_that_stops_does_not_move() {
     let error = refusal(&mut state, &mut Model::default(), "listen 81");
     assert_eq!(error, "listen: pen is stopping and takes no new clients\n");
     assert_eq!(reply(&mut state, "blacklist 5"), "5\n");
+}
+
+#[test]
+fn a_server_that_is_pen_itself_is_refused_by_its_name_too() {
+    let mut state = state("listen 10.0.0.9:80\nserver 0 address 10.0.0.1 port 1\n");
+    let mut world = Model::default();
+    apply(&mut state, &mut world, "server 1 address a.example port 1").unwrap();
+    state.found("a.example".into(), vec!["10.0.0.8".parse().unwrap(), "10.0.0.9".parse().unwrap()]);
+    let reason = |what: &str, address: &str| {
+        format!("{what}: {address} is where pen listens: it would be its own client\n")
+    };
+    for (line, what, address) in [
+        ("server 2 address 10.0.0.9 port 80", "server 2", "10.0.0.9 port 80"),
+        ("server 1 port 80", "server 1", "a.example port 80"),
+        ("emergency 10.0.0.9:80", "emergency", "10.0.0.9:80"),
+        ("listen 10.0.0.1:1", "server 0", "10.0.0.1 port 1"),
+    ] {
+        assert_eq!(refusal(&mut state, &mut world, line), reason(what, address), "{line}");
+    }
+    world.files.insert("f".into(), "blacklist 3\nserver 1 port 80\n".into());
+    let errors = state.reload(&mut world).unwrap_err();
+    assert_eq!(format!("{}\n", errors[0]), reason("f:2: server 1", "a.example port 80"));
+}
+
+#[test]
+fn a_reload_tells_what_has_become_odd_with_its_line() {
+    let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\n");
+    let mut world = Model::default();
+    let file = "server 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.1 port 1\n";
+    world.files.insert("f".into(), file.into());
+    let (reload, _) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.notices, ["f:2: server 1: it has the address and the port of server 0"]);
+    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
 }
 
 #[test]

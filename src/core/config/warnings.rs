@@ -1,0 +1,116 @@
+//! What a configuration may be and what its administrator hardly wants.
+
+use super::Config;
+use crate::core::error::Error;
+
+impl Config {
+    /// What is odd about it, each said of a setting or of `server N`.
+    pub fn warnings(&self) -> Vec<Error> {
+        let mut warnings = self.nobody_served();
+        warnings.extend(self.empty_lists());
+        for (n, server) in self.servers.iter().enumerate() {
+            let mut warn = |text: String| warnings.push(Error::new(text).of(&format!("server {n}")));
+            let Some(address) = &server.address else { continue };
+            if server.port == 0 {
+                warn("it has no port, and is not used".into());
+                continue;
+            }
+            let same = |other: &super::ServerConfig| {
+                other.address.as_ref() == Some(address) && other.port == server.port
+            };
+            if let Some(first) = self.servers.iter().take(n).position(same) {
+                warn(format!("it has the address and the port of server {first}"));
+            }
+            match (server.max, server.hard) {
+                (_, 0) => {}
+                (0, hard) => warn(format!("hard {hard} has no effect without max")),
+                (max, hard) if hard < max => {
+                    warn(format!("hard {hard} has no effect: expected more than max {max}"));
+                }
+                _ => {}
+            }
+        }
+        warnings
+    }
+
+    fn nobody_served(&self) -> Vec<Error> {
+        let settings = &self.settings;
+        let used = || self.servers.iter().filter(|s| s.address.is_some() && s.port != 0);
+        let warning = if used().count() == 0 {
+            Error::new("no servers: clients are closed until a server command names one")
+        } else if settings.weight && !settings.prio && used().all(|s| s.weight == 0) {
+            Error::new("every server has weight 0, so nobody is served").of("weight")
+        } else {
+            return Vec::new();
+        };
+        vec![warning]
+    }
+
+    /// Lists that are named and are empty. List 0 is named by default.
+    fn empty_lists(&self) -> Vec<Error> {
+        let settings = &self.settings;
+        let global = [("client_acl", settings.client_acl), ("control_acl", settings.control_acl)];
+        let global = global.map(|(word, n)| (word.to_owned(), n));
+        let of_servers =
+            self.servers.iter().enumerate().map(|(n, server)| (format!("server {n}"), server.acl));
+        let mut warnings: Vec<Error> = global
+            .into_iter()
+            .chain(of_servers)
+            .filter(|(_, n)| *n != 0 && self.acl(*n).is_empty())
+            .map(|(subject, n)| {
+                Error::new(format!("access list {n} is empty, and permits everybody")).of(&subject)
+            })
+            .collect();
+        if let Some(control) = &settings.control
+            && control.is_bare_port()
+            && settings.control_acl == 0
+            && self.acl(0).is_empty()
+        {
+            let text = format!("{control} is open to every address, as no control_acl guards it");
+            warnings.push(Error::new(text).of("control"));
+        }
+        warnings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::addr::Services;
+    use crate::core::config::{Config, Phase};
+    use crate::core::config_file;
+
+    fn warnings(lines: &str) -> Vec<String> {
+        let lines = config_file::load("f", &Services::default(), &|_| Ok(lines.into())).unwrap();
+        let mut config = Config::default();
+        config_file::apply(&mut config, &lines, Phase::Start).unwrap();
+        let place = |error| config_file::find(error, &lines, &config).to_string();
+        config.warnings().into_iter().map(place).collect()
+    }
+
+    #[test]
+    fn each_is_told_with_its_line() {
+        let good = "acl 1 deny 10.0.0.1\nclient_acl 1\nserver 0 address a port 1 max 5 hard 6 acl 1\n";
+        assert_eq!(warnings(good), Vec::<String>::new());
+        let bad = format!(
+            "{good}server 1 address 10.0.0.1\nserver 2 address a port 1\nserver 3 address b port 1 hard 3 max 4\n\
+             server 4 address c port 1 hard 2\nserver 5 address /run/x acl 7\nserver 6 address /run/x\nclient_acl 3\n\
+             control_acl 4\nweight\n"
+        );
+        assert_eq!(
+            warnings(&bad),
+            [
+                "f:12: weight: every server has weight 0, so nobody is served",
+                "f:10: client_acl: access list 3 is empty, and permits everybody",
+                "f:11: control_acl: access list 4 is empty, and permits everybody",
+                "f:8: server 5: access list 7 is empty, and permits everybody",
+                "f:4: server 1: it has no port, and is not used",
+                "f:5: server 2: it has the address and the port of server 0",
+                "f:6: server 3: hard 3 has no effect: expected more than max 4",
+                "f:7: server 4: hard 2 has no effect without max",
+                "f:9: server 6: it has the address and the port of server 5",
+            ]
+        );
+        assert_eq!(warnings("control 8888\nserver 0 address a port 1\n").len(), 1);
+        assert_eq!(warnings("blacklist 3\n").len(), 1);
+    }
+}
