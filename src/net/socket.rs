@@ -7,6 +7,7 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -52,10 +53,10 @@ impl Socket {
         Ok(self)
     }
 
-    /// Waits until the peer has given up: it has reset the connection, or ended it without having sent anything that was
-    /// not read. To be called while nothing else waits for this socket.
-    pub async fn abandoned(&self) {
-        self.io.abandoned().await;
+    /// Waits until the peer has given up: it has reset the connection, or it has ended it, with nothing left to be read, and
+    /// `patience` is over since. To be called while nothing else waits for this socket.
+    pub async fn abandoned(&self, patience: Duration) {
+        self.io.abandoned(patience).await;
     }
 
     /// Whether what reads it as a stream of bytes has met its end.

@@ -73,12 +73,12 @@ impl Stream {
     }
 
     /// Waits until the peer has given up, see [`Socket::abandoned`].
-    pub async fn abandoned(&self) {
+    pub async fn abandoned(&self, patience: Duration) {
         match self {
-            Self::Plain(s) => s.abandoned().await,
+            Self::Plain(s) => s.abandoned(patience).await,
             // What it sent with its handshake has been read already, into the library's buffer.
             Self::Tls(s) if has_unread(s.ssl()) => std::future::pending().await,
-            Self::Tls(s) => s.get_ref().abandoned().await,
+            Self::Tls(s) => s.get_ref().abandoned(patience).await,
         }
     }
 

@@ -7,9 +7,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::Interest;
+use tokio::time::Instant;
 
 use super::error::context;
 use super::platform::{self, PolledFd, events};
@@ -129,22 +131,37 @@ impl PolledSocket {
         fd.any(events::CLOSED) && !fd.any(events::READABLE | events::ERROR)
     }
 
-    /// Waits until the peer has reset the connection, or has ended it with nothing left to be read. To be called while
-    /// nothing else waits for this socket.
-    pub async fn abandoned(&self) {
+    /// Waits until the peer has given up: it has reset the connection, or it has ended it, with nothing left to be read, and
+    /// `patience` is over since. To be called while nothing else waits for this socket.
+    pub async fn abandoned(&self, patience: Duration) {
         match &self.0 {
             Kind::Own(fd) => {
                 poll_fn(|cx| fd.poll_any(cx, events::CLOSED | events::ERROR)).await;
-                if !is_abandoned(fd.as_fd()) {
-                    // It has half closed after it sent something, and waits for the answer. It may still break off.
-                    poll_fn(|cx| fd.poll_any(cx, events::ERROR)).await;
+                let reset = poll_fn(|cx| fd.poll_any(cx, events::ERROR));
+                match peer_state(fd.as_fd()) {
+                    PeerState::Reset => {}
+                    PeerState::Ended => _ = tokio::time::timeout(patience, reset).await,
+                    // It has half closed after it sent something, and waits for the answer.
+                    PeerState::Present => reset.await,
                 }
             }
             Kind::Tokio(watch) => {
                 _ = poll_fn(|cx| watch.poll_readable(cx)).await;
-                // What is there to be read is not taken, so that the event port has no more to report: it is asked.
-                while !is_abandoned(watch.as_fd()) {
-                    tokio::time::sleep(LOOK_PAUSE).await;
+                let mut end = None;
+                loop {
+                    let left = match peer_state(watch.as_fd()) {
+                        PeerState::Reset => return,
+                        PeerState::Ended => {
+                            let now = Instant::now();
+                            end.get_or_insert(now + patience).saturating_duration_since(now)
+                        }
+                        PeerState::Present => LOOK_PAUSE,
+                    };
+                    if left.is_zero() {
+                        return;
+                    }
+                    // What is there to be read is not taken, so that the event port has no more to report: it is asked.
+                    tokio::time::sleep(left.min(LOOK_PAUSE)).await;
                 }
             }
         }
@@ -185,14 +202,25 @@ pub fn transparent(socket: &impl AsFd, source: IpAddr) -> io::Result<()> {
     })
 }
 
-/// Whether a stream is reset, or at its end with nothing left to be read.
-fn is_abandoned(socket: BorrowedFd<'_>) -> bool {
+/// What the peer of a stream has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PeerState {
+    /// It has sent something that was not read, or it may still send something.
+    Present,
+    /// It has ended its direction, and nothing that it sent is left to be read.
+    Ended,
+    /// It has reset the connection.
+    Reset,
+}
+
+fn peer_state(socket: BorrowedFd<'_>) -> PeerState {
     if !matches!(SockRef::from(&socket).take_error(), Ok(None)) {
-        return true;
+        return PeerState::Reset;
     }
     match rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-        Ok((_, count)) => count == 0,
-        Err(error) => error != rustix::io::Errno::WOULDBLOCK && error != rustix::io::Errno::INTR,
+        Ok((_, 0)) => PeerState::Ended,
+        Ok(_) | Err(Errno::WOULDBLOCK | Errno::INTR) => PeerState::Present,
+        Err(_) => PeerState::Reset,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
-use crate::support::{Client, Setup, wait_until};
+use crate::support::{Client, Pen, Setup, wait_until};
 
 #[test]
 fn a_refused_connection_goes_to_the_next_server() {
@@ -260,6 +260,7 @@ fn a_connect_to_a_silent_server_holds_up_no_other() {
     // One has tried the silent server; those who waited to try it go elsewhere when that is known.
     wait_until("all clients to be served", || serve(&mut clients) == 0);
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    pen.says("blacklisting");
     assert_eq!(pen.stderr().matches("blacklisting").count(), 1, "{}", pen.stderr());
 }
 
@@ -271,8 +272,10 @@ fn gives_up(how: &str, mut client: Client) {
             client.send("hello");
             client.reset();
         }
-        "end" => drop(client),
-        "half close" => client.finish(),
+        "reset after its end" => {
+            client.finish();
+            client.reset();
+        }
         how => panic!("{how}"),
     }
 }
@@ -290,7 +293,7 @@ fn a_client_that_gives_up_frees_its_place_at_once() {
         let connections = |count: i64| {
             wait_until("connections to the server", || pen.servers()[0].conn == count);
         };
-        for how in ["reset", "reset after data", "end", "half close"] {
+        for how in ["reset", "reset after data", "reset after its end"] {
             let tries = pen.client();
             connections(1);
             // Another one waits for the one place among the connects.
@@ -315,6 +318,41 @@ fn a_client_that_gives_up_frees_its_place_at_once() {
 }
 
 #[test]
+fn a_client_that_ends_without_a_word_gets_the_server_that_works() {
+    for portable in ["0", "1", "oneshot"] {
+        let (refusing, hole) = (Refusing::new(), BlackHole::new());
+        let backends = greeters(1);
+        let pen = Setup::new()
+            .options("-r -t 1 -b 1000")
+            .environment("PEN_PORTABLE", portable)
+            .servers(&backends)
+            .server(refusing.address())
+            .server(hole.address())
+            .start();
+        let mut client = pen.client();
+        client.finish();
+        assert_eq!(client.text(), "A\n", "{portable}");
+        pen.says("blacklisting server 1");
+        pen.says("blacklisting server 2");
+    }
+}
+
+#[test]
+fn a_client_that_ends_without_a_word_does_not_have_every_server_tried() {
+    for portable in ["0", "1", "oneshot"] {
+        let holes: Vec<BlackHole> = (0..6).map(|_| BlackHole::new()).collect();
+        let setup = Setup::new().options("-r -t 1").environment("PEN_PORTABLE", portable);
+        let pen = holes.iter().map(BlackHole::address).fold(setup, Setup::server).start();
+        drop(pen.client());
+        pen.says("blacklisting server 1");
+        pen.becomes_idle();
+        // It has time for two.
+        let tried = pen.stderr().matches("blacklisting").count();
+        assert!(tried <= 3, "{}", pen.stderr());
+    }
+}
+
+#[test]
 fn no_server_left_is_said_once_while_it_lasts() {
     let backend = Backend::greeter("A");
     let pen = Setup::new().server(format!("{}:1", backend.address())).start();
@@ -335,4 +373,51 @@ fn no_server_left_is_said_once_while_it_lasts() {
         assert_eq!(pen.stderr().matches(text).count(), 1, "{}", pen.stderr());
     }
     assert!(!pen.stderr().contains("os error"), "{}", pen.stderr());
+}
+
+/// What one client after the other notices: how many of `count` were not served.
+fn unserved(pen: &Pen, count: usize) -> usize {
+    let served = |_: &usize| {
+        let mut client = pen.client_from(2);
+        client.finish();
+        let mut name = Vec::new();
+        // A reset is an answer too, and not the wanted one.
+        std::io::Read::read_to_end(&mut client.0, &mut name).is_ok() && !name.is_empty()
+    };
+    (0..count).filter(|n| !served(n)).count()
+}
+
+#[test]
+fn clients_notice_little_of_a_server_that_fails() {
+    type Fault = fn(&socket2::SockAddr) -> Box<dyn std::any::Any>;
+    let faults: [(&str, usize, Fault); 3] = [
+        ("refusing", 0, |_| Box::new(())),
+        ("black-holed", 0, |address| Box::new(BlackHole::on(address.as_socket().unwrap()))),
+        // A reset after the connect is the answer of a server; one before it is a failure to connect.
+        ("resetting", 30, |address| Box::new(Backend::on(address, Client::reset))),
+    ];
+    for (name, most, fault) in faults {
+        let mut backends = greeters(2);
+        let pen = Setup::new().options("-r -t 1 -b 1").servers(&backends).start();
+        assert_eq!(unserved(&pen, 10), 0, "{name}: before");
+        let address = backends.remove(1).stop();
+        let failing = fault(&address);
+        let failed = unserved(&pen, 60);
+        assert!(failed <= most, "{name}: {failed} of 60");
+        drop(failing);
+        let _again = Backend::greeter_on(&address, "again");
+        wait_until("the server to be back in use", || pen.choice(3) == "again");
+        assert_eq!(unserved(&pen, 10), 0, "{name}: after");
+    }
+}
+
+#[test]
+fn with_both_servers_away_clients_wait_no_longer_than_the_servers() {
+    let mut backends = greeters(2);
+    let pen = Setup::new().options("-r").servers(&backends).start();
+    assert_eq!(unserved(&pen, 4), 0);
+    let addresses = [backends.remove(1).stop(), backends.remove(0).stop()];
+    assert_eq!(unserved(&pen, 4), 4);
+    let _again = addresses.each_ref().map(|address| Backend::greeter_on(address, "again"));
+    assert_eq!(unserved(&pen, 20), 0);
 }

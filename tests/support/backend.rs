@@ -243,7 +243,7 @@ fn request_length(bytes: &[u8]) -> Option<usize> {
     (bytes.len() >= head + body).then_some(head + body)
 }
 
-/// A port that refuses connections for as long as this lives.
+/// A port that refuses connections.
 #[derive(Debug)]
 pub(crate) struct Refusing(SocketAddr);
 
@@ -275,6 +275,7 @@ impl BlackHole {
     /// The same at a given address.
     pub(crate) fn on(address: SocketAddr) -> BlackHole {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_reuse_address(true).unwrap();
         listener.bind(&address.into()).unwrap();
         listener.listen(0).unwrap();
         let address = listener.local_addr().unwrap();

@@ -25,6 +25,11 @@ pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
 /// How often it looks for one client: half a minute.
 const SHORTAGE_TRIES: u32 = 60;
 
+/// For how many times the timeout of a connect pen goes on looking for a server for a client that has ended its direction without
+/// having sent anything. It may wait for a server that speaks first, as `nc HOST PORT </dev/null` does, and nothing tells it from one
+/// that has gone: there is time for a server that does not answer, and for another one.
+const PATIENCE: u32 = 2;
+
 /// Finds a server that takes the connection: tries each that `selection` names until one does. Ends when `client` gives up
 /// before there is one.
 ///
@@ -42,7 +47,8 @@ pub async fn establish(
         return found;
     }
     // Boxed: it is large, and most connections have no need of it for long.
-    let client_gone = Box::pin(client.abandoned());
+    let patience = Duration::from_millis(snapshot.timeout).saturating_mul(PATIENCE);
+    let client_gone = Box::pin(client.abandoned(patience));
     tokio::select! {
         biased;
         found = search => found,
