@@ -9,6 +9,16 @@ use crate::rows::Effort;
 
 /// The head of the report.
 pub(crate) fn head(setup: &Setup, effort: &Effort) -> String {
+    let method = format!("{} rounds of {} ms, contenders in turn", effort.rounds, effort.length.as_millis());
+    format!("{}- hitch: {}\n- method: {method}\n", platform(&setup.ours), daemon("hitch", &["--version"]))
+}
+
+fn daemon(name: &str, args: &[&str]) -> String {
+    find(name).map_or_else(|why| why, |path| first_line(path, args))
+}
+
+/// The machine, and who is compared.
+pub(crate) fn platform(ours: &Path) -> String {
     let commit = first_line("git", &["describe", "--always", "--dirty", "--abbrev=12"]);
     let kernel = nix::sys::utsname::uname()
         .map(|u| format!("{} {} {}", u.sysname().display(), u.release().display(), u.machine().display()))
@@ -19,21 +29,15 @@ pub(crate) fn head(setup: &Setup, effort: &Effort) -> String {
         .find_map(|l| l.strip_prefix("model name"))
         .map(|l| l.trim_start_matches([' ', '\t', ':']));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let daemon = |name: &str, args: &[&str]| find(name).map_or_else(|why| why, |path| first_line(path, args));
     let rows = [
         ("date", jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string()),
         ("commit", commit),
         ("kernel", kernel),
         ("processor", format!("{}, {cores} cores", model.unwrap_or("unknown"))),
-        ("pen", first_line(&setup.ours, &["--version"])),
+        ("pen", first_line(ours, &["--version"])),
         ("C pen", first_line("dpkg-query", &["-W", "-f", "${Version}", "pen"])),
         ("HAProxy", daemon("haproxy", &["-v"])),
         ("nginx", daemon("nginx", &["-v"])),
-        ("hitch", daemon("hitch", &["--version"])),
-        (
-            "method",
-            format!("{} rounds of {} ms, contenders in turn", effort.rounds, effort.length.as_millis()),
-        ),
     ];
     rows.iter().map(|(name, value)| format!("- {name}: {value}\n")).collect()
 }

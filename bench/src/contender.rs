@@ -237,11 +237,11 @@ impl Setup {
     }
 }
 
-fn words(list: &[&str]) -> Vec<String> {
+pub(crate) fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|&w| w.to_owned()).collect()
 }
 
-fn write(path: &Path, text: &str) -> Result<(), String> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
@@ -257,7 +257,7 @@ pub(crate) fn find(program: &str) -> Result<PathBuf, String> {
 }
 
 /// The line that loads nginx's stream module, empty when it is built in.
-fn stream_module(nginx: &Path) -> Result<String, String> {
+pub(crate) fn stream_module(nginx: &Path) -> Result<String, String> {
     let out = Command::new(nginx).arg("-V").output().map_err(|e| format!("{}: {e}", nginx.display()))?;
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
     if text.split_whitespace().any(|w| w == "--with-stream") {

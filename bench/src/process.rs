@@ -33,6 +33,33 @@ fn held(command: &Command) -> Result<Command, String> {
     Ok(held)
 }
 
+/// This program with other arguments, which is to die with whoever started it.
+pub(crate) fn held_self(args: &[&str]) -> Result<Command, String> {
+    let mut own = myself()?;
+    own.args(args);
+    held(&own)
+}
+
+/// Waits until `ready` says so.
+pub(crate) fn wait_for(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
+    let deadline = Instant::now() + PATIENCE;
+    while !ready() {
+        if Instant::now() > deadline {
+            return Err(format!("waited in vain for {what}"));
+        }
+        pause();
+    }
+    Ok(())
+}
+
+/// Waits for a moment that a schedule names.
+pub(crate) fn sleep_until(moment: Instant) {
+    while let Some(rest) = moment.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
+        let millis = u16::try_from(rest.as_millis().max(1)).unwrap_or(u16::MAX);
+        let _ = nix::poll::poll(&mut [], millis);
+    }
+}
+
 /// The file of this program, which is also the server, the client and more.
 pub(crate) fn own_program() -> Result<PathBuf, String> {
     std::env::current_exe().map_err(|e| format!("own program: {e}"))
@@ -91,13 +118,22 @@ impl Running {
         let Some(command) = setup.command(who, port, front)? else {
             return Ok(Running { child: None, addr: setup.backend, pids: Vec::new() });
         };
-        let errors = setup.dir.join(format!("stderr-{port}"));
+        Self::spawn(&command, &setup.dir, port, work.is_udp(), tls)
+    }
+
+    /// Starts `command`, which serves plain TCP or UDP on `port`, and waits until a request through it is answered.
+    pub(crate) fn serve(command: &Command, dir: &Path, port: u16, udp: bool) -> Result<Self, String> {
+        Self::spawn(command, dir, port, udp, None)
+    }
+
+    fn spawn(command: &Command, dir: &Path, port: u16, udp: bool, tls: Option<&Tls>) -> Result<Self, String> {
+        let errors = dir.join(format!("stderr-{port}"));
         let file = File::create(&errors).map_err(|e| format!("{}: {e}", errors.display()))?;
-        let mut command = held(&command)?;
+        let mut command = held(command)?;
         let child = command.stdout(Stdio::null()).stderr(file).spawn().map_err(|e| e.to_string())?;
         let addr = (Ipv4Addr::LOCALHOST, port).into();
         let mut running = Running { pids: vec![child.id()], child: Some(child), addr };
-        running.wait(work.is_udp(), tls, &errors)?;
+        running.wait(udp, tls, &errors)?;
         running.pids = procfs::tree(running.pids[0]);
         Ok(running)
     }

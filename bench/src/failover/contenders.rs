@@ -1,0 +1,137 @@
+//! Who is compared: each with two servers in turn, a second for a connect, and otherwise as it comes.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::contender::{find, stream_module, words, write};
+use crate::process::Running;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Ours,
+    CPen,
+    HaProxy,
+    /// With checks every half second.
+    HaProxyChecks,
+    Nginx,
+}
+
+impl Kind {
+    pub(super) const ALL: [Kind; 5] =
+        [Kind::Ours, Kind::CPen, Kind::HaProxy, Kind::HaProxyChecks, Kind::Nginx];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Ours => "pen",
+            Kind::CPen => "C pen",
+            Kind::HaProxy => "HAProxy",
+            Kind::HaProxyChecks => "HAProxy with checks",
+            Kind::Nginx => "nginx stream",
+        }
+    }
+
+    /// Starts it on `port`, and waits until it serves.
+    pub(super) fn start(
+        self,
+        ours: &Path,
+        dir: &Path,
+        port: u16,
+        servers: [SocketAddr; 2],
+    ) -> Result<Running, String> {
+        let pen = |program: &Path| {
+            let mut command = Command::new(program);
+            command.args(["-f", "-r", "-x", "9000", "-t", "1"]).arg(format!("127.0.0.1:{port}"));
+            command.args(servers.map(|server| server.to_string()));
+            command
+        };
+        let command = match self {
+            Kind::Ours => pen(ours),
+            Kind::CPen => pen(Path::new("/usr/bin/pen")),
+            Kind::HaProxy | Kind::HaProxyChecks => {
+                let check = if self == Kind::HaProxyChecks { " check inter 500ms fall 2 rise 1" } else { "" };
+                let file = dir.join(format!("failover-haproxy-{port}.cfg"));
+                let [a, b] = servers;
+                write(
+                    &file,
+                    &format!(
+                        "global\n  maxconn 9000\n\
+                         defaults\n  mode tcp\n  timeout connect 1s\n  timeout check 500ms\n  timeout client 1m\n  \
+                         timeout server 1m\n  retries 3\n  option redispatch 1\n\
+                         frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n\
+                         backend b\n  balance roundrobin\n  server a {a}{check}\n  server b {b}{check}\n"
+                    ),
+                )?;
+                let mut command = Command::new(find("haproxy")?);
+                command.args(words(&["-db", "-f", &file.to_string_lossy()]));
+                command
+            }
+            Kind::Nginx => {
+                let nginx = find("nginx")?;
+                let module = stream_module(&nginx)?;
+                let file = dir.join(format!("failover-nginx-{port}.conf"));
+                let [a, b] = servers;
+                write(
+                    &file,
+                    &format!(
+                        "{module}user root;\ndaemon off;\npid failover-nginx-{port}.pid;\nerror_log stderr crit;\n\
+                         events {{ worker_connections 18000; }}\n\
+                         stream {{\n  upstream b {{ server {a}; server {b}; }}\n  server {{\n    \
+                         listen 127.0.0.1:{port} backlog=4096;\n    proxy_pass b; proxy_connect_timeout 1s;\n  }}\n}}\n"
+                    ),
+                )?;
+                let mut command = Command::new(nginx);
+                let dir = dir.to_string_lossy();
+                command.args(words(&["-e", "stderr", "-p", &dir, "-c", &file.to_string_lossy()]));
+                command
+            }
+        };
+        serve(&command, dir, port, false)
+    }
+
+    /// The same with one server, and for UDP.
+    pub(super) fn start_udp(
+        self,
+        ours: &Path,
+        dir: &Path,
+        port: u16,
+        server: SocketAddr,
+    ) -> Result<Running, String> {
+        let pen = |program: &Path| {
+            let mut command = Command::new(program);
+            command.args(["-f", "-U"]).arg(format!("127.0.0.1:{port}")).arg(server.to_string());
+            command
+        };
+        let command = match self {
+            Kind::Ours => pen(ours),
+            Kind::CPen => pen(Path::new("/usr/bin/pen")),
+            Kind::HaProxy | Kind::HaProxyChecks => return Err("balances no UDP".into()),
+            Kind::Nginx => {
+                let nginx = find("nginx")?;
+                let module = stream_module(&nginx)?;
+                let file = dir.join(format!("flood-nginx-{port}.conf"));
+                write(
+                    &file,
+                    &format!(
+                        "{module}user root;\ndaemon off;\npid flood-nginx-{port}.pid;\nerror_log stderr crit;\n\
+                         events {{ worker_connections 18000; }}\n\
+                         stream {{\n  server {{\n    listen 127.0.0.1:{port} udp;\n    proxy_pass {server};\n  }}\n}}\n"
+                    ),
+                )?;
+                let mut command = Command::new(nginx);
+                let dir = dir.to_string_lossy();
+                command.args(words(&["-e", "stderr", "-p", &dir, "-c", &file.to_string_lossy()]));
+                command
+            }
+        };
+        serve(&command, dir, port, true)
+    }
+}
+
+fn serve(command: &Command, dir: &Path, port: u16, udp: bool) -> Result<Running, String> {
+    let program = Path::new(command.get_program());
+    if !program.is_file() {
+        return Err(format!("{} is not there", program.display()));
+    }
+    Running::serve(command, dir, port, udp)
+}

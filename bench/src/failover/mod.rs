@@ -1,0 +1,159 @@
+//! What clients notice of servers that fail: `pen-bench failover [PEN]`, where PEN is our program.
+//!
+//! Two servers behind each contender, a request every few milliseconds whatever becomes of those before, and one kind of
+//! failure at a time.
+
+mod clients;
+mod contenders;
+mod crowd;
+mod flood;
+mod server;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::{about, netns, process};
+use clients::Seen;
+use contenders::Kind;
+use server::Server;
+
+pub(crate) use server::serve;
+
+/// What is done to servers, and when.
+struct Failure {
+    name: &'static str,
+    /// Seconds from the first request on, which server, and what becomes of it.
+    steps: &'static [(f64, usize, Step)],
+    /// Seconds of requests.
+    length: f64,
+    /// Between two requests.
+    pace: Duration,
+}
+
+#[derive(Clone, Copy)]
+enum Step {
+    Kill,
+    Start,
+    Freeze,
+    Thaw,
+    /// It listens no longer; connections that it has go on.
+    Refuse,
+    /// It resets what it accepts.
+    Reset,
+    /// It accepts and answers again.
+    Serve,
+    /// Nothing reaches its address, and nothing says so.
+    Vanish,
+    Appear,
+}
+
+/// Between two requests.
+const PACE: Duration = Duration::from_millis(5);
+
+const FAILURES: [Failure; 8] = [
+    Failure {
+        name: "One of two servers killed for 1 s",
+        steps: &[(1.0, 1, Step::Kill), (2.0, 1, Step::Start)],
+        length: 4.0,
+        pace: PACE,
+    },
+    Failure {
+        name: "One of two servers frozen for 3 s",
+        steps: &[(1.0, 1, Step::Freeze), (4.0, 1, Step::Thaw)],
+        length: 6.0,
+        pace: PACE,
+    },
+    Failure {
+        name: "One of two servers refusing for 1 s",
+        steps: &[(1.0, 1, Step::Refuse), (2.0, 1, Step::Serve)],
+        length: 4.0,
+        pace: PACE,
+    },
+    Failure {
+        name: "One of two servers resetting for 2 s",
+        steps: &[(1.0, 1, Step::Reset), (3.0, 1, Step::Serve)],
+        length: 5.0,
+        pace: PACE,
+    },
+    Failure {
+        name: "One of two servers black-holed for 3 s",
+        steps: &[(1.0, 1, Step::Vanish), (4.0, 1, Step::Appear)],
+        length: 6.0,
+        pace: PACE,
+    },
+    Failure {
+        name: "3,000 requests in 3 s, one of two servers black-holed",
+        steps: &[(0.0, 1, Step::Vanish)],
+        length: 3.0,
+        pace: Duration::from_millis(1),
+    },
+    Failure {
+        name: "Both servers away for 1 s",
+        steps: &[(1.0, 0, Step::Kill), (1.0, 1, Step::Kill), (2.0, 0, Step::Start), (2.0, 1, Step::Start)],
+        length: 5.0,
+        pace: PACE,
+    },
+    Failure {
+        name: "Both servers restarted in turn, 1 s each, 5 s apart",
+        steps: &[(1.0, 0, Step::Kill), (2.0, 0, Step::Start), (6.0, 1, Step::Kill), (7.0, 1, Step::Start)],
+        length: 9.0,
+        pace: PACE,
+    },
+];
+
+/// Measures, and prints a markdown table for each failure.
+///
+/// # Errors
+/// There is no network namespace to be had, or a program of the bench's own fails.
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    let ours = match args {
+        [] => process::own_program()?.with_file_name("pen"),
+        [program] => PathBuf::from(program),
+        _ => return Err("failover: allowed is the path of a pen".into()),
+    };
+    netns::enter()?;
+    crate::raise_descriptors()?;
+    server::prepare()?;
+    println!("# Measured by `make bench`\n\n{}", about::platform(&ours));
+    let dir = tempfile::tempdir().map_err(|e| format!("temporary directory: {e}"))?;
+    let mut ports = 10_000..20_000u16;
+    for failure in &FAILURES {
+        let mut table = format!(
+            "## {}\n\n| | requests | failed | over 0.5 s | p99 ms | first to last failed, s |\n\
+             | --- | ---: | ---: | ---: | ---: | ---: |\n",
+            failure.name
+        );
+        for kind in Kind::ALL {
+            let port = ports.next().ok_or("out of ports")?;
+            let row = match observe(failure, kind, &ours, dir.path(), port) {
+                Ok(seen) => seen.row(),
+                Err(why) => format!(" skipped: {why} | | | | |"),
+            };
+            let _ = writeln!(table, "| {} |{row}", kind.name());
+        }
+        println!("{table}");
+    }
+    println!("{}", crowd::section(&ours, dir.path(), &mut ports)?);
+    print!("{}", flood::section(&ours, dir.path(), &mut ports)?);
+    Ok(())
+}
+
+/// Lets one contender serve while `failure` happens to its servers.
+fn observe(failure: &Failure, kind: Kind, ours: &Path, dir: &Path, port: u16) -> Result<Seen, String> {
+    let mut servers = [Server::start(0)?, Server::start(1)?];
+    let contender = kind.start(ours, dir, port, servers.each_ref().map(Server::address))?;
+    let begin = Instant::now();
+    let seen = std::thread::scope(|scope| {
+        let length = Duration::from_secs_f64(failure.length);
+        let (addr, pace) = (contender.addr, failure.pace);
+        let clients = scope.spawn(move || clients::run(addr, length, pace));
+        for (at, which, step) in failure.steps {
+            process::sleep_until(begin + Duration::from_secs_f64(*at));
+            servers[*which].apply(*step)?;
+        }
+        clients.join().map_err(|_| "the clients panicked".to_owned())
+    })?;
+    server::restore()?;
+    Ok(seen)
+}
