@@ -74,15 +74,32 @@ pub(super) fn start(
     }
 }
 
+/// How many descriptors pen may have.
+///
+/// # Errors
+/// Too few to serve anybody.
+fn descriptors(config: &Config) -> Result<u64, Error> {
+    let limit = limits::raise_descriptors()?;
+    let workers = if config.settings.udp { 1 } else { workers::count(config) };
+    let least = limits::least_descriptors(workers as u64);
+    if limit < least {
+        let workers = if workers == 1 { "1 worker".into() } else { format!("{workers} workers") };
+        let expected = format!("at least {least} with {workers}");
+        return Err(Error::expected(expected, limit.to_string()).of("the limit of open descriptors"));
+    }
+    Ok(limit)
+}
+
 fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
     let config = &loaded.config;
+    // First: without descriptors all that follows fails for reasons that do not tell this one.
+    let descriptors = descriptors(config)?;
     let account = config.settings.user.as_deref().map(Account::lookup).transpose();
     let account = account.map_err(|e| Error::from(e).of("user"))?;
     let tls = tls_server(config)?.map(|(server, notices)| {
         notices.iter().for_each(|notice| say(notice));
         server
     });
-    let descriptors = limits::raise_descriptors()?;
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
     // A flow of UDP has one descriptor, towards its server.
     let room = if config.settings.udp { room.saturating_mul(2) } else { room };

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::core::Error;
 use crate::core::config::Config;
 use crate::net::accept_token::AcceptToken;
+use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::net::udp;
 use crate::net::worker::{self, Listener};
@@ -66,10 +67,10 @@ impl ListenerHandles {
 /// The threads that serve clients, and how they are told where.
 pub(super) type Workers = (Vec<JoinHandle<()>>, ListenerHandles);
 
-/// Starts the workers or, for datagrams, the one thread that serves all of them.
+/// Starts the workers or, for datagrams, the one thread that serves all of them. All of them listen then.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// When the system does not give one what it needs. None is left then.
 pub(super) fn start(count: usize, shared: &Arc<Shared>, listener: BoundListener) -> Result<Workers, Error> {
     let listening = match listener {
         BoundListener::Streams(listening) => Arc::new(listening),
@@ -87,6 +88,20 @@ pub(super) fn start(count: usize, shared: &Arc<Shared>, listener: BoundListener)
         let worker = worker::start(n, Arc::clone(shared), token.handle(n), Arc::clone(&listening), sockets);
         worker.map(|worker| (worker, sender)).map_err(|e| Error::failed("a worker", e))
     };
-    let (workers, places) = (0..count).map(one).collect::<Result<Vec<_>, Error>>()?.into_iter().unzip();
+    let (mut workers, mut places) = (Vec::new(), Vec::new());
+    for n in 0..count {
+        match one(n) {
+            Ok((worker, place)) => {
+                workers.push(worker);
+                places.push(place);
+            }
+            Err(error) => {
+                shared.lifecycle.enter(LifeStage::End);
+                // One that panicked has said so.
+                workers.into_iter().for_each(|worker| _ = worker.join());
+                return Err(error);
+            }
+        }
+    }
     Ok((workers, ListenerHandles::Streams(places)))
 }

@@ -85,10 +85,10 @@ impl Place {
     }
 }
 
-/// Starts the worker that has `handle` among all.
+/// Starts the worker that has `handle` among all, which then listens.
 ///
 /// # Errors
-/// When the system gives no thread or no event port.
+/// When the system gives no thread or no event port, or nothing to watch the listening socket with.
 pub fn start(
     number: usize,
     shared: Arc<Shared>,
@@ -96,13 +96,13 @@ pub fn start(
     listening: Arc<Listener>,
     sockets: Sockets,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = runtime::current_thread()?;
-    std::thread::Builder::new().name(format!("worker {number}")).spawn(move || {
+    let watched = Arc::clone(&listening);
+    let begin = move || {
         tls::this_is_worker(number);
-        if let Err(error) = runtime.block_on(async { socket::prepare() }) {
-            // The first connection needs it, and tries again.
-            log::warn(format_args!("worker {number} has no event port: {error}"));
-        }
+        socket::prepare()?;
+        watch::can_watch(&*watched)
+    };
+    runtime::start_thread(format!("worker {number}"), begin, move |runtime| {
         // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
         // logged; the worker goes on, for the sake of its connections and of those that wait.
         let worker = Worker { shared, handle };

@@ -10,6 +10,16 @@ use super::error::context;
 /// is read and a name that is resolved still find one when pen is full.
 pub const RESERVE: u64 = 32;
 
+/// Descriptors that pen has with one worker while it serves one client, and some for what is read, written or resolved meanwhile.
+const LEAST: u64 = 30;
+/// Those of each further worker: its event ports, and its way to the listening socket.
+const WORKER: u64 = 6;
+
+/// The least limit of descriptors that lets pen serve with so many workers.
+pub fn least_descriptors(workers: u64) -> u64 {
+    workers.saturating_sub(1).saturating_mul(WORKER).saturating_add(LEAST)
+}
+
 /// Raises the soft limit of open descriptors to the hard one, which needs no privilege, and returns the limit that
 /// holds now.
 ///

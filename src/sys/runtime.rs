@@ -1,6 +1,8 @@
 //! The event loop of a thread.
 
 use std::io;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -26,4 +28,43 @@ pub fn current_thread() -> io::Result<Runtime> {
         });
     }
     Ok(runtime)
+}
+
+/// Starts a thread with an event loop of its own. `begin` opens, within that, what the thread cannot do without; `run` is its life.
+///
+/// # Errors
+/// The system gives no thread or no event port; what `begin` says. The thread has ended then.
+pub fn start_thread(
+    name: String,
+    begin: impl FnOnce() -> io::Result<()> + Send + 'static,
+    run: impl FnOnce(Runtime) + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = current_thread()?;
+    let (sender, outcome) = mpsc::channel();
+    let thread = thread::Builder::new().name(name).spawn(move || {
+        let begun = runtime.block_on(async { begin() });
+        let runs = begun.is_ok();
+        // Whoever starts the thread waits for this.
+        _ = sender.send(begun);
+        if runs {
+            run(runtime);
+        }
+    })?;
+    // A thread that ends without a word has panicked, which was logged.
+    outcome.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
+    Ok(thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_cannot_begin_is_an_error() {
+        let fails = || Err(io::Error::other("no room"));
+        let failed = start_thread("fails".into(), fails, |_| unreachable!("it has not begun"));
+        assert_eq!(failed.expect_err("it did not begin").to_string(), "no room");
+        let thread = start_thread("runs".into(), || Ok(()), |runtime| runtime.block_on(async {}));
+        thread.expect("it began").join().expect("it ran");
+    }
 }

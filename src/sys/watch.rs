@@ -148,6 +148,14 @@ impl AsFd for Watch {
     }
 }
 
+/// Whether `socket` can be waited for, which may take a descriptor and room in the event port. To be called within a runtime.
+///
+/// # Errors
+/// As [`Watch::shared`].
+pub fn can_watch(socket: &impl AsFd) -> io::Result<()> {
+    Watch::shared(&duplicate(socket)?, Interest::READABLE).map(drop)
+}
+
 /// A second descriptor of `socket`, for [`Watch::shared`].
 ///
 /// # Errors

@@ -98,3 +98,44 @@ fn a_client_that_is_in_waits_for_a_descriptor_to_its_server() {
         assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
     }
 }
+
+#[test]
+fn with_few_descriptors_it_serves_or_does_not_start() {
+    let backends = greeters(1);
+    for portable in ["0", "1", "oneshot"] {
+        for (workers, limit, least) in [
+            (1, 8, 30),
+            (1, 12, 30),
+            (1, 22, 30),
+            (1, 24, 30),
+            (1, 29, 30),
+            (1, 30, 30),
+            (3, 41, 42),
+            (3, 42, 42),
+        ] {
+            let setup = Setup::new()
+                .daemon()
+                .wrapper(&format!("prlimit --nofile={limit}:{limit}"))
+                .environment("PEN_PORTABLE", portable)
+                .command(format!("workers {workers}"))
+                .servers(&backends);
+            match setup.try_start() {
+                Ok(pen) => {
+                    assert!(limit >= least, "started with {limit}");
+                    assert_eq!(
+                        pen.choices([2, 3]),
+                        "A A",
+                        "{portable}: {workers} workers, {limit} descriptors"
+                    );
+                }
+                Err(failure) => {
+                    assert!(!failure.status.success() && limit < least, "{limit}: {failure:?}");
+                    let told = format!(
+                        "the limit of open descriptors: expected at least {least} with {workers} worker"
+                    );
+                    assert!(failure.stderr.contains(&told), "{limit}: {failure:?}");
+                }
+            }
+        }
+    }
+}

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc;
 
 use crate::sys::datagram::DatagramSocket;
-use crate::sys::runtime;
+use crate::sys::{runtime, watch};
 
 use super::lifecycle::LifeStage;
 use super::shared::Shared;
@@ -25,36 +25,41 @@ use listener::UdpListener;
 /// The sockets that clients are to send to, one after the other.
 pub type Sockets = mpsc::UnboundedReceiver<Arc<DatagramSocket>>;
 
-/// Starts the thread.
+/// Starts the thread, which then listens.
 ///
 /// # Errors
-/// When the system gives no thread or no event port.
+/// When the system gives no thread or no event port, or nothing to watch the socket with.
 pub fn start(
     shared: Arc<Shared>,
     socket: Arc<DatagramSocket>,
     mut sockets: Sockets,
 ) -> io::Result<JoinHandle<()>> {
-    let runtime = runtime::current_thread()?;
-    std::thread::Builder::new().name("udp".into()).spawn(move || {
-        runtime.block_on(async {
-            let mut current = UdpListener::open(Arc::clone(&shared), socket);
-            let mut left: Vec<Weak<UdpListener>> = Vec::new();
-            loop {
-                let socket = tokio::select! {
-                    () = shared.lifecycle.reaches(LifeStage::Drain) => break,
-                    socket = sockets.recv() => socket,
-                };
-                let Some(socket) = socket else { break };
+    let watched = Arc::clone(&socket);
+    runtime::start_thread(
+        "udp".into(),
+        move || watch::can_watch(&*watched),
+        move |runtime| {
+            runtime.block_on(async {
+                let mut current = UdpListener::open(Arc::clone(&shared), socket);
+                let mut left: Vec<Weak<UdpListener>> = Vec::new();
+                loop {
+                    let socket = tokio::select! {
+                        () = shared.lifecycle.reaches(LifeStage::Drain) => break,
+                        socket = sockets.recv() => socket,
+                    };
+                    let Some(socket) = socket else { break };
+                    current.leave();
+                    left.push(Arc::downgrade(&current));
+                    left.retain(|listener| listener.strong_count() > 0);
+                    let back =
+                        left.iter().filter_map(Weak::upgrade).find(|p| p.is_of(&socket) && p.come_back());
+                    current = back.unwrap_or_else(|| UdpListener::open(Arc::clone(&shared), socket));
+                }
                 current.leave();
-                left.push(Arc::downgrade(&current));
-                left.retain(|listener| listener.strong_count() > 0);
-                let back = left.iter().filter_map(Weak::upgrade).find(|p| p.is_of(&socket) && p.come_back());
-                current = back.unwrap_or_else(|| UdpListener::open(Arc::clone(&shared), socket));
-            }
-            current.leave();
-            drop(current);
-            shared.lifecycle.reaches(LifeStage::End).await;
-        });
-        // Flows end with the runtime.
-    })
+                drop(current);
+                shared.lifecycle.reaches(LifeStage::End).await;
+            });
+            // Flows end with the runtime.
+        },
+    )
 }
