@@ -350,6 +350,22 @@ fn an_exact_reload_takes_back_what_nobody_names() {
 }
 
 #[test]
+fn an_exact_reload_keeps_the_state_of_a_server_unless_the_file_names_it() {
+    let file =
+        "listen 80\nreload_mode exact\nserver 0 address 10.0.0.1 port 1\nserver a address 10.0.0.2 port 1\n";
+    let mut state = state(file);
+    let mut world = Model::default();
+    for line in ["server 0 state drain", "server a state maint"] {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+    world.files.insert("f".into(), file.into());
+    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    world.files.insert("f".into(), format!("{file}server a state ready\n"));
+    let (reload, _) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.to_string(), "server 1 state ready\n");
+}
+
+#[test]
 fn each_setting_that_stays_is_told_when_the_file_names_it_no_longer() {
     let mut state = state("listen 80\n");
     let mut world = Model::default();
