@@ -53,8 +53,10 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn bounded(file: File) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // Without more room than a file needs that is not too large, whatever its size is said to be.
+    // Room for all of it, and a byte for finding the end: memory that grows leaves copies of what it held, which may be a key.
+    // But no more than a file needs that is not too large, whatever its size is said to be.
+    let size = file.metadata()?.len().min(SIZE_MAX) + 1;
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > SIZE_MAX {
         return Err(unsuitable("expected at most 16 MiB"));
@@ -87,6 +89,17 @@ mod tests {
             check_readable(path).expect("opens");
         }
         assert_eq!(read(&dir.path().join("none")).expect_err("missing").kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_file_is_read_into_memory_that_does_not_grow() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("key");
+        for size in [0, 1, 1700, 100_000] {
+            std::fs::write(&path, vec![b'x'; size]).expect("written");
+            let bytes = read(&path).expect("a file");
+            assert_eq!((bytes.len(), bytes.capacity()), (size, size + 1));
+        }
     }
 
     #[test]

@@ -56,7 +56,8 @@ fn private_key(file: &Path, text: &[u8]) -> Result<PKey<Private>, String> {
 /// The text of an identity's files.
 pub(super) struct Material {
     files: Files,
-    cert: Vec<u8>,
+    // The key may be in this file too.
+    cert: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
 }
 
@@ -67,7 +68,7 @@ impl Material {
     /// The file that cannot be read, and why.
     pub(super) fn read(files: &Files) -> Result<Self, String> {
         Ok(Material {
-            cert: read(&files.cert)?,
+            cert: Zeroizing::new(read(&files.cert)?),
             key: Zeroizing::new(read(&files.key)?),
             files: files.clone(),
         })
