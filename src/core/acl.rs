@@ -25,13 +25,41 @@ pub enum Net {
     V6(Ipv6Addr, u8),
 }
 
-/// One line of an access list.
+/// One entry of an access list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AclEntry {
     /// Permit or deny.
     pub verdict: Verdict,
     /// Whom.
     pub net: Net,
+}
+
+/// One line of an access list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AclLine {
+    /// An entry behind the others.
+    Entry(AclEntry),
+    /// What holds for clients that no entry fits.
+    Default(Verdict),
+}
+
+impl AclLine {
+    /// Reads `default permit|deny`, or an entry as [`AclEntry::parse`] does, from the words behind `acl N`.
+    ///
+    /// # Errors
+    /// As [`AclEntry::parse`]; a default that is neither.
+    pub fn parse(words: &[String]) -> Result<Self, Error> {
+        match words {
+            [word, verdict] if word == "default" => match verdict.as_str() {
+                "permit" => Ok(AclLine::Default(Verdict::Permit)),
+                "deny" => Ok(AclLine::Default(Verdict::Deny)),
+                other => Err(Error::expected("permit or deny", other).of("default")),
+            },
+            [word] if word == "default" => Err(Error::missing("permit or deny").of("default")),
+            [word, _, extra, ..] if word == "default" => Err(Error::extra(extra)),
+            _ => AclEntry::parse(words).map(AclLine::Entry),
+        }
+    }
 }
 
 impl AclEntry {
@@ -103,6 +131,15 @@ impl Net {
         }
     }
 
+    fn is_v4(&self) -> bool {
+        matches!(self, Net::V4(..))
+    }
+
+    /// Whether it matches every address of its family.
+    fn is_everything(&self) -> bool {
+        matches!(self, Net::V4(_, Ipv4Addr::UNSPECIFIED) | Net::V6(_, 0))
+    }
+
     fn matches(&self, ip: IpAddr) -> bool {
         match (*self, ip) {
             (Net::V4(net, mask), IpAddr::V4(ip)) => (u32::from(net) ^ u32::from(ip)) & u32::from(mask) == 0,
@@ -120,12 +157,18 @@ fn leading(len: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::MAX.checked_shl(32 - u32::from(len)).unwrap_or(0))
 }
 
-impl fmt::Display for AclEntry {
+impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verdict = match self.verdict {
+        f.write_str(match self {
             Verdict::Permit => "permit",
             Verdict::Deny => "deny",
-        };
+        })
+    }
+}
+
+impl fmt::Display for AclEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = self.verdict;
         match self.net {
             Net::V4(ip, mask) => write!(f, "{verdict} {ip} {mask}"),
             Net::V6(ip, len) => write!(f, "{verdict} {ip}/{len}"),
@@ -133,45 +176,88 @@ impl fmt::Display for AclEntry {
     }
 }
 
-/// A list of entries.
+impl fmt::Display for AclLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AclLine::Entry(entry) => entry.fmt(f),
+            AclLine::Default(verdict) => write!(f, "default {verdict}"),
+        }
+    }
+}
+
+/// A list of entries, and what holds for those that none fits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Acl(Vec<AclEntry>);
+pub struct Acl {
+    entries: Vec<AclEntry>,
+    default: Option<Verdict>,
+}
 
 impl Acl {
-    /// Adds an entry behind the others.
-    pub fn push(&mut self, entry: AclEntry) {
-        self.0.push(entry);
+    /// Adds a line.
+    pub fn add(&mut self, line: AclLine) {
+        match line {
+            AclLine::Entry(entry) => self.entries.push(entry),
+            AclLine::Default(verdict) => self.default = Some(verdict),
+        }
     }
 
-    /// Removes every entry.
+    /// Removes every line.
     pub fn clear(&mut self) {
-        self.0.clear();
+        *self = Acl::default();
     }
 
     /// The entries in their order.
     pub fn entries(&self) -> &[AclEntry] {
-        &self.0
+        &self.entries
+    }
+
+    /// What is said to hold for those that no entry fits.
+    pub fn default_line(&self) -> Option<AclLine> {
+        self.default.map(AclLine::Default)
+    }
+
+    /// The lines that make the list.
+    pub fn lines(&self) -> impl Iterator<Item = AclLine> {
+        self.entries.iter().copied().map(AclLine::Entry).chain(self.default_line())
     }
 
     /// True when nobody is ever denied.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries.is_empty() && self.default != Some(Verdict::Deny)
     }
 
-    /// Whether a client may pass: the first matching entry decides; with none matching the answer is the opposite of the
-    /// last entry; an empty list permits. A client without an IP address (of a Unix socket) always may.
+    /// The family of addresses that is open only because the last entry, of the other family, denies: the list's entries of
+    /// that family end with one that permits, or there are none and the other family is denied altogether.
+    pub fn left_open(&self) -> Option<&'static str> {
+        if self.default.is_some() || self.entries.last()?.verdict == Verdict::Permit {
+            return None;
+        }
+        let is_open = |is_v4: bool| {
+            let (own, other): (Vec<&AclEntry>, _) = self.entries.iter().partition(|e| e.net.is_v4() == is_v4);
+            let ends_open = match own.last() {
+                Some(last) => last.verdict == Verdict::Permit,
+                None => other.iter().any(|e| e.verdict == Verdict::Deny && e.net.is_everything()),
+            };
+            ends_open && !own.iter().any(|e| e.net.is_everything())
+        };
+        [(true, "IPv4"), (false, "IPv6")].into_iter().find(|(is_v4, _)| is_open(*is_v4)).map(|(_, name)| name)
+    }
+
+    /// Whether a client may pass: the first matching entry decides; with none matching it is the default, and where none
+    /// is set the opposite of the last entry; an empty list permits. A client without an IP address (of a Unix socket) always
+    /// may.
     pub fn permits(&self, client: Option<IpAddr>) -> bool {
         self.judge(client).1
     }
 
     /// The number of the entry that decides, if one matches, and whether the client may pass; see [`Acl::permits`].
     pub fn judge(&self, client: Option<IpAddr>) -> (Option<usize>, bool) {
-        let (Some(client), Some(last)) = (client, self.0.last()) else { return (None, true) };
-        let client = client.to_canonical();
-        let found = self.0.iter().enumerate().find(|(_, entry)| entry.net.matches(client));
-        match found {
-            Some((n, entry)) => (Some(n), entry.verdict == Verdict::Permit),
-            None => (None, last.verdict == Verdict::Deny),
+        let Some(client) = client.map(|client| client.to_canonical()) else { return (None, true) };
+        let found = self.entries.iter().enumerate().find(|(_, entry)| entry.net.matches(client));
+        match (found, self.default) {
+            (Some((n, entry)), _) => (Some(n), entry.verdict == Verdict::Permit),
+            (None, Some(default)) => (None, default == Verdict::Permit),
+            (None, None) => (None, self.entries.last().is_none_or(|last| last.verdict == Verdict::Deny)),
         }
     }
 }
@@ -212,10 +298,71 @@ mod tests {
         }
     }
 
+    fn line(text: &str) -> Result<AclLine, Error> {
+        AclLine::parse(&text.split(' ').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    fn list(lines: &str) -> Acl {
+        let mut acl = Acl::default();
+        lines.split(", ").for_each(|text| acl.add(line(text).unwrap()));
+        acl
+    }
+
+    #[test]
+    fn a_default_decides_where_no_entry_fits() {
+        let (v4, v6) = (Some("9.9.9.9".parse().unwrap()), Some("::9".parse().unwrap()));
+        for (lines, permitted) in [
+            ("default deny", false),
+            ("default permit", true),
+            ("permit 10.0.0.0/8, default permit", true),
+            ("deny 10.0.0.0/8, default deny", false),
+            ("default deny, deny 10.0.0.0/8", false),
+            ("default deny, default permit, permit ::1", true),
+        ] {
+            let acl = list(lines);
+            assert_eq!(
+                [acl.permits(v4), acl.permits(v6), acl.permits(None)],
+                [permitted, permitted, true],
+                "{lines}"
+            );
+        }
+        assert!(list("default deny, permit 9.0.0.0/8").permits(v4));
+        assert!(!list("default deny").is_empty() && list("default permit").is_empty());
+        let acl = list("default deny, permit ::1");
+        assert_eq!(
+            acl.lines().map(|line| line.to_string()).collect::<Vec<_>>(),
+            ["permit ::1/128", "default deny"]
+        );
+        for bad in ["default", "default x", "default permit ::1"] {
+            assert!(line(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_family_that_is_open_by_the_last_entry_alone_is_told() {
+        for (lines, open) in [
+            ("permit 10.0.0.0/8, deny ::/0", Some("IPv4")),
+            ("permit ::2, deny 0.0.0.0/0", Some("IPv6")),
+            ("deny 0.0.0.0/0", Some("IPv6")),
+            ("deny ::/0", Some("IPv4")),
+            ("permit 10.0.0.0/8, deny 0.0.0.0/0", Some("IPv6")),
+            // Who says whom to deny means to permit the rest.
+            ("deny 10.0.0.0/8", None),
+            ("permit 10.1.1.1, deny 10.0.0.0/8, deny ::1", None),
+            ("permit 10.0.0.0/8, deny 0.0.0.0/0, deny ::/0", None),
+            ("deny ::/0, permit 10.0.0.0/8", None),
+            ("permit 10.0.0.0/8, deny ::/0, default deny", None),
+            ("permit 10.0.0.0/8, deny ::/0, default permit", None),
+            ("default permit", None),
+        ] {
+            assert_eq!(list(lines).left_open(), open, "{lines}");
+        }
+    }
+
     #[test]
     fn a_mapped_client_is_an_ipv4_client() {
         let mut acl = Acl::default();
-        acl.push(entry("deny 127.0.0.0/8").unwrap());
+        acl.add(line("deny 127.0.0.0/8").unwrap());
         assert!(!acl.permits(Some("::ffff:127.0.0.1".parse().unwrap())));
         assert!(acl.permits(Some("::1".parse().unwrap())));
         assert!(acl.permits(None));
@@ -223,12 +370,12 @@ mod tests {
             assert!(entry(short).unwrap_err().to_string().contains("96 to 128"), "{short}");
         }
         // And so is one that an entry means.
-        for line in ["deny ::ffff:127.0.0.2", "deny ::ffff:127.0.0.0/104", "deny ::ffff:0:0/96"] {
+        for text in ["deny ::ffff:127.0.0.2", "deny ::ffff:127.0.0.0/104", "deny ::ffff:0:0/96"] {
             let mut acl = Acl::default();
-            acl.push(entry(line).unwrap());
-            assert!(!acl.permits(Some("127.0.0.2".parse().unwrap())), "{line}");
-            assert!(!acl.permits(Some("::ffff:127.0.0.2".parse().unwrap())), "{line}");
-            assert!(acl.permits(Some("::1".parse().unwrap())), "{line}");
+            acl.add(line(text).unwrap());
+            assert!(!acl.permits(Some("127.0.0.2".parse().unwrap())), "{text}");
+            assert!(!acl.permits(Some("::ffff:127.0.0.2".parse().unwrap())), "{text}");
+            assert!(acl.permits(Some("::1".parse().unwrap())), "{text}");
         }
     }
 
@@ -253,7 +400,7 @@ mod tests {
         let mut acl = Acl::default();
         for (permit, net) in lines {
             let verdict = if permit { "permit" } else { "deny" };
-            acl.push(entry(&format!("{verdict} {net}")).unwrap());
+            acl.add(line(&format!("{verdict} {net}")).unwrap());
         }
         acl.permits(Some(client))
     }

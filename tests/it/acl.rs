@@ -125,3 +125,49 @@ fn nonsense_changes_no_list() {
     assert_eq!(pen.choices([2, 3]), "EOF A");
     assert_eq!(pen.control("client_acl"), "1\n");
 }
+
+#[test]
+fn a_default_holds_where_no_entry_fits() {
+    let backends = greeters(1);
+    let setup = Setup::new().options("-r").servers(&backends);
+    let conf = setup
+        .write("conf", "client_acl 1\nacl 1 default deny\nacl 1 deny 127.0.0.3\nacl 1 permit 127.0.0.2\n");
+    let pen = setup.option("-F", &conf).start();
+    // The opposite of the last entry would deny too: not so with the next one.
+    assert_eq!(pen.choices([2, 3, 4]), "A EOF EOF");
+    assert_eq!(pen.control("acl 1 deny 127.0.0.5"), "");
+    assert_eq!(pen.choices([2, 3, 4, 5]), "A EOF EOF EOF");
+    assert!(
+        pen.control("why 127.0.0.4")
+            .starts_with("client 127.0.0.4: list 1 denies it by its default deny, no entry fits\n")
+    );
+    pen.control("write");
+    assert!(pen.read("conf").contains("acl 1 deny 127.0.0.5 255.255.255.255\nacl 1 default deny\n"));
+    assert_eq!(pen.control("acl 1 default permit"), "");
+    assert_eq!(pen.choices([2, 3, 4, 5]), "A EOF A EOF");
+    // An emptied list has no default, and the file that names the list replaces all of it.
+    pen.control("no acl 1");
+    pen.control("acl 1 permit 127.0.0.2");
+    assert_eq!(pen.choices([2, 4]), "A EOF");
+    for (bad, words) in [("acl 1 default", "permit or deny"), ("acl 1 default x", "got 'x'")] {
+        assert!(pen.control(bad).contains(words), "{bad}: {}", pen.control(bad));
+    }
+}
+
+#[test]
+fn a_family_that_is_left_open_is_told() {
+    let setup = Setup::new().servers(&greeters(1));
+    let conf = setup.write("conf", "acl 2 permit ::2\nacl 2 deny 0.0.0.0/0\n");
+    let told = "acl 2: IPv6 clients that no entry fits are permitted";
+    let checked = crate::support::pen::run_pen(["--check", "-F", &conf, "8080", "127.0.0.1:80"]);
+    assert!(String::from_utf8_lossy(&checked.stderr).contains(told), "{checked:?}");
+    let pen = setup.option("-F", &conf).start();
+    pen.says(told);
+    assert_eq!(pen.control("acl 1 permit 10.0.0.0/8"), "");
+    let reply = pen.control("acl 1 deny ::/0");
+    assert!(reply.starts_with("acl 1: IPv4 clients that no entry fits are permitted"), "{reply}");
+    // It is done all the same, and the list is closed as the reply says.
+    assert_eq!(pen.control("acl 1 default deny"), "");
+    pen.control("client_acl 1");
+    assert_eq!(pen.choice(2), "EOF");
+}

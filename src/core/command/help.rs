@@ -4,7 +4,10 @@ use crate::core::settings::{Kind, Setting};
 
 /// The commands that are no settings: how each is written, and one line for `penctl --help`.
 pub const OTHERS: &[(&str, &str)] = &[
-    ("acl N permit|deny IP [MASK]", "add an entry to an access list; also IP6[/LEN]"),
+    (
+        "acl N permit|deny IP [MASK]",
+        "add an entry to an access list; also IP6[/LEN]; acl N default permit|deny for the rest",
+    ),
     ("no acl N", "empty an access list"),
     ("no server N|NAME", "remove a server: no new clients, and it is gone with its last connection"),
     ("block, delayed_forward, epoll, kqueue, poll, select", "accepted, without effect"),

@@ -9,7 +9,7 @@ mod server_ref;
 
 pub use nearest::nearest;
 
-use super::acl::AclEntry;
+use super::acl::AclLine;
 use super::addr::ClientAddress;
 use super::json::document::Document;
 use super::settings::keyword::keywords;
@@ -40,8 +40,8 @@ pub enum Command {
     Set(Setting, Value),
     /// A setting shown.
     Show(Setting),
-    /// An entry at the end of an access list.
-    Acl(usize, AclEntry),
+    /// A line of an access list: an entry at its end, or its default.
+    Acl(usize, AclLine),
     /// An access list emptied.
     NoAcl(usize),
     /// Changes of a server.

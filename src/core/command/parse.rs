@@ -3,7 +3,7 @@
 use super::nearest::nearest;
 use super::server_keys::Change;
 use super::{Awaited, Command, ServerRef, help};
-use crate::core::acl::AclEntry;
+use crate::core::acl::AclLine;
 use crate::core::addr::{ClientAddress, Services};
 use crate::core::error::{Error, Fault};
 use crate::core::json::document::Document;
@@ -226,7 +226,7 @@ fn acl(args: &[String]) -> Parsed<Command> {
     let Some((n, rest)) = args.split_first() else {
         return Err(Error::missing("N permit|deny IP [MASK] or IP6[/LEN]"));
     };
-    Ok(Command::Acl(number(n, Kind::LIST)?, AclEntry::parse(rest)?))
+    Ok(Command::Acl(number(n, Kind::LIST)?, AclLine::parse(rest)?))
 }
 
 fn server(args: &[Word], services: &Services) -> Parsed<Command> {

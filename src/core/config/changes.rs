@@ -1,6 +1,7 @@
 //! What turns one configuration into another, as commands.
 
 use super::Config;
+use crate::core::acl::AclLine;
 use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
 use crate::core::command::{Command, ServerRef};
 use crate::core::settings::{Setting, Value};
@@ -11,12 +12,15 @@ impl Config {
         let mut changes: Vec<Command> =
             Setting::all().flat_map(|setting| self.setting_changes(setting, old)).collect();
         for (n, (new, old)) in self.acls.iter().zip(&old.acls).enumerate() {
-            let (new, old) = (new.entries(), old.entries());
-            let added = new.strip_prefix(old);
+            let lost = old.default_line().is_some() && new.default_line().is_none();
+            let added = new.entries().strip_prefix(old.entries()).filter(|_| !lost);
             if added.is_none() {
                 changes.push(Command::NoAcl(n));
             }
-            changes.extend(added.unwrap_or(new).iter().map(|entry| Command::Acl(n, *entry)));
+            let entries = added.unwrap_or(new.entries()).iter().copied().map(AclLine::Entry);
+            let default =
+                new.default_line().filter(|_| added.is_none() || new.default_line() != old.default_line());
+            changes.extend(entries.chain(default).map(|line| Command::Acl(n, line)));
         }
         let unused = ServerConfig::default();
         for n in 0..self.servers.len().max(old.servers.len()) {

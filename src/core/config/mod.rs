@@ -74,7 +74,7 @@ impl Config {
     pub fn apply(&mut self, command: &Command, phase: Phase) -> Result<(), Error> {
         match command {
             Command::Set(setting, value) => self.set(*setting, value, phase)?,
-            Command::Acl(n, entry) => self.acls[*n].push(*entry),
+            Command::Acl(n, line) => self.acls[*n].add(*line),
             Command::NoAcl(n) => self.acls[*n].clear(),
             Command::Server(server, changes) => {
                 let n = self.target(server, changes)?;
@@ -130,7 +130,7 @@ impl Config {
         }
         for (n, acl) in self.acls.iter().enumerate() {
             commands.push(Command::NoAcl(n));
-            commands.extend(acl.entries().iter().map(|entry| Command::Acl(n, *entry)));
+            commands.extend(acl.lines().map(|line| Command::Acl(n, line)));
         }
         rest.sort_by_key(|command| command.to_string().trim_start_matches("no ").to_owned());
         let slots = self.servers.iter().enumerate().filter(|(_, server)| **server != ServerConfig::default());

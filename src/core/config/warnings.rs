@@ -8,6 +8,7 @@ impl Config {
     pub fn warnings(&self) -> Vec<Error> {
         let mut warnings = self.nobody_served();
         warnings.extend(self.empty_lists());
+        warnings.extend((0..self.acls().len()).filter_map(|n| self.open_family(n)));
         for (n, server) in self.servers.iter().enumerate() {
             let mut warn = |text: String| warnings.push(Error::new(text).of(&format!("server {n}")));
             let Some(address) = &server.address else { continue };
@@ -44,6 +45,16 @@ impl Config {
             return Vec::new();
         };
         vec![warning]
+    }
+
+    /// That access list `n` leaves a family of addresses open that the other family's entries look like closing.
+    pub fn open_family(&self, n: usize) -> Option<Error> {
+        let family = self.acls().get(n)?.left_open()?;
+        let text = format!(
+            "{family} clients that no entry fits are permitted, the opposite of the last entry; \
+             acl {n} default deny would deny them"
+        );
+        Some(Error::new(text).of(&format!("acl {n}")))
     }
 
     /// Lists that are named and are empty. List 0 is named by default.

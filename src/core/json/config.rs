@@ -25,7 +25,7 @@ pub fn config(head: &Head, config: &Config, file: Option<&str>) -> Pieces {
         })
         .collect();
     let acls: Vec<Vec<String>> =
-        config.acls().iter().map(|acl| acl.entries().iter().map(ToString::to_string).collect()).collect();
+        config.acls().iter().map(|acl| acl.lines().map(|line| line.to_string()).collect()).collect();
     document(&json!({
         "time": head.time,
         "file": file,

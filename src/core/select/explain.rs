@@ -43,7 +43,7 @@ struct ListVerdict {
     acl: usize,
     /// The number of the entry that fits, from 0.
     entry: Option<usize>,
-    /// That entry.
+    /// That entry, or the list's default where none fits.
     rule: Option<String>,
     /// Whether the client may pass.
     permitted: bool,
@@ -87,7 +87,11 @@ struct Choice {
 impl ListVerdict {
     fn of(acls: &[Acl], n: usize, client: Client) -> Self {
         let (entry, permitted) = acls.get(n).map_or((None, true), |acl| acl.judge(client.ip()));
-        let rule = entry.and_then(|e| acls.get(n)?.entries().get(e)).map(ToString::to_string);
+        let list = acls.get(n);
+        let rule = match entry {
+            Some(entry) => list.and_then(|acl| acl.entries().get(entry)).map(ToString::to_string),
+            None => list.and_then(Acl::default_line).map(|line| line.to_string()),
+        };
         ListVerdict { acl: n, entry, rule, permitted }
     }
 }
@@ -98,6 +102,7 @@ impl fmt::Display for ListVerdict {
         write!(f, "list {} {verdict} it", self.acl)?;
         match (&self.rule, self.entry) {
             (Some(rule), Some(entry)) => write!(f, " by entry {entry}, {rule}"),
+            (Some(rule), None) => write!(f, " by its {rule}, no entry fits"),
             _ => f.write_str(", no entry fits"),
         }
     }

@@ -115,6 +115,9 @@ impl State {
                 }
                 reply = self.answer(*setting, &plan.config);
             }
+            Command::Acl(n, _) => {
+                reply = plan.config.open_family(*n).map(|warning| format!("{warning}\n")).unwrap_or_default();
+            }
             Command::Server(server, changes) => {
                 // Before the changes are made, which may give it another name.
                 let n = self.config.target(server, changes)?;

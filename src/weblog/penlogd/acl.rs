@@ -3,12 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use crate::core::acl::{Acl, AclEntry};
+use crate::core::acl::{Acl, AclLine};
 use crate::core::error::Place;
 use crate::core::{Error, lexer};
 use crate::sys::read_file;
 
-/// Reads an ACL file: `permit|deny IP [MASK]` or `permit|deny IP6[/LEN]` a line, as pen's command `acl`.
+/// Reads an ACL file: `permit|deny IP [MASK]`, `permit|deny IP6[/LEN]` or `default permit|deny` a line, as pen's command `acl`.
 ///
 /// # Errors
 /// The file cannot be read, is no regular file or is too large; a line is not understood: its number and the reason.
@@ -23,7 +23,7 @@ pub(super) fn read_acl(path: &Path) -> io::Result<Acl> {
         // Comments may be in any character set; anywhere else such bytes are not understood.
         let words = lexer::split(&String::from_utf8_lossy(line)).map_err(at)?;
         if !words.is_empty() {
-            acl.push(AclEntry::parse(&words).map_err(at)?);
+            acl.add(AclLine::parse(&words).map_err(at)?);
         }
     }
     Ok(acl)
