@@ -11,6 +11,7 @@ use openssl::ssl::SslVersion;
 
 use crate::support::client::End;
 use crate::support::pen::run_pen;
+use crate::support::process;
 use crate::support::tls::{Kind, Pair, TlsClient, TlsEnd, client_hello};
 use crate::support::{Backend, Client, Pen, Setup, wait_until};
 
@@ -575,4 +576,39 @@ fn garbage_in_place_of_records_is_the_end_of_one_connection() {
     }
     wait_until("no connections", || pen.servers().iter().all(|s| s.conn == 0));
     assert_eq!(TlsClient::new(&authority).connect(pen.address).version(), "TLSv1.3");
+}
+
+#[test]
+fn a_half_made_handshake_holds_little_memory() {
+    const CLIENTS: usize = 500;
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let hello = client_hello();
+    // What OpenSSL 3 holds until the handshake is complete is 42 KiB.
+    for (what, most) in [("nothing was sent", 8), ("the whole first message was sent", 48)] {
+        let pen = pen(&authority, Kind::Ec, &backend, |setup| {
+            setup.options("-x 600").command("ssl_handshake_timeout 300")
+        });
+        let open = |count: usize| -> Vec<Client> {
+            let client = |_| {
+                let mut client = pen.client();
+                if most > 8 {
+                    client.send(&hello);
+                    client.bytes(1);
+                }
+                client
+            };
+            let clients = (0..count).map(client).collect();
+            // Accepted, all of them.
+            let descriptors = || fs::read_dir(format!("/proc/{}/fd", pen.pid())).unwrap().count();
+            wait_until("the clients to be accepted", || descriptors() > count);
+            clients
+        };
+        let first = open(50);
+        let before = process::resident(pen.pid());
+        let clients = open(CLIENTS);
+        let held = (process::resident(pen.pid()) - before) as usize / CLIENTS;
+        assert!(held <= most, "{what}: {held} KiB");
+        drop((first, clients));
+    }
 }

@@ -41,12 +41,18 @@ pub struct Handshake {
     pub limit: Duration,
 }
 
-/// Makes the handshake with a client. `None` when there was none in time; the client was told why, as far as TLS has a
+/// Makes the handshake with a client, once that has begun it: until then it costs no state of the library. `None` when there was none in time; the client was told why, as far as TLS has a
 /// word for it, and so was the log.
 pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslStream<Socket>> {
     // The ticket and the first answer are two short writes: Nagle would hold the second back until the client has
     // acknowledged the first. Fails only on a socket that is broken, which shows when it is read.
     _ = SockRef::from(&tcp).set_tcp_nodelay(true);
+    let deadline = Instant::now() + how.limit;
+    let late = || log::debug(1, format_args!("TLS: {}: no handshake in {:?}", Name(how.client), how.limit));
+    if timeout_at(deadline, poll_fn(|cx| tcp.poll_readable(cx))).await.is_err() {
+        late();
+        return None;
+    }
     let ssl = server.current().new_ssl();
     let (mut stream, slot) = match ssl.and_then(|(ssl, slot)| Ok((SslStream::new(ssl, tcp)?, slot))) {
         Ok(ready) => ready,
@@ -55,7 +61,6 @@ pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslS
             return None;
         }
     };
-    let deadline = Instant::now() + how.limit;
     let failure = match timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await {
         Ok(Ok(())) => {
             if log::debug_level() > 1 {
@@ -66,7 +71,7 @@ pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslS
         }
         Ok(Err(failure)) => failure,
         Err(_) => {
-            log::debug(1, format_args!("TLS: {}: no handshake in {:?}", Name(how.client), how.limit));
+            late();
             return None;
         }
     };
@@ -74,7 +79,9 @@ pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslS
     if failure.ssl_error().is_some() {
         // The alert is on its way. Closing with bytes unread would reset the connection, and the client might never
         // see it.
-        _ = timeout_at(deadline.min(Instant::now() + PARTING), part(stream.get_mut())).await;
+        // Boxed for its buffer, which every handshake would have room for otherwise.
+        let parting = Box::pin(part(stream.get_mut()));
+        _ = timeout_at(deadline.min(Instant::now() + PARTING), parting).await;
     }
     None
 }
