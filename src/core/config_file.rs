@@ -252,6 +252,7 @@ pub fn find(error: Error, lines: &[ConfigLine], config: &Config) -> Error {
                 error.subject() == Some(&whole) || parts.any(|part| error.subject() == Some(&part))
             })
         }
+        Command::Acl(n, _) => error.subject() == Some(format!("acl {n}").as_str()),
         _ => false,
     };
     match lines.iter().rev().find(about) {

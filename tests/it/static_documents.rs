@@ -44,12 +44,12 @@ fn the_sample_shows_every_setting() {
 /// The values behind "default" in the sample are the ones that hold.
 #[test]
 fn the_sample_tells_the_defaults() {
-    let text = sample();
+    let text = uncommented();
     let numbers =
         Setting::all().filter(|s| matches!(s.spec().kind, Kind::Number { .. } | Kind::Seconds { .. }));
     for setting in numbers {
         let word = setting.word();
-        let at = text.find(&format!("\n#{word} ")).unwrap_or_else(|| panic!("{word}"));
+        let at = text.find(&format!("\n{word} ")).unwrap_or_else(|| panic!("{word}"));
         let before = text[..at].rsplit("\n\n").next().unwrap();
         let told = before.rsplit("default ").next().unwrap().split([')', ';', ',']).next().unwrap();
         if let Ok(told) = told.parse::<u64>() {

@@ -121,6 +121,8 @@ mod tests {
                 "f:9: server 6: it has the address and the port of server 5",
             ]
         );
+        let open = "server 0 address a port 1\nacl 1 permit 10.0.0.0/8\nacl 1 deny ::/0\n";
+        assert!(warnings(open)[0].starts_with("f:3: acl 1: IPv4 clients that no entry fits are permitted"));
         assert_eq!(warnings("control 8888\nserver 0 address a port 1\n").len(), 1);
         assert_eq!(warnings("blacklist 3\n").len(), 1);
     }
