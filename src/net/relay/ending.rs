@@ -2,7 +2,9 @@
 //!
 //! A peer must not take what it got for complete when more was to come: a stream that is cut off ends with RST, and one at
 //! rest with FIN. What more was to come shows in what is read and not delivered, in what waits to be read, in what still
-//! moves, and in the end of the opposite stream: who has said all that it has to say is waiting for an answer.
+//! moves, in a client that has sent something since its server did, and in the end of the opposite stream: who has said all
+//! that it has to say is waiting for an answer. A server that pauses in the middle of an answer cannot be told from one that
+//! is done.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -46,7 +48,7 @@ pub(super) struct Progress<'a> {
     pub(super) direction: &'a Direction,
     /// Bytes wait to be read from its source.
     pub(super) unread: bool,
-    /// Nothing has moved of late.
+    /// Nothing has moved of late, and nothing is awaited.
     pub(super) at_rest: bool,
 }
 

@@ -80,6 +80,8 @@ pub struct Relay<M: TrafficMeter> {
     waker: Option<Waker>,
     fastclose: Fastclose,
     stop: bool,
+    /// The client has sent something since the server did.
+    answer_due: bool,
 }
 
 impl<M: TrafficMeter> Relay<M> {
@@ -108,6 +110,7 @@ impl<M: TrafficMeter> Relay<M> {
             waker: None,
             fastclose: settings.fastclose,
             stop: false,
+            answer_due: false,
         }
     }
 
@@ -135,6 +138,17 @@ impl<M: TrafficMeter> Relay<M> {
         [self.up.moved(), self.down.moved()]
     }
 
+    /// Keeps who has sent last, when so many bytes had moved before. Where both have since, it is taken to be the server.
+    #[inline]
+    fn note_progress(&mut self, before: [u64; 2]) {
+        let [up, down] = self.moved();
+        if down != before[1] {
+            self.answer_due = false;
+        } else if up != before[0] {
+            self.answer_due = true;
+        }
+    }
+
     /// Whether a source has broken off and what it sent is not delivered yet.
     fn is_stalled(&self) -> bool {
         self.up.state() == DirectionState::Failed || self.down.state() == DirectionState::Failed
@@ -150,8 +164,10 @@ impl<M: TrafficMeter> Relay<M> {
         if self.filter.is_some() || self.has_timer() || matches!(self.client, Stream::Tls(_)) {
             return Poll::Ready((None, None));
         }
+        let before = self.moved();
         let up = self.up.fast_path(cx, &self.meter, &self.client, &self.server);
         let down = self.down.fast_path(cx, &self.meter, &self.server, &self.client);
+        self.note_progress(before);
         if let (Outcome::Idle, Outcome::Idle) = (&up, &down) {
             return Poll::Pending;
         }
@@ -252,7 +268,7 @@ impl<M: TrafficMeter> Relay<M> {
         End { to_server: self.up.moved(), to_client: self.down.moved(), cause }
     }
 
-    /// How to close both sides of a connection that pen ends. `at_rest`: whether nothing has moved of late, up and down.
+    /// How to close both sides of a connection that pen ends. `at_rest`: whether nothing moves or is awaited, up and down.
     fn close_modes(&self, at_rest: [bool; 2]) -> (CloseMode, CloseMode) {
         let progress = |direction, source: &Stream, at_rest| Progress {
             direction,
@@ -264,9 +280,9 @@ impl<M: TrafficMeter> Relay<M> {
     }
 
     /// Ends the connection at once: what peers have not acknowledged yet is lost where more was to come.
-    fn close_now(&mut self, cx: &mut Context<'_>) {
+    fn close_now(&mut self, cx: &mut Context<'_>, at_rest: [bool; 2]) {
         self.closed = true;
-        let modes = self.close_modes([true; 2]);
+        let modes = self.close_modes(at_rest);
         self.say_end(cx, modes);
         for (mode, stream) in [(modes.0, &self.client), (modes.1, &self.server)] {
             if mode == CloseMode::Reset {
@@ -316,6 +332,7 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
             relay.stop = true;
             relay.poll_directions(cx, (None, None));
         }
+        relay.note_progress(before);
         let active = relay.report_pending() || before != relay.moved();
         if let Some(how) = relay.orderly_close() {
             return relay.close(cx, how, Cause::Closed);
@@ -324,7 +341,7 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
         if let Some(Finish::Soon(ending)) = relay.finish.as_deref_mut()
             && let Poll::Ready(at_rest) = ending.poll(cx, moved)
         {
-            let modes = relay.close_modes(at_rest);
+            let modes = relay.close_modes([at_rest[0], at_rest[1] && !relay.answer_due]);
             relay.say_end(cx, modes);
             let how = LingeringClose::new(modes.0, modes.1).within(ending::LINGER);
             return relay.close(cx, how, Cause::Ended);
@@ -335,7 +352,8 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
         }
         if let Some(idle) = &mut relay.idle {
             ready!(idle.poll(cx, active));
-            relay.close_now(cx);
+            // An answer that has not come by then is not awaited: the client may send one way only.
+            relay.close_now(cx, [true; 2]);
             return Poll::Ready(relay.end(Cause::Idle));
         }
         Poll::Pending
@@ -345,7 +363,7 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
 impl<M: TrafficMeter> Drop for Relay<M> {
     fn drop(&mut self) {
         if !self.closed {
-            self.close_now(&mut Context::from_waker(Waker::noop()));
+            self.close_now(&mut Context::from_waker(Waker::noop()), [true, !self.answer_due]);
         }
         if self.pending != (0, 0) {
             self.meter.pending(0, 0);

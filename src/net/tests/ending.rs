@@ -96,6 +96,22 @@ fn an_answer_that_is_awaited_or_comes_is_cut_off() {
 }
 
 #[test]
+fn a_question_without_an_answer_yet_is_cut_off() {
+    both_ways(|settings| async move {
+        for by in [By::EndSoon, By::Drop] {
+            let (mut client, mut server, relay) = at_rest(&settings, false, ()).await;
+            let relay = Endable::start(relay);
+            acquaint(&mut client, &mut server).await;
+            client.write_all(b"question").await.unwrap();
+            server.read_exact(&mut [0; 8]).await.unwrap();
+            relay.end(by).await;
+            assert!(is_reset(&mut client).await, "{by:?}: no answer looks like an empty one");
+            assert!(!is_reset(&mut server).await, "{by:?}: the server has got all that was sent");
+        }
+    });
+}
+
+#[test]
 fn what_is_not_delivered_is_cut_off() {
     both_ways(|settings| async move {
         for by in [By::EndSoon, By::Drop] {
