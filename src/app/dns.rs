@@ -1,4 +1,4 @@
-//! Names that are looked up while pen serves, and by nobody who waits for them.
+//! Names that are looked up while pen serves, and while it goes on serving.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -90,6 +90,14 @@ impl Dns {
                 () = tokio::time::sleep(RETRY), if !failed.is_empty() => failed.clear(),
             }
         }
+    }
+
+    /// Looks a name up once, for who waits for the answer.
+    ///
+    /// # Errors
+    /// As [`resolve::lookup`].
+    pub(super) async fn look_up_once(name: &str) -> io::Result<Vec<IpAddr>> {
+        resolve::lookup(name).await
     }
 
     fn due(&self) -> Vec<String> {

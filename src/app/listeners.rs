@@ -33,7 +33,7 @@ fn backlog(settings: &Settings) -> i32 {
 fn address(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
     match &endpoint.host {
         Host::Ip(ip) => Ok(SocketAddr::new(*ip, endpoint.port)),
-        // An address of this machine, looked up while nobody is served or by an administrator who waits for it.
+        // Looked up while nobody is served; a name of a running pen has been looked up before.
         Host::Name(name) => match resolve::lookup_now(name).map(|found| found.first().copied()) {
             Ok(Some(ip)) => Ok(SocketAddr::new(ip, endpoint.port)),
             Ok(None) => Err(Error::new(format!("{name} has no address"))),

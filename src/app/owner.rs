@@ -1,7 +1,10 @@
 //! The one owner of the configuration: takes commands, from wherever they come, one at a time.
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, Write};
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use crate::core::command::Command;
 use crate::core::error::Error;
 use crate::core::settings::Value;
 use crate::core::snapshot::Role;
-use crate::core::state::{Answer, Effect, Reload, State};
+use crate::core::state::{Answer, Effect, Outcome, Reload, State};
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::{atomic_file, log};
@@ -23,7 +26,7 @@ use crate::weblog::LogHandle;
 use super::dns::Dns;
 use super::documents::Documents;
 use super::own_address;
-use super::perform::Performer;
+use super::perform::{ListenNames, Performer};
 use super::waiting;
 use super::workers::ListenerHandles;
 
@@ -39,6 +42,8 @@ pub(super) struct Owner {
     pub(super) dns: Rc<Dns>,
     /// Pen is to end.
     pub(super) stop: Rc<Notify>,
+    /// Held by who writes the status page.
+    page: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Owner {
@@ -59,7 +64,15 @@ impl Owner {
             Rc::clone(&stop),
         );
         performer.perform(state.begin());
-        Owner { state: RefCell::new(state), performer: RefCell::new(performer), shared, documents, dns, stop }
+        Owner {
+            state: RefCell::new(state),
+            performer: RefCell::new(performer),
+            shared,
+            documents,
+            dns,
+            stop,
+            page: Arc::default(),
+        }
     }
 
     fn perform(&self, effects: Vec<Effect>) {
@@ -94,13 +107,29 @@ impl Owner {
         self.shared.log.clone()
     }
 
+    /// Carries out a command or a reload. One that needs the address of a name fails at first, which changes nothing; it is
+    /// carried out again once the name has been looked up. Meanwhile others are served.
+    async fn attempt<T>(&self, run: impl Fn(&mut State, &mut Performer) -> Outcome<T>) -> Outcome<T> {
+        let mut names = ListenNames::default();
+        loop {
+            let outcome = {
+                let mut performer = self.performer.borrow_mut();
+                performer.names = names;
+                let outcome = run(&mut self.state.borrow_mut(), &mut performer);
+                names = std::mem::take(&mut performer.names);
+                outcome
+            };
+            let Some(name) = names.take_missing() else { return outcome };
+            let addresses = Dns::look_up_once(&name).await;
+            names.found(name, addresses);
+        }
+    }
+
     /// Opens the log anew and reads the file of `-F` again, all of it or nothing. Gives what has changed, or all that is wrong.
-    pub(super) fn reload(&self) -> Result<Reload, Vec<Error>> {
+    pub(super) async fn reload(&self) -> Result<Reload, Vec<Error>> {
         self.shared.log.reopen();
-        let mut state = self.state.borrow_mut();
-        let file = state.file().map(str::to_owned);
-        let outcome = state.reload(&mut *self.performer.borrow_mut());
-        let outcome = match outcome {
+        let file = self.state.borrow().file().map(str::to_owned);
+        let outcome = match self.attempt(|state, performer| state.reload(performer)).await {
             Ok((reload, effects)) => {
                 reload.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
                 reload.changes.iter().for_each(|command| log::info(format_args!("changed: {command}")));
@@ -120,25 +149,29 @@ impl Owner {
                 Err(errors)
             }
         };
-        self.perform(vec![state.look_up_all()]);
+        let effect = self.state.borrow().look_up_all();
+        self.perform(vec![effect]);
         outcome
     }
 
     /// Writes the statistics: the page to the file of web_stats, else text to pen's own log.
-    pub(super) fn statistics(&self) {
-        match &self.state.borrow().config().settings.web_stats {
-            Some(file) => {
-                if let Err(error) =
-                    atomic_file::replace(file, self.documents.page().collect::<String>().as_bytes())
-                {
-                    log::error(format_args!("{error}"));
-                }
+    pub(super) async fn statistics(&self) {
+        let file = self.state.borrow().config().settings.web_stats.clone();
+        if let Some(file) = file {
+            if let Err(error) = self.write_page(file).await {
+                log::error(format_args!("{error}"));
             }
-            None => self
-                .documents
-                .statistics()
-                .for_each(|piece| piece.lines().for_each(|line| log::info(format_args!("{line}")))),
+            return;
         }
+        for piece in self.documents.statistics() {
+            piece.lines().for_each(|line| log::info(format_args!("{line}")));
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until no status page is being written.
+    pub(super) async fn page_is_written(&self) {
+        drop(self.page.lock().await);
     }
 
     /// The resolver has found the addresses of a name.
@@ -149,7 +182,7 @@ impl Owner {
         self.perform(effects);
     }
 
-    fn reply(&self, answer: Answer) -> Reply {
+    async fn reply(&self, answer: Answer) -> Reply {
         let connections = &self.shared.connections;
         Reply::Text(match answer {
             Answer::Text(text) => text,
@@ -169,26 +202,39 @@ impl Owner {
                 format!("Socket {fd} belongs to connection {owner}\n")
             }
             Answer::Recent(seconds) => return Reply::Pieces(self.documents.recent_lines(seconds)),
-            Answer::Status => self.web_page(),
+            Answer::Status => return self.web_page().await,
         })
     }
 
     /// Writes the status page to the file of web_stats and answers it.
-    fn web_page(&self) -> String {
+    async fn web_page(&self) -> Reply {
         const FAILED: &str = "Unable to create webstats\n";
         let file = self.state.borrow().config().settings.web_stats.clone();
         let Some(file) = file else {
             log::warn(format_args!("status: web_stats names no file"));
-            return FAILED.into();
+            return Reply::Text(FAILED.into());
         };
-        let page: String = self.documents.page().collect();
-        match atomic_file::replace(&file, page.as_bytes()) {
-            Ok(()) => page,
+        match self.write_page(file).await {
+            Ok(Some(file)) => Reply::File(file),
+            Ok(None) => Reply::Pieces(self.documents.page()),
             Err(error) => {
                 log::error(format_args!("{error}"));
-                FAILED.into()
+                Reply::Text(FAILED.into())
             }
         }
+    }
+
+    /// Writes the status page, one at a time, on a thread that may wait for the disk. Returns the new file; `None` for a device.
+    async fn write_page(&self, path: PathBuf) -> io::Result<Option<File>> {
+        let one_at_a_time = Arc::clone(&self.page).lock_owned().await;
+        let mut page = self.documents.page();
+        let write = move || {
+            let _one_at_a_time = one_at_a_time;
+            atomic_file::replace_with(&path, |file| {
+                page.try_for_each(|piece| file.write_all(piece.as_bytes()))
+            })
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
 }
 
@@ -197,7 +243,7 @@ impl Handler for Owner {
         self.state.borrow().permits(client)
     }
 
-    fn execute(&self, line: &str) -> Reply {
+    async fn execute(&self, line: &str) -> Reply {
         let parsed = Command::parse(line, self.state.borrow().services());
         let command = match parsed {
             Ok(Some(command)) => command,
@@ -205,19 +251,18 @@ impl Handler for Owner {
             Err(error) => return Reply::Text(protocol::refusal(&[error])),
         };
         if command == Command::Reload {
-            return Reply::Text(match self.reload() {
+            return Reply::Text(match self.reload().await {
                 Ok(reload) => reload.to_string(),
                 Err(errors) => protocol::refusal(&errors),
             });
         }
-        let outcome = self.state.borrow_mut().apply(&command, &mut *self.performer.borrow_mut());
-        match outcome {
+        match self.attempt(|state, performer| state.apply(&command, performer)).await {
             Ok((answer, effects)) => {
                 self.perform(effects);
                 if command == Command::SslReload {
                     log::info(format_args!("certificates and keys read again"));
                 }
-                self.reply(answer)
+                self.reply(answer).await
             }
             Err(errors) => Reply::Text(protocol::refusal(&errors)),
         }

@@ -1,6 +1,8 @@
 //! Does what the state asks for: what may fail, and what follows.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -39,6 +41,48 @@ pub(super) struct Performer {
     listener: Option<BoundListener>,
     /// Read for a plan that is not in force.
     tls: Option<tls::Loaded>,
+    /// The names that the command or the reload in progress asks for.
+    pub(super) names: ListenNames,
+}
+
+/// The names of listening addresses, as far as they have been looked up for one command or reload.
+#[derive(Debug, Default)]
+pub(super) struct ListenNames {
+    /// What the resolver has said.
+    found: HashMap<String, io::Result<Vec<IpAddr>>>,
+    /// A name that was asked for and has not been looked up.
+    missing: Option<String>,
+}
+
+impl ListenNames {
+    /// The name that is to be looked up before the command can be carried out.
+    pub(super) fn take_missing(&mut self) -> Option<String> {
+        self.missing.take()
+    }
+
+    /// The resolver has answered.
+    pub(super) fn found(&mut self, name: String, addresses: io::Result<Vec<IpAddr>>) {
+        self.found.insert(name, addresses);
+    }
+
+    /// The endpoint with an address in place of its name.
+    ///
+    /// # Errors
+    /// The name has no address, or has not been looked up.
+    fn resolve(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
+        let Host::Name(name) = &endpoint.host else { return Ok(endpoint.clone()) };
+        match self.found.get(name) {
+            Some(Ok(addresses)) => match addresses.first() {
+                Some(ip) => Ok(Endpoint { host: Host::Ip(*ip), port: endpoint.port }),
+                None => Err(Error::new(format!("{name} has no address"))),
+            },
+            Some(Err(error)) => Err(Error::failed(name, io::Error::new(error.kind(), error.to_string()))),
+            None => {
+                self.missing = Some(name.clone());
+                Err(Error::new(format!("{name} is not looked up yet")))
+            }
+        }
+    }
 }
 
 impl Performer {
@@ -50,7 +94,16 @@ impl Performer {
         dns: Rc<Dns>,
         stop: Rc<Notify>,
     ) -> Self {
-        Performer { shared, documents, listening, dns, stop, listener: None, tls: None }
+        Performer {
+            shared,
+            documents,
+            listening,
+            dns,
+            stop,
+            listener: None,
+            tls: None,
+            names: ListenNames::default(),
+        }
     }
 
     /// Does what follows from a plan that is in force.
@@ -114,7 +167,8 @@ impl World for Performer {
                 self.tls = Some(loaded);
             }
             Need::Listener(endpoint, settings) => {
-                self.listener = Some(listeners::listener(endpoint, settings, self.listening.used())?);
+                let endpoint = self.names.resolve(endpoint)?;
+                self.listener = Some(listeners::listener(&endpoint, settings, self.listening.used())?);
             }
             Need::Write(file, lines) => {
                 let header =

@@ -29,7 +29,13 @@ use super::supervisor::{Events, Running};
 use super::workers;
 
 /// Descriptors that pen itself needs: standard streams, listeners, logs, an event port a worker and the like.
-const FIXED_DESCRIPTORS: u64 = 64;
+const FIXED_DESCRIPTORS: u64 = 32;
+
+/// Clients of the control socket at a time, each of which has a descriptor: many, so that some that do nothing keep nobody away,
+/// where there are descriptors enough.
+fn control_clients(descriptors: u64) -> u32 {
+    if descriptors < 4096 { 32 } else { 128 }
+}
 
 /// Pen's own words before it serves.
 pub(super) fn say(line: &str) {
@@ -45,6 +51,7 @@ struct Bound {
     admin: Option<(AdminListener, Option<SocketFile>)>,
     tls: Option<tls::Server>,
     descriptors: usize,
+    control_clients: usize,
 }
 
 /// Starts pen: binds, goes to the background, and serves to the end.
@@ -100,7 +107,8 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
         notices.iter().for_each(|notice| say(notice));
         server
     });
-    let room = limits::connections(descriptors, FIXED_DESCRIPTORS);
+    let control_clients = control_clients(descriptors);
+    let room = limits::connections(descriptors, FIXED_DESCRIPTORS + u64::from(control_clients));
     // A flow of UDP has one descriptor, towards its server.
     let room = if config.settings.udp { room.saturating_mul(2) } else { room };
     let Some(endpoint) = config.listening() else {
@@ -128,6 +136,7 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
         admin,
         tls,
         descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
+        control_clients: control_clients as usize,
     })
 }
 
@@ -147,7 +156,7 @@ fn serve(
     services: Services,
 ) -> Result<Running, Error> {
     let LoadedConfig { config, blacklists, file_named, command_line, .. } = loaded;
-    let Bound { account, listener, control, admin, tls, descriptors } = bound;
+    let Bound { account, listener, control, admin, tls, descriptors, control_clients } = bound;
     let foreground = config.settings.foreground;
     let resolved = dns::look_up_now(&config.names(), |name, error| {
         say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"));
@@ -190,5 +199,12 @@ fn serve(
     let documents = Arc::new(Documents::new(Arc::clone(&shared), state.config(), state.file()));
     let admin = admin.map(|(listener, file)| AdminThread::start(listener, file, &documents)).transpose()?;
     let owner = Owner::new(state, shared, documents, listening, dns);
-    Ok(Running { events, owner: Rc::new(owner), control, admin, workers: threads, pid_file })
+    Ok(Running {
+        events,
+        owner: Rc::new(owner),
+        control: control.map(|control| (control, control_clients)),
+        admin,
+        workers: threads,
+        pid_file,
+    })
 }

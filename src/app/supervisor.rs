@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use crate::control::server::{self, ControlListener};
@@ -67,7 +68,8 @@ impl Events {
 pub(super) struct Running {
     pub(super) events: Events,
     pub(super) owner: Rc<Owner>,
-    pub(super) control: Option<Control>,
+    /// The control socket, and how many clients it serves at a time.
+    pub(super) control: Option<(Control, usize)>,
     pub(super) admin: Option<AdminThread>,
     pub(super) workers: Vec<JoinHandle<()>>,
     pub(super) pid_file: Option<PidFile>,
@@ -88,8 +90,10 @@ impl Running {
             tokio::task::spawn_local(async move {
                 resolver.dns.run(|name, addresses| resolver.found(name, addresses)).await;
             });
-            attend(&owner, &mut signals).await;
-            drain(&owner, &mut signals).await;
+            let requests = Requests::serve(&owner);
+            attend(&owner, &requests, &mut signals).await;
+            drain(&owner, &requests, &mut signals).await;
+            _ = tokio::time::timeout(PATIENCE, owner.page_is_written()).await;
             file
         });
         log::debug(1, format_args!("quitting"));
@@ -114,27 +118,28 @@ impl Running {
     }
 }
 
-fn serve_control(control: Option<Control>, owner: &Rc<Owner>) -> Option<SocketFile> {
-    let (listener, file) = match control? {
+fn serve_control(control: Option<(Control, usize)>, owner: &Rc<Owner>) -> Option<SocketFile> {
+    let (control, clients_max) = control?;
+    let (listener, file) = match control {
         Control::Tcp(listener) => (TcpListener::from_std(listener).map(ControlListener::Tcp), None),
         Control::Unix(listener, file) => {
             (UnixListener::from_std(listener).map(ControlListener::Unix), Some(file))
         }
     };
     match listener {
-        Ok(listener) => _ = tokio::task::spawn_local(server::serve(listener, Rc::clone(owner))),
+        Ok(listener) => _ = tokio::task::spawn_local(server::serve(listener, Rc::clone(owner), clients_max)),
         Err(error) => log::error(format_args!("the control socket does not work: {error}")),
     }
     file
 }
 
 /// Lets connections go on without new ones, until none is left, their time is over, or pen is told to end once more.
-async fn drain(owner: &Owner, signals: &mut Signals) {
+async fn drain(owner: &Owner, requests: &Requests, signals: &mut Signals) {
     let Some(time) = owner.begin_drain() else { return };
     tokio::select! {
         () = owner.drained() => log::info(format_args!("stopping: no connection is left")),
         () = tokio::time::sleep(time) => log::info(format_args!("stopping: the time of stop_timeout is over")),
-        () = attend(owner, signals) => log::info(format_args!("stopping at once")),
+        () = attend(owner, requests, signals) => log::info(format_args!("stopping at once")),
     }
 }
 
@@ -146,15 +151,42 @@ async fn heard(signal: &mut Option<Signal>) {
     }
 }
 
+/// What signals ask for that may take a while. It is done by tasks of their own, so that signals go on to be heard; who asks
+/// several times while it is being done has it done once more.
+struct Requests {
+    reload: Rc<Notify>,
+    statistics: Rc<Notify>,
+}
+
+impl Requests {
+    /// Starts the tasks.
+    fn serve(owner: &Rc<Owner>) -> Self {
+        let requests = Requests { reload: Rc::default(), statistics: Rc::default() };
+        let (asked, reloading) = (Rc::clone(&requests.reload), Rc::clone(owner));
+        tokio::task::spawn_local(async move {
+            loop {
+                asked.notified().await;
+                // What comes of it is in the log.
+                _ = reloading.reload().await;
+            }
+        });
+        let (asked, writing) = (Rc::clone(&requests.statistics), Rc::clone(owner));
+        tokio::task::spawn_local(async move {
+            loop {
+                asked.notified().await;
+                writing.statistics().await;
+            }
+        });
+        requests
+    }
+}
+
 /// Does what signals say until pen is to end.
-async fn attend(owner: &Owner, signals: &mut Signals) {
+async fn attend(owner: &Owner, requests: &Requests, signals: &mut Signals) {
     loop {
         tokio::select! {
-            // What comes of it is in the log.
-            _ = signals.hangup.recv() => {
-                _ = owner.reload();
-            }
-            _ = signals.user1.recv() => owner.statistics(),
+            _ = signals.hangup.recv() => requests.reload.notify_one(),
+            _ = signals.user1.recv() => requests.statistics.notify_one(),
             _ = signals.user2.recv() => {
                 let file = if crash::leaves_core() { "with a core file" } else { "without a core file, see abort_on_error" };
                 log::error(format_args!("aborting {file}, as USR2 asks"));

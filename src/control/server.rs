@@ -1,27 +1,26 @@
 //! Pen's side: takes a line from each connection, answers, and lets nobody hold up the others.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 
 use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
 use crate::core::report::pieces::Pieces;
 use crate::sys::log;
 
+use super::places::{Place, Places};
 use super::protocol;
 
 /// How long a client may take to send its line, and to take its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Clients at once; more wait to be accepted.
-const CLIENTS_MAX: usize = 32;
 /// Clients whose reply comes later, so that the others have room.
 const WAITING_MAX: usize = 16;
 /// Clients that have their reply and are given time to close.
@@ -31,22 +30,27 @@ const GRACE: Duration = Duration::from_secs(1);
 /// How long accepting pauses when the system has no descriptor.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How much of a file is read at a time.
+const CHUNK: usize = 16 * 1024;
+
 /// What a line is answered with.
 pub enum Reply {
     /// A text.
     Text(String),
-    /// A document, of which a piece is made when the client has taken the one before.
+    /// A text of any length, of which a piece is made when the client has taken the one before.
     Pieces(Pieces),
     /// A text that there is later.
     Later(Pin<Box<dyn Future<Output = String>>>),
+    /// What is left of a file, which is read as the client takes it.
+    File(File),
 }
 
 /// Who carries commands out.
 pub trait Handler: 'static {
     /// Whether a client may give commands.
     fn permits(&self, client: IpAddr) -> bool;
-    /// Carries out a line and answers. Called for one line at a time.
-    fn execute(&self, line: &str) -> Reply;
+    /// Carries out a line and answers. Others are called while it waits.
+    fn execute(&self, line: &str) -> impl Future<Output = Reply>;
 }
 
 /// The control socket.
@@ -58,37 +62,53 @@ pub enum ControlListener {
     Unix(UnixListener),
 }
 
-/// Serves the control socket for ever. To be run on a [`tokio::task::LocalSet`].
-pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    let shared =
-        Rc::new(Places { leaving: Semaphore::new(LEAVING_MAX), waiting: Semaphore::new(WAITING_MAX) });
+/// Serves the control socket for ever, `clients_max` clients at a time. To be run on a [`tokio::task::LocalSet`].
+pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients_max: usize) {
+    let places = Places::new(clients_max);
+    let long_stays =
+        Rc::new(LongStays { leaving: Semaphore::new(LEAVING_MAX), waiting: Semaphore::new(WAITING_MAX) });
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = match &listener {
-            ControlListener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
-                let stranger = Some(peer.ip()).filter(|ip| !handler.permits(ip.to_canonical()));
+            ControlListener::Tcp(listener) => {
+                listener.accept().await.map(|(stream, peer)| (AnyStream::Tcp(stream), Some(peer.ip())))
+            }
+            ControlListener::Unix(listener) => {
+                listener.accept().await.map(|(stream, _)| (AnyStream::Unix(stream), None))
+            }
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let stranger = peer.filter(|ip| !handler.permits(ip.to_canonical()));
                 if let Some(ip) = stranger {
                     log::warn(format_args!("control connection from {ip} refused by control_acl"));
                 }
-                let shared = Rc::clone(&shared);
-                tokio::task::spawn_local(converse(stream, stranger, Rc::clone(&handler), place, shared));
-            }),
-            ControlListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                let shared = Rc::clone(&shared);
-                tokio::task::spawn_local(converse(stream, None, Rc::clone(&handler), place, shared));
-            }),
-        };
-        if let Err(error) = accepted {
-            log::debug(1, format_args!("control socket: {error}"));
-            tokio::time::sleep(PAUSE).await;
+                let place = places.take().await;
+                let (handler, long_stays) = (Rc::clone(&handler), Rc::clone(&long_stays));
+                match stream {
+                    AnyStream::Tcp(stream) => {
+                        _ = tokio::task::spawn_local(converse(stream, stranger, handler, place, long_stays));
+                    }
+                    AnyStream::Unix(stream) => {
+                        _ = tokio::task::spawn_local(converse(stream, stranger, handler, place, long_stays));
+                    }
+                }
+            }
+            Err(error) => {
+                log::debug(1, format_args!("control socket: {error}"));
+                tokio::time::sleep(PAUSE).await;
+            }
         }
     }
 }
 
-/// What clients share that take longer than others.
-struct Places {
+/// A connection of a client.
+enum AnyStream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Clients that stay longer than others, of which there may be few.
+struct LongStays {
     /// Those that have their reply.
     leaving: Semaphore,
     /// Those whose reply comes later.
@@ -100,37 +120,48 @@ async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
-    place: OwnedSemaphorePermit,
-    places: Rc<Places>,
+    place: Place,
+    long_stays: Rc<LongStays>,
 ) {
     let talk = async {
         let reply = match stranger {
             Some(ip) => refused(format!("control_acl does not permit {ip}")),
-            None => match tokio::time::timeout(PATIENCE, line(&mut stream)).await {
-                Ok(Ok(line)) => handler.execute(&line),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => refused(error.to_string()),
-                Ok(Err(error)) => return Err(error),
-                Err(_) => refused(format!("no line within {} seconds", PATIENCE.as_secs())),
-            },
+            None => {
+                let line = tokio::select! {
+                    line = tokio::time::timeout(PATIENCE, line(&mut stream)) => line,
+                    () = place.evicted() => Ok(Err(invalid("no line, and others wait".into()))),
+                };
+                place.works();
+                match line {
+                    Ok(Ok(line)) => handler.execute(&line).await,
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                        refused(error.to_string())
+                    }
+                    Ok(Err(error)) => return Err(error),
+                    Err(_) => refused(format!("no line within {} seconds", PATIENCE.as_secs())),
+                }
+            }
         };
+        let mut writer = ReplyWriter { stream: &mut stream, place: &place };
         match reply {
-            Reply::Text(text) => write(&mut stream, &text).await?,
+            Reply::Text(text) => writer.write(text.as_bytes()).await?,
             Reply::Later(reply) => {
-                let text = match places.waiting.try_acquire() {
+                let text = match long_stays.waiting.try_acquire() {
                     Ok(_waiting) => reply.await,
                     Err(_) => {
                         protocol::refusal(&[Error::new(format!("{WAITING_MAX} commands wait already"))])
                     }
                 };
-                write(&mut stream, &text).await?;
+                writer.write(text.as_bytes()).await?;
             }
             Reply::Pieces(pieces) => {
                 for piece in pieces {
-                    write(&mut stream, &piece).await?;
-                    // However fast the client takes a long document, others have their turn.
+                    writer.write(piece.as_bytes()).await?;
+                    // However fast the client takes a long document, others are served in between.
                     tokio::task::yield_now().await;
                 }
             }
+            Reply::File(file) => writer.write_file(file).await?,
         }
         stream.shutdown().await
     };
@@ -139,7 +170,7 @@ async fn converse(
             drop(place);
             // What follows the line is read and dropped: closing over unread bytes would reset the connection, and the
             // client could lose the reply.
-            if let Ok(_leaving) = places.leaving.try_acquire() {
+            if let Ok(_leaving) = long_stays.leaving.try_acquire() {
                 let mut rest = stream.take(LINE_MAX as u64);
                 // The client has what it came for.
                 _ = tokio::time::timeout(GRACE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
@@ -149,15 +180,52 @@ async fn converse(
     }
 }
 
+/// The client has sent nothing that could be carried out.
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
 /// The reply to who is not served.
 fn refused(why: String) -> Reply {
     Reply::Text(protocol::refusal(&[Error::new(why)]))
 }
 
-/// Writes some of a reply, which the client takes in good time.
-async fn write(stream: &mut (impl AsyncWrite + Unpin), text: &str) -> io::Result<()> {
-    let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the client takes too long");
-    tokio::time::timeout(PATIENCE, stream.write_all(text.as_bytes())).await.map_err(|_| too_slow())?
+/// Writes a reply, as long as the client takes it in good time.
+struct ReplyWriter<'a, S> {
+    stream: &'a mut S,
+    place: &'a Place,
+}
+
+impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {
+    /// Writes some of the reply.
+    async fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the client takes too long");
+        self.place.waits_for_client();
+        let written = tokio::select! {
+            written = tokio::time::timeout(PATIENCE, self.stream.write_all(text)) => written.map_err(|_| too_slow())?,
+            () = self.place.evicted() => Err(too_slow()),
+        };
+        self.place.works();
+        written
+    }
+
+    /// Writes what is left of a file. It is read on a thread that may wait for the disk.
+    async fn write_file(&mut self, mut file: File) -> io::Result<()> {
+        loop {
+            let read = move || {
+                let mut chunk = vec![0; CHUNK];
+                let got = file.read(&mut chunk)?;
+                chunk.truncate(got);
+                io::Result::Ok((file, chunk))
+            };
+            let (back, chunk) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            self.write(&chunk).await?;
+            file = back;
+        }
+    }
 }
 
 /// Reads up to a line feed or the end.
@@ -170,8 +238,7 @@ async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
         let end = memchr::memchr(b'\n', chunk);
         line.extend_from_slice(end.map_or(chunk, |end| &chunk[..end]));
         if line.len() > LINE_MAX {
-            let text = format!("a line of more than {LINE_MAX} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            return Err(invalid(format!("a line of more than {LINE_MAX} bytes")));
         }
         if end.is_some() || got == 0 {
             return Ok(String::from_utf8_lossy(&line).into_owned());

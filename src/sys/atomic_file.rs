@@ -6,10 +6,11 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::process;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RawMode, accessat, openat, renameat, unlinkat};
 use rustix::io::Errno;
@@ -26,11 +27,30 @@ const NEW: RawMode = 0o644;
 /// What the system refused, with the file's name. Pen may lack the right to write to the directory or to give the new file
 /// the owner of the old one, once it has dropped its privileges. The old file is then as it was.
 pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
-    let write = || {
+    replace_with(path, |file| file.write_all(text)).map(drop)
+}
+
+/// The same with the text that `write` writes. Returns the new file, to be read from its beginning; `None` for a device or a
+/// FIFO.
+///
+/// # Errors
+/// As [`replace`], and those of `write`.
+pub fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<Option<File>> {
+    let replace = || {
         let place = Place::find(path)?;
-        if is_stream(&place) { write_stream(&place, text) } else { exchange(&place, text, true) }
+        if is_stream(&place) {
+            write(&mut open_stream(&place)?)?;
+            return Ok(None);
+        }
+        let mut file = exchange(&place, write, true)?;
+        file.rewind()?;
+        Ok(Some(file))
     };
-    write().map_err(|error| context(format_args!("{}: cannot be written", path.display()), error))
+    let replaced: io::Result<Option<File>> = replace();
+    replaced.map_err(|error| context(format_args!("{}: cannot be written", path.display()), error))
 }
 
 /// Whether [`replace`], or [`open_for_appending`] with `appended`, would find a place for the file. Nothing is made.
@@ -68,31 +88,37 @@ pub(super) fn is_stream(place: &Place) -> bool {
     matches!(place.kind(), Some(FileType::CharacterDevice | FileType::Fifo | FileType::Symlink))
 }
 
-/// Writes to a device or a FIFO, without waiting.
+/// Opens a device or a FIFO, to which writing does not wait: it fails with `WouldBlock` when no more is taken now.
 ///
 /// # Errors
-/// As open(2) and write(2): `WouldBlock` when it takes no more now, `ENXIO` when nobody reads the FIFO.
-pub(super) fn write_stream(place: &Place, text: &[u8]) -> io::Result<()> {
-    let mut file = File::from(place.open(OFlags::WRONLY, Mode::empty())?);
+/// As open(2): `ENXIO` when nobody reads the FIFO.
+pub(super) fn open_stream(place: &Place) -> io::Result<File> {
+    let file = File::from(place.open(OFlags::WRONLY, Mode::empty())?);
     if file.metadata()?.is_file() {
         return Err(io::Error::other("it has become another kind of file"));
     }
-    file.write_all(text)
+    Ok(file)
 }
 
 /// Puts a new file in the place of a regular one or of none; with `keep`, with the owner, group and permissions of the one
-/// before.
+/// before. Returns the new file.
 ///
 /// # Errors
-/// As [`replace`].
-pub(super) fn exchange(place: &Place, text: &[u8], keep: bool) -> io::Result<()> {
+/// As [`replace_with`].
+pub(super) fn exchange(
+    place: &Place,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+    keep: bool,
+) -> io::Result<File> {
+    /// Two threads may write the same file.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     check_kind(place)?;
     let mut temporary = OsString::from(".");
     temporary.push(place.name());
-    temporary.push(format!(".{}", process::id()));
+    temporary.push(format!(".{}.{}", process::id(), COUNT.fetch_add(1, Relaxed)));
     let old = place.found().filter(|_| keep);
     let create = || {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // What is to be readable by fewer than that is not to be readable by more in the meantime.
         let mode = if old.is_some() { 0o600 } else { NEW };
         openat(place.directory(), &temporary, flags, Mode::from_raw_mode(mode))
@@ -105,22 +131,24 @@ pub(super) fn exchange(place: &Place, text: &[u8], keep: bool) -> io::Result<()>
         }
         other => other?,
     };
-    let written = fill(file.into(), text, old.map(|old| (old.st_uid, old.st_gid, old.st_mode)))
+    let mut file = File::from(file);
+    let written = write(&mut file)
+        .and_then(|()| settle(&file, old.map(|old| (old.st_uid, old.st_gid, old.st_mode))))
         .and_then(|()| Ok(renameat(place.directory(), &temporary, place.directory(), place.name())?));
     if written.is_err() {
         _ = unlinkat(place.directory(), &temporary, AtFlags::empty());
     } else {
         place.sync_directory();
     }
-    written
+    written.map(|()| file)
 }
 
-fn fill(mut file: File, text: &[u8], old: Option<(u32, u32, RawMode)>) -> io::Result<()> {
-    file.write_all(text)?;
+/// Gives a file that has been written the owner and mode of the `old` one, and has it reach the disk.
+fn settle(file: &File, old: Option<(u32, u32, RawMode)>) -> io::Result<()> {
     if let Some((uid, gid, mode)) = old {
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (uid, gid) {
-            fchown(&file, Some(uid), Some(gid))?;
+            fchown(file, Some(uid), Some(gid))?;
         }
         // Whoever can exchange the old file must not choose set-user-ID for one that root has written.
         file.set_permissions(Permissions::from_mode(mode & 0o777))?;

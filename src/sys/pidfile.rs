@@ -13,7 +13,7 @@ use std::process;
 
 use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 
-use super::atomic_file::{exchange, is_stream, write_stream};
+use super::atomic_file::{exchange, is_stream, open_stream};
 use super::error::context;
 use super::place::Place;
 
@@ -39,10 +39,10 @@ impl PidFile {
         let path = std::path::absolute(path)?;
         let place = Place::find(&path)?;
         if is_stream(&place) {
-            write_stream(&place, number.as_bytes())?;
+            open_stream(&place)?.write_all(number.as_bytes())?;
             return Ok(Self { path: None });
         }
-        match exchange(&place, number.as_bytes(), false) {
+        match exchange(&place, |file| file.write_all(number.as_bytes()), false) {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -54,7 +54,7 @@ impl PidFile {
                 file.set_len(0)?;
                 file.write_all(number.as_bytes())?;
             }
-            other => other?,
+            other => _ = other?,
         }
         Ok(Self { path: Some(path) })
     }

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
 use crate::support::namespace::inside;
-use crate::support::{Setup, wait_until};
+use crate::support::{Client, Setup, wait_until};
 
 #[test]
 fn a_name_that_does_not_resolve_is_no_reason_not_to_start() {
@@ -77,6 +77,67 @@ fn a_dns_that_is_away_keeps_the_start_waiting_once_and_the_end_not_at_all() {
     let begin = Instant::now();
     assert_eq!(pen.terminate().unwrap().code(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn listening_at_a_name_that_is_looked_up_holds_nothing_up() {
+    if !inside("it::names::listening_at_a_name_that_is_looked_up_holds_nothing_up") {
+        return;
+    }
+    let backends = greeters(1);
+    let (dns, setup) = silent_dns(Setup::new());
+    let file = setup.write("file", "blacklist 5\n");
+    let pen = setup.options(format!("-r -F {file}")).servers(&backends).start();
+    let is_asked = |name: &[u8]| {
+        let mut question = [0; 512];
+        wait_until("the question for the name", || {
+            let length = dns.recv(&mut question).unwrap();
+            question[..length].windows(name.len()).any(|window| window == name)
+        });
+    };
+    let address = pen.control("listen");
+    let mut command = Client::to_path(&pen.control_path());
+    command.send("listen slow.example:8080\n");
+    is_asked(b"slow");
+    let begin = Instant::now();
+    // Commands, signals and clients are served meanwhile.
+    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+    pen.write("file", "blacklist 6\n");
+    pen.signal(Signal::SIGHUP);
+    pen.says(&format!("{file} read again"));
+    assert_eq!(pen.control("blacklist"), "6\n");
+    assert_eq!(pen.choice(2), "A");
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    let reply = command.text();
+    assert!(reply.starts_with("error: listen: slow.example: "), "{reply}");
+    assert_eq!(pen.control("listen"), address);
+    // A file that names one is no different.
+    pen.write("file", "blacklist 7\nlisten late.example:8080\n");
+    pen.signal(Signal::SIGHUP);
+    is_asked(b"late");
+    let begin = Instant::now();
+    assert_eq!(pen.control("blacklist"), "6\n");
+    assert_eq!(pen.choice(2), "A");
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    pen.says(&format!("{file}: nothing of it is applied"));
+    pen.says("late.example");
+    assert_eq!(pen.control("blacklist"), "6\n");
+}
+
+#[test]
+fn pen_listens_at_a_name() {
+    if !inside("it::names::pen_listens_at_a_name") {
+        return;
+    }
+    let backends = greeters(1);
+    let hosts = "127.0.0.1 localhost\n127.0.0.9 front.example\n";
+    let setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let pen = setup.options("-r").servers(&backends).start();
+    let port = pen.address.port();
+    let name = format!("front.example:{port}");
+    assert_eq!(pen.control(&format!("listen {name}")), format!("{name}\n"));
+    let mut client = Client::to(SocketAddr::from(([127, 0, 0, 9], port)));
+    assert_eq!(client.line(), "A");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod reload;
 mod tests;
 
 pub use effect::{Answer, Effect, Lookups, Need};
+pub use plan::Outcome;
 pub use reload::Reload;
 
 use super::Millis;

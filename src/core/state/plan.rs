@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a command answers and what follows from it, or all that is wrong with it.
-pub(super) type Outcome<T> = Result<(T, Vec<Effect>), Vec<Error>>;
+pub type Outcome<T> = Result<(T, Vec<Effect>), Vec<Error>>;
 
 /// A configuration to be, and what must succeed before it is.
 #[derive(Debug, Default)]
