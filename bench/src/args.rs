@@ -13,6 +13,7 @@ pub(crate) struct Options {
     pub(crate) ours: PathBuf,
     pub(crate) c_pen: PathBuf,
     pub(crate) before: Option<PathBuf>,
+    pub(crate) clients: u32,
     pub(crate) rows: Vec<&'static Row>,
     pub(crate) effort: Effort,
     pub(crate) out: Option<PathBuf>,
@@ -46,6 +47,10 @@ fn command() -> Command {
                 .help("3 rounds of 0.2 s: does it run at all?"),
         )
         .arg(
+            text("clients", "N", "clients that pen knows in the row watched [1000000; 20000 with --quick]")
+                .value_parser(value_parser!(u32).range(1..=8_000_000)),
+        )
+        .arg(
             text(
                 "variant",
                 "NAME=ARG|ARG...",
@@ -72,6 +77,7 @@ pub(crate) fn parse() -> Result<Options, String> {
         ours: found.get_one::<PathBuf>("ours").cloned().map_or_else(default_pen, Ok)?,
         c_pen: found.get_one::<PathBuf>("c-pen").cloned().unwrap_or_default(),
         before: found.get_one::<PathBuf>("before").cloned(),
+        clients: found.get_one("clients").copied().unwrap_or(if quick { 20_000 } else { 1_000_000 }),
         rows,
         effort: Effort {
             rounds: rounds as usize,

@@ -20,6 +20,10 @@ pub(crate) enum Role {
     Control,
     /// The pen under test on its portable data path, as on Solaris.
     Portable,
+    /// The pen under test, which knows many clients and has many connections.
+    Crowded,
+    /// The same process, and somebody asks about them all the time.
+    Watched,
     /// The pen under test with other arguments.
     Variant,
     /// A build of pen from before a change (`--before`).
@@ -49,6 +53,8 @@ impl Contender {
             Role::Ours => "pen",
             Role::Control => "pen again (A/A)",
             Role::Portable => "pen, portable data path",
+            Role::Crowded => "pen with many clients",
+            Role::Watched => "pen with many clients, asked for recent and status",
             Role::Variant => "pen, other arguments",
             Role::Before => "pen before",
             Role::CPen => "C pen",
@@ -89,6 +95,8 @@ pub(crate) struct Setup {
     pub(crate) c_pen: PathBuf,
     /// Another build of pen.
     pub(crate) before: Option<PathBuf>,
+    /// Clients that a [`Role::Crowded`] knows.
+    pub(crate) clients: u32,
     /// Threads or processes of each: one a core, which is pen's own default.
     pub(crate) workers: usize,
 }
@@ -130,6 +138,14 @@ impl Setup {
             Role::Ours | Role::Control | Role::Variant | Role::Portable => {
                 (self.ours.clone(), self.pen_args(&who.extra, port, front))
             }
+            Role::Crowded | Role::Watched => {
+                let (clients, control) = (self.clients.to_string(), self.control(port));
+                let page = self.dir.join(format!("page-{port}"));
+                let mut extra = words(&["-u", "root", "-x", "60000", "-c", &clients, "-C"]);
+                extra.extend([&control, &page].map(|path| path.to_string_lossy().into_owned()));
+                extra.insert(extra.len() - 1, "-w".into());
+                (self.ours.clone(), self.pen_args(&extra, port, front))
+            }
             Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front)),
             Role::Before => {
                 let before = self.before.clone().ok_or("no other build of pen is given")?;
@@ -167,6 +183,11 @@ impl Setup {
             command.env("PEN_PORTABLE", "1");
         }
         Ok(Some(command))
+    }
+
+    /// The control socket of the contender on `port`, if it has one.
+    pub(crate) fn control(&self, port: u16) -> PathBuf {
+        self.dir.join(format!("control-{port}"))
     }
 
     fn pen_args(&self, extra: &[String], port: u16, front: Front) -> Vec<String> {

@@ -17,6 +17,7 @@ mod report;
 mod rows;
 mod stats;
 mod verdict;
+mod watch;
 mod wire;
 
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ fn bench(options: &args::Options) -> Result<(), String> {
         ours: options.ours.clone(),
         c_pen: options.c_pen.clone(),
         before: options.before.clone(),
+        clients: options.clients,
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     setup.certify()?;

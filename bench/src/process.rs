@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::contender::{Contender, Front, Setup};
+use crate::contender::{Contender, Front, Role, Setup};
 use crate::load::{self, Outcome, Task, Tls, Work};
 use crate::procfs;
+use crate::watch::{Crowd, Watch};
 
 /// How long a start or an end may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -99,6 +100,8 @@ pub(crate) struct Running {
     child: Option<Child>,
     pub(crate) addr: SocketAddr,
     pub(crate) pids: Vec<u32>,
+    crowd: Option<Crowd>,
+    control: PathBuf,
 }
 
 impl Running {
@@ -116,9 +119,20 @@ impl Running {
             None => Front::Tcp,
         };
         let Some(command) = setup.command(who, port, front)? else {
-            return Ok(Running { child: None, addr: setup.backend, pids: Vec::new() });
+            return Ok(Running {
+                child: None,
+                addr: setup.backend,
+                pids: Vec::new(),
+                crowd: None,
+                control: PathBuf::new(),
+            });
         };
-        Self::spawn(&command, &setup.dir, port, work.is_udp(), tls)
+        let mut running = Self::spawn(&command, &setup.dir, port, work.is_udp(), tls)?;
+        running.control = setup.control(port);
+        if who.role == Role::Crowded {
+            running.crowd = Some(Crowd::gather(running.addr, &running.control, setup.clients)?);
+        }
+        Ok(running)
     }
 
     /// Starts `command`, which serves plain TCP or UDP on `port`, and waits until a request through it is answered.
@@ -132,10 +146,22 @@ impl Running {
         let mut command = held(command)?;
         let child = command.stdout(Stdio::null()).stderr(file).spawn().map_err(|e| e.to_string())?;
         let addr = (Ipv4Addr::LOCALHOST, port).into();
-        let mut running = Running { pids: vec![child.id()], child: Some(child), addr };
+        let mut running =
+            Running { pids: vec![child.id()], child: Some(child), addr, crowd: None, control: PathBuf::new() };
         running.wait(udp, tls, &errors)?;
         running.pids = procfs::tree(running.pids[0]);
         Ok(running)
+    }
+
+    /// The same process once more, which ends with the first.
+    pub(crate) fn again(&self) -> Self {
+        let (addr, pids, control) = (self.addr, self.pids.clone(), self.control.clone());
+        Running { child: None, addr, pids, crowd: None, control }
+    }
+
+    /// Begins to ask about its clients and connections, until what it returns is dropped.
+    pub(crate) fn watch(&self) -> Watch {
+        Watch::start(&self.control)
     }
 
     fn wait(&mut self, udp: bool, tls: Option<&Tls>, errors: &Path) -> Result<(), String> {
@@ -185,7 +211,7 @@ fn end(child: &mut Child, others: &[u32]) {
 }
 
 /// A contender tells nobody when it is ready or gone, so it is asked every few milliseconds.
-fn pause() {
+pub(crate) fn pause() {
     let _ = nix::poll::poll(&mut [], 5u16);
 }
 

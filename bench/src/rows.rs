@@ -21,9 +21,19 @@ const fn row(key: &'static str, title: &'static str, work: Work, conns: usize, t
     Row { key, title, work, conns, tls }
 }
 
+/// The row that is about what replies cost the data path.
+pub(crate) const WATCHED: &str = "watched";
+
 /// All rows, in the order of the report.
-pub(crate) const ROWS: [Row; 12] = [
+pub(crate) const ROWS: [Row; 13] = [
     row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
+    row(
+        WATCHED,
+        "Keep-alive requests, 64 connections, while recent and status are asked",
+        Work::Keep,
+        64,
+        None,
+    ),
     row("short", "Short connections, 32 at a time", Work::Short, 32, None),
     row("bulk1", "Bulk download, 1 stream", Work::Bulk, 1, None),
     row("bulk8", "Bulk download, 8 streams", Work::Bulk, 8, None),
@@ -78,6 +88,9 @@ impl Row {
 
     /// Those who take part.
     pub(crate) fn contenders(&self, effort: &Effort) -> Vec<Contender> {
+        if self.key == WATCHED {
+            return [Role::Ours, Role::Control, Role::Crowded, Role::Watched].map(Contender::new).into();
+        }
         let mut roles = vec![Role::Ours, Role::Control, Role::CPen, Role::HaProxy, Role::Nginx];
         if self.work.is_udp() {
             roles.retain(|role| *role != Role::HaProxy);
@@ -178,7 +191,8 @@ pub(crate) fn measure(
         let port = ports.next().ok_or("out of ports")?;
         Running::start(setup, who, port, row.work, tls.as_ref())
     };
-    let drive = |run: &Running| {
+    let drive = |who: &Contender, run: &Running| {
+        let _watch = (who.role == Role::Watched).then(|| run.watch());
         process::drive(&Task {
             work: row.work,
             addr: run.addr,
@@ -193,7 +207,15 @@ pub(crate) fn measure(
     let rounds = if fresh { effort.rounds.div_ceil(5).min(5) } else { effort.rounds };
     let mut running: Vec<Option<Running>> = Vec::new();
     for one in &mut series {
-        let started = start(&one.who).map_err(|why| one.skipped = Some(why)).ok();
+        let crowded = running.last().and_then(Option::as_ref);
+        let started = match one.who.role {
+            // The row has it behind the one that it shares the process with.
+            Role::Watched => {
+                crowded.map(Running::again).ok_or_else(|| "there is none with many clients".into())
+            }
+            _ => start(&one.who),
+        };
+        let started = started.map_err(|why| one.skipped = Some(why)).ok();
         running.push(started.filter(|_| !fresh));
     }
     let count = series.len();
@@ -203,8 +225,8 @@ pub(crate) fn measure(
             let one = &mut series[at];
             if one.skipped.is_none() {
                 let outcome = match &running[at] {
-                    Some(run) => drive(run),
-                    None => start(&one.who).and_then(|run| drive(&run)),
+                    Some(run) => drive(&one.who, run),
+                    None => start(&one.who).and_then(|run| drive(&one.who, &run)),
                 };
                 one.take(row, outcome);
             }

@@ -1,0 +1,143 @@
+//! A pen that knows many clients and has many connections, and somebody who asks about them all the time.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt::Linger,
+};
+
+use crate::process;
+
+/// Connections that are held, where there are descriptors for them: all of them come from one address to one server, which
+/// leaves fewer than 45,000 ports.
+const HELD_MOST: u64 = 40_000;
+/// Descriptors that are for everything else.
+const SPARE: u64 = 2_000;
+/// How long pen may take until it has all connections.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many connections are held beside those that are measured: pen has two descriptors for each.
+pub(crate) fn held() -> u64 {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    (soft.saturating_sub(SPARE) / 2).min(HELD_MOST)
+}
+
+/// What pen is busy with beside what is measured.
+#[derive(Debug)]
+pub(crate) struct Crowd {
+    _held: Vec<OwnedFd>,
+}
+
+impl Crowd {
+    /// Has `clients`, each of an address of its own, connect to `addr` and go, and others connect and stay.
+    pub(crate) fn gather(addr: SocketAddr, control: &Path, clients: u32) -> Result<Self, String> {
+        let SocketAddr::V4(addr) = addr else { return Err("not an IPv4 address".into()) };
+        for n in 0..clients {
+            drop(client(Ipv4Addr::new(127, 1, 0, 0), n, addr)?);
+        }
+        let count = held();
+        // Fewer than HELD_MOST.
+        let held = (0..count as u32)
+            .map(|n| client(Ipv4Addr::new(127, 200, 0, 0), n, addr))
+            .collect::<Result<_, _>>()?;
+        let deadline = Instant::now() + PATIENCE;
+        while connections(control)? < count {
+            if Instant::now() > deadline {
+                return Err(format!("does not take {count} connections"));
+            }
+            process::pause();
+        }
+        let lines = ask(control, "recent 86400").map_err(|e| format!("control socket: {e}"))?;
+        let lines = lines.iter().filter(|byte| **byte == b'\n').count();
+        if (lines as u64) < u64::from(clients) {
+            return Err(format!("recent shows {lines} clients only"));
+        }
+        Ok(Crowd { _held: held })
+    }
+}
+
+/// Connects client number `n` from its own address. Closing it resets the connection: thousands of each second would wait
+/// for the last packets of the other side otherwise.
+fn client(first: Ipv4Addr, n: u32, addr: SocketAddrV4) -> Result<OwnedFd, String> {
+    let source = Ipv4Addr::from(u32::from(first) + n);
+    let open = || -> nix::Result<OwnedFd> {
+        let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&fd, Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 })?;
+        bind(fd.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(source, 0)))?;
+        connect(fd.as_raw_fd(), &SockaddrIn::from(addr))?;
+        Ok(fd)
+    };
+    open().map_err(|e| format!("client {source}: {e}"))
+}
+
+/// The connections that pen's one server has.
+fn connections(control: &Path) -> Result<u64, String> {
+    let reply = ask(control, "servers").map_err(|e| format!("control socket: {e}"))?;
+    let reply = String::from_utf8_lossy(&reply).into_owned();
+    let mut words = reply.split_ascii_whitespace().skip_while(|word| *word != "conn").skip(1);
+    words.next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("servers answers {reply:?}"))
+}
+
+/// Asks for `recent` and `status`, one after the other, until it is dropped.
+pub(crate) struct Watch {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    pub(crate) fn start(control: &Path) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (told, control) = (Arc::clone(&stop), PathBuf::from(control));
+        let thread = std::thread::spawn(move || {
+            for command in ["recent 86400", "status"].iter().cycle() {
+                if told.load(Relaxed) {
+                    return;
+                }
+                // One that fails shows in the table as a row without a difference.
+                _ = read(&control, command, |_| !told.load(Relaxed));
+            }
+        });
+        Watch { stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        if let Some(thread) = self.thread.take() {
+            _ = thread.join();
+        }
+    }
+}
+
+/// The reply to a command.
+fn ask(control: &Path, command: &str) -> io::Result<Vec<u8>> {
+    let mut reply = Vec::new();
+    read(control, command, |some| {
+        reply.extend_from_slice(some);
+        true
+    })?;
+    Ok(reply)
+}
+
+/// Reads the reply to a command for as long as `goes_on` says.
+fn read(control: &Path, command: &str, mut goes_on: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    let mut stream = UnixStream::connect(control)?;
+    stream.write_all(format!("{command}\n").as_bytes())?;
+    let mut some = vec![0; 64 * 1024];
+    loop {
+        let got = stream.read(&mut some)?;
+        if got == 0 || !goes_on(&some[..got]) {
+            return Ok(());
+        }
+    }
+}
