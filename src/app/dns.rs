@@ -1,7 +1,7 @@
 //! Names that are looked up while pen serves, and while it goes on serving.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::thread;
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::core::snapshot::Resolved;
 use crate::core::state::Lookups;
-use crate::sys::log::Condition;
+use crate::sys::log::Conditions;
 use crate::sys::resolve;
 
 /// How long a name that cannot be resolved is left alone.
@@ -37,7 +37,7 @@ struct Names {
     /// To be looked up although an address is known, or a lookup is on its way that began too early.
     stale: HashSet<String>,
     /// Those that could not be resolved at some time.
-    troubled: HashMap<String, Condition>,
+    troubled: Conditions<String>,
 }
 
 impl Dns {
@@ -54,7 +54,7 @@ impl Dns {
         names.used = lookups.names;
         let Names { used, stale, troubled, .. } = &mut *names;
         stale.retain(|name| used.contains(name));
-        troubled.retain(|name, _| used.contains(name));
+        troubled.retain(|name| used.contains(name));
         self.wanted.notify_one();
     }
 
@@ -114,9 +114,7 @@ impl Dns {
         }
         match result {
             Ok(addresses) => {
-                if let Some(trouble) = names.troubled.get(name) {
-                    trouble.end(format_args!("{name} has an address now"));
-                }
+                names.troubled.end(name, format_args!("{name} has an address now"));
                 names.known.insert(name.to_owned());
                 Some(addresses)
             }
@@ -127,8 +125,10 @@ impl Dns {
                 } else {
                     "its servers are left out"
                 };
-                let trouble = names.troubled.entry(name.to_owned()).or_default();
-                trouble.begin(format_args!("{name} cannot be resolved, {meanwhile} until it can: {error}"));
+                names.troubled.begin(
+                    name.to_owned(),
+                    format_args!("{name} cannot be resolved, {meanwhile} until it can: {error}"),
+                );
                 None
             }
         }

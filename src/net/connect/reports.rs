@@ -1,13 +1,8 @@
-//! What keeps clients from their servers, told once while it lasts.
-
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
-use parking_lot::Mutex;
+//! What keeps clients from their servers, reported once while it lasts.
 
 use crate::core::select::NoServer;
 use crate::core::snapshot::Backend;
-use crate::sys::log::{self, Condition};
+use crate::sys::log::{self, Condition, Conditions};
 
 use super::failure::{Failure, Reason};
 
@@ -18,8 +13,7 @@ pub struct Reports {
     down: Condition,
     full: Condition,
     /// Servers that pen's own system does not let it reach, by [`crate::core::snapshot::Role::number`].
-    unreachable: Mutex<HashMap<i64, Condition>>,
-    any_unreachable: AtomicBool,
+    unreachable: Conditions<i64>,
 }
 
 impl Reports {
@@ -31,12 +25,10 @@ impl Reports {
     /// Pen's own system does not let it reach this server.
     pub fn unreachable(&self, backend: &Backend, failure: &Failure) {
         log::debug(1, format_args!("connecting to {backend}: {}", failure.error));
-        let mut unreachable = self.unreachable.lock();
-        self.any_unreachable.store(true, Relaxed);
-        unreachable.entry(backend.role.number()).or_default().begin(format_args!(
-            "cannot connect to {backend} for a reason on this side: {}",
-            Reason(&failure.error)
-        ));
+        self.unreachable.begin(
+            backend.role.number(),
+            format_args!("cannot connect to {backend} for a reason on this side: {}", Reason(&failure.error)),
+        );
     }
 
     /// A client was closed because no server is left.
@@ -57,12 +49,6 @@ impl Reports {
         self.shortage.end(format_args!("connecting to servers again"));
         self.down.end(format_args!("new clients are served again"));
         self.full.end(format_args!("new clients are served again"));
-        if self.any_unreachable.load(Relaxed) {
-            let mut unreachable = self.unreachable.lock();
-            if let Some(condition) = unreachable.remove(&backend.role.number()) {
-                condition.end(format_args!("connecting to {backend} again"));
-            }
-            self.any_unreachable.store(!unreachable.is_empty(), Relaxed);
-        }
+        self.unreachable.end(&backend.role.number(), format_args!("connecting to {backend} again"));
     }
 }

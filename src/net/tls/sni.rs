@@ -163,9 +163,10 @@ impl Sni {
 
     /// Reads the directory again for a handshake that waits, which may be gone.
     fn scan_for(&self, done: oneshot::Sender<()>) {
-        if let Err(error) = self.scan() {
-            static UNREADABLE: log::Condition = log::Condition::new();
-            UNREADABLE.begin(format_args!("ssl_sni_path: {error}"));
+        static UNREADABLE: log::Condition = log::Condition::new();
+        match self.scan() {
+            Ok(()) => UNREADABLE.end(format_args!("ssl_sni_path can be read again")),
+            Err(error) => UNREADABLE.begin(format_args!("ssl_sni_path: {error}")),
         }
         _ = done.send(());
     }

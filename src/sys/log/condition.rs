@@ -1,6 +1,8 @@
-//! A state of affairs that is logged when it begins and when it ends, not each time somebody meets it.
+//! A condition that is logged when it begins and when it ends, not each time that it is met.
 
+use std::collections::HashMap;
 use std::fmt::Arguments;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -72,6 +74,55 @@ impl Condition {
     }
 }
 
+/// A [`Condition`] for each of many things, such as servers or names.
+#[derive(Debug)]
+pub struct Conditions<K> {
+    /// Whether one of them holds, to be read without the lock.
+    any: AtomicBool,
+    conditions: Mutex<HashMap<K, Condition>>,
+}
+
+impl<K> Default for Conditions<K> {
+    fn default() -> Self {
+        Conditions { any: AtomicBool::new(false), conditions: Mutex::default() }
+    }
+}
+
+impl<K: Eq + Hash> Conditions<K> {
+    /// The condition of `key` holds, see [`Condition::begin`].
+    pub fn begin(&self, key: K, text: Arguments<'_>) {
+        let mut conditions = self.conditions();
+        self.any.store(true, Ordering::Relaxed);
+        conditions.entry(key).or_default().begin(text);
+    }
+
+    /// The condition of `key` is over, see [`Condition::end`].
+    pub fn end<Q: Eq + Hash + ?Sized>(&self, key: &Q, text: Arguments<'_>)
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        if !self.any.load(Ordering::Relaxed) {
+            return;
+        }
+        let conditions = self.conditions();
+        if let Some(condition) = conditions.get(key) {
+            condition.end(text);
+        }
+        let any = conditions.values().any(|condition| condition.holds.load(Ordering::Relaxed));
+        self.any.store(any, Ordering::Relaxed);
+    }
+
+    /// Forgets the conditions of keys that are no longer there.
+    pub fn retain(&self, mut is_there: impl FnMut(&K) -> bool) {
+        self.conditions().retain(|key, _| is_there(key));
+    }
+
+    fn conditions(&self) -> MutexGuard<'_, HashMap<K, Condition>> {
+        // Nothing in here can panic half way.
+        self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Default for Condition {
     fn default() -> Self {
         Self::new()
@@ -119,6 +170,32 @@ mod tests {
         assert!(state.end());
         assert!(!state.end());
         assert!(state.begin(start + 86_401 * SECOND));
+    }
+
+    #[test]
+    fn conditions_of_several_things_are_apart() {
+        let conditions = Conditions::<&str>::default();
+        let holding = || {
+            let conditions = conditions.conditions();
+            let mut keys: Vec<&str> = conditions
+                .iter()
+                .filter(|(_, condition)| condition.holds.load(Ordering::Relaxed))
+                .map(|(key, _)| *key)
+                .collect();
+            keys.sort_unstable();
+            keys
+        };
+        conditions.end("a", format_args!("never began"));
+        for key in ["a", "b", "c"] {
+            conditions.begin(key, format_args!("{key} begins"));
+        }
+        conditions.end("a", format_args!("a ends"));
+        assert_eq!(holding(), ["b", "c"]);
+        conditions.retain(|key| *key != "b");
+        assert_eq!(holding(), ["c"]);
+        assert!(conditions.any.load(Ordering::Relaxed));
+        conditions.end("c", format_args!("c ends"));
+        assert!(!conditions.any.load(Ordering::Relaxed));
     }
 
     #[test]

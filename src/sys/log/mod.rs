@@ -9,7 +9,7 @@ mod condition;
 mod output;
 mod queue;
 
-pub use condition::Condition;
+pub use condition::{Condition, Conditions};
 pub use output::{
     Target, connect, debug, debug_level, error, flush, info, set_debug_level, set_program, start, warn,
 };
