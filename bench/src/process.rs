@@ -146,8 +146,13 @@ impl Running {
         let mut command = held(command)?;
         let child = command.stdout(Stdio::null()).stderr(file).spawn().map_err(|e| e.to_string())?;
         let addr = (Ipv4Addr::LOCALHOST, port).into();
-        let mut running =
-            Running { pids: vec![child.id()], child: Some(child), addr, crowd: None, control: PathBuf::new() };
+        let mut running = Running {
+            pids: vec![child.id()],
+            child: Some(child),
+            addr,
+            crowd: None,
+            control: PathBuf::new(),
+        };
         running.wait(udp, tls, &errors)?;
         running.pids = procfs::tree(running.pids[0]);
         Ok(running)

@@ -1,12 +1,12 @@
-//! Whose turn it is to accept.
+//! The accept token: the worker that holds it accepts connections.
 //!
-//! Were all workers to wait on the listening socket, the system would wake every one that sleeps for each client, and
-//! whoever is awake anyway would get most of the connections. So one worker waits at a time, and passes the token to the one
-//! that has the fewest connections as soon as it has some more than that one. The queue of clients is the one
-//! socket's all the time: nobody is stranded in it, whoever's turn it is.
+//! If all workers waited on the listening socket, the system would wake every sleeping one for each client, and the worker
+//! that is awake anyway would get most of the connections. So only the holder of the token waits. It passes the token to the
+//! worker that has the fewest connections as soon as it has `margin` connections more than that one. All workers share one
+//! listening socket, so no client is left in a queue that nobody serves.
 //!
-//! That is for connections that cost next to nothing when they begin. A TLS handshake keeps a worker busy for so long that
-//! another one, idle, must not have to wait for its turn: then all of them wait for clients after all.
+//! With TLS every worker accepts all the time: a handshake takes a worker so long that an idle one must not wait for the
+//! token.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 struct Worker {
     connections: AtomicUsize,
-    called: Notify,
+    woken: Notify,
 }
 
 /// The workers, and which of them accepts.
@@ -24,18 +24,18 @@ struct Worker {
 pub struct AcceptToken {
     workers: Box<[Worker]>,
     holder: AtomicUsize,
-    /// `None`: it is everybody's turn all the time.
+    /// `None`: every worker accepts all the time.
     margin: Option<usize>,
 }
 
 impl AcceptToken {
-    /// Of `workers`, the first of which begins. One passes the token when it has `margin` connections more than another: a
-    /// small one shares out more evenly, a large one wakes workers less often.
+    /// A token for `workers`, held by the first one. The holder passes it when it has `margin` connections more than another
+    /// worker: a small margin spreads connections more evenly, a large one wakes workers less often.
     pub fn new(workers: usize, margin: usize) -> Arc<Self> {
         Self::with(workers, Some(margin.max(1)))
     }
 
-    /// Of `workers`, all of which accept all the time.
+    /// No token for `workers`: all of them accept all the time.
     pub fn none(workers: usize) -> Arc<Self> {
         Self::with(workers, None)
     }
@@ -45,19 +45,19 @@ impl AcceptToken {
         Arc::new(AcceptToken { workers, holder: AtomicUsize::new(0), margin })
     }
 
-    /// The place of worker `number`, counted from 0.
+    /// The handle of worker `number`, counted from 0.
     pub fn handle(self: &Arc<Self>, number: usize) -> TokenHandle {
         TokenHandle { token: Arc::clone(self), me: number % self.workers.len() }
     }
 
     fn give_to(&self, number: usize) {
         self.holder.store(number, Relaxed);
-        // The call is kept where nobody waits for it yet, and orders the store before what the called one reads.
-        self.workers[number].called.notify_one();
+        // A notification is kept for a worker that does not wait yet, and orders the store before what that worker reads.
+        self.workers[number].woken.notify_one();
     }
 }
 
-/// One worker's place among all.
+/// One worker's handle of the token.
 #[derive(Clone, Debug)]
 pub struct TokenHandle {
     token: Arc<AcceptToken>,
@@ -65,10 +65,10 @@ pub struct TokenHandle {
 }
 
 impl TokenHandle {
-    /// Waits until it is this worker's turn. Whoever has waited may stop to wait at any time and begin anew.
+    /// Waits until this worker holds the token. The wait may be cancelled and begun anew at any time.
     pub async fn acquired(&self) {
         while self.token.margin.is_some() && !self.holds() {
-            self.token.workers[self.me].called.notified().await;
+            self.token.workers[self.me].woken.notified().await;
         }
     }
 
@@ -82,7 +82,7 @@ impl TokenHandle {
         ConnectionCount(self.clone())
     }
 
-    /// The number of connections up to which this worker goes on, or `None` when it has passed the token, being there already.
+    /// The number of connections up to which this worker accepts; `None` when it has that many already and has passed the token.
     pub fn limit(&self) -> Option<usize> {
         let Some(margin) = self.token.margin else { return Some(usize::MAX) };
         let count = |at: usize| self.token.workers[at].connections.load(Relaxed);
@@ -98,7 +98,7 @@ impl TokenHandle {
         None
     }
 
-    /// Passes the token, if this worker has it, to the next one, whatever that has: this one cannot accept.
+    /// Passes the token, if this worker holds it, to the next worker, since this one cannot accept.
     pub fn pass(&self) {
         if self.holds() {
             self.token.give_to((self.me + 1) % self.token.workers.len());
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn alone_it_is_always_the_turn() {
+    fn a_single_worker_always_holds_the_token() {
         let handle = AcceptToken::new(1, 4).handle(0);
         let held: Vec<_> = (0..100).map(|_| handle.count_connection()).collect();
         assert!(has_token(&handle) && handle.limit() == Some(usize::MAX));
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_cannot_accept_passes_the_turn_around() {
+    fn workers_that_cannot_accept_pass_the_token_around() {
         let token = AcceptToken::new(3, 4);
         for me in [0, 1, 2, 0] {
             let handles = [0, 1, 2].map(|n| token.handle(n));
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn without_turns_all_accept() {
+    fn without_a_token_all_accept() {
         let token = AcceptToken::none(2);
         let handles = [token.handle(0), token.handle(1)];
         let held: Vec<_> = (0..100).map(|_| handles[0].count_connection()).collect();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_called() {
+    async fn a_waiting_worker_is_woken() {
         let token = AcceptToken::new(2, 1);
         let (first, second) = (token.handle(0), token.handle(1));
         let waiting = tokio::spawn(async move { second.acquired().await });

@@ -27,18 +27,18 @@ use super::shared::Shared;
 use super::socket::Socket;
 use super::tls;
 
-/// The listening socket. All workers take from this one socket: a second pen on the port fails to bind, and nobody stands
-/// in a queue of a worker's own, stranded when that one pauses.
+/// The listening socket. All workers share it: a second pen on the port fails to bind, and a worker that pauses leaves no
+/// clients in a queue of its own.
 #[derive(Debug)]
 pub enum Listener {
     /// On an IP address.
     Tcp(TcpListener),
-    /// On a path, and the file that stands for it.
+    /// On a path, with the file of the socket.
     Unix(UnixListener, SocketFile),
 }
 
 impl Listener {
-    /// Takes one client out of the queue.
+    /// Accepts one client from the queue.
     ///
     /// # Errors
     /// `WouldBlock` when there is none; else as accept(2).
@@ -63,29 +63,29 @@ impl AsFd for Listener {
     }
 }
 
-/// The sockets that a worker is told to listen on, one after the other. It gets every one of them, since it has to serve the
-/// queue of each that pen leaves.
+/// The sockets that a worker is told to listen on, one after the other. It receives every one of them, since it serves the
+/// clients that are left in the queue of each socket that pen leaves.
 pub type Sockets = mpsc::UnboundedReceiver<Arc<Listener>>;
 
-/// Where a worker is in its sockets.
-struct Place {
+/// The listener that a worker accepts from, and the next ones.
+struct ActiveListener {
     sockets: Sockets,
-    /// None when it takes no more clients.
+    /// `None` when the worker accepts no more clients.
     listening: Option<Arc<Listener>>,
 }
 
-impl Place {
-    /// Waits for the next socket; returns the one that is left.
+impl ActiveListener {
+    /// Waits for the next listener; returns the one that it replaces.
     async fn next(&mut self) -> Option<Arc<Listener>> {
         match self.sockets.recv().await {
             Some(next) => self.listening.replace(next),
-            // Nobody is left to name another one.
+            // The sender is gone: there will be no other listener.
             None => std::future::pending().await,
         }
     }
 }
 
-/// Starts the worker that has `handle` among all, which then listens.
+/// Starts the worker of `handle`, which then listens.
 ///
 /// # Errors
 /// When the system gives no thread or no event port, or nothing to watch the listening socket with.
@@ -106,12 +106,12 @@ pub fn start(
         // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
         // logged; the worker goes on, for the sake of its connections and of those that wait.
         let worker = Worker { shared, handle };
-        let place = Arc::new(Mutex::new(Place { sockets, listening: Some(listening) }));
-        while runtime.block_on(runtime.spawn(worker.clone().work(Arc::clone(&place)))).is_err() {
+        let listener = Arc::new(Mutex::new(ActiveListener { sockets, listening: Some(listening) }));
+        while runtime.block_on(runtime.spawn(worker.clone().work(Arc::clone(&listener)))).is_err() {
             runtime.block_on(tokio::time::sleep(SHORTAGE_PAUSE));
         }
         runtime.block_on(worker.finish());
-        // What is left ends with the runtime.
+        // Connections that are left are dropped with the runtime.
     })
 }
 
@@ -121,19 +121,19 @@ struct Worker {
     handle: TokenHandle,
 }
 
-/// How long a worker that ends waits for its connections: they take little more than a second.
+/// How long a worker that ends waits for its connections, which end within little more than a second.
 const LAST: Duration = Duration::from_secs(2);
 /// How long a worker waits for room before it looks for silent connections again, in milliseconds.
 const ROOM_PAUSE: Millis = 1_000;
-/// Clients that are taken out of the queue of a socket that is closed.
+/// The most clients that are accepted from the queue of a socket that is about to be closed.
 const LAST_CLIENTS: usize = 4096;
 
 impl Worker {
     /// The life of a worker: it accepts and serves clients, serves those that it has, and ends.
-    async fn work(self, place: Arc<Mutex<Place>>) {
-        let mut place = place.lock().await;
-        self.accept(&mut place).await;
-        if let Some(listening) = place.listening.take()
+    async fn work(self, listener: Arc<Mutex<ActiveListener>>) {
+        let mut listener = listener.lock().await;
+        self.accept(&mut listener).await;
+        if let Some(listening) = listener.listening.take()
             && self.shared.lifecycle.stage() == LifeStage::Drain
         {
             self.accept_last(&listening);
@@ -147,30 +147,31 @@ impl Worker {
         _ = tokio::time::timeout(LAST, done).await;
     }
 
-    /// Takes clients until pen takes no more.
-    async fn accept(&self, place: &mut Place) {
-        while let Some(listening) = place.listening.clone() {
+    /// Accepts clients until pen takes no more.
+    async fn accept(&self, listener: &mut ActiveListener) {
+        while let Some(listening) = listener.listening.clone() {
             let left = tokio::select! {
                 () = self.shared.lifecycle.reaches(LifeStage::Drain) => return,
-                left = place.next() => left,
-                Err(error) = self.accept_in_turn(&listening) => {
+                left = listener.next() => left,
+                Err(error) = self.accept_with_token(&listening) => {
                     log::error(format_args!("a worker cannot listen: {error}"));
                     self.handle.pass();
-                    match tokio::time::timeout(SHORTAGE_PAUSE, place.next()).await {
+                    match tokio::time::timeout(SHORTAGE_PAUSE, listener.next()).await {
                         Ok(left) => left,
                         Err(_) => continue,
                     }
                 }
             };
             if let Some(left) = left {
-                // Beside the rest: while pen is full it takes long, and neither the end of pen nor a further move waits for it.
+                // In a task of its own: while pen is full it takes long, and neither the end of pen nor the next change of the
+                // listener waits for it.
                 tokio::spawn(self.clone().serve_queue(left));
             }
         }
     }
 
-    /// Takes those who stand in the queue of a socket that is about to be closed, as far as there is room for them: they have
-    /// connected before.
+    /// Accepts the clients in the queue of a socket that is about to be closed, as far as there is room: they connected while
+    /// pen still took clients.
     fn accept_last(&self, listening: &Listener) {
         for _ in 0..LAST_CLIENTS {
             let limit = self.shared.snapshot.load().conn_max;
@@ -180,7 +181,7 @@ impl Worker {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_shortage(&error) => {
                     return;
                 }
-                // That client is gone already.
+                // The client has closed its connection already.
                 Err(_) => {}
             }
         }
@@ -190,8 +191,8 @@ impl Worker {
         session::start(&self.shared, accepted, permit, self.handle.count_connection());
     }
 
-    /// Waits for room for one more connection. To be called when a client waits: connections that have carried nothing yet
-    /// make room for it.
+    /// Waits for a permit for one more connection. Call it only once a client is waiting: connections that have carried no byte
+    /// are ended to make room.
     async fn permit(&self) -> Permit {
         static FULL: log::Condition = log::Condition::new();
         let connections = &self.shared.connections;
@@ -213,12 +214,12 @@ impl Worker {
         }
     }
 
-    /// Waits, when the system has no descriptors or memory for one more client, until a connection has ended.
+    /// Waits until a connection has ended, when the system has no descriptors or memory for one more.
     async fn pause(&self) {
         _ = tokio::time::timeout(SHORTAGE_PAUSE, self.shared.connections.freed()).await;
     }
 
-    /// Serves those who stand in the queue of an address that pen leaves.
+    /// Serves the clients in the queue of a listener that pen has left.
     async fn serve_queue(self, listening: Arc<Listener>) {
         loop {
             let permit = tokio::select! {
@@ -232,29 +233,29 @@ impl Worker {
                     drop(permit);
                     self.pause().await;
                 }
-                // That client is gone already.
+                // The client has closed its connection already.
                 Err(_) => {}
             }
         }
     }
 
-    /// Accepts whenever it is this worker's turn.
+    /// Accepts whenever this worker holds the token.
     ///
     /// # Errors
     /// It cannot watch the socket.
-    async fn accept_in_turn(&self, listening: &Listener) -> io::Result<Infallible> {
+    async fn accept_with_token(&self, listening: &Listener) -> io::Result<Infallible> {
         let socket = watch::duplicate(listening)?;
         loop {
             self.handle.acquired().await;
-            // Where clients wait already, the new watch tells so at once.
+            // A new watch reports at once that clients are waiting.
             let queue = Watch::shared(&socket, Interest::READABLE)?;
             self.accept_until_passed(listening, &queue).await?;
         }
     }
 
-    /// Accepts until it is another worker's turn.
+    /// Accepts until the token is passed on.
     ///
-    /// Room is taken when somebody waits and not before: pen is full of those whom it serves.
+    /// Takes a permit only once a client is waiting: an unused permit would keep another worker's client out.
     async fn accept_until_passed(&self, listening: &Listener, queue: &Watch) -> io::Result<()> {
         static FULL: log::Condition = log::Condition::new();
         let mut batch = 0;

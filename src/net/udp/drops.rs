@@ -1,4 +1,4 @@
-//! Datagrams that pen could not pass on: counted, and told of once.
+//! Datagrams that pen dropped: counted, and reported once for each cause.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,11 +8,11 @@ use crate::sys::log;
 
 /// No room for a new flow.
 static FULL: log::Condition = log::Condition::new();
-/// A flow cannot begin for a reason of ours, such as no descriptors.
+/// A flow cannot begin for lack of descriptors or memory.
 static SHORT: log::Condition = log::Condition::new();
-/// Datagrams wait for too long to be passed on.
+/// Datagrams wait too long in the receive buffer.
 static LATE: log::Condition = log::Condition::new();
-/// The system's buffers are full.
+/// The send buffers of the system are full.
 static BUSY: log::Condition = log::Condition::new();
 
 /// The receive buffer of a socket that clients send to is full.
@@ -43,13 +43,13 @@ impl Drops {
         self.all.fetch_add(1, Relaxed);
     }
 
-    /// For a reason that is not worth a line in the log at every datagram.
+    /// Counts a datagram that is dropped for a reason that goes to the debug log only.
     pub(super) fn because(&self, reason: &str) {
         self.add();
         log::debug(1, format_args!("datagram dropped: {reason}"));
     }
 
-    /// So many datagrams that have waited for too long, since more come than can be passed on.
+    /// Counts datagrams that have waited too long, since more arrive than pen can forward.
     pub(super) fn late(&self, count: usize) {
         self.all.fetch_add(count as u64, Relaxed);
         LATE.begin(format_args!(
@@ -57,18 +57,18 @@ impl Drops {
         ));
     }
 
-    /// Datagrams wait no longer.
+    /// Datagrams no longer wait too long.
     pub(super) fn in_time(&self) {
         LATE.end(format_args!("UDP: everything that comes is passed on in time again"));
     }
 
-    /// There are `limit` flows already.
+    /// Counts a datagram of a new client, since there are `limit` flows already.
     pub(super) fn full(&self, limit: usize) {
         self.add();
         FULL.begin(format_args!("UDP: dropping what new clients send: there are {limit} flows"));
     }
 
-    /// The system gives no further socket.
+    /// Counts a datagram of a new client, since the system gives no further socket.
     pub(super) fn short(&self, error: &io::Error) {
         self.add();
         SHORT.begin(format_args!("UDP: dropping what new clients send: {error}"));
@@ -102,7 +102,7 @@ impl Drops {
         }
     }
 
-    /// To be called now and then with what it returned before: buffers that took everything since are free again.
+    /// Ends the reports of full buffers if no datagram was dropped for them since the last call, which returned `before`.
     pub(super) fn look(&self, before: Seen) -> Seen {
         let now = Seen { busy: self.busy.load(Relaxed), overflowed: self.overflowed.load(Relaxed) };
         if now.busy == before.busy {

@@ -28,25 +28,25 @@ use crate::sys::watch::{self, Watch};
 use super::drops::Seen;
 use super::flow::UdpFlow;
 
-/// How often a socket is asked for datagrams before others have their turn.
+/// The most receive calls on one socket before other tasks run.
 const TURNS: usize = 8;
-/// How often it is asked at the most for what was there when pen left it: what its buffer holds fits in.
+/// The most receive calls when pen leaves a socket: enough for a full receive buffer.
 const LAST_TURNS: usize = 128;
 /// How long a flow may be idle where `idle_timeout` does not say.
 const IDLE: Millis = 60_000;
-/// How often the ages of flows are looked at, at least: `idle_timeout` may have changed.
+/// The longest time between two searches for idle flows, since `idle_timeout` may have changed.
 const SWEEP: Millis = 1_000;
-/// After an error of the socket that clients send to, none of which is known to last.
+/// The pause after a receive error. No such error is known to last.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Where a port is in its life.
+/// The stage of a listener's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// It takes new clients.
     Open,
-    /// Pen has moved elsewhere: it serves the flows that it has.
+    /// Pen listens elsewhere: it serves the flows that it has.
     Leaving,
-    /// It serves nobody any more.
+    /// It has ended.
     Closed,
 }
 
@@ -59,21 +59,21 @@ pub(super) struct UdpListener {
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
-    /// Whether more comes than pen can pass on.
+    /// Tells whether more arrives than pen can forward.
     queue: Mutex<StandingQueue>,
-    /// What datagrams are read into; nobody holds it across a wait.
+    /// The receive buffer, which no task holds while it waits.
     batch: Mutex<Batch>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a panic elsewhere leaves is as it was between two calls.
+    // A panic in between two calls leaves the value consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl UdpListener {
     /// Begins to serve a socket, on this thread.
     pub(super) fn open(shared: Arc<Shared>, socket: Arc<DatagramSocket>) -> Arc<Self> {
-        let port = Arc::new(UdpListener {
+        let listener = Arc::new(UdpListener {
             shared,
             socket,
             flows: Mutex::default(),
@@ -83,23 +83,23 @@ impl UdpListener {
             batch: Mutex::default(),
         });
         tokio::spawn({
-            let port = Arc::clone(&port);
-            // A panic has been logged; the port goes on, for the sake of its flows.
+            let listener = Arc::clone(&listener);
+            // A panic has been logged; the listener goes on and keeps its flows.
             async move {
-                while tokio::spawn(Arc::clone(&port).serve()).await.is_err() {
+                while tokio::spawn(Arc::clone(&listener).serve()).await.is_err() {
                     tokio::time::sleep(SHORTAGE_PAUSE).await;
                 }
             }
         });
-        port
+        listener
     }
 
-    /// Whether this is the port of `socket`.
+    /// Whether this is the listener of `socket`.
     pub(super) fn is_of(&self, socket: &Arc<DatagramSocket>) -> bool {
         Arc::ptr_eq(&self.socket, socket)
     }
 
-    /// Takes no new clients any more, but for those whose datagrams are there already, and ends with its last flow.
+    /// Accepts the clients whose datagrams are in the buffer already, and no other ones; ends with its last flow.
     pub(super) fn leave(self: &Arc<Self>) {
         for _ in 0..LAST_TURNS {
             if self.take_datagrams().is_err() {
@@ -120,7 +120,7 @@ impl UdpListener {
         true
     }
 
-    /// Whether there is still something to do; if not, nothing will be.
+    /// Whether it goes on; ends it when pen has left it and no flow is left.
     fn lives(&self) -> bool {
         let mut stage = lock(&self.stage);
         if *stage == Stage::Leaving && lock(&self.flows).is_empty() {
@@ -185,7 +185,7 @@ impl UdpListener {
         due.saturating_sub(now).saturating_add(1).min(SWEEP)
     }
 
-    /// Passes on datagrams that wait, until it is the others' turn.
+    /// Forwards datagrams that wait, [`TURNS`] batches at most.
     ///
     /// # Errors
     /// `WouldBlock` when there are no more; else as recvmsg(2).
@@ -240,7 +240,7 @@ impl UdpListener {
         }
     }
 
-    /// A flow for a new client, if it may have one. Why not is told and counted.
+    /// Makes a flow for a new client if it may have one; else counts the datagram as dropped, with the reason.
     fn admit(self: &Arc<Self>, peer: Peer, now: Millis) -> Option<(FlowId, Arc<UdpFlow>)> {
         let drops = &self.shared.drops;
         if *lock(&self.stage) != Stage::Open {
@@ -251,7 +251,7 @@ impl UdpListener {
         let client = Client::new(peer.client.ip());
         let admission = Admission::of(&snapshot, client);
         if admission == Admission::Refuse || peer.client.port() == 0 {
-            // Nobody would serve it, or it could not be answered.
+            // No server would serve the client, or it could not be answered.
             drops.because("its client is denied");
             return None;
         }
@@ -307,7 +307,7 @@ impl UdpListener {
         }
     }
 
-    /// Room for one more flow of `client`: free, or that of a flow that matters less.
+    /// A permit for one more flow of `client`; without a free one, a flow of less importance is ended.
     fn permit(&self, client: Client, snapshot: &Snapshot) -> Option<Permit> {
         loop {
             if let Some(permit) = self.shared.connections.try_permit(snapshot.conn_max) {
@@ -332,12 +332,12 @@ impl UdpListener {
         let removed = lock(&self.flows).remove(id);
         if let Some(flow) = removed {
             flow.end();
-            // A port that pen has left ends with its last flow.
+            // A listener that pen has left ends with its last flow.
             self.changed.notify_one();
         }
     }
 
-    /// Passes on what a server has sent; true when there may be more. The flow is removed when it is over.
+    /// Forwards the answers of a server; true when there may be more. Removes the flow when it is over.
     fn take_answers(&self, id: FlowId, flow: &UdpFlow, upstream: &Arc<UpstreamSocket>) -> bool {
         let mut batch = lock(&self.batch);
         for _ in 0..TURNS {
@@ -369,26 +369,26 @@ impl UdpListener {
 
 /// Removes the flow however its task ends.
 struct End {
-    port: Arc<UdpListener>,
+    listener: Arc<UdpListener>,
     id: FlowId,
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.port.remove(self.id);
+        self.listener.remove(self.id);
     }
 }
 
 /// Passes a flow's answers on until it ends.
-async fn answer(port: Arc<UdpListener>, id: FlowId, flow: Arc<UdpFlow>) {
-    let end = End { port, id };
+async fn answer(listener: Arc<UdpListener>, id: FlowId, flow: Arc<UdpFlow>) {
+    let end = End { listener, id };
     while let Some(upstream) = flow.upstream() {
         tokio::select! {
             ready = upstream.ready() => {
                 if ready.is_err() {
                     return;
                 }
-                if end.port.take_answers(id, &flow, &upstream) {
+                if end.listener.take_answers(id, &flow, &upstream) {
                     tokio::task::yield_now().await;
                 }
             }

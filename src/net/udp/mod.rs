@@ -1,8 +1,8 @@
-//! UDP: one thread serves all flows, so that the datagrams of each keep their order without further ado.
+//! UDP: one thread serves all flows, which keeps the datagrams of each in order.
 //!
-//! A client is an address and a port (and, where pen is bound to any address, the address that it sent to). Each has a
-//! socket of its own, connected to its server, and a task that passes on the answers; what clients send is passed on as it
-//! is read. Nothing waits for a socket that takes no more: that datagram is dropped, as UDP allows, and counted.
+//! A flow is a client's address and port (and, where pen is bound to any address, the address that the client sent to). Each
+//! flow has a socket of its own, connected to its server, and a task that forwards the answers. Datagrams of clients are
+//! forwarded as they are read. A datagram that a socket does not take at once is dropped, as UDP allows, and counted.
 
 pub(in crate::net) mod drops;
 mod flow;
