@@ -333,6 +333,20 @@ on_solaris! {
         assert!(shown.starts_with("0 addr 10.0.0.1 port 81 ") && shown.lines().count() == 1, "{shown}");
     }
 
+    /// Without a file the limits that a service on the Internet needs are in force, unless a property says otherwise.
+    fn without_a_file_there_are_limits() {
+        let fmri = added("limits");
+        set(&fmri, "pen/listenport", &["80"]);
+        set(&fmri, "pen/servers", &["10.0.0.1:81"]);
+        setprop(&fmri, "pen/conn_max", "count: 1500");
+        run(&["svcadm", "enable", "-s", &fmri]);
+        let shown = |word: &str| run(&["penctl", "/var/run/pen/limits/control", &format!("show {word}")]);
+        for limit in ["conn_max 1500", "client_conn_max 100", "idle_timeout 600"] {
+            let word = limit.split(' ').next().unwrap();
+            assert_eq!(shown(word), format!("{limit}\n"));
+        }
+    }
+
     /// The order of properties in the repository means nothing: commands come last, and may be about all others.
     fn commands_come_after_all_properties() {
         let fmri = added("order");
