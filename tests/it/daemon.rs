@@ -121,6 +121,27 @@ fn privileges_are_dropped_for_good() {
 }
 
 #[test]
+fn a_user_may_be_a_number_without_a_name() {
+    if !is_root() {
+        return skipped("-u", "needs root");
+    }
+    const NUMBER: u32 = 1_999_999_999;
+    assert!(nix::unistd::User::from_uid(NUMBER.into()).unwrap().is_none());
+    let setup = Setup::new();
+    std::os::unix::fs::chown(setup.path(), Some(NUMBER), Some(NUMBER)).unwrap();
+    let backends = greeters(1);
+    let pen = setup.options(format!("-u {NUMBER}")).servers(&backends).start();
+    assert_eq!(pen.choice(2), "A");
+    let four_times =
+        [NUMBER.to_string(), NUMBER.to_string(), NUMBER.to_string(), NUMBER.to_string()].join("\t");
+    for (uid, gid, groups, [capabilities, ..]) in identities(&pen) {
+        assert_eq!([uid, gid], [four_times.clone(), four_times.clone()]);
+        assert_eq!(groups, NUMBER.to_string());
+        assert!(capabilities.trim_start_matches('0').is_empty(), "capabilities {capabilities}");
+    }
+}
+
+#[test]
 fn the_log_and_the_pid_file_are_the_new_users() {
     use std::os::unix::fs::MetadataExt as _;
     if !is_root() {

@@ -14,38 +14,57 @@ use std::path::Path;
 
 use nix::unistd::{
     Gid, Uid, User, chdir, chroot, getegid, geteuid, getgid, getuid, initgroups, setegid, seteuid, setgid,
-    setuid,
+    setgroups, setuid,
 };
 
 use super::error::context;
 use retained::Retained;
 
+/// The greatest number of a user: MAXUID of Solaris, which is the smallest of the systems'.
+const UID_MAX: u32 = i32::MAX.unsigned_abs();
+
 /// A user of this machine, as `-u` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    name: CString,
+    /// None for a number that no user has.
+    name: Option<CString>,
     uid: Uid,
     gid: Gid,
 }
 
 impl Account {
-    /// Finds a user by name, or by number where no user has that name. To be called before a chroot, which hides the
-    /// user database.
+    /// Finds a user by name, or by number where no user has that name. A number that no user has is taken as it is: its
+    /// group has the same number. To be called before a chroot, which hides the user database.
     ///
     /// # Errors
     /// When there is no such user, and when the user database cannot be read.
     pub fn lookup(word: &str) -> io::Result<Self> {
-        let unreadable = |error| context(format_args!("cannot look up user `{word}`"), error);
+        let unreadable = |error| context(format_args!("cannot look up user '{word}'"), error);
         let mut found = User::from_name(word).map_err(unreadable)?;
-        if found.is_none()
-            && let Ok(number) = word.parse()
-        {
+        let number = word.parse().ok().filter(|number| *number <= UID_MAX);
+        if let (None, Some(number)) = (&found, number) {
             found = User::from_uid(Uid::from_raw(number)).map_err(unreadable)?;
         }
-        let user = found.ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotFound, format!("there is no user `{word}` here"))
-        })?;
-        Ok(Self { name: CString::new(user.name)?, uid: user.uid, gid: user.gid })
+        match (found, number) {
+            (Some(user), _) => {
+                Ok(Self { name: Some(CString::new(user.name)?), uid: user.uid, gid: user.gid })
+            }
+            (None, Some(number)) => {
+                Ok(Self { name: None, uid: Uid::from_raw(number), gid: Gid::from_raw(number) })
+            }
+            (None, None) => {
+                let text = format!("expected the name or number of a user of this machine, got '{word}'");
+                Err(io::Error::new(io::ErrorKind::NotFound, text))
+            }
+        }
+    }
+
+    /// Takes the supplementary groups of the user. To be called before a chroot, which hides the group database.
+    fn take_groups(&self) -> nix::Result<()> {
+        match &self.name {
+            Some(name) => initgroups(name, self.gid),
+            None => setgroups(&[self.gid]),
+        }
     }
 
     /// The user's number.
@@ -66,7 +85,10 @@ impl Account {
 
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.name.to_string_lossy())
+        match &self.name {
+            Some(name) => f.write_str(&name.to_string_lossy()),
+            None => self.uid.fmt(f),
+        }
     }
 }
 
@@ -83,8 +105,8 @@ pub fn running_as_root() -> bool {
 pub fn confine(jail: Option<&Path>, account: Option<&Account>) -> io::Result<()> {
     let account = account.filter(|account| account.uid.is_root() || !account.is_current());
     if let Some(account) = account {
-        // Reads the group database, so before the chroot.
-        initgroups(&account.name, account.gid)
+        account
+            .take_groups()
             .map_err(|error| context(format_args!("cannot take the groups of user {account}"), error))?;
     }
     if let Some(jail) = jail {
@@ -140,11 +162,18 @@ mod tests {
     }
 
     #[test]
+    fn takes_a_number_that_no_user_has() {
+        let account = Account::lookup("1999999999").expect("a number");
+        let shown = (account.uid(), account.gid(), account.to_string());
+        assert_eq!(shown, (1_999_999_999, 1_999_999_999, "1999999999".into()));
+    }
+
+    #[test]
     fn names_the_user_that_is_not_there() {
         for word in ["nobody-of-that-name", "", "4294967294", "-1", "99999999999"] {
             let error = Account::lookup(word).expect_err("no such user");
             assert_eq!(error.kind(), io::ErrorKind::NotFound);
-            assert!(error.to_string().contains(&format!("`{word}`")), "{error}");
+            assert!(error.to_string().ends_with(&format!("got '{word}'")), "{error}");
         }
     }
 
