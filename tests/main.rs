@@ -39,6 +39,7 @@ mod it {
     mod limits;
     mod live;
     mod mergelogs;
+    mod messages;
     mod names;
     mod nginx;
     mod one_shot;

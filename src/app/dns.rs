@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use crate::core::error::SystemReason;
 use crate::core::snapshot::Resolved;
 use crate::core::state::Lookups;
 use crate::sys::log::Conditions;
@@ -127,7 +128,10 @@ impl Dns {
                 };
                 names.troubled.begin(
                     name.to_owned(),
-                    format_args!("{name} cannot be resolved, {meanwhile} until it can: {error}"),
+                    format_args!(
+                        "{name} cannot be resolved, {meanwhile} until it can: {}",
+                        SystemReason(&error)
+                    ),
                 );
                 None
             }

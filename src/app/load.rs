@@ -12,7 +12,7 @@ use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, ConfigLine, Subject};
 use crate::core::error::Place;
 use crate::core::lexer::Word;
-use crate::core::settings::{Kind, Settings};
+use crate::core::settings::{Kind, Settings, Value};
 use crate::net::tls;
 use crate::sys::read_file;
 
@@ -72,6 +72,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
             Err(bad) => load_errors.extend(bad),
         }
     }
+    let overridden = overridden(options, &config, services);
     if let (Some(listen), None) = (&options.listen, &command_line.settings.listen) {
         match Kind::Listen.parse(&Word::plain(listen), services) {
             Ok(address) => {
@@ -104,6 +105,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         let expected = "[host:]port, a path, or a listen line in the file of -F (see --help)";
         errors.push(Error::missing(expected).of("listening address"));
     }
+    notices.extend(overridden);
     let checked = config.check().and_then(|()| match config.listening() {
         Some(listening) => config.check_servers(&|host, port| own_address::is_own(listening, host, port)),
         None => Ok(()),
@@ -118,6 +120,14 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     } else {
         Err(errors)
     }
+}
+
+/// That the first operand is not used, since a `listen` command names another address.
+fn overridden(options: &PenOptions, config: &Config, services: &Services) -> Option<String> {
+    let (operand, set) = (options.listen.as_ref()?, config.settings.listen.as_ref()?);
+    let operand_value = Kind::Listen.parse(&Word::plain(operand), services);
+    let same = matches!(operand_value, Ok(Value::Listen(address)) if address == *set);
+    (!same).then(|| format!("listening address {operand}: not used, since {set} is set by listen"))
 }
 
 /// `-O 'include FILE'` stands for the file's lines.

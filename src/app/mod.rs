@@ -14,6 +14,7 @@ mod own_address;
 mod owner;
 mod perform;
 mod startup;
+mod summary;
 mod supervisor;
 mod waiting;
 mod workers;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::control::protocol;
-use crate::control::server::{Handler, Reply};
+use crate::control::server::{Commander, Handler, Reply};
 use crate::core::command::Command;
 use crate::core::error::Error;
 use crate::core::settings::Value;
@@ -27,6 +27,7 @@ use super::dns::Dns;
 use super::documents::Documents;
 use super::own_address;
 use super::perform::{ListenNames, Performer};
+use super::summary::{Count, VERSION, summary};
 use super::waiting;
 use super::workers::ListenerHandles;
 
@@ -79,15 +80,20 @@ impl Owner {
         self.performer.borrow_mut().perform(effects);
     }
 
+    /// What pen serves, for the log.
+    pub(super) fn summary(&self) -> String {
+        let state = self.state.borrow();
+        let file = state.file().map(|file| format!(", configuration {file}")).unwrap_or_default();
+        summary(state.config()) + &file
+    }
+
     /// Pen is told to end: it takes no new clients. Returns how long those that it has may go on; `None` if pen ends at once.
     pub(super) fn begin_drain(&self) -> Option<Duration> {
         let time = self.state.borrow_mut().stop()?;
         self.shared.lifecycle.enter(LifeStage::Drain);
-        let count = self.shared.connections.count();
+        let count = Count(self.shared.connections.count(), "connection");
         let seconds = Value::Seconds(time);
-        log::info(format_args!(
-            "stopping: no new clients, {count} connections may go on for {seconds} seconds"
-        ));
+        log::info(format_args!("stopping: no new clients, {count} may go on for {seconds} seconds"));
         Some(time)
     }
 
@@ -134,11 +140,12 @@ impl Owner {
                 reload.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
                 reload.changes.iter().for_each(|command| log::info(format_args!("changed: {command}")));
                 self.perform(effects);
-                if let Some(file) = file {
-                    log::info(format_args!("{file} read again"));
-                } else if self.shared.tls.is_some() {
-                    log::info(format_args!("certificates and keys read again"));
-                }
+                let what = match file {
+                    Some(file) => format!("{file} read again"),
+                    None if self.shared.tls.is_some() => "certificates and keys read again".to_owned(),
+                    None => "log opened anew".to_owned(),
+                };
+                log::info(format_args!("{what} by pen {VERSION}: {}", summary(self.state.borrow().config())));
                 Ok(reload)
             }
             Err(errors) => {
@@ -243,7 +250,7 @@ impl Handler for Owner {
         self.state.borrow().permits(client)
     }
 
-    async fn execute(&self, line: &str) -> Reply {
+    async fn execute(&self, line: &str, commander: &Commander) -> Reply {
         let parsed = Command::parse(line, self.state.borrow().services());
         let command = match parsed {
             Ok(Some(command)) => command,
@@ -262,9 +269,18 @@ impl Handler for Owner {
                 if command == Command::SslReload {
                     log::info(format_args!("certificates and keys read again"));
                 }
-                self.reply(answer).await
+                let reply = self.reply(answer).await;
+                if command.is_change()
+                    && !matches!(&reply, Reply::Text(text) if protocol::did_nothing(line, text))
+                {
+                    log::info(format_args!("control: {commander}: {command}"));
+                }
+                reply
             }
-            Err(errors) => Reply::Text(protocol::refusal(&errors)),
+            Err(errors) => {
+                log::debug(1, format_args!("control: {commander}: {command}: refused"));
+                Reply::Text(protocol::refusal(&errors))
+            }
         }
     }
 }

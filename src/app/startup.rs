@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::admin::AdminListener;
 use crate::core::addr::Services;
 use crate::core::config::Config;
-use crate::core::error::{Error, one_line};
+use crate::core::error::{Error, SystemReason, one_line};
 use crate::core::state::{self, State};
 use crate::net::shared::Shared;
 use crate::net::tls;
@@ -159,7 +159,10 @@ fn serve(
     let Bound { account, listener, control, admin, tls, descriptors, control_clients } = bound;
     let foreground = config.settings.foreground;
     let resolved = dns::look_up_now(&config.names(), |name, error| {
-        say(&format!("{name} cannot be resolved, its servers are left out until it can: {error}"));
+        say(&format!(
+            "{name} cannot be resolved, its servers are left out until it can: {}",
+            SystemReason(error)
+        ));
     });
     let resolved = resolved.into_iter().map(|(name, addresses)| {
         let (others, own) = own_address::divide(&config, &name, addresses);

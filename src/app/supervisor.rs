@@ -13,6 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::control::server::{self, ControlListener};
 use crate::core::Error;
+use crate::core::error::SystemReason;
 use crate::sys::listen::SocketFile;
 use crate::sys::pidfile::PidFile;
 use crate::sys::{crash, inherited, log, runtime};
@@ -20,6 +21,7 @@ use crate::sys::{crash, inherited, log, runtime};
 use super::admin_thread::AdminThread;
 use super::listeners::Control;
 use super::owner::Owner;
+use super::summary::VERSION;
 
 /// How long the end waits for logs to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -82,7 +84,7 @@ impl Running {
         let Running { events: Events { runtime, mut signals }, owner, control, admin, workers, pid_file } =
             self;
         let log = owner.request_log();
-        log::debug(1, format_args!("pen {} starting", env!("CARGO_PKG_VERSION")));
+        log::info(format_args!("pen {VERSION} started: {}", owner.summary()));
         let local = LocalSet::new();
         let socket_file = local.block_on(&runtime, async {
             let file = serve_control(control, &owner);
@@ -91,12 +93,12 @@ impl Running {
                 resolver.dns.run(|name, addresses| resolver.found(name, addresses)).await;
             });
             let requests = Requests::serve(&owner);
-            attend(&owner, &requests, &mut signals).await;
+            let why = attend(&owner, &requests, &mut signals).await;
+            log::info(format_args!("pen {VERSION} stopping on {why}: {}", owner.summary()));
             drain(&owner, &requests, &mut signals).await;
             _ = tokio::time::timeout(PATIENCE, owner.page_is_written()).await;
             file
         });
-        log::debug(1, format_args!("quitting"));
         owner.end();
         drop(local);
         drop(owner);
@@ -110,6 +112,7 @@ impl Running {
         if let Err(lost) = log.close(PATIENCE) {
             log::error(format_args!("{lost}"));
         }
+        log::info(format_args!("pen {VERSION} stopped"));
         log::flush(PATIENCE);
         drop((socket_file, pid_file));
         // Dropping it would wait for the system's resolver, which may take minutes.
@@ -128,7 +131,7 @@ fn serve_control(control: Option<(Control, usize)>, owner: &Rc<Owner>) -> Option
     };
     match listener {
         Ok(listener) => _ = tokio::task::spawn_local(server::serve(listener, Rc::clone(owner), clients_max)),
-        Err(error) => log::error(format_args!("the control socket does not work: {error}")),
+        Err(error) => log::error(format_args!("the control socket does not work: {}", SystemReason(&error))),
     }
     file
 }
@@ -139,7 +142,7 @@ async fn drain(owner: &Owner, requests: &Requests, signals: &mut Signals) {
     tokio::select! {
         () = owner.drained() => log::info(format_args!("stopping: no connection is left")),
         () = tokio::time::sleep(time) => log::info(format_args!("stopping: the time of stop_timeout is over")),
-        () = attend(owner, requests, signals) => log::info(format_args!("stopping at once")),
+        _ = attend(owner, requests, signals) => log::info(format_args!("stopping at once")),
     }
 }
 
@@ -181,21 +184,21 @@ impl Requests {
     }
 }
 
-/// Does what signals say until pen is to end.
-async fn attend(owner: &Owner, requests: &Requests, signals: &mut Signals) {
+/// Does what signals say until pen is to end, and tells on whose word.
+async fn attend(owner: &Owner, requests: &Requests, signals: &mut Signals) -> &'static str {
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => requests.reload.notify_one(),
             _ = signals.user1.recv() => requests.statistics.notify_one(),
             _ = signals.user2.recv() => {
                 let file = if crash::leaves_core() { "with a core file" } else { "without a core file, see abort_on_error" };
-                log::error(format_args!("aborting {file}, as USR2 asks"));
+                log::error(format_args!("aborting on SIGUSR2, {file}"));
                 log::flush(PATIENCE);
                 crash::abort();
             }
-            _ = signals.terminate.recv() => return,
-            () = heard(&mut signals.interrupt) => return,
-            () = owner.stop.notified() => return,
+            _ = signals.terminate.recv() => return "SIGTERM",
+            () = heard(&mut signals.interrupt) => return "SIGINT",
+            () = owner.stop.notified() => return "the command exit",
         }
     }
 }

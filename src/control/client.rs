@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::command::Command;
+use crate::core::error::SystemReason;
 use crate::sys::resolve;
 
 use super::protocol;
@@ -29,7 +30,7 @@ pub fn run(target: &Endpoint, line: &str) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            _ = writeln!(io::stderr(), "penctl: {}: {error}", target);
+            _ = writeln!(io::stderr(), "penctl: {target}: {}", SystemReason(&error));
             ExitCode::FAILURE
         }
     }

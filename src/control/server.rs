@@ -1,13 +1,15 @@
 //! Pen's side: takes a line from each connection, answers, and lets nobody hold up the others.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::unix::UCred;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
@@ -45,12 +47,34 @@ pub enum Reply {
     File(File),
 }
 
+/// Who gives a command, as the log names it.
+#[derive(Debug)]
+pub enum Commander {
+    /// Somebody at this address.
+    Remote(SocketAddr),
+    /// A process of this machine, as far as the system tells.
+    Local(Option<UCred>),
+}
+
+impl fmt::Display for Commander {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Commander::Remote(address) => address.fmt(f),
+            Commander::Local(Some(process)) => {
+                write!(f, "uid {}", process.uid())?;
+                process.pid().map_or(Ok(()), |pid| write!(f, " pid {pid}"))
+            }
+            Commander::Local(None) => f.write_str("a local process"),
+        }
+    }
+}
+
 /// Who carries commands out.
 pub trait Handler: 'static {
     /// Whether a client may give commands.
     fn permits(&self, client: IpAddr) -> bool;
     /// Carries out a line and answers. Others are called while it waits.
-    fn execute(&self, line: &str) -> impl Future<Output = Reply>;
+    fn execute(&self, line: &str, commander: &Commander) -> impl Future<Output = Reply>;
 }
 
 /// The control socket.
@@ -70,7 +94,7 @@ pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients
     loop {
         let accepted = match &listener {
             ControlListener::Tcp(listener) => {
-                listener.accept().await.map(|(stream, peer)| (AnyStream::Tcp(stream), Some(peer.ip())))
+                listener.accept().await.map(|(stream, peer)| (AnyStream::Tcp(stream), Some(peer)))
             }
             ControlListener::Unix(listener) => {
                 listener.accept().await.map(|(stream, _)| (AnyStream::Unix(stream), None))
@@ -78,18 +102,29 @@ pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients
         };
         match accepted {
             Ok((stream, peer)) => {
-                let stranger = peer.filter(|ip| !handler.permits(ip.to_canonical()));
-                if let Some(ip) = stranger {
-                    log::warn(format_args!("control connection from {ip} refused by control_acl"));
+                let peer = peer.map(|peer| SocketAddr::new(peer.ip().to_canonical(), peer.port()));
+                let stranger = peer.filter(|peer| !handler.permits(peer.ip()));
+                if let Some(peer) = stranger {
+                    log::warn(format_args!("control connection from {peer} refused by control_acl"));
                 }
+                let stranger = stranger.map(|peer| peer.ip());
+                let commander = match (&stream, peer) {
+                    (AnyStream::Unix(stream), _) => Commander::Local(stream.peer_cred().ok()),
+                    (AnyStream::Tcp(_), Some(peer)) => Commander::Remote(peer),
+                    (AnyStream::Tcp(_), None) => Commander::Local(None),
+                };
                 let place = places.take().await;
                 let (handler, long_stays) = (Rc::clone(&handler), Rc::clone(&long_stays));
                 match stream {
                     AnyStream::Tcp(stream) => {
-                        _ = tokio::task::spawn_local(converse(stream, stranger, handler, place, long_stays));
+                        _ = tokio::task::spawn_local(converse(
+                            stream, commander, stranger, handler, place, long_stays,
+                        ));
                     }
                     AnyStream::Unix(stream) => {
-                        _ = tokio::task::spawn_local(converse(stream, stranger, handler, place, long_stays));
+                        _ = tokio::task::spawn_local(converse(
+                            stream, commander, stranger, handler, place, long_stays,
+                        ));
                     }
                 }
             }
@@ -118,6 +153,7 @@ struct LongStays {
 /// Takes a line and answers it, or tells a `stranger` that it may give none: silence would pass for a command carried out.
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    commander: Commander,
     stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
     place: Place,
@@ -133,7 +169,7 @@ async fn converse(
                 };
                 place.works();
                 match line {
-                    Ok(Ok(line)) => handler.execute(&line).await,
+                    Ok(Ok(line)) => handler.execute(&line, &commander).await,
                     Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                         refused(error.to_string())
                     }

@@ -249,6 +249,14 @@ pub enum LogTarget {
 }
 
 impl LogTarget {
+    /// The file name that means the standard output, as it means the standard input elsewhere.
+    pub const STDOUT: &str = "-";
+
+    /// Whether it is the standard output.
+    pub fn is_stdout(&self) -> bool {
+        matches!(self, LogTarget::File(path) if path.as_os_str() == Self::STDOUT)
+    }
+
     /// Reads `FILE` or `host:port`. Whatever holds a `/` or no colon is a file; else the last colon separates a host (a
     /// name, an IPv4 or an IPv6 address, which may stand in brackets) from a port (a number or a service name).
     ///

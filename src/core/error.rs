@@ -1,6 +1,7 @@
 //! What is wrong with a word, a command, a file or an attempt: where, about what, and what was expected.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 /// Where something wrong stands.
@@ -102,8 +103,8 @@ impl From<Fault> for Error {
 }
 
 /// What the system refused, when that says what was to be done.
-impl From<std::io::Error> for Error {
-    fn from(error: std::io::Error) -> Self {
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
         Error::failed("", error)
     }
 }
@@ -169,7 +170,8 @@ impl Error {
         let Parts { place, subject, fault, source } = &*self.0;
         let mut line = String::new();
         let parts = [place.as_ref().map(ToString::to_string), subject.clone(), Some(fault.to_string())];
-        let parts = parts.into_iter().flatten().chain(source.as_ref().map(ToString::to_string));
+        let source = source.as_ref().map(|source| without_number(&source.to_string()).to_owned());
+        let parts = parts.into_iter().flatten().chain(source);
         for part in parts.filter(|part| !part.is_empty()) {
             if !line.is_empty() {
                 line.push_str(": ");
@@ -188,6 +190,25 @@ impl PartialEq for Error {
 }
 
 impl Eq for Error {}
+
+/// An error of the system in its words, without the number that the standard library appends: numbers are for debug
+/// messages.
+#[derive(Debug)]
+pub struct SystemReason<'a>(pub &'a io::Error);
+
+impl fmt::Display for SystemReason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(without_number(&self.0.to_string()))
+    }
+}
+
+fn without_number(text: &str) -> &str {
+    let is_number = |text: &str| text.strip_suffix(')').is_some_and(|n| n.parse::<i32>().is_ok());
+    match text.rsplit_once(" (os error ") {
+        Some((words, number)) if is_number(number) => words,
+        _ => text,
+    }
+}
 
 /// A text as one printable line: control characters, line ends among them, stand as their escapes.
 pub fn one_line(text: String) -> String {
@@ -218,8 +239,20 @@ mod tests {
 
     #[test]
     fn what_the_system_refused_is_told_with_its_reason() {
-        let error = Error::failed("/x cannot be read", std::io::Error::other("why not")).of("include");
+        let error = Error::failed("/x cannot be read", io::Error::other("why not")).of("include");
         assert_eq!(error.to_string(), "include: /x cannot be read: why not");
         assert_eq!(std::error::Error::source(&error).map(ToString::to_string), None);
+        let error = Error::from(io::Error::from_raw_os_error(2)).of("user");
+        assert_eq!(error.to_string(), "user: No such file or directory");
+    }
+
+    #[test]
+    fn the_system_s_reason_has_no_number() {
+        let error = io::Error::from_raw_os_error(28);
+        assert!(error.to_string().contains("os error"));
+        assert_eq!(SystemReason(&error).to_string(), "No space left on device");
+        for text in ["connect timed out", "too late (by far)", "/x (os error y)"] {
+            assert_eq!(SystemReason(&io::Error::other(text)).to_string(), text);
+        }
     }
 }

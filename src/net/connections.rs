@@ -20,6 +20,7 @@ use crate::core::report::model::{ConnectionRow, ConnectionState};
 use crate::core::snapshot::{Backend, Role};
 use crate::core::tls_session::TlsSession;
 
+use super::client_name::ClientName;
 use super::filter::TrafficMeter;
 
 /// One connection, shared between the task that serves it and those who ask about it.
@@ -76,6 +77,11 @@ pub struct AcceptedClient {
 }
 
 impl Connection {
+    /// Its client as messages name it.
+    pub(in crate::net) fn name(&self) -> ClientName {
+        ClientName { client: self.client, port: self.client_port }
+    }
+
     /// A connection that has no server yet.
     pub fn new(accepted: AcceptedClient) -> Self {
         let AcceptedClient { client, key, client_port, client_id, downfd, began } = accepted;

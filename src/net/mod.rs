@@ -1,6 +1,7 @@
 //! The data path: everything that touches a client's or a server's bytes.
 
 pub mod accept_token;
+mod client_name;
 pub mod clients;
 pub mod clock;
 pub mod connect;

@@ -118,7 +118,7 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Box<Arrival>)
         Pin::new(&mut relay).poll(cx)
     })
     .await;
-    log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.client));
+    log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.name()));
 }
 
 /// A client with its server.
@@ -171,8 +171,7 @@ async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Opti
         (stream, _) => return Some(stream),
     };
     let connection = &session.entry.connection;
-    let client = connection.client.ip();
-    let limit = Duration::from_millis(snapshot.handshake_timeout);
+    let (client, limit) = (connection.name(), Duration::from_millis(snapshot.handshake_timeout));
     let stream = Box::pin(tls::accept(server, tcp, tls::Handshake { client, limit })).await?;
     connection.secured(tls::session_of(stream.ssl()));
     Some(stream.into())
@@ -228,13 +227,14 @@ fn filter(
             policy: snapshot.content.http_forwarded,
             rfc7239: snapshot.content.http_rfc7239,
         };
-        Some(Box::new(Http::new(Rewriter::new(forwarding), requests)))
+        Some(Box::new(Http::new(Rewriter::new(forwarding), requests, session.entry.connection.name())))
     } else {
         request_log(session, selected)
     };
     if !dumps {
         return filter;
     }
+    let client = session.entry.connection.name();
     Some(Box::new(Dump::new(filter, client, Arc::clone(&selected.backend), snapshot.content.ascii)))
 }
 

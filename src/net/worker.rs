@@ -13,6 +13,7 @@ use tokio::io::Interest;
 use tokio::sync::{Mutex, mpsc};
 
 use crate::core::Millis;
+use crate::core::error::SystemReason;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::watch::{self, Watch};
 use crate::sys::{log, runtime, socket};
@@ -154,7 +155,7 @@ impl Worker {
                 () = self.shared.lifecycle.reaches(LifeStage::Drain) => return,
                 left = listener.next() => left,
                 Err(error) = self.accept_with_token(&listening) => {
-                    log::error(format_args!("a worker cannot listen: {error}"));
+                    log::error(format_args!("a worker cannot listen: {}", SystemReason(&error)));
                     self.handle.pass();
                     match tokio::time::timeout(SHORTAGE_PAUSE, listener.next()).await {
                         Ok(left) => left,
@@ -281,7 +282,7 @@ impl Worker {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if is_shortage(&error) => {
-                    FULL.begin(format_args!("no new connections for now: {error}"));
+                    FULL.begin(format_args!("no new connections for now: {}", SystemReason(&error)));
                     drop(permit);
                     self.pause().await;
                 }

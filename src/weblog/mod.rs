@@ -10,7 +10,6 @@ mod keyed_queue;
 pub mod mergelogs;
 pub mod penlog;
 pub mod penlogd;
-mod reason;
 mod signals;
 pub mod sink;
 pub mod timestamp;

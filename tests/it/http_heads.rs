@@ -83,7 +83,7 @@ fn a_refusal_is_told_with_its_reason_and_its_request_is_logged() {
     let log = setup.file("log");
     let pen = setup.options(format!("-H -d -l {log}")).server(backend.address()).start();
     exchange(&backend, &pen, b"GET /\xe9 HTTP/1.1\r\n\r\nGET /2 HTTP/1.1\r\nA: b\0\r\n\r\n", usize::MAX);
-    pen.says("client 127.0.0.5: HTTP request refused: the head holds NUL, or CR without LF");
+    pen.says_with_port("client 127.0.0.5:", ": HTTP request refused: the head holds NUL, or CR without LF");
     crate::support::wait_until("both requests to be in the log", || {
         fs::read(&log).is_ok_and(|text| text.iter().filter(|byte| **byte == b'\n').count() == 2)
     });

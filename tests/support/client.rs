@@ -55,6 +55,11 @@ impl Client {
         socket.into()
     }
 
+    /// The port that it connects from.
+    pub(crate) fn local_port(&self) -> u16 {
+        self.0.local_addr().unwrap().as_socket().unwrap().port()
+    }
+
     /// Sends all of it.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -342,6 +342,16 @@ impl Pen {
         assert!(self.stderr().contains(text), "pen was to say {text:?}, and said: {}", self.stderr());
     }
 
+    /// Waits until it says so, with a port between the two texts.
+    #[track_caller]
+    pub(crate) fn says_with_port(&self, before: &str, after: &str) {
+        self.says(after);
+        let said = self.stderr();
+        let line = said.lines().find(|line| line.contains(after)).unwrap();
+        let port = line.split_once(before).and_then(|(_, rest)| rest.strip_suffix(after));
+        assert!(port.is_some_and(|port| port.parse::<u16>().is_ok()), "{before}PORT{after}: {line}");
+    }
+
     /// A client of it.
     #[track_caller]
     pub(crate) fn client(&self) -> Client {

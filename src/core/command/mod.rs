@@ -91,3 +91,38 @@ pub enum Command {
     /// Ends pen.
     Exit,
 }
+
+impl Command {
+    /// Whether it changes something rather than showing it, so that an administrator wants to know later who gave it.
+    pub fn is_change(&self) -> bool {
+        match self {
+            Command::Set(..)
+            | Command::Acl(..)
+            | Command::NoAcl(_)
+            | Command::Server(..)
+            | Command::NoServer(_)
+            | Command::Include(_)
+            | Command::Write(_)
+            | Command::Close(_)
+            | Command::CloseServer(_)
+            | Command::Reload
+            | Command::SslReload
+            | Command::Exit => true,
+            Command::Obsolete(..)
+            | Command::Show(_)
+            | Command::Wait(..)
+            | Command::Connection(_)
+            | Command::Socket(_)
+            | Command::Recent(_)
+            | Command::Servers
+            | Command::Json(_)
+            | Command::ShowSetting(_)
+            | Command::Why(_)
+            | Command::JsonWhy(_)
+            | Command::Mode
+            | Command::Pid
+            | Command::Diff(_)
+            | Command::Status => false,
+        }
+    }
+}

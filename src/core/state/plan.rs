@@ -2,7 +2,7 @@
 
 use super::effect::{Answer, Effect, Need};
 use super::{State, World};
-use crate::core::addr::Host;
+use crate::core::addr::{Host, LogTarget};
 use crate::core::command::server_keys::Change;
 use crate::core::command::{Command, ServerRef};
 use crate::core::config::{Config, Phase};
@@ -196,6 +196,10 @@ impl State {
             Some(address) => needs.push(Need::Listener(address.endpoint.clone(), Box::new(new.clone()))),
         }
         if new.log != old.log {
+            if new.log.as_ref().is_some_and(LogTarget::is_stdout) && !new.foreground {
+                let expected = "a file or host:port (a pen in the background has no standard output)";
+                return Err(Error::expected(expected, LogTarget::STDOUT).of("log"));
+            }
             needs.push(Need::Log(new.log.clone()));
         }
         Ok(needs)

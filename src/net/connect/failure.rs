@@ -1,6 +1,5 @@
 //! Why a connection to a server could not be made, and what follows from that.
 
-use std::fmt;
 use std::io;
 
 use crate::core::snapshot::ServerAddress;
@@ -105,18 +104,6 @@ pub fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }
 
-/// An error of the system in its words, without its number.
-#[derive(Debug)]
-pub struct Reason<'a>(pub &'a io::Error);
-
-impl fmt::Display for Reason<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        let number = self.0.raw_os_error().map(|code| format!(" (os error {code})"));
-        f.write_str(number.and_then(|number| text.strip_suffix(&number)).unwrap_or(&text))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,13 +148,5 @@ mod tests {
         assert_eq!(no_family().or(no_family()).origin, Origin::Internal);
         assert!(refused().allows_next() && no_family().allows_next());
         assert!(!no_memory().allows_next() && !Failure::client_gone().allows_next());
-    }
-
-    #[test]
-    fn a_reason_has_no_number() {
-        let error = io::Error::from_raw_os_error(libc::ECONNREFUSED);
-        assert!(error.to_string().contains("os error"));
-        assert_eq!(Reason(&error).to_string(), "Connection refused");
-        assert_eq!(Reason(&Failure::timed_out().error).to_string(), "connect timed out");
     }
 }

@@ -12,13 +12,14 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::core::error::SystemReason;
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::sys::log;
 
 use super::shared::Shared;
 use super::stream::Stream;
-use failure::{Failure, Origin, Reason};
+use failure::{Failure, Origin};
 
 /// How long pen that is out of descriptors waits for a connection to end before it looks again, here and in accepting.
 pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
@@ -129,13 +130,16 @@ pub(super) fn failed(
     failure: &Failure,
 ) {
     let backend = &selected.backend;
+    log::debug(1, format_args!("connecting to {backend}: {}", failure.error));
     match failure.origin {
         Origin::Upstream => {
-            if selection.failed(selected, shared.now()) && snapshot.blacklist > 0 {
-                let (seconds, reason) = (snapshot.blacklist / 1000, Reason(&failure.error));
+            let news = selection.failed(selected, shared.now());
+            if backend.role.slot().is_none() || snapshot.blacklist == 0 {
+                shared.reports.unreachable(backend, failure);
+            } else if news {
+                let (seconds, reason) = (snapshot.blacklist / 1000, SystemReason(&failure.error));
                 log::warn(format_args!("blacklisting {backend} for {seconds} s: {reason}"));
             }
-            log::debug(1, format_args!("{backend} failed: {}", failure.error));
         }
         Origin::Internal => shared.reports.unreachable(backend, failure),
         Origin::Shortage => shared.reports.shortage(failure),

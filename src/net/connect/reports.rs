@@ -1,10 +1,11 @@
 //! What keeps clients from their servers, reported once while it lasts.
 
+use crate::core::error::SystemReason;
 use crate::core::select::NoServer;
-use crate::core::snapshot::Backend;
+use crate::core::snapshot::{Backend, Role};
 use crate::sys::log::{self, Condition, Conditions};
 
-use super::failure::{Failure, Reason};
+use super::failure::{Failure, Origin};
 
 /// The conditions.
 #[derive(Debug, Default)]
@@ -12,22 +13,27 @@ pub struct Reports {
     shortage: Condition,
     down: Condition,
     full: Condition,
-    /// Servers that pen's own system does not let it reach, by [`crate::core::snapshot::Role::number`].
+    /// The emergency server serves.
+    emergency: Condition,
+    /// Servers that cannot be reached and are not blacklisted for that, by [`crate::core::snapshot::Role::number`].
     unreachable: Conditions<i64>,
 }
 
 impl Reports {
     /// Descriptors or memory are short.
     pub fn shortage(&self, failure: &Failure) {
-        self.shortage.begin(format_args!("cannot connect to servers: {}", Reason(&failure.error)));
+        self.shortage.begin(format_args!("cannot connect to servers: {}", SystemReason(&failure.error)));
     }
 
-    /// Pen's own system does not let it reach this server.
+    /// This server cannot be reached, and is not blacklisted for that.
     pub fn unreachable(&self, backend: &Backend, failure: &Failure) {
-        log::debug(1, format_args!("connecting to {backend}: {}", failure.error));
+        let on_whose_side = match failure.origin {
+            Origin::Internal => " for a reason on this side",
+            _ => "",
+        };
         self.unreachable.begin(
             backend.role.number(),
-            format_args!("cannot connect to {backend} for a reason on this side: {}", Reason(&failure.error)),
+            format_args!("cannot connect to {backend}{on_whose_side}: {}", SystemReason(&failure.error)),
         );
     }
 
@@ -47,8 +53,19 @@ impl Reports {
     /// A client has this server, which works.
     pub fn connected(&self, backend: &Backend) {
         self.shortage.end(format_args!("connecting to servers again"));
-        self.down.end(format_args!("new clients are served again"));
-        self.full.end(format_args!("new clients are served again"));
+        if backend.role != Role::Abuse {
+            self.down.end(format_args!("new clients are served again"));
+            self.full.end(format_args!("new clients are served again"));
+        }
+        match backend.role {
+            Role::Regular(_) => {
+                self.emergency.end(format_args!("new clients are served by the regular servers again"));
+            }
+            Role::Emergency => {
+                self.emergency.begin(format_args!("no regular server is left, {backend} serves new clients"));
+            }
+            Role::Abuse => {}
+        }
         self.unreachable.end(&backend.role.number(), format_args!("connecting to {backend} again"));
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use socket2::SockRef;
 
+use crate::core::error::SystemReason;
 use crate::core::snapshot::Snapshot;
 use crate::sys::{log, socket};
 
@@ -48,7 +49,10 @@ fn may_be_transparent(socket: &impl AsFd, client: IpAddr) -> bool {
             true
         }
         Err(error) => {
-            REFUSED.begin(format_args!("transparent: connections come from pen's own address: {error}"));
+            REFUSED.begin(format_args!(
+                "transparent: connections come from pen's own address: {}",
+                SystemReason(&error)
+            ));
             false
         }
     }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::core::affinity::Client;
 use crate::core::snapshot::Backend;
+use crate::net::client_name::ClientName;
 use crate::sys::log;
 
 use super::{FilterDemand, FilterVerdict, StreamFilter};
@@ -22,7 +22,7 @@ const ASCII: usize = 80;
 /// Writes every byte that passes to pen's own log. What else there is to do with it is left to another filter.
 pub(in crate::net) struct Dump {
     inner: Option<Box<dyn StreamFilter + Send>>,
-    client: Client,
+    client: ClientName,
     backend: Arc<Backend>,
     ascii: bool,
 }
@@ -31,7 +31,7 @@ impl Dump {
     /// Dumps a connection of `client` to `backend`; `inner` sees it too.
     pub(in crate::net) fn new(
         inner: Option<Box<dyn StreamFilter + Send>>,
-        client: Client,
+        client: ClientName,
         backend: Arc<Backend>,
         ascii: bool,
     ) -> Self {

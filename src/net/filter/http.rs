@@ -1,6 +1,7 @@
 //! HTTP mode (`-H`): tells the server who the client is, in each request, and logs each.
 
 use crate::core::http::{Ending, Rewriter};
+use crate::net::client_name::ClientName;
 use crate::sys::log;
 
 use super::request_log::RequestLog;
@@ -11,17 +12,18 @@ use super::{FilterDemand, FilterVerdict, StreamFilter};
 pub(in crate::net) struct Http {
     rewriter: Rewriter,
     log: RequestLog,
+    client: ClientName,
 }
 
 impl Http {
     /// Rewrites the requests of a new connection, and logs them.
-    pub(in crate::net) fn new(rewriter: Rewriter, log: RequestLog) -> Self {
-        Http { rewriter, log }
+    pub(in crate::net) fn new(rewriter: Rewriter, log: RequestLog, client: ClientName) -> Self {
+        Http { rewriter, log, client }
     }
 
     fn report_refusal(&self) {
         if let Some(why) = self.rewriter.refusal() {
-            log::debug(1, format_args!("client {}: HTTP request refused: {why}", self.log.client()));
+            log::debug(1, format_args!("client {}: HTTP request refused: {why}", self.client));
         }
     }
 }
@@ -33,7 +35,7 @@ impl StreamFilter for Http {
             self.rewriter.skip(count);
             return FilterVerdict::Pass;
         }
-        let Http { rewriter, log } = self;
+        let Http { rewriter, log, .. } = self;
         rewriter.feed(chunk, out, |request| log.log(request));
         self.report_refusal();
         FilterVerdict::Replace

@@ -26,11 +26,6 @@ impl RequestLog {
         RequestLog { log, client, backend }
     }
 
-    /// Who asks, for messages.
-    pub(in crate::net) fn client(&self) -> Client {
-        self.client
-    }
-
     /// Logs one request, or the first line of a chunk.
     pub(in crate::net) fn log(&self, request: &[u8]) {
         if self.log.is_on() {

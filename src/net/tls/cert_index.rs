@@ -6,9 +6,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use crate::core::error::SystemReason;
 
 use super::file_stamp::Stamp;
 use super::identity::{Authorities, Material, at};
@@ -143,8 +146,9 @@ impl Index {
         let mut index = Index::default();
         let mut pass_over =
             |path: &Path, why: &str| index.passed_over.push(at(path, format_args!("passed over: {why}")));
-        for entry in fs::read_dir(dir).map_err(|e| at(dir, e))? {
-            let entry = entry.map_err(|e| at(dir, e))?;
+        let unreadable = |error: io::Error| at(dir, SystemReason(&error));
+        for entry in fs::read_dir(dir).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }

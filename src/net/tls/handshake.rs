@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
 use crate::core::tls_session::TlsSession;
+use crate::net::client_name::ClientName;
 use crate::net::socket::Socket;
 use crate::sys::log;
 
@@ -34,21 +34,25 @@ thread_local! {
 
 /// A handshake that is to be made.
 #[derive(Debug)]
-pub struct Handshake {
+pub(in crate::net) struct Handshake {
     /// Who connected, for the log.
-    pub client: Option<IpAddr>,
+    pub(in crate::net) client: ClientName,
     /// How long it may take.
-    pub limit: Duration,
+    pub(in crate::net) limit: Duration,
 }
 
 /// Makes the handshake with a client, once that has begun it: until then it costs no state of the library. `None` when there was none in time; the client was told why, as far as TLS has a
 /// word for it, and so was the log.
-pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslStream<Socket>> {
+pub(in crate::net) async fn accept(
+    server: &Server,
+    tcp: Socket,
+    how: Handshake,
+) -> Option<SslStream<Socket>> {
     // The ticket and the first answer are two short writes: Nagle would hold the second back until the client has
     // acknowledged the first. Fails only on a socket that is broken, which shows when it is read.
     _ = SockRef::from(&tcp).set_tcp_nodelay(true);
     let deadline = Instant::now() + how.limit;
-    let late = || log::debug(1, format_args!("TLS: {}: no handshake in {:?}", Name(how.client), how.limit));
+    let late = || log::debug(1, format_args!("TLS: {}: no handshake in {:?}", how.client, how.limit));
     if timeout_at(deadline, poll_fn(|cx| tcp.poll_readable(cx))).await.is_err() {
         late();
         return None;
@@ -65,7 +69,7 @@ pub async fn accept(server: &Server, tcp: Socket, how: Handshake) -> Option<SslS
         Ok(Ok(())) => {
             if log::debug_level() > 1 {
                 let (shown, worker) = (session(stream.ssl()).notes().join(", "), worker());
-                log::debug(2, format_args!("TLS: {}: {shown}, worker {worker}", Name(how.client)));
+                log::debug(2, format_args!("TLS: {}: {shown}, worker {worker}", how.client));
             }
             return Some(stream);
         }
@@ -126,24 +130,12 @@ async fn part(tcp: &mut Socket) -> io::Result<()> {
     Ok(())
 }
 
-struct Name(Option<IpAddr>);
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(ip) => ip.fmt(f),
-            None => f.write_str("a client"),
-        }
-    }
-}
-
 /// SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE of `openssl/sslerr.h`.
 const NO_CERTIFICATE: i32 = 199;
 
 /// Tells of a client that was turned down. Only what an administrator asked for, client certificates, is worth a line by
 /// itself; anyone can make a handshake fail in any other way.
-fn report(client: Option<IpAddr>, ssl: &SslRef, failure: &Error) {
-    let client = Name(client);
+fn report(client: ClientName, ssl: &SslRef, failure: &Error) {
     let missing = failure
         .ssl_error()
         .is_some_and(|errors| errors.errors().iter().any(|e| e.reason_code() == NO_CERTIFICATE));

@@ -1,6 +1,7 @@
 //! Certificates and keys as they come from files, checked so that what is wrong with them is told by name.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use openssl::asn1::Asn1Time;
@@ -11,6 +12,7 @@ use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::{X509, X509Name, X509Ref, X509VerifyResult};
 use zeroize::Zeroizing;
 
+use crate::core::error::SystemReason;
 use crate::sys::read_file;
 
 use super::pem::{self, KeyForm};
@@ -28,7 +30,7 @@ pub(super) fn at(file: &Path, what: impl std::fmt::Display) -> String {
 }
 
 pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
-    read_file::read(file).map_err(|e| at(file, e))
+    read_file::read(file).map_err(|e| at(file, SystemReason(&e)))
 }
 
 fn certificates(file: &Path, text: &[u8]) -> Result<Vec<X509>, String> {
@@ -227,8 +229,9 @@ fn hashed(dir: &Path) -> Result<Vec<PathBuf>, String> {
         })
     };
     let mut files = Vec::new();
-    for entry in fs::read_dir(dir).map_err(|e| at(dir, e))? {
-        let entry = entry.map_err(|e| at(dir, e))?;
+    let unreadable = |error: io::Error| at(dir, SystemReason(&error));
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
         if entry.file_name().to_str().is_some_and(is_hashed) {
             files.push(entry.path());
         }

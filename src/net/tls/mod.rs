@@ -23,7 +23,7 @@ mod worker;
 
 pub use cert_index::host_name;
 pub(super) use handshake::session as session_of;
-pub use handshake::{Handshake, accept};
+pub(in crate::net) use handshake::{Handshake, accept};
 pub use server::{Loaded, Server};
 pub use settings::{TlsSettings, notices};
 pub use worker::this_is_worker;

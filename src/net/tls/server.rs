@@ -8,6 +8,7 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslContext};
 
 use crate::core::Error;
+use crate::core::error::SystemReason;
 use crate::sys::read_file;
 
 use super::cert_loader::{Jobs, Loader, Throttle};
@@ -102,7 +103,13 @@ impl Server {
         let files = files.chain(&settings.files.ca).chain(&settings.ca_dir).chain(&settings.files.ocsp);
         let warning = |file: &PathBuf| {
             let error = read_file::check_readable(file).err()?;
-            Some(at(file, format_args!("{error}: pen serves with what it has read, but a reload will fail")))
+            Some(at(
+                file,
+                format_args!(
+                    "{}: pen serves with what it has read, but a reload will fail",
+                    SystemReason(&error)
+                ),
+            ))
         };
         let unreadable = files.filter_map(warning);
         Ok(unreadable.chain(current.sni.iter().flat_map(|sni| sni.passed_over())).collect())

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use crate::core::error::SystemReason;
 use crate::core::standing_queue::TARGET;
 use crate::sys::log;
 
@@ -71,7 +72,7 @@ impl Drops {
     /// Counts a datagram of a new client, since the system gives no further socket.
     pub(super) fn short(&self, error: &io::Error) {
         self.add();
-        SHORT.begin(format_args!("UDP: dropping what new clients send: {error}"));
+        SHORT.begin(format_args!("UDP: dropping what new clients send: {}", SystemReason(error)));
     }
 
     /// A flow has begun.

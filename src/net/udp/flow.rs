@@ -173,7 +173,7 @@ impl UdpFlow {
         // EACCES is what ICMPv6 makes of a router that lets nothing through to the server (RFC 4443 3.1, code 1).
         let is_prohibited = error.kind() == io::ErrorKind::PermissionDenied;
         if !is_of_network(&error) && !is_prohibited {
-            log::debug(1, format_args!("receiving for {}: {error}", self.client));
+            log::debug(1, format_args!("receiving for {}: {error}", live.entry.connection.name()));
             return true;
         }
         let found = live.fail_over(self.client, &self.peer, error);
@@ -199,7 +199,7 @@ impl UdpFlow {
 impl FlowState {
     fn dump(&self) -> Dump {
         let (backend, ascii) = (&self.upstream.selected.backend, self.shared.snapshot.load().content.ascii);
-        Dump::new(None, self.entry.connection.client, Arc::clone(backend), ascii)
+        Dump::new(None, self.entry.connection.name(), Arc::clone(backend), ascii)
     }
 
     /// The server's socket took a datagram.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::core::Millis;
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
+use crate::core::error::SystemReason;
 use crate::core::flow_table::{FlowId, FlowTable};
 use crate::core::snapshot::Snapshot;
 use crate::core::standing_queue::StandingQueue;
@@ -136,7 +137,7 @@ impl UdpListener {
             {
                 Ok(queue) => break queue,
                 Err(error) => {
-                    log::error(format_args!("pen cannot receive: {error}"));
+                    log::error(format_args!("pen cannot receive: {}", SystemReason(&error)));
                     tokio::time::sleep(SHORTAGE_PAUSE).await;
                 }
             }
@@ -147,7 +148,7 @@ impl UdpListener {
             tokio::select! {
                 ready = queue.readable() => {
                     if let Err(error) = ready {
-                        return log::error(format_args!("pen receives no longer: {error}"));
+                        return log::error(format_args!("pen receives no longer: {}",SystemReason(&error)));
                     }
                     match queue.try_io(Interest::READABLE, || self.take_datagrams()) {
                         Ok(()) => tokio::task::yield_now().await,

@@ -22,8 +22,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::key::{Keys, ServerName};
-use super::reason::reason;
 use super::timestamp::Zone;
+use crate::core::error::SystemReason;
 use access_log::AccessLog;
 use frontier::Frontier;
 use input::{Input, Meter};
@@ -69,7 +69,7 @@ pub fn run(options: &MergelogsOptions) -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             if error.kind() != io::ErrorKind::BrokenPipe {
-                tell(&reason(&error));
+                tell(&SystemReason(&error).to_string());
             }
             ExitCode::FAILURE
         }

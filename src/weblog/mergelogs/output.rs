@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::weblog::reason::reason;
+use crate::core::error::SystemReason;
 
 /// How many bytes are written at once.
 const BUFFER: usize = 256 << 10;
@@ -70,5 +70,5 @@ impl Output {
 
 /// The same error with what it is about.
 pub(super) fn about(what: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {}", what.display(), reason(error)))
+    io::Error::new(error.kind(), format!("{}: {}", what.display(), SystemReason(error)))
 }

@@ -9,8 +9,8 @@ use std::os::fd::AsFd as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::reason::reason;
 use super::sink::{LogHandle, SinkOptions, SinkTarget};
+use crate::core::error::SystemReason;
 use input::{Event, Input};
 use lines::Lines;
 
@@ -42,7 +42,7 @@ pub fn run(options: &PenlogOptions) -> ExitCode {
     match send(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tell(&reason(&error));
+            tell(&SystemReason(&error).to_string());
             ExitCode::FAILURE
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::core::acl::{Acl, AclLine};
-use crate::core::error::Place;
+use crate::core::error::{Place, SystemReason};
 use crate::core::{Error, lexer};
 use crate::sys::read_file;
 
@@ -14,8 +14,9 @@ use crate::sys::read_file;
 /// The file cannot be read, is no regular file or is too large; a line is not understood: its number and the reason.
 pub(super) fn read_acl(path: &Path) -> io::Result<Acl> {
     let name = path.display();
-    let bytes = read_file::read(path)
-        .map_err(|error| io::Error::new(error.kind(), format!("cannot read ACL file {name}: {error}")))?;
+    let bytes = read_file::read(path).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot read ACL file {name}: {}", SystemReason(&error)))
+    })?;
     let mut acl = Acl::default();
     for (n, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         let place = Place::Line(name.to_string().into(), n + 1);

@@ -20,13 +20,15 @@ use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::pidfile::PidFile;
 use crate::sys::{log, privileges, runtime};
 
-use super::reason::reason;
 use super::signals::unblock;
 use super::sink::{LogHandle, SinkOptions, SinkTarget};
+use crate::core::error::SystemReason;
 use acl::read_acl;
 use receiver::Receiver;
 
 pub use merger::Merger;
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long the end waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,7 +78,7 @@ pub fn run(options: &PenlogdOptions) -> ExitCode {
 }
 
 fn failed(error: &io::Error) -> ExitCode {
-    log::error(format_args!("{}", reason(error)));
+    log::error(format_args!("{}", SystemReason(error)));
     log::flush(PATIENCE);
     ExitCode::FAILURE
 }
@@ -117,7 +119,7 @@ fn serve(options: &PenlogdOptions, prepared: Prepared, ready: Ready) -> io::Resu
         let here = receiver.address()?;
         ready.release()?;
         log::start(if options.foreground { log::Target::Stderr } else { log::Target::Syslog })?;
-        log::debug(1, format_args!("receiving on {here}"));
+        log::info(format_args!("penlogd {VERSION} started: log to {}, receiving on {here}", options.log));
         receiver.run(&mut signals, options.acl.as_deref()).await;
         Ok::<_, io::Error>(ExitCode::SUCCESS)
     })?;
@@ -125,6 +127,7 @@ fn serve(options: &PenlogdOptions, prepared: Prepared, ready: Ready) -> io::Resu
         log::error(format_args!("{lost}"));
     }
     drop(pid_file);
+    log::info(format_args!("penlogd {VERSION} stopped"));
     log::flush(PATIENCE);
     Ok(code)
 }
@@ -135,6 +138,8 @@ fn open_log(options: &PenlogdOptions) -> io::Result<LogHandle> {
     let output = LogHandle::start(SinkOptions { linger, ..SinkOptions::default() }, report)?;
     let target = &options.log;
     let opened = output.set(Some(target.clone()));
-    opened.map_err(|error| io::Error::new(error.kind(), format!("cannot open log {target}: {error}")))?;
+    opened.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot open log {target}: {}", SystemReason(&error)))
+    })?;
     Ok(output)
 }

@@ -11,9 +11,9 @@ use tokio::net::UdpSocket as AsyncSocket;
 use tokio::signal::unix::Signal;
 
 use crate::core::acl::Acl;
+use crate::core::error::SystemReason;
 use crate::sys::datagram::enlarge_receive_buffer;
 use crate::sys::{listen, log};
-use crate::weblog::reason::reason;
 use crate::weblog::sink::LogHandle;
 
 use super::acl::read_acl;
@@ -96,7 +96,7 @@ impl Receiver {
                 // A datagram first: it may be the entry that a held line waits for.
                 ready = self.socket.readable() => match ready {
                     Ok(()) => _ = self.receive(),
-                    Err(error) => log::error(format_args!("cannot receive: {}", reason(&error))),
+                    Err(error) => log::error(format_args!("cannot receive: {}", SystemReason(&error))),
                 },
                 () = until(due) => {}
             }
@@ -153,9 +153,12 @@ impl Receiver {
     fn reopen(&mut self, acl: Option<&Path>) {
         self.output.reopen();
         match acl.map(read_acl).transpose() {
-            Ok(Some(acl)) => self.acl = acl,
-            Ok(None) => {}
-            Err(error) => log::error(format_args!("{}; the ACL stays as it was", reason(&error))),
+            Ok(Some(acl)) => {
+                self.acl = acl;
+                log::info(format_args!("log opened anew, ACL read again"));
+            }
+            Ok(None) => log::info(format_args!("log opened anew")),
+            Err(error) => log::error(format_args!("{}; the ACL stays as it was", SystemReason(&error))),
         }
     }
 }

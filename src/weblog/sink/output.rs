@@ -5,8 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use crate::core::error::SystemReason;
 use crate::sys::atomic_file;
-use crate::weblog::reason::reason;
 
 use super::health::Health;
 use super::target::SinkTarget;
@@ -67,7 +67,7 @@ impl Output {
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                         Ok(_) => break,
                         Err(error) => {
-                            let why = reason(&error);
+                            let why = SystemReason(&error);
                             health.failed(format_args!("cannot write log {}: {why}", self.target));
                             break;
                         }
@@ -96,7 +96,7 @@ impl Output {
                 !same && std::mem::take(mid_line)
             }
             Err(error) => {
-                let (path, why) = (path.display(), reason(&error));
+                let (path, why) = (path.display(), SystemReason(&error));
                 health.say(&format!("cannot reopen log {path}: {why}; writing goes on to the old file"));
                 false
             }

@@ -36,9 +36,12 @@ impl From<&LogTarget> for SinkTarget {
 }
 
 impl From<&Path> for SinkTarget {
-    /// `-` is standard output, as it is an input elsewhere.
     fn from(path: &Path) -> Self {
-        if path == Path::new("-") { SinkTarget::Stdout } else { SinkTarget::File(path.to_owned()) }
+        if path == Path::new(LogTarget::STDOUT) {
+            SinkTarget::Stdout
+        } else {
+            SinkTarget::File(path.to_owned())
+        }
     }
 }
 

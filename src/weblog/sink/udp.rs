@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use memchr::memchr;
 
-use crate::weblog::reason::reason;
+use crate::core::error::SystemReason;
 
 use super::health::Health;
 use super::target::SinkTarget;
@@ -51,7 +51,7 @@ impl UdpSender {
             if error.kind() == io::ErrorKind::Interrupted {
                 continue;
             }
-            health.failed(format_args!("cannot send log to {target}: {}", reason(&error)));
+            health.failed(format_args!("cannot send log to {target}: {}", SystemReason(&error)));
             health.lost(1, "");
             self.next_address();
             if error.kind() != io::ErrorKind::ConnectionRefused {
