@@ -86,7 +86,7 @@ impl Host {
             return Ok(Host::Unix(text.to_owned()));
         }
         let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
-        if let Ok(ip) = bare.parse::<IpAddr>() {
+        if let Some(ip) = bare.parse().ok().or_else(|| short_ipv4(bare).map(IpAddr::V4)) {
             return Ok(Host::Ip(ip));
         }
         let name_like = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -95,6 +95,27 @@ impl Host {
         }
         Ok(Host::Name(text.to_owned()))
     }
+}
+
+/// An IPv4 address as inet_aton(3) reads it: up to four numbers, decimal, octal or hexadecimal, of which the last one fills
+/// what is left. The resolver would take it for an address as well.
+fn short_ipv4(text: &str) -> Option<Ipv4Addr> {
+    let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None if text.starts_with('0') => u32::from_str_radix(text, 8).ok(),
+        None => text.parse().ok(),
+    };
+    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.') {
+        return None;
+    }
+    let numbers: Vec<u32> = text.split('.').map(number).collect::<Option<_>>()?;
+    let (last, first) = numbers.split_last()?;
+    let room = 32u32.checked_sub(8 * u32::try_from(first.len()).ok()?).filter(|room| *room > 0)?;
+    if first.iter().any(|byte| *byte > 255) || u64::from(*last) >> room != 0 {
+        return None;
+    }
+    let shifted = first.iter().fold(0, |all, byte| (all << 8) | byte).checked_shl(room).unwrap_or(0);
+    Some(Ipv4Addr::from(shifted | last))
 }
 
 impl fmt::Display for Host {
@@ -338,6 +359,25 @@ mod tests {
         for bad in ["", "70000", "a b:80", "host:", "x:nosuch"] {
             assert!(shown(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn addresses_may_be_short_as_the_resolver_reads_them() {
+        let shown = |text| Host::parse(text).map(|host| (host.to_string(), host.name().is_some()));
+        for (text, address) in [
+            ("0", "0.0.0.0"),
+            ("127.1", "127.0.0.1"),
+            ("10.1.258", "10.1.1.2"),
+            ("0x7f000001", "127.0.0.1"),
+            ("010.0.0.1", "8.0.0.1"),
+            ("4294967295", "255.255.255.255"),
+        ] {
+            assert_eq!(shown(text), Ok((address.to_owned(), false)));
+        }
+        for name in ["4294967296", "1.2.3.4.5", "1.16777216", "256.1", "0x", "09", "1a", "www"] {
+            assert_eq!(shown(name), Ok((name.to_owned(), true)));
+        }
+        assert!(shown("+5").is_err() && shown("1..2").is_ok());
     }
 
     #[test]

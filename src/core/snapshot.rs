@@ -372,19 +372,17 @@ fn backend(
     resolved: &Resolved,
 ) -> Option<Backend> {
     let host = server.address.clone()?;
+    let ips = match &host {
+        Host::Unix(_) => &[][..],
+        Host::Ip(ip) => std::slice::from_ref(ip),
+        Host::Name(name) => resolved.get(name).map_or(&[][..], Vec::as_slice),
+    };
     let addresses = match &host {
         Host::Unix(path) => vec![ServerAddress::Unix(path.clone())],
         _ if server.port == 0 => Vec::new(),
-        Host::Ip(ip) => vec![ServerAddress::Ip(SocketAddr::new(*ip, server.port))],
-        Host::Name(name) => {
-            let ips = resolved.get(name).map_or(&[][..], Vec::as_slice);
-            ips.iter().map(|ip| ServerAddress::Ip(SocketAddr::new(*ip, server.port))).collect()
-        }
+        _ => ips.iter().map(|ip| ServerAddress::Ip(SocketAddr::new(*ip, server.port))).collect(),
     };
-    let label = match addresses.first() {
-        Some(ServerAddress::Ip(address)) => address.ip().to_string(),
-        _ => host.to_string(),
-    };
+    let label = ips.first().map_or_else(|| host.to_string(), IpAddr::to_string);
     Some(Backend {
         role,
         name: server.name.clone(),

@@ -69,14 +69,14 @@ fn begin(status: &Status) -> String {
 
 /// The begin of a table, up to its first row.
 fn heads<const N: usize>(heads: [&str; N]) -> String {
-    let heads: String = heads.iter().map(|head| format!("<th>{}</th>", escape(head))).collect();
-    format!("<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n")
+    let heads: String = heads.iter().map(|head| format!("<th>{}</th>\n", escape(head))).collect();
+    format!("<table>\n<thead>\n<tr>\n{heads}</tr>\n</thead>\n<tbody>\n")
 }
 
-/// A row of a table.
+/// A row of a table. Each cell has a line of its own: there are scripts that read C pen's page line by line.
 fn row<const N: usize>(cells: [String; N]) -> String {
-    let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
-    format!("<tr>{cells}</tr>\n")
+    let cells: String = cells.iter().map(|cell| format!("<td>{}</td>\n", escape(cell))).collect();
+    format!("<tr>\n{cells}</tr>\n")
 }
 
 fn cells_of_server(row: &ServerRow) -> [String; 11] {
