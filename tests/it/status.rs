@@ -128,7 +128,8 @@ fn what_others_name_is_escaped() {
 
 #[test]
 fn a_server_without_a_port_is_out_of_use() {
-    let backends = greeters(1);
+    // With one alone the command would be refused: nobody would serve.
+    let backends = greeters(2);
     let pen = with_page(&backends);
     assert!(page(&pen).contains("<td>up</td>"));
     pen.control("server 0 port 0");
