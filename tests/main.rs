@@ -14,6 +14,8 @@ mod it {
     mod admin;
     mod admin_metrics;
     mod chaos;
+    mod checks;
+    mod checks_exec;
     mod cli;
     mod client_limits;
     mod control;

@@ -12,7 +12,7 @@ use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
 use crate::core::json::{self, Document, Head, Version};
-use crate::core::report::model::{self, ClientRow, ConnectionRow, ServerRow, ServerState, Status};
+use crate::core::report::model::{self, CheckRow, ClientRow, ConnectionRow, ServerRow, ServerState, Status};
 use crate::core::report::pieces::{Pieces, Rows, lines};
 use crate::core::report::{html, replies, text};
 use crate::core::select::explain::Explanation;
@@ -68,6 +68,7 @@ impl Documents {
     pub(super) fn pieces(&self, document: Document) -> Pieces {
         let head = Head { time: clock::rfc3339() };
         match document {
+            Document::Checks => json::list(&head, "checks", self.checks()),
             Document::Clients => json::list(&head, "clients", self.clients(0)),
             Document::Config => json::config(&head, &self.config.load(), self.file.as_deref()),
             Document::Connections => json::list(&head, "connections", self.connections()),
@@ -144,6 +145,10 @@ impl Documents {
     fn connections(&self) -> Rows<ConnectionRow> {
         let now = self.shared.now();
         in_pieces(self.shared.connections.walk().map(move |(id, connection)| connection.row(id, now)))
+    }
+
+    fn checks(&self) -> Rows<CheckRow> {
+        in_pieces(model::checks(&self.shared.snapshot.load(), self.shared.now()).into_iter())
     }
 
     fn servers(&self) -> Rows<ServerRow> {
@@ -231,7 +236,7 @@ impl Source for Documents {
     fn can_serve(&self) -> bool {
         let works = |row: &ServerRow| {
             let ready = row.role != "abuse" && row.admin_state == AdminState::Ready.word();
-            ready && matches!(row.state, ServerState::Up | ServerState::Retrying)
+            ready && matches!(row.state, ServerState::Up | ServerState::Unknown | ServerState::Retrying)
         };
         self.shared.lifecycle.stage() == LifeStage::Serve && self.server_rows().iter().any(works)
     }

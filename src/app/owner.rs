@@ -18,6 +18,7 @@ use crate::core::error::Error;
 use crate::core::settings::Value;
 use crate::core::snapshot::Role;
 use crate::core::state::{Answer, Effect, Outcome, Reload, State};
+use crate::net::check::Checker;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::{atomic_file, log};
@@ -41,6 +42,8 @@ pub(super) struct Owner {
     documents: Arc<Documents>,
     /// Where names are looked up.
     pub(super) dns: Rc<Dns>,
+    /// Who checks servers.
+    pub(super) checker: Rc<Checker>,
     /// Pen is to end.
     pub(super) stop: Rc<Notify>,
     /// Held by who writes the status page.
@@ -57,11 +60,13 @@ impl Owner {
         dns: Dns,
     ) -> Self {
         let (dns, stop) = (Rc::new(dns), Rc::new(Notify::new()));
+        let checker = Rc::new(Checker::new(Arc::clone(&shared), u64::from(std::process::id())));
         let mut performer = Performer::new(
             Arc::clone(&shared),
             Arc::clone(&documents),
             listening,
             Rc::clone(&dns),
+            Rc::clone(&checker),
             Rc::clone(&stop),
         );
         performer.perform(state.begin());
@@ -71,6 +76,7 @@ impl Owner {
             shared,
             documents,
             dns,
+            checker,
             stop,
             page: Arc::default(),
         }

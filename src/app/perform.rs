@@ -13,6 +13,7 @@ use crate::core::addr::{Endpoint, Host};
 use crate::core::error::Error;
 use crate::core::snapshot::Role;
 use crate::core::state::{Effect, Need, World};
+use crate::net::check::Checker;
 use crate::net::shared::Shared;
 use crate::net::tls::{self, TlsSettings};
 use crate::sys::{atomic_file, crash, log};
@@ -35,6 +36,8 @@ pub(super) struct Performer {
     /// Where clients reach them.
     listening: ListenerHandles,
     dns: Rc<Dns>,
+    /// Who checks servers.
+    checker: Rc<Checker>,
     /// Pen is to end.
     stop: Rc<Notify>,
     /// Bound for a plan that is not in force.
@@ -92,6 +95,7 @@ impl Performer {
         documents: Arc<Documents>,
         listening: ListenerHandles,
         dns: Rc<Dns>,
+        checker: Rc<Checker>,
         stop: Rc<Notify>,
     ) -> Self {
         Performer {
@@ -99,6 +103,7 @@ impl Performer {
             documents,
             listening,
             dns,
+            checker,
             stop,
             listener: None,
             tls: None,
@@ -125,7 +130,8 @@ impl Performer {
             }
             Effect::Publish(snapshot, config) => {
                 self.documents.show(config);
-                self.shared.snapshot.store(snapshot);
+                self.shared.snapshot.store(Arc::clone(&snapshot));
+                self.checker.configure(&snapshot);
                 self.shared.connections.look_again();
             }
             Effect::ShortOfDescriptors(count) => {

@@ -92,6 +92,7 @@ impl Running {
             tokio::task::spawn_local(async move {
                 resolver.dns.run(|name, addresses| resolver.found(name, addresses)).await;
             });
+            tokio::task::spawn_local(Rc::clone(&owner.checker).run());
             let requests = Requests::serve(&owner);
             let why = attend(&owner, &requests, &mut signals).await;
             log::info(format_args!("pen {VERSION} stopping on {why}: {}", owner.summary()));

@@ -253,6 +253,9 @@ pub fn find(error: Error, lines: &[ConfigLine], config: &Config) -> Error {
             })
         }
         Command::Acl(n, _) => error.subject() == Some(format!("acl {n}").as_str()),
+        Command::Check(name, changes) => changes
+            .iter()
+            .any(|(key, _)| error.subject() == Some(format!("check {name} {}", key.word()).as_str())),
         _ => false,
     };
     match lines.iter().rev().find(about) {

@@ -12,6 +12,7 @@ pub mod config_file;
 pub mod error;
 pub mod flow_table;
 pub mod hash;
+pub mod health;
 pub mod histogram;
 pub mod http;
 pub mod json;

@@ -8,6 +8,7 @@ use super::affinity::ClientMask;
 use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
+use super::health::Check;
 use super::settings::{AdminState, Fastclose, HttpForwarded, Settings};
 use std::collections::HashMap;
 use std::fmt;
@@ -83,6 +84,8 @@ pub struct Backend {
     pub acl: usize,
     /// What an administrator says of it.
     pub admin_state: AdminState,
+    /// How it is checked, if it is.
+    pub check: Option<Arc<Check>>,
     /// What the hash of a client is mixed with: the address and port as configured, not the slot.
     pub identity: u64,
     /// Its counters.
@@ -116,14 +119,15 @@ pub struct StatsTable {
     turns: Arc<Turns>,
     /// Servers that were removed and still have connections.
     removed: Vec<Arc<Backend>>,
-    /// The addresses of each server in the last snapshot, by [`Role::number`].
-    addresses: HashMap<i64, Vec<ServerAddress>>,
+    /// The addresses and the check of each server in the last snapshot, by [`Role::number`].
+    published: HashMap<i64, (Vec<ServerAddress>, Option<Arc<Check>>)>,
 }
 
 impl StatsTable {
-    /// From now on a server has these addresses.
-    fn publish(&mut self, role: Role, addresses: &[ServerAddress]) {
-        let before = self.addresses.insert(role.number(), addresses.to_vec()).unwrap_or_default();
+    /// From now on a server has these addresses and this check.
+    fn publish(&mut self, role: Role, addresses: &[ServerAddress], check: Option<&Arc<Check>>) {
+        let published = (addresses.to_vec(), check.cloned());
+        let (before, check_before) = self.published.insert(role.number(), published).unwrap_or_default();
         let new = !before.is_empty() && addresses.iter().any(|address| !before.contains(address));
         let gone = before.iter().any(|address| !addresses.contains(address));
         let stats = match role {
@@ -132,13 +136,17 @@ impl StatsTable {
             Role::Abuse => &self.abuse,
         };
         stats.has_moved(new, gone);
+        let found = addresses.iter().any(|address| !before.contains(address));
+        if check != check_before.as_ref() || (check.is_some() && (found || gone)) {
+            stats.forget_health(check.is_some());
+        }
     }
 
     /// The server of a slot is removed; one that comes into the slot has nothing to do with it.
     pub fn remove(&mut self, n: usize, backend: Arc<Backend>) {
         backend.stats.remove();
         self.removed.push(backend);
-        self.addresses.remove(&Role::Regular(n).number());
+        self.published.remove(&Role::Regular(n).number());
         if let Some(stats) = self.servers.get_mut(n) {
             *stats = Arc::default();
         }
@@ -181,8 +189,12 @@ pub struct Snapshot {
     pub content: Content,
     /// How the sockets of connections are set up.
     pub sockets: SocketOptions,
+    /// The host that pen listens on.
+    pub listen: String,
     /// How long a failed server is left out.
     pub blacklist: Millis,
+    /// After how many failures in a row.
+    pub fail_max: u32,
     /// How long a connection that tries such a server may go without a failure before the server counts as working. Over TCP
     /// every connect ends by itself; a datagram may have no answer.
     pub trial: Millis,
@@ -293,7 +305,17 @@ impl Snapshot {
         let special = |endpoint: &Option<Endpoint>, role, stats: &Arc<ServerStats>| {
             let Endpoint { host, port } = endpoint.clone()?;
             let server = ServerConfig { address: Some(host), port, ..ServerConfig::default() };
-            backend(role, &server, stats, resolved).map(Arc::new)
+            backend(role, &server, None, stats, resolved).map(Arc::new)
+        };
+        let check = |server: &ServerConfig| {
+            let (name, check) = config.check_of(server)?;
+            let host = server.address.as_ref()?.to_string();
+            Some(Arc::new(Check {
+                name: name.to_owned(),
+                config: check.clone(),
+                host,
+                datagrams: settings.udp,
+            }))
         };
         let handshake = Some(settings.ssl_handshake_timeout).filter(|time| !time.is_zero());
         live.removed.retain(|backend| backend.stats.connections() > 0);
@@ -304,7 +326,10 @@ impl Snapshot {
                 .servers
                 .iter()
                 .enumerate()
-                .map(|(n, server)| backend(Role::Regular(n), server, live.server(n), resolved).map(Arc::new))
+                .map(|(n, server)| {
+                    let role = Role::Regular(n);
+                    backend(role, server, check(server), live.server(n), resolved).map(Arc::new)
+                })
                 .collect(),
             removed: live.removed.clone(),
             acls: config.acls().to_vec(),
@@ -329,7 +354,9 @@ impl Snapshot {
                 transparent: settings.transparent,
                 source: settings.source,
             },
+            listen: config.listening().map(|endpoint| endpoint.host.to_string()).unwrap_or_default(),
             blacklist: millis(settings.blacklist),
+            fail_max: settings.fail_max,
             trial: if settings.udp { millis(settings.timeout) } else { NEVER },
             timeout: millis(settings.timeout),
             tracking: millis(settings.tracking),
@@ -345,7 +372,9 @@ impl Snapshot {
         };
         let slots = (0..snapshot.backends.len()).map(Role::Regular);
         for role in slots.chain([Role::Emergency, Role::Abuse]) {
-            live.publish(role, snapshot.backend(role).map_or(&[], |backend| &backend.addresses));
+            let (addresses, check) =
+                snapshot.backend(role).map_or((&[][..], None), |b| (&b.addresses[..], b.check.as_ref()));
+            live.publish(role, addresses, check);
         }
         snapshot
     }
@@ -368,6 +397,7 @@ impl Snapshot {
 fn backend(
     role: Role,
     server: &ServerConfig,
+    check: Option<Arc<Check>>,
     stats: &Arc<ServerStats>,
     resolved: &Resolved,
 ) -> Option<Backend> {
@@ -393,6 +423,7 @@ fn backend(
         prio: server.prio,
         acl: server.acl,
         admin_state: server.state,
+        check,
         identity: super::hash::server(&host, server.port),
         label,
         port: server.port,

@@ -245,6 +245,7 @@ mod tests {
             prio: 0,
             acl: 0,
             admin_state: AdminState::Ready,
+            check: None,
             identity: 0,
             stats: Arc::default(),
         }

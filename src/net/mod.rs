@@ -1,12 +1,14 @@
 //! The data path: everything that touches a client's or a server's bytes.
 
 pub mod accept_token;
+pub mod check;
 mod client_name;
 pub mod clients;
 pub mod clock;
 pub mod connect;
 pub mod connections;
 mod dummy;
+pub mod failures;
 pub mod filter;
 pub mod lifecycle;
 mod limits;

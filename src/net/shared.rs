@@ -14,6 +14,7 @@ use super::clients::{ClientWalk, Clients};
 use super::clock::Clock;
 use super::connect::reports::Reports;
 use super::connections::ConnectionTable;
+use super::failures::Failures;
 use super::lifecycle::Lifecycle;
 use super::tls;
 use super::udp::drops::Drops;
@@ -42,6 +43,8 @@ pub struct Shared {
     pub tls: Option<tls::Server>,
     /// Datagrams that were not passed on.
     pub drops: Drops,
+    /// Servers that are to be checked at once.
+    pub failures: Failures,
     /// What keeps clients from their servers.
     pub reports: Reports,
     clock: Clock,
@@ -65,6 +68,7 @@ impl Shared {
             pipes: Pool::new(PIPES),
             tls,
             drops: Drops::default(),
+            failures: Failures::default(),
             reports: Reports::default(),
             clients: Arc::new(Clients::new(clients_max, clock)),
             clock,

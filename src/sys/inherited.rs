@@ -24,7 +24,7 @@ static DESCRIPTORS: OnceLock<Vec<RawFd>> = OnceLock::new();
 /// When the system refuses.
 #[allow(unsafe_code, reason = "signal(2) has no safe form")]
 pub fn reset() -> io::Result<()> {
-    _ = DESCRIPTORS.set(open_descriptors());
+    keep_from_programs(DESCRIPTORS.get_or_init(open_descriptors));
     let refused = |error| context("signals", error);
     SigSet::empty().thread_set_mask().map_err(refused)?;
     // SAFETY: neither is a handler that could run anything.
@@ -33,6 +33,15 @@ pub fn reset() -> io::Result<()> {
         signal(Signal::SIGXFSZ, SigHandler::SigIgn).map_err(refused)?;
     }
     Ok(())
+}
+
+/// What was open is not for the programs that pen starts.
+#[allow(unsafe_code, reason = "a flag of a descriptor by number has no safe form")]
+fn keep_from_programs(descriptors: &[RawFd]) {
+    for number in descriptors {
+        // SAFETY: the call changes a flag of the descriptor, and nothing where it is not open any more.
+        unsafe { libc::fcntl(*number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
 }
 
 /// Whether whoever started the program has it ignore SIGINT, as a shell does for what it starts in the background.

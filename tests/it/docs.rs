@@ -63,6 +63,8 @@ documents! {
     smtp: "doc/howto/smtp.txt", Package;
     ldap: "doc/howto/ldap.txt", Package;
     dns: "doc/howto/dns.txt", Package;
+    checks: "doc/howto/checks.txt", Package;
+    maintenance: "doc/howto/maintenance.txt", Package;
     tls: "doc/howto/tls.txt", Authority;
     monitoring: "doc/howto/monitoring.txt", Package;
     vrrp: "doc/howto/vrrp.txt", Package;

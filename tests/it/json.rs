@@ -125,11 +125,11 @@ fn a_name_that_is_none_is_refused() {
     for (line, words) in [
         (
             "json",
-            "json: expected clients, config, connections, servers, version or why with a client, got nothing",
+            "json: expected checks, clients, config, connections, servers, version or why with a client, got nothing",
         ),
         (
             "json client",
-            "json: expected clients, config, connections, servers, version or why with a client, got 'client'",
+            "json: expected checks, clients, config, connections, servers, version or why with a client, got 'client'",
         ),
         ("json servers 1", "json: '1' is one word too many"),
     ] {

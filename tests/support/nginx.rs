@@ -48,6 +48,13 @@ impl Nginx {
     }
 }
 
+impl Nginx {
+    /// Its process id.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+}
+
 impl Drop for Nginx {
     fn drop(&mut self) {
         _ = self.child.kill();

@@ -2,14 +2,18 @@
 //! change it, snapshots point at it.
 
 mod blacklist;
+mod health;
 mod places;
 
 use super::Millis;
+use super::health::{CheckResult, Health};
 use super::histogram::Histogram;
 use super::traffic::Traffic;
 use blacklist::Blacklist;
 pub use blacklist::{Claim, Standing};
+use health::HealthRecord;
 pub use places::{Place, Places};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// The counters of one server slot. They outlive changes of its configuration.
@@ -25,6 +29,9 @@ pub struct ServerStats {
     worked: AtomicU64,
     /// It was removed: it keeps the connections that it has, and gets no more.
     removed: AtomicBool,
+    health: HealthRecord,
+    /// Connects to it that failed in a row.
+    failed_in_a_row: AtomicU32,
     /// Connects to it that are in progress.
     pub connecting: Places,
     /// Bytes sent to the server and received from it.
@@ -79,16 +86,57 @@ impl ServerStats {
 
     /// The server works. True when it was blacklisted for a failure.
     pub fn works(&self) -> bool {
+        // Looked at first, as in `lift`.
+        if self.failed_in_a_row.load(Relaxed) != 0 {
+            self.failed_in_a_row.store(0, Relaxed);
+        }
         self.blacklist.lift()
     }
 
-    /// The server failed at `now` and is left out for `time`. True when it was not blacklisted before. Those who wait for a
-    /// place among its connects go elsewhere.
-    pub fn fails(&self, now: Millis, time: Millis) -> bool {
+    /// The server failed at `now`. After `limit` failures in a row it is left out for `time`: true when it was not blacklisted
+    /// before. Those who wait for a place among its connects go elsewhere.
+    pub fn fails(&self, now: Millis, time: Millis, limit: u32) -> bool {
         self.failures.fetch_add(1, Relaxed);
+        let in_a_row = self.failed_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
+        if in_a_row < limit && self.standing(now) == Standing::Clear {
+            return false;
+        }
         let news = self.blacklist.fail(now, time);
         self.connecting.dismiss();
         news
+    }
+
+    /// What its checks have found.
+    pub fn health(&self) -> Health {
+        self.health.get()
+    }
+
+    /// Its checks have found that it is so. Where it is down, those who wait for a place among its connects go elsewhere.
+    pub fn set_health(&self, health: Health) {
+        self.health.set(health);
+        if health == Health::Down {
+            self.connecting.dismiss();
+        }
+    }
+
+    /// What its checks have found is of no use any more; from now on it is checked, or is not.
+    pub fn forget_health(&self, checked: bool) {
+        self.health.forget(checked);
+    }
+
+    /// Another number after each [`ServerStats::forget_health`].
+    pub fn period(&self) -> u64 {
+        self.health.period()
+    }
+
+    /// The last result of a check.
+    pub fn last_check(&self) -> Option<Arc<CheckResult>> {
+        self.health.last()
+    }
+
+    /// A check has ended.
+    pub fn note_check(&self, result: CheckResult) {
+        self.health.note(result);
     }
 
     /// Which of its addresses worked last, as [`super::address_order::mark`] has it; 0 for none yet.

@@ -11,6 +11,7 @@ pub use nearest::nearest;
 
 use super::acl::AclLine;
 use super::addr::ClientAddress;
+use super::health::CheckKey;
 use super::json::document::Document;
 use super::settings::keyword::keywords;
 use super::settings::{Keyword, Setting, Value};
@@ -48,6 +49,10 @@ pub enum Command {
     Server(ServerRef, Vec<Change>),
     /// A server removed.
     NoServer(ServerRef),
+    /// Changes of a check.
+    Check(String, Vec<(CheckKey, Value)>),
+    /// A check removed.
+    NoCheck(String),
     /// Accepted for the sake of old files and scripts; does nothing.
     Obsolete(&'static str, bool),
     /// Commands from a file.
@@ -101,6 +106,8 @@ impl Command {
             | Command::NoAcl(_)
             | Command::Server(..)
             | Command::NoServer(_)
+            | Command::Check(..)
+            | Command::NoCheck(_)
             | Command::Include(_)
             | Command::Write(_)
             | Command::Close(_)

@@ -6,6 +6,8 @@ use super::{Awaited, Command, ServerRef, help};
 use crate::core::acl::AclLine;
 use crate::core::addr::{ClientAddress, Services};
 use crate::core::error::{Error, Fault};
+use crate::core::health::CheckConfig;
+use crate::core::health::check::RESERVED;
 use crate::core::json::document::Document;
 use crate::core::lexer::{self, Word};
 use crate::core::settings::{Field, Keyword, Kind, Setting, Value};
@@ -46,8 +48,10 @@ impl Command {
         let words = lexer::words(line)?;
         let Some((first, rest)) = words.split_first() else { return Ok(None) };
         let word = first.text()?;
-        if word == "server" {
-            return server(rest, services).map_err(|e| e.of("server")).map(Some);
+        match word.as_str() {
+            "server" => return server(rest, services).map_err(|e| e.of("server")).map(Some),
+            "check" => return check(rest, services).map_err(|e| e.of("check")).map(Some),
+            _ => {}
         }
         let command = match Setting::by_word(&word) {
             Some(setting) => of_setting(setting, rest, services),
@@ -154,6 +158,14 @@ fn of_no(args: &[String]) -> Parsed<Command> {
             }
             .map_err(of);
         }
+        "check" => {
+            return match args {
+                [name] => check_name(name).map(Command::NoCheck),
+                [_, extra, ..] => Err(Error::extra(extra)),
+                [] => Err(Error::missing("the name of a check")),
+            }
+            .map_err(of);
+        }
         _ => {}
     }
     if let Some(extra) = args.first() {
@@ -237,6 +249,25 @@ fn server(args: &[Word], services: &Services) -> Parsed<Command> {
     let pairs = pairs.chunks(2).map(|pair| Change::parse(&server, &pair[0], pair.get(1), services));
     let changes = pairs.collect::<Result<_, _>>()?;
     Ok(Command::Server(server, changes))
+}
+
+fn check(args: &[Word], services: &Services) -> Parsed<Command> {
+    let Some((name, pairs)) = args.split_first() else {
+        return Err(Error::missing(format!("{} and what is to be set", Kind::Name.expected())));
+    };
+    let name = check_name(&name.text()?)?;
+    let pairs = pairs.chunks(2).map(|pair| CheckConfig::parse(&name, &pair[0], pair.get(1), services));
+    let changes = pairs.collect::<Result<_, _>>()?;
+    Ok(Command::Check(name, changes))
+}
+
+/// The name of a check, which is none of the words that `server N check` takes instead of one.
+fn check_name(word: &str) -> Parsed<String> {
+    let name = Kind::Name.parse(&Word::plain(word), &Services::default())?.to_string();
+    if RESERVED.contains(&word) {
+        return Err(Error::expected(format!("another name than {}", RESERVED.join(" and ")), word));
+    }
+    Ok(name)
 }
 
 /// A whole number within bounds, or an error that tells them.

@@ -20,6 +20,11 @@ impl fmt::Display for Command {
                 changes.iter().try_for_each(|change| write!(f, " {change}"))
             }
             Command::NoServer(server) => write!(f, "no server {server}"),
+            Command::Check(name, changes) => {
+                write!(f, "check {name}")?;
+                changes.iter().try_for_each(|(key, value)| write!(f, " {} {}", key.word(), value.word()))
+            }
+            Command::NoCheck(name) => write!(f, "no check {name}"),
             Command::Obsolete(word, on) => write!(f, "{}{word}", no(on)),
             Command::Include(file) => write!(f, "include {}", lexer::quote(file)),
             Command::Write(None) => f.write_str("write"),

@@ -3,6 +3,7 @@
 use super::server_ref::ServerRef;
 use crate::core::Error;
 use crate::core::addr::{Host, Services};
+use crate::core::health::CheckChoice;
 use crate::core::lexer::Word;
 use crate::core::settings::table::table;
 use crate::core::settings::{AdminState, Field, Key, Keyword, Kind, Spec, Value};
@@ -30,6 +31,8 @@ table! {
         name: Option<String> = None, Spec::new(Kind::Name, "its name, which stands for its number");
         state: AdminState = AdminState::Ready,
             Spec::new(Kind::Word(AdminState::WORDS), "whom it serves: all, its own clients, or nobody").omits_default();
+        check: CheckChoice = CheckChoice::Default,
+            Spec::new(Kind::Name, "the check that tells whether it works, none, or default").omits_default();
     }
 }
 

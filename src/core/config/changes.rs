@@ -4,6 +4,7 @@ use super::Config;
 use crate::core::acl::AclLine;
 use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
 use crate::core::command::{Command, ServerRef};
+use crate::core::health::{CheckConfig, CheckKey};
 use crate::core::settings::{Setting, Value};
 
 impl Config {
@@ -11,6 +12,9 @@ impl Config {
     pub fn changes_from(&self, old: &Config) -> Vec<Command> {
         let mut changes: Vec<Command> =
             Setting::all().flat_map(|setting| self.setting_changes(setting, old)).collect();
+        changes.extend(
+            self.checks.iter().flat_map(|(name, check)| check_changes(name, check, old.checks.get(name))),
+        );
         for (n, (new, old)) in self.acls.iter().zip(&old.acls).enumerate() {
             let lost = old.default_line().is_some() && new.default_line().is_none();
             let added = new.entries().strip_prefix(old.entries()).filter(|_| !lost);
@@ -28,6 +32,9 @@ impl Config {
             let new = slot(self).unwrap_or_else(|| unused.clone());
             changes.extend(server_changes(n, &new, &slot(old).unwrap_or_else(|| unused.clone())));
         }
+        // When no server names them any more.
+        let gone = old.checks.keys().filter(|name| !self.checks.contains_key(*name));
+        changes.extend(gone.map(|name| Command::NoCheck(name.clone())));
         changes
     }
 
@@ -45,6 +52,17 @@ impl Config {
             (new, _) => vec![set(new)],
         }
     }
+}
+
+fn check_changes(name: &str, new: &CheckConfig, old: Option<&CheckConfig>) -> Vec<Command> {
+    let Some(old) = old else { return vec![Command::Check(name.to_owned(), new.changes())] };
+    let unset = CheckKey::all().any(|key| key.get(new) == Value::None && key.get(old) != Value::None);
+    if unset {
+        return vec![Command::NoCheck(name.to_owned()), Command::Check(name.to_owned(), new.changes())];
+    }
+    let differs = |key: &CheckKey| key.get(new) != key.get(old);
+    let changes: Vec<_> = CheckKey::all().filter(differs).map(|key| (key, key.get(new))).collect();
+    if changes.is_empty() { Vec::new() } else { vec![Command::Check(name.to_owned(), changes)] }
 }
 
 fn server_changes(n: usize, new: &ServerConfig, old: &ServerConfig) -> Vec<Command> {

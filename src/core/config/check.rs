@@ -11,6 +11,7 @@ impl Config {
     /// Settings that exclude each other, and two servers of one name.
     pub fn check(&self) -> Result<(), Error> {
         self.check_names()?;
+        self.check_checks()?;
         let settings = &self.settings;
         if !settings.udp {
             return Ok(());

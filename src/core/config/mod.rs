@@ -2,6 +2,7 @@
 
 mod changes;
 mod check;
+mod checks;
 mod command_line;
 mod servers;
 mod warnings;
@@ -11,8 +12,9 @@ use super::addr::Host;
 use super::command::server_keys::ServerConfig;
 use super::command::{Command, ServerRef};
 use super::error::{Error, Fault};
+use super::health::CheckConfig;
 use super::settings::{Setting, Settings, Value, When};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether pen is starting or serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,13 +31,20 @@ pub struct Config {
     /// The settings that have a table.
     pub settings: Settings,
     acls: Vec<Acl>,
+    /// The checks, by their names.
+    pub checks: BTreeMap<String, CheckConfig>,
     /// The server slots.
     pub servers: Vec<ServerConfig>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { settings: Settings::default(), acls: vec![Acl::default(); LISTS], servers: Vec::new() }
+        Config {
+            settings: Settings::default(),
+            acls: vec![Acl::default(); LISTS],
+            checks: BTreeMap::new(),
+            servers: Vec::new(),
+        }
     }
 }
 
@@ -81,6 +90,8 @@ impl Config {
                 self.change_server(n, server, changes);
             }
             Command::NoServer(server) => self.remove_server(server),
+            Command::Check(name, changes) => self.change_check(name, changes),
+            Command::NoCheck(name) => self.remove_check(name)?,
             Command::Obsolete(..) => {}
             other => return Err(Fault::NotASetting(other.to_string()).into()),
         }
@@ -132,6 +143,7 @@ impl Config {
             commands.push(Command::NoAcl(n));
             commands.extend(acl.lines().map(|line| Command::Acl(n, line)));
         }
+        rest.extend(self.checks.iter().map(|(name, check)| Command::Check(name.clone(), check.changes())));
         rest.sort_by_key(|command| command.to_string().trim_start_matches("no ").to_owned());
         let slots = self.servers.iter().enumerate().filter(|(_, server)| **server != ServerConfig::default());
         let at = rest.partition_point(|c| c.to_string().trim_start_matches("no ") < "server");
@@ -186,6 +198,10 @@ pub(crate) mod tests {
             "no acl 3",
             "ssl_ciphers HIGH:!aNULL",
             "no emergency",
+            "check web type http path /a expect 200",
+            "check smtp type send expect \"220\\r\" every 0.5",
+            "server 1 check default",
+            "server 2 check none",
         ])
         .prop_map(str::to_owned);
         let acl = (0usize..10, any::<bool>(), any::<u32>(), 0u8..=32).prop_map(|(n, permit, ip, len)| {

@@ -31,6 +31,7 @@ pub fn config(head: &Head, config: &Config, file: Option<&str>) -> Pieces {
         "file": file,
         "settings": Map::from_iter(settings),
         "servers": servers,
+        "checks": config.checks.iter().map(|(name, check)| (name.clone(), fields(check).into())).collect::<Map<_, _>>(),
         "acls": acls,
     }))
 }

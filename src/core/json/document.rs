@@ -6,6 +6,8 @@ use crate::core::settings::keyword::keywords;
 keywords! {
     /// A document that can be asked for by name.
     Document {
+        /// The checks of servers.
+        Checks = "checks",
         /// The clients in the affinity table.
         Clients = "clients",
         /// The configuration.

@@ -11,6 +11,7 @@ use crate::core::addr::ClientAddress;
 use crate::core::admission::Admission;
 use crate::core::affinity::{Client, Record};
 use crate::core::backend::Standing;
+use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::report::model::{ServerState, seconds};
 use crate::core::settings::{AdminState, Keyword};
@@ -208,7 +209,19 @@ impl Selection {
                     obstacles.push(format!("a command leaves it out for {} s", left(until, now)));
                 }
             }
-            if !self.is_in_service(n, backend) {
+            let reason = || match stats.last_check() {
+                Some(last) => last.reason.clone(),
+                None => "no result yet".into(),
+            };
+            match stats.health() {
+                Health::Unchecked => {}
+                Health::Unknown => {
+                    merits.push("its check has no result yet: those that are up go first".into())
+                }
+                Health::Up => merits.push(format!("its check finds it up: {}", reason())),
+                Health::Down => obstacles.push(format!("its check finds it down: {}", reason())),
+            }
+            if !self.state_permits(n, backend) {
                 obstacles.push(match backend.admin_state {
                     AdminState::Drain => {
                         "it drains (state drain), and the client did not have it before".into()

@@ -6,6 +6,7 @@ mod rules;
 use super::admission::Admission;
 use super::affinity::Client;
 use super::backend::{Claim, Standing};
+use super::health::Health;
 use super::number_set::NumberSet;
 use super::settings::AdminState;
 use super::snapshot::{Algorithm, Backend, Role, Snapshot};
@@ -119,7 +120,7 @@ impl Selection {
     /// The server could not be reached: it is left out for a while. True when it was not on the blacklist before.
     pub fn failed(&self, selected: &Selected, now: Millis) -> bool {
         matches!(selected.backend.role, Role::Regular(_))
-            && selected.backend.stats.fails(now, self.snapshot.blacklist)
+            && selected.backend.stats.fails(now, self.snapshot.blacklist, self.snapshot.fail_max)
     }
 
     /// Whether the client will be sent back to this server.
@@ -138,6 +139,7 @@ impl Selection {
             let weighted = self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
             let ready = backend.admin_state == AdminState::Ready;
             ready
+                && backend.stats.health() != Health::Down
                 && weighted
                 && !backend.addresses.is_empty()
                 && matches!(standing, Standing::Clear | Standing::Due)

@@ -2,6 +2,7 @@
 
 use super::{Selected, Selection};
 use crate::core::backend::Standing;
+use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::settings::AdminState;
 use crate::core::snapshot::{Algorithm, Backend};
@@ -23,9 +24,26 @@ impl Selection {
         }
     }
 
-    /// The same, by its number, without taking a connection; not one of `lost`.
+    /// The same, by its number, without taking a connection; not one of `lost`. Those that are known to be up go first, then
+    /// those of which nothing is known yet.
     pub(super) fn candidate(&self, now: Millis, after: Option<usize>, lost: &NumberSet) -> Option<usize> {
-        let usable = |n: usize, b: &Backend| !lost.contains(n) && self.is_available(n, b, now);
+        let known =
+            self.candidate_among(now, after, |n, b| !lost.contains(n) && b.stats.health() != Health::Unknown);
+        known.or_else(|| {
+            let unknown = |n: usize, b: &Backend| !lost.contains(n) && b.stats.health() == Health::Unknown;
+            // Without checks there is nobody else, and this is not looked for twice.
+            let any = self.untried().any(|(n, b)| unknown(n, b));
+            any.then(|| self.candidate_among(now, after, unknown)).flatten()
+        })
+    }
+
+    fn candidate_among(
+        &self,
+        now: Millis,
+        after: Option<usize>,
+        eligible: impl Fn(usize, &Backend) -> bool,
+    ) -> Option<usize> {
+        let usable = |n: usize, b: &Backend| eligible(n, b) && self.is_available(n, b, now);
         let available = || self.untried().filter(|(n, b)| usable(*n, b));
         let turn = |backend: &Backend| self.snapshot.turns.place(&backend.stats);
         let chosen = match self.snapshot.policy.algorithm {
@@ -76,8 +94,13 @@ impl Selection {
             && self.limit(n, backend).is_none_or(|limit| backend.stats.connections() < limit)
     }
 
-    /// Whether the state that an administrator gave the server lets this client have it.
+    /// Whether the server is there for this client: neither its state nor its check say otherwise.
     pub(super) fn is_in_service(&self, n: usize, backend: &Backend) -> bool {
+        self.state_permits(n, backend) && backend.stats.health() != Health::Down
+    }
+
+    /// Whether the state that an administrator gave the server lets this client have it.
+    pub(super) fn state_permits(&self, n: usize, backend: &Backend) -> bool {
         match backend.admin_state {
             AdminState::Ready => true,
             AdminState::Drain => self.remembered == Some(n),

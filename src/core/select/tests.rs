@@ -316,8 +316,8 @@ fn when_nobody_else_is_left_servers_that_failed_are_tried_the_first_to_return_fi
         tried(&snapshot, 1, 1000),
         [1, 2, 0].map(Role::Regular).into_iter().chain([Role::Emergency]).collect::<Vec<_>>()
     );
-    live.server(2).fails(900, 1000);
-    live.server(0).fails(900, 2000);
+    live.server(2).fails(900, 1000, 1);
+    live.server(0).fails(900, 2000, 1);
     // A command is to be obeyed, whatever fails.
     live.server(1).blacklist_until(100_000);
     let expected = [Role::Emergency, Role::Regular(2), Role::Regular(0)];
@@ -337,7 +337,7 @@ fn a_stubborn_pen_tries_the_clients_own_server_though_it_failed() {
         let snapshot = snapshot(&mut live, &servers(3, rest));
         let own = first(&snapshot, client(1), None).and_then(Role::slot);
         let remembered = own.filter(|_| rest.len() == 1);
-        live.server(own.unwrap()).fails(1, 1000);
+        live.server(own.unwrap()).fails(1, 1000, 1);
         let mut selection = search(&snapshot, client(1), remembered);
         assert_eq!(selection.next(1).map(|s| s.backend.role.slot()), Some(own));
         assert!(selection.next(1).is_none());
@@ -350,7 +350,7 @@ fn a_stubborn_pen_tries_the_clients_own_server_though_it_failed() {
 fn when_the_time_is_over_one_connection_tries_the_server() {
     let mut live = StatsTable::default();
     let snapshot = snapshot(&mut live, &servers(2, &["roundrobin"]));
-    live.server(1).fails(0, 1000);
+    live.server(1).fails(0, 1000, 1);
     let next = || search(&snapshot, client(1), None).next(1000).unwrap();
     let held = [next(), next(), next()];
     assert_eq!(held.each_ref().map(|s| s.backend.role), [1, 0, 0].map(Role::Regular));
@@ -439,7 +439,7 @@ fn a_server_that_is_removed_gets_nobody_more() {
     let lines = servers(2, &[]);
     let snapshot = snapshot(&mut live, &lines);
     let removed = Arc::clone(snapshot.backend(Role::Regular(1)).unwrap());
-    removed.stats.fails(1, 1000);
+    removed.stats.fails(1, 1000, 1);
     // A search that has begun.
     let mut before = search(&snapshot, client(1), Some(1));
     live.remove(1, Arc::clone(&removed));

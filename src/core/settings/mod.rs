@@ -115,6 +115,8 @@ table::table! {
         conn_max: usize = 500,
             number("connections", 1, 1 << 24, "most simultaneous connections; only grows").grows();
         debug: u32 = 0, number("level", 0, 9, "how much pen tells of what it does");
+        fail_max: u32 = 1,
+            number("connects", 1, 1000, "connects that fail in a row before a server is left out");
         idle_timeout: Duration = secs(0),
             seconds("seconds, 0 for never", 0, "close a connection that was idle so long").reply(Reply::IdleTimeout);
         pending_max: usize = 100,
@@ -155,6 +157,8 @@ table::table! {
             text(Kind::Endpoint, "the server for when no other is available");
         abuse: Option<Endpoint> = None,
             text(Kind::Endpoint, "the server for clients that client_acl denies");
+        check_default: Option<String> = None,
+            text(Kind::Name, "the check of servers that name none").reply(Reply::Value);
         log: Option<LogTarget> = None,
             text(Kind::Log, "log requests to a file or to a penlogd").reply(Reply::Value);
         source: Option<IpAddr> = None, text(Kind::Ip, "the local address of connections to servers");

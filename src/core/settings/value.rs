@@ -153,6 +153,18 @@ field!(optional ListenAddress: Listen);
 field!(optional LogTarget: Log);
 field!(optional String: Text);
 
+impl Field for String {
+    fn value(&self) -> Value {
+        Value::Text(self.clone())
+    }
+
+    fn assign(&mut self, value: &Value) {
+        if let Value::Text(text) = value {
+            self.clone_from(text);
+        }
+    }
+}
+
 impl Field for Option<PathBuf> {
     fn value(&self) -> Value {
         // Made of text, as every value is.

@@ -25,7 +25,7 @@ const FULL_PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// As connect(2), with whose failure it is.
-pub(super) async fn attempt(
+pub(in crate::net) async fn attempt(
     snapshot: &Snapshot,
     address: &ServerAddress,
     client: Option<IpAddr>,

@@ -19,6 +19,7 @@ use crate::sys::log;
 
 use super::shared::Shared;
 use super::stream::Stream;
+pub(super) use attempt::attempt;
 use failure::{Failure, Origin};
 
 /// How long pen that is out of descriptors waits for a connection to end before it looks again, here and in accepting.
@@ -133,6 +134,7 @@ pub(super) fn failed(
     log::debug(1, format_args!("connecting to {backend}: {}", failure.error));
     match failure.origin {
         Origin::Upstream => {
+            shared.failures.tell(backend);
             let news = selection.failed(selected, shared.now());
             if backend.role.slot().is_none() || snapshot.blacklist == 0 {
                 shared.reports.unreachable(backend, failure);

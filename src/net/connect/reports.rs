@@ -17,6 +17,8 @@ pub struct Reports {
     emergency: Condition,
     /// Servers that cannot be reached and are not blacklisted for that, by [`crate::core::snapshot::Role::number`].
     unreachable: Conditions<i64>,
+    /// Servers whose checks find out nothing, likewise.
+    unchecked: Conditions<i64>,
 }
 
 impl Reports {
@@ -35,6 +37,19 @@ impl Reports {
             backend.role.number(),
             format_args!("cannot connect to {backend}{on_whose_side}: {}", SystemReason(&failure.error)),
         );
+    }
+
+    /// A check of this server has found out nothing, for a reason on this side.
+    pub fn unchecked(&self, backend: &Backend, reason: &str) {
+        self.unchecked.begin(
+            backend.role.number(),
+            format_args!("cannot check {backend} for a reason on this side: {reason}"),
+        );
+    }
+
+    /// A check of this server has found out something.
+    pub fn checked(&self, backend: &Backend) {
+        self.unchecked.end(&backend.role.number(), format_args!("checking {backend} again"));
     }
 
     /// A client was closed because no server is left.

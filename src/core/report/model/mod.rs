@@ -3,12 +3,14 @@
 //! The serialized names are those of the JSON documents, which are an interface: doc/schema has a JSON schema of each
 //! document and penctl(1) a table of its fields. Units are part of the names (`_seconds`, `_bytes`).
 
+mod check;
 mod client;
 mod connection;
 mod server;
 mod status;
 mod units;
 
+pub use check::{CheckRow, checks};
 pub use client::ClientRow;
 pub use connection::{ConnectionRow, ConnectionState};
 pub use server::{ServerRow, ServerState, servers};

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::core::Millis;
 use crate::core::backend::Standing;
+use crate::core::health::Health;
 use crate::core::histogram::Distribution;
 use crate::core::settings::Keyword;
 use crate::core::settings::keyword::keywords;
@@ -22,6 +23,10 @@ keywords! {
         Blacklisted = "blacklisted",
         /// It failed, and its time on the blacklist is over: one connection tries it next, or does already.
         Retrying = "retrying",
+        /// Its check has no result yet: it takes connections when no server is up.
+        Unknown = "unknown",
+        /// Its check finds that it does not work.
+        Down = "down",
         /// Its name has no address yet.
         Unresolved = "unresolved",
         /// It has no port.
@@ -41,16 +46,23 @@ impl ServerState {
     pub fn is_down(self) -> bool {
         matches!(
             self,
-            ServerState::Blacklisted | ServerState::Unresolved | ServerState::Unused | ServerState::Removed
+            ServerState::Down
+                | ServerState::Blacklisted
+                | ServerState::Unresolved
+                | ServerState::Unused
+                | ServerState::Removed
         )
     }
 
     /// How `backend` stands at `now`.
     pub fn of(backend: &Backend, now: Millis) -> Self {
+        let health = backend.stats.health();
         match backend.stats.standing(now) {
             _ if backend.stats.is_removed() => ServerState::Removed,
             _ if backend.addresses.is_empty() && backend.port == 0 => ServerState::Unused,
             _ if backend.addresses.is_empty() => ServerState::Unresolved,
+            _ if health == Health::Down => ServerState::Down,
+            Standing::Clear if health == Health::Unknown => ServerState::Unknown,
             Standing::Clear => ServerState::Up,
             Standing::Due | Standing::Trial => ServerState::Retrying,
             Standing::Failed(_) | Standing::Ordered(_) => ServerState::Blacklisted,
@@ -167,6 +179,8 @@ impl ServerRow {
                 format!("blacklisted for {} s", self.blacklisted_seconds.ceil() as u64)
             }
             ServerState::Retrying => "failed, to be tried again".into(),
+            ServerState::Unknown => "unknown".into(),
+            ServerState::Down => "down".into(),
             ServerState::Unresolved => "unresolved".into(),
             ServerState::Unused => "unused".into(),
             ServerState::Removed => "removed".into(),

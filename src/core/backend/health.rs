@@ -1,0 +1,52 @@
+//! What the checks of a server have found, as everybody reads it. The main thread alone changes it.
+
+use crate::core::health::{CheckResult, Health};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+
+/// The health of one server slot.
+#[derive(Debug, Default)]
+pub(super) struct HealthRecord {
+    health: AtomicU8,
+    /// Another number whenever what was known is of no use any more: the server has another address or check.
+    period: AtomicU64,
+    last: Mutex<Option<Arc<CheckResult>>>,
+}
+
+const ALL: [Health; 4] = [Health::Unchecked, Health::Unknown, Health::Up, Health::Down];
+
+impl HealthRecord {
+    /// What is known.
+    pub(super) fn get(&self) -> Health {
+        ALL[usize::from(self.health.load(Relaxed)) % ALL.len()]
+    }
+
+    /// The health is another one now.
+    pub(super) fn set(&self, health: Health) {
+        let at = ALL.iter().position(|one| *one == health).unwrap_or_default();
+        self.health.store(u8::try_from(at).unwrap_or_default(), Relaxed);
+    }
+
+    /// Nothing is known any more; from now on the server is checked, or is not.
+    pub(super) fn forget(&self, checked: bool) {
+        self.set(if checked { Health::Unknown } else { Health::Unchecked });
+        self.period.fetch_add(1, Relaxed);
+        *self.last.lock() = None;
+    }
+
+    /// See [`crate::core::health::Monitor::configure`].
+    pub(super) fn period(&self) -> u64 {
+        self.period.load(Relaxed)
+    }
+
+    /// The last result of a check.
+    pub(super) fn last(&self) -> Option<Arc<CheckResult>> {
+        self.last.lock().clone()
+    }
+
+    /// A check has ended.
+    pub(super) fn note(&self, result: CheckResult) {
+        *self.last.lock() = Some(Arc::new(result));
+    }
+}

@@ -1,0 +1,113 @@
+//! The checks of servers: how commands change them, which one a server has, and whether all is there.
+
+use super::Config;
+use crate::core::command::server_keys::ServerConfig;
+use crate::core::error::Error;
+use crate::core::health::{CheckChoice, CheckConfig, CheckKey};
+use crate::core::settings::{AdminState, Value};
+
+impl Config {
+    /// Makes changes of a check, or a new one.
+    pub(super) fn change_check(&mut self, name: &str, changes: &[(CheckKey, Value)]) {
+        let check = self.checks.entry(name.to_owned()).or_default();
+        changes.iter().for_each(|(key, value)| key.set(check, value));
+    }
+
+    /// Removes a check.
+    ///
+    /// # Errors
+    /// There is none of that name, or it is in use.
+    pub(super) fn remove_check(&mut self, name: &str) -> Result<(), Error> {
+        let of = |error: Error| Err(error.of(&format!("no check {name}")));
+        if !self.checks.contains_key(name) {
+            return of(Error::expected("the name of a check", name));
+        }
+        let named =
+            |server: &ServerConfig| matches!(&server.check, CheckChoice::Named(other) if other == name);
+        if let Some(n) = self.servers.iter().position(named) {
+            return of(Error::new(format!("server {n} uses it")));
+        }
+        if self.settings.check_default.as_deref() == Some(name) {
+            return of(Error::new("it is check_default"));
+        }
+        self.checks.remove(name);
+        Ok(())
+    }
+
+    /// The check of a server, with its name; none for one that nobody checks, as in maintenance.
+    pub fn check_of(&self, server: &ServerConfig) -> Option<(&str, &CheckConfig)> {
+        let name = match &server.check {
+            _ if server.state == AdminState::Maint => return None,
+            CheckChoice::Default => self.settings.check_default.as_deref()?,
+            CheckChoice::None => return None,
+            CheckChoice::Named(name) => name,
+        };
+        self.checks.get_key_value(name).map(|(name, check)| (name.as_str(), check))
+    }
+
+    /// Whether every check can be carried out, and every one that is named is there.
+    pub(super) fn check_checks(&self) -> Result<(), Error> {
+        self.checks.iter().try_for_each(|(name, check)| check.judge(name))?;
+        let missing = |name: &str| Error::expected("the name of a check", name);
+        if let Some(name) =
+            self.settings.check_default.as_deref().filter(|name| !self.checks.contains_key(*name))
+        {
+            return Err(missing(name).of("check_default"));
+        }
+        for (n, server) in self.servers.iter().enumerate() {
+            if let CheckChoice::Named(name) = &server.check
+                && !self.checks.contains_key(name)
+            {
+                return Err(missing(name).of(&format!("server {n} check")));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::core::addr::Services;
+    use crate::core::command::Command;
+    use crate::core::config::{Config, Phase};
+
+    fn apply(config: &mut Config, line: &str) -> Result<(), String> {
+        let command = Command::parse(line, &Services::parse("")).map_err(|e| e.to_string())?.unwrap();
+        config.apply(&command, Phase::Running).and_then(|()| config.check()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_check_that_is_used_is_there() {
+        let mut config = Config::default();
+        for line in [
+            "check web type http",
+            "server 0 address 10.0.0.1 port 80 check web",
+            "check a",
+            "check_default a",
+        ] {
+            assert_eq!(apply(&mut config, line), Ok(()), "{line}");
+        }
+        let name =
+            |config: &Config, n: usize| config.check_of(&config.servers[n]).map(|(name, _)| name.to_owned());
+        apply(&mut config, "server 1 address 10.0.0.2 port 80").unwrap();
+        apply(&mut config, "server 2 address 10.0.0.3 port 80 check none").unwrap();
+        assert_eq!([0, 1, 2].map(|n| name(&config, n)), [Some("web".into()), Some("a".into()), None]);
+        for (line, error) in [
+            ("no check web", "no check web: server 0 uses it"),
+            ("no check a", "no check a: it is check_default"),
+            ("no check b", "no check b: expected the name of a check, got 'b'"),
+            ("check none", "check: expected another name than none and default, got 'none'"),
+        ] {
+            assert_eq!(apply(&mut config, line), Err(error.into()), "{line}");
+        }
+        // A plan that names one that is not there is refused as a whole.
+        let error = apply(&mut config.clone(), "server 1 check b").unwrap_err();
+        assert_eq!(error, "server 1 check: expected the name of a check, got 'b'");
+        let error = apply(&mut config.clone(), "check_default b").unwrap_err();
+        assert_eq!(error, "check_default: expected the name of a check, got 'b'");
+        apply(&mut config, "server 0 check default").unwrap();
+        assert_eq!(apply(&mut config, "no check web"), Ok(()));
+        apply(&mut config, "server 0 state maint").unwrap();
+        assert_eq!(name(&config, 0), None, "nobody checks a server in maintenance");
+    }
+}

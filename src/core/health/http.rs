@@ -1,0 +1,175 @@
+//! The request of an http check, and what its answer says.
+
+use super::check::{CheckConfig, HttpMethod};
+use super::status_ranges::StatusRanges;
+use crate::core::settings::Keyword;
+
+/// How much of an answer's head, and of its body, is looked at.
+const LOOKED_AT: usize = 64 * 1024;
+/// Fields of a head at most.
+const FIELDS: usize = 128;
+
+/// The request for the server `host`.
+pub fn request(check: &CheckConfig, host: &str) -> Vec<u8> {
+    let host = check.host.as_deref().unwrap_or(host);
+    // An IPv6 address stands in brackets (RFC 3986 3.2.2); a Unix socket has no host.
+    let host = match host {
+        path if path.contains('/') => "localhost".to_owned(),
+        ip if ip.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{ip}]"),
+        host => host.to_owned(),
+    };
+    let (method, path) = (check.method.word(), &check.path);
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: pen\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes()
+}
+
+/// What an answer says, as far as it has come: `None` as long as that is not enough. `ended` when no more will come. What it
+/// says is told in words, for success and failure alike.
+pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<String, String>> {
+    let mut rest = answer;
+    loop {
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+        let mut head = httparse::Response::new(&mut fields);
+        let length = match head.parse(rest) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if ended && answer.is_empty() => {
+                return Some(Err("the server closed the connection without an answer".into()));
+            }
+            Ok(httparse::Status::Partial) if ended => return Some(Err("the answer breaks off".into())),
+            Ok(httparse::Status::Partial) if rest.len() >= LOOKED_AT => {
+                return Some(Err("the head of the answer is too long".into()));
+            }
+            Ok(httparse::Status::Partial) => return None,
+            Err(error) => return Some(Err(format!("the answer is no HTTP: {error}"))),
+        };
+        let status = head.code.unwrap_or_default();
+        if (100..200).contains(&status) && status != 101 {
+            // An interim answer; the final one follows (RFC 9110 15.2).
+            rest = rest.get(length..).unwrap_or_default();
+            continue;
+        }
+        let right = StatusRanges::parse(&check.expect).is_ok_and(|ranges| ranges.contains(status));
+        if !right {
+            let expected = match check.expect.as_slice() {
+                [] => "200-399".into(),
+                expect => String::from_utf8_lossy(expect).into_owned(),
+            };
+            return Some(Err(format!("status {status}, expected {expected}")));
+        }
+        if check.body.is_empty() || check.method == HttpMethod::Head {
+            return Some(Ok(format!("status {status}")));
+        }
+        let field = |name: &str| {
+            head.headers
+                .iter()
+                .find(|field| field.name.eq_ignore_ascii_case(name))
+                .map(|field| String::from_utf8_lossy(field.value).trim().to_ascii_lowercase())
+        };
+        let raw = rest.get(length..).unwrap_or_default();
+        let (body, complete) = if field("transfer-encoding").is_some_and(|coding| coding.ends_with("chunked"))
+        {
+            unchunked(raw)
+        } else {
+            let length = field("content-length").and_then(|length| length.parse::<usize>().ok());
+            (raw.to_vec(), length.is_some_and(|length| raw.len() >= length))
+        };
+        let body = body.get(..LOOKED_AT).unwrap_or(&body);
+        let text = check.body.escape_ascii();
+        return if memchr::memmem::find(body, &check.body).is_some() {
+            Some(Ok(format!("status {status}, and the body holds '{text}'")))
+        } else if ended || complete || body.len() >= LOOKED_AT {
+            Some(Err(format!("status {status}, but the body does not hold '{text}'")))
+        } else {
+            None
+        };
+    }
+}
+
+/// What is there of a body in chunks (RFC 9112 7.1), and whether that is all of it.
+fn unchunked(mut raw: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Ok(httparse::Status::Complete((begin, size))) = httparse::parse_chunk_size(raw) {
+        if size == 0 {
+            return (body, true);
+        }
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let data = raw.get(begin..).unwrap_or_default();
+        body.extend_from_slice(data.get(..size).unwrap_or(data));
+        // A line end follows the data.
+        raw = size.checked_add(2).and_then(|size| data.get(size..)).unwrap_or_default();
+        if raw.is_empty() {
+            break;
+        }
+    }
+    (body, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(expect: &str, body: &str) -> CheckConfig {
+        CheckConfig { expect: expect.into(), body: body.into(), ..CheckConfig::default() }
+    }
+
+    #[test]
+    fn the_request_names_the_host() {
+        let asked = |check: &CheckConfig, host| String::from_utf8(request(check, host)).unwrap();
+        assert!(asked(&check("", ""), "www1").starts_with("GET / HTTP/1.1\r\nHost: www1\r\n"));
+        assert!(asked(&check("", ""), "::1").contains("\r\nHost: [::1]\r\n"));
+        assert!(asked(&check("", ""), "/run/x").contains("\r\nHost: localhost\r\n"));
+        let named = CheckConfig { host: Some("a".into()), path: "/b?c".into(), ..check("", "") };
+        assert!(asked(&named, "www1").starts_with("GET /b?c HTTP/1.1\r\nHost: a\r\n"));
+    }
+
+    #[test]
+    fn an_answer_is_judged_as_soon_as_it_says_enough() {
+        let ok = "HTTP/1.1 200 OK\r\n\r\n";
+        let say = |check: &CheckConfig, answer: &str, ended| judge(check, answer.as_bytes(), ended);
+        assert_eq!(say(&check("", ""), ok, false), Some(Ok("status 200".into())));
+        assert_eq!(say(&check("", ""), "HTTP/1.1 20", false), None);
+        assert_eq!(say(&check("", ""), "HTTP/1.1 20", true), Some(Err("the answer breaks off".into())));
+        let nothing = "the server closed the connection without an answer";
+        assert_eq!(say(&check("", ""), "", true), Some(Err(nothing.into())));
+        let refused = "HTTP/1.1 503 Service Unavailable\r\n\r\n";
+        assert_eq!(say(&check("", ""), refused, false), Some(Err("status 503, expected 200-399".into())));
+        assert_eq!(say(&check("503", ""), refused, false), Some(Ok("status 503".into())));
+        assert!(matches!(say(&check("", ""), "SSH-2.0-x\r\n", false), Some(Err(e)) if e.contains("no HTTP")));
+        let interim = format!("HTTP/1.1 103 Early Hints\r\n\r\n{ok}");
+        assert_eq!(say(&check("", ""), &interim, false), Some(Ok("status 200".into())));
+    }
+
+    #[test]
+    fn the_body_is_searched_in_pieces_and_chunks() {
+        let well = check("", "well");
+        let say = |answer: &str, ended| judge(&well, answer.as_bytes(), ended);
+        let head = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n";
+        assert_eq!(say(head, false), None);
+        assert!(matches!(say(&format!("{head}all well"), false), Some(Ok(_))));
+        assert!(matches!(say(&format!("{head}all ill."), false), Some(Err(_))), "it is complete");
+        let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nall we\r\n2\r\nll\r\n";
+        assert!(matches!(say(chunked, false), Some(Ok(_))));
+        let ill = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nall il\r\n";
+        assert_eq!(say(ill, false), None);
+        assert!(matches!(say(&format!("{ill}0\r\n\r\n"), false), Some(Err(_))));
+        let long = format!("HTTP/1.1 200 OK\r\n\r\n{}well", "x".repeat(LOOKED_AT));
+        assert!(matches!(say(&long, false), Some(Err(_))), "beyond what is looked at");
+    }
+
+    proptest! {
+        /// Nothing that a server sends is a panic, and every answer that has ended is judged.
+        #[test]
+        fn any_answer_is_survived(
+            head in "(HTTP/1.1 [0-9]{3} x\r\n(Transfer-Encoding: chunked\r\n)?\r\n)?",
+            rest in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let answer = [head.as_bytes(), &rest].concat();
+            let check = check("", "well");
+            _ = judge(&check, &answer, false);
+            prop_assert!(judge(&check, &answer, true).is_some() || head.contains(" 1"));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Whether servers are known to be well: what a check is, what its results mean, and when the next one is due.
+//!
+//! Pure: results, time and the seed are passed in. Who connects and asks is `src/net/check`.
+
+pub mod check;
+pub mod dns;
+pub mod http;
+mod monitor;
+mod status_ranges;
+#[cfg(test)]
+mod tests;
+mod track;
+
+pub use check::{Check, CheckChoice, CheckConfig, CheckKey, CheckType};
+pub use monitor::{Due, Monitor, Rule};
+pub use track::{CheckResult, Health, Track};

@@ -1,0 +1,64 @@
+//! Checks by datagrams: udp, and dns where pen balances datagrams.
+
+use std::io;
+use std::net::SocketAddr;
+
+use socket2::{Domain, Socket, Type};
+use tokio::net::UdpSocket;
+
+use crate::core::error::SystemReason;
+use crate::core::health::{CheckType, dns};
+use crate::core::snapshot::ServerAddress;
+use crate::net::connect::failure::Failure;
+use crate::net::connect::setup;
+
+use super::outcome::Trouble;
+use super::probe::{Probe, Stage, random_id};
+use super::stream::holds;
+
+/// The largest datagram.
+const LARGEST: usize = 65_535;
+
+/// Carries the check out.
+pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
+    let config = &probe.check.config;
+    let ip = |address: &ServerAddress| match address {
+        ServerAddress::Ip(address) => Some(*address),
+        ServerAddress::Unix(_) => None,
+    };
+    let Some(address) = probe.addresses().iter().find_map(ip) else {
+        return Err(Trouble::Server("it has no IP address".into()));
+    };
+    let socket = open(probe, address).map_err(|error| Trouble::from(Failure::of_pen(error)))?;
+    probe.stage.set(Stage::Answer);
+    let refused = |error: io::Error| Trouble::Server(SystemReason(&error).to_string());
+    let id = random_id();
+    let question = match config.kind {
+        CheckType::Dns => dns::question(config.name.as_deref(), id),
+        _ => config.send.clone(),
+    };
+    socket.send(&question).await.map_err(refused)?;
+    let mut answer = vec![0; LARGEST];
+    loop {
+        let count = socket.recv(&mut answer).await.map_err(refused)?;
+        let answer = answer.get(..count).unwrap_or_default();
+        let verdict = match config.kind {
+            // The answer to another question is not the one.
+            CheckType::Dns => dns::judge(answer, id),
+            // An empty datagram is an answer too.
+            _ if config.expect.is_empty() => Some(Ok("it answers".into())),
+            _ => holds(answer, &config.expect, true),
+        };
+        if let Some(verdict) = verdict {
+            return verdict.map_err(Trouble::Server);
+        }
+    }
+}
+
+fn open(probe: &Probe<'_>, address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    socket.set_nonblocking(true)?;
+    setup::bind(probe.snapshot, &socket, address, None)?;
+    socket.connect(&address.into())?;
+    UdpSocket::from_std(socket.into())
+}

@@ -1,0 +1,100 @@
+//! Checks by a program, which is called as Solaris ILB calls a test (ilbadm(1M)).
+
+use std::process::{ExitStatus, Stdio};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+
+use crate::core::settings::Value;
+use crate::core::snapshot::ServerAddress;
+
+use super::outcome::Trouble;
+use super::probe::{Probe, Stage};
+
+/// How much of the output is read: it is one number.
+const OUTPUT_MAX: u64 = 4096;
+
+/// The process group of a program, which is killed when this is dropped before the program has ended.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            // It may have ended by itself.
+            _ = killpg(pid, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Carries the check out.
+pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
+    probe.stage.set(Stage::Program);
+    let config = &probe.check.config;
+    let Some(program) = &config.program else { return Err(Trouble::Here("it has no program".into())) };
+    let here =
+        |what: &str, error: std::io::Error| Trouble::Here(format!("{}: {what}: {error}", program.display()));
+    let (address, port) = match probe.addresses().first() {
+        Some(ServerAddress::Ip(address)) => (address.ip().to_string(), address.port()),
+        Some(ServerAddress::Unix(path)) => (path.clone(), probe.backend.port),
+        None => return Err(Trouble::Server("its name has no address".into())),
+    };
+    let protocol = if probe.check.datagrams { "UDP" } else { "TCP" };
+    let mut child = Command::new(program)
+        .args([&probe.snapshot.listen, &address, protocol, &port.to_string()])
+        .arg(Value::Seconds(config.timeout).to_string())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| here("cannot be run", error))?;
+    let leader = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let mut group = Group(leader);
+    let mut output = Vec::new();
+    // To the end of it before the program is waited for: until then nobody else can have its number, by which its group is
+    // killed.
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(OUTPUT_MAX).read_to_end(&mut output).await.map_err(|error| here("its output", error))?;
+    }
+    let status = child.wait().await.map_err(|error| here("its end", error))?;
+    group.0 = None;
+    judge(status, &output).map_err(Trouble::Server)
+}
+
+fn judge(status: ExitStatus, output: &[u8]) -> Result<String, String> {
+    if !status.success() {
+        return Err(format!("the program ended with {status}"));
+    }
+    let text = String::from_utf8_lossy(output);
+    match text.trim().parse::<i64>() {
+        Ok(0) => Ok("the program says that it is alive".into()),
+        Ok(micros @ 1..) => Ok(format!("the program measured {micros} microseconds")),
+        Ok(_) => Err("the program says that it is dead".into()),
+        Err(_) => {
+            let quoted: String = text.trim().chars().take(60).collect();
+            Err(format!("the program printed '{}', expected a number", quoted.escape_debug()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn what_a_program_says_is_what_ilb_takes_it_for() {
+        let say = |code: i32, output: &str| judge(ExitStatus::from_raw(code << 8), output.as_bytes());
+        assert!(say(0, "0\n").is_ok() && say(0, " 1500 ").is_ok());
+        assert_eq!(say(0, "-1\n"), Err("the program says that it is dead".into()));
+        assert_eq!(say(0, ""), Err("the program printed '', expected a number".into()));
+        assert_eq!(say(0, "a\nb"), Err("the program printed 'a\\nb', expected a number".into()));
+        assert_eq!(say(1, "0"), Err("the program ended with exit status: 1".into()));
+    }
+}

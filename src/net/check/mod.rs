@@ -1,0 +1,137 @@
+//! Checks of servers: each runs as a task of the main thread, never on a worker.
+
+mod datagram;
+mod exec;
+mod outcome;
+mod probe;
+mod prober;
+mod stream;
+mod tls;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
+
+use crate::core::health::{CheckResult, Due, Health, Monitor};
+use crate::core::snapshot::{Backend, Role, Snapshot};
+use crate::sys::log;
+
+use super::shared::Shared;
+use outcome::Outcome;
+use prober::Prober;
+
+/// Who checks the servers.
+#[derive(Debug)]
+pub struct Checker {
+    shared: Arc<Shared>,
+    monitor: RefCell<Monitor>,
+    /// Other servers are to be checked.
+    changed: Notify,
+    prober: Rc<Prober>,
+}
+
+/// A check that has ended.
+type Ended = (Due, Outcome, Duration);
+
+impl Checker {
+    /// Checks nothing yet. `seed` is what the intervals differ by.
+    pub fn new(shared: Arc<Shared>, seed: u64) -> Self {
+        Checker {
+            shared,
+            monitor: RefCell::new(Monitor::new(seed)),
+            changed: Notify::new(),
+            prober: Rc::default(),
+        }
+    }
+
+    /// From now on the servers of this snapshot are checked, which is the one in force.
+    pub fn configure(&self, snapshot: &Snapshot) {
+        let wanted = snapshot.backends.iter().flatten().filter_map(|backend| {
+            let rule = backend.check.as_ref()?.config.rule();
+            Some((backend.role.slot()?, backend.stats.period(), rule))
+        });
+        self.monitor.borrow_mut().configure(wanted, self.shared.now());
+        self.changed.notify_one();
+    }
+
+    /// Checks servers for ever. To be run on a [`tokio::task::LocalSet`].
+    pub async fn run(self: Rc<Self>) {
+        let (sender, mut ended) = mpsc::unbounded_channel();
+        loop {
+            let now = self.shared.now();
+            loop {
+                let Some(due) = self.monitor.borrow_mut().begin(now) else { break };
+                self.begin(due, &sender);
+            }
+            let next = self.monitor.borrow().next();
+            // A millisecond later, since the clock's are cut off.
+            let pause = next.map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
+            tokio::select! {
+                Some(first) = ended.recv() => {
+                    self.finish(first);
+                    while let Ok(more) = ended.try_recv() {
+                        self.finish(more);
+                    }
+                }
+                () = self.shared.failures.told() => {
+                    let now = self.shared.now();
+                    let mut monitor = self.monitor.borrow_mut();
+                    self.shared.failures.take().into_iter().for_each(|server| monitor.ask(server, now));
+                }
+                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    fn begin(&self, due: Due, ended: &mpsc::UnboundedSender<Ended>) {
+        let snapshot = self.shared.snapshot.load_full();
+        let Some(backend) = snapshot.backend(Role::Regular(due.server)).cloned() else { return };
+        let (prober, ended) = (Rc::clone(&self.prober), ended.clone());
+        tokio::task::spawn_local(async move {
+            let _place = prober.place(&backend).await;
+            let begin = Instant::now();
+            let outcome = prober.probe(&snapshot, &backend).await;
+            // Who is to hear of it ends with pen.
+            _ = ended.send((due, outcome, begin.elapsed()));
+        });
+    }
+
+    fn finish(&self, (due, outcome, took): Ended) {
+        let snapshot = self.shared.snapshot.load();
+        let now = self.shared.now();
+        let change = self.monitor.borrow_mut().finish(due, outcome.success(), now);
+        let Some(backend) = snapshot.backend(Role::Regular(due.server)) else { return };
+        if backend.stats.period() != due.period {
+            return;
+        }
+        let (success, reason) = match outcome {
+            Outcome::Success(reason) => (true, reason),
+            Outcome::Failure(reason) => (false, reason),
+            Outcome::Unknown(reason) => return self.shared.reports.unchecked(backend, &reason),
+        };
+        self.shared.reports.checked(backend);
+        if success && backend.stats.works() {
+            log::info(format_args!("{backend} works again: {reason}"));
+        }
+        if let Some(health) = change {
+            self.becomes(backend, health, &reason);
+        }
+        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        backend.stats.note_check(CheckResult { success, reason, took, at: now });
+    }
+
+    /// The health of a server is another one now.
+    fn becomes(&self, backend: &Backend, health: Health, reason: &str) {
+        backend.stats.set_health(health);
+        let check = backend.check.as_ref().map(|check| check.name.as_str()).unwrap_or_default();
+        match health {
+            Health::Down => log::warn(format_args!("{backend} is down: check {check}: {reason}")),
+            _ => log::info(format_args!("{backend} is up: check {check}: {reason}")),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! One check of one server.
+
+use std::cell::Cell;
+
+use crate::core::health::Check;
+use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
+
+use super::tls;
+
+/// How far a check has come.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Stage {
+    /// It connects.
+    #[default]
+    Connect,
+    /// It makes the TLS handshake.
+    Handshake,
+    /// It waits for an answer.
+    Answer,
+    /// Its program runs.
+    Program,
+}
+
+/// One check of one server.
+pub(super) struct Probe<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) backend: &'a Backend,
+    pub(super) check: &'a Check,
+    pub(super) tls: &'a tls::Clients,
+    pub(super) stage: Cell<Stage>,
+}
+
+/// The id of a question, which nobody can guess.
+pub(super) fn random_id() -> u16 {
+    let mut id = [0; 2];
+    // Without randomness any id is as good.
+    _ = openssl::rand::rand_bytes(&mut id);
+    u16::from_be_bytes(id)
+}
+
+impl Probe<'_> {
+    /// What it was waiting for when its time was over.
+    pub(super) fn late(&self) -> &'static str {
+        match self.stage.get() {
+            Stage::Connect => "no connection",
+            Stage::Handshake => "no TLS handshake",
+            Stage::Answer => "no answer",
+            Stage::Program => "no end of the program",
+        }
+    }
+
+    /// Where it connects to: the addresses of the server, with the port of the check.
+    pub(super) fn addresses(&self) -> Vec<ServerAddress> {
+        let mut addresses = self.backend.addresses.clone();
+        for address in &mut addresses {
+            if let (ServerAddress::Ip(address), 1..) = (address, self.check.config.port) {
+                address.set_port(self.check.config.port);
+            }
+        }
+        addresses
+    }
+}

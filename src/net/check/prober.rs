@@ -1,0 +1,63 @@
+//! Who carries checks out, each in the time that it has.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::core::health::CheckType;
+use crate::core::settings::Value;
+use crate::core::snapshot::{Backend, Snapshot};
+
+use super::outcome::{Outcome, Trouble};
+use super::probe::{Probe, Stage};
+use super::{datagram, exec, stream, tls};
+
+/// Programs at once.
+const PROGRAMS_MAX: usize = 16;
+
+/// What all checks share.
+#[derive(Debug)]
+pub(super) struct Prober {
+    programs: Semaphore,
+    tls: tls::Clients,
+}
+
+impl Default for Prober {
+    fn default() -> Self {
+        Prober { programs: Semaphore::new(PROGRAMS_MAX), tls: tls::Clients::default() }
+    }
+}
+
+impl Prober {
+    /// Waits until the check of this server may begin: programs are few at a time.
+    pub(super) async fn place(&self, backend: &Backend) -> Option<SemaphorePermit<'_>> {
+        let runs = backend.check.as_ref().is_some_and(|check| check.config.kind == CheckType::Exec);
+        // The semaphore is never closed.
+        if runs { self.programs.acquire().await.ok() } else { None }
+    }
+
+    /// Checks a server, for as long as that may take.
+    pub(super) async fn probe(&self, snapshot: &Snapshot, backend: &Backend) -> Outcome {
+        let Some(check) = backend.check.as_ref().map(Arc::as_ref) else {
+            return Outcome::Unknown("it has no check".into());
+        };
+        let probe = Probe { snapshot, backend, check, tls: &self.tls, stage: Cell::<Stage>::default() };
+        let time = check.config.timeout;
+        match tokio::time::timeout(time, run(&probe)).await {
+            Ok(Ok(reason)) => Outcome::Success(reason),
+            Ok(Err(Trouble::Server(reason))) => Outcome::Failure(reason),
+            Ok(Err(Trouble::Here(reason))) => Outcome::Unknown(reason),
+            Err(_) => Outcome::Failure(format!("{} after {} s", probe.late(), Value::Seconds(time))),
+        }
+    }
+}
+
+/// Carries a check out, however long that takes.
+async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
+    match (probe.check.config.kind, probe.check.datagrams) {
+        (CheckType::Exec, _) => exec::run(probe).await,
+        (CheckType::Udp, _) | (CheckType::Dns, true) => datagram::ask(probe).await,
+        _ => stream::ask(probe).await,
+    }
+}

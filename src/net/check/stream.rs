@@ -1,0 +1,150 @@
+//! Checks over a connection: tcp, http, send, and dns where pen balances connections.
+
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+use crate::core::error::SystemReason;
+use crate::core::health::{CheckType, dns, http};
+use crate::net::connect::attempt;
+use crate::net::connect::failure::Failure;
+use crate::net::stream::Stream;
+
+use super::outcome::Trouble;
+use super::probe::{Probe, Stage, random_id};
+
+/// How much of an answer is looked at.
+const LOOKED_AT: usize = 128 * 1024;
+/// What a reason quotes of an answer.
+const QUOTED: usize = 60;
+
+/// A PROXY header of version 2 that says LOCAL: the connection is pen's own (proxy-protocol.txt 2.2).
+const PROXY_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+
+/// Carries the check out.
+pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
+    let config = &probe.check.config;
+    let mut stream = connect(probe).await?;
+    if config.proxy {
+        write(&mut stream, PROXY_LOCAL).await?;
+    }
+    if config.tls {
+        probe.stage.set(Stage::Handshake);
+        stream = probe.tls.handshake(stream, probe.check).await?;
+    }
+    probe.stage.set(Stage::Answer);
+    match config.kind {
+        CheckType::Http => {
+            write(&mut stream, &http::request(config, &probe.check.host)).await?;
+            read(&mut stream, |answer, ended| http::judge(config, answer, ended)).await
+        }
+        CheckType::Send => {
+            if !config.send.is_empty() {
+                write(&mut stream, &config.send).await?;
+            }
+            read(&mut stream, |answer, ended| holds(answer, &config.expect, ended)).await
+        }
+        CheckType::Dns => {
+            let id = random_id();
+            let question = dns::question(config.name.as_deref(), id);
+            let length = u16::try_from(question.len()).unwrap_or(u16::MAX).to_be_bytes();
+            write(&mut stream, &[&length[..], &question].concat()).await?;
+            read(&mut stream, |answer, ended| {
+                let length = usize::from(u16::from_be_bytes([*answer.first()?, *answer.get(1)?]));
+                match answer.get(2..2 + length) {
+                    Some(message) => {
+                        dns::judge(message, id).or(Some(Err("the answer is to another question".into())))
+                    }
+                    None => ended.then(|| Err("the answer breaks off".into())),
+                }
+            })
+            .await
+        }
+        CheckType::Tcp | CheckType::Udp | CheckType::Exec => Ok("connected".into()),
+    }
+}
+
+/// Whether an answer holds what is expected; anything, where that is empty.
+pub(super) fn holds(answer: &[u8], expected: &[u8], ended: bool) -> Option<Result<String, String>> {
+    let quote = |bytes: &[u8]| bytes.get(..QUOTED).unwrap_or(bytes).escape_ascii().to_string();
+    if !answer.is_empty() && memchr::memmem::find(answer, expected).is_some() {
+        return Some(Ok(match expected {
+            [] => "it answers".into(),
+            expected => format!("the answer holds '{}'", quote(expected)),
+        }));
+    }
+    ended.then(|| match (answer, expected) {
+        ([], _) => Err("the server closed the connection without an answer".into()),
+        (answer, expected) => Err(format!("expected '{}', got '{}'", quote(expected), quote(answer))),
+    })
+}
+
+/// Connects to the server; with several addresses to the first that answers in its share of the time.
+async fn connect(probe: &Probe<'_>) -> Result<Stream, Trouble> {
+    let addresses = probe.addresses();
+    let share = probe.check.config.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut last = None;
+    for address in &addresses {
+        match within(share, addresses.len(), attempt(probe.snapshot, address, None)).await {
+            Ok(stream) => return Ok(stream),
+            Err(failure) => {
+                last = Some(match last.take() {
+                    Some(before) => Failure::or(before, failure),
+                    None => failure,
+                });
+            }
+        }
+    }
+    Err(match last {
+        Some(failure) => failure.into(),
+        None => Trouble::Server("its name has no address".into()),
+    })
+}
+
+/// One of several addresses has a time of its own; a single one that of the check.
+async fn within(
+    share: Duration,
+    count: usize,
+    attempt: impl Future<Output = Result<Stream, Failure>>,
+) -> Result<Stream, Failure> {
+    match count {
+        1 => attempt.await,
+        _ => tokio::time::timeout(share, attempt).await.unwrap_or_else(|_| Err(Failure::timed_out())),
+    }
+}
+
+async fn write(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), Trouble> {
+    while !bytes.is_empty() {
+        let count = poll_fn(|cx| stream.poll_write(cx, bytes)).await.map_err(|error| broken(&error))?;
+        bytes = bytes.get(count..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Reads until `judge` has seen enough.
+async fn read(
+    stream: &mut Stream,
+    judge: impl Fn(&[u8], bool) -> Option<Result<String, String>>,
+) -> Result<String, Trouble> {
+    let mut answer = Vec::new();
+    let mut chunk = vec![0; 16 * 1024];
+    loop {
+        let (count, error) = match poll_fn(|cx| stream.poll_read(cx, &mut chunk)).await {
+            Ok(count) => (count, None),
+            Err(error) => (0, Some(error)),
+        };
+        answer.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        let ended = count == 0 || answer.len() >= LOOKED_AT;
+        // What came before a reset may be enough.
+        match (judge(&answer, ended && error.is_none()), error) {
+            (Some(verdict), _) => return verdict.map_err(Trouble::Server),
+            (None, Some(error)) => return Err(broken(&error)),
+            (None, None) if ended => return Err(Trouble::Server("the answer breaks off".into())),
+            (None, None) => {}
+        }
+    }
+}
+
+fn broken(error: &io::Error) -> Trouble {
+    Trouble::Server(SystemReason(error).to_string())
+}
