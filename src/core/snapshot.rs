@@ -9,7 +9,7 @@ use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::Check;
-use super::settings::{AdminState, Fastclose, HttpForwarded, Settings};
+use super::settings::{AdminState, Fastclose, HttpForwarded, OnDown, Settings};
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -84,6 +84,8 @@ pub struct Backend {
     pub acl: usize,
     /// What an administrator says of it.
     pub admin_state: AdminState,
+    /// What becomes of its connections when it goes down.
+    pub on_down: OnDown,
     /// How it is checked, if it is.
     pub check: Option<Arc<Check>>,
     /// What the hash of a client is mixed with: the address and port as configured, not the slot.
@@ -423,6 +425,7 @@ fn backend(
         prio: server.prio,
         acl: server.acl,
         admin_state: server.state,
+        on_down: server.on_down,
         check,
         identity: super::hash::server(&host, server.port),
         label,

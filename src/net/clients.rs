@@ -203,7 +203,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::core::settings::AdminState;
+    use crate::core::settings::{AdminState, OnDown};
     use crate::core::snapshot::{Backend, Role};
     use crate::net::connections::{AcceptedClient, ConnectionEntry};
     use crate::net::filter::TrafficMeter;
@@ -245,6 +245,7 @@ mod tests {
             prio: 0,
             acl: 0,
             admin_state: AdminState::Ready,
+            on_down: OnDown::Keep,
             check: None,
             identity: 0,
             stats: Arc::default(),

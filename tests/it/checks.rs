@@ -207,6 +207,32 @@ fn a_frozen_server_is_left_out_in_time_and_comes_back() {
 }
 
 #[test]
+fn connections_of_a_server_that_goes_down_go_on_or_end_as_it_says() {
+    let (a, b) = (Manner::default(), Manner::default());
+    let (pages, backends) = ([a.serve(""), b.serve("")], greeters(2));
+    let mut setup = Setup::new().options("-r");
+    for (n, page) in pages.iter().enumerate() {
+        let line = format!("check page{n} type http port {} {QUICK} fall 1 rise 1", page.port());
+        setup = setup.command(line).command(format!("server {n} check page{n}"));
+    }
+    let pen = setup.servers(&backends).start();
+    (0..2).for_each(|n| becomes(&pen, n, "up"));
+    pen.control("server 1 on_down close");
+    let mut held = [pen.hold(2), pen.hold(3)];
+    held.sort_by(|(_, a), (_, b)| a.cmp(b));
+    let [(mut kept, name), (mut closed, other)] = held;
+    assert_eq!([name.as_str(), other.as_str()], ["A", "B"]);
+    b.set(Manner::FROZEN);
+    becomes(&pen, 1, "down");
+    assert_eq!(closed.text(), "");
+    a.set(Manner::FROZEN);
+    becomes(&pen, 0, "down");
+    assert_eq!(pen.servers()[0].conn, 1);
+    kept.finish();
+    assert_eq!(kept.text(), "");
+}
+
+#[test]
 fn nginx_that_is_stopped_killed_and_started_again() {
     let directory = crate::support::directory::directory();
     let start = || Nginx::start("127.0.0.1", directory.path(), "", "location / { return 200 well; }");

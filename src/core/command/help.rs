@@ -28,7 +28,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("reload", "read the file given with -F again, as HUP does, and show what has changed"),
     (
         "server N|NAME KEY VALUE...",
-        "change acl, address, port, max, hard, weight, prio, name, state, check or blacklist of a server",
+        "change acl, address, port, max, hard, weight, prio, name, state, check, on_down or blacklist of a server",
     ),
     ("servers", "show the servers"),
     ("show NAME", "show how a setting stands, as the command that makes it so"),

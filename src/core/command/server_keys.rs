@@ -6,7 +6,7 @@ use crate::core::addr::{Host, Services};
 use crate::core::health::CheckChoice;
 use crate::core::lexer::Word;
 use crate::core::settings::table::table;
-use crate::core::settings::{AdminState, Field, Key, Keyword, Kind, Spec, Value};
+use crate::core::settings::{AdminState, Field, Key, Keyword, Kind, OnDown, Spec, Value};
 use std::fmt;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ table! {
             Spec::new(Kind::Word(AdminState::WORDS), "whom it serves: all, its own clients, or nobody").omits_default();
         check: CheckChoice = CheckChoice::Default,
             Spec::new(Kind::Name, "the check that tells whether it works, none, or default").omits_default();
+        on_down: OnDown = OnDown::Keep,
+            Spec::new(Kind::Word(OnDown::WORDS), "what becomes of its connections when its check finds it down")
+                .omits_default();
     }
 }
 

@@ -103,6 +103,16 @@ keywords! {
     }
 }
 
+keywords! {
+    /// What becomes of connections in progress when their server's check finds it down.
+    OnDown {
+        /// They go on as long as they can.
+        Keep = "keep",
+        /// They end, so that clients come back and get another server.
+        Close = "close",
+    }
+}
+
 /// Which side's end of data ends both sides of a connection at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fastclose {

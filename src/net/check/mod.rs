@@ -17,6 +17,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::core::health::{CheckResult, Due, Health, Monitor};
+use crate::core::settings::OnDown;
 use crate::core::snapshot::{Backend, Role, Snapshot};
 use crate::sys::log;
 
@@ -130,7 +131,12 @@ impl Checker {
         backend.stats.set_health(health);
         let check = backend.check.as_ref().map(|check| check.name.as_str()).unwrap_or_default();
         match health {
-            Health::Down => log::warn(format_args!("{backend} is down: check {check}: {reason}")),
+            Health::Down => {
+                log::warn(format_args!("{backend} is down: check {check}: {reason}"));
+                if backend.on_down == OnDown::Close {
+                    self.shared.connections.close_server(backend.role);
+                }
+            }
             _ => log::info(format_args!("{backend} is up: check {check}: {reason}")),
         }
     }
