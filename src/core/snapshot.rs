@@ -212,6 +212,8 @@ pub struct Snapshot {
     pub pending_max: usize,
     /// Connections at most.
     pub conn_max: usize,
+    /// After how many repetitions without an answer a UDP client goes to the next server; 0 for never.
+    pub udp_retries: u32,
     /// UDP flows of one client address at most, 0 for none but its share when all are taken.
     pub udp_flows_per_client: usize,
     /// Connections accepted in one go.
@@ -366,6 +368,7 @@ impl Snapshot {
             handshake_timeout: millis(handshake.unwrap_or(settings.timeout)),
             pending_max: settings.pending_max,
             conn_max: settings.conn_max,
+            udp_retries: settings.udp_retries,
             udp_flows_per_client: settings.udp_flows_per_client,
             multi_accept: settings.multi_accept,
             fastclose: settings.tcp_fastclose,

@@ -337,3 +337,46 @@ fn a_flow_that_is_idle_is_dropped_and_its_client_served_anew() {
     let peers = server.peers(3);
     assert!(peers[1..].iter().all(|peer| *peer == peers[1]));
 }
+
+/// Whoever repeats what has no answer gets another server; others are not sent away, since the server may have its reasons.
+#[test]
+fn a_client_that_repeats_itself_in_vain_goes_to_the_next_server() {
+    let (server, mute) = (Server::named("A"), Server::mute());
+    let pen = Setup::new().options("-U -r").server(server.address).server(mute.address).start();
+    let asker = Asker::new(2, pen.address);
+    // The first and two repetitions; the third goes elsewhere.
+    for count in 1..=3 {
+        asker.send(b"same");
+        assert_eq!(mute.peers(count).len(), count);
+    }
+    assert!(asker.has_nothing());
+    assert_eq!(asker.ask(b"same"), b"A");
+    assert_eq!(mute.received().len(), 3);
+    assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
+    // Another client of round robin still gets it. What differs each time is no repetition.
+    let talker = Asker::new(3, pen.address);
+    for count in 4..=9 {
+        talker.send(&[count]);
+        assert_eq!(mute.peers(usize::from(count)).len(), usize::from(count));
+    }
+    assert_eq!(pen.control("udp_retries 0"), "0\n");
+    for count in 10..=15 {
+        talker.send(b"same");
+        assert_eq!(mute.peers(count).len(), count);
+    }
+}
+
+/// With nobody else to go to a client stays where it is.
+#[test]
+fn a_single_server_that_is_silent_keeps_its_clients() {
+    let mute = Server::mute();
+    let pen = Setup::new().options("-U").command("udp_retries 1").server(mute.address).start();
+    let asker = Asker::new(2, pen.address);
+    for count in 1..=6 {
+        asker.send(b"same");
+        assert_eq!(mute.peers(count).len(), count);
+    }
+    let peers = mute.peers(6);
+    assert!(peers.iter().all(|peer| *peer == peers[0]), "{peers:?}");
+    assert!(!pen.stderr().contains("no server"), "{}", pen.stderr());
+}

@@ -92,6 +92,12 @@ impl Selection {
         Selection { snapshot, client, key, remembered, stage, tried: NumberSet::default() }
     }
 
+    /// This server is not for this client, although it is not known to fail.
+    pub fn exclude(&mut self, server: usize) {
+        self.tried.insert(server);
+        self.remembered = self.remembered.filter(|n| *n != server);
+    }
+
     /// Who is to be served.
     pub fn client(&self) -> Client {
         self.client

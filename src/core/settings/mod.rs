@@ -129,6 +129,9 @@ table::table! {
         udp_flows_per_client: usize = 0,
             number("flows, 0 for no limit but the client's share when all are taken", 0, 1 << 24,
                 "most simultaneous UDP flows of one client address");
+        udp_retries: u32 = 3,
+            number("repetitions, 0 for any number", 0, 1000,
+                "repetitions without an answer after which a UDP client goes to the next server");
         backlog: u32 = 500, number("connections", 50, 65535, "length of the listen queue").at_start();
         multi_accept: usize = 100, number("connections", 1, 65535, "connections accepted in one go");
         workers: usize = 0,

@@ -48,6 +48,8 @@ struct FlowState {
     /// The last datagram that has no answer, if there is one that is not too large.
     kept: Vec<u8>,
     keeps: bool,
+    /// How often the client has repeated it.
+    repeated: u32,
 }
 
 impl Drop for FlowState {
@@ -96,6 +98,7 @@ impl UdpFlow {
             search: Some(search),
             kept: Vec::new(),
             keeps: false,
+            repeated: 0,
         };
         Ok(UdpFlow { peer, client, state: Mutex::new(Some(state)), changed: Notify::new() })
     }
@@ -140,6 +143,9 @@ impl UdpFlow {
                 live.shared.drops.because("no server");
                 return false;
             }
+        }
+        if live.is_unanswered(datagram) && live.leave_silent(self.client, &self.peer) {
+            self.changed.notify_one();
         }
         loop {
             match live.upstream.socket.send(datagram) {
@@ -213,6 +219,8 @@ impl FlowState {
         if log::debug_level() >= dump::LEVEL {
             self.dump().show("client", datagram);
         }
+        let again = self.keeps && self.kept == datagram;
+        self.repeated = if again { self.repeated.saturating_add(1) } else { 0 };
         self.keeps = datagram.len() <= KEPT;
         if self.keeps {
             self.kept.clear();
@@ -223,6 +231,7 @@ impl FlowState {
     /// The server works, and took what it was sent.
     fn answered(&mut self) {
         self.keeps = false;
+        self.repeated = 0;
         self.search = None;
         self.upstream.works(&self.shared);
     }
@@ -234,6 +243,33 @@ impl FlowState {
         let Ok(upstream) = search.next(&self.shared) else { return false };
         self.upstream = upstream;
         // What that server did not answer was not meant for this one.
+        self.keeps = false;
+        self.arrive(search);
+        true
+    }
+
+    /// Whether the client sends the same once more that its server has left without an answer, and once too often.
+    fn is_unanswered(&self, datagram: &[u8]) -> bool {
+        let limit = self.shared.snapshot.load().udp_retries;
+        limit > 0 && self.repeated + 1 >= limit && self.keeps && self.kept == datagram
+    }
+
+    /// Goes to another server than the one that does not answer this client. It is not left out for others: it may have
+    /// its reasons. False when there is none, and the flow stays.
+    fn leave_silent(&mut self, client: Client, peer: &Peer) -> bool {
+        self.repeated = 0;
+        self.shared.failures.tell(&self.upstream.selected.backend);
+        let current = self.search.take().filter(|search| search.is_current(&self.shared));
+        let mut search =
+            current.unwrap_or_else(|| Search::new(&self.shared, client, peer.client.port(), None));
+        let Some(upstream) = search.instead(&self.shared, &self.upstream) else { return false };
+        let silent = &self.upstream.selected.backend;
+        log::debug(
+            1,
+            format_args!("{silent} does not answer {client}, which goes to {}", upstream.selected.backend),
+        );
+        self.upstream = upstream;
+        // It is sent to the new one as if it were for the first time.
         self.keeps = false;
         self.arrive(search);
         true

@@ -112,7 +112,25 @@ impl Search {
         Err(last.unwrap_or_else(Failure::no_server))
     }
 
-    /// The same when the server of `upstream` has failed: another address of it first. Puts what it finds there.
+    /// Another server than that of `upstream`, which does not answer this client, and may answer others. `None` where there is
+    /// none, or pen is stubborn.
+    pub(super) fn instead(&mut self, shared: &Shared, upstream: &Upstream) -> Option<Upstream> {
+        let slot = upstream.selected.backend.role.slot().filter(|_| !self.snapshot.policy.stubborn)?;
+        self.selection.exclude(slot);
+        while let Some(selected) = self.selection.next(shared.now()) {
+            let mut untried = attempts(&selected.backend);
+            let changes = selected.backend.stats.changes();
+            match self.connect(&selected.backend, &mut untried) {
+                Ok((socket, address)) => {
+                    return Some(Upstream { selected, socket, address, untried, changes });
+                }
+                Err(failure) => _ = self.failed(shared, &selected, failure).ok()?,
+            }
+        }
+        None
+    }
+
+    /// The next server when that of `upstream` has failed: another address of it first. Puts what it finds there.
     ///
     /// # Errors
     /// As [`Search::next`].
