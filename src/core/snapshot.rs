@@ -191,6 +191,8 @@ pub struct Snapshot {
     pub content: Content,
     /// How the sockets of connections are set up.
     pub sockets: SocketOptions,
+    /// How long a server that comes up takes to its share of new clients.
+    pub slowstart: Millis,
     /// The host that pen listens on.
     pub listen: String,
     /// How long a failed server is left out.
@@ -358,6 +360,7 @@ impl Snapshot {
                 transparent: settings.transparent,
                 source: settings.source,
             },
+            slowstart: millis(settings.slowstart),
             listen: config.listening().map(|endpoint| endpoint.host.to_string()).unwrap_or_default(),
             blacklist: millis(settings.blacklist),
             fail_max: settings.fail_max,

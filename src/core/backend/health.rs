@@ -1,5 +1,6 @@
 //! What the checks of a server have found, as everybody reads it. The main thread alone changes it.
 
+use crate::core::Millis;
 use crate::core::health::{CheckResult, Health};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -11,6 +12,8 @@ pub(super) struct HealthRecord {
     health: AtomicU8,
     /// Another number whenever what was known is of no use any more: the server has another address or check.
     period: AtomicU64,
+    /// Since when it has been up after it was down or another one; 0 where it was up from the beginning.
+    risen: AtomicU64,
     last: Mutex<Option<Arc<CheckResult>>>,
 }
 
@@ -22,17 +25,29 @@ impl HealthRecord {
         ALL[usize::from(self.health.load(Relaxed)) % ALL.len()]
     }
 
-    /// The health is another one now.
-    pub(super) fn set(&self, health: Health) {
+    /// The health is another one at `now`.
+    pub(super) fn set(&self, health: Health, now: Millis) {
+        let begins = self.get() == Health::Down || self.period() > 1;
+        self.risen.store(if health == Health::Up && begins { now } else { 0 }, Relaxed);
+        self.store(health);
+    }
+
+    fn store(&self, health: Health) {
         let at = ALL.iter().position(|one| *one == health).unwrap_or_default();
         self.health.store(u8::try_from(at).unwrap_or_default(), Relaxed);
     }
 
     /// Nothing is known any more; from now on the server is checked, or is not.
     pub(super) fn forget(&self, checked: bool) {
-        self.set(if checked { Health::Unknown } else { Health::Unchecked });
+        self.store(if checked { Health::Unknown } else { Health::Unchecked });
+        self.risen.store(0, Relaxed);
         self.period.fetch_add(1, Relaxed);
         *self.last.lock() = None;
+    }
+
+    /// Since when it has been up, of one that was not; 0 of others.
+    pub(super) fn risen(&self) -> Millis {
+        self.risen.load(Relaxed)
     }
 
     /// See [`crate::core::health::Monitor::configure`].

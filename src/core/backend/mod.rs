@@ -16,6 +16,9 @@ pub use places::{Place, Places};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
+/// All of a share, see [`ServerStats::share`].
+pub const WHOLE: u64 = 1000;
+
 /// The counters of one server slot. They outlive changes of its configuration.
 #[derive(Debug, Default)]
 pub struct ServerStats {
@@ -112,11 +115,22 @@ impl ServerStats {
     }
 
     /// Its checks have found that it is so. Where it is down, those who wait for a place among its connects go elsewhere.
-    pub fn set_health(&self, health: Health) {
-        self.health.set(health);
+    pub fn set_health(&self, health: Health, now: Millis) {
+        self.health.set(health, now);
         if health == Health::Down {
             self.connecting.dismiss();
         }
+    }
+
+    /// The share of new clients that it takes, in thousandths: a server that has come up begins with a tenth, and takes all of
+    /// its share after `slowstart`.
+    pub fn share(&self, now: Millis, slowstart: Millis) -> u64 {
+        let risen = self.health.risen();
+        let age = now.saturating_sub(risen);
+        if slowstart == 0 || risen == 0 || age >= slowstart {
+            return WHOLE;
+        }
+        WHOLE / 10 + (WHOLE - WHOLE / 10) * age / slowstart
     }
 
     /// What its checks have found is of no use any more; from now on it is checked, or is not.
@@ -193,6 +207,8 @@ impl ServerStats {
 #[derive(Debug, Default)]
 pub struct Turns {
     now: AtomicU64,
+    /// Clients that were given to servers while some server came up slowly.
+    given: AtomicU64,
 }
 
 /// The step of a server of weight 1; the steps of all weights up to 16 are exact.
@@ -202,6 +218,16 @@ impl Turns {
     /// The server's place: the lowest is next.
     pub fn place(&self, stats: &ServerStats) -> u64 {
         stats.turn.load(Relaxed).max(self.now.load(Relaxed))
+    }
+
+    /// A number that differs from client to client, for who goes to a server that comes up slowly.
+    pub fn lot(&self) -> u64 {
+        self.given.load(Relaxed)
+    }
+
+    /// The next client has another number.
+    pub fn next_lot(&self) {
+        self.given.fetch_add(1, Relaxed);
     }
 
     /// The server gets a client.

@@ -10,7 +10,7 @@ use crate::core::acl::Acl;
 use crate::core::addr::ClientAddress;
 use crate::core::admission::Admission;
 use crate::core::affinity::{Client, Record};
-use crate::core::backend::Standing;
+use crate::core::backend::{Standing, WHOLE};
 use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::report::model::{ServerState, seconds};
@@ -234,7 +234,14 @@ impl Selection {
                 obstacles.push(verdict.to_string());
             }
             let connections = stats.connections();
-            match self.limit(n, backend) {
+            let share = stats.share(now, snapshot.slowstart);
+            if share < WHOLE {
+                merits.push(format!(
+                    "it came up a while ago, and takes {} % of its share (slowstart)",
+                    share / 10
+                ));
+            }
+            match self.limit(n, backend, now) {
                 Some(limit) if connections >= limit => {
                     obstacles.push(format!("it has {connections} of {limit} connections"));
                 }

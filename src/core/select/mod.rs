@@ -191,7 +191,7 @@ impl Selection {
         let backend = self.snapshot.backends.get(n).and_then(Option::as_ref);
         backend.is_some_and(|backend| {
             let failed = matches!(backend.stats.standing(now), Standing::Failed(_) | Standing::Trial);
-            failed && self.may_serve(n, backend)
+            failed && self.may_serve(n, backend, now)
         })
     }
 
@@ -220,6 +220,9 @@ impl Selection {
         // A client that is sent back takes nobody's turn, as in C pen.
         let returned = matches!(self.stage, Stage::First) && self.remembered == Some(n);
         if !returned {
+            if self.snapshot.slowstart > 0 {
+                self.snapshot.turns.next_lot();
+            }
             self.snapshot.cursor.store(n, Relaxed);
             let weight = match policy.algorithm {
                 Algorithm::Prio => Some(1),
@@ -244,7 +247,7 @@ impl Selection {
             return None;
         }
         let backend = self.snapshot.backends.get(n)?.as_ref()?;
-        let mut selected = take(backend, self.limit(n, backend))?;
+        let mut selected = take(backend, self.limit(n, backend, now))?;
         selected.claim = backend.stats.admit(now, now.saturating_add(self.snapshot.trial))?;
         Some(selected)
     }
@@ -255,7 +258,7 @@ impl Selection {
             return None;
         }
         let backend = self.snapshot.backends.get(n)?.as_ref()?;
-        take(backend, self.limit(n, backend))
+        take(backend, self.limit(n, backend, now))
     }
 
     /// Of the servers that failed and were not tried for this client: the one whose time on the blacklist ends first. With

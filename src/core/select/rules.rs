@@ -1,7 +1,7 @@
 //! The rules by which one of several servers is the next, and which servers they look at.
 
 use super::{Selected, Selection};
-use crate::core::backend::Standing;
+use crate::core::backend::{Standing, WHOLE};
 use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::settings::AdminState;
@@ -27,6 +27,16 @@ impl Selection {
     /// The same, by its number, without taking a connection; not one of `lost`. Those that are known to be up go first, then
     /// those of which nothing is known yet.
     pub(super) fn candidate(&self, now: Millis, after: Option<usize>, lost: &NumberSet) -> Option<usize> {
+        let slow = self.snapshot.slowstart > 0;
+        if slow && self.remembered.is_none() {
+            let warm = |n: usize, b: &Backend| {
+                !lost.contains(n) && b.stats.health() != Health::Unknown && self.is_warm_enough(b, now)
+            };
+            let found = self.candidate_among(now, after, warm);
+            if found.is_some() {
+                return found;
+            }
+        }
         let known =
             self.candidate_among(now, after, |n, b| !lost.contains(n) && b.stats.health() != Health::Unknown);
         known.or_else(|| {
@@ -79,11 +89,12 @@ impl Selection {
 
     /// Whether the server may be used for this client at `now`.
     pub(super) fn is_available(&self, n: usize, backend: &Backend, now: Millis) -> bool {
-        matches!(backend.stats.standing(now), Standing::Clear | Standing::Due) && self.may_serve(n, backend)
+        matches!(backend.stats.standing(now), Standing::Clear | Standing::Due)
+            && self.may_serve(n, backend, now)
     }
 
     /// Whether the server may be used for this client, if it works.
-    pub(super) fn may_serve(&self, n: usize, backend: &Backend) -> bool {
+    pub(super) fn may_serve(&self, n: usize, backend: &Backend, now: Millis) -> bool {
         let own = self.remembered == Some(n);
         let weighted = own || self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
         weighted
@@ -91,7 +102,18 @@ impl Selection {
             && self.is_in_service(n, backend)
             && !backend.addresses.is_empty()
             && self.snapshot.acls[backend.acl].permits(self.client.ip())
-            && self.limit(n, backend).is_none_or(|limit| backend.stats.connections() < limit)
+            && self.limit(n, backend, now).is_none_or(|limit| backend.stats.connections() < limit)
+    }
+
+    /// Whether a server that comes up slowly takes this client: a share of all that grows with time. The hash sends the same
+    /// clients to it, ever more of them; other rules draw lots.
+    fn is_warm_enough(&self, backend: &Backend, now: Millis) -> bool {
+        let share = backend.stats.share(now, self.snapshot.slowstart);
+        let lot = match self.snapshot.policy.algorithm {
+            Algorithm::Hash => self.key,
+            _ => self.snapshot.turns.lot(),
+        };
+        share >= WHOLE || hash::score(backend.identity, lot) % WHOLE < share
     }
 
     /// Whether the server is there for this client: neither its state nor its check say otherwise.
@@ -109,11 +131,17 @@ impl Selection {
     }
 
     /// How many connections the server may have with one for this client.
-    pub(super) fn limit(&self, n: usize, backend: &Backend) -> Option<u32> {
+    pub(super) fn limit(&self, n: usize, backend: &Backend, now: Millis) -> Option<u32> {
         match backend.max {
             0 => None,
             max if self.remembered == Some(n) => Some(max.max(backend.hard)),
-            max => Some(max),
+            max if self.snapshot.slowstart == 0 => Some(max),
+            max => {
+                let share = backend.stats.share(now, self.snapshot.slowstart);
+                // A share of at least one connection, and of no more than there are.
+                let part = (u64::from(max) * share).div_ceil(WHOLE);
+                Some(u32::try_from(part).unwrap_or(max))
+            }
         }
     }
 }

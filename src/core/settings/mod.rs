@@ -121,6 +121,9 @@ table::table! {
             seconds("seconds, 0 for never", 0, "close a connection that was idle so long").reply(Reply::IdleTimeout);
         pending_max: usize = 100,
             number("connections", 1, 1 << 24, "most connections in progress to one server").reply(Reply::Empty);
+        slowstart: Duration = secs(0),
+            Spec::new(Kind::seconds(0, "seconds, 0 to take its whole share at once"), "how long a server that comes up takes to its share of new clients")
+                .reply(Reply::Value);
         stop_timeout: Duration = secs(0),
             Spec::new(Kind::seconds(0, "seconds, 0 to end at once"), "how long connections may go on once pen is told to end")
                 .reply(Reply::Value);

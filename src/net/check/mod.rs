@@ -128,7 +128,7 @@ impl Checker {
 
     /// The health of a server is another one now.
     fn becomes(&self, backend: &Backend, health: Health, reason: &str) {
-        backend.stats.set_health(health);
+        backend.stats.set_health(health, self.shared.now());
         let check = backend.check.as_ref().map(|check| check.name.as_str()).unwrap_or_default();
         match health {
             Health::Down => {
