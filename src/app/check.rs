@@ -56,7 +56,7 @@ fn become_user(options: &pen::PenOptions) -> Result<Option<Account>, Error> {
         Some(name) if privileges::running_as_root() => {
             let account =
                 Account::lookup(name).map_err(|e| Error::from(e).at(&Place::Option("-u".into())))?;
-            privileges::confine(None, Some(&account))?;
+            privileges::confine(None, Some(&account), false)?;
             Ok(Some(account))
         }
         _ => Ok(None),
@@ -90,7 +90,7 @@ fn errors_of(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Servic
     match config.settings.user.as_deref().map(Account::lookup) {
         Some(Err(error)) => errors.push(place(Error::from(error).of("user"))),
         Some(Ok(account)) if privileges::running_as_root() => {
-            match privileges::confine(None, Some(&account)) {
+            match privileges::confine(None, Some(&account), false) {
                 Ok(()) => {
                     let read_again = load::load(options, services).err().into_iter().flatten();
                     let tls_again = tls.and_then(|_| check_tls(config)).err().map(place);

@@ -171,7 +171,8 @@ fn serve(
     });
     let resolved = resolved.collect();
     log::connect();
-    privileges::confine(config.settings.chroot.as_deref(), account.as_ref())?;
+    let programs = config.runs_programs();
+    privileges::confine(config.settings.chroot.as_deref(), account.as_ref(), programs)?;
     crash::log_panics();
     let report = Box::new(|text: &str| log::warn(format_args!("{text}")));
     let requests = LogHandle::start(SinkOptions::default(), report)?;
@@ -194,6 +195,7 @@ fn serve(
         descriptors,
         pid: std::process::id(),
         tls: tls.is_some(),
+        programs: programs || account.is_none() || !privileges::PROGRAMS_ARE_A_PRIVILEGE,
     };
     // The clock of what is shared starts now.
     let state = State::new(start, 1);

@@ -97,7 +97,7 @@ fn has_a_thread() -> ExitCode {
 }
 
 fn become_user(user: &str) {
-    confine(None, Some(&Account::lookup(user).expect("a user"))).expect("becomes that user");
+    confine(None, Some(&Account::lookup(user).expect("a user")), false).expect("becomes that user");
 }
 
 /// Becomes the user of the first argument, in the directory of the second if there is one; tells what it is then.
@@ -105,7 +105,7 @@ fn confined() -> ExitCode {
     let user = argument(1);
     let account = Account::lookup(user.to_str().expect("text")).expect("a user");
     let jail = env::args_os().nth(2).map(PathBuf::from);
-    match confine(jail.as_deref(), Some(&account)) {
+    match confine(jail.as_deref(), Some(&account), false) {
         Err(error) => println!("error: {error}"),
         Ok(()) => {
             let groups =
@@ -135,7 +135,7 @@ fn cores() -> ExitCode {
 fn syslog() -> ExitCode {
     nix::unistd::chroot(&argument(1)).expect("root may");
     log::connect();
-    confine(Some(Path::new("/jail")), None).expect("root may");
+    confine(Some(Path::new("/jail")), None, false).expect("root may");
     assert!(!Path::new("/dev/log").exists());
     log::start(Target::Syslog).expect("thread");
     log::set_debug_level(1);

@@ -3,7 +3,7 @@
 use super::Config;
 use crate::core::command::server_keys::ServerConfig;
 use crate::core::error::Error;
-use crate::core::health::{CheckChoice, CheckConfig, CheckKey};
+use crate::core::health::{CheckChoice, CheckConfig, CheckKey, CheckType};
 use crate::core::settings::{AdminState, Value};
 
 impl Config {
@@ -43,6 +43,14 @@ impl Config {
             CheckChoice::Named(name) => name,
         };
         self.checks.get_key_value(name).map(|(name, check)| (name.as_str(), check))
+    }
+
+    /// Whether some server has a check that runs a program.
+    pub fn runs_programs(&self) -> bool {
+        let used = |server: &ServerConfig| {
+            self.check_of(server).is_some_and(|(_, check)| check.kind == CheckType::Exec)
+        };
+        self.servers.iter().any(used)
     }
 
     /// Whether every check can be carried out, and every one that is named is there.

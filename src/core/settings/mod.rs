@@ -7,7 +7,9 @@ mod kind;
 pub(crate) mod table;
 pub(crate) mod value;
 
-pub use keyword::{AdminState, Fastclose, HttpForwarded, Keyword, OnDown, ReloadMode, SslOption, SslProtocol};
+pub use keyword::{
+    AdminState, Fastclose, HttpForwarded, Keyword, OnDown, ReloadMode, SslOption, SslProtocol,
+};
 pub use kind::Kind;
 pub use table::{Key, Property, Reply, Row, Spec, Table, When};
 pub use value::{Field, Value};

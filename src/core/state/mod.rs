@@ -71,6 +71,8 @@ pub struct Start {
     pub pid: u32,
     /// Whether clients are served with TLS.
     pub tls: bool,
+    /// Whether programs can be started, as checks of the type exec do.
+    pub programs: bool,
 }
 
 /// The state of a running pen.
@@ -86,6 +88,7 @@ pub struct State {
     descriptors: usize,
     pid: u32,
     tls: bool,
+    programs: bool,
     stopping: bool,
     snapshot: Arc<Snapshot>,
 }
@@ -106,6 +109,7 @@ impl State {
             descriptors: start.descriptors,
             pid: start.pid,
             tls: start.tls,
+            programs: start.programs,
             stopping: false,
             snapshot,
         };

@@ -7,7 +7,7 @@ use crate::core::command::server_keys::Change;
 use crate::core::command::{Command, ServerRef};
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines};
-use crate::core::error::{Error, one_line};
+use crate::core::error::{Error, Fault, one_line};
 use crate::core::report::replies;
 use crate::core::settings::{Kind, Setting, Settings, Value};
 use crate::core::snapshot::Role;
@@ -175,6 +175,10 @@ impl State {
     /// What must succeed before `plan` is in force.
     pub(super) fn needs(&self, plan: &Plan, world: &dyn World) -> Result<Vec<Need>, Error> {
         plan.config.check()?;
+        if !self.programs && plan.config.runs_programs() {
+            let fault = Error::from(Fault::NeedsRestart);
+            return Err(fault.of("a check of the type exec in a pen that was started without one"));
+        }
         // Who has no server yet may go on giving settings; who has one is not to cut every client off without a word.
         if self.config.nobody().is_none()
             && let Some(error) = plan.config.nobody()

@@ -511,3 +511,17 @@ fn exit_needs_leave() {
         assert_eq!(reply, Answer::Text(text.into()));
     }
 }
+
+#[test]
+fn a_pen_that_gave_up_programs_says_that_a_restart_is_needed() {
+    let mut world = Model::default();
+    let mut state =
+        state("listen 80\nserver 0 address 10.0.0.1 port 1\ncheck db type exec program /bin/true\n");
+    let refused = refusal(&mut state, &mut world, "server 0 check db");
+    assert_eq!(
+        refused,
+        "a check of the type exec in a pen that was started without one: a change needs a restart of pen\n"
+    );
+    state.programs = true;
+    apply(&mut state, &mut world, "server 0 check db").unwrap();
+}

@@ -92,17 +92,21 @@ impl fmt::Display for Account {
     }
 }
 
+/// Whether a process that did not ask for programs in [`confine`] cannot start any later.
+pub const PROGRAMS_ARE_A_PRIVILEGE: bool = cfg!(any(target_os = "solaris", target_os = "illumos"));
+
 /// Whether this process acts as root.
 pub fn running_as_root() -> bool {
     geteuid().is_root()
 }
 
 /// Enters the directory `jail` for good (chroot), then becomes `account`: supplementary groups, group, user; then
-/// verifies that root cannot be had back, unless `account` is root. A user that pen already runs as is no change.
+/// verifies that root cannot be had back, unless `account` is root. A user that pen already runs as is no change. Where the
+/// system has privileges for it, only who needs `programs` may start any from then on.
 ///
 /// # Errors
 /// Says which step failed. The process may then be half way and must end.
-pub fn confine(jail: Option<&Path>, account: Option<&Account>) -> io::Result<()> {
+pub fn confine(jail: Option<&Path>, account: Option<&Account>, programs: bool) -> io::Result<()> {
     let account = account.filter(|account| account.uid.is_root() || !account.is_current());
     if let Some(account) = account {
         account
@@ -124,7 +128,7 @@ pub fn confine(jail: Option<&Path>, account: Option<&Account>) -> io::Result<()>
         })?;
         setuid(account.uid).map_err(|error| context(format_args!("cannot become user {account}"), error))?;
         if let Some(retained) = retained {
-            retained.drop_all_others().map_err(|error| {
+            retained.drop_all_others(programs).map_err(|error| {
                 context(format_args!("cannot give up privileges as user {account}"), error)
             })?;
         }
@@ -179,11 +183,11 @@ mod tests {
 
     #[test]
     fn nothing_to_do_is_no_change() {
-        confine(None, None).expect("nothing asked for");
+        confine(None, None, false).expect("nothing asked for");
         if !running_as_root()
             && let Ok(myself) = Account::lookup(&geteuid().to_string())
         {
-            confine(None, Some(&myself)).expect("already that user");
+            confine(None, Some(&myself), false).expect("already that user");
         }
     }
 }

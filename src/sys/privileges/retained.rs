@@ -22,13 +22,13 @@ impl Retained {
         system::prepare().map(Self)
     }
 
-    /// Lays down every privilege but those that pen serves with. To be called as the user that serves, before that is
+    /// Lays down every privilege but those that pen serves with, and but those to start `programs` where these are wanted. To be called as the user that serves, before that is
     /// verified.
     ///
     /// # Errors
     /// When the system refuses; the process may then hold too much and must end.
-    pub(super) fn drop_all_others(self) -> io::Result<()> {
-        system::drop_all_others(self.0)
+    pub(super) fn drop_all_others(self, programs: bool) -> io::Result<()> {
+        system::drop_all_others(self.0, programs)
     }
 }
 
@@ -55,7 +55,7 @@ mod system {
         Ok(kept)
     }
 
-    pub(super) fn drop_all_others(kept: Retained) -> io::Result<()> {
+    pub(super) fn drop_all_others(kept: Retained, _programs: bool) -> io::Result<()> {
         nix::sys::prctl::set_no_new_privs()?;
         // The kernel has taken all of them unless it was told otherwise (SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP).
         if caps::read(None, CapSet::Permitted).map_err(io::Error::other)?.is_empty() {
@@ -76,9 +76,12 @@ mod system {
     use std::ptr;
 
     /// What pen serves with where it was granted; see priv_str_to_set(3C) for the form and privileges(5) for the names.
-    /// Without `proc_fork` and `proc_exec`, since a balancer starts no program.
+    /// Without `proc_fork` and `proc_exec`, since a balancer starts no program but those of its checks.
     const SERVING: &CStr =
         c"basic,!file_link_any,!proc_exec,!proc_fork,!proc_info,!proc_session,net_privaddr";
+
+    /// The same where checks of servers run programs.
+    const WITH_PROGRAMS: &CStr = c"basic,!file_link_any,!proc_info,!proc_session,net_privaddr";
 
     /// PRIV_SET of priv_op_t in <sys/priv.h>.
     const PRIV_SET: c_int = 2;
@@ -106,11 +109,12 @@ mod system {
     }
 
     #[allow(unsafe_code, reason = "setppriv(2) has no safe form")]
-    pub(super) fn drop_all_others((): Retained) -> io::Result<()> {
+    pub(super) fn drop_all_others((): Retained, programs: bool) -> io::Result<()> {
+        let serving = if programs { WITH_PROGRAMS } else { SERVING };
         // SAFETY: the strings end in NUL and live on; `end` may be null (priv_str_to_set(3C)); each set comes from the
         // library, is checked for null before use, is used by no other thread and freed once.
         unsafe {
-            let serving = priv_str_to_set(SERVING.as_ptr(), c",".as_ptr(), ptr::null_mut());
+            let serving = priv_str_to_set(serving.as_ptr(), c",".as_ptr(), ptr::null_mut());
             if serving.is_null() {
                 return Err(io::Error::last_os_error());
             }
@@ -148,7 +152,7 @@ mod system {
         Ok(())
     }
 
-    pub(super) fn drop_all_others((): Retained) -> io::Result<()> {
+    pub(super) fn drop_all_others((): Retained, _programs: bool) -> io::Result<()> {
         Ok(())
     }
 }

@@ -105,7 +105,7 @@ impl Prepared {
 fn serve(options: &PenlogdOptions, prepared: Prepared, ready: Ready) -> io::Result<ExitCode> {
     let Prepared { acl, account, socket } = prepared;
     log::connect();
-    privileges::confine(options.jail.as_deref(), account.as_ref())?;
+    privileges::confine(options.jail.as_deref(), account.as_ref(), false)?;
     let output = open_log(options)?;
     let pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
     let runtime = runtime::current_thread()?;
