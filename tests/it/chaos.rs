@@ -193,9 +193,11 @@ fn chaos<T: Transport>(setup: Setup, transport: impl Fn(Client) -> Option<T> + S
     let conf = setup.write("conf", "");
     let page = setup.file("status.html");
     let setup = setup.option("-F", &conf).option("-w", &page).options("-x 200");
-    // Otherwise nobody would be served by weight.
-    let setup = (0..3).fold(setup, |setup, n| setup.command(format!("server {n} weight 1")));
     let pen = setup.servers(&backends).start();
+    // Otherwise nobody would be served by weight. The operands, which come behind -O, have weight 0.
+    for n in 0..3 {
+        assert_eq!(pen.control(&format!("server {n} weight 1")), "");
+    }
     for phase in [false, true] {
         closes.store(phase, SeqCst);
         let second = SocketAddr::new(pen.address.ip(), free_port());
