@@ -227,7 +227,10 @@ fn a_denied_client_takes_no_place_in_the_table_of_clients() {
         let (_held, name) = pen.hold(9);
         assert_eq!(name, denied);
         if denied == "abuse" {
-            assert!(pen.control("connection 0").contains("client = -1, server = -2"));
+            // Those before it may not be over yet, so that its number is not known.
+            let of_nobody =
+                |n: u32| pen.control(&format!("connection {n}")).contains("client = -1, server = -2");
+            assert!((0..4).any(of_nobody));
         }
         let recent = pen.control("recent");
         assert!(!recent.contains("127.0.0.9") && !recent.contains("127.0.0.10"), "{recent}");

@@ -74,9 +74,9 @@ fn flows_count_as_connections_against_the_limits_of_a_server() {
     // An answer is counted when it has left.
     let sent = || pen.servers().iter().map(|s| (s.sx, s.rx)).collect::<Vec<_>>();
     wait_until("both ways to be counted", || sent() == [(12, 3), (4, 1)]);
-    pen.control("weight");
-    pen.control("server 0 weight 1");
-    pen.control("server 1 weight 9 max 0");
+    for command in ["server 0 weight 1", "server 1 weight 9 max 0", "weight"] {
+        assert_eq!(pen.control(command), "");
+    }
     assert_eq!(choices(pen.address, [2, 3]), "B B");
 }
 

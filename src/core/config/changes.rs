@@ -2,6 +2,7 @@
 
 use super::Config;
 use crate::core::acl::AclLine;
+use crate::core::addr::Host;
 use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
 use crate::core::command::{Command, ServerRef};
 use crate::core::health::{CheckConfig, CheckKey};
@@ -74,7 +75,9 @@ fn server_changes(n: usize, new: &ServerConfig, old: &ServerConfig) -> Vec<Comma
         commands.push(Command::NoServer(ServerRef::Slot(n)));
     }
     let old = if unset { &unused } else { old };
-    let differs = |key: &ServerKey| key.get(new) != key.get(old);
+    // A path comes with a port of its own.
+    let at_path = matches!(&new.address, Some(Host::Unix(_))) && new.address != old.address;
+    let differs = |key: &ServerKey| key.get(new) != key.get(old) || (at_path && *key == ServerConfig::port());
     let changes: Vec<Change> =
         ServerKey::all().filter(differs).map(|key| Change::Set(key, key.get(new))).collect();
     if !changes.is_empty() {
@@ -122,6 +125,16 @@ mod tests {
             prop_assert_eq!(&changed, &new);
             prop_assert_eq!(new.changes_from(&changed), []);
         }
+    }
+
+    #[test]
+    fn the_port_of_a_path_is_kept() {
+        let [old, new] = ["server 4 address 127.0.0.1 port 2", "server 4 address /run/s0"].map(str::to_owned);
+        let old = config(&[old]);
+        let new = config(&[new, "server 4 port 2".to_owned()]);
+        let mut changed = old.clone();
+        new.changes_from(&old).iter().for_each(|command| apply(&mut changed, &command.to_string()));
+        assert_eq!(changed, new);
     }
 
     #[test]
