@@ -1,4 +1,4 @@
-//! HTTP mode: no request reaches a server without pen's headers, whatever it looks like.
+//! HTTP mode: what the real program makes of heads. Each kind of head is tested beside the code, in `core/http/tests`.
 
 use std::fs;
 
@@ -29,41 +29,26 @@ fn exchange(recorder: &Backend, pen: &Pen, sent: &[u8], size: usize) -> (Vec<u8>
 }
 
 #[test]
-fn odd_requests_are_marked() {
+fn what_is_written_anew_reaches_the_server_however_it_comes() {
     let (recorder, pen) = pen();
-    for (sent, got) in [
-        (&b"GET /\xe9 HTTP/1.1\r\nA: \xe9\r\n\r\n"[..], &b"GET /\xe9 HTTP/1.1\r\nA: \xe9\r\n"[..]),
-        (b"\r\nGET / HTTP/1.1\r\n\r\n", b"\r\nGET / HTTP/1.1\r\n"),
-        (b"\n\nGET / HTTP/1.1\r\n\r\n", b"\n\nGET / HTTP/1.1\r\n"),
-        (b"GET / HTTP/1.1\r\nA: b\r\n c\r\n\r\n", b"GET / HTTP/1.1\r\nA: b c\r\n"),
-        (b"GET / HTTP/1.1\nA: b\n\n", b"GET / HTTP/1.1\r\nA: b\r\n"),
-        (b"brew-it /pot HTTP/1.1\r\n\r\n", b"brew-it /pot HTTP/1.1\r\n"),
-        (b"GET  /  HTTP/1.1 \r\n\r\n", b"GET  /  HTTP/1.1 \r\n"),
-        (b"GET / HTTP/2.0\r\n\r\n", b"GET / HTTP/2.0\r\n"),
-    ] {
-        let expected = [got, b"X-Forwarded-Proto: http\r\n", MARK.as_bytes(), b"\r\n"].concat();
-        for size in [1, usize::MAX] {
-            let (got, _) = exchange(&recorder, &pen, sent, size);
-            assert_eq!(got.escape_ascii().to_string(), expected.escape_ascii().to_string());
-        }
+    let sent = b"\r\nGET /\xe9 HTTP/1.1\nA: b\r\n c\r\n\r\n";
+    let got = [b"\r\nGET /\xe9 HTTP/1.1\r\nA: b c\r\nX-Forwarded-Proto: http\r\n", MARK.as_bytes(), b"\r\n"];
+    for size in [1, usize::MAX] {
+        let (received, _) = exchange(&recorder, &pen, sent, size);
+        assert_eq!(received.escape_ascii().to_string(), got.concat().escape_ascii().to_string());
     }
 }
 
 #[test]
-fn doubtful_requests_are_answered_400_and_reach_no_server() {
+fn what_is_refused_is_answered_400_and_reaches_no_server() {
     let (recorder, pen) = pen();
+    // More than pen reads of a head, and than the sockets hold.
     let long = [b"GET /".as_slice(), &vec![b'a'; 300_000], b" HTTP/1.1\r\n\r\n"].concat();
+    // A head, a body whose end is in doubt, and the end of the client's stream within a head.
     for sent in [
-        &b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx"[..],
-        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
-        b"GET / HTTP/1.1\r\nA: b\rX: y\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: b\0\r\n\r\n",
-        b"GET /\xff HTTP/1.1\r\nbad header\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length : 1\r\n\r\nx",
+        &b"GET /\xff HTTP/1.1\r\nbad header\r\n\r\n"[..],
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\nx",
         b"GET / HTTP/1.1\r\nHost: x\r\n",
-        b"GET / HTTP/1.1",
-        b"GET /\r\n",
-        b"GET /",
         &long,
     ] {
         for size in if sent.len() < 1000 { [1, usize::MAX] } else { [10_000, usize::MAX] } {
@@ -122,33 +107,23 @@ fn a_broken_chunk_ends_the_connection() {
 }
 
 #[test]
-fn what_is_not_http_passes_unchanged() {
+fn what_is_not_http_passes_unchanged_and_does_not_wait() {
     let (recorder, pen) = pen();
+    // A greeting with a request after it, and a record of TLS.
     for sent in [
-        &b"GET foo\r\n\r\nbar"[..],
-        b"SSH-2.0-OpenSSH_9.2\r\n",
-        b"EHLO x\r\nMAIL FROM:<a>\r\nGET / HTTP/1.1\r\n\r\n",
+        &b"EHLO x\r\nMAIL FROM:<a>\r\nGET / HTTP/1.1\r\n\r\n"[..],
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"\r\n\r\n\r\n",
-        b"\0\0\0\0",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     ] {
         for size in [1, usize::MAX] {
             let (got, answer) = exchange(&recorder, &pen, sent, size);
             assert_eq!((&got[..], &answer[..]), (sent, &b"ok"[..]), "{}", sent.escape_ascii());
         }
     }
-}
-
-#[test]
-fn what_is_not_http_does_not_wait() {
     let backend = Backend::echo();
     let pen = Setup::new().options("-H").server(backend.address()).start();
-    for sent in [&b"\x00"[..], b"\x16\x03", b"x:y", b"\r\n", b"HELO a\r\nb"] {
-        let mut client = pen.client();
-        client.send(sent);
-        assert_eq!(client.bytes(sent.len()), sent);
-    }
+    let mut client = pen.client();
+    client.send(b"\x16\x03");
+    assert_eq!(client.bytes(2), b"\x16\x03");
 }
 
 /// What nginx serves of odd requests it serves with the client's address; what it would not serve may be answered by pen.

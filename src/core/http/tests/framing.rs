@@ -48,6 +48,7 @@ fn doubtful_framing_is_refused() {
         "Content-Length: 1\r\nTransfer-Encoding: chunked",
         "Transfer-Encoding: chunked\r\nContent-Length: 1",
         "Content-Length: 1\r\nContent-Length: 1",
+        "Content-Length: 1\r\nContent-Length: 2",
         "Content-Length: 1, 1",
         "Content-Length: +1",
         "Content-Length: 0x1",

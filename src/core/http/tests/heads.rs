@@ -7,6 +7,7 @@ use crate::core::http::lines::MAX_HEAD;
 fn every_request_gets_the_missing_lines() {
     assert_followed_by_request("GET / HTTP/1.1\r\nHost: a\r\n", "");
     assert_followed_by_request("BREW /pot HTTP/1.1\r\n", "");
+    assert_followed_by_request("brew-it /pot HTTP/1.1\r\n", "");
     assert_followed_by_request("get / HTTP/1.1\r\n", "");
     assert_followed_by_request("M-SEARCH * HTTP/1.1\r\n", "");
     assert_followed_by_request("PUT / HTTP/1.1\r\nContent-Length: 5\r\n", "GET /");
@@ -23,6 +24,7 @@ fn odd_requests_that_servers_serve_get_them_too() {
         &b"GET /\xe9 HTTP/1.1\r\n"[..],
         b"GET / HTTP/1.1\r\nA: \xe9\x01\r\n\xe9: b\r\n",
         b"GET  /a b\tHTTP/1.1 \r\n",
+        b"GET  /  HTTP/1.1 \r\n",
         b" GET / HTTP/1.1\r\n",
         b"\x0bGET / HTTP/1.1\r\n",
         b"GET / http/1.1\r\n",
@@ -39,7 +41,7 @@ fn odd_requests_that_servers_serve_get_them_too() {
 #[test]
 fn line_ends_before_a_request_pass() {
     let line = "GET / HTTP/1.1\r\n";
-    for blank in ["\r\n", "\n", "\r\n\r\n", "\r", "\n\r"] {
+    for blank in ["\r\n", "\n", "\n\n", "\r\n\r\n", "\r", "\n\r"] {
         assert_rewritten(
             format!("{blank}{line}\r\n{blank}{line}\r\n"),
             format!("{blank}{line}{PROTO}{FOR}\r\n{blank}{line}{PROTO}{FOR}\r\n"),
@@ -110,6 +112,7 @@ fn a_head_that_ends_with_the_stream_is_no_request() {
 fn other_protocols_pass_as_they_come() {
     for start in [
         &b"EHLO example\r\n"[..],
+        b"EHLO x\r\nMAIL FROM:<a>\r\n",
         b"\x16\x03\x01\x02\n",
         b"\x16\x03\x01\x02\x08http/1.1\x00\n",
         b"SSH-2.0-x\r\n",
@@ -122,7 +125,9 @@ fn other_protocols_pass_as_they_come() {
     ] {
         assert_opaque(start);
     }
-    for all in [&b""[..], b"\r\n\r\n", b"\r", b"GE", b"hello world", b"\x16\x03\x01"] {
+    for all in
+        [&b""[..], b"\r\n\r\n", b"\r\n\r\n\r\n", b"\0\0\0\0", b"\r", b"GE", b"hello world", b"\x16\x03\x01"]
+    {
         assert_rewritten(all, all);
     }
 }
@@ -138,7 +143,9 @@ fn what_only_looks_like_another_protocol_is_refused_when_it_shows() {
 
 #[test]
 fn bytes_of_other_protocols_are_not_held() {
-    for start in ["\u{16}\u{3}", "x:", &"0123456789".repeat(13), "EHLO\r\n", "\r\n"] {
+    for start in
+        ["\0", "\u{16}\u{3}", "x:", "x:y", "HELO a\r\nb", &"0123456789".repeat(13), "EHLO\r\n", "\r\n"]
+    {
         let mut out = Vec::new();
         rewriter().feed(start.as_bytes(), &mut out, |_| {});
         assert_eq!(show(&out), show(start.as_bytes()));
