@@ -22,6 +22,8 @@ mod it {
     mod daemon;
     mod dashboard;
     mod datapath;
+    mod datapath_ends;
+    mod datapath_settings;
     mod differential;
     mod docs;
     mod docs_complete;
@@ -39,6 +41,7 @@ mod it {
     mod json;
     mod layers;
     mod limits;
+    mod listen;
     mod live;
     mod mergelogs;
     mod messages;
@@ -66,6 +69,9 @@ mod it {
     mod stop;
     mod tls;
     mod tls_clients;
+    mod tls_ends;
+    mod tls_files;
+    mod tls_load;
     mod tls_names;
     mod tls_ocsp;
     mod tls_reload;
@@ -78,4 +84,5 @@ mod it {
     mod unix;
     mod why;
     mod workers;
+    mod write;
 }

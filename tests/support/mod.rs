@@ -8,12 +8,14 @@ pub(crate) mod directory;
 pub(crate) mod http;
 pub(crate) mod namespace;
 pub(crate) mod nginx;
+pub(crate) mod pattern;
 pub(crate) mod pen;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod schema;
 pub(crate) mod script;
 pub(crate) mod servers;
+pub(crate) mod setup;
 pub(crate) mod solaris;
 pub(crate) mod tls;
 pub(crate) mod tree;
@@ -26,7 +28,8 @@ use std::io::Write as _;
 
 pub(crate) use backend::Backend;
 pub(crate) use client::Client;
-pub(crate) use pen::{Pen, Setup};
+pub(crate) use pen::Pen;
+pub(crate) use setup::Setup;
 pub(crate) use wait::{wait_for, wait_until};
 
 /// Says that a test cannot run here, and why; shown even when the test harness captures output.

@@ -1,0 +1,111 @@
+//! What the state of a pen makes of commands and reloads.
+
+mod commands;
+mod properties;
+mod reload;
+mod servers;
+
+use std::collections::HashMap;
+use std::io;
+
+use super::*;
+use crate::core::backend::Standing;
+use crate::core::command::Command;
+use crate::core::config::Phase;
+use crate::core::config_file;
+use crate::core::report::model::Status;
+use crate::core::report::replies;
+
+/// A world that has files, and refuses the need of that number.
+#[derive(Debug, Default)]
+struct Model {
+    files: HashMap<String, String>,
+    refuses: Option<usize>,
+    met: Vec<Need>,
+    now: Millis,
+}
+
+impl World for Model {
+    fn read(&self, file: &str) -> io::Result<Vec<u8>> {
+        self.files.get(file).map(|text| text.clone().into()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn meet(&mut self, need: &Need) -> Result<(), Error> {
+        if self.refuses == Some(self.met.len()) {
+            return Err(Error::new("refused"));
+        }
+        self.met.push(need.clone());
+        Ok(())
+    }
+
+    fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool {
+        listening.host == *host && listening.port == port
+    }
+
+    fn now(&self) -> Millis {
+        self.now
+    }
+}
+
+fn config(lines: &str) -> Config {
+    let read = |_: &str| Ok(lines.into());
+    let lines = config_file::load("f", &Services::default(), &read).unwrap();
+    let mut config = Config::default();
+    assert_eq!(config_file::apply(&mut config, &lines, Phase::Start).unwrap().notices, []);
+    while config.servers.last() == Some(&Default::default()) {
+        config.servers.pop();
+    }
+    config
+}
+
+fn state(lines: &str) -> State {
+    let start = Start {
+        config: config(lines),
+        file: Some("f".into()),
+        descriptors: 1000,
+        pid: 7,
+        tls: lines.contains("ssl_certfile"),
+        ..Start::default()
+    };
+    State::new(start, 1)
+}
+
+/// What `write` prints.
+fn written(state: &mut State) -> String {
+    let mut world = Model::default();
+    state.apply(&Command::Write(None), &mut world).unwrap();
+    match world.met.pop() {
+        Some(Need::Write(file, lines)) => {
+            assert_eq!(file, std::path::PathBuf::from("f"));
+            lines
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn apply(state: &mut State, world: &mut Model, line: &str) -> Result<(Answer, Vec<Effect>), Vec<Error>> {
+    let command = Command::parse(line, &Services::default()).unwrap().unwrap();
+    state.apply(&command, world)
+}
+
+/// The reply to a command that is one text.
+fn reply(state: &mut State, line: &str) -> String {
+    reply_of(state, &mut Model::default(), line)
+}
+
+fn reply_of(state: &mut State, world: &mut Model, line: &str) -> String {
+    match apply(state, world, line) {
+        Ok((Answer::Text(text), _)) => text,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The reply to `servers`.
+fn servers(state: &State) -> String {
+    Status::servers(state.snapshot(), 1).iter().map(replies::server).collect()
+}
+
+fn refusal(state: &mut State, world: &mut Model, line: &str) -> String {
+    let errors = apply(state, world, line).unwrap_err();
+    errors.iter().map(|e| format!("{e}\n")).collect()
+}

@@ -1,0 +1,80 @@
+//! Whatever commands and reloads do: all or nothing, and what is written is what is in force.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::core::config::tests::line;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Command(String),
+    Reload(Vec<String>),
+}
+
+fn steps() -> impl Strategy<Value = Vec<(Step, Option<usize>)>> {
+    let other = prop::sample::select(vec![
+        "close 3",
+        "close 999999",
+        "connection 1",
+        "servers",
+        "mode",
+        "exit",
+        "status",
+        "include g",
+        "include nowhere",
+        "ssl_reload",
+        "reload",
+        "diff",
+        "diff g",
+        "reload_mode exact",
+        "server 1 blacklist 9",
+        "server 2 address 10.0.0.9 port 1",
+        "no listen",
+        "write",
+    ]);
+    let one = prop_oneof![4 => line(), 1 => other.prop_map(str::to_owned)];
+    let bad = prop_oneof![20 => line(), 1 => Just("frobnicate".to_owned()), 1 => Just("servers".to_owned())];
+    let step = prop_oneof![
+        4 => one.prop_map(Step::Command),
+        1 => prop::collection::vec(bad, 0..8).prop_map(Step::Reload),
+    ];
+    prop::collection::vec((step, prop::option::weighted(0.3, 0usize..3)), 0..30)
+}
+
+proptest! {
+    #[test]
+    fn all_or_nothing_and_write_tells_all(steps in steps(), tls in any::<bool>()) {
+        let mut state = state(if tls { "listen 80\nssl_certfile /c\n" } else { "listen 80\n" });
+        let mut world = Model::default();
+        world.files.insert("g".into(), "roundrobin\nserver 3 address 10.0.0.3 port 3\n".into());
+        for (step, refuses) in steps {
+            world.now += 500;
+            world.met.clear();
+            world.refuses = refuses;
+            let before = (state.config.clone(), Arc::clone(&state.snapshot), state.file_named.clone());
+            let standings: Vec<Standing> = (0..6).map(|n| state.stats.server(n).standing(world.now)).collect();
+            let failed = match step {
+                Step::Command(line) => apply(&mut state, &mut world, &line).is_err(),
+                Step::Reload(lines) => {
+                    world.files.insert("f".into(), lines.join("\n"));
+                    state.reload(&mut world).is_err()
+                }
+            };
+            if failed {
+                prop_assert_eq!(&state.config, &before.0);
+                prop_assert!(Arc::ptr_eq(&state.snapshot, &before.1));
+                prop_assert_eq!(&state.file_named, &before.2);
+                let after: Vec<Standing> = (0..6).map(|n| state.stats.server(n).standing(world.now)).collect();
+                prop_assert_eq!(standings, after);
+            } else {
+                // The next need would have been refused too: whatever is asked for is asked before anything is in force.
+                prop_assert!(refuses.is_none_or(|n| n >= world.met.len()));
+            }
+        }
+        let mut now = state.config.clone();
+        while now.servers.last() == Some(&Default::default()) {
+            now.servers.pop();
+        }
+        prop_assert_eq!(config(&written(&mut state)), now);
+    }
+}

@@ -1,0 +1,125 @@
+//! Reloads: what the file names, and what it no longer names.
+
+use super::*;
+
+#[test]
+fn what_a_file_no_longer_names_is_told() {
+    let mut state = state("listen 80\n");
+    let mut world = Model::default();
+    let mut reload = |text: &str| {
+        world.files.insert("f".into(), text.into());
+        state.reload(&mut world).map(|(reload, _)| reload.notices)
+    };
+    let (one, two) = ("server 0 address 10.0.0.1 port 1\n", "server 1 address 10.0.0.2 port 1\n");
+    assert_eq!(reload(&format!("{one}{two}")), Ok(Vec::new()));
+    assert_eq!(
+        reload(one),
+        Ok(vec!["f names no longer, and pen keeps: server 1 address 10.0.0.2 port 1".into()])
+    );
+    assert_eq!(
+        reload("udp\n"),
+        Ok(vec![
+            "f:1: udp: a change needs a restart of pen".into(),
+            "f names no longer, and pen keeps: server 0 address 10.0.0.1 port 1".into(),
+        ])
+    );
+    assert_eq!(reload("blacklist x\nhash on\n").unwrap_err().len(), 2);
+}
+
+#[test]
+fn an_exact_reload_takes_back_what_nobody_names() {
+    let file = "listen 80\nreload_mode exact\nblacklist 5\nconn_max 700\nuser nobody\nssl_option no_tlsv1\n\
+                acl 1 deny 10.0.0.9\nserver 0 address 10.0.0.1 port 1 max 3\nserver 1 address 10.0.0.2 port 1\n";
+    let mut state = state(file);
+    state.command_line = config("timeout 7\nserver 4 address 10.0.0.5 port 5\n");
+    let mut world = Model::default();
+    world.files.insert("f".into(), file.into());
+    // At start the command line is in force too.
+    let (reload, _) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.to_string(), "timeout 7\nserver 4 address 10.0.0.5 port 5\n");
+    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    for line in ["hash", "no server 4", "server 2 address 10.0.0.3 port 1", "timeout 9"] {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+    let file = "reload_mode exact\nserver 0 address 10.0.0.1 port 1\n";
+    world.files.insert("f".into(), file.into());
+    let before = state.config.clone();
+    let changes = "no hash\nblacklist 30\ntimeout 7\nno ssl_option\nno acl 1\nserver 0 max 0\nno server 1\n\
+                   no server 2\nserver 4 address 10.0.0.5 port 5\n\
+                   # f does not name, and pen keeps until a restart: conn_max 700\n\
+                   # f does not name, and pen keeps until a restart: listen 80\n\
+                   # f does not name, and pen keeps until a restart: user nobody\n";
+    assert_eq!(reply_of(&mut state, &mut world, "diff"), changes);
+    assert_eq!(state.config, before);
+    let mut forgotten = Vec::new();
+    let (reload, effects) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.to_string(), changes);
+    effects.iter().for_each(|effect| {
+        if let Effect::Forget(n) = effect {
+            forgotten.push(*n)
+        }
+    });
+    assert_eq!(forgotten, [1, 2]);
+    assert_eq!(reply(&mut state, "timeout"), "7\n");
+    assert_eq!(reply(&mut state, "conn_max"), "700\n");
+    // That mode, too, is a setting that the file names or not.
+    world.files.insert("f".into(), "server 0 address 10.0.0.1 port 1\n".into());
+    assert_eq!(state.reload(&mut world).unwrap().0.changes[0].to_string(), "reload_mode keep");
+    apply(&mut state, &mut world, "hash").unwrap();
+    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    assert_eq!(refusal(&mut state, &mut world, "diff nowhere").lines().count(), 1);
+    world.files.insert("g".into(), "server 0 port 0\nno server 4\nblacklist 9\n".into());
+    assert_eq!(
+        refusal(&mut state, &mut world, "diff g"),
+        "g: no server would be left, and nobody would be served\n"
+    );
+}
+
+#[test]
+fn an_exact_reload_keeps_the_state_of_a_server_unless_the_file_names_it() {
+    let file =
+        "listen 80\nreload_mode exact\nserver 0 address 10.0.0.1 port 1\nserver a address 10.0.0.2 port 1\n";
+    let mut state = state(file);
+    let mut world = Model::default();
+    for line in ["server 0 state drain", "server a state maint"] {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+    world.files.insert("f".into(), file.into());
+    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    world.files.insert("f".into(), format!("{file}server a state ready\n"));
+    let (reload, _) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.to_string(), "server 1 state ready\n");
+}
+
+#[test]
+fn each_setting_that_stays_is_told_when_the_file_names_it_no_longer() {
+    let mut state = state("listen 80\n");
+    let mut world = Model::default();
+    let mut reload = |text: &str| {
+        world.files.insert("f".into(), text.into());
+        state.reload(&mut world).map(|(reload, _)| reload.notices).unwrap()
+    };
+    let server = "server 0 address 10.0.0.1 port 1";
+    let all = format!("{server} max 5\nblacklist 5\nhash\nclients_max 2048\nacl 2 permit 10.0.0.1\nlog /l\n");
+    assert_eq!(reload(&all), Vec::<String>::new());
+    let kept = reload(&format!("{server}\n"));
+    let told: Vec<&str> =
+        kept.iter().map(|line| line.strip_prefix("f names no longer, and pen keeps: ").unwrap()).collect();
+    assert_eq!(
+        told,
+        ["hash", "blacklist 5", "log /l", "acl 2 permit 10.0.0.1 255.255.255.255", "server 0 max 5"]
+    );
+    // Once.
+    assert_eq!(reload(&format!("{server}\n")), Vec::<String>::new());
+}
+
+#[test]
+fn a_reload_tells_what_has_become_odd_with_its_line() {
+    let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\n");
+    let mut world = Model::default();
+    let file = "server 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.1 port 1\n";
+    world.files.insert("f".into(), file.into());
+    let (reload, _) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.notices, ["f:2: server 1: it has the address and the port of server 0"]);
+    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+}

@@ -1,0 +1,135 @@
+//! Servers: their addresses, their state, and who is left to serve.
+
+use super::*;
+
+#[test]
+fn a_server_that_moves_is_no_longer_blacklisted() {
+    let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.2 port 1\n");
+    let mut world = Model::default();
+    for line in ["server 0 blacklist 9", "server 1 blacklist 9", "server 0 port 2", "server 1 max 4"] {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+    let standing = |state: &mut State, n| state.stats.server(n).standing(5);
+    assert_eq!(standing(&mut state, 0), Standing::Clear);
+    assert_eq!(standing(&mut state, 1), Standing::Ordered(9000));
+}
+
+#[test]
+fn a_server_that_is_removed_is_gone_with_its_last_connection() {
+    let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.2 port 1\n");
+    let mut world = Model::default();
+    let held = Arc::clone(state.stats.server(1));
+    assert!(held.acquire(None));
+    let (_, effects) = apply(&mut state, &mut world, "no server 1").unwrap();
+    let places: Vec<bool> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Publish(..) => Some(false),
+            Effect::Forget(1) => Some(true),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(places, [false, true], "{effects:?}");
+    let line = "1 addr 10.0.0.2 port 1 conn 1 max 0 hard 0 weight 0 prio 0 sx 0 rx 0\n";
+    assert!(servers(&state).ends_with(line));
+    // The slot has another server meanwhile.
+    apply(&mut state, &mut world, "server 1 address 10.0.0.3 port 1").unwrap();
+    let shown = servers(&state);
+    let (_, shown) = shown.split_once(line).unwrap();
+    assert!(shown.starts_with("1 addr 10.0.0.3 port 1 conn 0 "), "{shown}");
+    held.release();
+    assert_eq!(servers(&state).lines().count(), 2);
+    apply(&mut state, &mut world, "no server 1").unwrap();
+    assert!(!written(&mut state).contains("server 1"));
+    let error = "no server: expected a server that there is, got '1'\n";
+    assert_eq!(refusal(&mut state, &mut world, "no server 1"), error);
+    // In a file it says that there is to be none.
+    world.files.insert("g".into(), "no server 1\nno server 9\n".into());
+    apply(&mut state, &mut world, "include g").unwrap();
+}
+
+#[test]
+fn a_change_that_leaves_nobody_to_serve_is_refused_with_its_reason() {
+    let one = "listen 80\nserver 0 address 10.0.0.1 port 1\n";
+    let mut state = state(one);
+    let mut world = Model::default();
+    let weights = "weight: every server has weight 0, and nobody would be served\n";
+    assert_eq!(refusal(&mut state, &mut world, "weight"), weights);
+    for line in ["server 0 port 0", "no server 0"] {
+        let word = line.trim_end_matches(" port 0");
+        let expected = format!("{word}: no server would be left, and nobody would be served\n");
+        assert_eq!(refusal(&mut state, &mut world, line), expected);
+    }
+    world.files.insert("f".into(), format!("{one}weight\n"));
+    let errors = state.reload(&mut world).unwrap_err();
+    assert_eq!(
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [format!("f:3: {}", weights.trim_end())]
+    );
+    // Not where somebody serves all the same, and not where nobody did before.
+    for line in
+        ["server 0 weight 1", "weight", "emergency 10.0.0.9:1", "server 0 weight 0", "server 0 port 0"]
+    {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+    let error = "no emergency: no server would be left, and nobody would be served\n";
+    assert_eq!(refusal(&mut state, &mut world, "no emergency"), error);
+    let mut state = self::state("listen 80\n");
+    for line in ["weight", "server 0 address 10.0.0.1", "server 0 port 1", "server 1 max 3"] {
+        apply(&mut state, &mut world, line).unwrap();
+    }
+}
+
+#[test]
+fn names_that_are_given_are_looked_up_again() {
+    let mut state = state("listen 80\nserver 0 address a.example port 1\n");
+    let mut world = Model::default();
+    let mut lookups = |line: &str| {
+        let (_, effects) = apply(&mut state, &mut world, line).unwrap();
+        let lookups = effects.into_iter().find_map(|effect| match effect {
+            Effect::LookUp(lookups) => Some(lookups),
+            _ => None,
+        });
+        let Lookups { names, again } = lookups.unwrap();
+        let list = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(" ");
+        (list(names), list(again))
+    };
+    assert_eq!(lookups("blacklist 3"), ("a.example".into(), String::new()));
+    assert_eq!(
+        lookups("server 0 address 10.0.0.1 address a.example"),
+        ("a.example".into(), "a.example".into())
+    );
+    assert_eq!(lookups("server 0 address b.example address 10.0.0.1"), (String::new(), String::new()));
+    assert_eq!(lookups("emergency c.example:1"), ("c.example".into(), "c.example".into()));
+}
+
+#[test]
+fn addresses_are_published_when_they_are_news() {
+    let mut state = state("listen 80\nserver 0 address a.example port 1\n");
+    let found = vec!["10.0.0.1".parse().unwrap()];
+    assert!(!state.found("a.example".into(), found.clone()).is_empty());
+    assert_eq!(servers(&state).split(' ').nth(2), Some("10.0.0.1"));
+    assert!(state.found("a.example".into(), found).is_empty());
+}
+
+#[test]
+fn a_server_that_is_pen_itself_is_refused_by_its_name_too() {
+    let mut state = state("listen 10.0.0.9:80\nserver 0 address 10.0.0.1 port 1\n");
+    let mut world = Model::default();
+    apply(&mut state, &mut world, "server 1 address a.example port 1").unwrap();
+    state.found("a.example".into(), vec!["10.0.0.8".parse().unwrap(), "10.0.0.9".parse().unwrap()]);
+    let reason = |what: &str, address: &str| {
+        format!("{what}: {address} is where pen listens: it would be its own client\n")
+    };
+    for (line, what, address) in [
+        ("server 2 address 10.0.0.9 port 80", "server 2", "10.0.0.9 port 80"),
+        ("server 1 port 80", "server 1", "a.example port 80"),
+        ("emergency 10.0.0.9:80", "emergency", "10.0.0.9:80"),
+        ("listen 10.0.0.1:1", "server 0", "10.0.0.1 port 1"),
+    ] {
+        assert_eq!(refusal(&mut state, &mut world, line), reason(what, address), "{line}");
+    }
+    world.files.insert("f".into(), "blacklist 3\nserver 1 port 80\n".into());
+    let errors = state.reload(&mut world).unwrap_err();
+    assert_eq!(format!("{}\n", errors[0]), reason("f:2: server 1", "a.example port 80"));
+}

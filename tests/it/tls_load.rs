@@ -1,0 +1,174 @@
+//! TLS under load: bulk, many handshakes, handshakes that stall.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use openssl::sha::sha256;
+use openssl::ssl::SslVersion;
+
+use crate::support::process;
+use crate::support::tls::{Kind, Pair, TlsClient, client_hello};
+use crate::support::{Backend, Client, wait_until};
+
+use super::tls::{noise, pen, same};
+
+#[test]
+fn a_hundred_megabytes_each_way_arrive_as_they_were() {
+    const LENGTH: usize = 100_000_000;
+    let authority = Pair::root("ca");
+    let backend = Backend::echo();
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let pen = pen(&authority, Kind::Ec, &backend, same);
+        let body = noise(LENGTH);
+        let sum = sha256(&body);
+        // An echo: both directions at once, over two pens, one of which brings what the other takes.
+        let mut up = TlsClient::new(&authority).version(version).connect(pen.address);
+        up.0.get_ref().set_nonblocking(true).unwrap();
+        let (mut sent, mut got) = (0, Vec::with_capacity(LENGTH));
+        let mut buffer = vec![0; 65536];
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while got.len() < LENGTH {
+            let mut moved = false;
+            if sent < LENGTH {
+                match up.0.ssl_write(&body[sent..LENGTH.min(sent + 16384)]) {
+                    Ok(n) => {
+                        sent += n;
+                        moved = true;
+                    }
+                    Err(e) if is_wait(&e) => {}
+                    Err(e) => panic!("after {sent} bytes sent: {e}"),
+                }
+            }
+            match up.0.ssl_read(&mut buffer) {
+                Ok(n) => {
+                    got.extend_from_slice(&buffer[..n]);
+                    moved = true;
+                }
+                Err(e) if is_wait(&e) => {}
+                Err(e) => panic!("after {} bytes: {e}", got.len()),
+            }
+            assert!(Instant::now() < deadline, "{sent} bytes sent, {} received", got.len());
+            if !moved {
+                thread::yield_now();
+            }
+        }
+        assert_eq!(sha256(&got), sum);
+    }
+}
+
+fn is_wait(error: &openssl::ssl::Error) -> bool {
+    use openssl::ssl::ErrorCode;
+    [ErrorCode::WANT_READ, ErrorCode::WANT_WRITE].contains(&error.code())
+}
+
+#[test]
+fn a_thousand_handshakes_at_once() {
+    const CLIENTS: usize = 1000;
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let pen = pen(&authority, Kind::Ec, &backend, |s| s.options("-x 1200 -q 1200 -t 60"));
+    // All are connected before the first one says hello.
+    let clients: Vec<Client> = (0..CLIENTS).map(|_| pen.client()).collect();
+    let threads: Vec<_> = clients
+        .into_iter()
+        .map(|client| {
+            let authority = authority.clone();
+            thread::Builder::new()
+                .stack_size(256 * 1024)
+                .spawn(move || TlsClient::new(&authority).over(client).map(|mut tls| tls.line()))
+                .unwrap()
+        })
+        .collect();
+    let served = threads.into_iter().map(|t| t.join().unwrap()).filter(|r| r.as_deref() == Ok("A")).count();
+    assert_eq!(served, CLIENTS);
+}
+
+#[test]
+fn handshakes_let_other_connections_of_the_worker_go_first() {
+    const CLIENTS: usize = 300;
+    let authority = Pair::root("ca");
+    let backend = Backend::echo();
+    let pen = pen(&authority, Kind::Rsa, &backend, |s| s.command("workers 1").options("-x 400 -q 400 -t 60"));
+    let mut other = TlsClient::new(&authority).connect(pen.address);
+    other.send("x");
+    other.bytes(1);
+    let hello = client_hello();
+    let mut attempt = || {
+        let mut clients: Vec<Client> = (0..CLIENTS).map(|_| pen.client()).collect();
+        let begin = Instant::now();
+        clients.iter_mut().for_each(|c| c.send(&hello));
+        let all = thread::spawn(move || {
+            clients.iter_mut().for_each(|c| _ = c.bytes(1));
+            begin.elapsed()
+        });
+        let (mut answered, mut longest) = (0, Duration::ZERO);
+        while !all.is_finished() {
+            let sent = Instant::now();
+            other.send("x");
+            other.bytes(1);
+            longest = longest.max(sent.elapsed());
+            answered += 1;
+        }
+        // Were they made one after the other, a message would wait for a large part of them.
+        assert!(answered > CLIENTS / 10, "{answered} messages during {CLIENTS} handshakes");
+        longest < all.join().unwrap() / 5
+    };
+    // The machine may halt once for as long, but not each time.
+    assert!((0..3).any(|_| attempt()), "a message waits for a large part of {CLIENTS} handshakes");
+}
+
+#[test]
+fn stalled_handshakes_hold_nobody_up_and_end_in_time() {
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let pen = pen(&authority, Kind::Ec, &backend, |s| s.command("ssl_handshake_timeout 1").options("-x 60"));
+    let mut stalled: Vec<Client> = (0..50).map(|_| pen.client()).collect();
+    // Some stop in the middle of their first record.
+    stalled.iter_mut().step_by(2).for_each(|c| c.send([0x16, 3, 1, 2, 0, 1, 0]));
+    let begin = Instant::now();
+    assert_eq!(TlsClient::new(&authority).connect(pen.address).line(), "A");
+    assert!(begin.elapsed() < Duration::from_secs(1), "a good handshake waited {:?}", begin.elapsed());
+    for client in &mut stalled {
+        client.end();
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    // Their places are free again.
+    let served: Vec<_> = (0..55).map(|_| TlsClient::new(&authority).connect(pen.address)).collect();
+    assert_eq!(served.len(), 55);
+}
+
+#[test]
+fn a_half_made_handshake_holds_little_memory() {
+    const CLIENTS: usize = 500;
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let hello = client_hello();
+    // What OpenSSL 3 holds until the handshake is complete is 42 KiB.
+    for (what, most) in [("nothing was sent", 8), ("the whole first message was sent", 48)] {
+        let pen = pen(&authority, Kind::Ec, &backend, |setup| {
+            setup.options("-x 600").command("ssl_handshake_timeout 300")
+        });
+        let open = |count: usize| -> Vec<Client> {
+            let client = |_| {
+                let mut client = pen.client();
+                if most > 8 {
+                    client.send(&hello);
+                    client.bytes(1);
+                }
+                client
+            };
+            let clients = (0..count).map(client).collect();
+            // Accepted, all of them.
+            let descriptors = || fs::read_dir(format!("/proc/{}/fd", pen.pid())).unwrap().count();
+            wait_until("the clients to be accepted", || descriptors() > count);
+            clients
+        };
+        let first = open(50);
+        let before = process::resident(pen.pid());
+        let clients = open(CLIENTS);
+        let held = (process::resident(pen.pid()) - before) as usize / CLIENTS;
+        assert!(held <= most, "{what}: {held} KiB");
+        drop((first, clients));
+    }
+}
