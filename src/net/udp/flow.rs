@@ -21,8 +21,8 @@ use crate::sys::log;
 
 use super::upstream::{Search, Upstream};
 
-/// The largest datagram that is kept for the next server until there is an answer. Questions are smaller than what passes
-/// the Internet unbroken; larger ones are lost with their server.
+/// The largest datagram that is kept until there is an answer, to be sent to the next server. Requests mostly fit into
+/// one packet; larger ones are lost with their server.
 const KEPT: usize = 4096;
 
 /// A flow. What it holds is given back as soon as it ends, whoever still refers to it.
@@ -31,7 +31,7 @@ pub(super) struct UdpFlow {
     peer: Peer,
     client: Client,
     state: Mutex<Option<FlowState>>,
-    /// It has another socket, or none any more.
+    /// Notified when it has another socket, or none any more.
     changed: Notify,
 }
 
@@ -236,26 +236,26 @@ impl FlowState {
         self.upstream.works(&self.shared);
     }
 
-    /// Goes to another server, since this one is not to serve it any more. False when there is none.
+    /// Goes to another server, since this one may not serve the flow any more. False when there is none.
     fn move_on(&mut self, client: Client, peer: &Peer) -> bool {
         let remembered = self.upstream.selected.backend.role.slot();
         let mut search = Search::new(&self.shared, client, peer.client.port(), remembered);
         let Ok(upstream) = search.next(&self.shared) else { return false };
         self.upstream = upstream;
-        // What that server did not answer was not meant for this one.
+        // The request that the old server did not answer is not sent to the new one.
         self.keeps = false;
-        self.arrive(search);
+        self.use_server(search);
         true
     }
 
-    /// Whether the client sends the same once more that its server has left without an answer, and once too often.
+    /// Whether the client has repeated a request that its server does not answer as often as `udp_retries` says.
     fn is_unanswered(&self, datagram: &[u8]) -> bool {
         let limit = self.shared.snapshot.load().udp_retries;
         limit > 0 && self.repeated + 1 >= limit && self.keeps && self.kept == datagram
     }
 
-    /// Goes to another server than the one that does not answer this client. It is not left out for others: it may have
-    /// its reasons. False when there is none, and the flow stays.
+    /// Goes to another server than the one that does not answer this client. Other clients still get that
+    /// server: it may refuse this one alone. False when there is no other server, and the flow stays.
     fn leave_silent(&mut self, client: Client, peer: &Peer) -> bool {
         self.repeated = 0;
         self.shared.failures.tell(&self.upstream.selected.backend);
@@ -269,14 +269,14 @@ impl FlowState {
             format_args!("{silent} does not answer {client}, which goes to {}", upstream.selected.backend),
         );
         self.upstream = upstream;
-        // It is sent to the new one as if it were for the first time.
+        // The caller sends the datagram to the new server, as one that was not sent before.
         self.keeps = false;
-        self.arrive(search);
+        self.use_server(search);
         true
     }
 
-    /// The flow has another server now, found by `search`.
-    fn arrive(&mut self, search: Search) {
+    /// Sets the flow up for the server that `search` has found.
+    fn use_server(&mut self, search: Search) {
         if let Some(n) = search.remembers(&self.upstream) {
             self.shared.clients.remember(&self.entry.connection, n, &self.upstream.selected.backend.stats);
         }
@@ -298,7 +298,7 @@ impl FlowState {
             if search.after(&self.shared, &mut self.upstream, failure).is_err() {
                 return false;
             }
-            self.arrive(search);
+            self.use_server(search);
             if !self.keeps {
                 return true;
             }

@@ -30,9 +30,9 @@ use super::drops::Seen;
 use super::flow::UdpFlow;
 
 /// The most receive calls on one socket before other tasks run.
-const TURNS: usize = 8;
+const RECEIVES_MAX: usize = 8;
 /// The most receive calls when pen leaves a socket: enough for a full receive buffer.
-const LAST_TURNS: usize = 128;
+const LAST_RECEIVES_MAX: usize = 128;
 /// How long a flow may be idle where `idle_timeout` does not say.
 const IDLE: Millis = 60_000;
 /// The longest time between two searches for idle flows, since `idle_timeout` may have changed.
@@ -102,7 +102,7 @@ impl UdpListener {
 
     /// Accepts the clients whose datagrams are in the buffer already, and no other ones; ends with its last flow.
     pub(super) fn leave(self: &Arc<Self>) {
-        for _ in 0..LAST_TURNS {
+        for _ in 0..LAST_RECEIVES_MAX {
             if self.take_datagrams().is_err() {
                 break;
             }
@@ -186,14 +186,14 @@ impl UdpListener {
         due.saturating_sub(now).saturating_add(1).min(SWEEP)
     }
 
-    /// Forwards datagrams that wait, [`TURNS`] batches at most.
+    /// Forwards datagrams that wait, [`RECEIVES_MAX`] batches at most.
     ///
     /// # Errors
     /// `WouldBlock` when there are no more; else as recvmsg(2).
     fn take_datagrams(self: &Arc<Self>) -> io::Result<()> {
         let mut batch = lock(&self.batch);
         let mut several = false;
-        let result = (0..TURNS).try_for_each(|_| {
+        let result = (0..RECEIVES_MAX).try_for_each(|_| {
             let more = match self.socket.receive(&mut batch) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
                 result => result?,
@@ -341,7 +341,7 @@ impl UdpListener {
     /// Forwards the answers of a server; true when there may be more. Removes the flow when it is over.
     fn take_answers(&self, id: FlowId, flow: &UdpFlow, upstream: &Arc<UpstreamSocket>) -> bool {
         let mut batch = lock(&self.batch);
-        for _ in 0..TURNS {
+        for _ in 0..RECEIVES_MAX {
             match upstream.receive(&mut batch) {
                 Ok(more) => {
                     if !lock(&self.flows).from_server(id, self.shared.now()) {

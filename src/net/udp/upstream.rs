@@ -1,4 +1,4 @@
-//! From a client to its server: the choice, and the socket.
+//! The server of a flow: its selection, and the socket connected to it.
 
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
@@ -18,7 +18,7 @@ use crate::net::connections::{ConnectionEntry, ConnectionMeter};
 use crate::net::shared::Shared;
 use crate::sys::datagram::UpstreamSocket;
 
-/// A flow's way to its server.
+/// The server of a flow, and the socket connected to it.
 #[derive(Debug)]
 pub(super) struct Upstream {
     pub(super) selected: Selected,
@@ -71,8 +71,8 @@ impl Upstream {
     }
 }
 
-/// The search for a flow's server. Without a handshake a server that is chosen is not known to be there: the search goes
-/// on when it turns out not to be.
+/// The search for a flow's server. UDP has no handshake that shows whether the selected server works: the search goes on
+/// when it turns out not to.
 #[derive(Debug)]
 pub(super) struct Search {
     snapshot: Arc<Snapshot>,
@@ -93,7 +93,7 @@ impl Search {
         Arc::ptr_eq(&self.snapshot, &shared.snapshot.load())
     }
 
-    /// The next server that a socket can be connected to, which says little: only that there is a way.
+    /// The next server that a socket can be connected to. That shows only that there is a route to it.
     ///
     /// # Errors
     /// No server is left, or the system gives no socket.
@@ -101,7 +101,7 @@ impl Search {
         let mut last = None;
         while let Some(selected) = self.selection.next(shared.now()) {
             let mut untried = attempts(&selected.backend);
-            // Read first: what changes from here on makes the flow look again.
+            // Read first: the flow looks again when it has changed since.
             let changes = selected.backend.stats.changes();
             match self.connect(&selected.backend, &mut untried) {
                 Ok((socket, address)) => return Ok(Upstream { selected, socket, address, untried, changes }),
