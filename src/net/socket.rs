@@ -1,5 +1,5 @@
-//! A stream socket that is read and written at the least cost: the system is asked only where it may have something, and with
-//! no call more than that.
+//! A stream socket with the fewest system calls: none is made where the event port has shown that it would return
+//! `WouldBlock`.
 
 use std::future::poll_fn;
 use std::io;
@@ -153,7 +153,7 @@ impl Socket {
         self.is_tcp && self.io.is_at_end()
     }
 
-    /// Calls `try_it`, which takes no waker, until it gives something else than `WouldBlock`, or the socket is not ready.
+    /// Calls `try_it`, which takes no waker, until it returns something else than `WouldBlock`, or the socket is not ready.
     fn poll_io<R>(
         &self,
         cx: &mut Context<'_>,
@@ -195,7 +195,7 @@ impl AsFd for Socket {
     }
 }
 
-// As OpenSSL asks for it.
+// The stream as OpenSSL uses it.
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();

@@ -213,7 +213,7 @@ fn poll_read_records(
         let before = into.filled().len();
         match Pin::new(&mut *stream).poll_read(cx, &mut into) {
             Poll::Ready(Ok(())) if into.filled().len() > before => {}
-            // What was read before goes first; the next call meets the same end, error or wait again.
+            // The bytes read so far are returned; the next call gets the same end, error or `Pending` again.
             _ if before > 0 => break,
             Poll::Ready(Ok(())) => return Poll::Ready(end_of_tls(stream)),
             Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),

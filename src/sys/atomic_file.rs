@@ -1,4 +1,4 @@
-//! Writing a file so that whoever reads it meets the old text or the new one, never a part.
+//! Writing a file so that a reader gets the old text or the new one, never a part.
 //!
 //! The new text goes into a file beside the old one, which is then renamed. Nothing planted in a directory that others may
 //! write to is followed or written through: see [`place`](super::place). A device or a FIFO is written to as it is, and
@@ -119,12 +119,12 @@ pub(super) fn exchange(
     let old = place.found().filter(|_| keep);
     let create = || {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // What is to be readable by fewer than that is not to be readable by more in the meantime.
+        // The new file must never be readable by more users than the old one.
         let mode = if old.is_some() { 0o600 } else { NEW };
         openat(place.directory(), &temporary, flags, Mode::from_raw_mode(mode))
     };
     let file = match create() {
-        // What an earlier process of the same number left when it was killed.
+        // A temporary file of an earlier process with the same pid that was killed.
         Err(Errno::EXIST) => {
             unlinkat(place.directory(), &temporary, AtFlags::empty())?;
             create()?
@@ -150,15 +150,14 @@ fn settle(file: &File, old: Option<(u32, u32, RawMode)>) -> io::Result<()> {
         if (new.uid(), new.gid()) != (uid, gid) {
             fchown(file, Some(uid), Some(gid))?;
         }
-        // Whoever can exchange the old file must not choose set-user-ID for one that root has written.
+        // A user who can replace the old file must not get a set-user-ID file that root has written.
         file.set_permissions(Permissions::from_mode(mode & 0o777))?;
     }
     file.sync_all()
 }
 
 /// Opens a file for appending, such as a log, and makes it where there is none, with what the umask leaves of 0644. Never
-/// waits (a FIFO without a reader is an
-/// error).
+/// waits (a FIFO without a reader is an error).
 ///
 /// # Errors
 /// As open(2); a directory on the way, or the end of it, is a symbolic link of another user.
@@ -199,7 +198,7 @@ mod tests {
         }
     }
 
-    /// A link of another user, at the end of the way or before it, is a trap, whatever the directory.
+    /// A symbolic link of another user is refused, as the last component of a path and before it, whatever the directory.
     #[test]
     fn a_link_of_another_user_is_not_followed() {
         let dir = tempfile::tempdir().expect("directory");

@@ -1,4 +1,4 @@
-//! Ends that leave a trace: what signal USR2 asks for, and a panic's last words.
+//! Core files, which signal USR2 asks for, and the log messages of panics.
 
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +28,7 @@ pub fn hide_memory() {
 /// The soft limit, so that a later change of the configuration can lift it.
 fn limit_core() {
     let maximum = getrlimit(Resource::Core).maximum;
-    // Lowering it is refused to nobody.
+    // Lowering a limit needs no privilege.
     _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
 }
 
@@ -38,7 +38,7 @@ fn limit_core() {
 pub fn abort() -> ! {
     if CORE.load(Ordering::Relaxed) {
         let maximum = getrlimit(Resource::Core).maximum;
-        // There is nobody left to tell when a step fails: the end comes either way.
+        // A step that fails changes nothing: the process ends either way.
         _ = setrlimit(Resource::Core, Rlimit { current: maximum, maximum });
         platform::set_dumpable(true);
     } else {
@@ -62,7 +62,7 @@ pub fn abort_on_panic(on: bool) {
     ABORT.store(on, Ordering::Relaxed);
 }
 
-/// Makes a panic go to pen's log like any other error: a daemon's standard error is nowhere.
+/// Makes a panic go to pen's log like any other error: nobody reads a daemon's standard error.
 pub fn log_panics() {
     panic::set_hook(Box::new(|info| {
         log::error(format_args!("internal error: {info}"));

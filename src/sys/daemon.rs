@@ -1,4 +1,4 @@
-//! Going to the background without losing the truth: the command that starts pen ends when pen serves, or fails with it.
+//! Going to the background with a true exit status: the command that starts pen ends when pen serves, or fails with it.
 //!
 //! [`detach`] forks before any thread exists. The parent waits; the child goes on starting with its standard error
 //! still where the user (or SMF's service log) reads it. [`Ready::release`] ends the wait with success. When the child
@@ -19,24 +19,24 @@ use super::error::context;
 use super::inherited;
 use super::listen::lock;
 
-/// Whether this is the parent, whose copies of what serves now are not its own to clean up.
+/// Whether this is the parent, whose sockets and files belong to the child: it must not clean them up.
 static STARTER: AtomicBool = AtomicBool::new(false);
 
 /// Which side of the fork this process is on.
 #[derive(Debug)]
 pub enum Fork {
-    /// The process that was started: pen's fate is known, and this is the status to end with.
+    /// The process that was started, once pen serves or has failed; this is the status to end with.
     Parent(ExitCode),
     /// The process that is going to serve.
     Child(Ready),
 }
 
-/// The promise to say when pen serves. Dropping it without a word, and ending, is a failed start.
+/// Tells the parent that pen serves. A process that ends without [`Ready::release`] has failed to start.
 #[derive(Debug)]
 #[must_use = "the process that started pen waits for it"]
 pub struct Ready(Option<Background>);
 
-/// What a child needs to let go of its terminal: opened before any chroot.
+/// What replaces the standard streams of the child: opened before any chroot.
 #[derive(Debug)]
 struct Background {
     starter: PipeWriter,
@@ -87,7 +87,7 @@ impl Ready {
     /// Pen serves: the standard streams become `/dev/null` and the parent ends with success.
     ///
     /// # Errors
-    /// When the parent is gone (interrupted while it waited), which takes the start back: pen should end.
+    /// When the parent is gone (interrupted while it waited), which cancels the start: pen should end.
     pub fn release(self) -> io::Result<()> {
         let Some(Background { mut starter, null }) = self.0 else { return Ok(()) };
         dup2_stdin(&null)?;
@@ -105,7 +105,7 @@ impl Ready {
     }
 }
 
-/// Whether this process has only waited for the one that serves: what it drops lives on there.
+/// Whether this process has only waited for the one that serves, which still uses what this one drops.
 pub(super) fn is_starter() -> bool {
     STARTER.load(Ordering::Relaxed)
 }
@@ -123,7 +123,7 @@ fn wait(mut reader: PipeReader, child: Pid) -> ExitCode {
         }
     };
     match status {
-        // It has said why.
+        // The child has reported its error.
         Ok(WaitStatus::Exited(_, code)) if code != 0 => ExitCode::from(u8::try_from(code).unwrap_or(1)),
         Ok(WaitStatus::Signaled(_, signal, _)) => {
             let _ =

@@ -1,4 +1,4 @@
-//! What a process has from whoever started it, and what pen makes of that: blocked and ignored signals, open descriptors.
+//! What pen inherits from the process that started it: blocked and ignored signals, open descriptors.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ static DESCRIPTORS: OnceLock<Vec<RawFd>> = OnceLock::new();
 /// Makes signals do what they do by default, and notes what is open. To be called before anything is opened and before any
 /// thread is started.
 ///
-/// A signal that was blocked would never be heard. With SIGCHLD ignored nobody can be waited for. A log that meets a limit
+/// A blocked signal would never arrive. With SIGCHLD ignored no child can be waited for. A log that meets a limit
 /// (RLIMIT_FSIZE) is to fail with an error, and not to end the program, so SIGXFSZ is ignored.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ pub fn reset() -> io::Result<()> {
     Ok(())
 }
 
-/// What was open is not for the programs that pen starts.
+/// Keeps what was open from the programs that pen starts.
 #[allow(unsafe_code, reason = "a flag of a descriptor by number has no safe form")]
 fn keep_from_programs(descriptors: &[RawFd]) {
     for number in descriptors {

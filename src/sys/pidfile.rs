@@ -70,7 +70,7 @@ impl Drop for PidFile {
             && text.trim_end() == process::id().to_string()
             && unlinkat(place.directory(), place.name(), AtFlags::empty()).is_err()
         {
-            // At least it must not name a process that may be anybody's later. Nothing is left to tell of a failure.
+            // The number must not stay: another process may get it later. A failure here cannot be reported any more.
             let _ = file.set_len(0);
         }
     }

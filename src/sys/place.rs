@@ -1,4 +1,4 @@
-//! Where a path leads, as an open directory and a name in it.
+//! A resolved path: an open directory and a name in it.
 //!
 //! What pen writes may lie in a directory that others may write to, and be written by root. So a path is walked component by
 //! component, each opened relative to the one before and never through a symbolic link by the system; a link counts only if
@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-/// The most symbolic links on a way; systems have 8 (POSIX, SYMLOOP_MAX) to 40.
+/// The most symbolic links in a path; systems allow 8 (POSIX, SYMLOOP_MAX) to 40.
 const LINKS_MAX: usize = 8;
 
 /// How a directory is opened: to reach what is in it, which takes no right to list it.
@@ -28,7 +28,7 @@ const SEARCH: OFlags = OFlags::from_bits_retain(libc::O_SEARCH as _);
 #[cfg(not(any(target_os = "linux", target_os = "solaris", target_os = "illumos")))]
 const SEARCH: OFlags = OFlags::RDONLY;
 
-/// The end of a way.
+/// A resolved path.
 #[derive(Debug)]
 pub(super) struct Place {
     directory: OwnedFd,
@@ -40,10 +40,10 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Walks `path` to its end, where there may be nothing yet.
+    /// Resolves `path`; the last component need not exist.
     ///
     /// # Errors
-    /// As open(2) of a directory on the way; a symbolic link of another user, with its name; too many of them.
+    /// As open(2) of a directory in the path; a symbolic link of another user, with its name; too many of them.
     pub(super) fn find(path: &Path) -> io::Result<Self> {
         let mut links = 0;
         let mut directory = start(path.is_absolute())?;
@@ -93,7 +93,7 @@ impl Place {
         self.directory.as_fd()
     }
 
-    /// Makes what was done in the directory survive a crash. Some file systems cannot, which loses nothing.
+    /// Has the changes of the directory reach the disk. File systems that cannot do that are no error.
     pub(super) fn sync_directory(&self) {
         let listing = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         if let Ok(directory) = openat(&self.directory, ".", listing, Mode::empty()) {
@@ -131,7 +131,7 @@ fn start(absolute: bool) -> io::Result<OwnedFd> {
     Ok(openat(CWD, if absolute { "/" } else { "." }, DIRECTORY, Mode::empty())?)
 }
 
-/// The names on a way. The root is where it starts, and `.` leads nowhere.
+/// The components of a path, without the root and without `.`.
 fn parts(path: &Path) -> VecDeque<OsString> {
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.to_owned()),

@@ -1,7 +1,7 @@
 //! Reading the files that pen is told of: configuration, certificates, keys, OCSP responses, access lists.
 //!
 //! Whoever names a file may name a FIFO, on which open(2) waits for a writer, or a device that never ends, and the thread
-//! that reads it may be the one that hears signals. So a file is opened without waiting, must be a regular one, and may not
+//! that reads it may be the one that handles signals. So a file is opened without waiting, must be a regular one, and may not
 //! be larger than [`SIZE_MAX`].
 
 use std::fs::{File, OpenOptions};

@@ -1,4 +1,4 @@
-//! Names to addresses. The system's resolver blocks, so it runs where nobody waits for it.
+//! Resolution of names. The system's resolver blocks, so it runs on a thread of its own.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -39,7 +39,8 @@ fn collect(found: impl Iterator<Item = std::net::SocketAddr>) -> io::Result<Vec<
 /// Whether an address is one of this machine. Nothing is sent to find that out.
 pub fn is_local(ip: IpAddr) -> bool {
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // The way to an own address begins at that address. Where a system lets anybody bind any address, bind(2) would not tell.
+    // The route to an address of this machine has that address as its source. bind(2) would not tell on a system that lets
+    // a process bind any address.
     let origin = || {
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect((ip, 9))?;

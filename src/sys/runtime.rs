@@ -30,10 +30,11 @@ pub fn current_thread() -> io::Result<Runtime> {
     Ok(runtime)
 }
 
-/// Starts a thread with an event loop of its own. `begin` opens, within that, what the thread cannot do without; `run` is its life.
+/// Starts a thread with an event loop of its own. `begin` opens, within that, what the thread needs; `run` is
+/// what it does until it ends.
 ///
 /// # Errors
-/// The system gives no thread or no event port; what `begin` says. The thread has ended then.
+/// The system gives no thread or no event port; the error of `begin`. The thread has ended then.
 pub fn start_thread(
     name: String,
     begin: impl FnOnce() -> io::Result<()> + Send + 'static,
@@ -50,7 +51,7 @@ pub fn start_thread(
             run(runtime);
         }
     })?;
-    // A thread that ends without a word has panicked, which was logged.
+    // A thread that ends without a result has panicked, which was logged.
     outcome.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
     Ok(thread)
 }

@@ -1,4 +1,4 @@
-//! What no crate does with a socket, or none as directly.
+//! Operations on stream sockets that the crates in use do not have, or only with more cost.
 
 use std::future::poll_fn;
 use std::io;
@@ -30,7 +30,7 @@ enum Kind {
     Tokio(Watch),
 }
 
-/// Makes the event port that [`PolledSocket::new`] puts sockets in, which else is made for the first of them. To be called within
+/// Makes the event port that [`PolledSocket::new`] puts sockets in; otherwise the first socket makes it. To be called within
 /// the runtime, while there are descriptors.
 ///
 /// # Errors
@@ -42,9 +42,9 @@ pub fn prepare() -> io::Result<()> {
 /// Which of its sides a socket is to be ready on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// To be read.
+    /// Reading.
     Read,
-    /// To be written.
+    /// Writing.
     Write,
 }
 
@@ -77,7 +77,7 @@ impl PolledSocket {
         Watch::new(socket, Interest::READABLE | Interest::WRITABLE).map(|watch| Self(Kind::Tokio(watch)))
     }
 
-    /// Ready when the socket may be ready; takes the waker else, the only one for both ways.
+    /// Ready when the socket may be ready; else keeps the waker, one for reading and writing together.
     ///
     /// # Errors
     /// The runtime is ending.
@@ -160,7 +160,7 @@ impl PolledSocket {
                     if left.is_zero() {
                         return;
                     }
-                    // What is there to be read is not taken, so that the event port has no more to report: it is asked.
+                    // Unread bytes stay in the socket, so the event port reports nothing more: the socket is polled.
                     tokio::time::sleep(left.min(LOOK_PAUSE)).await;
                 }
             }
@@ -173,7 +173,7 @@ impl PolledSocket {
     /// As connect(2).
     pub fn connected(&self) -> io::Result<()> {
         match &self.0 {
-            // A failure is an event (epoll_ctl(2), EPOLLERR).
+            // A failed connect is reported as an event (epoll_ctl(2), EPOLLERR).
             Kind::Own(fd) if !fd.any(events::ERROR) => Ok(()),
             _ => SockRef::from(self).take_error()?.map_or(Ok(()), Err),
         }
@@ -259,7 +259,7 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Writes to a stream socket what it takes; `last` bytes are those that the end of the stream follows at once, so that both
-/// can go in one packet. No signal comes of a peer that is gone: Rust's start-up ignores SIGPIPE.
+/// can go in one packet. A peer that is gone causes no signal: Rust's runtime ignores SIGPIPE.
 ///
 /// # Errors
 /// As send(2).

@@ -30,8 +30,8 @@ impl Pool {
         Self(Arc::new(Mutex::new(Shelf { idle: Vec::new(), left: most })))
     }
 
-    /// Lends an empty pipe. `None` when all are lent, or the system has no splice or gives no pipe now: go on copying,
-    /// and ask no more for this connection.
+    /// Lends an empty pipe. `None` when all are lent, or the system has no splice or gives no pipe now: the connection
+    /// is then copied to its end.
     pub fn take(&self) -> Option<Pipe> {
         let pipe = {
             let mut shelf = self.shelf();
@@ -57,7 +57,7 @@ impl Pool {
 /// A pipe on loan; dropping it gives it back, or closes it with what it still holds.
 #[derive(Debug)]
 pub struct Pipe {
-    /// There until the drop.
+    /// `None` only while the pipe is dropped.
     pipe: Option<KernelPipe>,
     held: usize,
     pool: Pool,

@@ -26,7 +26,7 @@ const IV: c_int = 16;
 /// What one generation of session tickets is sealed with: AES-256-CBC and HMAC-SHA-256 (RFC 5077 4).
 #[derive(Clone)]
 pub struct TicketKey {
-    /// Stands in the ticket, so that the key is found again.
+    /// The name of the key, which the ticket holds in the clear.
     pub name: [u8; 16],
     /// The cipher's key.
     pub aes: [u8; 32],
@@ -35,7 +35,7 @@ pub struct TicketKey {
 }
 
 impl Drop for TicketKey {
-    /// Leaves nothing of the keys in memory.
+    /// Wipes the keys from memory.
     fn drop(&mut self) {
         self.aes.zeroize();
         self.hmac.zeroize();

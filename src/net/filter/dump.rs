@@ -15,11 +15,11 @@ pub(in crate::net) const LEVEL: u32 = 2;
 /// The most bytes of one message, since pen's log holds back so many messages and not so many bytes.
 const MESSAGE: usize = 1024;
 
-/// Bytes of a line.
+/// Bytes dumped on one line.
 const HEXADECIMAL: usize = 32;
 const ASCII: usize = 80;
 
-/// Writes every byte that passes to pen's own log. What else there is to do with it is left to another filter.
+/// Writes every byte that passes to pen's own log, and passes it to another filter.
 pub(in crate::net) struct Dump {
     inner: Option<Box<dyn StreamFilter + Send>>,
     client: ClientName,

@@ -1,4 +1,4 @@
-//! What the owner of a connection may see and change of the bytes that a relay moves.
+//! Filters, which see and may change the bytes that a relay moves, and meters, which count them.
 
 pub(super) mod dump;
 pub(super) mod http;
@@ -61,8 +61,8 @@ pub enum FilterDemand {
     Close,
 }
 
-/// Sees, and may rewrite, what the client sends (for HTTP header insertion, the request log). What it wants to see is
-/// copied rather than spliced.
+/// Sees, and may rewrite, what the client sends (for HTTP header insertion, the request log). Bytes that it wants to
+/// see are copied rather than spliced.
 pub trait StreamFilter {
     /// The most bytes of one chunk; 0 counts as 1.
     fn max_read(&self) -> usize {

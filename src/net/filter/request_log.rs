@@ -9,7 +9,7 @@ use crate::weblog::{Entry, LogHandle};
 
 use super::{FilterVerdict, StreamFilter};
 
-/// A line of the log without -H stands for at most so many bytes, as in C pen.
+/// The most bytes of a request on one line of the log without -H, as in C pen.
 const LOGGED_READ: usize = 32 * 1024;
 
 /// Logs requests.
@@ -36,7 +36,7 @@ impl RequestLog {
     }
 }
 
-/// Without -H: a line a read, every byte passes as it is.
+/// Without -H: one line for each read; every byte passes as it is.
 impl StreamFilter for RequestLog {
     fn max_read(&self) -> usize {
         LOGGED_READ

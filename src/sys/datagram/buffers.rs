@@ -7,7 +7,7 @@ use socket2::SockRef;
 
 use super::received::DATAGRAM_MAX;
 
-/// What the socket that clients send to holds while pen is busy elsewhere, in bytes, as far as the system lets it.
+/// The receive buffer that is asked for, in bytes: it holds what clients send while pen is busy. The system may give less.
 pub(super) const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// Lets a socket hold waiting datagrams of `wanted` bytes, or of as many as the system allows. Linux reduces a size that is
@@ -30,7 +30,7 @@ fn halve_until_accepted(wanted: usize, present: usize, mut set: impl FnMut(usize
 pub(super) fn make_room_to_send(socket: &impl AsFd) {
     let socket = SockRef::from(socket);
     if socket.send_buffer_size().is_ok_and(|size| size < 2 * DATAGRAM_MAX) {
-        // Smaller ones pass all the same.
+        // Without it only large datagrams fail.
         _ = socket.set_send_buffer_size(2 * DATAGRAM_MAX);
     }
 }

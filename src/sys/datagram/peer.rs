@@ -1,4 +1,4 @@
-//! Whom datagrams are exchanged with.
+//! The peer of a datagram: the client, and the address that it sent to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

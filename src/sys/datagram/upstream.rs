@@ -21,7 +21,7 @@ use crate::sys::emulation;
 #[derive(Debug)]
 pub struct UpstreamSocket(Watch);
 
-/// Not for writing: what the buffer does not take is dropped, and each datagram that has left would wake us.
+/// Not for writing: a datagram that the buffer has no room for is dropped, and each one that was sent would wake the task.
 const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 
 impl UpstreamSocket {
@@ -65,7 +65,7 @@ impl UpstreamSocket {
         });
         let more = self.clear_if_failed(result)?;
         if !more {
-            // The call that would find nothing is not needed to know it.
+            // Fewer datagrams than asked for: the queue is empty, and no further call is needed to find that.
             _ = self.0.try_read_or_error(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         }
         Ok(more)

@@ -1,4 +1,4 @@
-//! Taking a port for oneself alone.
+//! Exclusive use of a port.
 //!
 //! On Solaris and illumos, SO_REUSEADDR lets one socket listen on a wildcard address and another, of any user, on one address
 //! of the same port, or on `0.0.0.0` beside `[::]`. SO_EXCLBIND (getsockopt(3SOCKET)) refuses that and leaves alone what

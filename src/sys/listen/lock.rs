@@ -1,4 +1,4 @@
-//! A lock beside the file of a listening Unix socket, which says that its process lives.
+//! A lock file beside a listening Unix socket, which shows that its process is alive.
 //!
 //! On Solaris and illumos a connect to a listener whose queue is full is refused just as one to a socket whose process is
 //! gone, so that the answer does not tell whether the file may be removed; the lock does. It is a record lock (fcntl(2)),
@@ -28,7 +28,7 @@ pub(super) fn is_needed() -> bool {
     cfg!(any(target_os = "solaris", target_os = "illumos")) || emulation::is_portable()
 }
 
-/// A lock that this process holds. Dropping it gives it up.
+/// A lock that this process holds. Dropping it releases it.
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
@@ -48,7 +48,7 @@ impl Lock {
         let path = PathBuf::from(path);
         let mut locks = locks();
         locks.retain(|lock| lock.strong_count() > 0);
-        // To open and close the file once more would give up the lock that is held.
+        // Opening and closing the file once more would release the lock that is held.
         if let Ok(found) = fs::symlink_metadata(&path)
             && locks.iter().filter_map(Weak::upgrade).any(|held| is_same(&held, &found))
         {
@@ -96,7 +96,7 @@ fn held() -> Vec<Arc<File>> {
     locks().iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Gives up every lock, before a fork whose child claims them.
+/// Releases every lock, before a fork whose child claims them.
 pub(crate) fn release_all() {
     for file in held() {
         _ = fcntl_lock(&file, FlockOperation::NonBlockingUnlock);
@@ -106,7 +106,7 @@ pub(crate) fn release_all() {
 /// Takes in the child what its parent has released.
 ///
 /// # Errors
-/// Another process has been faster.
+/// Another process has taken a lock meanwhile.
 pub(crate) fn claim_all() -> io::Result<()> {
     held().iter().try_for_each(|file| claim(file))
 }

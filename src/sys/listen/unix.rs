@@ -32,7 +32,7 @@ pub fn bind_unix(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<(Un
     listen().map_err(|error: io::Error| context(format_args!("cannot listen on {}", path.display()), error))
 }
 
-/// What a file is, whatever it is called: its device and its number there.
+/// The identity of a file, independent of its name: device and inode number.
 type Identity = (u64, u64);
 
 fn identity(path: &Path) -> io::Result<Identity> {
@@ -55,7 +55,7 @@ fn bind(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<(UnixListene
     Ok((socket.into(), identity))
 }
 
-/// Makes room for a socket: removes what a dead process left at `path`, and nothing else.
+/// Removes the socket that a dead process left at `path`, and nothing else.
 fn clear(path: &Path, address: &SockAddr) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -66,7 +66,7 @@ fn clear(path: &Path, address: &SockAddr) -> io::Result<()> {
         Ok(_) => {}
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A listener with a full backlog would hold us up.
+    // A blocking connect would wait for a listener whose backlog is full.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
         // Where this may also mean that the queue is full, the lock is ours: its process is gone.
@@ -90,7 +90,7 @@ pub struct SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // The parent that waits for the one that serves has a copy of this, and must leave the file.
+        // The parent that waits for the serving child has a copy of this, and must not remove the file.
         if !daemon::is_starter() && identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = fs::remove_file(&self.path);
             self.lock.iter().for_each(Lock::remove);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::output::{info, warn};
 
-/// Shorter than this after its last message, a condition that comes and goes is not logged again.
+/// How long a condition that comes and goes is not logged again after its last message.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// A condition such as "out of descriptors" or "the log cannot be written". Make it a `static`, or a field of what it
@@ -18,13 +18,13 @@ const QUIET: Duration = Duration::from_secs(60);
 /// ```
 /// static FULL: pen::sys::log::Condition = pen::sys::log::Condition::new();
 /// FULL.begin(format_args!("the disk is full"));
-/// FULL.begin(format_args!("the disk is full")); // says nothing
+/// FULL.begin(format_args!("the disk is full")); // logs nothing
 /// FULL.end(format_args!("the disk has room again"));
-/// FULL.end(format_args!("the disk has room again")); // says nothing
+/// FULL.end(format_args!("the disk has room again")); // logs nothing
 /// ```
 #[derive(Debug)]
 pub struct Condition {
-    /// The same as in `state`, to be read without a lock by the many who find nothing changed.
+    /// A copy of what `state` holds, which is read without the lock: mostly nothing has changed.
     holds: AtomicBool,
     state: Mutex<State>,
 }
@@ -43,7 +43,7 @@ impl Condition {
         Self { holds: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
-    /// The condition holds: warns with `text` if that is news.
+    /// The condition holds: logs the warning `text` if it did not hold before.
     pub fn begin(&self, text: Arguments<'_>) {
         let mut state = self.state();
         let news = state.begin(Instant::now());
@@ -54,7 +54,7 @@ impl Condition {
         }
     }
 
-    /// The condition is over: says so with `text` if its beginning was logged. Costs one atomic read otherwise.
+    /// The condition is over: logs `text` if its beginning was logged. Costs one atomic read otherwise.
     pub fn end(&self, text: Arguments<'_>) {
         if !self.holds.load(Ordering::Relaxed) {
             return;

@@ -1,4 +1,4 @@
-//! What is said, and where it goes.
+//! The log functions, and where their messages go.
 
 use std::ffi::CStr;
 use std::fmt::Arguments;
@@ -57,7 +57,7 @@ pub fn set_debug_level(level: u32) {
     DEBUG.store(level, Ordering::Relaxed);
 }
 
-/// Tells which program this is, if it is not pen. To be called first of all.
+/// Sets the name of the program for its messages, where it is not pen. To be called first of all.
 pub fn set_program(name: &'static CStr) {
     // Set twice, the first one counts.
     let _ = PROGRAM.set(name);
@@ -67,7 +67,7 @@ fn program() -> &'static CStr {
     PROGRAM.get().copied().unwrap_or(c"pen")
 }
 
-/// Opens the way to the system's log. To be called before a chroot, where there is none.
+/// Opens the connection to the system's log. To be called before a chroot, within which it cannot be opened.
 #[allow(unsafe_code, reason = "nix's openlog keeps a dangling name on Solaris")]
 pub fn connect() {
     // SAFETY: openlog(3) keeps the pointer to the name, which is a constant of the program (`'static`).
@@ -77,7 +77,7 @@ pub fn connect() {
 /// Starts the thread that writes messages. To be called once, after [`detach`](crate::sys::daemon::detach).
 ///
 /// # Errors
-/// When the system gives no thread. Messages then go on to the standard error.
+/// When the system gives no thread. Messages then still go to the standard error.
 pub fn start(target: Target) -> io::Result<()> {
     match target {
         Target::Stderr => {
@@ -97,7 +97,7 @@ pub fn flush(patience: Duration) {
 fn emit(severity: Severity, text: Arguments<'_>) {
     if let Err(message) = QUEUE.push(Message::new(severity, text)) {
         for line in message.lines() {
-            // With nobody to read it there is nobody to tell.
+            // A closed standard error cannot be reported anywhere.
             let _ = writeln!(io::stderr(), "{}: {line}", program().to_string_lossy());
         }
     }

@@ -1,4 +1,4 @@
-//! The bounded queue between those who have something to say and the thread that writes it.
+//! The bounded queue between the threads that log messages and the thread that writes them.
 
 use std::collections::VecDeque;
 use std::fmt::Arguments;
@@ -27,7 +27,7 @@ impl Message {
         Self { severity, time: Timestamp::now(), text: text.to_string() }
     }
 
-    /// The lines, with `.` for what could play tricks on a terminal or a log.
+    /// The lines, with `.` for control characters, which could forge lines or control a terminal.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.text
             .lines()
@@ -35,7 +35,7 @@ impl Message {
     }
 }
 
-/// The queue; before [`Queue::start`] it takes nothing.
+/// The queue; before [`Queue::start`] it accepts no message.
 pub(super) struct Queue {
     state: Mutex<State>,
     /// There is something to write.
@@ -67,7 +67,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Takes a message, or counts it when there is no room. Gives it back when nobody has started to write yet.
+    /// Queues a message, or counts it when there is no room. Returns it when the writing thread has not been started yet.
     pub(super) fn push(&self, message: Message) -> Result<(), Message> {
         let mut state = self.state();
         if !state.started {
@@ -86,7 +86,7 @@ impl Queue {
     pub(super) fn flush(&self, patience: Duration) {
         let busy = |state: &mut State| state.writing || !state.waiting.is_empty() || state.lost > 0;
         let state = self.state();
-        // Either way, there is nothing more to be done.
+        // A timeout and an empty queue end the wait alike.
         drop(self.idle.wait_timeout_while(state, patience, busy));
     }
 

@@ -30,7 +30,7 @@ const WATCHED: EventFlags = EventFlags::IN
     .union(EventFlags::PRI)
     .union(EventFlags::ET);
 
-/// What has been told of a socket, and who wants to know.
+/// The events reported of a socket, and the task that waits for them.
 #[derive(Debug, Default)]
 struct Slot {
     events: AtomicU32,
@@ -38,7 +38,7 @@ struct Slot {
 }
 
 impl Slot {
-    /// Adds `events`; wakes whoever waits when there is news among them.
+    /// Adds `events`; wakes the waiting task when some of them are new.
     fn tell(&self, events: u32) {
         if events & !self.events.fetch_or(events, Relaxed) != 0
             && let Some(waker) = &*lock(&self.waker)
@@ -48,12 +48,12 @@ impl Slot {
     }
 }
 
-/// The port of a thread.
+/// The event port of a thread.
 #[derive(Debug)]
 struct Port {
     epoll: Arc<OwnedFd>,
     slots: Mutex<Slab<Arc<Slot>>>,
-    /// Its task has not ended with the runtime that it is of.
+    /// Whether its task still runs: it ends with its runtime.
     works: AtomicBool,
 }
 
@@ -62,12 +62,12 @@ thread_local! {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing under the locks of this file can leave anything half done.
+    // No code that holds a lock of this file can panic.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Port {
-    /// The one of this thread's runtime, which is made when it is asked for first.
+    /// The event port of this thread's runtime, made on first use.
     fn here() -> io::Result<Arc<Self>> {
         PORT.with_borrow_mut(|port| {
             if let Some(port) = port.upgrade().filter(|port| port.works.load(Relaxed)) {
@@ -82,15 +82,15 @@ impl Port {
         })
     }
 
-    /// Tells the sockets what has come. Whether there may be more.
+    /// Fetches events and hands them to their sockets. Returns whether there may be more.
     fn pass_on(&self) -> bool {
         let mut room = [const { MaybeUninit::<Event>::uninit() }; BATCH];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let Ok((events, _)) = epoll::wait(&*self.epoll, &mut room[..], Some(&now)) else {
-            // A signal came between (EINTR).
+            // A signal interrupted the call (EINTR).
             return true;
         };
-        // No socket can leave before all are told: this is the only thread that has them.
+        // No socket is removed in between: only this thread uses them.
         let slots = lock(&self.slots);
         for event in &*events {
             if let Some(slot) = usize::try_from(event.data.u64()).ok().and_then(|at| slots.get(at)) {
@@ -101,7 +101,7 @@ impl Port {
     }
 }
 
-/// Makes the port of this thread's runtime where there is none yet.
+/// Makes the event port of this thread's runtime where there is none yet.
 pub(in crate::sys) fn prepare_event_port() -> io::Result<()> {
     Port::here().map(|_| ())
 }
@@ -170,7 +170,7 @@ impl PolledFd {
         Ok(Self { slot, _place: place, socket })
     }
 
-    /// Ready when any of `events` is known; takes the waker else, in place of the one before.
+    /// Ready when any of `events` has been reported; else keeps the waker, which replaces the one before.
     #[inline]
     pub(in crate::sys) fn poll_any(&self, cx: &mut Context<'_>, events: u32) -> Poll<()> {
         if self.any(events) {
@@ -183,13 +183,13 @@ impl PolledFd {
         Poll::Pending
     }
 
-    /// Whether any of `events` is known.
+    /// Whether any of `events` has been reported.
     #[inline]
     pub(in crate::sys) fn any(&self, events: u32) -> bool {
         self.slot.events.load(Relaxed) & events != 0
     }
 
-    /// The socket has turned out to be ready no more, by a call on this thread. What comes after that is told of anew.
+    /// A call on this thread has found the socket not ready. Later changes are reported again.
     #[inline]
     pub(in crate::sys) fn clear(&self, events: u32) {
         self.slot.events.fetch_and(!events, Relaxed);

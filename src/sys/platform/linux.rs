@@ -16,7 +16,7 @@ use socket2::SockRef;
 
 use crate::sys::emulation::is_portable;
 
-/// Below this a pipe gains nothing over copying.
+/// The smallest pipe that is faster than copying.
 const SMALLEST: usize = 64 << 10;
 
 /// Lets `socket` bind to addresses of others, those of `family`'s kind (ip(7), IP_TRANSPARENT).
@@ -59,7 +59,7 @@ pub(in crate::sys) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     if result == 0 { usize::try_from(bytes).ok() } else { None }
 }
 
-/// How long the datagram that was last taken out of `socket` had waited in it. The first call only turns the stamps on.
+/// How long the datagram that was last taken out of `socket` had waited in it. The first call only turns timestamps on.
 #[cfg(target_pointer_width = "64")]
 #[allow(unsafe_code, reason = "no crate has this ioctl")]
 pub(in crate::sys) fn waited(socket: BorrowedFd<'_>) -> Option<Duration> {
@@ -72,7 +72,7 @@ pub(in crate::sys) fn waited(socket: BorrowedFd<'_>) -> Option<Duration> {
     // SAFETY: SIOCGSTAMPNS writes one struct timespec to the address given, which `came` is, and keeps nothing (socket(7)).
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSTAMPNS, &raw mut came) };
     let came = Duration::new(u64::try_from(came.tv_sec).ok()?, u32::try_from(came.tv_nsec).ok()?);
-    // The kernel's stamps are of the clock of the day. When that is set, what waits at that moment is misjudged, and no more.
+    // The kernel takes timestamps from the wall clock. When that is set, only the datagrams waiting then get a wrong age.
     let waited = SystemTime::now().duration_since(UNIX_EPOCH + came).ok()?;
     (result == 0).then_some(waited)
 }
@@ -131,7 +131,7 @@ pub(in crate::sys) fn has_event_port() -> bool {
     !is_portable()
 }
 
-/// How bytes are sent that the end follows (send(2), MSG_MORE).
+/// The flag to send bytes with that the end of the stream follows (send(2), MSG_MORE).
 pub(in crate::sys) const LAST: SendFlags = SendFlags::MORE;
 
 /// The two ends of a pipe in the kernel, neither of which blocks.

@@ -1,4 +1,4 @@
-//! The body of what only Linux has, for every other system: it is not there, and says so.
+//! The interface of `linux.rs` for every other system, where its functions do nothing or return `Unsupported`.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::SendFlags;
 
-/// No system but Linux does this here.
+/// Only Linux is supported here.
 pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
@@ -16,7 +16,7 @@ pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::R
 /// The port is chosen at once.
 pub(in crate::sys) fn leave_port_to_connect(_socket: &impl AsFd) {}
 
-/// No such ban that a process sets itself.
+/// Other systems have no such flag of a process.
 pub(in crate::sys) fn set_dumpable(_on: bool) {}
 
 /// Not told.
@@ -29,10 +29,10 @@ pub(in crate::sys) fn waited(_socket: BorrowedFd<'_>) -> Option<Duration> {
     None
 }
 
-/// As the system does by itself.
+/// The system reports what it reports by default.
 pub(in crate::sys) fn report_icmp_errors(_socket: &impl AsFd) {}
 
-/// No queue of them.
+/// There is no queue of errors.
 pub(in crate::sys) fn clear_icmp_errors(_socket: &impl AsFd) {}
 
 /// Not told.
@@ -40,20 +40,20 @@ pub(in crate::sys) fn overflowed(_socket: BorrowedFd<'_>) -> Option<u32> {
     None
 }
 
-/// None that tokio does not have, and that one does not tell of urgent data.
+/// There is only tokio's, which does not report urgent data.
 pub(in crate::sys) fn has_event_port() -> bool {
     false
 }
 
-/// As others.
+/// No such flag: these bytes are sent as any others.
 pub(in crate::sys) const LAST: SendFlags = SendFlags::empty();
 
-/// Tokio's runtime has one of its own.
+/// Nothing to do: tokio's runtime has an event port of its own.
 pub(in crate::sys) fn prepare_event_port() -> io::Result<()> {
     Ok(())
 }
 
-/// A socket in an event port that is not there.
+/// Never made: there is no event port of pen's own.
 #[derive(Debug)]
 pub(in crate::sys) enum PolledFd {}
 
@@ -81,7 +81,7 @@ impl AsFd for PolledFd {
     }
 }
 
-/// A pipe that cannot exist.
+/// Never made: there is no splice(2).
 #[derive(Debug)]
 pub(in crate::sys) enum KernelPipe {}
 

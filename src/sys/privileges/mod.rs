@@ -1,4 +1,4 @@
-//! Becoming somebody with less power: `-j` (chroot) and `-u` (user).
+//! Dropping privileges: `-j` (chroot) and `-u` (user).
 //!
 //! The steps depend on each other's order, so there is one function for all, [`confine`]. Nothing is kept back from
 //! root, but for the right to bind low ports where pen was granted it (see `retained`), so that a later `listen 443` goes

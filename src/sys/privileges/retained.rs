@@ -9,7 +9,7 @@
 
 use std::io;
 
-/// Whether the right to bind low ports is to outlive root; made before, used after the change of user.
+/// Whether the right to bind low ports is kept when pen is no longer root; made before, used after the change of user.
 #[derive(Debug)]
 pub(super) struct Retained(system::Retained);
 
@@ -22,8 +22,8 @@ impl Retained {
         system::prepare().map(Self)
     }
 
-    /// Lays down every privilege but those that pen serves with, and but those to start `programs` where these are wanted. To be called as the user that serves, before that is
-    /// verified.
+    /// Drops every privilege but those that pen serves with and, where `programs` are wanted, those to start them. To be
+    /// called as the user that serves, before the change of user is verified.
     ///
     /// # Errors
     /// When the system refuses; the process may then hold too much and must end.
@@ -38,7 +38,7 @@ mod system {
 
     use caps::{CapSet, Capability, CapsHashSet};
 
-    /// Capabilities that outlive root.
+    /// The capabilities that are kept.
     pub(super) type Retained = CapsHashSet;
 
     pub(super) fn prepare() -> io::Result<Retained> {
@@ -101,7 +101,7 @@ mod system {
         fn setppriv(op: c_int, which: *const c_char, set: *const PrivSet) -> c_int;
     }
 
-    /// Nothing has to be noted: the sets of the process itself tell.
+    /// Nothing has to be noted: the sets of the process hold the grant.
     pub(super) type Retained = ();
 
     pub(super) fn prepare() -> io::Result<Retained> {
@@ -122,7 +122,7 @@ mod system {
             let done = if held.is_null() || getppriv(PERMITTED.as_ptr(), held) != 0 {
                 Err(io::Error::last_os_error())
             } else {
-                // Nobody can take what he does not hold: that would be EPERM.
+                // A process cannot keep a privilege that it does not hold: that would be EPERM.
                 priv_intersect(held, serving);
                 // Permitted last but for the limit: the effective set must lie within it, and shrinks with it.
                 [c"Inheritable", PERMITTED, c"Limit"].iter().try_for_each(|which| {
