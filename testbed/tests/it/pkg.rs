@@ -311,6 +311,56 @@ fn scripts_run_in_the_middle() {
     );
 }
 
+/// How a class action script is run: once in an installation, with ENDOFCLASS, even with no file of its class in the package;
+/// by /sbin/sh whatever its first line says; its standard output is pkgadd's, so the terminal when that is one.
+#[test]
+fn class_scripts_run_once_by_sbin_sh_with_the_output_of_pkgadd() {
+    if skipped() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    const SCRIPT: &str = "#!/bin/false
+        files=`cat`
+        shell=`tr '\\000' ' ' </proc/$$/cmdline`
+        output=none
+        [ ! -t 1 ] || output=terminal
+        [ ! -t 2 ] || output=$output,terminal
+        echo \"$# $1 <$files> ${shell%% *} $output\" >>/tmp/ran
+        echo on stdout
+        echo on stderr >&2
+    ";
+    Toy::new("TOYrun", "1.0", "none two empty")
+        .line("d none opt 0755 root sys")
+        .file("f two", "opt/first", "0644 root sys", "a")
+        .file("f two", "opt/second", "0644 root sys", "b")
+        .script(
+            "i.two",
+            &format!(
+                "{SCRIPT}\necho \"$files\" | while read src dest; do [ -z \"$src\" ] || cp $src $dest; done\n"
+            ),
+        )
+        .script("i.empty", SCRIPT)
+        .write(dir.path());
+    sandbox(
+        dir.path(),
+        r#"
+        yes_admin overwrite
+        add="pkgadd -n -a /tmp/admin -d $1 TOYrun"
+        is "$($add 2>/dev/null | grep -c '^on std')" 4
+        from=$1/TOYrun/reloc
+        is "$(cat /tmp/ran)" "1 ENDOFCLASS <$from/opt/first /opt/first
+$from/opt/second /opt/second> /sbin/sh none
+1 ENDOFCLASS <> /sbin/sh none"
+        rm /tmp/ran
+        # Nothing is to be done, and each script runs once all the same; here with a terminal for standard output.
+        command -v script >/dev/null || { echo 'skipped: no script(1) for a terminal'; exit 0; }
+        script -qec "$add" /tmp/typescript </dev/null >/dev/null || { cat /tmp/typescript; exit 1; }
+        is "$(cat /tmp/ran)" '1 ENDOFCLASS <> /sbin/sh terminal,terminal
+1 ENDOFCLASS <> /sbin/sh terminal,terminal'
+        "#,
+    );
+}
+
 /// Two packages may have the same directory, if they agree on whose it is.
 #[test]
 fn shared_paths_that_differ_are_conflicts() {
