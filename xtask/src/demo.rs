@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: pen balances real requests over servers that die and come back, before one's eyes. It shows the
-//! Solaris way, with package and service, where there can be a sandbox for them, and else pen alone.
+//! `cargo xtask demo`: shows pen balancing real requests over servers that fail and come back. Where a sandbox can be made,
+//! pen is installed as a package and runs as a service of Solaris; elsewhere it runs from the command line.
 
 mod direct;
 mod inside;
@@ -21,13 +21,13 @@ use sandbox::SERVING;
 /// What the command line asks for.
 #[derive(Default)]
 struct Options {
-    /// End instead of serving on.
+    /// End by itself instead of serving until it is interrupted.
     once: bool,
     /// Without package and service.
     direct: bool,
     /// Where the programs are built; without it they are built first.
     bin: Option<PathBuf>,
-    /// This is the sandbox, and here is the package: for the demo itself to say.
+    /// The package, when this process runs in the sandbox; only the demo itself passes this option.
     inside: Option<PathBuf>,
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Result<()> {
         }
     };
     let place = tempfile::tempdir()?;
-    // What others built is not what `make package` makes, and is not left where that leaves it.
+    // A package of programs that were built otherwise does not replace the one that `make package` makes.
     let output =
         if options.bin.is_some() { place.path().to_owned() } else { workspace.target.join("package") };
     let package = sandbox::make_package(&workspace, &bin, &output)?;

@@ -114,7 +114,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The tree once more, with a Cargo.lock of its own: another mio makes another one.
+/// A copy of the tree with a Cargo.lock of its own, which another mio changes.
 fn link_tree(top: &Path, tree: &Path) -> Result<()> {
     if tree.exists() {
         fs::remove_dir_all(tree)?;

@@ -78,10 +78,10 @@ fn action(entry: &Entry, text: &mut String) -> Result<()> {
         Entry::Link { path: from, to, .. } => writeln!(text, "link path={} target={to}", path(from))?,
         Entry::Object { kind, class, path: from, mode, owner, group } => {
             if MANIFESTS.0.starts_with(&format!("{from}/")) {
-                // The way to where manifests are not.
+                // A directory that leads only to the old place of the manifest.
                 return Ok(());
             }
-            // What System V leaves as it is has to be said: as the system's own packages say it.
+            // IPS needs the attributes that System V leaves as they are: those in the system's own packages.
             let known =
                 |word: &str, default: &str| if word == "?" { default.to_owned() } else { word.to_owned() };
             let (owner, group) = (known(owner, "root"), known(group, "other"));
@@ -114,7 +114,7 @@ fn attributes(kind: Kind, class: &str, path: &str) -> Result<String> {
         () if kind == Kind::Directory => "",
         () if path.starts_with("usr/share/man/") => " facet.doc.man=true",
         () if path.starts_with("usr/share/doc/") => " facet.doc=true",
-        // A new program is of use to the service once it runs.
+        // The service runs a new program only after a restart.
         () if path == "usr/bin/pen" => " restart_fmri=svc:/network/pen:default",
         () => "",
     };

@@ -1,4 +1,4 @@
-//! The programs built, on another system, for targets that have no prebuilt standard library.
+//! Builds the programs, on another system, for targets that have no prebuilt standard library.
 
 mod link;
 mod symbols;
@@ -38,13 +38,13 @@ pub(crate) fn check(workspace: &Workspace, targets: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// A command of the toolchain's cargo about the programs, for a target.
+/// The toolchain's cargo with a subcommand for the programs and a target.
 fn cargo_for(workspace: &Workspace, target: &str, subcommand: &str) -> Command {
     let toolchain = PathBuf::from(env("SOLARIS_TOOLCHAIN", TOOLCHAIN));
     let mut cargo = workspace.command(toolchain.join("cargo"));
     cargo
         .args([subcommand, "--quiet", "--locked", "--bins", "--package", "pen", "--target", target])
-        // What this task was started by must not choose the compiler.
+        // The rustup that may have started this task must not choose the compiler.
         .env_remove("RUSTUP_TOOLCHAIN")
         .env("RUSTC", toolchain.join("rustc"))
         .env("RUSTC_BOOTSTRAP", "1")
@@ -57,7 +57,7 @@ fn cargo_for(workspace: &Workspace, target: &str, subcommand: &str) -> Command {
     cargo
 }
 
-/// Runs a command of [`cargo_for`]: whether it has succeeded.
+/// Runs a command of [`cargo_for`]; true when it has succeeded.
 fn run(cargo: &mut Command) -> Result<bool> {
     let status = cargo.status().map_err(|e| {
         let program = Path::new(cargo.get_program()).display();

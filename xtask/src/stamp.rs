@@ -1,4 +1,4 @@
-//! The one moment that stands for every time in the package, so that the same sources make the same bytes.
+//! The one time that everything in the package has, so that the same sources make the same bytes.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::Result;
 
-/// A moment in epoch seconds.
+/// A time in seconds since 1970.
 pub(crate) struct Stamp {
     seconds: u32,
 }
@@ -34,7 +34,7 @@ impl Stamp {
         SystemTime::UNIX_EPOCH + Duration::from_secs(self.seconds.into())
     }
 
-    /// The moment in UTC in a format of strftime(3C).
+    /// The time in UTC, in a format of strftime(3C).
     pub(crate) fn format(&self, format: &str) -> Result<String> {
         Ok(jiff::fmt::strtime::format(format, jiff::Timestamp::from_second(self.seconds.into())?)?)
     }

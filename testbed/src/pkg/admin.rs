@@ -41,7 +41,7 @@ impl Admin {
         self.params.get(name).unwrap_or("ask")
     }
 
-    /// Something has to be decided: goes on (nocheck), quits, or asks.
+    /// Does what the administration file says about a problem: goes on (nocheck), quits, or asks.
     pub(crate) fn decide(&self, name: &str, problem: &str, question: &str) -> anyhow::Result<()> {
         match self.get(name) {
             "nocheck" => Ok(()),

@@ -76,7 +76,7 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
     Ok(status)
 }
 
-/// Checks one object; false when it differs still.
+/// Checks one object; false when it still differs.
 fn check(owned: &Owned, root: &Root, options: &Options) -> anyhow::Result<bool> {
     let entry = &owned.entry;
     let path = root.join(&entry.path);

@@ -16,7 +16,7 @@ use super::questions::{self, Objects};
 use super::script::{Scripts, absolute, basedir};
 use super::{PARTIAL, Root, verify};
 
-/// A package on its way to a root.
+/// A package, and the root that it is to be installed on.
 pub(crate) struct Installation<'a> {
     /// The package in directory form.
     source: PathBuf,
@@ -77,7 +77,7 @@ impl<'a> Installation<'a> {
     pub(crate) fn install(mut self, admin: &Admin) -> anyhow::Result<u8> {
         let saved = self.root.package(&format!(".save.{}", self.name));
         let installed = self.install_over(admin, &saved);
-        // Once the installation has begun, what was there before is gone whatever came of it.
+        // Once the installation has begun, the old version is gone, even if the installation fails.
         if saved.exists() {
             fs::remove_dir_all(&saved)?;
         }

@@ -101,7 +101,7 @@ fn remove(name: &str, root: &Root, admin: &Admin, trace: bool) -> anyhow::Result
 }
 
 /// Removes the objects of a class that no other package shares, the deepest first. A script gets them all, directories
-/// too; what it leaves is none of pkgrm's business.
+/// too; what it leaves, pkgrm leaves too.
 fn remove_class(
     name: &str,
     class: &str,

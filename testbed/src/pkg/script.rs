@@ -15,26 +15,26 @@ use super::Root;
 use super::params::Params;
 use crate::cli;
 
-/// What runs every script, whatever its first line says.
+/// The shell that runs every script, whatever the script's first line says.
 const SHELL: &str = "/sbin/sh";
 
-/// Where class action scripts of the system lie, for classes whose script the package does not bring.
+/// The directory of the system's class action scripts, for classes whose script is not in the package.
 const SYSTEM_SCRIPTS: &str = "/usr/sadm/install/scripts";
 
 /// The environment that every script of a package gets.
 pub(crate) struct Scripts {
-    /// install/ of the package.
+    /// The directory install/ of the package.
     pub(crate) dir: PathBuf,
     pub(crate) env: Params,
     /// -v: trace the commands.
     pub(crate) trace: bool,
     /// A script has warned: the package is installed or removed in part.
     pub(crate) warned: bool,
-    /// What a script has asked for.
+    /// The reboot that a script has asked for.
     reboot: Option<Reboot>,
 }
 
-/// When the system has to be started anew.
+/// When the system has to be rebooted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Reboot {
     /// After all packages.
@@ -122,7 +122,8 @@ impl Scripts {
             command.arg("-x");
         }
         command.arg(script).args(args).current_dir("/");
-        // Both streams go where pkgadd's standard output goes.
+        // As pkgadd(1M) does: its standard output is that of the script, and the script's standard error too. (Where it is a
+        // terminal, pkgadd opens /dev/tty instead, which is the same terminal.)
         match std::io::stdout().as_fd().try_clone_to_owned() {
             Ok(output) => _ = command.stderr(output),
             Err(error) => eprintln!("WARNING: {error}"),
@@ -147,7 +148,8 @@ impl Scripts {
     }
 
     /// What the exit status of a script means, see pkgadd(1M): its last digit is 0 for success, 1 for a fatal error, 2
-    /// for a warning, 3 for an interrupt, 4 and 5 for what administration forbids; 10 and 20 more ask for a reboot.
+    /// for a warning, 3 for an interrupt, 4 and 5 for what the administration file forbids; 10 or 20 is added to ask for
+    /// a reboot.
     fn judge(&mut self, name: &str, status: i32) -> anyhow::Result<()> {
         let reboot = match status {
             10..=19 => Some(Reboot::InTheEnd),

@@ -1,11 +1,12 @@
-//! How the commands reach the restarter: a socket at /etc/svc/volatile/repository_door, a line each way.
+//! How the commands reach the restarter: a socket at /etc/svc/volatile/repository_door, with a line for the request and a
+//! line for the answer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use anyhow::Context;
 
-/// Where the restarter listens; scripts take its being there as the sign that SMF runs.
+/// Where the restarter listens; scripts take its presence as a sign that SMF is running.
 pub(crate) const DOOR: &str = "/etc/svc/volatile/repository_door";
 
 /// Sends a request and returns the answer; waits as long as the restarter takes.

@@ -32,8 +32,8 @@ pub(super) fn untouched() -> std::result::Result<(), String> {
     }
 }
 
-/// Installs the package and runs its service in front of two servers; then clears both away. In a sandbox `serving` is the
-/// line that tells the outside to tell what can be tried.
+/// Installs the package and runs its service in front of two servers; then removes both. In a sandbox, `serving` is the line
+/// on which the process outside prints what the user can try.
 ///
 /// # Errors
 /// A command that fails; see [`story::run`].
@@ -82,7 +82,7 @@ pub(super) fn run(package: &Path, once: bool, serving: Option<&str>, interrupt: 
         return Err("pkgrm did not remove what is the package's, and that alone".into());
     }
     tell(&format!("{CONFIGURATION} stays: it is the administrator's"));
-    // Which here is the demo.
+    // The administrator is the demo here.
     fs::remove_file(CONFIGURATION)?;
     Ok(())
 }
@@ -94,13 +94,13 @@ fn shell(words: &[&str]) -> Result<()> {
     let mut command = Command::new(words[0]);
     let mut child = command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     if let Some(mut answers) = child.stdin.take() {
-        // It may ask nothing.
+        // A command that asks nothing may have ended already.
         _ = answers.write_all(b"y\ny\ny\ny\n");
     }
     let output = child.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let lines = said.lines().filter(|line| !line.is_empty());
-    // The packages' files are many.
+    // The list of files is long.
     let (paths, words): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with('/'));
     words.iter().for_each(|line| tell(&format!("  {line}")));
     if !paths.is_empty() {

@@ -1,4 +1,4 @@
-//! The end that the user asks for, with ^C or kill(1).
+//! Ends the demo when the user asks for it, with ^C or kill(1).
 
 use std::io;
 use std::sync::mpsc::{self, Receiver};
@@ -8,11 +8,11 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Knows whether to end.
+/// Whether the user has asked for the end.
 pub(super) struct Interrupt(Receiver<()>);
 
 impl Interrupt {
-    /// Catches the signals from now on, so that what the demo started can be cleared away.
+    /// Catches the signals from now on, so that the demo can end what it started.
     ///
     /// # Errors
     /// When the system takes no handler.
@@ -29,7 +29,7 @@ impl Interrupt {
         Ok(Interrupt(receiver))
     }
 
-    /// Waits so long at most; whether the end was asked for.
+    /// Waits for that time at most; true when the end was asked for.
     pub(super) fn came_within(&self, time: Duration) -> bool {
         self.0.recv_timeout(time).is_ok()
     }

@@ -19,10 +19,10 @@ use super::{Options, front};
 use crate::Result;
 use crate::workspace::{self, Workspace};
 
-/// How long the inside may take to clear away.
+/// How long the process inside may take to clean up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the inside says, on a line of its own, when it serves on.
+/// The line that the process inside prints once the demo serves until it is interrupted.
 pub(super) const SERVING: &str = "@serving";
 
 /// Makes SUNWpen of the programs in `bin` and returns its datastream.
@@ -37,7 +37,7 @@ pub(super) fn make_package(workspace: &Workspace, bin: &Path, output: &Path) -> 
     Ok(stream)
 }
 
-/// Whether this machine has Solaris's commands itself.
+/// Whether this machine has the commands of Solaris.
 pub(super) fn is_solaris() -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join("svcadm").is_file()))
@@ -71,7 +71,7 @@ pub(super) fn available(workspace: &Workspace) -> std::result::Result<Command, S
 /// Runs the demo in the sandbox. The port that users connect to is bound out here and handed in.
 ///
 /// # Errors
-/// When the inside fails.
+/// When the process inside fails.
 pub(super) fn run(
     mut sandbox: Command,
     package: &Path,
@@ -103,7 +103,7 @@ pub(super) fn run(
     }
 }
 
-/// Prints what the inside says; the channel closes at its end.
+/// Prints the output of the process inside; the channel closes when that ends.
 fn relay(child: &mut Child, listener: TcpListener) -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel();
     let (id, stdout) = (child.id(), child.stdout.take());

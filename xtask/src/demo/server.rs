@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest request head that is read.
 const HEAD_MAX: usize = 16 * 1024;
 
-/// A web server that tells its name, and can die and come back at the same address.
+/// A web server that answers with its name, and can be stopped and started again at the same address.
 pub(super) struct Server {
     pub(super) name: &'static str,
     pub(super) address: SocketAddr,
@@ -40,7 +40,7 @@ impl Server {
     pub(super) fn die(&mut self) {
         if let Some(Running { stop, thread }) = self.running.take() {
             stop.store(true, SeqCst);
-            // Wakes the thread up, which waits for a connection.
+            // Wakes the thread, which waits for a connection.
             _ = TcpStream::connect(self.address);
             _ = thread.join();
         }
@@ -71,7 +71,7 @@ fn serve(name: &'static str, listener: TcpListener) -> Running {
             if stopped.load(SeqCst) {
                 break;
             }
-            // A client that goes away harms nobody.
+            // A client that disconnects is no failure of the server.
             thread::spawn(move || _ = answer(name, stream));
         }
     });

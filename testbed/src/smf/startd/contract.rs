@@ -26,7 +26,7 @@ use super::method::Run;
 /// The argument that makes svc.startd a holder.
 pub(crate) const ARGUMENT: &str = "--contract";
 
-/// What a holder tells about its contract, a line each.
+/// What a holder reports about its contract, a line each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
     /// The method ended: exit status, or the signal that killed it.

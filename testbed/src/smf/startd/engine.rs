@@ -26,7 +26,7 @@ impl Engine {
         Engine { instances: BTreeMap::new(), sender, serial: 0 }
     }
 
-    /// Takes up all instances of the repository.
+    /// Loads all instances of the repository.
     pub(crate) fn boot(&mut self) {
         self.settle();
     }
@@ -96,7 +96,7 @@ impl Engine {
         Some("ok".into())
     }
 
-    /// A holder has told something.
+    /// Handles a report of a holder.
     fn report(&mut self, serial: u64, report: Report) {
         let is = |holder: &Option<Holder>| holder.as_ref().is_some_and(|holder| holder.serial == serial);
         let found = self.instances.iter().find(|(_, inst)| is(&inst.primary) || is(&inst.helper));
@@ -163,14 +163,14 @@ impl Engine {
         self.stop(fmri, after);
     }
 
-    /// Something has taken too long.
+    /// Handles a method, or a wait for the last process, that has taken too long.
     fn overdue(&mut self) {
         let now = Instant::now();
         for (fmri, inst) in &mut self.instances {
             if inst.deadline.is_none_or(|deadline| deadline > now) {
                 continue;
             }
-            // Whoever forks while it is killed is killed in a second round.
+            // A process that forks while it is killed leaves a child, which is killed in a second round.
             inst.deadline = Some(now + Duration::from_secs(1));
             let holders = match inst.phase {
                 Phase::Idle => {

@@ -51,7 +51,7 @@ pub(crate) enum Phase {
     Refreshing,
 }
 
-/// Somebody who waits until the instance is online, or until it is disabled.
+/// A command that waits until the instance is online, or until it is disabled.
 pub(crate) struct Waiter {
     pub(crate) online: bool,
     pub(crate) stream: UnixStream,

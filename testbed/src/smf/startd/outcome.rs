@@ -79,7 +79,7 @@ pub(super) fn start_done(fmri: &Fmri, inst: &mut Inst, result: Result<i32, i32>)
         inst.state = State::Online;
         return write_state(fmri, inst, None, "none");
     }
-    // What the method left behind would be in the way of the next start.
+    // Processes that the method left behind would prevent the next start.
     if let Some(primary) = &inst.primary {
         process::signal(primary.pid, Signal::SIGKILL);
     }

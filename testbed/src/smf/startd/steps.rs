@@ -44,7 +44,7 @@ impl Engine {
         let (enabled, _) = repo.enabled(fmri);
         match inst.state {
             State::Uninitialized => {
-                // An instance that nobody enabled or disabled yet is none of the restarter's business.
+                // The restarter leaves alone an instance that was never enabled or disabled.
                 if !enabled && !known.groups.contains_key("general") {
                     return false;
                 }
