@@ -36,8 +36,8 @@ check: FORCE
 	@sh tools/deps.sh check
 	@sh tools/check.sh
 
-# What the programs need from the libraries of illumos, compared with what is known to be there; minutes, for nights
-# and for changes of dependencies
+# What the programs need from the libraries of illumos and Solaris, compared with what is known to be there; minutes,
+# for nights and for changes of dependencies
 check-solaris-link: FORCE
 	@sh tools/deps.sh check
 	$(CARGO) xtask link-solaris

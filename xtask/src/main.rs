@@ -21,7 +21,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 
 use workspace::Workspace;
 
-/// Any failure, told in one line; nothing here is handled, only reported.
+/// Any failure: it is reported in one line, never handled.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const USAGE: &str = "\
@@ -32,9 +32,9 @@ usage: cargo xtask package [--isa i386|sparc] [--system illumos|solaris11|sxce] 
            make FILE (pkg/pen.p5m), the manifest of the package of IPS, from the prototypes of SUNWpen
        cargo xtask check-solaris [TARGET...]
            type-check the programs for illumos and Solaris
-       cargo xtask link-solaris
-           link the programs for illumos, and compare what they need from the libraries there with the list in
-           xtask/solaris/symbols.illumos
+       cargo xtask link-solaris [TARGET...]
+           link the programs for illumos and Solaris without the libraries there, and compare what they need from these
+           with the lists in xtask/solaris/symbols.*
        cargo xtask check-event-ports
            run the tests of the data path over event ports as Oracle Solaris has them, emulated
        cargo xtask demo [--once] [--direct] [--bin DIR]
@@ -56,16 +56,13 @@ fn run() -> Result<()> {
     match parser.next()? {
         Some(Value(task)) if task == "package" => make_package(parser),
         Some(Value(task)) if task == "check-solaris" => {
-            let mut targets = Vec::new();
-            while let Some(arg) = parser.next()? {
-                match arg {
-                    Value(target) => targets.push(target.string()?),
-                    _ => return Err(arg.unexpected().into()),
-                }
-            }
+            let targets = targets(parser)?;
             solaris::check(&Workspace::find()?, &targets)
         }
-        Some(Value(task)) if task == "link-solaris" => solaris::link(&Workspace::find()?),
+        Some(Value(task)) if task == "link-solaris" => {
+            let targets = targets(parser)?;
+            solaris::link(&Workspace::find()?, &targets)
+        }
         Some(Value(task)) if task == "check-event-ports" => event_ports::check(&Workspace::find()?),
         Some(Value(task)) if task == "p5m" => make_p5m(parser),
         Some(Value(task)) if task == "demo" => demo::run(parser),
@@ -75,6 +72,18 @@ fn run() -> Result<()> {
         }
         _ => Err(USAGE.into()),
     }
+}
+
+/// The targets that the command line names.
+fn targets(mut parser: lexopt::Parser) -> Result<Vec<String>> {
+    let mut targets = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Value(target) => targets.push(target.string()?),
+            _ => return Err(arg.unexpected().into()),
+        }
+    }
+    Ok(targets)
 }
 
 fn make_package(mut parser: lexopt::Parser) -> Result<()> {

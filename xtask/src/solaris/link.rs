@@ -1,4 +1,4 @@
-//! What the programs need from the libraries of illumos, found by linking them without these libraries.
+//! What the programs need from the libraries of illumos and Solaris, found by linking them without these libraries.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,26 +10,42 @@ use super::{cargo_for, run};
 use crate::Result;
 use crate::workspace::Workspace;
 
-/// Where the symbols are to exist. Oracle Solaris has fewer and others: it would need a list of its own.
-const TARGET: &str = "x86_64-unknown-illumos";
-
-/// The symbols that its libraries are known to provide.
-const LIST: &str = "symbols.illumos";
+/// Where the symbols are to exist, and the list of those that the libraries there provide. On its other processor, Solaris
+/// has the same libraries.
+const LISTS: [(&str, &str); 2] =
+    [("x86_64-unknown-illumos", "symbols.illumos"), ("x86_64-pc-solaris", "symbols.solaris")];
 
 /// The programs that are delivered.
 const PROGRAMS: [&str; 5] = ["mergelogs", "pen", "penctl", "penlog", "penlogd"];
 
-/// Builds the programs, up to the libraries, and compares the symbols that are then undefined with the list.
+/// Links the programs for each target (all of them when none is given), and compares what they need with its list.
 ///
-/// This proves that what the programs need is known to exist there, and nothing about how they run.
+/// This proves that what the programs need is listed as being there, and nothing about how they run.
+///
+/// # Errors
+/// A target without a list; else the first that does not pass.
+pub(crate) fn link(workspace: &Workspace, targets: &[String]) -> Result<()> {
+    let known = || LISTS.map(|(target, _)| target).join(" or ");
+    let mut chosen = Vec::new();
+    for target in targets {
+        let list = LISTS.into_iter().find(|(name, _)| name == target);
+        chosen.push(list.ok_or_else(|| format!("link-solaris: expected {}, got '{target}'", known()))?);
+    }
+    if targets.is_empty() {
+        chosen.extend(LISTS);
+    }
+    chosen.into_iter().try_for_each(|(target, list)| link_for(workspace, target, list))
+}
+
+/// Builds the programs for a target, up to the libraries, and compares the symbols that are then undefined with a list.
 ///
 /// # Errors
 /// A program that cannot be built; a symbol that is not in the list, or is of a library that no program is linked with.
-pub(crate) fn link(workspace: &Workspace) -> Result<()> {
+fn link_for(workspace: &Workspace, target: &str, list: &str) -> Result<()> {
     let place = workspace.top.join("xtask/solaris");
-    let linker = format!("CARGO_TARGET_{}_LINKER", TARGET.replace('-', "_").to_uppercase());
-    println!("linking for {TARGET}");
-    let mut build = cargo_for(workspace, TARGET, "build");
+    let linker = format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase());
+    println!("linking for {target}");
+    let mut build = cargo_for(workspace, target, "build");
     build
         .args(["--release", "-Zbuild-std=std,panic_unwind"])
         .env(linker, place.join("link.sh"))
@@ -37,24 +53,27 @@ pub(crate) fn link(workspace: &Workspace) -> Result<()> {
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-        // For this target rustc strips with rust-objcopy, which Debian does not have.
+        // For these targets rustc strips with rust-objcopy, which Debian does not have.
         .env("CARGO_PROFILE_RELEASE_STRIP", "none");
     if !run(&mut build)? {
-        return Err(format!("the programs cannot be built for {TARGET}").into());
+        return Err(format!("the programs cannot be built for {target}").into());
     }
-    let built = workspace.target.join("solaris").join(TARGET).join("release");
+    let built = workspace.target.join("solaris").join(target).join("release");
     let (mut symbols, mut libraries) = (BTreeSet::new(), BTreeSet::from(["libc".to_owned()]));
     for program in PROGRAMS {
         symbols.append(&mut undefined(&built.join(program))?);
         libraries.append(&mut linked_with(&built.join(format!("{program}.arguments")))?);
     }
-    let file = place.join(LIST);
+    let file = place.join(list);
     let text = read(&file)?;
-    let unused = List::parse(&text).and_then(|list| list.compare(&symbols, &libraries));
-    let unused = unused.map_err(|e| format!("{}: {e}", file.display()))?;
-    println!("all of {} symbols are known to exist there", symbols.len());
-    if !unused.is_empty() {
-        println!("{LIST}: no program needs {}", unused.join(", "));
+    let compared = List::parse(&text).and_then(|list| list.compare(&symbols, &libraries));
+    let found = compared.map_err(|e| format!("{}: {e}", file.display()))?;
+    println!("all of {} symbols are listed in {list}", symbols.len());
+    if !found.unconfirmed.is_empty() {
+        println!("{list}: not confirmed, {}", found.unconfirmed.join(", "));
+    }
+    if !found.unused.is_empty() {
+        println!("{list}: no program needs {}", found.unused.join(", "));
     }
     Ok(())
 }

@@ -1,13 +1,32 @@
-//! `xtask/solaris/symbols.illumos`: the symbols that the programs need from the libraries of illumos.
+//! `xtask/solaris/symbols.*`: the symbols that the programs need from the libraries of illumos and of Solaris.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Result;
 
-/// A list: of each symbol, the library that provides it. In the file follows the first release that has it.
+/// What a release ends with that no source confirms: the symbol is expected in it, and may be in an earlier one too.
+const UNCONFIRMED: &str = "(unconfirmed)";
+
+/// A list: of each symbol, the library that provides it and the first release that has it.
 #[derive(Debug, Default)]
 pub(super) struct List<'a> {
-    libraries: BTreeMap<&'a str, &'a str>,
+    symbols: BTreeMap<&'a str, Source<'a>>,
+}
+
+/// Where a symbol comes from.
+#[derive(Debug)]
+struct Source<'a> {
+    library: &'a str,
+    release: &'a str,
+}
+
+/// What [`List::compare`] has to say of symbols that are in the list.
+#[derive(Debug)]
+pub(super) struct Compared<'a> {
+    /// No program needs these.
+    pub(super) unused: Vec<&'a str>,
+    /// A program needs these, and no source says that the release has them.
+    pub(super) unconfirmed: Vec<&'a str>,
 }
 
 impl<'a> List<'a> {
@@ -21,19 +40,19 @@ impl<'a> List<'a> {
             (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         {
             let mut fields = line.splitn(3, ' ').filter(|field| !field.is_empty());
-            let (Some(symbol), Some(library), Some(_)) = (fields.next(), fields.next(), fields.next()) else {
+            let (Some(symbol), Some(library), Some(release)) = (fields.next(), fields.next(), fields.next())
+            else {
                 return Err(format!("line {number}: expected SYMBOL LIBRARY RELEASE, got '{line}'").into());
             };
-            if let Some((last, _)) = list.libraries.last_key_value().filter(|(last, _)| **last >= symbol) {
+            if let Some((last, _)) = list.symbols.last_key_value().filter(|(last, _)| **last >= symbol) {
                 return Err(format!("line {number}: expected a symbol after '{last}', got '{symbol}'").into());
             }
-            list.libraries.insert(symbol, library);
+            list.symbols.insert(symbol, Source { library, release });
         }
         Ok(list)
     }
 
     /// Looks for each needed symbol in the list, and for its library among those that the programs are linked with.
-    /// Returns the symbols that are not needed.
     ///
     /// # Errors
     /// Names the symbols that are not in the list, or whose library is not linked with.
@@ -41,9 +60,9 @@ impl<'a> List<'a> {
         &self,
         needed: &BTreeSet<String>,
         linked: &BTreeSet<String>,
-    ) -> Result<Vec<&'a str>> {
+    ) -> Result<Compared<'a>> {
         let unknown: Vec<&str> =
-            needed.iter().map(String::as_str).filter(|symbol| !self.libraries.contains_key(symbol)).collect();
+            needed.iter().map(String::as_str).filter(|symbol| !self.symbols.contains_key(symbol)).collect();
         if !unknown.is_empty() {
             return Err(format!(
                 "expected every symbol that the programs need, got none for: {} \
@@ -52,13 +71,17 @@ impl<'a> List<'a> {
             )
             .into());
         }
-        for symbol in needed {
-            if let Some(library) = self.libraries.get(symbol.as_str()).filter(|name| !linked.contains(**name))
-            {
+        let (mut unused, mut unconfirmed) = (Vec::new(), Vec::new());
+        for (symbol, Source { library, release }) in &self.symbols {
+            if !needed.contains(*symbol) {
+                unused.push(*symbol);
+            } else if !linked.contains(*library) {
                 return Err(format!("{symbol}: expected a program linked with {library}, got none").into());
+            } else if release.ends_with(UNCONFIRMED) {
+                unconfirmed.push(*symbol);
             }
         }
-        Ok(self.libraries.keys().copied().filter(|symbol| !needed.contains(*symbol)).collect())
+        Ok(Compared { unused, unconfirmed })
     }
 }
 
@@ -75,8 +98,8 @@ mod tests {
 
     fn compare(needed: &[&str], linked: &[&str]) -> std::result::Result<String, String> {
         let list = List::parse(LIST).expect("a list");
-        let unused = list.compare(&set(needed), &set(linked)).map_err(|error| error.to_string());
-        unused.map(|names| names.join(" "))
+        let compared = list.compare(&set(needed), &set(linked)).map_err(|error| error.to_string());
+        compared.map(|found| found.unused.join(" "))
     }
 
     #[test]
@@ -95,6 +118,14 @@ mod tests {
     }
 
     #[test]
+    fn a_needed_symbol_that_is_not_confirmed_is_named() {
+        let list = "pipe2 libc Solaris 11.4 (unconfirmed)\nread libc Solaris 10\nstat libc Solaris 10 (unconfirmed)\n";
+        let list = List::parse(list).expect("a list");
+        let found = list.compare(&set(&["pipe2", "read"]), &set(&["libc"])).expect("all are known");
+        assert_eq!((found.unconfirmed, found.unused), (vec!["pipe2"], vec!["stat"]));
+    }
+
+    #[test]
     fn a_line_that_cannot_be_is_named() {
         for (text, expected) in [
             ("read libc\n", "line 1: expected SYMBOL LIBRARY RELEASE, got 'read libc'"),
@@ -107,22 +138,24 @@ mod tests {
     }
 
     #[test]
-    fn the_list_names_libraries_and_releases_that_there_are() {
-        let text = include_str!("../../solaris/symbols.illumos");
-        let list = List::parse(text).expect("a list");
-        assert!(list.libraries.len() > 200, "{}", list.libraries.len());
-        for line in text.lines().filter(|line| !line.starts_with('#')) {
-            let fields: Vec<&str> = line.splitn(3, ' ').collect();
-            let is_release = match fields[1] {
-                "libcrypto" | "libssl" => fields[2].starts_with("OpenSSL "),
-                "libgcc_s" => fields[2].starts_with("GCC "),
-                "libc" | "libm" | "libsocket" => {
-                    ["Solaris 10", "Solaris 11"].contains(&fields[2])
-                        || fields[2].starts_with("illumos ILLUMOS_")
-                }
-                _ => false,
-            };
-            assert!(is_release, "{line}");
+    fn the_lists_name_libraries_and_releases_that_there_are() {
+        for (name, text, own) in [
+            ("symbols.illumos", include_str!("../../solaris/symbols.illumos"), "illumos ILLUMOS_"),
+            ("symbols.solaris", include_str!("../../solaris/symbols.solaris"), "Solaris 11."),
+        ] {
+            let list = List::parse(text).expect("a list");
+            assert!(list.symbols.len() > 200, "{name}: {}", list.symbols.len());
+            for (symbol, Source { library, release }) in &list.symbols {
+                let is_release = match *library {
+                    "libcrypto" | "libssl" => release.starts_with("OpenSSL "),
+                    "libgcc_s" => release.starts_with("GCC "),
+                    "libc" | "libm" | "libsocket" => {
+                        ["Solaris 10", "Solaris 11"].contains(release) || release.starts_with(own)
+                    }
+                    _ => false,
+                };
+                assert!(is_release, "{name}: {symbol} {library} {release}");
+            }
         }
     }
 }
