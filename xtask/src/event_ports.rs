@@ -12,7 +12,8 @@ use crate::Result;
 use crate::workspace::Workspace;
 
 /// The tests that are run over it, which start the program that is named in PEN_PROGRAM.
-const TESTS: &str = "test(/^it::(one_shot|datapath|udp|control|live|signals|unix)::/)";
+const TESTS: &str =
+    "test(/^it::(one_shot|datapath|datapath_ends|datapath_settings|udp|control|live|signals|unix)::/)";
 
 const EMULATION: &str = include_str!("../event_ports/port_emulation.rs");
 
