@@ -15,10 +15,10 @@ pub const PIPE_SIZE: usize = 1 << 20;
 
 /// A bounded number of pipes that are lent to one connection after the other. Clones share the pipes.
 #[derive(Debug, Clone)]
-pub struct Pool(Arc<Mutex<Shelf>>);
+pub struct Pool(Arc<Mutex<PoolState>>);
 
 #[derive(Debug)]
-struct Shelf {
+struct PoolState {
     idle: Vec<KernelPipe>,
     /// How many more pipes may be lent or made.
     left: usize,
@@ -27,28 +27,28 @@ struct Shelf {
 impl Pool {
     /// A pool of at most `most` pipes, each made when it is first needed. A pipe takes two descriptors.
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Mutex::new(Shelf { idle: Vec::new(), left: most })))
+        Self(Arc::new(Mutex::new(PoolState { idle: Vec::new(), left: most })))
     }
 
     /// Lends an empty pipe. `None` when all are lent, or the system has no splice or gives no pipe now: the connection
     /// is then copied to its end.
     pub fn take(&self) -> Option<Pipe> {
         let pipe = {
-            let mut shelf = self.shelf();
-            if shelf.left == 0 {
+            let mut state = self.state();
+            if state.left == 0 {
                 return None;
             }
-            let pipe = match shelf.idle.pop() {
+            let pipe = match state.idle.pop() {
                 Some(pipe) => pipe,
                 None => KernelPipe::new(PIPE_SIZE).ok()?,
             };
-            shelf.left -= 1;
+            state.left -= 1;
             pipe
         };
         Some(Pipe { pipe: Some(pipe), held: 0, pool: self.clone() })
     }
 
-    fn shelf(&self) -> std::sync::MutexGuard<'_, Shelf> {
+    fn state(&self) -> std::sync::MutexGuard<'_, PoolState> {
         // Nothing in here can panic half way.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -132,12 +132,12 @@ impl Pipe {
 
 impl Drop for Pipe {
     fn drop(&mut self) {
-        let mut shelf = self.pool.shelf();
-        shelf.left += 1;
+        let mut state = self.pool.state();
+        state.left += 1;
         if self.held == 0
             && let Some(pipe) = self.pipe.take()
         {
-            shelf.idle.push(pipe);
+            state.idle.push(pipe);
         }
     }
 }
@@ -224,10 +224,10 @@ mod tests {
         client.write_all(b"secret").expect("writes");
         assert_eq!(first.fill(&source).expect("reads"), 6);
         drop(first); // With bytes in it: closed.
-        assert!(pool.shelf().idle.is_empty());
+        assert!(pool.state().idle.is_empty());
         drop(second); // Empty: kept.
-        assert_eq!(pool.shelf().idle.len(), 1);
-        assert_eq!(pool.shelf().left, 2);
+        assert_eq!(pool.state().idle.len(), 1);
+        assert_eq!(pool.state().left, 2);
         let (mut one, mut two) = (pool.take().expect("kept"), pool.take().expect("made"));
         let (sink, _far) = pair();
         assert_eq!(one.drain(&sink).expect("empty") + two.drain(&sink).expect("empty"), 0);

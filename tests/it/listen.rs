@@ -92,7 +92,7 @@ fn a_full_pen_that_moves_and_moves_again_strands_nobody_and_ends() {
     // The end does not wait for those who wait.
     pen.becomes_idle();
     let _first = Client::to(third);
-    wait_until("the house to be full", || pen.servers()[0].conn == 1);
+    wait_until("the only connection to be taken", || pen.servers()[0].conn == 1);
     let _waiting = Client::to(third);
     move_away(&pen);
     assert_eq!(pen.terminate().unwrap().code(), Some(0));
