@@ -45,7 +45,7 @@ pub fn start_thread(
     let thread = thread::Builder::new().name(name).spawn(move || {
         let begun = runtime.block_on(async { begin() });
         let runs = begun.is_ok();
-        // Whoever starts the thread waits for this.
+        // The thread that starts this one waits for the result.
         _ = sender.send(begun);
         if runs {
             run(runtime);

@@ -304,7 +304,7 @@ impl FlowState {
             }
             match self.upstream.socket.send(&self.kept) {
                 Ok(()) => {
-                    // The client has sent it once, whoever got it.
+                    // Counted for the server alone: the client has sent it only once.
                     self.upstream.selected.backend.stats.traffic.add_sent(self.kept.len() as u64);
                     return true;
                 }

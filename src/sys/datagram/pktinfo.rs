@@ -118,8 +118,8 @@ unsafe fn local(header: &libc::msghdr) -> Option<LocalAddress> {
     None
 }
 
-/// Sends from the address that was asked. When the system lets nobody send from it, then from the other one, and when not
-/// from that either, from the address of the route.
+/// Sends from the address that the client sent to; where the system refuses that, from the alternative; where it refuses
+/// both, from the address of the route.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     datagram: &[u8],

@@ -142,7 +142,7 @@ impl Drop for Work {
 pub(in crate::sys) struct PolledFd {
     slot: Arc<Slot>,
     _place: Place,
-    // Closed last, when nobody can be told of it any more.
+    // Closed last, when no event can refer to it any more.
     socket: OwnedFd,
 }
 
