@@ -27,7 +27,7 @@ fuzz_target!(|text: &str| {
         }
         Err(stop) => one_line_each(stop),
     }
-    if let Err(stop) = penctl::parse(argv(), &services) {
+    if let Err(stop) = penctl::parse(argv(), None, &services) {
         one_line_each(stop);
     }
 });
