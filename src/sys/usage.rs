@@ -1,15 +1,22 @@
 //! What the process uses of the system. What a system does not tell, or not in a jail without /proc and /dev/fd, is `None`.
 
 use std::fs;
+use std::mem::MaybeUninit;
 
-use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
-use nix::sys::time::TimeValLike;
+use rustix::process::{Resource, getrlimit};
 
 /// Processor time that the process has used, of user and system, in seconds.
+#[allow(unsafe_code, reason = "no crate has getrusage(3C) on Solaris")]
 pub fn cpu_seconds() -> Option<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    let seconds = |time: nix::sys::time::TimeVal| time.num_microseconds() as f64 / 1e6;
-    Some(seconds(usage.user_time()) + seconds(usage.system_time()))
+    let mut usage = MaybeUninit::<libc::rusage>::uninit();
+    // SAFETY: `usage` has room for the one rusage that is written to it.
+    if unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: the call has succeeded, so it has filled the whole value in.
+    let usage = unsafe { usage.assume_init() };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    Some(seconds(usage.ru_utime) + seconds(usage.ru_stime))
 }
 
 /// Memory in use and addresses in use, in bytes, where there is a /proc as Linux has it.
@@ -31,7 +38,8 @@ pub fn open_descriptors() -> Option<u64> {
 
 /// Most descriptors that may be open.
 pub fn max_descriptors() -> Option<u64> {
-    getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(soft, _)| soft)
+    // No limit is told as `None`.
+    Some(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
