@@ -186,3 +186,33 @@ fn what_lasts_a_while_is_measured_by_the_monotonic_clock() {
          sets it back and forth, and blacklist times, timeouts and clients' ages must not move with it"
     );
 }
+
+/// A socket that others send to is bound where its port is taken for pen alone (SO_EXCLBIND on Solaris and illumos).
+#[test]
+fn all_listeners_are_bound_in_one_place() {
+    /// What binds otherwise, and why that is no listener.
+    const OTHERS: [(&str, &str); 4] = [
+        ("src/sys/listen/unix.rs", "a Unix socket, which has no port"),
+        ("src/sys/resolve.rs", "asks for the source address that routing chooses"),
+        ("src/sys/socket.rs", "the source address of a connection or datagram to a server"),
+        ("src/weblog/sink/udp.rs", "any port, to send the web log from"),
+    ];
+    /// Functions of pen's own, whose files are looked at like all others, and the setting `listen`.
+    const OWN: [&str; 4] = ["DatagramSocket::bind(", "receiver::bind(", "setup::bind(", "Settings::listen("];
+    let binds = |text: &str| {
+        // Tests have servers and clients of their own.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        text.lines().any(|line| {
+            let line = line.split("//").next().unwrap_or_default();
+            let line = OWN.iter().fold(line.to_owned(), |line, own| line.replace(own, ""));
+            [".bind(", "::bind(", ".listen(", "::listen("].iter().any(|call| line.contains(call))
+        })
+    };
+    let found: BTreeSet<String> = sources("src")
+        .into_iter()
+        .filter(|(name, text)| !name.contains("tests") && name != "src/sys/listen/mod.rs" && binds(text))
+        .map(|(name, _)| name)
+        .collect();
+    let allowed: BTreeSet<String> = OTHERS.map(|(name, _)| name.to_owned()).into();
+    assert_eq!(found, allowed, "sockets that wait for clients are made by sys::listen");
+}

@@ -4,26 +4,40 @@
 //! of the same port, or on `0.0.0.0` beside `[::]`. SO_EXCLBIND (getsockopt(3SOCKET)) refuses that and leaves alone what
 //! SO_REUSEADDR is set for: to bind while old connections are in TIME_WAIT. Linux never lets two sockets listen there.
 
+use std::ffi::c_int;
 use std::io;
+use std::os::fd::AsRawFd;
 
 use socket2::Socket;
 
-/// Refuses every other socket on the port that `socket` will be bound to, whatever its address.
+/// The option of SOL_SOCKET that keeps others off a port; none where the system does so by itself.
+#[cfg(any(target_os = "solaris", target_os = "illumos"))]
+const OPTION: Option<c_int> = Some(libc::SO_EXCLBIND);
+#[cfg(not(any(target_os = "solaris", target_os = "illumos", test)))]
+const OPTION: Option<c_int> = None;
+/// Unit tests on other systems set an option that nothing else in pen sets, so that they see which sockets have it.
+#[cfg(all(test, not(any(target_os = "solaris", target_os = "illumos"))))]
+const OPTION: Option<c_int> = Some(libc::SO_OOBINLINE);
+
+/// Refuses every other socket on the port that `socket` will be bound to, whatever its address. It has no effect once the
+/// socket is bound.
 ///
 /// # Errors
 /// As setsockopt(3SOCKET).
-#[cfg(any(target_os = "solaris", target_os = "illumos"))]
-#[allow(unsafe_code, reason = "no crate has this option")]
 pub(super) fn bind_exclusively(socket: &Socket) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
+    OPTION.map_or(Ok(()), |option| switch_on(socket, option))
+}
 
-    let on: libc::c_int = 1;
-    // SAFETY: the option takes one int, which `on` is, and keeps no pointer to it.
+/// Switches on an option of SOL_SOCKET that is a number, 0 for off.
+#[allow(unsafe_code, reason = "no crate has SO_EXCLBIND")]
+fn switch_on(socket: &Socket, option: c_int) -> io::Result<()> {
+    let on: c_int = 1;
+    // SAFETY: the options of this kind take one int, which `on` is, and the call keeps no pointer to it.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             libc::SOL_SOCKET,
-            libc::SO_EXCLBIND,
+            option,
             (&raw const on).cast(),
             size_of_val(&on) as libc::socklen_t,
         )
@@ -31,8 +45,23 @@ pub(super) fn bind_exclusively(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Nothing is to be set where the system refuses by itself.
-#[cfg(not(any(target_os = "solaris", target_os = "illumos")))]
-pub(super) fn bind_exclusively(_socket: &Socket) -> io::Result<()> {
-    Ok(())
+/// Whether [`bind_exclusively`] has been called for a socket.
+#[cfg(test)]
+#[allow(unsafe_code, reason = "no crate has SO_EXCLBIND")]
+pub(super) fn is_exclusive(socket: &impl AsRawFd) -> bool {
+    let mut value: c_int = 0;
+    let mut length = size_of_val(&value) as libc::socklen_t;
+    let option = OPTION.expect("an option in tests");
+    // SAFETY: `value` has room for the `length` bytes that may be written to it.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw mut value).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    value != 0
 }

@@ -88,6 +88,27 @@ mod tests {
         ANY4.parse().expect("address")
     }
 
+    /// On Solaris and illumos another user could otherwise take a more specific address of the same port.
+    #[test]
+    fn every_listener_has_its_port_alone() {
+        for address in [ANY4, "0.0.0.0:0", "[::1]:0", "[::]:0"] {
+            let address: SocketAddr = address.parse().expect("address");
+            if UdpSocket::bind((address.ip(), 0)).is_err() {
+                continue; // no IPv6 here
+            }
+            assert!(exclusive::is_exclusive(&bind_tcp(address, 50).expect("a free port")), "{address}/tcp");
+            assert!(exclusive::is_exclusive(&bind_udp(address).expect("a free port")), "{address}/udp");
+            for kind in [Type::STREAM, Type::DGRAM] {
+                // The option counts only when it is set before bind(2).
+                let socket = open(address, kind).expect("a socket");
+                let port = socket.local_addr().expect("an address").as_socket().expect("of IP").port();
+                assert!(exclusive::is_exclusive(&socket) && port == 0, "{address} {kind:?}");
+            }
+        }
+        let plain = UdpSocket::bind(loopback()).expect("a free port");
+        assert!(!exclusive::is_exclusive(&plain), "nothing else sets the option");
+    }
+
     #[test]
     fn a_taken_port_is_refused() {
         let first = bind_tcp(loopback(), 50).expect("a free port");
