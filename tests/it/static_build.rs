@@ -1,5 +1,6 @@
 //! The makefiles and what they run: which programs are packaged, for whom, and where everything goes.
 
+use crate::support::skipped;
 use crate::support::tree::{self, text, tool};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -267,6 +268,44 @@ fn a_copied_checkout_is_its_own() {
     let made = task.args(["package", "--root"]).arg(&root).output().unwrap();
     assert!(made.status.success(), "{}", text(&made));
     assert!(copy.join("target/package/SUNWpen.pkg").is_file(), "{}", text(&made));
+}
+
+/// Where cargo builds elsewhere, nothing is written to the source, which may be read-only.
+#[test]
+fn a_read_only_source_makes_its_package_elsewhere() {
+    let Some(_) = tool("make") else { return };
+    let Some(mut sandbox) = tool("unshare") else { return };
+    let place = tempfile::tempdir().unwrap();
+    let (builder, _) = built(place.path());
+    // Cargo itself says where it builds; that the programs are built already spares the test to build them again.
+    let cargo = place.path().join("cargo-elsewhere");
+    let real = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let script = format!(
+        "#!/bin/sh\ncase $1 in metadata) exec '{real}' \"$@\" ;; esac\nexec '{}' \"$@\"\n",
+        builder.display()
+    );
+    fs::write(&cargo, script).unwrap();
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+    // It is built by now if any test has made a package; this makes sure.
+    assert!(xtask(tree::top(), &["--help"]).status.success());
+    let task = programs().join("xtask");
+    let elsewhere = place.path().join("else where");
+    // In a mount namespace of its own the source is read-only, for root too.
+    const READ_ONLY: &str = "mount --rbind . . && mount -o remount,bind,ro . || exit 77
+        cd \"$PWD\" && ! touch written 2>/dev/null || exit 77
+        exec \"$@\"";
+    sandbox.args(["--user", "--map-root-user", "--mount", "sh", "-c", READ_ONLY, "sh"]);
+    sandbox.arg(task).arg("package").current_dir(tree::top());
+    sandbox.env("CARGO", &cargo).env("CARGO_TARGET_DIR", &elsewhere).env_remove("CARGO_MANIFEST_DIR");
+    let made = sandbox.output().unwrap();
+    if made.status.code() == Some(77) || text(&made).contains("unshare failed") {
+        skipped("a read-only source", "no mount namespace");
+        return;
+    }
+    assert!(made.status.success(), "{}", text(&made));
+    for file in ["SUNWpen.pkg", "SUNWpen/pkgmap", "proto/usr/bin/pen"] {
+        assert!(elsewhere.join("package").join(file).is_file(), "{file}: {}", text(&made));
+    }
 }
 
 /// "make install" and "make uninstall" where there is no pkgadd(1M).
