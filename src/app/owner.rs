@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use crate::control::protocol;
 use crate::control::server::{Commander, Handler, Reply};
 use crate::core::command::Command;
-use crate::core::error::Error;
+use crate::core::error::{Error, SystemReason};
 use crate::core::settings::Value;
 use crate::core::snapshot::Role;
 use crate::core::state::{Answer, Effect, Outcome, Reload, State};
@@ -172,7 +172,7 @@ impl Owner {
         let file = self.state.borrow().config().settings.web_stats.clone();
         if let Some(file) = file {
             if let Err(error) = self.write_page(file).await {
-                log::error(format_args!("{error}"));
+                log::error(format_args!("{}", SystemReason(&error)));
             }
             return;
         }
@@ -231,7 +231,7 @@ impl Owner {
             Ok(Some(file)) => Reply::File(file),
             Ok(None) => Reply::Pieces(self.documents.page()),
             Err(error) => {
-                log::error(format_args!("{error}"));
+                log::error(format_args!("{}", SystemReason(&error)));
                 Reply::Text(FAILED.into())
             }
         }

@@ -19,7 +19,8 @@ const SHELLS: &str = "bash, ksh or zsh";
 pub fn penctl(shell: &str) -> Result<String, Stop> {
     let own = ["check-health", "watch"].map(str::to_owned);
     // "[no] word", "word, word N", "word ARGUMENT": what begins with a small letter is typed as it is.
-    let usages: Vec<String> = help::lines().into_iter().map(|(usage, _)| usage).collect();
+    let usages: Vec<String> =
+        help::topics().into_iter().flat_map(|(_, lines)| lines).map(|(usage, _)| usage).collect();
     let typed = usages.iter().flat_map(|usage| usage.split(", ")).filter_map(|part| {
         part.split(' ')
             .find(|word| *word != "[no]")

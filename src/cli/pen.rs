@@ -37,24 +37,24 @@ pub struct PenOptions {
 const COMMANDS: [(char, &str, &str, &str); 22] = [
     ('B', "abuse", "host:port", "server for the clients that client_acl denies"),
     ('C', "control", "addr", "control socket: port, address:port or path"),
-    ('T', "tracking", "sec", "forget a client after so long (0: never)"),
-    ('b', "blacklist", "sec", "leave a failed server out for so long (30)"),
-    ('c', "clients_max", "N", "size of the table of clients (2048)"),
+    ('T', "tracking", "sec", "how long a client is remembered (0: forever)"),
+    ('b', "blacklist", "sec", "how long a failed server stays blacklisted (30)"),
+    ('c', "clients_max", "N", "how many clients are remembered (2048)"),
     ('e', "emergency", "host:port", "server for when no other is available"),
     ('j', "chroot", "dir", "run in a chroot environment"),
-    ('l', "log", "file|host:port", "log requests to a file or to a penlogd"),
-    ('m', "multi_accept", "N", "accept so many connections in one go (100)"),
+    ('l', "log", "file|host:port", "log requests to a file, a penlogd or stdout (-)"),
+    ('m', "multi_accept", "N", "how many connections are accepted in one go (100)"),
     ('p', "pidfile", "file", "write the process id there"),
     ('q', "backlog", "N", "length of the listen queue (500)"),
-    ('t', "timeout", "sec", "give up connecting to a server after so long (3)"),
+    ('t', "timeout", "sec", "how long connecting to a server may take (3)"),
     ('u', "user", "user", "become this user after binding"),
     ('w', "web_stats", "file", "write the status page there"),
-    ('x', "conn_max", "N", "most simultaneous connections (500)"),
-    ('E', "ssl_certfile", "file", "TLS: certificate chain"),
-    ('K', "ssl_keyfile", "file", "TLS: private key (default: in the certificate's file)"),
-    ('G', "ssl_cacert_file", "file", "TLS: authorities of client certificates"),
-    ('A', "ssl_cacert_dir", "dir", "TLS: hashed directory of such authorities"),
-    ('L', "ssl_protocol", "proto", "TLS: ssl23, ssl2, ssl3 or tls1; all mean TLS 1.2 and up"),
+    ('x', "conn_max", "N", "how many connections there may be at a time (500)"),
+    ('E', "ssl_certfile", "file", "certificate chain"),
+    ('K', "ssl_keyfile", "file", "private key (default: in the certificate's file)"),
+    ('G', "ssl_cacert_file", "file", "authorities of client certificates"),
+    ('A', "ssl_cacert_dir", "dir", "hashed directory of such authorities"),
+    ('L', "ssl_protocol", "proto", "ssl23, ssl2, ssl3 or tls1: all mean TLS 1.2 and up"),
     ('O', "", "command", "run one control command at start; repeatable"),
     ('o', "", "command", "the same as -O"),
 ];
@@ -71,9 +71,20 @@ const FLAGS: [(char, &str, &str); 13] = [
     ('h', "hash", "hash of the client's address for the first choice"),
     ('r', "roundrobin", "round robin, no memory of clients"),
     ('s', "stubborn", "close rather than fail over"),
-    ('Z', "ssl_compat", "TLS: compatibility with defects of old clients"),
-    ('R', "ssl_require_client_cert", "TLS: require a client certificate"),
+    ('Z', "ssl_compat", "compatibility with defects of old clients"),
+    ('R', "ssl_require_client_cert", "require a client certificate"),
     ('d', "", "debug; repeat for more"),
+];
+
+/// The headings of the help, and the letters of the options under each.
+const HEADINGS: [(&str, &str); 7] = [
+    ("Configuration", "FOo"),
+    ("Choosing a server", "rhNWsTbcBe"),
+    ("Connections", "tUHxmq"),
+    ("TLS", "EKGARLZ"),
+    ("Process and control", "fujpCX"),
+    ("Logs and statistics", "lwda"),
+    ("Accepted for compatibility, without effect", "DPQSn"),
 ];
 
 /// What C pen had and nothing needs any more: the letter, whether it takes an argument, why.
@@ -96,30 +107,40 @@ fn cli() -> Cli {
             .allow_hyphen_values(true)
             .value_parser(OsStringValueParser::new())
     };
-    let switch = |letter: char| Arg::new(letter.to_string()).short(letter).action(ArgAction::Count);
+    let switch = |letter: char| {
+        let action = if letter == 'd' { ArgAction::Count } else { ArgAction::SetTrue };
+        Arg::new(letter.to_string()).short(letter).action(action).overrides_with(letter.to_string())
+    };
     let mut cli = Cli::new("pen")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Load balancer for simple TCP protocols and UDP")
         .override_usage(
-            "pen [options] [host:]port|/unix/socket [host[:port[:soft[:hard[:weight[:prio]]]]] ...]",
+            "pen [options] [host:]port|/path [server...]\n\n\
+             A server is host[:port[:soft[:hard[:weight[:prio]]]]], or /path.",
         )
         .disable_help_flag(true)
         .disable_version_flag(true)
         .arg(Arg::new("help").long("help").action(ArgAction::Help).help("show this help"))
-        .arg(Arg::new("version").long("version").action(ArgAction::Version).help("show the version"))
+        .arg(
+            Arg::new("version")
+                .short('V')
+                .long("version")
+                .action(ArgAction::Version)
+                .help("show the version"),
+        )
         .arg(
             Arg::new("check")
                 .long("check")
                 .action(ArgAction::SetTrue)
-                .help("check everything, report every error, serve nothing"),
+                .help("report everything that is wrong, and serve nothing"),
         )
         .arg(
             Arg::new("completions")
                 .long("completions")
                 .value_name("shell")
-                .help("write completions of the command line for bash, ksh or zsh"),
+                .help("write completions for bash, ksh or zsh"),
         )
-        .arg(valued('F', "file", "configuration file, read after the options and again on HUP"))
+        .arg(valued('F', "file", "configuration file, read after the options and on HUP"))
         .arg(Arg::new("operands").num_args(0..).hide(true).value_parser(OsStringValueParser::new()));
     for (letter, _, value, help) in COMMANDS {
         cli = cli.arg(valued(letter, value, help));
@@ -127,9 +148,14 @@ fn cli() -> Cli {
     for (letter, _, help) in FLAGS {
         cli = cli.arg(switch(letter).help(help));
     }
-    for (letter, takes, _) in OBSOLETE {
-        let arg = if takes { valued(letter, "N", "accepted, does nothing") } else { switch(letter) };
-        cli = cli.arg(arg.help("accepted, does nothing"));
+    for (letter, takes, why) in OBSOLETE {
+        let arg = if takes { valued(letter, "N", why) } else { switch(letter).help(why) };
+        cli = cli.arg(arg);
+    }
+    for (heading, letters) in HEADINGS {
+        for letter in letters.chars() {
+            cli = cli.mut_arg(letter.to_string(), |arg| arg.help_heading(heading));
+        }
     }
     cli
 }
@@ -155,13 +181,16 @@ pub fn parse(
     };
     for (letter, word, _) in FLAGS {
         let at = format!("-{letter}");
-        match matches.get_count(&letter.to_string()) {
-            0 => {}
-            level if letter == 'd' => add(&mut options, &at, &format!("debug {}", level.min(9))),
-            _ => add(&mut options, &at, word),
-        }
-        if letter == 'N' && matches.get_count("N") > 0 {
-            add(&mut options, &at, "hash");
+        if letter == 'd' {
+            let level = matches.get_count("d").min(9);
+            if level > 0 {
+                add(&mut options, &at, &format!("debug {level}"));
+            }
+        } else if matches.get_flag(&letter.to_string()) {
+            add(&mut options, &at, word);
+            if letter == 'N' {
+                add(&mut options, &at, "hash");
+            }
         }
     }
     for (letter, word, _, _) in COMMANDS {
@@ -179,7 +208,7 @@ pub fn parse(
         let given = if takes {
             values(&matches, letter).next().is_some()
         } else {
-            matches.get_count(&letter.to_string()) > 0
+            matches.get_flag(&letter.to_string())
         };
         if given {
             options.notices.push(format!("-{letter}: has no effect: {why}"));

@@ -61,7 +61,7 @@ pub fn parse(
     let words: Vec<String> = argv.into_iter().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--help"] => return Err(Stop::Text(help())),
-        ["--version"] => return Err(Stop::Text(format!("penctl {}\n", env!("CARGO_PKG_VERSION")))),
+        ["-V" | "--version"] => return Err(Stop::Text(format!("penctl {}\n", env!("CARGO_PKG_VERSION")))),
         ["--completions", shell] => {
             return Err(Stop::Text(completions::penctl(shell)?));
         }
@@ -134,15 +134,39 @@ fn seconds(text: &str) -> Result<Duration, Stop> {
     Ok(Duration::from_secs_f64(seconds.ok_or_else(expected)?))
 }
 
-/// Every command with one line each.
+/// Columns of a terminal, and where the second column of the help begins.
+const WIDTH: usize = 80;
+const SECOND: usize = 30;
+
+/// Every command, by topic.
 fn help() -> String {
-    let lines = help::lines();
-    let tasks = TASKS.map(|(usage, help)| (usage.to_owned(), help));
-    let lines = || tasks.iter().chain(&lines);
-    let width = lines().map(|(usage, _)| usage.len()).max().unwrap_or(0);
-    let mut text = format!("{USAGE}\n\nCommands (see penctl(1)):\n");
-    for (usage, help) in lines() {
-        _ = writeln!(text, "  {usage:width$}  {help}");
+    let mut text = format!(
+        "{USAGE}\n       penctl --help | -V | --version | --completions shell\n\nCommands; see penctl(1).\n"
+    );
+    let tasks = TASKS.map(|(usage, help)| (usage.to_owned(), help)).to_vec();
+    for (heading, commands) in help::topics().into_iter().chain([("By penctl itself", tasks)]) {
+        if commands.is_empty() {
+            continue;
+        }
+        _ = writeln!(text, "\n{heading}:");
+        for (usage, help) in commands {
+            let mut line = format!("  {usage}");
+            if line.len() + 2 > SECOND {
+                _ = writeln!(text, "{line}");
+                line.clear();
+            }
+            line = format!("{line:SECOND$}");
+            let mut empty = true;
+            for word in help.split(' ') {
+                if !empty && line.len() + 1 + word.len() > WIDTH {
+                    _ = writeln!(text, "{line}");
+                    (line, empty) = (" ".repeat(SECOND), true);
+                }
+                line = line + if empty { "" } else { " " } + word;
+                empty = false;
+            }
+            _ = writeln!(text, "{line}");
+        }
     }
     text
 }
@@ -212,5 +236,7 @@ mod tests {
         for word in ["servers", "roundrobin", "blacklist [N]", "listen [TEXT]", "write [FILE]"] {
             assert!(text.contains(word), "{word}");
         }
+        assert!(text.lines().all(|line| line.len() <= WIDTH), "{text}");
+        assert!(text.contains("\nTLS:\n"), "{text}");
     }
 }

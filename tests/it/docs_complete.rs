@@ -59,12 +59,13 @@ fn pages_have_solaris_sections() {
 #[test]
 fn the_page_of_pen_tells_every_option() {
     let help = text(&tree::run(Command::new(env!("CARGO_BIN_EXE_pen")).arg("--help")));
+    assert!(help.lines().all(|line| line.len() <= 80), "{help}");
     let page = page("pen.1");
     let options = section(&page, "OPTIONS");
     let listed: Vec<&str> = help.lines().filter(|line| line.trim_start().starts_with('-')).collect();
     assert!(listed.len() > 40, "{help}");
     for line in listed {
-        let option = line.split_whitespace().next().unwrap().trim_end_matches("...");
+        let option = line.split_whitespace().next().unwrap().trim_end_matches("...").trim_end_matches(',');
         let named = format!("\\fB{option}\\fR");
         let Some((_, told)) = options.split_once(&named) else { panic!("OPTIONS does not tell {option}") };
         let told = told.split("\n.TP").next().unwrap();

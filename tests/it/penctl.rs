@@ -133,12 +133,16 @@ fn help_has_a_line_a_command() {
         "tcp_fastclose",
         "write",
     ] {
+        // A command is indented by two blanks; where its help goes on, by more.
         let of = |line: &&str| {
-            line.trim_start().trim_start_matches("[no] ").split([' ', '[']).next() == Some(word)
+            let usage = line.strip_prefix("  ").unwrap_or_default();
+            usage.trim_start_matches("[no] ").split([' ', '[']).next() == Some(word)
         };
         assert_eq!(help.lines().filter(of).count(), 1, "{word} in {help}");
     }
-    assert!(text(&run_penctl(["--version"]).stdout).starts_with("penctl "));
+    for option in ["-V", "--version"] {
+        assert!(text(&run_penctl([option]).stdout).starts_with("penctl "), "{option}");
+    }
 }
 
 /// A penctl that is told by the environment where to ask.

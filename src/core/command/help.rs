@@ -18,10 +18,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("diff [FILE]", "show what reading the file again would change, as commands"),
     ("exit", "end pen, if it was started with -X"),
     ("include FILE", "carry out the commands of a file, all or none"),
-    (
-        "json NAME",
-        "show checks, clients, config, connections, servers, version or why ADDRESS as a JSON document",
-    ),
+    ("json NAME", "show a JSON document: checks, clients, config, connections, servers, version or why"),
     ("mode", "show how servers are selected"),
     ("pid", "show the process id"),
     ("recent [N]", "show the clients of the last N seconds (300)"),
@@ -52,12 +49,107 @@ pub(super) fn words() -> impl Iterator<Item = &'static str> {
     usages.filter_map(|usage| usage.split(' ').next()).filter(|word| !word.is_empty())
 }
 
-/// Every command of the language with one line each, by their words.
-pub fn lines() -> Vec<(String, &'static str)> {
-    let mut lines: Vec<_> = OTHERS.iter().map(|(usage, help)| ((*usage).to_owned(), *help)).collect();
-    lines.extend(Setting::all().map(|setting| (usage(setting), setting.spec().help)));
-    lines.sort_by_key(|(usage, _)| usage.trim_start_matches("[no] ").to_owned());
-    lines
+/// A heading of the help, and the words that begin the commands under it; one that ends in `*` begins several words.
+type Topic = (&'static str, &'static [&'static str]);
+
+/// What the commands are about. Those of no topic come last.
+const TOPICS: [Topic; 10] = [
+    (
+        "Servers",
+        &["server", "servers", "check*", "wait", "emergency", "abuse", "blacklist", "source", "transparent"],
+    ),
+    (
+        "Choosing a server",
+        &[
+            "hash",
+            "mode",
+            "nomemory",
+            "prio",
+            "roundrobin",
+            "stubborn",
+            "tracking",
+            "weight",
+            "clients_max",
+            "client_mask",
+            "fail_max",
+            "slowstart",
+            "why",
+        ],
+    ),
+    ("Access lists", &["acl", "client_acl", "control_acl", "admin_acl"]),
+    (
+        "Connections",
+        &[
+            "listen",
+            "udp*",
+            "conn_max",
+            "client_conn_max",
+            "client_rate*",
+            "pending_max",
+            "backlog",
+            "multi_accept",
+            "workers",
+            "timeout",
+            "idle_timeout",
+            "tcp_*",
+            "keepalive",
+            "close",
+            "connection",
+            "recent",
+            "socket",
+        ],
+    ),
+    ("HTTP", &["http*", "dummy"]),
+    ("TLS", &["ssl_*"]),
+    ("Logs and statistics", &["log", "debug", "ascii", "web_stats", "status", "json"]),
+    ("Configuration", &["show", "write", "diff", "reload*", "include", "no"]),
+    (
+        "How pen runs",
+        &[
+            "control",
+            "admin",
+            "user",
+            "chroot",
+            "pidfile",
+            "pid",
+            "foreground",
+            "abort_on_error",
+            "stop_timeout",
+            "enable_exit",
+            "exit",
+        ],
+    ),
+    ("Accepted for compatibility", &["block"]),
+];
+
+/// The place of a command's topic.
+fn topic(usage: &str) -> usize {
+    let command = usage.trim_start_matches("[no] ");
+    // `no acl N` belongs to `acl`; `no WORD` is a command of its own.
+    let command = command.strip_prefix("no ").filter(|rest| !rest.starts_with("WORD")).unwrap_or(command);
+    let word = command.split([' ', ',']).next().unwrap_or(command);
+    let begins = |pattern: &&str| match pattern.strip_suffix('*') {
+        Some(prefix) => word.starts_with(prefix),
+        None => *pattern == word,
+    };
+    TOPICS.iter().position(|(_, words)| words.iter().any(begins)).unwrap_or(TOPICS.len())
+}
+
+/// A command's form, and a line about it.
+type Line = (String, &'static str);
+
+/// Every command of the language with one line each, by topic and word.
+pub fn topics() -> Vec<(&'static str, Vec<Line>)> {
+    let mut topics: Vec<_> = TOPICS.iter().map(|(heading, _)| (*heading, Vec::new())).collect();
+    topics.push(("Others", Vec::new()));
+    let others = OTHERS.iter().map(|(usage, help)| ((*usage).to_owned(), *help));
+    for line in others.chain(Setting::all().map(|setting| (usage(setting), setting.spec().help))) {
+        topics[topic(&line.0)].1.push(line);
+    }
+    for (_, lines) in &mut topics {
+        lines.sort_by_key(|(usage, _)| usage.trim_start_matches("[no] ").to_owned());
+    }
+    topics
 }
 
 fn usage(setting: Setting) -> String {
@@ -66,5 +158,19 @@ fn usage(setting: Setting) -> String {
         Kind::Switch => format!("[no] {word}"),
         _ if setting.shows() => format!("{word} [{}]", kind.placeholder()),
         _ => format!("{word} {}", kind.placeholder()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_topic() {
+        let topics = topics();
+        assert_eq!(topics.last(), Some(&("Others", Vec::new())));
+        for (heading, lines) in &topics[..TOPICS.len()] {
+            assert!(!lines.is_empty(), "{heading}");
+        }
     }
 }
