@@ -189,12 +189,15 @@ on_solaris! {
 
         set(&fmri, "pen/listenport", &["80"]);
         for (settings, because) in [
-            (&[("pen/user", "root")][..], &["pen/user: 'root' is root"][..]),
+            (&[("pen/user", "root")][..], &["pen/user: expected an account other than root, got 'root'"][..]),
             (&[("pen/user", "nobody-of-that-name")], &["pen/user: there is no account 'nobody-of-that-name'"]),
-            (&[("pen/user", "-x; id")], &["pen/user: '-x; id' is not allowed"]),
-            (&[("pen/web_stats", "/var/tmp/a\nuser root")], &["pen/web_stats: a line feed in a value"]),
-            (&[("pen/command", "blacklist 5\nuser root")], &["pen/command: a line feed in a value"]),
-            (&[("pen/servers", "10.0.0.1:80:1:2:3:4:5")], &["pen/servers: \"10.0.0.1:80:1:2:3:4:5\" is not allowed"]),
+            (&[("pen/user", "-x; id")], &["pen/user: expected the name of an account, got '-x; id'"]),
+            (&[("pen/web_stats", "/var/tmp/a\nuser root")], &["pen/web_stats: expected a value of one line, got one with a line feed"]),
+            (&[("pen/command", "blacklist 5\nuser root")], &["pen/command: expected a value of one line, got one with a line feed"]),
+            (
+                &[("pen/servers", "10.0.0.1:80:1:2:3:4:5")],
+                &["pen/servers: expected host[:port[:soft[:hard[:weight[:prio]]]]], got '10.0.0.1:80:1:2:3:4:5'"],
+            ),
             // What pen finds is told all at once.
             (
                 &[
