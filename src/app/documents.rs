@@ -125,6 +125,7 @@ impl Documents {
             current: Status::current(&snapshot),
             clients_max: shared.clients.max(),
             connections: shared.connections.count(),
+            last_connection: shared.connections.last(),
             connections_max: snapshot.conn_max,
             dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
             refused: shared.limits.refused(),

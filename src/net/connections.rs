@@ -271,6 +271,8 @@ struct Slots {
     /// Those that have carried no byte yet, in the order in which they came: who makes room when there is none.
     silent: BTreeMap<u64, usize>,
     arrivals: u64,
+    /// The number of the connection that was opened last.
+    last: usize,
 }
 
 /// How long a connection may be silent before it makes room for another one.
@@ -384,6 +386,11 @@ impl ConnectionTable {
         self.permits.load(Relaxed)
     }
 
+    /// The number of the connection that was opened last; 0 before there was one.
+    pub fn last(&self) -> usize {
+        self.slots().last
+    }
+
     /// Waits until `done` says so, which is asked whenever a connection has ended.
     pub async fn until(&self, done: impl Fn() -> bool) {
         loop {
@@ -447,6 +454,7 @@ impl Permit {
         connection.id = place.key();
         let connection = Arc::new(connection);
         place.insert(Arc::clone(&connection));
+        slots.last = connection.id;
         slots.silent.insert(connection.arrival, connection.id);
         drop(slots);
         ConnectionEntry { permit: self, connection }

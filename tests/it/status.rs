@@ -76,7 +76,7 @@ fn the_page_is_html_with_three_tables() {
     for line in page.lines().filter(|line| line.contains("<td>") || line.contains("<th>")) {
         assert!(line.starts_with("<t") && line.matches("</t").count() == 1, "one cell a line: {line}");
     }
-    assert!(page.contains("Number of connections: 500 max, 1 used"), "{page}");
+    assert!(page.contains("Number of connections: 500 max, 1 used, 0 last</p>"), "{page}");
     let rows = rows(&page);
     // A column more at the end is nobody's loss.
     let begins =
@@ -112,6 +112,20 @@ fn the_page_is_html_with_three_tables() {
     assert_eq!(server[4..], ["1", "0", "0", "5", "5", "0", "0"]);
     let client = rows.iter().find(|r| r.get(1).is_some_and(|a| a == "127.0.0.2")).unwrap();
     assert_eq!(client[3..], ["1", "1", "5", "5"]);
+}
+
+#[test]
+fn the_page_tells_the_connection_opened_last() {
+    let backends = [Backend::echo()];
+    let pen = with_page(&backends);
+    let mut clients: Vec<_> = (0..3).map(|_| pen.client()).collect();
+    for client in &mut clients {
+        client.send("x");
+        assert_eq!(client.bytes(1), b"x");
+    }
+    // Its number stays when it has ended.
+    drop(clients);
+    wait_until("the connections to end", || page(&pen).contains("500 max, 0 used, 2 last</p>"));
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct Status {
     pub clients_max: usize,
     /// How many connections there are.
     pub connections: usize,
+    /// The number of the connection that was opened last.
+    pub last_connection: usize,
     /// How many there may be.
     pub connections_max: usize,
     /// With UDP, the datagrams that were not passed on.
