@@ -284,6 +284,9 @@ fn works(at: &str, example: &Example, place: &Path) {
         None => example.command.clone(),
     };
     let ended = told_to_end(&command);
+    let pen = command.strip_prefix("svcadm refresh ").filter(|instance| instance.starts_with("pen:"));
+    let refreshes = pen.filter(|instance| is_online(instance));
+    let before = refreshes.map(|_| refreshed());
     let asks =
         ["penctl ", "svcs ", "curl ", "openssl s_client "].iter().any(|word| command.starts_with(word));
     let mut last = String::new();
@@ -304,6 +307,10 @@ fn works(at: &str, example: &Example, place: &Path) {
         }
         shown.then_some(())
     });
+    if let Some(before) = before {
+        // svcadm does not wait for the method; what is typed next is for the configuration that it brings.
+        wait_until("the service to be refreshed", || refreshed() > before);
+    }
     if let Some(process) = ended {
         // Who types has ended it before the next command.
         wait_until("what was told to end", || !process.exists());
@@ -314,6 +321,17 @@ fn works(at: &str, example: &Example, place: &Path) {
 fn told_to_end(command: &str) -> Option<PathBuf> {
     let file = command.strip_prefix("kill `cat ")?.strip_suffix('`')?;
     Some(Path::new("/proc").join(fs::read_to_string(file).ok()?.trim()))
+}
+
+/// Whether an instance is online, so that a refresh runs its method.
+fn is_online(instance: &str) -> bool {
+    let output = Command::new("svcs").args(["-H", "-o", "state", instance]).output().unwrap();
+    output.stdout.starts_with(b"online")
+}
+
+/// How often a refresh method has ended.
+fn refreshed() -> usize {
+    service_logs().matches("Method \"refresh\" exited").count()
 }
 
 /// What the services' methods said.

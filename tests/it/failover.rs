@@ -255,7 +255,8 @@ fn a_connect_to_a_silent_server_holds_up_no_other() {
         });
         clients.len()
     };
-    wait_until("every second client to be served", || serve(&mut clients) == 5);
+    // Workers that choose at the same moment may choose alike.
+    wait_until("about every second client to be served", || (4..=6).contains(&serve(&mut clients)));
     assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
     // One has tried the silent server; those who waited to try it go elsewhere when that is known.
     wait_until("all clients to be served", || serve(&mut clients) == 0);
