@@ -187,8 +187,7 @@ impl Writer<'_> {
 
 /// The labels that name a server, and what comes after them.
 fn labels<'a>(row: &'a ServerRow, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
-    let name = row.server.map_or_else(|| row.role.to_owned(), |n| n.to_string());
-    let named = [("server", name), ("address", row.endpoint())];
+    let named = [("server", row.label()), ("address", row.endpoint())];
     named.into_iter().chain(rest.iter().map(|(name, value)| (*name, (*value).to_owned()))).collect()
 }
 

@@ -17,7 +17,7 @@ pub trait Source: Send + Sync + 'static {
     fn document(&self, name: &str) -> Option<Pieces>;
     /// What is measured now.
     fn measurements(&self) -> Measurements;
-    /// How the servers stand.
+    /// How the servers stand, without those that were removed.
     fn servers(&self) -> Vec<ServerRow>;
     /// What the dashboard shows.
     fn subject(&self) -> Subject;

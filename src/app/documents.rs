@@ -162,6 +162,15 @@ impl Documents {
         model::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect()
     }
 
+    /// Whether pen takes new clients and one of the servers can serve them.
+    fn serves_by(&self, servers: &[ServerRow]) -> bool {
+        let works = |row: &ServerRow| {
+            let ready = row.role != "abuse" && row.admin_state == AdminState::Ready;
+            ready && matches!(row.state, ServerState::Up | ServerState::Unknown | ServerState::Retrying)
+        };
+        self.shared.lifecycle.stage() == LifeStage::Serve && servers.iter().any(works)
+    }
+
     fn version(&self, Head { time }: Head) -> Version {
         Version {
             time,
@@ -203,8 +212,7 @@ impl Source for Documents {
             clients: shared.clients.count(),
             clients_max: shared.clients.max(),
             datagrams_dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
-            // One that was removed may have the number and the address of its successor.
-            servers: self.server_rows().into_iter().filter(|row| row.state != ServerState::Removed).collect(),
+            servers: Source::servers(self),
             process: Process {
                 start_time_seconds: self.start_seconds,
                 cpu_seconds: usage::cpu_seconds(),
@@ -217,16 +225,22 @@ impl Source for Documents {
     }
 
     fn servers(&self) -> Vec<ServerRow> {
-        self.server_rows()
+        // One that was removed may have the number and the address of its successor.
+        self.server_rows().into_iter().filter(|row| row.state != ServerState::Removed).collect()
     }
 
     fn subject(&self) -> Subject {
         let listen = &self.config.load().settings.listen;
+        let servers = Source::servers(self);
         Subject {
             listen: listen.as_ref().map(ToString::to_string).unwrap_or_default(),
             version: self.version(Head { time: clock::rfc3339() }),
-            measurements: self.measurements(),
-            can_serve: self.can_serve(),
+            connections: self.shared.connections.count(),
+            connections_max: self.shared.snapshot.load().conn_max,
+            clients: self.shared.clients.count(),
+            clients_max: self.shared.clients.max(),
+            can_serve: self.serves_by(&servers),
+            servers,
         }
     }
 
@@ -235,11 +249,7 @@ impl Source for Documents {
     }
 
     fn can_serve(&self) -> bool {
-        let works = |row: &ServerRow| {
-            let ready = row.role != "abuse" && row.admin_state == AdminState::Ready.word();
-            ready && matches!(row.state, ServerState::Up | ServerState::Unknown | ServerState::Retrying)
-        };
-        self.shared.lifecycle.stage() == LifeStage::Serve && self.server_rows().iter().any(works)
+        self.serves_by(&Source::servers(self))
     }
 }
 

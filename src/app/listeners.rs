@@ -99,7 +99,7 @@ pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<Contro
     }
 }
 
-/// Binds the admin listener: a port alone on 127.0.0.1, since it tells all that pen knows of its clients.
+/// Binds the admin listener, which is as private as the control socket: a port alone on 127.0.0.1, since it tells all that pen knows of its clients.
 ///
 /// # Errors
 /// As [`listening`].
@@ -107,18 +107,12 @@ pub(super) fn admin(
     at: &ListenAddress,
     settings: &Settings,
 ) -> Result<(AdminListener, Option<SocketFile>), Error> {
-    let Endpoint { host, port } = &at.endpoint;
-    match host {
-        Host::Unix(path) => {
-            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(settings))?;
-            Ok((AdminListener::Unix(listener), Some(file)))
-        }
-        _ => {
-            let local = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
-            let address = if at.is_bare_port() { local } else { address(&at.endpoint)? };
-            Ok((AdminListener::Tcp(listen::bind_tcp(address, backlog(settings))?), None))
-        }
-    }
+    let local = Endpoint { host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port: at.endpoint.port };
+    let endpoint = if at.is_bare_port() { &local } else { &at.endpoint };
+    Ok(match control(endpoint, settings)? {
+        Control::Tcp(listener) => (AdminListener::Tcp(listener), None),
+        Control::Unix(listener, file) => (AdminListener::Unix(listener), Some(file)),
+    })
 }
 
 /// Points the request log there.

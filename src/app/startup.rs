@@ -25,6 +25,7 @@ use super::listeners::{self, Control};
 use super::load::LoadedConfig;
 use super::own_address;
 use super::owner::Owner;
+use super::summary::Count;
 use super::supervisor::{Events, Running};
 use super::workers;
 
@@ -90,8 +91,7 @@ fn descriptors(config: &Config) -> Result<u64, Error> {
     let workers = if config.settings.udp { 1 } else { workers::count(config) };
     let least = limits::least_descriptors(workers as u64);
     if limit < least {
-        let workers = if workers == 1 { "1 worker".into() } else { format!("{workers} workers") };
-        let expected = format!("at least {least} with {workers}");
+        let expected = format!("at least {least} with {}", Count(workers, "worker"));
         return Err(Error::expected(expected, limit.to_string()).of("the limit of open descriptors"));
     }
     Ok(limit)

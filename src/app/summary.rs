@@ -54,14 +54,10 @@ impl std::fmt::Display for Count {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::config::Phase;
-    use crate::core::config_file;
+    use crate::core::config_file::tests::made_of;
 
     fn of(lines: &str) -> String {
-        let lines = config_file::load("f", &Default::default(), &|_| Ok(lines.into())).unwrap();
-        let mut config = Config::default();
-        config_file::apply(&mut config, &lines, Phase::Start).unwrap();
-        summary(&config)
+        summary(&made_of(lines).0)
     }
 
     #[test]

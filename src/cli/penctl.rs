@@ -63,7 +63,7 @@ pub fn parse(
         ["--help"] => return Err(Stop::Text(help())),
         ["-V" | "--version"] => return Err(Stop::Text(format!("penctl {}\n", env!("CARGO_PKG_VERSION")))),
         ["--completions", shell] => {
-            return Err(Stop::Text(completions::penctl(shell)?));
+            return Err(Stop::Text(completions::penctl(own_words(), shell)?));
         }
         _ => {}
     }
@@ -85,17 +85,24 @@ pub fn parse(
     Ok(Request { target, task: task(command)? })
 }
 
+/// The words that begin one of [`TASKS`].
+fn own_words() -> impl Iterator<Item = &'static str> {
+    TASKS.iter().filter_map(|(usage, _)| usage.split(' ').next())
+}
+
 fn error<T>(text: String) -> Result<T, Stop> {
     Err(Stop::Errors(vec![text]))
 }
 
 /// Whether a word can begin what is to be done; a slip in it is for pen to tell.
 fn is_command(word: &str) -> bool {
-    let own = TASKS.iter().any(|(usage, _)| usage.split(' ').next() == Some(word));
-    own || match Command::parse(word, &Services::default()) {
-        Ok(command) => command.is_some(),
-        Err(error) => !matches!(error.fault(), Fault::UnknownCommand { nearest, .. } if nearest.is_empty()),
-    }
+    own_words().any(|own| own == word)
+        || match Command::parse(word, &Services::default()) {
+            Ok(command) => command.is_some(),
+            Err(error) => {
+                !matches!(error.fault(), Fault::UnknownCommand { nearest, .. } if nearest.is_empty())
+            }
+        }
 }
 
 fn default_target(default: Option<OsString>, services: &Services) -> Result<Endpoint, Stop> {

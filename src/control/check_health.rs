@@ -26,10 +26,10 @@ fn judge(servers: &[Server]) -> (u8, String) {
         .filter(|s| s.role == "regular" && !["unused", "removed"].contains(&&*s.state))
         .collect();
     let up = regular.iter().filter(|s| s.standing() == "up").count();
-    let out = regular.iter().filter(|s| s.admin_state != "ready").count();
+    let out = regular.iter().filter(|s| !s.is_ready()).count();
     let ill: Vec<String> = regular
         .iter()
-        .filter(|s| s.admin_state == "ready" && s.state != "up")
+        .filter(|s| s.is_ready() && s.state != "up")
         .map(|s| format!("{} {}", s.label(), s.state))
         .collect();
     let (status, word) = match (up, ill.len()) {

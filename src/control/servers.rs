@@ -4,7 +4,9 @@ use std::io;
 
 use serde::Deserialize;
 
-use crate::core::addr::Endpoint;
+use crate::core::addr::{self, Endpoint};
+use crate::core::report::model::standing;
+use crate::core::settings::{AdminState, Keyword as _};
 
 use super::client;
 
@@ -43,17 +45,17 @@ impl Server {
 
     /// Its address with the port, as it is written in a configuration.
     pub(super) fn endpoint(&self) -> String {
-        let Server { address, port, .. } = self;
-        match address {
-            path if path.contains('/') => path.clone(),
-            ip if ip.contains(':') => format!("[{ip}]:{port}"),
-            host => format!("{host}:{port}"),
-        }
+        addr::with_port(&self.address, self.port)
     }
 
-    /// How it stands, in a word: as an administrator says, if that is not "ready".
+    /// How it stands, in a word: as an administrator says, if that is not `ready`.
     pub(super) fn standing(&self) -> &str {
-        if self.admin_state == "ready" { &self.state } else { &self.admin_state }
+        standing(&self.state, &self.admin_state)
+    }
+
+    /// Whether an administrator has not taken it out.
+    pub(super) fn is_ready(&self) -> bool {
+        self.admin_state == AdminState::Ready.word()
     }
 }
 

@@ -173,6 +173,15 @@ impl Endpoint {
     }
 }
 
+/// A host, or the path of a Unix socket, with a port as it is written in a configuration: `host:port`, `[IP6]:port`, path.
+pub fn with_port(host: &str, port: u16) -> String {
+    match host {
+        path if path.contains('/') => path.to_owned(),
+        ip if ip.contains(':') => format!("[{ip}]:{port}"),
+        host => format!("{host}:{port}"),
+    }
+}
+
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {

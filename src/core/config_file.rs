@@ -265,8 +265,16 @@ pub fn find(error: Error, lines: &[ConfigLine], config: &Config) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// The configuration that these lines make, and the lines as read from the file `f`.
+    pub(crate) fn made_of(text: &str) -> (Config, Vec<ConfigLine>) {
+        let lines = load("f", &Services::default(), &|_| Ok(text.into())).unwrap();
+        let mut config = Config::default();
+        apply(&mut config, &lines, Phase::Start).unwrap();
+        (config, lines)
+    }
 
     fn files(path: &str) -> io::Result<Vec<u8>> {
         match path {

@@ -65,7 +65,7 @@ impl Distribution {
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let rank = q * self.count() as f64;
         let (mut below, mut start) = (0.0, 0.0);
-        for (end, count) in self.ranges().filter(|_| self.count() > 0) {
+        for (end, count) in self.ranges() {
             let count = count as f64;
             if count > 0.0 && below + count >= rank {
                 return Some(if end.is_finite() {

@@ -1,13 +1,12 @@
 //! The admin listener: what it answers, to whom, and that nobody holds it up.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use pen::core::json::Document;
 use pen::core::settings::Keyword as _;
 
 use crate::support::backend::greeters;
-use crate::support::http::{Answer, ask, get};
+use crate::support::http::{Answer, admin_of, ask, get};
 use crate::support::schema::valid;
 use crate::support::{Client, Pen, Setup, wait_until};
 
@@ -16,12 +15,8 @@ fn with_admin() -> Setup {
     Setup::new().command("admin %")
 }
 
-fn at(pen: &Pen) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, pen.second_port).into()
-}
-
 fn page(pen: &Pen, path: &str) -> Answer {
-    get(at(pen), path)
+    get(admin_of(pen), path)
 }
 
 #[test]
@@ -48,12 +43,12 @@ fn only_reading_is_answered() {
     let pen = with_admin().start();
     for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"] {
         let answer = ask(
-            Client::to(at(&pen)),
+            Client::to(admin_of(&pen)),
             &[&format!("{method} /api/v1/version HTTP/1.1"), "Host: localhost", "Content-Length: 0"],
         );
         assert_eq!((answer.status, &*answer.headers["allow"]), (405, "GET, HEAD"), "{method}");
     }
-    let head = ask(Client::to(at(&pen)), &["HEAD /api/v1/version HTTP/1.1", "Host: localhost"]);
+    let head = ask(Client::to(admin_of(&pen)), &["HEAD /api/v1/version HTTP/1.1", "Host: localhost"]);
     assert_eq!((head.status, &*head.body), (200, ""));
     for path in ["/api/v1/version", "/nothing", "/health", "/metrics"] {
         let headers = page(&pen, path).headers;
@@ -68,7 +63,7 @@ fn only_reading_is_answered() {
 fn a_page_of_the_web_cannot_have_a_browser_ask() {
     let pen = with_admin().start();
     let status = |host: &str| {
-        ask(Client::to(at(&pen)), &["GET /api/v1/clients HTTP/1.1", &format!("Host: {host}")]).status
+        ask(Client::to(admin_of(&pen)), &["GET /api/v1/clients HTTP/1.1", &format!("Host: {host}")]).status
     };
     for own in ["localhost", "localhost:8889", "127.0.0.1", "[::1]:1"] {
         assert_eq!(status(own), 200, "{own}");
@@ -76,19 +71,23 @@ fn a_page_of_the_web_cannot_have_a_browser_ask() {
     for foreign in ["rebound.example", "localhost.rebound.example:80", "192.0.2.1", ""] {
         assert_eq!(status(foreign), 421, "{foreign}");
     }
-    assert_eq!(ask(Client::to(at(&pen)), &["GET /health HTTP/1.0"]).status, 503, "no name, and no server");
+    assert_eq!(
+        ask(Client::to(admin_of(&pen)), &["GET /health HTTP/1.0"]).status,
+        503,
+        "no name, and no server"
+    );
 }
 
 #[test]
 fn the_access_list_says_who_may_ask() {
     let pen = with_admin().command("acl 5 permit 127.0.0.7").command("admin_acl 5").start();
     let request = ["GET /api/v1/version HTTP/1.1", "Host: localhost"];
-    assert_eq!(ask(Client::from("127.0.0.7", at(&pen)), &request).status, 200);
-    let mut denied = Client::from("127.0.0.8", at(&pen));
+    assert_eq!(ask(Client::from("127.0.0.7", admin_of(&pen)), &request).status, 200);
+    let mut denied = Client::from("127.0.0.8", admin_of(&pen));
     denied.finish();
     assert_eq!(denied.rest(), b"");
     pen.control("admin_acl 0");
-    assert_eq!(ask(Client::from("127.0.0.8", at(&pen)), &request).status, 200);
+    assert_eq!(ask(Client::from("127.0.0.8", admin_of(&pen)), &request).status, 200);
 }
 
 #[test]
@@ -115,12 +114,10 @@ fn health_is_that_of_the_servers() {
 #[test]
 fn slow_clients_are_sent_away() {
     let pen = with_admin().start();
-    let lines: String = (0..30_000).map(|n| format!("server {n} address 127.0.0.1 port 9\n")).collect();
-    std::fs::write(pen.file("many"), lines).unwrap();
-    assert_eq!(pen.control(&format!("include {}", pen.file("many"))), "");
+    pen.has_servers(30_000);
     let slow: Vec<Client> = (0..64)
         .map(|n| {
-            let mut client = Client::to(at(&pen));
+            let mut client = Client::to(admin_of(&pen));
             match n {
                 0..4 => client.send("GET /api/v1/servers HTTP/1.1\r\nHost: localhost\r\n\r\n"),
                 4..32 => client.send("GET /api/v1/version HTTP/1.1\r\nHost: local"),

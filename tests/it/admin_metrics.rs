@@ -10,14 +10,10 @@ use pen::admin::{FAMILIES, Family};
 use serde_json::Value;
 
 use crate::support::backend::Backend;
-use crate::support::http::{ask, get};
+use crate::support::http::{admin_of, ask, get};
 use crate::support::pen::free_port;
 use crate::support::tree::{tool, top};
 use crate::support::{Client, Pen, Setup, wait_for, wait_until};
-
-fn at(pen: &Pen) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, pen.second_port).into()
-}
 
 /// The series of a text, by name and labels.
 fn series(text: &str) -> BTreeMap<String, f64> {
@@ -43,7 +39,7 @@ fn measured(setup: Setup) -> (Pen, Backend, Client) {
 #[test]
 fn values_are_what_happened() {
     let (pen, backend, _client) = measured(Setup::new());
-    let answer = get(at(&pen), "/metrics");
+    let answer = get(admin_of(&pen), "/metrics");
     assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
     let values = series(&answer.body);
     let server = format!("server=\"0\",address=\"{}\"", backend.address());
@@ -66,7 +62,7 @@ fn values_are_what_happened() {
         assert_eq!(values.get(&name), Some(&value), "{name}: {}", answer.body);
     }
     pen.control("server 0 blacklist 60");
-    let values = series(&get(at(&pen), "/metrics").body);
+    let values = series(&get(admin_of(&pen), "/metrics").body);
     assert_eq!(values[&format!("pen_server_state{{{server},state=\"up\"}}")], 0.0);
     assert_eq!(values[&format!("pen_server_state{{{server},state=\"blacklisted\"}}")], 1.0);
 }
@@ -77,7 +73,7 @@ fn every_series_is_documented_and_there() {
     let datagrams = Setup::new().options("-U").command("admin %").start();
     let mut found = BTreeSet::new();
     for pen in [&pen, &datagrams] {
-        let names = series(&get(at(pen), "/metrics").body).into_keys();
+        let names = series(&get(admin_of(pen), "/metrics").body).into_keys();
         found.extend(names.map(|name| name.split('{').next().unwrap().to_owned()));
     }
     let wanted: BTreeSet<_> = FAMILIES.iter().flat_map(|family| family.series()).collect();
@@ -108,7 +104,7 @@ fn promtool_has_nothing_to_say() {
     let Some(mut promtool) = tool("promtool") else { return };
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut check = promtool.spawn().unwrap();
-    check.stdin.take().unwrap().write_all(get(at(&pen), "/metrics").body.as_bytes()).unwrap();
+    check.stdin.take().unwrap().write_all(get(admin_of(&pen), "/metrics").body.as_bytes()).unwrap();
     let output = check.wait_with_output().unwrap();
     let said = [output.stdout, output.stderr].concat();
     assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
@@ -118,7 +114,7 @@ fn promtool_has_nothing_to_say() {
 fn who_accepts_openmetrics_gets_it() {
     let (pen, _backend, _client) = measured(Setup::new());
     let accept = "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
-    let answer = ask(Client::to(at(&pen)), &["GET /metrics HTTP/1.1", "Host: localhost", accept]);
+    let answer = ask(Client::to(admin_of(&pen)), &["GET /metrics HTTP/1.1", "Host: localhost", accept]);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(answer.headers["content-type"], kind);
     assert!(answer.body.ends_with("\n# EOF\n"), "{}", answer.body);
@@ -157,7 +153,7 @@ fn a_prometheus_has_the_values() {
     let config = format!(
         "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\n\
          scrape_configs:\n  - job_name: pen\n    static_configs:\n      - targets: ['{}']\n",
-        at(&pen)
+        admin_of(&pen)
     );
     fs::write(pen.file("prometheus.yml"), config).unwrap();
     let child = Command::new("prometheus")
@@ -227,7 +223,7 @@ fn a_server_that_was_removed_is_no_second_series_of_its_successor() {
     ] {
         assert_eq!(pen.control(line), "", "{line}");
     }
-    let text = get(at(&pen), "/metrics").body;
+    let text = get(admin_of(&pen), "/metrics").body;
     let lines = text.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(series(&text).len(), lines, "{text}");
     client.send("12345");

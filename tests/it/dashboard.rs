@@ -1,28 +1,17 @@
 //! The dashboard in a browser, and without one.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::support::backend::{Backend, greeters};
 use crate::support::browser::Browser;
-use crate::support::http::{Answer, get};
+use crate::support::http::{Answer, admin_of, get};
 use crate::support::tree::top;
 use crate::support::{Pen, Setup, skipped, wait_until};
 
-fn at(pen: &Pen) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, pen.second_port).into()
-}
-
 fn page(pen: &Pen, path: &str) -> Answer {
-    get(at(pen), path)
-}
-
-fn many(pen: &Pen, count: usize) {
-    let lines: String = (0..count).map(|n| format!("server {n} address 127.0.0.1 port 9\n")).collect();
-    std::fs::write(pen.file("many"), lines).unwrap();
-    assert_eq!(pen.control(&format!("include {}", pen.file("many"))), "");
+    get(admin_of(pen), path)
 }
 
 #[test]
@@ -71,7 +60,7 @@ fn it_follows_what_happens() {
     let mut backends = greeters(2);
     let pen = Setup::new().options("-r -b 1000").command("admin %").servers(&backends).start();
     let Some(browser) = Browser::start() else { return };
-    browser.open(&format!("http://{}/", at(&pen)));
+    browser.open(&format!("http://{}/", admin_of(&pen)));
     let state = |server: usize| {
         let script = format!("return document.querySelector('[data-id=\"{server}\"] .state').className");
         browser.run(&script).as_str().unwrap().to_owned()
@@ -125,20 +114,15 @@ fn it_follows_what_happens() {
 #[test]
 fn it_suits_every_screen_and_has_room_for_a_thousand_servers() {
     let pen = Setup::new().command("admin %").start();
-    many(&pen, 1000);
+    pen.has_servers(1000);
     pen.control("server 3 max 10");
     pen.control("server 4 blacklist 60");
     let Some(browser) = Browser::start() else { return };
     for (width, height, scheme) in
         [(360, 740, "dark"), (360, 740, "light"), (1280, 800, "dark"), (1280, 800, "light")]
     {
-        browser.chromium(
-            "Emulation.setDeviceMetricsOverride",
-            &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700 }),
-        );
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        browser.chromium("Emulation.setEmulatedMedia", &features);
-        browser.open(&format!("http://{}/", at(&pen)));
+        browser.shows(width, height, scheme);
+        browser.open(&format!("http://{}/", admin_of(&pen)));
         assert_eq!(browser.run("return document.querySelectorAll('#servers tbody tr').length"), json!(1000));
         let too_wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
         assert_eq!(browser.run(too_wide), json!(false), "{width} {scheme}");
@@ -165,11 +149,8 @@ fn axe_finds_no_violation() {
     };
     let Some(browser) = Browser::start() else { return };
     for (width, scheme) in [(360, "dark"), (360, "light"), (1280, "dark"), (1280, "light")] {
-        let metrics = json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700 });
-        browser.chromium("Emulation.setDeviceMetricsOverride", &metrics);
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
-        browser.chromium("Emulation.setEmulatedMedia", &features);
-        browser.open(&format!("http://{}/", at(&pen)));
+        browser.shows(width, 800, scheme);
+        browser.open(&format!("http://{}/", admin_of(&pen)));
         browser.run("document.querySelectorAll('details').forEach(d => d.open = true)");
         wait_until("the tables to be there", || {
             browser.run("return document.querySelectorAll('details tbody tr').length").as_u64() >= Some(2)

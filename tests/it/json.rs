@@ -146,9 +146,7 @@ fn a_name_that_is_none_is_refused() {
 #[test]
 fn a_long_document_holds_up_nobody() {
     let pen = Setup::new().start();
-    let lines: String = (0..20_000).map(|n| format!("server {n} address 127.0.0.1 port 9\n")).collect();
-    fs::write(pen.file("many"), lines).unwrap();
-    assert_eq!(pen.control(&format!("include {}", pen.file("many"))), "");
+    pen.has_servers(20_000);
     let ask = || {
         let mut stream = UnixStream::connect(pen.control_path()).unwrap();
         stream.write_all(b"json servers\n").unwrap();

@@ -88,9 +88,19 @@ impl Browser {
         self.call("/execute/async", &json!({ "script": script, "args": [] }))
     }
 
+    /// Shows pages on a screen of this size, in the colours of `scheme` (dark or light).
+    #[track_caller]
+    pub(crate) fn shows(&self, width: u32, height: u32, scheme: &str) {
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 700 });
+        self.chromium("Emulation.setDeviceMetricsOverride", &metrics);
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.chromium("Emulation.setEmulatedMedia", &features);
+    }
+
     /// A command of Chromium's own protocol.
     #[track_caller]
-    pub(crate) fn chromium(&self, command: &str, parameters: &Value) {
+    fn chromium(&self, command: &str, parameters: &Value) {
         self.call("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
     }
 

@@ -1,9 +1,10 @@
 //! Requests to the admin listener, and their answers.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use super::client::Client;
+use super::pen::Pen;
 
 /// An answer.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, document: 
     let length = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
     let body = client.bytes(length.expect("a length").1.trim().parse().unwrap());
     (status, String::from_utf8(body).unwrap())
+}
+
+/// Where the admin listener is of a pen with `admin %`.
+pub(crate) fn admin_of(pen: &Pen) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, pen.second_port).into()
 }
 
 /// Gets a page.

@@ -143,6 +143,14 @@ impl Pen {
         (client, if name.is_empty() { "EOF".into() } else { name })
     }
 
+    /// Gives it so many servers, which nobody can reach.
+    #[track_caller]
+    pub(crate) fn has_servers(&self, count: usize) {
+        let lines: String = (0..count).map(|n| format!("server {n} address 127.0.0.1 port 9\n")).collect();
+        let file = self.write("many", lines);
+        assert_eq!(self.control(&format!("include {file}")), "");
+    }
+
     /// Which greeters serve these clients, one after the other.
     #[track_caller]
     pub(crate) fn choices(&self, clients: impl IntoIterator<Item = u8>) -> String {

@@ -67,23 +67,12 @@ impl Kind {
                 command
             }
             Kind::Nginx => {
-                let nginx = find("nginx")?;
-                let module = stream_module(&nginx)?;
-                let file = dir.join(format!("failover-nginx-{port}.conf"));
                 let [a, b] = servers;
-                write(
-                    &file,
-                    &format!(
-                        "{module}user root;\ndaemon off;\npid failover-nginx-{port}.pid;\nerror_log stderr crit;\n\
-                         events {{ worker_connections 18000; }}\n\
-                         stream {{\n  upstream b {{ server {a}; server {b}; }}\n  server {{\n    \
-                         listen 127.0.0.1:{port} backlog=4096;\n    proxy_pass b; proxy_connect_timeout 1s;\n  }}\n}}\n"
-                    ),
-                )?;
-                let mut command = Command::new(nginx);
-                let dir = dir.to_string_lossy();
-                command.args(words(&["-e", "stderr", "-p", &dir, "-c", &file.to_string_lossy()]));
-                command
+                let stream = format!(
+                    "  upstream b {{ server {a}; server {b}; }}\n  server {{\n    \
+                     listen 127.0.0.1:{port} backlog=4096;\n    proxy_pass b; proxy_connect_timeout 1s;\n  }}\n"
+                );
+                nginx(dir, &format!("failover-nginx-{port}"), &stream)?
             }
         };
         serve(&command, dir, port, false)
@@ -107,25 +96,29 @@ impl Kind {
             Kind::CPen => pen(Path::new("/usr/bin/pen")),
             Kind::HaProxy | Kind::HaProxyChecks => return Err("balances no UDP".into()),
             Kind::Nginx => {
-                let nginx = find("nginx")?;
-                let module = stream_module(&nginx)?;
-                let file = dir.join(format!("flood-nginx-{port}.conf"));
-                write(
-                    &file,
-                    &format!(
-                        "{module}user root;\ndaemon off;\npid flood-nginx-{port}.pid;\nerror_log stderr crit;\n\
-                         events {{ worker_connections 18000; }}\n\
-                         stream {{\n  server {{\n    listen 127.0.0.1:{port} udp;\n    proxy_pass {server};\n  }}\n}}\n"
-                    ),
-                )?;
-                let mut command = Command::new(nginx);
-                let dir = dir.to_string_lossy();
-                command.args(words(&["-e", "stderr", "-p", &dir, "-c", &file.to_string_lossy()]));
-                command
+                let stream = format!(
+                    "  server {{\n    listen 127.0.0.1:{port} udp;\n    proxy_pass {server};\n  }}\n"
+                );
+                nginx(dir, &format!("flood-nginx-{port}"), &stream)?
             }
         };
         serve(&command, dir, port, true)
     }
+}
+
+/// nginx with this inside `stream`; its files are called `name`.
+fn nginx(dir: &Path, name: &str, stream: &str) -> Result<Command, String> {
+    let nginx = find("nginx")?;
+    let module = stream_module(&nginx)?;
+    let file = dir.join(format!("{name}.conf"));
+    let config = format!(
+        "{module}user root;\ndaemon off;\npid {name}.pid;\nerror_log stderr crit;\n\
+         events {{ worker_connections 18000; }}\nstream {{\n{stream}}}\n"
+    );
+    write(&file, &config)?;
+    let mut command = Command::new(nginx);
+    command.args(words(&["-e", "stderr", "-p", &dir.to_string_lossy(), "-c", &file.to_string_lossy()]));
+    Ok(command)
 }
 
 fn serve(command: &Command, dir: &Path, port: u16, udp: bool) -> Result<Running, String> {

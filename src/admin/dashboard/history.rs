@@ -3,8 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::core::report::model::{ServerRow, ServerState};
-use crate::core::settings::Keyword as _;
+use crate::core::report::model::ServerRow;
 
 /// How often the servers are looked at.
 pub(in crate::admin) const PERIOD: Duration = Duration::from_secs(1);
@@ -62,18 +61,6 @@ pub(super) struct Change {
     pub(super) to: &'static str,
 }
 
-/// What tells servers apart on the page.
-pub(super) fn id(row: &ServerRow) -> String {
-    let name = row.server.map_or_else(|| row.role.to_owned(), |number| number.to_string());
-    // Its slot may have another server already.
-    if row.state == ServerState::Removed { format!("{name}, removed") } else { name }
-}
-
-/// How a server stands, in a word: as an administrator says, if that is not "ready".
-pub(super) fn standing(row: &ServerRow) -> &'static str {
-    if row.admin_state == "ready" { row.state.word() } else { row.admin_state }
-}
-
 impl History {
     /// Takes in how the servers stand at `time`, `passed` after they were looked at before.
     pub(in crate::admin) fn look(&mut self, rows: &[ServerRow], time: &str, passed: Duration) {
@@ -81,12 +68,12 @@ impl History {
         let seconds = passed.as_secs_f64().max(0.001);
         let mut before = std::mem::take(&mut self.servers);
         for row in rows {
-            let (id, state) = (id(row), standing(row));
+            let (id, address, state) = (row.label(), row.endpoint(), row.standing());
             let counters =
                 Counters { connects: row.connects, sent: row.sent_bytes, received: row.received_bytes };
-            let known = before.remove(&id).filter(|track| track.address == row.endpoint());
+            let known = before.remove(&id).filter(|track| track.address == address);
             let mut track = known.unwrap_or_else(|| Track {
-                address: row.endpoint(),
+                address,
                 state,
                 last: counters,
                 rates: Rates::default(),
@@ -144,13 +131,15 @@ impl History {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::core::report::model::ServerState;
+    use crate::core::settings::AdminState;
 
     pub(in crate::admin::dashboard) fn row(number: usize, state: ServerState, sent: u64) -> ServerRow {
         ServerRow {
             server: Some(number),
             number: 0,
             name: None,
-            admin_state: "ready",
+            admin_state: AdminState::Ready,
             role: "regular",
             address: "192.0.2.1".into(),
             port: 80,
@@ -186,7 +175,7 @@ pub(super) mod tests {
         assert_eq!(changes, [("t2", "0", "up", "blacklisted")]);
         assert_eq!(history.curve("0").len(), 1);
         let mut drained = row(0, ServerState::Up, 3000);
-        (drained.admin_state, drained.name) = ("drain", Some("www1".into()));
+        (drained.admin_state, drained.name) = (AdminState::Drain, Some("www1".into()));
         history.look(&[drained], "t6", PERIOD);
         let last = history.changes().next().map(|c| (&*c.server, c.from, c.to));
         assert_eq!(last, Some(("www1", "blacklisted", "drain")));

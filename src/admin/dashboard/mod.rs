@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 use crate::core::json::Version;
 use crate::core::report::model::ServerRow;
 
-use super::metrics::Measurements;
 use history::{Change, History};
 use view::{COLUMNS, HEIGHT, Row};
 
@@ -30,15 +29,23 @@ pub struct Subject {
     pub listen: String,
     /// The program and its process.
     pub version: Version,
-    /// What is measured.
-    pub measurements: Measurements,
+    /// Connections, or flows of datagrams.
+    pub connections: usize,
+    /// Most of them.
+    pub connections_max: usize,
+    /// Clients that are remembered.
+    pub clients: usize,
+    /// Most of them.
+    pub clients_max: usize,
+    /// The servers.
+    pub servers: Vec<ServerRow>,
     /// Whether some server can serve new clients.
     pub can_serve: bool,
 }
 
 impl Subject {
     fn facts(&self) -> [(&'static str, String); 4] {
-        let Measurements { connections, connections_max, clients, clients_max, .. } = &self.measurements;
+        let Subject { connections, connections_max, clients, clients_max, .. } = self;
         let uptime = view::age(self.version.uptime_seconds);
         [
             ("Connections", format!("{connections} of {connections_max}")),
@@ -65,7 +72,7 @@ fn change(change: &Change) -> String {
 /// What the page follows by.
 pub(super) fn data(subject: &Subject, history: &History) -> Value {
     let (state, health) = subject.health();
-    let rows = rows(&subject.measurements.servers, history).map(|row| {
+    let rows = rows(&subject.servers, history).map(|row| {
         json!({ "id": row.id, "state": row.state, "cells": row.cells, "meter": row.meter, "curve": row.curve })
     });
     let changes = history.changes().map(|c| json!({ "time": c.time, "text": change(c) }));
@@ -129,7 +136,7 @@ pub(super) fn page(subject: &Subject, history: &History) -> String {
 }
 
 fn servers(subject: &Subject, history: &History) -> Markup {
-    let servers = &subject.measurements.servers;
+    let servers = &subject.servers;
     html! {
         section {
             h2 id="servers-title" { "Servers" }

@@ -2,7 +2,7 @@
 
 use crate::core::report::model::ServerRow;
 
-use super::history::{self, History, POINTS};
+use super::history::{History, POINTS};
 
 /// Headings of the columns that are plain text, in their order.
 pub(super) const COLUMNS: [&str; 10] = [
@@ -37,9 +37,9 @@ pub(super) const HEIGHT: f64 = 16.0;
 impl Row {
     /// Of a server, with what is known of its past.
     pub(super) fn new(row: &ServerRow, history: &History) -> Self {
-        let id = history::id(row);
+        let id = row.label();
         let rates = history.rates(&id);
-        let state = history::standing(row);
+        let state = row.standing();
         let standing = match row.blacklisted_seconds {
             seconds if seconds > 0.0 => format!("{state}, {seconds:.0} s left"),
             _ => state.to_owned(),

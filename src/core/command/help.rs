@@ -43,10 +43,11 @@ pub(super) fn names(word: &str) -> bool {
     OTHERS.iter().any(|(usage, _)| usage.split(' ').next() == Some(word))
 }
 
-/// The words that begin one of [`OTHERS`].
-pub(super) fn words() -> impl Iterator<Item = &'static str> {
+/// The words that begin a command.
+pub fn words() -> impl Iterator<Item = &'static str> {
     let usages = OTHERS.iter().flat_map(|(usage, _)| usage.split(", "));
-    usages.filter_map(|usage| usage.split(' ').next()).filter(|word| !word.is_empty())
+    let others = usages.filter_map(|usage| usage.split(' ').next()).filter(|word| !word.is_empty());
+    Setting::all().map(Setting::word).chain(others)
 }
 
 /// A heading of the help, and the words that begin the commands under it; one that ends in `*` begins several words.

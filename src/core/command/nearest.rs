@@ -1,7 +1,5 @@
 //! What may have been meant by a word that is no command.
 
-use crate::core::settings::Setting;
-
 use super::help;
 
 /// How many words are named at most.
@@ -11,8 +9,7 @@ const MOST: usize = 3;
 pub fn nearest(word: &str) -> Vec<&'static str> {
     // A slip in a word of three letters makes another word; longer ones may have more.
     let allowed = word.chars().count().div_ceil(3).min(3);
-    let words = Setting::all().map(Setting::word).chain(help::words());
-    let mut near: Vec<(usize, &str)> = words
+    let mut near: Vec<(usize, &str)> = help::words()
         .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .collect();

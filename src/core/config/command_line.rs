@@ -47,15 +47,10 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::core::config::Phase;
-    use crate::core::config_file;
+    use crate::core::config_file::tests::made_of;
 
     fn line(lines: &str) -> String {
-        let lines = config_file::load("f", &Default::default(), &|_| Ok(lines.into())).unwrap();
-        let mut config = Config::default();
-        config_file::apply(&mut config, &lines, Phase::Start).unwrap();
-        config.command_line("/etc/pen's")
+        made_of(lines).0.command_line("/etc/pen's")
     }
 
     #[test]

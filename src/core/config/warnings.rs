@@ -86,14 +86,11 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::addr::Services;
-    use crate::core::config::{Config, Phase};
     use crate::core::config_file;
+    use crate::core::config_file::tests::made_of;
 
     fn warnings(lines: &str) -> Vec<String> {
-        let lines = config_file::load("f", &Services::default(), &|_| Ok(lines.into())).unwrap();
-        let mut config = Config::default();
-        config_file::apply(&mut config, &lines, Phase::Start).unwrap();
+        let (config, lines) = made_of(lines);
         let place = |error| config_file::find(error, &lines, &config).to_string();
         config.warnings().into_iter().map(place).collect()
     }

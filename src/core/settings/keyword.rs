@@ -83,6 +83,8 @@ keywords! {
 
 keywords! {
     /// What an administrator says of a server, in the words of HAProxy.
+    #[derive(serde::Serialize)]
+    #[serde(rename_all = "snake_case")]
     AdminState {
         /// It serves.
         Ready = "ready",

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::core::addr::LogTarget;
+use crate::core::addr::{self, LogTarget};
 
 /// Where a log writer writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +50,7 @@ impl fmt::Display for SinkTarget {
         match self {
             SinkTarget::File(path) => write!(f, "{}", path.display()),
             SinkTarget::Stdout => f.write_str("standard output"),
-            SinkTarget::Udp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            SinkTarget::Udp { host, port, .. } => write!(f, "{host}:{port}"),
+            SinkTarget::Udp { host, port, .. } => f.write_str(&addr::with_port(host, *port)),
         }
     }
 }

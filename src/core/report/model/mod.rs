@@ -13,6 +13,6 @@ mod units;
 pub use check::{CheckRow, checks};
 pub use client::ClientRow;
 pub use connection::{ConnectionRow, ConnectionState};
-pub use server::{ServerRow, ServerState, servers};
+pub use server::{ServerRow, ServerState, servers, standing};
 pub use status::Status;
 pub(crate) use units::seconds;

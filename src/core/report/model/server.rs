@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use crate::core::Millis;
+use crate::core::addr;
 use crate::core::backend::Standing;
 use crate::core::health::Health;
 use crate::core::histogram::Distribution;
-use crate::core::settings::Keyword;
 use crate::core::settings::keyword::keywords;
+use crate::core::settings::{AdminState, Keyword};
 use crate::core::snapshot::{Backend, Role, Snapshot};
 
 use super::units::seconds;
@@ -89,7 +90,7 @@ pub struct ServerRow {
     /// How it stands.
     pub state: ServerState,
     /// What an administrator says of it: `ready`, `drain` or `maint`.
-    pub admin_state: &'static str,
+    pub admin_state: AdminState,
     /// How much longer it is left out.
     pub blacklisted_seconds: f64,
     /// Connections that it has or that are being made.
@@ -124,12 +125,17 @@ pub struct ServerRow {
 impl ServerRow {
     /// Its address with the port, as it is written in a configuration.
     pub fn endpoint(&self) -> String {
-        let ServerRow { address, port, .. } = self;
-        match address {
-            path if path.contains('/') => path.clone(),
-            ip if ip.contains(':') => format!("[{ip}]:{port}"),
-            host => format!("{host}:{port}"),
-        }
+        addr::with_port(&self.address, self.port)
+    }
+
+    /// What tells it apart: its number, or what it is there for.
+    pub fn label(&self) -> String {
+        self.server.map_or_else(|| self.role.to_owned(), |number| number.to_string())
+    }
+
+    /// How it stands, in a word: as an administrator says, if that is not `ready`.
+    pub fn standing(&self) -> &'static str {
+        standing(self.state.word(), self.admin_state.word())
     }
 
     /// The row of `backend` at `now`.
@@ -148,7 +154,7 @@ impl ServerRow {
             address: backend.label.clone(),
             port: backend.port,
             state: ServerState::of(backend, now),
-            admin_state: backend.admin_state.word(),
+            admin_state: backend.admin_state,
             blacklisted_seconds: match backend.stats.standing(now) {
                 Standing::Failed(until) | Standing::Ordered(until) => seconds(until.saturating_sub(now)),
                 Standing::Clear | Standing::Due | Standing::Trial => 0.0,
@@ -168,24 +174,22 @@ impl ServerRow {
             connect_times,
         }
     }
-}
 
-impl ServerRow {
     /// How it stands, in the words of the status page.
     pub fn condition(&self) -> String {
         match self.state {
-            ServerState::Up => "up".into(),
             ServerState::Blacklisted => {
                 format!("blacklisted for {} s", self.blacklisted_seconds.ceil() as u64)
             }
             ServerState::Retrying => "failed, to be tried again".into(),
-            ServerState::Unknown => "unknown".into(),
-            ServerState::Down => "down".into(),
-            ServerState::Unresolved => "unresolved".into(),
-            ServerState::Unused => "unused".into(),
-            ServerState::Removed => "removed".into(),
+            state => state.word().into(),
         }
     }
+}
+
+/// Of the words for how a server stands and for what an administrator says of it, the one that counts.
+pub fn standing<'a>(state: &'a str, admin_state: &'a str) -> &'a str {
+    if admin_state == AdminState::Ready.word() { state } else { admin_state }
 }
 
 /// Every server of a snapshot: the slots by number, the emergency and the abuse server, and those that were removed.
