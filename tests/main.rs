@@ -42,6 +42,7 @@ mod it {
     mod layers;
     mod limits;
     mod listen;
+    mod listen_moves;
     mod live;
     mod mergelogs;
     mod messages;

@@ -1,14 +1,16 @@
 //! The sockets and files that a configuration names.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use crate::admin::AdminListener;
 use crate::core::Error;
 use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget};
 use crate::core::settings::Settings;
-use crate::net::worker::Listener;
+use crate::net::listener::{Closed, Listener};
 use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::resolve;
@@ -46,14 +48,42 @@ fn address(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
 /// The socket that clients reach pen by.
 #[derive(Debug)]
 pub(super) enum BoundListener {
-    /// Of connections.
-    Streams(Listener),
+    /// Of connections; with what tells that it is closed, unless pen still had it open.
+    Streams(Arc<Listener>, Option<Closed>),
     /// Of datagrams.
     Datagrams(Arc<DatagramSocket>),
 }
 
-/// Sockets of datagrams that pen has used; one that it left stays bound while it has flows.
-pub(super) type Used = Vec<Weak<DatagramSocket>>;
+/// How long a command waits for retired listeners to be closed: somewhat longer than workers take for that.
+const CLOSING: Duration = Duration::from_millis(500);
+
+/// The sockets that pen listens on or has listened on. One that it has left stays open for a while: one of connections until
+/// its queue is empty, one of datagrams as long as it has flows.
+#[derive(Debug, Default)]
+pub(super) struct Used {
+    /// Of connections; the last one is the current one.
+    pub(super) streams: Vec<(Weak<Listener>, Closed)>,
+    /// Of datagrams.
+    pub(super) datagrams: Vec<Weak<DatagramSocket>>,
+}
+
+impl Used {
+    /// The listener that clients connect to now.
+    pub(super) fn current(&self) -> Option<Arc<Listener>> {
+        self.streams.last().and_then(|(listener, _)| listener.upgrade())
+    }
+
+    /// Waits until the retired listeners are closed, but not for long. False when there are none.
+    fn retired_are_closed(&self) -> bool {
+        let end = Instant::now() + CLOSING;
+        let retired = self.streams.split_last().map_or(&[][..], |(_, retired)| retired);
+        for (_, closed) in retired {
+            // Nothing is ever sent.
+            _ = closed.recv_timeout(end.saturating_duration_since(Instant::now()));
+        }
+        !retired.is_empty()
+    }
+}
 
 /// Binds the socket that clients send to or connect to, unless pen still has it.
 ///
@@ -62,27 +92,43 @@ pub(super) type Used = Vec<Weak<DatagramSocket>>;
 pub(super) fn listener(
     endpoint: &Endpoint,
     settings: &Settings,
-    used: &[Weak<DatagramSocket>],
+    used: &Used,
 ) -> Result<BoundListener, Error> {
     if !settings.udp {
-        return listening(endpoint, settings).map(BoundListener::Streams);
+        return listening(endpoint, settings, used);
     }
     let address = address(endpoint)?;
-    let mut kept = used.iter().filter_map(Weak::upgrade);
+    let mut kept = used.datagrams.iter().filter_map(Weak::upgrade);
     match kept.find(|socket| socket.local_addr().is_ok_and(|bound| bound == address)) {
         Some(socket) => Ok(BoundListener::Datagrams(socket)),
         None => Ok(BoundListener::Datagrams(Arc::new(DatagramSocket::bind(address)?))),
     }
 }
 
-fn listening(endpoint: &Endpoint, settings: &Settings) -> Result<Listener, Error> {
-    match &endpoint.host {
+fn listening(endpoint: &Endpoint, settings: &Settings, used: &Used) -> Result<BoundListener, Error> {
+    let backlog = backlog(settings);
+    let (listener, closed) = match &endpoint.host {
         Host::Unix(path) => {
-            let (listener, file) = listen::bind_unix(Path::new(path), None, backlog(settings))?;
-            Ok(Listener::Unix(listener, file))
+            let (listener, file) = listen::bind_unix(Path::new(path), None, backlog)?;
+            Listener::unix(listener, file)
         }
-        _ => Ok(Listener::Tcp(listen::bind_tcp(address(endpoint)?, backlog(settings))?)),
-    }
+        _ => {
+            let address = address(endpoint)?;
+            let mut open = used.streams.iter().filter_map(|(listener, _)| listener.upgrade());
+            if let Some(open) = open.find(|listener| listener.address() == Some(address)) {
+                return Ok(BoundListener::Streams(open, None));
+            }
+            let bound = match listen::bind_tcp(address, backlog) {
+                // Perhaps by a listener that pen left a moment ago.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && used.retired_are_closed() => {
+                    listen::bind_tcp(address, backlog)
+                }
+                bound => bound,
+            };
+            Listener::tcp(bound?)
+        }
+    };
+    Ok(BoundListener::Streams(Arc::new(listener), Some(closed)))
 }
 
 /// Binds the control socket.

@@ -96,6 +96,7 @@ impl Owner {
     /// Pen is told to end: it takes no new clients. Returns how long those that it has may go on; `None` if pen ends at once.
     pub(super) fn begin_drain(&self) -> Option<Duration> {
         let time = self.state.borrow_mut().stop()?;
+        self.performer.borrow().retire_listener();
         self.shared.lifecycle.enter(LifeStage::Drain);
         let count = Count(self.shared.connections.count(), "connection");
         let seconds = Value::Seconds(time);

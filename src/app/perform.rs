@@ -111,6 +111,11 @@ impl Performer {
         }
     }
 
+    /// Pen takes no more clients.
+    pub(super) fn retire_listener(&self) {
+        self.listening.retire();
+    }
+
     /// Does what follows from a plan that is in force.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         effects.into_iter().for_each(|effect| self.perform_one(effect));

@@ -128,7 +128,7 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
     };
     let admin = config.settings.admin.as_ref().map(|at| listeners::admin(at, &config.settings)).transpose();
     let admin = admin.map_err(|e| e.of("admin"))?;
-    let listener = listeners::listener(endpoint, &config.settings, &[])?;
+    let listener = listeners::listener(endpoint, &config.settings, &listeners::Used::default())?;
     Ok(Bound {
         account,
         listener,

@@ -12,6 +12,7 @@ pub mod failures;
 pub mod filter;
 pub mod lifecycle;
 mod limits;
+pub mod listener;
 pub mod relay;
 pub mod session;
 pub mod shared;

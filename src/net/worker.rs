@@ -2,19 +2,16 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
 
 use crate::core::Millis;
 use crate::core::error::SystemReason;
-use crate::sys::listen::{self, SocketFile};
 use crate::sys::watch::{self, Watch};
 use crate::sys::{log, runtime, socket};
 
@@ -23,46 +20,10 @@ use super::connect::SHORTAGE_PAUSE;
 use super::connect::failure::is_shortage;
 use super::connections::Permit;
 use super::lifecycle::LifeStage;
+use super::listener::Listener;
 use super::session::{self, Accepted};
 use super::shared::Shared;
-use super::socket::Socket;
 use super::tls;
-
-/// The listening socket. All workers share it: a second pen on the port fails to bind, and a worker that pauses leaves no
-/// clients in a queue of its own.
-#[derive(Debug)]
-pub enum Listener {
-    /// On an IP address.
-    Tcp(TcpListener),
-    /// On a path, with the file of the socket.
-    Unix(UnixListener, SocketFile),
-}
-
-impl Listener {
-    /// Accepts one client from the queue.
-    ///
-    /// # Errors
-    /// `WouldBlock` when there is none; else as accept(2).
-    fn accept_queued(&self) -> io::Result<Accepted> {
-        let (socket, peer) = listen::accept(self)?;
-        let stream = match self {
-            // Some systems know no address of a client that has gone already; none must not pass for a Unix client.
-            Listener::Tcp(_) if peer.is_none() => return Err(io::ErrorKind::ConnectionAborted.into()),
-            Listener::Tcp(_) => Socket::tcp(socket)?.into(),
-            Listener::Unix(..) => Socket::unix(socket)?.into(),
-        };
-        Ok(Accepted { stream, peer })
-    }
-}
-
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Listener::Tcp(listener) => listener.as_fd(),
-            Listener::Unix(listener, _) => listener.as_fd(),
-        }
-    }
-}
 
 /// The sockets that a worker is told to listen on, one after the other. It receives every one of them, since it serves the
 /// clients that are left in the queue of each socket that pen leaves.
@@ -128,6 +89,10 @@ const LAST: Duration = Duration::from_secs(2);
 const ROOM_PAUSE: Millis = 1_000;
 /// The most clients that are accepted from the queue of a socket that is about to be closed.
 const LAST_CLIENTS: usize = 4096;
+/// How long a retired listener stays open for clients whose handshake has begun: at least a round trip.
+const IN_FLIGHT: Duration = Duration::from_millis(200);
+/// How often its queue is looked at meanwhile.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Worker {
     /// The life of a worker: it accepts and serves clients, serves those that it has, and ends.
@@ -137,7 +102,10 @@ impl Worker {
         if let Some(listening) = listener.listening.take()
             && self.shared.lifecycle.stage() == LifeStage::Drain
         {
-            self.accept_last(&listening);
+            tokio::select! {
+                () = self.accept_last(&listening) => {}
+                () = self.shared.lifecycle.reaches(LifeStage::End) => {}
+            }
         }
         self.shared.lifecycle.reaches(LifeStage::End).await;
     }
@@ -173,7 +141,16 @@ impl Worker {
 
     /// Accepts the clients in the queue of a socket that is about to be closed, as far as there is room: they connected while
     /// pen still took clients.
-    fn accept_last(&self, listening: &Listener) {
+    async fn accept_last(&self, listening: &Listener) {
+        let end = Instant::now() + IN_FLIGHT;
+        self.accept_all(listening);
+        while more_may_come(listening, end).await {
+            self.accept_all(listening);
+        }
+    }
+
+    /// Accepts the clients that are in the queue now, as far as there is room.
+    fn accept_all(&self, listening: &Listener) {
         for _ in 0..LAST_CLIENTS {
             let limit = self.shared.snapshot.load().conn_max;
             let Some(permit) = self.shared.connections.try_permit(limit) else { return };
@@ -222,14 +199,22 @@ impl Worker {
 
     /// Serves the clients in the queue of a listener that pen has left.
     async fn serve_queue(self, listening: Arc<Listener>) {
+        let end = Instant::now() + IN_FLIGHT;
         loop {
             let permit = tokio::select! {
                 permit = self.permit() => permit,
-                () = self.shared.lifecycle.reaches(LifeStage::Drain) => return self.accept_last(&listening),
+                () = self.shared.lifecycle.reaches(LifeStage::Drain) => {
+                    return self.accept_last(&listening).await;
+                }
             };
             match listening.accept_queued() {
                 Ok(accepted) => self.serve(accepted, permit),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(permit);
+                    if !more_may_come(&listening, end).await {
+                        return;
+                    }
+                }
                 Err(error) if is_shortage(&error) => {
                     drop(permit);
                     self.pause().await;
@@ -294,4 +279,13 @@ impl Worker {
             }
         }
     }
+}
+
+/// Waits a moment for clients whose handshake with a retired listener has begun. False when it is time to close it.
+async fn more_may_come(listening: &Listener, end: Instant) -> bool {
+    if !listening.is_retired() || Instant::now() >= end {
+        return false;
+    }
+    tokio::time::sleep(LOOK_INTERVAL).await;
+    true
 }

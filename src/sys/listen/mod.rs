@@ -16,6 +16,7 @@ use rustix::net::SocketFlags;
 use socket2::{Domain, Socket, Type};
 
 use super::error::context;
+use super::platform;
 
 pub use unix::{SocketFile, bind_unix};
 
@@ -27,6 +28,17 @@ pub fn accept(listener: &impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)>
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (socket, peer) = rustix::net::acceptfrom_with(listener, flags)?;
     Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+}
+
+/// Has a TCP listener drop new connections; those whose handshake has begun can still be accepted. False where the system
+/// cannot.
+pub fn drop_new_connections(listener: &impl AsFd) -> bool {
+    platform::set_syn_filter(listener, true)
+}
+
+/// Undoes [`drop_new_connections`].
+pub fn take_new_connections(listener: &impl AsFd) {
+    platform::set_syn_filter(listener, false);
 }
 
 /// A listening TCP socket that does not block. `::` listens on IPv4 too; `backlog` is how many clients may wait.

@@ -88,13 +88,20 @@ pub struct SocketFile {
     lock: Option<Lock>,
 }
 
-impl Drop for SocketFile {
-    fn drop(&mut self) {
+impl SocketFile {
+    /// Removes the file: no new client finds the socket.
+    pub fn remove(&self) {
         // The parent that waits for the serving child has a copy of this, and must not remove the file.
         if !daemon::is_starter() && identity(&self.path).is_ok_and(|found| found == self.identity) {
             let _ = fs::remove_file(&self.path);
             self.lock.iter().for_each(Lock::remove);
         }
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.remove();
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
 };
-use socket2::SockRef;
+use socket2::{SockFilter, SockRef};
 
 use crate::sys::emulation::is_portable;
 
@@ -38,6 +38,34 @@ pub(in crate::sys) fn leave_port_to_connect(socket: &impl AsFd) {
         // A kernel without it (before 4.2) chooses the port at once.
         _ = setsockopt(socket, IpBindAddressNoPort, &true);
     }
+}
+
+/// A filter for a TCP socket (see filter.rst of the kernel) that drops a SYN without ACK and passes everything else: it sees
+/// segments from the TCP header on, whose flags are in byte 13.
+const NO_SYN: [SockFilter; 5] = {
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    const fn step(code: u32, else_skip: u8, operand: u32) -> SockFilter {
+        SockFilter::new(code as u16, 0, else_skip, operand)
+    }
+    [
+        step(libc::BPF_LD | libc::BPF_B | libc::BPF_ABS, 0, 13),
+        step(libc::BPF_ALU | libc::BPF_AND | libc::BPF_K, 0, SYN | ACK),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, SYN),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, 0, u32::MAX),
+    ]
+};
+
+/// Has a listening TCP socket drop the SYNs of new connections, or take them again. Handshakes that have begun are completed
+/// in either case. False when the system refuses.
+pub(in crate::sys) fn set_syn_filter(listener: &impl AsFd, on: bool) -> bool {
+    if is_portable() {
+        return false;
+    }
+    let socket = SockRef::from(listener);
+    let done = if on { socket.attach_filter(&NO_SYN) } else { socket.detach_filter() };
+    done.is_ok()
 }
 
 /// Allows or forbids core files of this process, and that others of its user look into it (prctl(2), PR_SET_DUMPABLE). A

@@ -16,6 +16,11 @@ pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::R
 /// The port is chosen at once.
 pub(in crate::sys) fn leave_port_to_connect(_socket: &impl AsFd) {}
 
+/// Other systems have no filter for the segments that a listening socket receives.
+pub(in crate::sys) fn set_syn_filter(_listener: &impl AsFd, _on: bool) -> bool {
+    false
+}
+
 /// Other systems have no such flag of a process.
 pub(in crate::sys) fn set_dumpable(_on: bool) {}
 

@@ -1,0 +1,112 @@
+//! The listening socket, and how pen stops listening on it without resetting a client.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, Sender};
+
+use crate::sys::listen::{self, SocketFile};
+
+use super::session::Accepted;
+use super::socket::Socket;
+
+/// The listening socket. All workers share it: a second pen on the port fails to bind, and a worker that pauses leaves no
+/// clients in a queue of its own.
+#[derive(Debug)]
+pub struct Listener {
+    socket: ListeningSocket,
+    /// The system drops new connections; the queue may still grow by those whose handshake has begun.
+    retired: AtomicBool,
+    /// Dropped when the socket is closed: fields are dropped in their order.
+    _open: Sender<()>,
+}
+
+#[derive(Debug)]
+enum ListeningSocket {
+    /// On an IP address.
+    Tcp(TcpListener),
+    /// The file of the socket, which is removed before the socket is closed, and the socket.
+    Unix(SocketFile, UnixListener),
+}
+
+/// A channel that is disconnected once a listener is closed.
+pub type Closed = Receiver<()>;
+
+impl Listener {
+    /// A listener on an IP address, and how to know that it is closed.
+    pub fn tcp(listener: TcpListener) -> (Self, Closed) {
+        Self::new(ListeningSocket::Tcp(listener))
+    }
+
+    /// The same on a path.
+    pub fn unix(listener: UnixListener, file: SocketFile) -> (Self, Closed) {
+        Self::new(ListeningSocket::Unix(file, listener))
+    }
+
+    fn new(socket: ListeningSocket) -> (Self, Closed) {
+        let (open, closed) = mpsc::channel();
+        (Listener { socket, retired: AtomicBool::new(false), _open: open }, closed)
+    }
+
+    /// Its IP address.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            ListeningSocket::Tcp(listener) => listener.local_addr().ok(),
+            ListeningSocket::Unix(..) => None,
+        }
+    }
+
+    /// Lets no new connection begin, as far as the system can. Clients that are in the queue, or whose handshake has begun,
+    /// would be reset if the socket were closed before they are accepted.
+    pub fn retire(&self) {
+        let retired = match &self.socket {
+            ListeningSocket::Tcp(listener) => listen::drop_new_connections(listener),
+            ListeningSocket::Unix(file, _) => {
+                file.remove();
+                // A client that has found the file is in the queue at once: none is on its way.
+                false
+            }
+        };
+        self.retired.store(retired, Relaxed);
+    }
+
+    /// Undoes [`Listener::retire`] for an IP address; a path is bound anew.
+    pub fn reactivate(&self) {
+        if let ListeningSocket::Tcp(listener) = &self.socket
+            && self.retired.swap(false, Relaxed)
+        {
+            listen::take_new_connections(listener);
+        }
+    }
+
+    /// Whether new connections are dropped while clients may still be added to the queue.
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Relaxed)
+    }
+
+    /// Accepts one client from the queue.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is none; else as accept(2).
+    pub(super) fn accept_queued(&self) -> io::Result<Accepted> {
+        let (socket, peer) = listen::accept(self)?;
+        let stream = match &self.socket {
+            // Some systems know no address of a client that has gone already; none must not pass for a Unix client.
+            ListeningSocket::Tcp(_) if peer.is_none() => return Err(io::ErrorKind::ConnectionAborted.into()),
+            ListeningSocket::Tcp(_) => Socket::tcp(socket)?.into(),
+            ListeningSocket::Unix(..) => Socket::unix(socket)?.into(),
+        };
+        Ok(Accepted { stream, peer })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            ListeningSocket::Tcp(listener) => listener.as_fd(),
+            ListeningSocket::Unix(_, listener) => listener.as_fd(),
+        }
+    }
+}
