@@ -77,6 +77,9 @@ mod it {
     mod tls_ocsp;
     mod tls_reload;
     mod tls_resume;
+    mod tls_servers;
+    mod tls_servers_ends;
+    mod tls_servers_peers;
     mod transparent;
     mod udp;
     mod udp_control;

@@ -16,7 +16,7 @@ use crate::sys::{atomic_file, resolve};
 
 use super::load::{self, LoadedConfig};
 use super::own_address;
-use super::startup::{say, tls_server};
+use super::startup::{load_upstream_tls, say, tls_server};
 
 /// Checks a configuration and tells all that is wrong with it, or odd, each with its line. What is odd is no failure.
 pub(super) fn check(options: &pen::PenOptions, services: &Services) -> ExitCode {
@@ -110,7 +110,9 @@ fn errors_of(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Servic
 
 /// Reads everything that TLS would read some day, and gives what is odd about it.
 fn check_tls(config: &Config) -> Result<Vec<String>, Error> {
-    let Some((server, mut notices)) = tls_server(config)? else { return Ok(Vec::new()) };
+    let mut notices = load_upstream_tls(config)?.map(|(_, notices)| notices).unwrap_or_default();
+    let Some((server, told)) = tls_server(config)? else { return Ok(notices) };
+    notices.extend(told);
     // In a jail pen reads that directory inside only.
     if config.settings.chroot.is_none() {
         notices.extend(server.check_names()?);

@@ -30,7 +30,7 @@ use super::own_address;
 use super::perform::{ListenNames, Performer};
 use super::summary::{Count, VERSION, summary};
 use super::waiting;
-use super::workers::ListenerHandles;
+use super::workers::{self, ListenerHandles};
 
 /// The owner. Shared by the tasks of the main thread, none of which holds it across a wait.
 #[derive(Debug)]
@@ -68,6 +68,7 @@ impl Owner {
             Rc::clone(&dns),
             Rc::clone(&checker),
             Rc::clone(&stop),
+            workers::count(state.config()),
         );
         performer.perform(state.begin());
         Owner {

@@ -16,6 +16,7 @@ use crate::core::state::{Effect, Need, World};
 use crate::net::check::Checker;
 use crate::net::shared::Shared;
 use crate::net::tls::{self, TlsSettings};
+use crate::net::upstream_tls::LoadedUpstream;
 use crate::sys::{atomic_file, crash, log};
 
 use super::clock;
@@ -44,6 +45,10 @@ pub(super) struct Performer {
     listener: Option<BoundListener>,
     /// Read for a plan that is not in force.
     tls: Option<tls::Loaded>,
+    /// Likewise.
+    upstream_tls: Option<LoadedUpstream>,
+    /// How many workers there are.
+    workers: usize,
     /// The names that the command or the reload in progress asks for.
     pub(super) names: ListenNames,
 }
@@ -97,6 +102,7 @@ impl Performer {
         dns: Rc<Dns>,
         checker: Rc<Checker>,
         stop: Rc<Notify>,
+        workers: usize,
     ) -> Self {
         Performer {
             shared,
@@ -107,6 +113,8 @@ impl Performer {
             stop,
             listener: None,
             tls: None,
+            upstream_tls: None,
+            workers,
             names: ListenNames::default(),
         }
     }
@@ -126,6 +134,11 @@ impl Performer {
             Effect::UseTls => {
                 if let (Some(server), Some(loaded)) = (&self.shared.tls, self.tls.take()) {
                     server.install(loaded);
+                }
+            }
+            Effect::UseUpstreamTls => {
+                if let Some(loaded) = self.upstream_tls.take() {
+                    self.shared.upstream_tls.install(loaded);
                 }
             }
             Effect::UseListener => {
@@ -176,6 +189,11 @@ impl World for Performer {
                 let (loaded, notices) = server.load(&settings)?;
                 notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
                 self.tls = Some(loaded);
+            }
+            Need::UpstreamTls(settings) => {
+                let (loaded, notices) = self.shared.upstream_tls.load(settings, self.workers)?;
+                notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+                self.upstream_tls = Some(loaded);
             }
             Need::Listener(endpoint, settings) => {
                 let endpoint = self.names.resolve(endpoint)?;

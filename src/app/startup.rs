@@ -12,6 +12,7 @@ use crate::core::error::{Error, SystemReason, one_line};
 use crate::core::state::{self, State};
 use crate::net::shared::Shared;
 use crate::net::tls;
+use crate::net::upstream_tls::{self, LoadedUpstream, UpstreamTls};
 use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::listen::SocketFile;
 use crate::sys::privileges::{self, Account};
@@ -51,6 +52,7 @@ struct Bound {
     control: Option<Control>,
     admin: Option<(AdminListener, Option<SocketFile>)>,
     tls: Option<tls::Server>,
+    upstream_tls: Option<LoadedUpstream>,
     descriptors: usize,
     control_clients: usize,
 }
@@ -107,6 +109,10 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
         notices.iter().for_each(|notice| say(notice));
         server
     });
+    let upstream_tls = load_upstream_tls(config)?.map(|(loaded, notices)| {
+        notices.iter().for_each(|notice| say(notice));
+        loaded
+    });
     let control_clients = control_clients(descriptors);
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS + u64::from(control_clients));
     // A flow of UDP has one descriptor, towards its server.
@@ -135,6 +141,7 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
         control,
         admin,
         tls,
+        upstream_tls,
         descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
         control_clients: control_clients as usize,
     })
@@ -149,6 +156,15 @@ pub(super) fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<Str
     tls::Server::new(&settings, workers::count(config)).map(Some)
 }
 
+/// The same for TLS towards servers.
+///
+/// # Errors
+/// As [`UpstreamTls::load`].
+pub(super) fn load_upstream_tls(config: &Config) -> Result<Option<(LoadedUpstream, Vec<String>)>, Error> {
+    let Some(settings) = config.upstream_tls() else { return Ok(None) };
+    UpstreamTls::default().load(&settings, workers::count(config)).map(Some)
+}
+
 fn serve(
     loaded: LoadedConfig,
     bound: Bound,
@@ -156,7 +172,7 @@ fn serve(
     services: Services,
 ) -> Result<Running, Error> {
     let LoadedConfig { config, blacklists, file_named, command_line, .. } = loaded;
-    let Bound { account, listener, control, admin, tls, descriptors, control_clients } = bound;
+    let Bound { account, listener, control, admin, tls, upstream_tls, descriptors, control_clients } = bound;
     let foreground = config.settings.foreground;
     let resolved = dns::look_up_now(&config.names(), |name, error| {
         say(&format!(
@@ -179,7 +195,8 @@ fn serve(
     listeners::set_log(&requests, config.settings.log.as_ref())?;
     let events = Events::new()?;
     let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose()?;
-    let tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
+    let mut tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
+    tls_warnings.extend(config.upstream_tls().iter().flat_map(upstream_tls::unreadable));
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })?;
     tls_warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
     let (clients_max, count) = (config.settings.clients_max, workers::count(&config));
@@ -200,6 +217,9 @@ fn serve(
     // The clock of what is shared starts now.
     let state = State::new(start, 1);
     let shared = Arc::new(Shared::new(Arc::clone(state.snapshot()), clients_max, requests, tls));
+    if let Some(loaded) = upstream_tls {
+        shared.upstream_tls.install(loaded);
+    }
     let (threads, listening) = workers::start(count, &shared, listener)?;
     let documents = Arc::new(Documents::new(Arc::clone(&shared), state.config(), state.file()));
     let admin = admin.map(|(listener, file)| AdminThread::start(listener, file, &documents)).transpose()?;

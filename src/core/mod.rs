@@ -26,6 +26,7 @@ pub mod standing_queue;
 pub mod state;
 pub mod tls_session;
 pub mod traffic;
+pub mod upstream_tls;
 
 pub use error::{Error, one_line};
 

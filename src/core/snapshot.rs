@@ -10,6 +10,7 @@ use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::Check;
 use super::settings::{AdminState, Fastclose, HttpForwarded, OnDown, Settings};
+use super::upstream_tls::TlsPeer;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -88,6 +89,8 @@ pub struct Backend {
     pub on_down: OnDown,
     /// How it is checked, if it is.
     pub check: Option<Arc<Check>>,
+    /// Whom pen speaks TLS with there; `None` without TLS.
+    pub tls: Option<Arc<TlsPeer>>,
     /// What the hash of a client is mixed with: the address and port as configured, not the slot.
     pub identity: u64,
     /// Its counters.
@@ -321,6 +324,7 @@ impl Snapshot {
                 config: check.clone(),
                 host,
                 datagrams: settings.udp,
+                tls: TlsPeer::of_check(server, check).map(Arc::new),
             }))
         };
         let handshake = Some(settings.ssl_handshake_timeout).filter(|time| !time.is_zero());
@@ -433,6 +437,7 @@ fn backend(
         admin_state: server.state,
         on_down: server.on_down,
         check,
+        tls: TlsPeer::of_server(server).map(Arc::new),
         identity: super::hash::server(&host, server.port),
         label,
         port: server.port,

@@ -247,6 +247,7 @@ mod tests {
             admin_state: AdminState::Ready,
             on_down: OnDown::Keep,
             check: None,
+            tls: None,
             identity: 0,
             stats: Arc::default(),
         }

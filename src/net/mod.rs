@@ -22,4 +22,5 @@ pub mod stream;
 mod tests;
 pub mod tls;
 pub mod udp;
+pub mod upstream_tls;
 pub mod worker;

@@ -18,6 +18,7 @@ use super::failures::Failures;
 use super::lifecycle::Lifecycle;
 use super::tls;
 use super::udp::drops::Drops;
+use super::upstream_tls::UpstreamTls;
 
 /// Pipes, two descriptors each: what Linux gives a user without privilege (pipe(7): pipe-user-pages-soft, 64 MiB).
 const PIPES: usize = 64;
@@ -41,6 +42,8 @@ pub struct Shared {
     pub pipes: Pool,
     /// TLS towards clients, when pen was started with it.
     pub tls: Option<tls::Server>,
+    /// TLS towards servers.
+    pub upstream_tls: UpstreamTls,
     /// Datagrams that were not passed on.
     pub drops: Drops,
     /// Servers that are to be checked at once.
@@ -67,6 +70,7 @@ impl Shared {
             log,
             pipes: Pool::new(PIPES),
             tls,
+            upstream_tls: UpstreamTls::default(),
             drops: Drops::default(),
             failures: Failures::default(),
             reports: Reports::default(),

@@ -131,7 +131,7 @@ impl Stream {
     pub fn set_reset_on_close(&self) {
         let tcp = match self {
             Self::Plain(s) => s.is_tcp(),
-            Self::Tls(_) => true,
+            Self::Tls(s) => s.get_ref().is_tcp(),
         };
         if tcp {
             // Fails only on a socket that the peer has reset already.
@@ -235,7 +235,7 @@ fn end_of_tls(stream: &SslStream<Socket>) -> io::Result<usize> {
     }
     if log::debug_level() > 0 {
         let peer = SockRef::from(stream.get_ref()).peer_addr().ok().and_then(|address| address.as_socket());
-        let peer = peer.map_or_else(|| "a client".to_owned(), |address| address.to_string());
+        let peer = peer.map_or_else(|| "the peer".to_owned(), |address| address.to_string());
         log::debug(1, format_args!("TLS: {peer}: ended with FIN and no close_notify"));
     }
     Ok(0)

@@ -26,5 +26,6 @@ pub mod runtime;
 pub mod socket;
 pub mod splice;
 pub mod tls;
+pub mod tls_client;
 pub mod usage;
 pub mod watch;

@@ -1,12 +1,14 @@
 //! What the crate `openssl` does not wrap: ticket keys that many contexts share, sessions from a store of pen's own,
-//! and the server name as a ClientHello has it.
+//! the server name as a ClientHello has it, and where the system has its authorities.
 //!
 //! Everything here exists alike in OpenSSL 1.1.1 and 3. That is why the ticket callback is the one with an HMAC_CTX,
 //! which OpenSSL 3 still has: its own newer one does not exist in 1.1.1.
 
 #![allow(unsafe_code, reason = "calls into libssl that no crate wraps")]
 
-use std::ffi::{c_int, c_uchar, c_uint};
+use std::ffi::{CStr, OsStr, c_char, c_int, c_uchar, c_uint};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::ptr;
 use std::slice;
 use std::sync::{Arc, OnceLock};
@@ -173,4 +175,30 @@ pub fn server_name_extension(ssl: &SslRef) -> Option<&[u8]> {
             ffi::SSL_client_hello_get0_ext(ssl.as_ptr(), SERVER_NAME, &raw mut data, &raw mut length) == 1;
         if found && !data.is_null() { Some(slice::from_raw_parts(data, length)) } else { None }
     }
+}
+
+/// Where the system has the certificates of its authorities: a file of them, and a directory under hashed names
+/// (SSL_CTX_set_default_verify_paths(3)). Neither has to be there.
+pub fn default_authorities() -> (PathBuf, PathBuf) {
+    unsafe extern "C" {
+        /// Of `openssl/x509.h`, which `openssl-sys` lacks.
+        fn X509_get_default_cert_dir() -> *const c_char;
+        fn X509_get_default_cert_dir_env() -> *const c_char;
+    }
+    // SAFETY: the calls give strings that are part of the library.
+    let text = |text: *const c_char| unsafe { CStr::from_ptr(text) };
+    // SAFETY: as above.
+    let (file, file_name, dir, dir_name) = unsafe {
+        (
+            text(ffi::X509_get_default_cert_file()),
+            text(ffi::X509_get_default_cert_file_env()),
+            text(X509_get_default_cert_dir()),
+            text(X509_get_default_cert_dir_env()),
+        )
+    };
+    let place = |name: &CStr, otherwise: &CStr| {
+        let given = std::env::var_os(OsStr::from_bytes(name.to_bytes()));
+        given.unwrap_or_else(|| OsStr::from_bytes(otherwise.to_bytes()).to_owned()).into()
+    };
+    (place(file_name, file), place(dir_name, dir))
 }

@@ -82,7 +82,10 @@ fn the_sample_is_a_configuration_with_every_setting_active() {
     openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]);
     openssl.args(["-subj", "/CN=localhost", "-days", "2"]);
     tree::run(openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate));
-    fs::copy(&certificate, tls.join("ca.pem")).unwrap();
+    for copy in ["ca.pem", "servers-ca.pem", "client.crt"] {
+        fs::copy(&certificate, tls.join(copy)).unwrap();
+    }
+    fs::copy(&key, tls.join("client.key")).unwrap();
     fs::copy(&certificate, tls.join("ca/ca.pem")).unwrap();
     tree::run(Command::new("openssl").arg("rehash").arg(tls.join("ca")));
     fs::write(place.path().join("servers.conf"), "server 2 address 127.0.0.1 port 8085\n").unwrap();

@@ -112,9 +112,11 @@ fn old_protocols_are_for_those_who_ask_for_them() {
     if openssl::version::number() >= 0x3000_0000 {
         told.says("ssl_option allow_tlsv1: has no effect: ");
     }
-    let newest = pen(&authority, Kind::Ec, &backend, |s| s.command("ssl_option no_tlsv1.2"));
-    assert!(client(SslVersion::TLS1_2).try_connect(newest.address).is_err());
-    assert_eq!(client(SslVersion::TLS1_3).connect(newest.address).version(), "TLSv1.3");
+    for (option, argument) in [("-O", "ssl_option no_tlsv1.2"), ("-L", "tls1.3")] {
+        let newest = pen(&authority, Kind::Ec, &backend, |s| s.option(option, argument));
+        assert!(client(SslVersion::TLS1_2).try_connect(newest.address).is_err());
+        assert_eq!(client(SslVersion::TLS1_3).connect(newest.address).version(), "TLSv1.3");
+    }
 }
 
 #[test]

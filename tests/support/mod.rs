@@ -18,6 +18,7 @@ pub(crate) mod servers;
 pub(crate) mod setup;
 pub(crate) mod solaris;
 pub(crate) mod tls;
+pub(crate) mod tls_server;
 pub(crate) mod tree;
 pub(crate) mod udp;
 pub(crate) mod wait;

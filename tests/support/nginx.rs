@@ -18,6 +18,15 @@ impl Nginx {
     /// Starts it on an address, with directives for all of `http` and for its one `server`; `None` where there is no
     /// nginx. Its files are in `directory`.
     pub(crate) fn start(ip: &str, directory: &Path, http: &str, server: &str) -> Option<Nginx> {
+        Self::start_as("", ip, directory, http, server)
+    }
+
+    /// The same with TLS.
+    pub(crate) fn start_tls(ip: &str, directory: &Path, http: &str, server: &str) -> Option<Nginx> {
+        Self::start_as(" ssl", ip, directory, http, server)
+    }
+
+    fn start_as(kind: &str, ip: &str, directory: &Path, http: &str, server: &str) -> Option<Nginx> {
         let port = reserve(ip.parse().unwrap());
         let address = format!("{ip}:{port}");
         let config = directory.join(format!("nginx-{address}.conf"));
@@ -28,7 +37,7 @@ impl Nginx {
              http {{ {http}\n\
              client_body_temp_path {dir}/t1; proxy_temp_path {dir}/t2; fastcgi_temp_path {dir}/t3;\n\
              uwsgi_temp_path {dir}/t4; scgi_temp_path {dir}/t5;\n\
-             server {{ listen {address}; {server} }} }}\n",
+             server {{ listen {address}{kind}; {server} }} }}\n",
         );
         fs::write(&config, text).unwrap();
         let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -83,7 +83,9 @@ impl Pair {
             builder.append_extension(BasicConstraints::new().critical().ca().build().unwrap()).unwrap();
         } else {
             let context = builder.x509v3_context(issuer.map(|i| &*i.cert), None);
-            let names = SubjectAlternativeName::new().dns(common).build(&context).unwrap();
+            let mut names = SubjectAlternativeName::new();
+            let names = if common.parse::<IpAddr>().is_ok() { names.ip(common) } else { names.dns(common) };
+            let names = names.build(&context).unwrap();
             builder.append_extension(names).unwrap();
         }
         builder.sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256()).unwrap();
@@ -105,7 +107,7 @@ impl Pair {
         Self::new(common, Kind::Ec, (-1, 30), true, Some(self))
     }
 
-    /// A certificate from this authority.
+    /// A certificate from this authority, for a name or an address.
     pub(crate) fn issue(&self, common: &str) -> Pair {
         self.issue_as(common, Kind::Ec, (-1, 30))
     }

@@ -12,6 +12,7 @@ use super::traffic::Traffic;
 use blacklist::Blacklist;
 pub use blacklist::{Claim, Standing};
 use health::HealthRecord;
+use parking_lot::Mutex;
 pub use places::{Place, Places};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -43,6 +44,8 @@ pub struct ServerStats {
     pub connect_times: Histogram,
     /// Connects to it that failed, by its own fault.
     failures: AtomicU64,
+    /// Why the last of them failed.
+    last_failure: Mutex<Option<Arc<str>>>,
 }
 
 impl ServerStats {
@@ -107,6 +110,16 @@ impl ServerStats {
         let news = self.blacklist.fail(now, time);
         self.connecting.dismiss();
         news
+    }
+
+    /// Why a connect to it failed, by its own fault.
+    pub fn note_failure(&self, reason: &str) {
+        *self.last_failure.lock() = Some(reason.into());
+    }
+
+    /// Why the last connect failed that did.
+    pub fn last_failure(&self) -> Option<Arc<str>> {
+        self.last_failure.lock().clone()
     }
 
     /// What its checks have found.

@@ -25,7 +25,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("reload", "read the file given with -F again, as HUP does, and show what has changed"),
     (
         "server N|NAME KEY VALUE...",
-        "change acl, address, port, max, hard, weight, prio, name, state, check, on_down or blacklist of a server",
+        "change acl, address, port, max, hard, weight, prio, name, state, check, on_down, tls, tls_verify, tls_name or blacklist of a server",
     ),
     ("servers", "show the servers"),
     ("show NAME", "show how a setting stands, as the command that makes it so"),
@@ -101,7 +101,7 @@ const TOPICS: [Topic; 10] = [
         ],
     ),
     ("HTTP", &["http*", "dummy"]),
-    ("TLS", &["ssl_*"]),
+    ("TLS", &["ssl_*", "server_*"]),
     ("Logs and statistics", &["log", "debug", "ascii", "web_stats", "status", "json"]),
     ("Configuration", &["show", "write", "diff", "reload*", "include", "no"]),
     (

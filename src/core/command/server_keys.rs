@@ -36,6 +36,11 @@ table! {
         on_down: OnDown = OnDown::Keep,
             Spec::new(Kind::Word(OnDown::WORDS), "what becomes of its connections when its check finds it down")
                 .omits_default();
+        tls: bool = false, Spec::new(Kind::Switch, "whether pen speaks TLS with it").omits_default();
+        tls_verify: bool = true,
+            Spec::new(Kind::Switch, "whether its certificate must be valid for its name").omits_default();
+        tls_name: Option<Host> = None,
+            Spec::new(Kind::Host, "its name for TLS: server name and certificate; its address");
     }
 }
 
@@ -47,7 +52,7 @@ impl ServerConfig {
     pub fn apply(&mut self, change: &Change) {
         if let Change::Set(key, value) = change {
             key.set(self, value);
-            if matches!(value, Value::Host(Host::Unix(_))) {
+            if *key == Self::address() && matches!(value, Value::Host(Host::Unix(_))) {
                 self.port = Self::UNIX_PORT;
             }
         }

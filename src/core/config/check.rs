@@ -13,12 +13,16 @@ impl Config {
         self.check_names()?;
         self.check_checks()?;
         let settings = &self.settings;
+        self.check_tls_names()?;
         if !settings.udp {
             return Ok(());
         }
         let excluded = |other: &str, why: &str| Err(Error::new(format!("-U (udp) excludes {other}: {why}")));
         if settings.ssl_certfile.is_some() {
             return excluded("-E (ssl_certfile)", "TLS needs connections");
+        }
+        if let Some(n) = self.servers.iter().position(|server| server.tls) {
+            return excluded(&format!("server {n} tls"), "TLS needs connections");
         }
         for (on, other) in [(settings.http, "-H (http)"), (settings.dummy, "dummy")] {
             if on {
@@ -44,6 +48,23 @@ impl Config {
             Some(server) => excluded(&server, "a Unix socket takes connections only"),
             None => Ok(()),
         }
+    }
+
+    /// Whether the name that a server's certificate must be for can be one, and is known.
+    fn check_tls_names(&self) -> Result<(), Error> {
+        let unix = |host: &Option<Host>| matches!(host, Some(Host::Unix(_)));
+        for (n, server) in self.servers.iter().enumerate() {
+            let expected = "a host name or an IP address";
+            let subject = format!("server {n} tls_name");
+            if let Some(path @ Host::Unix(_)) = &server.tls_name {
+                return Err(Error::expected(expected, path.to_string()).of(&subject));
+            }
+            if server.tls && server.tls_verify && unix(&server.address) && server.tls_name.is_none() {
+                let expected = format!("{expected}, since a Unix socket has none, or tls_verify off");
+                return Err(Error::missing(expected).of(&subject));
+            }
+        }
+        Ok(())
     }
 
     /// Whether every server is somewhere else than where pen listens, as `is_own` says of a host and a port.

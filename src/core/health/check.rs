@@ -9,8 +9,10 @@ use crate::core::addr::Services;
 use crate::core::lexer::Word;
 use crate::core::settings::keyword::keywords;
 use crate::core::settings::table::table;
-use crate::core::settings::{Field, Key, Keyword, Kind, Spec, Value};
+use crate::core::settings::{CheckSwitch, Field, Key, Keyword, Kind, Spec, Value};
+use crate::core::upstream_tls::TlsPeer;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A key of a check: a row of the table of [`CheckConfig`].
@@ -62,9 +64,11 @@ table! {
     CheckConfig {
         kind as "type": CheckType = CheckType::Tcp, Spec::new(Kind::Word(CheckType::WORDS), "what it does");
         port: u16 = 0, Spec::new(Kind::Port, "the port that it connects to; 0 for the server's");
-        tls: bool = false, Spec::new(Kind::Switch, "whether it speaks TLS");
-        verify: bool = true, Spec::new(Kind::Switch, "whether the server's certificate must be valid for its name");
-        sni: Option<String> = None, Spec::new(Kind::Text("a host name"), "the server name of TLS; the server's host");
+        tls: CheckSwitch = CheckSwitch::Server,
+            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether it speaks TLS; as its server's key tls");
+        verify: CheckSwitch = CheckSwitch::Server,
+            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether the server's certificate must be valid for its name; as tls_verify");
+        sni: Option<String> = None, Spec::new(Kind::Text("a host name"), "the server name of TLS; that of the server's tls_name");
         proxy: bool = false, Spec::new(Kind::Switch, "whether a PROXY header of the kind LOCAL goes first");
         every: Duration = Duration::from_secs(2), seconds(SHORTEST, "seconds", "from one check to the next");
         timeout: Duration = Duration::from_secs(1), seconds(SHORTEST, "seconds", "how long it may take");
@@ -177,6 +181,8 @@ pub struct Check {
     pub host: String,
     /// Whether pen balances datagrams.
     pub datagrams: bool,
+    /// Whom it speaks TLS with; `None` without TLS.
+    pub tls: Option<Arc<TlsPeer>>,
 }
 
 /// Which check a server has.

@@ -198,12 +198,18 @@ impl Selection {
                 .push(if backend.port == 0 { "it has no port" } else { "its name has no address" }.into());
         }
         if let Some(n) = backend.role.slot() {
+            let failure = stats.last_failure().map(|reason| format!(": {reason}")).unwrap_or_default();
             match stats.standing(now) {
                 Standing::Clear => {}
-                Standing::Due => merits.push("it failed, and this connection would try it again".into()),
-                Standing::Trial => obstacles.push("it failed, and another connection tries it again".into()),
+                Standing::Due => {
+                    merits.push(format!("it failed, and this connection would try it again{failure}"));
+                }
+                Standing::Trial => {
+                    obstacles.push(format!("it failed, and another connection tries it again{failure}"));
+                }
                 Standing::Failed(until) => {
-                    obstacles.push(format!("it failed, and is left out for {} s", left(until, now)));
+                    let seconds = left(until, now);
+                    obstacles.push(format!("it failed, and is left out for {seconds} s{failure}"));
                 }
                 Standing::Ordered(until) => {
                     obstacles.push(format!("a command leaves it out for {} s", left(until, now)));

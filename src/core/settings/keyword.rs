@@ -56,7 +56,8 @@ keywords! {
 }
 
 keywords! {
-    /// What `ssl_protocol` may say, as C pen has it. All of them mean TLS 1.2 or newer.
+    /// What `ssl_protocol` and `server_protocol` may say: the words of C pen, which all mean TLS 1.2 or newer, and two that say
+    /// what they mean.
     SslProtocol {
         /// `ssl23`
         Ssl23 = "ssl23",
@@ -66,6 +67,24 @@ keywords! {
         Ssl3 = "ssl3",
         /// `tls1`
         Tls1 = "tls1",
+        /// TLS 1.2 or newer.
+        Tls12 = "tls1.2",
+        /// TLS 1.3 or newer.
+        Tls13 = "tls1.3",
+    }
+}
+
+keywords! {
+    /// Whether a check does something, or does it as clients' connections to the server do.
+    #[derive(Default)]
+    CheckSwitch {
+        /// As the server's own key says.
+        #[default]
+        Server = "server",
+        /// It does.
+        On = "on",
+        /// It does not.
+        Off = "off",
     }
 }
 

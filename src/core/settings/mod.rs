@@ -8,7 +8,7 @@ pub(crate) mod table;
 pub(crate) mod value;
 
 pub use keyword::{
-    AdminState, Fastclose, HttpForwarded, Keyword, OnDown, ReloadMode, SslOption, SslProtocol,
+    AdminState, CheckSwitch, Fastclose, HttpForwarded, Keyword, OnDown, ReloadMode, SslOption, SslProtocol,
 };
 pub use kind::Kind;
 pub use table::{Key, Property, Reply, Row, Spec, Table, When};
@@ -187,6 +187,16 @@ table::table! {
             text(Kind::Path, "the OCSP response stapled to the certificate").rereads().tls();
         ssl_sni_path: Option<PathBuf> = None,
             text(Kind::Path, "the directory of certificates by name").rereads().tls();
+
+        server_cacert_file: Option<PathBuf> = None,
+            text(Kind::Path, "the authorities of servers' certificates; those of the system");
+        server_certfile: Option<PathBuf> = None,
+            text(Kind::Path, "the certificate chain that servers may ask for, in PEM form");
+        server_keyfile: Option<PathBuf> = None, text(Kind::Path, "its private key in PEM form");
+        server_protocol: Option<SslProtocol> = None,
+            text(Kind::Word(SslProtocol::WORDS), "the oldest TLS spoken to servers");
+        server_ciphers: Option<String> = None,
+            text(Kind::Text("a list of ciphers as openssl-ciphers(1) has it"), "the ciphers offered to servers");
 
         // Words.
         http_forwarded: HttpForwarded = HttpForwarded::Keep,

@@ -6,6 +6,7 @@ use crate::core::config::Config;
 use crate::core::json::document::Document;
 use crate::core::settings::{Setting, Settings};
 use crate::core::snapshot::Snapshot;
+use crate::core::upstream_tls::UpstreamTlsSettings;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub enum Need {
     /// The certificates and keys that these settings name are read and checked.
     Tls(Box<Settings>),
+    /// The authorities, the certificate and the key for TLS towards servers are read and checked.
+    UpstreamTls(Box<UpstreamTlsSettings>),
     /// A socket is bound where clients are to connect, as the settings say.
     Listener(Endpoint, Box<Settings>),
     /// A file is written with these lines.
@@ -28,7 +31,7 @@ impl Need {
     /// The setting that asks for it, for errors.
     pub fn setting(&self) -> Option<Setting> {
         match self {
-            Need::Tls(_) | Need::Write(..) => None,
+            Need::Tls(_) | Need::UpstreamTls(_) | Need::Write(..) => None,
             Need::Listener(..) => Some(Settings::listen()),
             Need::Log(_) => Some(Settings::log()),
         }
@@ -38,6 +41,7 @@ impl Need {
     pub fn effect(&self) -> Option<Effect> {
         match self {
             Need::Tls(_) => Some(Effect::UseTls),
+            Need::UpstreamTls(_) => Some(Effect::UseUpstreamTls),
             Need::Listener(..) => Some(Effect::UseListener),
             Need::Write(..) | Need::Log(_) => None,
         }
@@ -49,6 +53,8 @@ impl Need {
 pub enum Effect {
     /// The certificates and keys that were read are used.
     UseTls,
+    /// Connections to servers use what was read for TLS towards them.
+    UseUpstreamTls,
     /// Clients are served at the socket that was bound.
     UseListener,
     /// Workers read this from now on; it is made of this configuration.

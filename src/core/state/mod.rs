@@ -123,6 +123,11 @@ impl State {
         &self.config
     }
 
+    /// Whether pen speaks TLS with clients or servers.
+    fn has_tls(&self) -> bool {
+        self.tls || self.config.upstream_tls().is_some()
+    }
+
     /// Port names.
     pub fn services(&self) -> &Services {
         &self.services
@@ -186,13 +191,14 @@ impl State {
     /// Makes the snapshot of what is in force, and lets everybody see it.
     fn publish(&mut self) -> Vec<Effect> {
         let settings = &self.config.settings;
+        let keys = self.tls || settings.server_certfile.is_some();
         let mut effects = vec![
             Effect::Diagnostics {
                 debug: settings.debug,
                 abort_on_error: settings.abort_on_error,
                 // With keys in it only where it is asked for by name.
-                core_file: settings.abort_on_error || (settings.debug > 0 && !self.tls),
-                keys: self.tls,
+                core_file: settings.abort_on_error || (settings.debug > 0 && !keys),
+                keys,
             },
             Effect::GrowClients(settings.clients_max),
         ];

@@ -3,7 +3,7 @@
 use super::effect::{Answer, Effect, Need};
 use super::{State, World};
 use crate::core::addr::{Host, LogTarget};
-use crate::core::command::server_keys::Change;
+use crate::core::command::server_keys::{Change, ServerConfig};
 use crate::core::command::{Command, ServerRef};
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines};
@@ -125,7 +125,9 @@ impl State {
                     match change {
                         Change::Blacklist(time) => plan.blacklists.push((n, *time)),
                         // Who gives a name asks for the address that it has now, as in C pen. The last one counts.
-                        Change::Set(_, Value::Host(host)) => plan.again = named(host),
+                        Change::Set(key, Value::Host(host)) if *key == ServerConfig::address() => {
+                            plan.again = named(host);
+                        }
                         Change::Set(..) => {}
                     }
                 }
@@ -154,8 +156,9 @@ impl State {
 
     /// Reads certificates, keys and OCSP responses again, all or none.
     pub(super) fn reload_tls(&mut self, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
-        if !self.tls {
-            return Err(Error::new("there is no TLS: pen was started without ssl_certfile"));
+        if !self.has_tls() {
+            let why = "there is no TLS: pen was started without ssl_certfile, and no server has it";
+            return Err(Error::new(why));
         }
         let plan = Plan { config: self.config.clone(), rereads: true, ..Plan::default() };
         self.run(plan, world).map_err(|error| Error::new(format!("{error}; what is in use stays")))
@@ -189,6 +192,11 @@ impl State {
         let mut needs = Vec::new();
         if self.tls && (plan.rereads || tls_differs(new, old)) {
             needs.push(Need::Tls(Box::new(new.clone())));
+        }
+        if let Some(upstream) = plan.config.upstream_tls()
+            && (plan.rereads || self.config.upstream_tls().as_ref() != Some(&upstream))
+        {
+            needs.push(Need::UpstreamTls(Box::new(upstream)));
         }
         match &new.listen {
             None => return Err(Error::missing(Kind::Listen.expected()).of("listen")),

@@ -43,7 +43,8 @@ impl State {
     /// All that is wrong. Nothing has changed then.
     pub fn reload(&mut self, world: &mut dyn World) -> Outcome<Reload> {
         let Some(file) = self.file.clone() else {
-            let effects = if self.tls { self.reload_tls(world).map_err(|e| vec![e])? } else { Vec::new() };
+            let effects =
+                if self.has_tls() { self.reload_tls(world).map_err(|e| vec![e])? } else { Vec::new() };
             return Ok((Reload::default(), effects));
         };
         let Proposal { config, lines, applied, reload } = self.propose(&file, world)?;

@@ -6,7 +6,6 @@ mod outcome;
 mod probe;
 mod prober;
 mod stream;
-mod tls;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -41,12 +40,8 @@ type Ended = (Due, Outcome, Duration);
 impl Checker {
     /// Checks nothing yet. `seed` is what the intervals differ by.
     pub fn new(shared: Arc<Shared>, seed: u64) -> Self {
-        Checker {
-            shared,
-            monitor: RefCell::new(Monitor::new(seed)),
-            changed: Notify::new(),
-            prober: Rc::default(),
-        }
+        let prober = Rc::new(Prober::new(Arc::clone(&shared)));
+        Checker { shared, monitor: RefCell::new(Monitor::new(seed)), changed: Notify::new(), prober }
     }
 
     /// From now on the servers of this snapshot are checked, which is the one in force.

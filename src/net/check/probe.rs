@@ -5,7 +5,7 @@ use std::cell::Cell;
 use crate::core::health::Check;
 use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
 
-use super::tls;
+use crate::net::upstream_tls::UpstreamTls;
 
 /// How far a check has come.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,7 +26,7 @@ pub(super) struct Probe<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) backend: &'a Backend,
     pub(super) check: &'a Check,
-    pub(super) tls: &'a tls::Clients,
+    pub(super) upstream_tls: &'a UpstreamTls,
     pub(super) stage: Cell<Stage>,
 }
 

@@ -8,10 +8,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::core::health::CheckType;
 use crate::core::settings::Value;
 use crate::core::snapshot::{Backend, Snapshot};
+use crate::net::shared::Shared;
 
 use super::outcome::{Outcome, Trouble};
 use super::probe::{Probe, Stage};
-use super::{datagram, exec, stream, tls};
+use super::{datagram, exec, stream};
 
 /// Programs at once.
 const PROGRAMS_MAX: usize = 16;
@@ -20,16 +21,15 @@ const PROGRAMS_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Prober {
     programs: Semaphore,
-    tls: tls::Clients,
-}
-
-impl Default for Prober {
-    fn default() -> Self {
-        Prober { programs: Semaphore::new(PROGRAMS_MAX), tls: tls::Clients::default() }
-    }
+    shared: Arc<Shared>,
 }
 
 impl Prober {
+    /// Carries out checks of the servers of this pen.
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Prober { programs: Semaphore::new(PROGRAMS_MAX), shared }
+    }
+
     /// Waits until the check of this server may begin: programs are few at a time.
     pub(super) async fn place(&self, backend: &Backend) -> Option<SemaphorePermit<'_>> {
         let runs = backend.check.as_ref().is_some_and(|check| check.config.kind == CheckType::Exec);
@@ -42,7 +42,13 @@ impl Prober {
         let Some(check) = backend.check.as_ref().map(Arc::as_ref) else {
             return Outcome::Unknown("it has no check".into());
         };
-        let probe = Probe { snapshot, backend, check, tls: &self.tls, stage: Cell::<Stage>::default() };
+        let probe = Probe {
+            snapshot,
+            backend,
+            check,
+            upstream_tls: &self.shared.upstream_tls,
+            stage: Cell::<Stage>::default(),
+        };
         let time = check.config.timeout;
         match tokio::time::timeout(time, run(&probe)).await {
             Ok(Ok(reason)) => Outcome::Success(reason),

@@ -28,9 +28,9 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     if config.proxy {
         write(&mut stream, PROXY_LOCAL).await?;
     }
-    if config.tls {
+    if let Some(peer) = &probe.check.tls {
         probe.stage.set(Stage::Handshake);
-        stream = probe.tls.handshake(stream, probe.check).await?;
+        stream = probe.upstream_tls.connect(peer, stream).await.map_err(Failure::from)?;
     }
     probe.stage.set(Stage::Answer);
     match config.kind {

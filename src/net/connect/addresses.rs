@@ -2,11 +2,13 @@
 //!
 //! With several, attempts are staggered as RFC 8305 5 has it: while one has no answer yet, the next begins after a short
 //! delay, and the first that succeeds is taken. All of them share the time of the connect. The address that worked is tried
-//! first the next time.
+//! first the next time. With TLS the handshake is part of an attempt.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::core::address_order::{mark, order};
 use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
+use crate::core::upstream_tls::TlsPeer;
+use crate::net::shared::Shared;
 use crate::net::stream::Stream;
 
 use super::attempt::{attempt, within};
@@ -29,6 +33,7 @@ const DELAY_MIN: Duration = Duration::from_millis(10);
 /// # Errors
 /// That of the address that counts, see [`Failure::or`].
 pub(super) async fn connect(
+    shared: &Shared,
     snapshot: &Snapshot,
     backend: &Backend,
     client: Option<IpAddr>,
@@ -36,25 +41,58 @@ pub(super) async fn connect(
     let timeout = Duration::from_millis(snapshot.timeout);
     match backend.addresses.as_slice() {
         [] => Err(Failure::no_server()),
-        [only] => {
-            let connected = within(timeout, pin!(attempt(snapshot, only, client))).await;
-            connected.unwrap_or_else(|_| Err(Failure::timed_out()))
-        }
+        [only] => match &backend.tls {
+            None => {
+                let connected = within(timeout, pin!(attempt(snapshot, only, client))).await;
+                connected.unwrap_or_else(|_| Err(Failure::timed_out()))
+            }
+            Some(peer) => {
+                let target = Target { shared, snapshot, peer: Some(peer), client, connected: false.into() };
+                // Boxed: it is large, and most servers have no TLS.
+                let secured = Box::pin(tokio::time::timeout(timeout, target.attempt(only))).await;
+                secured.unwrap_or_else(|_| Err(target.timed_out()))
+            }
+        },
         // Boxed: it is large, and most servers have one address.
         several => {
-            let (stream, address) = Box::pin(staggered(snapshot, backend, several, client)).await?;
+            let (stream, address) = Box::pin(staggered(shared, snapshot, backend, several, client)).await?;
             backend.stats.remember_address(mark(address));
             Ok(stream)
         }
     }
 }
 
+/// Whom attempts are to reach, for whom, and how far they have come.
+struct Target<'a> {
+    shared: &'a Shared,
+    snapshot: &'a Snapshot,
+    peer: Option<&'a Arc<TlsPeer>>,
+    client: Option<IpAddr>,
+    /// An address has taken the connection.
+    connected: AtomicBool,
+}
+
+impl Target<'_> {
+    /// One attempt: connects to the address, and makes the TLS handshake if there is to be one.
+    async fn attempt(&self, address: &ServerAddress) -> Result<Stream, Failure> {
+        let stream = attempt(self.snapshot, address, self.client).await?;
+        let Some(peer) = self.peer else { return Ok(stream) };
+        self.connected.store(true, Relaxed);
+        Ok(Box::pin(self.shared.upstream_tls.connect(peer, stream)).await?)
+    }
+
+    /// The time of the attempts is over.
+    fn timed_out(&self) -> Failure {
+        if self.connected.load(Relaxed) { Failure::handshake_timed_out() } else { Failure::timed_out() }
+    }
+}
+
 type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Stream, Failure>> + Send + 'a>>;
 
 /// The attempts that are in progress.
-struct Attempts<'a>(Vec<(&'a ServerAddress, Attempt<'a>)>);
+struct Attempts<'a, 't>(Vec<(&'a ServerAddress, Attempt<'t>)>);
 
-impl<'a> Attempts<'a> {
+impl<'a> Attempts<'a, '_> {
     /// The outcome of one that has ended, which is removed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(&'a ServerAddress, Result<Stream, Failure>)> {
         for at in 0..self.0.len() {
@@ -68,12 +106,14 @@ impl<'a> Attempts<'a> {
 }
 
 async fn staggered<'a>(
+    shared: &'a Shared,
     snapshot: &'a Snapshot,
-    backend: &Backend,
+    backend: &'a Backend,
     addresses: &'a [ServerAddress],
     client: Option<IpAddr>,
 ) -> Result<(Stream, &'a ServerAddress), Failure> {
     let timeout = Duration::from_millis(snapshot.timeout);
+    let target = Target { shared, snapshot, peer: backend.tls.as_ref(), client, connected: false.into() };
     let share = timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     let delay = share.clamp(DELAY_MIN, DELAY);
     let mut next = order(addresses, backend.stats.worked()).into_iter();
@@ -83,7 +123,7 @@ async fn staggered<'a>(
     loop {
         // One more: the first, or because one has failed, or none has answered for a while.
         if let Some(n) = next.next() {
-            attempts.0.push((&addresses[n], Box::pin(attempt(snapshot, &addresses[n], client))));
+            attempts.0.push((&addresses[n], Box::pin(target.attempt(&addresses[n]))));
         } else if attempts.0.is_empty() {
             return Err(failure);
         }
@@ -96,7 +136,7 @@ async fn staggered<'a>(
                 Err(error) => failure = failure.or(error),
             },
             () = sleep(delay), if !last => {}
-            () = sleep_until(end) => return Err(failure.or(Failure::timed_out())),
+            () = sleep_until(end) => return Err(failure.or(target.timed_out())),
         }
     }
 }

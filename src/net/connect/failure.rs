@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::core::snapshot::ServerAddress;
+use crate::net::upstream_tls::TlsFailure;
 
 /// Whose failure it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,23 @@ pub struct Failure {
     pub error: io::Error,
 }
 
+impl From<TlsFailure> for Failure {
+    fn from(failure: TlsFailure) -> Self {
+        let (origin, why) = match failure {
+            TlsFailure::Server(why) => (Origin::Upstream, why),
+            TlsFailure::Here(why) => (Origin::Internal, why),
+        };
+        Failure { origin, error: io::Error::other(why) }
+    }
+}
+
 impl Failure {
+    /// The server took the connection and did not end the TLS handshake in time.
+    pub fn handshake_timed_out() -> Self {
+        let error = io::Error::new(io::ErrorKind::TimedOut, "TLS handshake: timed out");
+        Failure { origin: Origin::Upstream, error }
+    }
+
     /// The server did not answer in time.
     pub fn timed_out() -> Self {
         let error = io::Error::new(io::ErrorKind::TimedOut, "connect timed out");

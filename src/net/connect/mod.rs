@@ -103,7 +103,7 @@ async fn connect(
 ) -> Result<Stream, Failure> {
     let mut tries = SHORTAGE_TRIES;
     loop {
-        match addresses::connect(snapshot, backend, client).await {
+        match addresses::connect(shared, snapshot, backend, client).await {
             Err(failure) if failure.origin == Origin::Shortage && tries > 0 => {
                 shared.reports.shortage(&failure);
                 tries -= 1;
@@ -135,6 +135,7 @@ pub(super) fn failed(
     match failure.origin {
         Origin::Upstream => {
             shared.failures.tell(backend);
+            backend.stats.note_failure(&SystemReason(&failure.error).to_string());
             let news = selection.failed(selected, shared.now());
             if backend.role.slot().is_none() || snapshot.blacklist == 0 {
                 shared.reports.unreachable(backend, failure);

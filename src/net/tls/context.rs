@@ -5,8 +5,8 @@ use std::sync::Arc;
 use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{
-    SslContext, SslContextBuilder, SslContextRef, SslMethod, SslMode, SslOptions, SslSessionCacheMode,
-    SslVerifyMode, SslVersion,
+    SslContext, SslContextBuilder, SslContextRef, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
+    SslVersion,
 };
 use openssl::stack::Stack;
 
@@ -14,22 +14,10 @@ use crate::sys::tls as sys;
 
 use super::identity::{Authorities, Identity};
 use super::ocsp::Stapling;
+use super::protocols;
 use super::sessions::Sessions;
 use super::settings::{Oldest, TlsSettings};
 use super::tickets::Keys;
-
-/// Ciphers of TLS 1.2 with forward secrecy and authenticated encryption, the fast ones first.
-const CIPHERS: &str = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
-ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-/// The same for TLS 1.3.
-const SUITES: &str = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
-
-/// The ciphers that TLS 1.0 and 1.1 have, for those who allow them. OpenSSL 3 speaks these versions only at level 0.
-const OLD_CIPHERS: &str = "ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:\
-AES128-SHA:AES256-SHA:@SECLEVEL=0";
-
-/// SSL_OP_IGNORE_UNEXPECTED_EOF of `openssl/ssl.h`; OpenSSL 1.1.1 has no option of that bit.
-const IGNORE_UNEXPECTED_EOF: u32 = 1 << 7;
 
 /// How clients come back without a full handshake, whichever worker they meet.
 #[derive(Debug, Default, Clone)]
@@ -65,17 +53,12 @@ pub(super) fn verify_mode(settings: &TlsSettings) -> SslVerifyMode {
 pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> {
     let Parts { settings, identity, .. } = parts;
     let mut context = SslContext::builder(SslMethod::tls_server())?;
-    context.set_mode(
-        // An idle connection keeps no buffers; the relay offers bytes again from another address; a chain is
-        // completed when it is loaded, not in each handshake.
-        SslMode::RELEASE_BUFFERS
-            | SslMode::ENABLE_PARTIAL_WRITE
-            | SslMode::ACCEPT_MOVING_WRITE_BUFFER
-            | SslMode::NO_AUTO_CHAIN,
-    );
-    // One read(2) fetches header and body of a record, and what follows.
-    context.set_read_ahead(true);
-    protocols(&mut context, settings)?;
+    protocols::for_relay(&mut context);
+    let mut options = SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::PRIORITIZE_CHACHA;
+    if settings.compat {
+        options |= SslOptions::ALL;
+    }
+    protocols::limit(&mut context, options, settings.oldest, settings.ciphers.as_deref())?;
     context.set_certificate(&identity.leaf)?;
     context.set_private_key(&identity.key)?;
     for certificate in &identity.chain {
@@ -90,38 +73,6 @@ pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> 
     // Without it OpenSSL forgets the name that the client sent.
     context.set_servername_callback(|_, _| Ok(()));
     Ok(context)
-}
-
-fn protocols(context: &mut SslContextBuilder, settings: &TlsSettings) -> Result<(), ErrorStack> {
-    let mut options = SslOptions::NO_COMPRESSION
-        | SslOptions::NO_RENEGOTIATION
-        | SslOptions::NO_SESSION_RESUMPTION_ON_RENEGOTIATION
-        | SslOptions::CIPHER_SERVER_PREFERENCE
-        | SslOptions::PRIORITIZE_CHACHA;
-    if settings.compat {
-        options |= SslOptions::ALL;
-    }
-    // FIN without close_notify ends the client's side and not the connection. OpenSSL 1.1.1 does so anyway.
-    options |= SslOptions::from_bits_retain(IGNORE_UNEXPECTED_EOF.into());
-    context.set_options(options);
-    // OpenSSL's own file of settings may have other opinions.
-    context.clear_options(SslOptions::NO_SSL_MASK | SslOptions::ALLOW_UNSAFE_LEGACY_RENEGOTIATION);
-    context.set_min_proto_version(Some(settings.oldest.version()))?;
-    context.set_max_proto_version(None)?;
-    let Some(list) = &settings.ciphers else {
-        let old = settings.oldest < Oldest::Tls12;
-        context.set_cipher_list(&if old {
-            format!("{CIPHERS}:{OLD_CIPHERS}")
-        } else {
-            CIPHERS.to_owned()
-        })?;
-        return context.set_ciphersuites(SUITES);
-    };
-    // One list for all protocols; OpenSSL keeps those of TLS 1.3 apart.
-    let words = list.split([':', ',', ' ']).filter(|w| !w.is_empty());
-    let (suites, older): (Vec<&str>, Vec<&str>) = words.partition(|w| w.starts_with("TLS_"));
-    context.set_ciphersuites(&if suites.is_empty() { SUITES.to_owned() } else { suites.join(":") })?;
-    context.set_cipher_list(&if older.is_empty() { CIPHERS.to_owned() } else { older.join(":") })
 }
 
 /// Why old protocols that the settings allow are not spoken all the same.

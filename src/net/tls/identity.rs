@@ -14,22 +14,23 @@ use zeroize::Zeroizing;
 
 use crate::core::error::SystemReason;
 use crate::sys::read_file;
+use crate::sys::tls::default_authorities;
 
 use super::pem::{self, KeyForm};
 use super::settings::Files;
 
 /// The first reason that OpenSSL gives.
-pub(super) fn reason(errors: &ErrorStack) -> String {
+pub(in crate::net) fn reason(errors: &ErrorStack) -> String {
     let reason = errors.errors().iter().find_map(|e| e.reason());
     reason.unwrap_or("OpenSSL gives no reason").to_owned()
 }
 
 /// An error with the file that it is about.
-pub(super) fn at(file: &Path, what: impl std::fmt::Display) -> String {
+pub(in crate::net) fn at(file: &Path, what: impl std::fmt::Display) -> String {
     format!("{}: {what}", file.display())
 }
 
-pub(super) fn read(file: &Path) -> Result<Vec<u8>, String> {
+pub(in crate::net) fn read(file: &Path) -> Result<Vec<u8>, String> {
     read_file::read(file).map_err(|e| at(file, SystemReason(&e)))
 }
 
@@ -56,7 +57,7 @@ fn private_key(file: &Path, text: &[u8]) -> Result<PKey<Private>, String> {
 }
 
 /// The text of an identity's files.
-pub(super) struct Material {
+pub(in crate::net) struct Material {
     files: Files,
     // The key may be in this file too.
     cert: Zeroizing<Vec<u8>>,
@@ -68,7 +69,7 @@ impl Material {
     ///
     /// # Errors
     /// The file that cannot be read, and why.
-    pub(super) fn read(files: &Files) -> Result<Self, String> {
+    pub(in crate::net) fn read(files: &Files) -> Result<Self, String> {
         Ok(Material {
             cert: Zeroizing::new(read(&files.cert)?),
             key: Zeroizing::new(read(&files.key)?),
@@ -80,7 +81,7 @@ impl Material {
     ///
     /// # Errors
     /// What is damaged, or does not belong together.
-    pub(super) fn identity(&self) -> Result<Identity, String> {
+    pub(in crate::net) fn identity(&self) -> Result<Identity, String> {
         let Files { cert, key, .. } = &self.files;
         let mut chain = certificates(cert, &self.cert)?;
         let leaf = chain.remove(0);
@@ -94,16 +95,16 @@ impl Material {
 }
 
 /// A certificate with its key.
-pub(super) struct Identity {
-    pub(super) leaf: X509,
+pub(in crate::net) struct Identity {
+    pub(in crate::net) leaf: X509,
     /// What leads from it to an authority, as far as the file has it.
-    pub(super) chain: Vec<X509>,
-    pub(super) key: PKey<Private>,
+    pub(in crate::net) chain: Vec<X509>,
+    pub(in crate::net) key: PKey<Private>,
 }
 
 impl Identity {
     /// What an administrator should know although pen serves with it.
-    pub(super) fn warning(&self, files: &Files) -> Option<String> {
+    pub(in crate::net) fn warning(&self, files: &Files) -> Option<String> {
         let now = Asn1Time::days_from_now(0).ok()?;
         if *self.leaf.not_after() < now {
             Some(at(&files.cert, format_args!("the certificate expired on {}", self.leaf.not_after())))
@@ -115,7 +116,7 @@ impl Identity {
     }
 
     /// Completes a chain that the file has not, once here rather than by OpenSSL in each handshake.
-    pub(super) fn complete(&mut self, authorities: &Authorities) {
+    pub(in crate::net) fn complete(&mut self, authorities: &Authorities) {
         if !self.chain.is_empty() {
             return;
         }
@@ -150,9 +151,9 @@ fn same(a: &X509Ref, b: &X509Ref) -> bool {
 /// The most bytes of names that clients are told to choose a certificate by; longer lists are left out, which allows any.
 const NAMES_MAX: usize = 16 * 1024;
 
-/// Those who issue client certificates.
-#[derive(Debug)]
-pub(super) struct Authorities {
+/// Those who issue client certificates, or those of servers.
+#[derive(Debug, Default)]
+pub(in crate::net) struct Authorities {
     certificates: Vec<X509>,
     /// Stands for the set: a session made under one set is not resumed under another.
     pub(super) fingerprint: Vec<u8>,
@@ -164,7 +165,7 @@ impl Authorities {
     ///
     /// # Errors
     /// The file that cannot be read or is damaged.
-    pub(super) fn load(file: Option<&Path>, dir: Option<&Path>) -> Result<Self, String> {
+    pub(in crate::net) fn load(file: Option<&Path>, dir: Option<&Path>) -> Result<Self, String> {
         let mut files: Vec<PathBuf> = file.map(Path::to_owned).into_iter().collect();
         if let Some(dir) = dir {
             files.extend(hashed(dir)?);
@@ -174,6 +175,16 @@ impl Authorities {
             all.extend(certificates(file, &read(file)?)?);
         }
         Self::of(all).map_err(|e| reason(&e))
+    }
+
+    /// Reads the authorities that the system has, as OpenSSL knows their places. What of them cannot be read is left out.
+    pub(in crate::net) fn of_system() -> Self {
+        let (file, dir) = default_authorities();
+        let mut all = Vec::new();
+        for file in std::iter::once(file).chain(hashed(&dir).unwrap_or_default()) {
+            all.extend(read(&file).and_then(|text| certificates(&file, &text)).unwrap_or_default());
+        }
+        Authorities { certificates: all, fingerprint: Vec::new() }
     }
 
     fn of(certificates: Vec<X509>) -> Result<Self, ErrorStack> {
@@ -188,7 +199,7 @@ impl Authorities {
     ///
     /// # Errors
     /// When OpenSSL has no memory.
-    pub(super) fn store(&self) -> Result<X509Store, ErrorStack> {
+    pub(in crate::net) fn store(&self) -> Result<X509Store, ErrorStack> {
         let mut store = X509StoreBuilder::new()?;
         for certificate in &self.certificates {
             store.add_cert(certificate.clone())?;
@@ -196,7 +207,7 @@ impl Authorities {
         Ok(store.build())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::net) fn is_empty(&self) -> bool {
         self.certificates.is_empty()
     }
 

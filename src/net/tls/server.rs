@@ -202,10 +202,8 @@ impl Maker {
 
 /// What OpenSSL does not take.
 fn refusal(settings: &TlsSettings, errors: &ErrorStack) -> Error {
-    /// SSL_R_NO_CIPHER_MATCH of `openssl/sslerr.h`.
-    const NO_CIPHER: i32 = 185;
     match &settings.ciphers {
-        Some(list) if errors.errors().iter().any(|e| e.reason_code() == NO_CIPHER) => {
+        Some(list) if super::protocols::knows_no_cipher(errors) => {
             Error::new(format!("OpenSSL knows no cipher of '{list}'")).of("ssl_ciphers")
         }
         _ => Error::new(at(&settings.files.cert, reason(errors))),

@@ -6,19 +6,19 @@ use std::path::PathBuf;
 use openssl::ssl::SslVersion;
 
 use crate::core::addr::Host;
-use crate::core::settings::{Keyword, Settings, SslOption};
+use crate::core::settings::{Keyword, Settings, SslOption, SslProtocol};
 
 /// The files of one identity, the default one or that of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Files {
+pub(in crate::net) struct Files {
     /// The certificate, and those that lead from it to an authority.
-    pub(super) cert: PathBuf,
+    pub(in crate::net) cert: PathBuf,
     /// Its private key.
-    pub(super) key: PathBuf,
+    pub(in crate::net) key: PathBuf,
     /// The authorities of client certificates.
-    pub(super) ca: Option<PathBuf>,
+    pub(in crate::net) ca: Option<PathBuf>,
     /// The OCSP response to staple.
-    pub(super) ocsp: Option<PathBuf>,
+    pub(in crate::net) ocsp: Option<PathBuf>,
 }
 
 /// What contexts are made by.
@@ -36,7 +36,7 @@ pub struct TlsSettings {
 
 /// The oldest protocol that clients may speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Oldest {
+pub(in crate::net) enum Oldest {
     Tls10,
     Tls11,
     Tls12,
@@ -51,6 +51,20 @@ impl Oldest {
             Oldest::Tls12 => SslVersion::TLS1_2,
             Oldest::Tls13 => SslVersion::TLS1_3,
         }
+    }
+
+    /// What `ssl_protocol` or `server_protocol` asks for beyond what is spoken anyway: `Tls10` for nothing.
+    fn of_protocol(protocol: Option<SslProtocol>) -> Self {
+        match protocol {
+            Some(SslProtocol::Tls13) => Oldest::Tls13,
+            Some(SslProtocol::Tls12) => Oldest::Tls12,
+            _ => Oldest::Tls10,
+        }
+    }
+
+    /// The oldest spoken to servers.
+    pub(in crate::net) fn towards_servers(protocol: Option<SslProtocol>) -> Self {
+        Self::of_protocol(protocol).max(Oldest::Tls12)
     }
 
     fn of(options: &BTreeSet<SslOption>) -> Self {
@@ -85,7 +99,7 @@ impl TlsSettings {
             require: settings.ssl_require_client_cert,
             compat: settings.ssl_compat,
             ciphers: settings.ssl_ciphers.clone(),
-            oldest: Oldest::of(&settings.ssl_option),
+            oldest: Oldest::of(&settings.ssl_option).max(Oldest::of_protocol(settings.ssl_protocol)),
         })
     }
 }
@@ -112,7 +126,10 @@ pub fn notices(settings: &Settings) -> Vec<String> {
     if settings.listen.as_ref().is_some_and(|listen| matches!(listen.endpoint.host, Host::Unix(_))) {
         say("ssl_certfile (-E)", "clients of a Unix socket are served without TLS");
     }
-    if settings.ssl_protocol.is_some() {
+    if settings
+        .ssl_protocol
+        .is_some_and(|protocol| !matches!(protocol, SslProtocol::Tls12 | SslProtocol::Tls13))
+    {
         say("ssl_protocol (-L)", "clients speak TLS 1.2 or newer");
     }
     let renegotiation = settings.ssl_client_renegotiation_interval;

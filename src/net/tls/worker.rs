@@ -12,6 +12,6 @@ pub fn this_is_worker(number: usize) {
 }
 
 /// Its number.
-pub(super) fn worker() -> usize {
+pub(in crate::net) fn worker() -> usize {
     WORKER.get()
 }

@@ -1,0 +1,103 @@
+//! An OpenSSL context for one worker, and what the worker can resume.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+
+use openssl::error::ErrorStack;
+use openssl::ex_data::Index;
+use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode};
+
+use crate::core::addr::Host;
+use crate::core::upstream_tls::{TlsPeer, UpstreamTlsSettings};
+use crate::net::tls::identity::{Authorities, Identity};
+use crate::net::tls::protocols;
+use crate::net::tls::settings::Oldest;
+use crate::sys::tls_client::keep_sessions;
+
+use super::sessions::Sessions;
+
+/// A context with its sessions.
+#[derive(Debug)]
+pub(super) struct Context {
+    context: SslContext,
+    sessions: Arc<Sessions>,
+}
+
+impl Context {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// What OpenSSL does not accept.
+    pub(super) fn new(
+        settings: &UpstreamTlsSettings,
+        identity: Option<&Identity>,
+        authorities: &Authorities,
+    ) -> Result<Self, ErrorStack> {
+        let mut context = SslContext::builder(SslMethod::tls_client())?;
+        protocols::for_relay(&mut context);
+        let oldest = Oldest::towards_servers(settings.protocol);
+        protocols::limit(&mut context, SslOptions::empty(), oldest, settings.ciphers.as_deref())?;
+        context.set_cert_store(authorities.store()?);
+        if let Some(identity) = identity {
+            use_identity(&mut context, identity)?;
+        }
+        let sessions = Arc::<Sessions>::default();
+        let kept = Arc::clone(&sessions);
+        let index = peer_index()?;
+        keep_sessions(&mut context, move |ssl, session| {
+            if let Some(peer) = ssl.ex_data(index) {
+                kept.keep(peer, session);
+            }
+        });
+        Ok(Context { context: context.build(), sessions })
+    }
+
+    /// The state of a connection to a server, whose handshake is to come.
+    ///
+    /// # Errors
+    /// When OpenSSL has no memory, or does not take the name.
+    pub(super) fn new_ssl(&self, peer: &Arc<TlsPeer>) -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&self.context)?;
+        match &peer.name {
+            Some(Host::Name(name)) => {
+                let name = name.trim_end_matches('.');
+                ssl.set_hostname(name)?;
+                ssl.param_mut().set_host(name)?;
+            }
+            Some(Host::Ip(ip)) => ssl.param_mut().set_ip(plain(*ip))?,
+            Some(Host::Unix(_)) | None => {}
+        }
+        ssl.set_verify(if peer.verify { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
+        if let Some(session) = self.sessions.find(peer) {
+            session.offer(&mut ssl)?;
+        }
+        ssl.set_ex_data(peer_index()?, Arc::clone(peer));
+        Ok(ssl)
+    }
+}
+
+/// An IPv4 address as such, however it is written.
+fn plain(ip: IpAddr) -> IpAddr {
+    ip.to_canonical()
+}
+
+fn use_identity(context: &mut SslContextBuilder, identity: &Identity) -> Result<(), ErrorStack> {
+    context.set_certificate(&identity.leaf)?;
+    context.set_private_key(&identity.key)?;
+    for certificate in &identity.chain {
+        context.add_extra_chain_cert(certificate.clone())?;
+    }
+    Ok(())
+}
+
+/// Where a connection has whom it is with, for the sessions that the server gives it.
+fn peer_index() -> Result<Index<Ssl, Arc<TlsPeer>>, ErrorStack> {
+    static INDEX: OnceLock<Index<Ssl, Arc<TlsPeer>>> = OnceLock::new();
+    match INDEX.get() {
+        Some(index) => Ok(*index),
+        None => {
+            let index = Ssl::new_ex_index()?;
+            Ok(*INDEX.get_or_init(|| index))
+        }
+    }
+}

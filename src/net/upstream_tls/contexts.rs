@@ -1,0 +1,119 @@
+//! What is in force of TLS towards servers, and loading what is to be.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::core::Error;
+use crate::core::error::SystemReason;
+use crate::core::upstream_tls::UpstreamTlsSettings;
+use crate::sys::read_file;
+
+use super::context::Context;
+use crate::net::tls::identity::{Authorities, Material, at, reason};
+use crate::net::tls::protocols::knows_no_cipher;
+use crate::net::tls::settings::Files;
+
+/// What has been loaded for one set of settings: a context for each worker.
+#[derive(Debug)]
+pub struct LoadedUpstream {
+    pub(super) contexts: Vec<Context>,
+    /// The authorities of the system, if they count.
+    system: Option<Arc<Authorities>>,
+}
+
+/// TLS towards servers: what is in force.
+#[derive(Debug, Default)]
+pub struct UpstreamTls {
+    pub(super) current: ArcSwapOption<LoadedUpstream>,
+}
+
+impl UpstreamTls {
+    /// Reads and checks what the settings name, for so many workers. Also gives what the administrator should know, a line
+    /// each.
+    ///
+    /// # Errors
+    /// What is wrong, with the name of the file or the setting.
+    pub fn load(
+        &self,
+        settings: &UpstreamTlsSettings,
+        workers: usize,
+    ) -> Result<(LoadedUpstream, Vec<String>), Error> {
+        let mut notices = Vec::new();
+        let (authorities, system) = match &settings.ca {
+            Some(file) => {
+                let own = Authorities::load(Some(file), None);
+                (Arc::new(own.map_err(|e| Error::new(e).of("server_cacert_file"))?), None)
+            }
+            None => {
+                let system = self.system(settings.verifies);
+                (Arc::clone(&system), Some(system))
+            }
+        };
+        if settings.verifies && authorities.is_empty() {
+            notices.push(
+                "server_cacert_file is not set and the system has no authorities: no server's certificate can be verified"
+                    .into(),
+            );
+        }
+        let files = settings.cert.clone().map(|cert| Files {
+            key: settings.key.clone().unwrap_or_else(|| cert.clone()),
+            cert,
+            ca: None,
+            ocsp: None,
+        });
+        if files.is_none() && settings.key.is_some() {
+            notices.push("server_keyfile: has no effect: there is no server_certfile".into());
+        }
+        let material = files.as_ref().map(Material::read).transpose();
+        let material = material.map_err(|e| Error::new(e).of("server_certfile"))?;
+        let mut contexts = Vec::with_capacity(workers);
+        for worker in 0..workers.max(1) {
+            let identity = material.as_ref().map(|material| {
+                let mut identity = material.identity()?;
+                identity.complete(&authorities);
+                Ok(identity)
+            });
+            let identity = identity.transpose().map_err(|e: String| Error::new(e).of("server_certfile"))?;
+            if let (0, Some(identity), Some(files)) = (worker, &identity, &files) {
+                notices.extend(identity.warning(files));
+            }
+            let context = Context::new(settings, identity.as_ref(), &authorities);
+            contexts.push(context.map_err(|errors| match &settings.ciphers {
+                Some(list) if knows_no_cipher(&errors) => {
+                    Error::new(format!("OpenSSL knows no cipher of '{list}'")).of("server_ciphers")
+                }
+                _ => Error::new(reason(&errors)).of("TLS to servers"),
+            })?);
+        }
+        Ok((LoadedUpstream { contexts, system }, notices))
+    }
+
+    /// The authorities of the system; those that were read before, where there are none to be found, as in a jail.
+    fn system(&self, needed: bool) -> Arc<Authorities> {
+        let found = if needed { Authorities::of_system() } else { Authorities::default() };
+        let current = self.current.load();
+        let known = current.as_ref().and_then(|current| current.system.as_ref());
+        match known.filter(|_| found.is_empty()) {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(found),
+        }
+    }
+
+    /// Lets handshakes that begin from now on use `loaded`.
+    pub fn install(&self, loaded: LoadedUpstream) {
+        self.current.store(Some(Arc::new(loaded)));
+    }
+}
+
+/// A warning for each file of the settings that a reload will not find, for whoever pen is now.
+pub fn unreadable(settings: &UpstreamTlsSettings) -> Vec<String> {
+    let files = [&settings.ca, &settings.cert, &settings.key].into_iter().flatten();
+    let warning = |file: &Path| {
+        let error = read_file::check_readable(file).err()?;
+        let why = "pen uses what it has read, but a reload will fail";
+        Some(at(file, format_args!("{}: {why}", SystemReason(&error))))
+    };
+    files.filter_map(|file| warning(file)).collect()
+}

@@ -1,0 +1,177 @@
+//! TLS servers to put behind pen: in the test's own process, where every step can be seen, and `openssl s_server`.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use openssl::ssl::{NameType, Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
+
+use socket2::SockAddr;
+
+use super::backend::Backend;
+use super::client::Client;
+use super::port::reserve;
+use super::tls::{Pair, Tls};
+use super::wait::wait_until;
+
+/// How a server is to behave.
+pub(crate) struct TlsServer(SslContextBuilder);
+
+impl TlsServer {
+    /// One with that certificate.
+    pub(crate) fn new(identity: &Pair) -> TlsServer {
+        let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
+        context.set_certificate(&identity.cert).unwrap();
+        context.set_private_key(&identity.key).unwrap();
+        for certificate in &identity.chain {
+            context.add_extra_chain_cert(certificate.clone()).unwrap();
+        }
+        context.set_session_id_context(b"test").unwrap();
+        // Without it OpenSSL forgets the name in sessions that are resumed.
+        context.set_servername_callback(|_, _| Ok(()));
+        TlsServer(context)
+    }
+
+    /// Speaks this version only.
+    pub(crate) fn version(mut self, version: SslVersion) -> Self {
+        self.0.set_security_level(0);
+        self.0.set_min_proto_version(Some(version)).unwrap();
+        self.0.set_max_proto_version(Some(version)).unwrap();
+        self
+    }
+
+    /// Demands a certificate from this authority.
+    pub(crate) fn demands(mut self, authority: &Pair) -> Self {
+        self.0.cert_store_mut().add_cert(authority.cert.clone()).unwrap();
+        self.0.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        self
+    }
+
+    /// Serves each connection whose handshake succeeds.
+    pub(crate) fn serve(self, serve: impl Fn(Tls) + Send + Sync + 'static) -> Backend {
+        Backend::new(self.handler(serve))
+    }
+
+    /// A greeter on a Unix socket.
+    pub(crate) fn greeter_at_path(self, path: &Path, name: &str) -> Backend {
+        Backend::on(&SockAddr::unix(path).unwrap(), self.handler(greet(name)))
+    }
+
+    fn handler(self, serve: impl Fn(Tls) + Send + Sync + 'static) -> impl Fn(Client) + Send + Sync + 'static {
+        let context = self.0.build();
+        move |client| {
+            let ssl = Ssl::new(&context).unwrap();
+            if let Ok(stream) = ssl.accept(client.0) {
+                serve(Tls(stream));
+            }
+        }
+    }
+
+    /// Sends its name as a line, and whom the client asked for, then waits for the client to end.
+    pub(crate) fn greeter(self, name: &str) -> Backend {
+        self.serve(greet(name))
+    }
+
+    /// Sends everything back.
+    pub(crate) fn echo(self) -> Backend {
+        self.serve(|mut tls| {
+            let mut buffer = [0; 65536];
+            while let Ok(n @ 1..) = tls.0.ssl_read(&mut buffer) {
+                tls.send(&buffer[..n]);
+            }
+            tls.finish();
+        })
+    }
+}
+
+fn greet(name: &str) -> impl Fn(Tls) + Send + Sync + 'static {
+    let name = name.to_owned();
+    move |mut tls| {
+        let asked = tls.0.ssl().servername(NameType::HOST_NAME).unwrap_or("-").to_owned();
+        tls.send(format!("{name} {asked}\n"));
+        tls.rest();
+        tls.finish();
+    }
+}
+
+/// A running `openssl s_server`.
+pub(crate) struct SServer {
+    child: Child,
+    pub(crate) address: SocketAddr,
+    output: BufReader<ChildStdout>,
+}
+
+impl SServer {
+    /// Starts it with the certificate and key of `NAME.crt` and `NAME.key` in a directory; `args` are split at blanks.
+    pub(crate) fn start(directory: &Path, name: &str, args: &str) -> SServer {
+        let port = reserve(Ipv4Addr::LOCALHOST);
+        let file = |end: &str| directory.join(format!("{name}.{end}"));
+        let mut command = Command::new("openssl");
+        command.args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-cert"]).arg(file("crt"));
+        command.arg("-cert_chain").arg(file("crt")).arg("-key").arg(file("key"));
+        command.args(args.split_whitespace());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap());
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut server = SServer { child, address, output };
+        server.says("ACCEPT");
+        server
+    }
+
+    /// Reads what it prints up to a line with that text, which it gives.
+    #[track_caller]
+    pub(crate) fn says(&mut self, text: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "s_server ended: {all}");
+            if line.contains(text) {
+                return line;
+            }
+            all.push_str(&line);
+        }
+    }
+}
+
+impl Drop for SServer {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// A running stunnel, which ends TLS for a server and passes on what is in it.
+pub(crate) struct Stunnel {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Stunnel {
+    /// Starts it with `NAME.crt` and `NAME.key`, more lines of its configuration, and the server behind it; `None` where there
+    /// is no stunnel.
+    pub(crate) fn start(directory: &Path, name: &str, lines: &str, server: SocketAddr) -> Option<Stunnel> {
+        let program = ["/usr/bin/stunnel", "/usr/bin/stunnel4", "/usr/local/bin/stunnel"];
+        let program = program.into_iter().find(|path| Path::new(path).exists())?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, reserve(Ipv4Addr::LOCALHOST)));
+        let config = directory.join(format!("stunnel-{}.conf", address.port()));
+        let dir = directory.display();
+        let text = format!(
+            "foreground = yes\npid =\n[tls]\naccept = {address}\nconnect = {server}\n\
+             cert = {dir}/{name}.crt\nkey = {dir}/{name}.key\n{lines}\n"
+        );
+        std::fs::write(&config, text).unwrap();
+        let child = Command::new(program).arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let stunnel = Stunnel { child: child.ok()?, address };
+        wait_until("stunnel to serve", || TcpStream::connect(address).is_ok());
+        Some(stunnel)
+    }
+}
+
+impl Drop for Stunnel {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
