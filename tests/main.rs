@@ -53,6 +53,7 @@ mod it {
     mod penctl;
     mod penlog;
     mod penlogd;
+    mod proxy_in;
     mod reload;
     mod reqlog;
     mod selection;

@@ -129,6 +129,7 @@ impl Documents {
             connections_max: snapshot.conn_max,
             dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
             refused: shared.limits.refused(),
+            unannounced: shared.proxy_faults.counts().iter().sum(),
         }
     }
 

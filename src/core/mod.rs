@@ -18,6 +18,7 @@ pub mod http;
 pub mod json;
 pub mod lexer;
 pub mod number_set;
+pub mod proxy;
 pub mod report;
 pub mod select;
 pub mod settings;

@@ -9,7 +9,7 @@ use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::Check;
-use super::settings::{AdminState, Fastclose, HttpForwarded, OnDown, Settings};
+use super::settings::{AdminState, Fastclose, HttpForwarded, OnDown, ProxyProtocol, Settings};
 use super::upstream_tls::TlsPeer;
 use std::collections::HashMap;
 use std::fmt;
@@ -184,6 +184,10 @@ pub struct Snapshot {
     pub acls: Vec<Acl>,
     /// The list for clients.
     pub client_acl: usize,
+    /// Whether connections begin with a PROXY header.
+    pub proxy_protocol: ProxyProtocol,
+    /// The list of who may send one.
+    pub proxy_acl: usize,
     /// How many connections a client may have, and begin in a time.
     pub allowance: Allowance,
     /// What makes a client, for all but access lists and logs.
@@ -344,6 +348,8 @@ impl Snapshot {
             removed: live.removed.clone(),
             acls: config.acls().to_vec(),
             client_acl: settings.client_acl,
+            proxy_protocol: settings.proxy_protocol,
+            proxy_acl: settings.proxy_acl,
             allowance: Allowance {
                 connections: settings.client_conn_max,
                 rate: settings.client_rate_max,

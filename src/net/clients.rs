@@ -39,11 +39,11 @@ impl Clients {
 
     /// The client of this connection was served by this server, the one of slot `server`.
     pub fn remember(&self, connection: &Connection, server: usize, stats: &ServerStats) {
-        let Some(id) = connection.client_id else { return };
+        let Some(id) = connection.client().id else { return };
         let mut table = self.table.lock();
         // Asked for under the lock: a server that is removed is forgotten after that.
         if !stats.is_removed() {
-            table.remember(id, connection.key, server);
+            table.remember(id, connection.client().key, server);
         }
     }
 
@@ -54,7 +54,7 @@ impl Clients {
 
     /// Adds to its client what the connection has carried since this was done last.
     pub fn add_traffic(&self, connection: &Connection) {
-        if let Some(id) = connection.client_id {
+        if let Some(id) = connection.client().id {
             add_traffic(&mut self.table.lock(), id, connection);
         }
     }
@@ -83,7 +83,7 @@ impl Clients {
 fn add_traffic(table: &mut AffinityTable, id: usize, connection: &Connection) {
     // Under the lock: a connection's bytes are counted once, whoever asks at the same time.
     let (sx, rx) = connection.take_uncounted();
-    table.add_traffic(id, connection.key, sx, rx);
+    table.add_traffic(id, connection.client().key, sx, rx);
 }
 
 /// A look at the clients that connected at some time or later, in order of their numbers, with the bytes of connections
@@ -166,7 +166,7 @@ impl ClientWalk {
         let next = self.connections.piece(from, &mut piece);
         let mut table = self.clients.table.lock();
         for (_, connection) in &piece {
-            if let Some(id) = connection.client_id.filter(|id| wanted.contains(*id)) {
+            if let Some(id) = connection.client().id.filter(|id| wanted.contains(*id)) {
                 add_traffic(&mut table, id, connection);
             }
         }
@@ -207,6 +207,7 @@ mod tests {
     use crate::core::snapshot::{Backend, Role};
     use crate::net::connections::{AcceptedClient, ConnectionEntry};
     use crate::net::filter::TrafficMeter;
+    use crate::net::known_client::KnownClient;
 
     fn client(n: u32) -> Client {
         Client::new(IpAddr::V4(Ipv4Addr::from(n)))
@@ -214,7 +215,8 @@ mod tests {
 
     fn accepted(n: u32, id: usize) -> AcceptedClient {
         let client = client(n);
-        AcceptedClient { client, key: client, client_port: None, client_id: Some(id), downfd: -1, began: 0 }
+        let known = KnownClient { client, key: client, port: None, id: Some(id) };
+        AcceptedClient { known, downfd: -1, began: 0 }
     }
 
     /// A pen's tables, with open connections of the first clients of `count`.

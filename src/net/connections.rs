@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::core::Millis;
-use crate::core::affinity::Client;
 use crate::core::backend::ServerStats;
 use crate::core::report::model::{ConnectionRow, ConnectionState};
 use crate::core::snapshot::{Backend, Role};
@@ -22,19 +21,16 @@ use crate::core::tls_session::TlsSession;
 
 use super::client_name::ClientName;
 use super::filter::TrafficMeter;
+use super::known_client::KnownClient;
 
 /// One connection, shared between the task that serves it and those who ask about it.
 #[derive(Debug)]
 pub struct Connection {
     /// Who connected.
-    pub client: Client,
-    /// The client's port; none for one of a Unix socket.
-    client_port: Option<u16>,
+    peer: KnownClient,
+    /// For whom, where a PROXY header tells of somebody else.
+    announced: OnceLock<Box<KnownClient>>,
     began: Millis,
-    /// As which client the affinity table knows it.
-    pub key: Client,
-    /// The client's number in the affinity table, if it is there.
-    pub client_id: Option<usize>,
     state: AtomicU8,
     downfd: i32,
     upfd: AtomicI32,
@@ -63,13 +59,7 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct AcceptedClient {
     /// Who connected.
-    pub client: Client,
-    /// As which client the affinity table knows it.
-    pub key: Client,
-    /// Its port; none for one of a Unix socket.
-    pub client_port: Option<u16>,
-    /// Its number in the affinity table, if it is there.
-    pub client_id: Option<usize>,
+    pub known: KnownClient,
     /// The descriptor towards it.
     pub downfd: i32,
     /// When it was accepted.
@@ -77,20 +67,28 @@ pub struct AcceptedClient {
 }
 
 impl Connection {
+    /// Its client.
+    pub fn client(&self) -> &KnownClient {
+        self.announced.get().map_or(&self.peer, |client| client)
+    }
+
     /// Its client as messages name it.
     pub(in crate::net) fn name(&self) -> ClientName {
-        ClientName { client: self.client, port: self.client_port }
+        self.client().name()
+    }
+
+    /// Who connected has said, once, for which client.
+    pub fn announce(&self, client: KnownClient) {
+        _ = self.announced.set(Box::new(client));
     }
 
     /// A connection that has no server yet.
     pub fn new(accepted: AcceptedClient) -> Self {
-        let AcceptedClient { client, key, client_port, client_id, downfd, began } = accepted;
+        let AcceptedClient { known, downfd, began } = accepted;
         Connection {
-            client,
-            key,
-            client_port,
+            peer: known,
+            announced: OnceLock::new(),
             began,
-            client_id,
             state: AtomicU8::new(1),
             downfd,
             upfd: AtomicI32::new(-1),
@@ -191,9 +189,9 @@ impl Connection {
                 2 => ConnectionState::Connected,
                 _ => ConnectionState::Connecting,
             },
-            client_address: self.client.ip(),
-            client_port: self.client_port,
-            client: self.client_id,
+            client_address: self.client().client.ip(),
+            client_port: self.client().port,
+            client: self.client().id,
             server: usize::try_from(self.server.load(Relaxed)).ok(),
             server_number: self.server.load(Relaxed),
             downfd: self.downfd,

@@ -12,8 +12,10 @@ use socket2::SockRef;
 
 use crate::core::admission::Admission;
 use crate::core::admission::limits::ClientSlot;
+use crate::core::admission::sender::Sender;
 use crate::core::affinity::Client;
 use crate::core::http::{Forwarding, Rewriter};
+use crate::core::proxy::Header;
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::Snapshot;
 use crate::sys::log;
@@ -25,10 +27,11 @@ use super::filter::StreamFilter;
 use super::filter::dump::{self, Dump};
 use super::filter::http::Http;
 use super::filter::request_log::RequestLog;
+use super::known_client::KnownClient;
 use super::relay::{Relay, RelaySettings};
 use super::shared::Shared;
 use super::stream::Stream;
-use super::{dummy, limits, tls};
+use super::{dummy, limits, proxy, tls};
 
 /// A client that was accepted.
 #[derive(Debug)]
@@ -44,7 +47,7 @@ pub struct Accepted {
 struct Session {
     shared: Arc<Shared>,
     /// Counts it among those of its worker and of its client; no longer when the end of `entry` is told.
-    _counts: Box<(ConnectionCount, Option<ClientSlot>)>,
+    counts: Box<(ConnectionCount, Option<ClientSlot>)>,
     entry: ConnectionEntry,
 }
 
@@ -56,13 +59,48 @@ impl Drop for Session {
 
 /// Starts the task that serves a client on this worker, which counts it.
 pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connection_count: ConnectionCount) {
-    let client = accepted.peer.map_or(Client::UNIX, |peer| Client::new(peer.ip()));
     let snapshot = shared.snapshot.load_full();
-    let admission = Admission::of(&snapshot, client);
+    let client = accepted.peer.map_or(Client::UNIX, |peer| Client::new(peer.ip()));
+    let stranger = KnownClient { client, key: client, port: accepted.peer.map(|peer| peer.port()), id: None };
+    let sender = Sender::of(&snapshot, client);
+    let (known, slot, welcome) = match sender {
+        Sender::Nobody => return shared.proxy_faults.denied(stranger.name(), shared.now()),
+        Sender::Proxy | Sender::ProxyOrClient => (stranger, None, None),
+        Sender::Client => match admit(shared, &snapshot, stranger) {
+            Some((known, slot, welcome)) => (known, slot, Some(welcome)),
+            None => return,
+        },
+    };
+    let entry = permit.enter(Connection::new(AcceptedClient {
+        known,
+        downfd: accepted.stream.as_raw_fd(),
+        began: shared.now(),
+    }));
+    let connection = Arc::clone(&entry.connection);
+    let session = Session { shared: Arc::clone(shared), counts: Box::new((connection_count, slot)), entry };
+    // Boxed: the task that serves the connection has room for it all its life otherwise.
+    let task = match welcome {
+        Some(welcome) => {
+            let arrival = Box::new(Arrival { accepted, welcome, header: None });
+            tokio::spawn(serve(session, snapshot, arrival))
+        }
+        None => tokio::spawn(Box::pin(receive(session, snapshot, accepted, sender == Sender::Proxy))),
+    };
+    connection.served_by(task.abort_handle());
+}
+
+/// Whether a client is served, with what is counted for it from now on; `None` when it is refused.
+fn admit(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    stranger: KnownClient,
+) -> Option<(KnownClient, Option<ClientSlot>, Welcome)> {
+    let client = stranger.client;
+    let admission = Admission::of(snapshot, client);
     if admission == Admission::Refuse {
-        return;
+        return None;
     }
-    let Ok(slot) = limits::begin(shared, &snapshot, client) else { return };
+    let slot = limits::begin(shared, snapshot, client).ok()?;
     let key = client.masked(snapshot.client_mask);
     let (id, remembered) = match admission {
         Admission::Abuse | Admission::Refuse => (None, None),
@@ -71,29 +109,48 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
             (Some(id), remembered)
         }
     };
-    // Boxed: the task that serves the connection has room for it all its life otherwise.
-    let arrival = Box::new(Arrival { accepted, admission, remembered });
-    let entry = permit.enter(Connection::new(AcceptedClient {
-        client,
-        key,
-        client_port: arrival.accepted.peer.map(|peer| peer.port()),
-        client_id: id,
-        downfd: arrival.accepted.stream.as_raw_fd(),
-        began: shared.now(),
-    }));
-    let connection = Arc::clone(&entry.connection);
-    let session = Session { shared: Arc::clone(shared), _counts: Box::new((connection_count, slot)), entry };
-    let task = tokio::spawn(serve(session, snapshot, arrival));
-    connection.served_by(task.abort_handle());
+    Some((KnownClient { key, id, ..stranger }, slot, Welcome { admission, remembered }))
+}
+
+/// How a client is to be served.
+#[derive(Debug, Clone, Copy)]
+struct Welcome {
+    /// Admit or Abuse.
+    admission: Admission,
+    /// The server that it had before.
+    remembered: Option<usize>,
 }
 
 /// A client that is to be served.
 struct Arrival {
     accepted: Accepted,
-    /// Admit or Abuse.
-    admission: Admission,
-    /// The server that it had before.
-    remembered: Option<usize>,
+    welcome: Welcome,
+    /// What a proxy has said of it.
+    header: Option<Box<Header>>,
+}
+
+/// Reads the PROXY header that a connection begins with, and serves the client that it tells of.
+async fn receive(mut session: Session, snapshot: Arc<Snapshot>, mut accepted: Accepted, required: bool) {
+    let Stream::Plain(socket) = &mut accepted.stream else { return };
+    let faults = &session.shared.proxy_faults;
+    let header = match proxy::receive(socket, required, snapshot.timeout).await {
+        Ok(header) => header,
+        Err(fault) => return faults.fault(session.entry.connection.name(), &fault),
+    };
+    faults.none(session.shared.now());
+    // It may have changed since.
+    let snapshot = session.shared.snapshot.load_full();
+    let stranger = match header.addresses {
+        Some(addresses) => {
+            let (client, port) = (Client::new(addresses.source.ip()), Some(addresses.source.port()));
+            KnownClient { client, key: client, port, id: None }
+        }
+        None => *session.entry.connection.client(),
+    };
+    let Some((known, slot, welcome)) = admit(&session.shared, &snapshot, stranger) else { return };
+    session.counts.1 = slot;
+    session.entry.connection.announce(known);
+    serve(session, snapshot, Box::new(Arrival { accepted, welcome, header: Some(Box::new(header)) })).await;
 }
 
 async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Box<Arrival>) {
@@ -141,7 +198,8 @@ fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<
 
 /// Joins a client to its server; `None` when the connection is over before it has one.
 async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>) -> Option<Joined> {
-    let Arrival { accepted: Accepted { stream, peer }, admission, remembered } = *arrival;
+    let Arrival { accepted: Accepted { stream, peer }, welcome: Welcome { admission, remembered }, header } =
+        *arrival;
     if peer.is_some() {
         setup::set_options(snapshot, &SockRef::from(&stream));
     }
@@ -151,8 +209,8 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
         Box::pin(dummy::serve(stream)).await;
         return None;
     }
-    let port = peer.map_or(0, |p| p.port());
-    let client = session.entry.connection.client;
+    let KnownClient { client, port, .. } = *session.entry.connection.client();
+    let port = port.unwrap_or(0);
     let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered, admission);
     let (selected, server) =
         connect::establish(&session.shared, snapshot, &mut selection, &stream).await.ok()?;
@@ -160,7 +218,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
         session.shared.clients.remember(&session.entry.connection, n, &selected.backend.stats);
     }
     let dumps = log::debug_level() >= dump::LEVEL;
-    let relay = relay(session, snapshot, &selected, stream, server, dumps);
+    let relay = relay(session, snapshot, &selected, (stream, header.as_deref()), server, dumps);
     Some(Joined { selected, relay, only_logs: !snapshot.content.http && !dumps })
 }
 
@@ -181,7 +239,7 @@ fn relay(
     session: &Session,
     snapshot: &Snapshot,
     selected: &Selected,
-    client: Stream,
+    (client, header): (Stream, Option<&Header>),
     server: Stream,
     dumps: bool,
 ) -> Relay<ConnectionMeter> {
@@ -191,7 +249,8 @@ fn relay(
         fastclose: snapshot.fastclose,
         idle: idle_timeout(snapshot),
     };
-    let filter = filter(session, snapshot, selected, matches!(client, Stream::Tls(_)), dumps);
+    let https = header.is_some_and(|header| header.tls) || matches!(client, Stream::Tls(_));
+    let filter = filter(session, snapshot, selected, https, dumps);
     let mut relay = Relay::new(client, server, &settings, meter);
     relay.show_to(filter);
     relay
@@ -202,7 +261,7 @@ fn idle_timeout(snapshot: &Snapshot) -> Option<Duration> {
 }
 
 fn requests(session: &Session, selected: &Selected) -> RequestLog {
-    let client = session.entry.connection.client;
+    let client = session.entry.connection.client().client;
     RequestLog::new(session.shared.log.clone(), client, Arc::clone(&selected.backend))
 }
 
@@ -218,7 +277,7 @@ fn filter(
     https: bool,
     dumps: bool,
 ) -> Option<Box<dyn StreamFilter + Send>> {
-    let client = session.entry.connection.client;
+    let client = session.entry.connection.client().client;
     let filter: Option<Box<dyn StreamFilter + Send>> = if snapshot.content.http {
         let requests = requests(session, selected);
         let forwarding = Forwarding {

@@ -16,6 +16,7 @@ use super::connect::reports::Reports;
 use super::connections::ConnectionTable;
 use super::failures::Failures;
 use super::lifecycle::Lifecycle;
+use super::proxy;
 use super::tls;
 use super::udp::drops::Drops;
 use super::upstream_tls::UpstreamTls;
@@ -46,6 +47,8 @@ pub struct Shared {
     pub upstream_tls: UpstreamTls,
     /// Datagrams that were not passed on.
     pub drops: Drops,
+    /// Connections that were closed for their PROXY header.
+    pub proxy_faults: proxy::Faults,
     /// Servers that are to be checked at once.
     pub failures: Failures,
     /// What keeps clients from their servers.
@@ -72,6 +75,7 @@ impl Shared {
             tls,
             upstream_tls: UpstreamTls::default(),
             drops: Drops::default(),
+            proxy_faults: proxy::Faults::default(),
             failures: Failures::default(),
             reports: Reports::default(),
             clients: Arc::new(Clients::new(clients_max, clock)),

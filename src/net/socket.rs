@@ -24,6 +24,14 @@ pub struct Socket {
     /// TLS has met an error of the connection. The system tells of it once, and of an end from then on (tcp(7)); what TLS
     /// had read before the error goes first, so that this end is met later, and must not pass for a clean one.
     is_broken: bool,
+    ahead: Option<Box<Ahead>>,
+}
+
+/// Bytes that were read before whoever reads the stream came, and those of them that it has got since.
+#[derive(Debug)]
+struct Ahead {
+    bytes: Vec<u8>,
+    taken: usize,
 }
 
 impl Socket {
@@ -32,7 +40,7 @@ impl Socket {
     /// # Errors
     /// There is no room in the event port.
     pub fn tcp(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: true, has_ended: false, is_broken: false })
+        Self::new(socket, true)
     }
 
     /// As [`Socket::tcp`], of the Unix kind.
@@ -40,7 +48,38 @@ impl Socket {
     /// # Errors
     /// There is no room in the event port.
     pub fn unix(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { io: PolledSocket::new(socket)?, is_tcp: false, has_ended: false, is_broken: false })
+        Self::new(socket, false)
+    }
+
+    fn new(socket: OwnedFd, is_tcp: bool) -> io::Result<Self> {
+        let io = PolledSocket::new(socket)?;
+        Ok(Self { io, is_tcp, has_ended: false, is_broken: false, ahead: None })
+    }
+
+    /// Puts bytes back that were read from it: they come first, to whoever takes them by [`Socket::take_ahead`] before each
+    /// read.
+    pub fn put_back(&mut self, bytes: Vec<u8>) {
+        self.ahead = (!bytes.is_empty()).then(|| Box::new(Ahead { bytes, taken: 0 }));
+    }
+
+    /// Takes bytes that were put back; `None` when there are none.
+    #[inline]
+    pub fn take_ahead(&mut self, into: &mut [u8]) -> Option<usize> {
+        let ahead = self.ahead.as_mut()?;
+        let rest = &ahead.bytes[ahead.taken..];
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        ahead.taken += count;
+        if ahead.taken == ahead.bytes.len() {
+            self.ahead = None;
+        }
+        Some(count)
+    }
+
+    /// Whether bytes were put back and not taken.
+    #[inline]
+    pub fn has_ahead(&self) -> bool {
+        self.ahead.is_some()
     }
 
     /// Waits for the end of a connect(2) that was begun.
@@ -56,6 +95,10 @@ impl Socket {
     /// Waits until the peer has given up: it has reset the connection, or it has ended it, with nothing left to be read, and
     /// `patience` is over since. To be called while nothing else waits for this socket.
     pub async fn abandoned(&self, patience: Duration) {
+        if self.has_ahead() {
+            // It waits for the answer to that.
+            std::future::pending().await
+        }
         self.io.abandoned(patience).await;
     }
 
@@ -139,18 +182,21 @@ impl Socket {
     /// its place.
     #[inline]
     pub fn may_be_readable(&self) -> bool {
-        self.io.try_io(Operation::Read, || Ok(())).is_ok()
+        self.has_ahead() || self.io.try_io(Operation::Read, || Ok(())).is_ok()
     }
 
     /// As [`Socket::may_be_readable`], and takes the waker while there is nothing.
     #[inline]
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.has_ahead() {
+            return Poll::Ready(());
+        }
         self.io.poll_ready(cx, Operation::Read).map(|_| ())
     }
 
     /// Whether the peer's end follows what has been read, and nothing else, as far as that is known without asking.
     pub fn is_at_end(&self) -> bool {
-        self.is_tcp && self.io.is_at_end()
+        self.is_tcp && !self.has_ahead() && self.io.is_at_end()
     }
 
     /// Calls `try_it`, which takes no waker, until it returns something else than `WouldBlock`, or the socket is not ready.
@@ -199,6 +245,10 @@ impl AsFd for Socket {
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let socket = self.get_mut();
+        if let Some(count) = socket.take_ahead(buf.initialize_unfilled()) {
+            buf.advance(count);
+            return Poll::Ready(Ok(()));
+        }
         let result = ready!(Socket::poll_read(socket, cx, buf.initialize_unfilled()));
         socket.is_broken |= result.is_err();
         let count = result?;

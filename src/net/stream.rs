@@ -34,19 +34,23 @@ impl Stream {
     /// As read(2). A TLS stream that ends within a record is [`io::ErrorKind::UnexpectedEof`].
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(s) => s.poll_read(cx, buf),
+            Self::Plain(s) => match s.take_ahead(buf) {
+                Some(count) => Poll::Ready(Ok(count)),
+                None => s.poll_read(cx, buf),
+            },
             Self::Tls(s) => poll_read_records(s, cx, ReadBuf::new(buf)),
         }
     }
 
-    /// As [`Stream::poll_read`], but takes no waker: `WouldBlock` when there is nothing now, and always for TLS.
+    /// As [`Stream::poll_read`], but takes no waker: `WouldBlock` when there is nothing now, for bytes that were put back, and
+    /// always for TLS.
     ///
     /// # Errors
     /// As read(2).
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Plain(s) => s.try_read(buf),
-            Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
+            Self::Plain(s) if !s.has_ahead() => s.try_read(buf),
+            Self::Plain(_) | Self::Tls(_) => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
 
@@ -141,7 +145,10 @@ impl Stream {
 
     /// Whether bytes have come that were not read.
     pub fn has_unread(&self) -> bool {
-        let buffered = matches!(self, Self::Tls(s) if s.ssl().pending() > 0);
+        let buffered = match self {
+            Self::Plain(s) => s.has_ahead(),
+            Self::Tls(s) => s.ssl().pending() > 0 || s.get_ref().has_ahead(),
+        };
         buffered || SockRef::from(self).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
     }
 
@@ -154,10 +161,10 @@ impl Stream {
     /// [`Stream::poll_read`] knows.
     ///
     /// # Errors
-    /// As [`Pipe::fill`]; `Unsupported` where [`Stream::may_splice`] says so and after urgent data.
+    /// As [`Pipe::fill`]; `Unsupported` where [`Stream::may_splice`] says so, after urgent data and for bytes that were put back.
     pub fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
         match self {
-            Self::Plain(s) if !s.has_urgent() => {
+            Self::Plain(s) if !s.has_urgent() && !s.has_ahead() => {
                 s.poll_when_ready(cx, Operation::Read, || pipe.fill_at_most(s, most))
             }
             Self::Plain(_) | Self::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),

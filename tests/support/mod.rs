@@ -12,6 +12,7 @@ pub(crate) mod pattern;
 pub(crate) mod pen;
 pub(crate) mod port;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod schema;
 pub(crate) mod script;
 pub(crate) mod servers;

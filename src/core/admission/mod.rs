@@ -2,6 +2,7 @@
 //! TLS handshake.
 
 pub mod limits;
+pub mod sender;
 
 use super::affinity::Client;
 use super::snapshot::Snapshot;

@@ -3,6 +3,7 @@
 use super::Config;
 use crate::core::addr::{Endpoint, Host};
 use crate::core::error::Error;
+use crate::core::settings::ProxyProtocol;
 
 impl Config {
     /// Whether pen can serve with this.
@@ -28,6 +29,9 @@ impl Config {
             if on {
                 return excluded(other, "HTTP needs connections");
             }
+        }
+        if settings.proxy_protocol != ProxyProtocol::Off {
+            return excluded("proxy_protocol", "pen reads PROXY headers of connections only");
         }
         let unix = |host: &Host| matches!(host, Host::Unix(_));
         if let Some(Endpoint { host: Host::Unix(path), .. }) = self.listening() {

@@ -194,6 +194,7 @@ pub(crate) mod tests {
             "ssl_option no_tlsv1",
             "tcp_fastclose both",
             "tcp_fastclose off",
+            "proxy_protocol require",
             "chroot /x",
             "no acl 3",
             "ssl_ciphers HIGH:!aNULL",

@@ -1,13 +1,16 @@
 //! What a configuration may be and what its administrator hardly wants.
 
 use super::Config;
+use crate::core::addr::Host;
 use crate::core::error::Error;
+use crate::core::settings::{ProxyProtocol, Settings};
 
 impl Config {
     /// What is odd about it, each said of a setting or of `server N`.
     pub fn warnings(&self) -> Vec<Error> {
         let mut warnings = self.nobody_served();
         warnings.extend(self.empty_lists());
+        warnings.extend(self.anybody_is_a_proxy());
         warnings.extend((0..self.acls().len()).filter_map(|n| self.open_family(n)));
         for (n, server) in self.servers.iter().enumerate() {
             let mut warn = |text: String| warnings.push(Error::new(text).of(&format!("server {n}")));
@@ -57,10 +60,25 @@ impl Config {
         Some(Error::new(text).of(&format!("acl {n}")))
     }
 
+    /// That nothing says whose PROXY headers count.
+    fn anybody_is_a_proxy(&self) -> Option<Error> {
+        let Settings { proxy_protocol, proxy_acl, .. } = &self.settings;
+        let on_a_path = self.listening().is_some_and(|endpoint| matches!(endpoint.host, Host::Unix(_)));
+        if *proxy_protocol == ProxyProtocol::Off || on_a_path || *proxy_acl != 0 || !self.acl(0).is_empty() {
+            return None;
+        }
+        let text = "no proxy_acl says who may send PROXY headers, and any client can claim to be another";
+        Some(Error::new(text).of("proxy_protocol"))
+    }
+
     /// Lists that are named and are empty. List 0 is named by default.
     fn empty_lists(&self) -> Vec<Error> {
         let settings = &self.settings;
-        let global = [("client_acl", settings.client_acl), ("control_acl", settings.control_acl)];
+        let global = [
+            ("client_acl", settings.client_acl),
+            ("control_acl", settings.control_acl),
+            ("proxy_acl", settings.proxy_acl),
+        ];
         let global = global.map(|(word, n)| (word.to_owned(), n));
         let of_servers =
             self.servers.iter().enumerate().map(|(n, server)| (format!("server {n}"), server.acl));
@@ -122,5 +140,11 @@ mod tests {
         assert!(warnings(open)[0].starts_with("f:3: acl 1: IPv4 clients that no entry fits are permitted"));
         assert_eq!(warnings("control 8888\nserver 0 address a port 1\n").len(), 1);
         assert_eq!(warnings("blacklist 3\n").len(), 1);
+        let proxied =
+            |lines: &str| warnings(&format!("server 0 address a port 1\nproxy_protocol accept\n{lines}"));
+        assert!(proxied("")[0].starts_with("f:2: proxy_protocol: no proxy_acl says"));
+        assert!(proxied("proxy_acl 2\n")[0].starts_with("f:3: proxy_acl: access list 2 is empty"));
+        assert_eq!(proxied("proxy_acl 2\nacl 2 permit 10.0.0.1\nacl 2 default deny\n"), Vec::<String>::new());
+        assert_eq!(proxied("listen /run/pen\n"), Vec::<String>::new());
     }
 }

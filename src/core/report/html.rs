@@ -34,13 +34,17 @@ const TABLE_END: &str = "</tbody>\n</table>\n";
 pub fn page(status: Status, clients: Rows<ClientRow>, connections: Rows<ConnectionRow>) -> Pieces {
     let begin = begin(&status);
     let between = format!(
-        "{TABLE_END}<h2>Active connections</h2>\n<p>Number of connections: {} max, {} used, {} last</p>\n{}{}{}",
+        "{TABLE_END}<h2>Active connections</h2>\n<p>Number of connections: {} max, {} used, {} last</p>\n{}{}{}{}",
         status.connections_max,
         status.connections,
         status.last_connection,
         match status.refused {
             0 => String::new(),
             refused => format!("<p>Connections refused by limits of clients: {refused}</p>\n"),
+        },
+        match status.unannounced {
+            0 => String::new(),
+            closed => format!("<p>Connections closed for want of a right PROXY header: {closed}</p>\n"),
         },
         status.dropped.map_or(String::new(), |dropped| format!("<p>Datagrams dropped: {dropped}</p>\n")),
         heads(CONNECTION_HEADS),

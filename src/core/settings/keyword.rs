@@ -101,6 +101,30 @@ keywords! {
 }
 
 keywords! {
+    /// Whether clients' connections begin with a PROXY header.
+    ProxyProtocol {
+        /// They do not; one that comes is data like any other.
+        Off = "off",
+        /// Those of whom `proxy_acl` permits may.
+        Accept = "accept",
+        /// All do; `proxy_acl` says whose.
+        Require = "require",
+    }
+}
+
+keywords! {
+    /// The PROXY header that a server gets before the client's bytes.
+    ProxyHeader {
+        /// None.
+        Off = "off",
+        /// One of version 1, a line of text.
+        V1 = "v1",
+        /// One of version 2, binary.
+        V2 = "v2",
+    }
+}
+
+keywords! {
     /// What an administrator says of a server, in the words of HAProxy.
     #[derive(serde::Serialize)]
     #[serde(rename_all = "snake_case")]

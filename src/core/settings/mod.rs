@@ -8,7 +8,8 @@ pub(crate) mod table;
 pub(crate) mod value;
 
 pub use keyword::{
-    AdminState, CheckSwitch, Fastclose, HttpForwarded, Keyword, OnDown, ReloadMode, SslOption, SslProtocol,
+    AdminState, CheckSwitch, Fastclose, HttpForwarded, Keyword, OnDown, ProxyHeader, ProxyProtocol,
+    ReloadMode, SslOption, SslProtocol,
 };
 pub use kind::Kind;
 pub use table::{Key, Property, Reply, Row, Spec, Table, When};
@@ -104,6 +105,7 @@ table::table! {
         client_acl: usize = 0, list("the access list for clients");
         admin_acl: usize = 0, list("the access list for the admin listener");
         control_acl: usize = 0, list("the access list for the control port");
+        proxy_acl: usize = 0, list("the access list of proxies whose PROXY headers count");
         client_conn_max: u32 = 0,
             number("connections, 0 for any number", 0, 1 << 24, "most simultaneous connections of one client");
         client_rate_max: u32 = 0,
@@ -201,6 +203,9 @@ table::table! {
         // Words.
         http_forwarded: HttpForwarded = HttpForwarded::Keep,
             text(Kind::Word(HttpForwarded::WORDS), "what becomes of an X-Forwarded-For that a client sent");
+        proxy_protocol: ProxyProtocol = ProxyProtocol::Off,
+            text(Kind::Word(ProxyProtocol::WORDS), "whether connections begin with a PROXY header that tells their client")
+                .reply(Reply::Value);
         reload_mode: ReloadMode = ReloadMode::Keep,
             text(Kind::Word(ReloadMode::WORDS), "whether a reload keeps what the file no longer names");
         ssl_option: BTreeSet<SslOption> = BTreeSet::new(),

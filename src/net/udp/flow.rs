@@ -15,6 +15,7 @@ use crate::net::connections::{AcceptedClient, Connection, ConnectionEntry, Conne
 use crate::net::filter::TrafficMeter;
 use crate::net::filter::dump::{self, Dump};
 use crate::net::filter::request_log::RequestLog;
+use crate::net::known_client::KnownClient;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
@@ -79,10 +80,7 @@ impl UdpFlow {
         let mut search = Search::new(shared, client, peer.client.port(), remembered);
         let upstream = search.next(shared)?;
         let entry = permit.enter(Connection::new(AcceptedClient {
-            client,
-            key,
-            client_port: Some(peer.client.port()),
-            client_id: number,
+            known: KnownClient { client, key, port: Some(peer.client.port()), id: number },
             downfd,
             began: shared.now(),
         }));
@@ -212,7 +210,7 @@ impl FlowState {
     fn sent(&mut self, datagram: &[u8]) {
         self.meter.to_server(datagram.len());
         if self.shared.log.is_on() {
-            let client = self.entry.connection.client;
+            let client = self.entry.connection.client().client;
             RequestLog::new(self.shared.log.clone(), client, Arc::clone(&self.upstream.selected.backend))
                 .log(datagram);
         }

@@ -27,6 +27,8 @@ pub struct Status {
     pub dropped: Option<u64>,
     /// Connections that the limits of clients have refused.
     pub refused: u64,
+    /// Connections that were closed for their PROXY header, or for want of one.
+    pub unannounced: u64,
 }
 
 impl Status {

@@ -1,0 +1,14 @@
+//! The checksum that a header of version 2 may carry.
+
+use crc::{CRC_32_ISCSI, Crc, Table};
+
+const CRC32C: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
+
+/// The CRC32c of `bytes`, where the four bytes at `at` count as zero: those that hold it.
+pub(super) fn of(bytes: &[u8], at: usize) -> u32 {
+    let mut digest = CRC32C.digest();
+    digest.update(bytes.get(..at).unwrap_or(bytes));
+    digest.update(&[0; 4]);
+    digest.update(bytes.get(at + 4..).unwrap_or_default());
+    digest.finalize()
+}

@@ -1,0 +1,17 @@
+//! The PROXY protocol (HAProxy's proxy-protocol.txt), versions 1 and 2: what a proxy says of a client before the client's own
+//! bytes.
+
+mod checksum;
+mod header;
+mod parse;
+pub mod print;
+mod tlv;
+mod v1;
+mod v2;
+
+pub use header::{Addresses, Header, Malformed, Parsed};
+pub use parse::parse;
+pub use tlv::{ClientCertificate, TlsFacts};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! Writing a header.
+
+use std::net::SocketAddr;
+
+use super::header::Addresses;
+use super::tlv::{self, TlsFacts};
+use super::v1;
+use super::v2::{self, protocol};
+
+/// What the bytes behind a header are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A stream.
+    Stream,
+    /// One datagram.
+    Datagram,
+}
+
+/// A header of version 1. Without addresses, as for a client of a Unix socket, it says that they are unknown.
+pub fn v1(addresses: Option<Addresses>) -> Vec<u8> {
+    v1::print(addresses)
+}
+
+/// A header of version 2.
+pub fn v2(addresses: Option<Addresses>, transport: Transport, tls: Option<&TlsFacts>) -> Vec<u8> {
+    let mut header = v2::SIGNATURE.to_vec();
+    let transport = match transport {
+        Transport::Stream => protocol::STREAM,
+        Transport::Datagram => protocol::DGRAM,
+    };
+    let protocol = match addresses {
+        None => protocol::UNSPEC,
+        Some(Addresses { source: SocketAddr::V4(_), .. }) => protocol::INET | transport,
+        Some(Addresses { source: SocketAddr::V6(_), .. }) => protocol::INET6 | transport,
+    };
+    header.extend([v2::PROXY, protocol, 0, 0]);
+    if let Some(Addresses { source, destination }) = addresses {
+        for address in [source, destination] {
+            match address {
+                SocketAddr::V4(address) => header.extend(address.ip().octets()),
+                SocketAddr::V6(address) => header.extend(address.ip().octets()),
+            }
+        }
+        for address in [source, destination] {
+            header.extend(address.port().to_be_bytes());
+        }
+    }
+    if let Some(tls) = tls {
+        tls_facts(&mut header, tls);
+    }
+    let length = u16::try_from(header.len() - v2::PREAMBLE).unwrap_or_default().to_be_bytes();
+    header[v2::PREAMBLE - 2..v2::PREAMBLE].copy_from_slice(&length);
+    header
+}
+
+/// The longest value that is written: a server name, a protocol, a common name. Longer ones are none that can be.
+const LONGEST: usize = 1024;
+
+fn value(header: &mut Vec<u8>, kind: u8, value: &[u8]) {
+    if let Ok(length) = u16::try_from(value.len())
+        && value.len() <= LONGEST
+    {
+        header.push(kind);
+        header.extend(length.to_be_bytes());
+        header.extend(value);
+    }
+}
+
+fn tls_facts(header: &mut Vec<u8>, tls: &TlsFacts) {
+    if let Some(alpn) = &tls.alpn {
+        value(header, tlv::ALPN, alpn);
+    }
+    if let Some(name) = &tls.server_name {
+        value(header, tlv::AUTHORITY, name.as_bytes());
+    }
+    let certificate = tls.certificate.as_ref();
+    let mut flags = tlv::CLIENT_SSL;
+    if let Some(certificate) = certificate {
+        flags |= tlv::CLIENT_CERT_SESS;
+        if !certificate.resumed {
+            flags |= tlv::CLIENT_CERT_CONN;
+        }
+    }
+    // Zero says that there was a certificate, and that it was found valid.
+    let verify = u32::from(!certificate.is_some_and(|certificate| certificate.verified));
+    let mut ssl = vec![flags];
+    ssl.extend(verify.to_be_bytes());
+    value(&mut ssl, tlv::SSL_VERSION, tls.version.as_bytes());
+    if let Some(name) = certificate.and_then(|certificate| certificate.common_name.as_ref()) {
+        value(&mut ssl, tlv::SSL_CN, name.as_bytes());
+    }
+    value(&mut ssl, tlv::SSL_CIPHER, tls.cipher.as_bytes());
+    header.push(tlv::SSL);
+    header.extend(u16::try_from(ssl.len()).unwrap_or_default().to_be_bytes());
+    header.extend(ssl);
+}

@@ -1,0 +1,73 @@
+//! What a header of version 2 says beside the addresses, as type, length and value.
+
+use super::checksum;
+use super::header::{Malformed, malformed};
+
+/// The protocol that the client speaks (RFC 7301).
+pub(super) const ALPN: u8 = 0x01;
+/// The server name that the client asked for.
+pub(super) const AUTHORITY: u8 = 0x02;
+/// A checksum of the header.
+const CRC32C: u8 = 0x03;
+/// What is known of the client's TLS.
+pub(super) const SSL: u8 = 0x20;
+/// Within [`SSL`]: the version of TLS.
+pub(super) const SSL_VERSION: u8 = 0x21;
+/// Within [`SSL`]: the common name of the client's certificate.
+pub(super) const SSL_CN: u8 = 0x22;
+/// Within [`SSL`]: the cipher.
+pub(super) const SSL_CIPHER: u8 = 0x23;
+
+/// The client has connected by TLS.
+pub(super) const CLIENT_SSL: u8 = 0x01;
+/// It has shown a certificate on this connection.
+pub(super) const CLIENT_CERT_CONN: u8 = 0x02;
+/// It has shown one in this TLS session.
+pub(super) const CLIENT_CERT_SESS: u8 = 0x04;
+
+/// What pen knows of a client whose TLS it has ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// The version, as OpenSSL writes it.
+    pub version: String,
+    /// The cipher, as OpenSSL writes it.
+    pub cipher: String,
+    /// The server name that the client asked for.
+    pub server_name: Option<String>,
+    /// The protocol that was agreed on (RFC 7301).
+    pub alpn: Option<Vec<u8>>,
+    /// The client's certificate, if it has shown one.
+    pub certificate: Option<ClientCertificate>,
+}
+
+/// A certificate that a client has shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The common name of its subject, if it has one.
+    pub common_name: Option<String>,
+    /// Whether it was found valid.
+    pub verified: bool,
+    /// Whether it was shown in an earlier connection of the session, and not in this one.
+    pub resumed: bool,
+}
+
+/// Reads those of the header `whole` from `at` on; tells whether the client speaks TLS to the proxy. Types that are not known
+/// are passed over.
+pub(super) fn read(whole: &[u8], mut at: usize) -> Result<bool, Malformed> {
+    let mut tls = false;
+    while at < whole.len() {
+        let Some(&[kind, high, low]) = whole.get(at..at + 3) else { return malformed("whole TLVs") };
+        at += 3;
+        let end = at + usize::from(u16::from_be_bytes([high, low]));
+        let Some(value) = whole.get(at..end) else { return malformed("whole TLVs") };
+        match (kind, value) {
+            (CRC32C, &[a, b, c, d]) if u32::from_be_bytes([a, b, c, d]) == checksum::of(whole, at) => {}
+            (CRC32C, _) => return malformed("the checksum of the header"),
+            (SSL, [flags, _, _, _, _, ..]) => tls = flags & CLIENT_SSL != 0,
+            (SSL, _) => return malformed("five bytes or more of PP2_TYPE_SSL"),
+            _ => {}
+        }
+        at = end;
+    }
+    Ok(tls)
+}
