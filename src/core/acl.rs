@@ -4,24 +4,24 @@ use super::Error;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// How many lists there are, numbered from 0.
+/// The number of access lists; they are numbered from 0.
 pub const LISTS: usize = 10;
 
-/// What an entry says of the addresses that it matches.
+/// What an entry decides about the addresses that it matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// They may pass.
+    /// They are permitted.
     Permit,
-    /// They may not.
+    /// They are denied.
     Deny,
 }
 
 /// The addresses an entry matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Net {
-    /// IPv4 addresses that agree with the first in every bit set in the mask.
+    /// IPv4 addresses equal to the first one in every bit that is set in the mask.
     V4(Ipv4Addr, Ipv4Addr),
-    /// IPv6 addresses that agree in that many leading bits.
+    /// IPv6 addresses equal in that many leading bits.
     V6(Ipv6Addr, u8),
 }
 
@@ -30,16 +30,16 @@ pub enum Net {
 pub struct AclEntry {
     /// Permit or deny.
     pub verdict: Verdict,
-    /// Whom.
+    /// The addresses that it matches.
     pub net: Net,
 }
 
 /// One line of an access list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AclLine {
-    /// An entry behind the others.
+    /// An entry, appended to the list.
     Entry(AclEntry),
-    /// What holds for clients that no entry fits.
+    /// The verdict for clients that no entry matches.
     Default(Verdict),
 }
 
@@ -121,7 +121,7 @@ impl Net {
                 // Such a client is an IPv4 client to pen, so an entry for it has to be one too, or it would never match.
                 match (ip.to_ipv4_mapped(), len.checked_sub(96)) {
                     (Some(ip), Some(len)) => Ok(Net::V4(ip, leading(len))),
-                    // It would match no client at all, IPv4 ones least of all.
+                    // It would match no client at all, in particular no IPv4 client.
                     (Some(_), None) => {
                         Err(Error::expected("an IPv4 address in IPv6 with a length from 96 to 128", text))
                     }
@@ -185,7 +185,7 @@ impl fmt::Display for AclLine {
     }
 }
 
-/// A list of entries, and what holds for those that none fits.
+/// A list of entries, and the verdict for clients that no entry matches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Acl {
     entries: Vec<AclEntry>,
@@ -211,7 +211,7 @@ impl Acl {
         &self.entries
     }
 
-    /// What is said to hold for those that no entry fits.
+    /// The `default` line of the list, if there is one.
     pub fn default_line(&self) -> Option<AclLine> {
         self.default.map(AclLine::Default)
     }
@@ -221,7 +221,7 @@ impl Acl {
         self.entries.iter().copied().map(AclLine::Entry).chain(self.default_line())
     }
 
-    /// True when nobody is ever denied.
+    /// True when no client is ever denied.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.default != Some(Verdict::Deny)
     }
@@ -243,9 +243,9 @@ impl Acl {
         [(true, "IPv4"), (false, "IPv6")].into_iter().find(|(is_v4, _)| is_open(*is_v4)).map(|(_, name)| name)
     }
 
-    /// Whether a client may pass: the first matching entry decides; with none matching it is the default, and where none
-    /// is set the opposite of the last entry; an empty list permits. A client without an IP address (of a Unix socket) always
-    /// may.
+    /// Whether a client may pass. The first matching entry decides. When none matches, the list's default does; without
+    /// a default, the opposite of the last entry. An empty list permits. A client without an IP address (of a Unix
+    /// socket) is always permitted.
     pub fn permits(&self, client: Option<IpAddr>) -> bool {
         self.judge(client).1
     }
@@ -346,7 +346,7 @@ mod tests {
             ("deny 0.0.0.0/0", Some("IPv6")),
             ("deny ::/0", Some("IPv4")),
             ("permit 10.0.0.0/8, deny 0.0.0.0/0", Some("IPv6")),
-            // Who says whom to deny means to permit the rest.
+            // A list of denials permits everybody else.
             ("deny 10.0.0.0/8", None),
             ("permit 10.1.1.1, deny 10.0.0.0/8, deny ::1", None),
             ("permit 10.0.0.0/8, deny 0.0.0.0/0, deny ::/0", None),
@@ -369,7 +369,7 @@ mod tests {
         for short in ["deny ::ffff:0:0/95", "permit ::ffff:10.0.0.1/8"] {
             assert!(entry(short).unwrap_err().to_string().contains("96 to 128"), "{short}");
         }
-        // And so is one that an entry means.
+        // So does an entry that names addresses of that kind.
         for text in ["deny ::ffff:127.0.0.2", "deny ::ffff:127.0.0.0/104", "deny ::ffff:0:0/96"] {
             let mut acl = Acl::default();
             acl.add(line(text).unwrap());
@@ -379,8 +379,8 @@ mod tests {
         }
     }
 
-    /// The rule in words, over a model that counts bits one by one: whether to permit, an address, and which of its bits
-    /// count.
+    /// The rule, written as a model that compares bits one by one. An entry is: whether it permits, an address, and
+    /// which of its bits are compared.
     fn model(entries: &[(bool, u128, u128)], client: u128) -> bool {
         for &(permit, net, mask) in entries {
             if (0..128).all(|bit| (mask >> bit) & 1 == 0 || (net >> bit) & 1 == (client >> bit) & 1) {
@@ -395,7 +395,7 @@ mod tests {
         (0..len).fold(0, |mask, bit| mask | 1 << (width - 1 - bit))
     }
 
-    /// What a list says that is read from lines such as these.
+    /// The verdict of a list read from these lines.
     fn permits(lines: impl IntoIterator<Item = (bool, String)>, client: IpAddr) -> bool {
         let mut acl = Acl::default();
         for (permit, net) in lines {
@@ -417,7 +417,7 @@ mod tests {
             prop_assert_eq!(permits(lines, Ipv4Addr::from(client).into()), model(&simple, client.into()));
         }
 
-        /// Addresses that differ from the client's in one bit or none, so that entries match and just fail to.
+        /// The addresses differ from the client's in one bit or none, so that entries match or narrowly miss.
         #[test]
         fn a_prefix_of_ipv6_has_any_length(
             entries in prop::collection::vec((any::<bool>(), prop::option::of(0u32..128), 0u32..=128), 0..6),

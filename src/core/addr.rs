@@ -11,7 +11,7 @@ use std::path::PathBuf;
 pub struct Services(HashMap<String, u16>);
 
 impl Services {
-    /// Reads the text of a services(5) file; the well-known names that pen's users write are there without one.
+    /// Reads the text of a services(5) file. The names that pen's users need most are known even without one.
     pub fn parse(text: &str) -> Self {
         const KNOWN: [(&str, u16); 12] = [
             ("ftp", 21),
@@ -43,7 +43,7 @@ impl Services {
     /// A port: a number from 0 to 65535 or a service name.
     ///
     /// # Errors
-    /// Neither.
+    /// It is neither.
     pub fn port(&self, text: &str) -> Result<u16, Error> {
         if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
             return text.parse().map_err(|_| bad_port(text));
@@ -56,7 +56,7 @@ fn bad_port(text: &str) -> Error {
     Error::expected("a number from 0 to 65535 or a service name", text)
 }
 
-/// Where something is: an IP address, a name to be resolved, or the path of a Unix socket.
+/// A host: an IP address, a name to be resolved, or the path of a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Host {
     /// An IPv4 or IPv6 address.
@@ -68,7 +68,7 @@ pub enum Host {
 }
 
 impl Host {
-    /// The name, of one that the resolver has to be asked for.
+    /// The name, if the host is one that has to be resolved.
     pub fn name(&self) -> Option<&str> {
         if let Host::Name(name) = self { Some(name) } else { None }
     }
@@ -76,7 +76,7 @@ impl Host {
     /// Reads a host: a path holds a `/`; an IPv6 address may stand in brackets.
     ///
     /// # Errors
-    /// What is none of the three.
+    /// Text that is none of the three.
     pub fn parse(text: &str) -> Result<Self, Error> {
         if text.contains('/') {
             // The kernel's sockaddr_un holds 108 bytes on every system pen runs on, with a NUL.
@@ -97,8 +97,8 @@ impl Host {
     }
 }
 
-/// An IPv4 address as inet_aton(3) reads it: up to four numbers, decimal, octal or hexadecimal, of which the last one fills
-/// what is left. The resolver would take it for an address as well.
+/// An IPv4 address as inet_aton(3) reads it: up to four numbers, decimal, octal or hexadecimal; the last one fills the
+/// remaining bytes. The resolver accepts it as an address too.
 fn short_ipv4(text: &str) -> Option<Ipv4Addr> {
     let number = |text: &str| match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) => u32::from_str_radix(digits, 16).ok(),
@@ -153,7 +153,7 @@ impl Endpoint {
         Ok(Endpoint { host, port: services.port(port)? })
     }
 
-    /// Reads `host:port` where the port must be there, as `-e`, `-B` and a log's address want it, or a path.
+    /// Reads `host:port`, where the port is required, as `-e`, `-B` and a log's address need it, or a path.
     ///
     /// # Errors
     /// A bad host or port, or no port.
@@ -192,24 +192,24 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Where a client comes from.
+/// The address that a client connects from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress {
     /// Its address.
     pub ip: IpAddr,
-    /// Its port, where that is known.
+    /// Its port, if known.
     pub port: Option<u16>,
 }
 
 impl ClientAddress {
-    /// What is read, for errors.
+    /// The accepted forms, for errors.
     pub const FORM: &'static str =
         "an IP address, with or without :port; with a port, IPv6 stands in brackets";
 
     /// Reads `IP`, `IP:PORT` or `[IP6]:PORT`.
     ///
     /// # Errors
-    /// What is neither.
+    /// Text that is neither.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let alone = || text.parse().ok().map(|ip| ClientAddress { ip, port: None });
         let with_port = |address: SocketAddr| ClientAddress { ip: address.ip(), port: Some(address.port()) };
@@ -227,7 +227,7 @@ impl fmt::Display for ClientAddress {
     }
 }
 
-/// Where to listen: shown as it was written, compared by what it means.
+/// An address to listen on: shown as it was written, compared by its meaning.
 #[derive(Debug, Clone)]
 pub struct ListenAddress {
     text: String,
@@ -239,7 +239,7 @@ impl ListenAddress {
     /// Reads an address as [`Endpoint::listening`] does.
     ///
     /// # Errors
-    /// As there.
+    /// The same as there.
     pub fn parse(text: &str, services: &Services) -> Result<Self, Error> {
         Ok(ListenAddress { text: text.to_owned(), endpoint: Endpoint::listening(text, services)? })
     }
@@ -264,7 +264,7 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// Where log lines go.
+/// The destination of log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogTarget {
     /// A file.
@@ -279,19 +279,19 @@ pub enum LogTarget {
 }
 
 impl LogTarget {
-    /// The file name that means the standard output, as it means the standard input elsewhere.
+    /// The file name that stands for standard output (elsewhere, for standard input).
     pub const STDOUT: &str = "-";
 
-    /// Whether it is the standard output.
+    /// Whether it is standard output.
     pub fn is_stdout(&self) -> bool {
         matches!(self, LogTarget::File(path) if path.as_os_str() == Self::STDOUT)
     }
 
-    /// Reads `FILE` or `host:port`. Whatever holds a `/` or no colon is a file; else the last colon separates a host (a
-    /// name, an IPv4 or an IPv6 address, which may stand in brackets) from a port (a number or a service name).
+    /// Reads `FILE` or `host:port`. Text with a `/` or without a colon is a file; otherwise the last colon separates a
+    /// host (a name, an IPv4 or an IPv6 address, optionally in brackets) from a port (a number or a service name).
     ///
     /// # Errors
-    /// Says what is wrong and what is allowed.
+    /// Text that is neither.
     pub fn parse(text: &str, services: &Services) -> Result<Self, Error> {
         if text.is_empty() {
             return Err(Error::expected("a file or host:port", text));
@@ -318,7 +318,7 @@ impl LogTarget {
 impl fmt::Display for LogTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Made of text, so that nothing of it is lost.
+            // The path was made from text, so `display` loses nothing.
             LogTarget::File(path) => path.display().fmt(f),
             LogTarget::Penlogd { host, port } => Endpoint { host: host.clone(), port: *port }.fmt(f),
         }
@@ -328,7 +328,7 @@ impl fmt::Display for LogTarget {
 /// Splits a server operand, `host[:port[:soft[:hard[:weight[:prio]]]]]`, into its host and the fields behind it. An IPv6 host stands in brackets.
 ///
 /// # Errors
-/// A bracket that is not closed or is followed by something else than `:`.
+/// A bracket that is not closed, or is followed by anything but `:`.
 pub fn split_operand(text: &str) -> Result<(&str, Vec<&str>), Error> {
     let (host, rest) = if text.starts_with('[') {
         let Some(end) = text.find(']') else {
@@ -345,7 +345,8 @@ pub fn split_operand(text: &str) -> Result<(&str, Vec<&str>), Error> {
     }
 }
 
-/// An IPv6 address that holds an IPv4 one (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2) is that IPv4 address to everything in pen.
+/// Pen treats an IPv6 address that holds an IPv4 one (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2) as that IPv4 address
+/// everywhere.
 pub fn unmap(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }

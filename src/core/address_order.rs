@@ -1,10 +1,10 @@
-//! In which order the addresses of a server are tried.
+//! The order in which the addresses of a server are tried.
 
 use super::hash;
 use super::snapshot::ServerAddress;
 use std::net::SocketAddr;
 
-/// What stands for an address that worked, to be remembered; never 0.
+/// A number by which an address that worked is remembered; never 0.
 pub fn mark(address: &ServerAddress) -> u64 {
     match address {
         ServerAddress::Ip(address) => hash::address(*address) | 1,
@@ -12,9 +12,9 @@ pub fn mark(address: &ServerAddress) -> u64 {
     }
 }
 
-/// The numbers of `addresses` in the order in which they are to be tried: the one with the mark `worked` first, then the
-/// families in turn, each in the order of the resolver (RFC 8305 4). With IPv6 broken on the way, the second attempt is at
-/// IPv4 already.
+/// The indices of `addresses` in the order in which to try them: first the one with the mark `worked`, then the
+/// families alternately, each in the resolver's order (RFC 8305 4). If IPv6 is broken on the way, the second attempt
+/// already uses IPv4.
 pub fn order(addresses: &[ServerAddress], worked: u64) -> Vec<usize> {
     if addresses.is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Commands from files and options: read as a whole, applied as a whole or not at all.
+//! Commands from files and options: parsed as a whole, applied completely or not at all.
 
 use super::addr::Services;
 use super::command::server_keys::{Change, ServerConfig, ServerKey};
@@ -12,41 +12,41 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How deep files may include each other.
+/// The maximum depth of nested includes.
 const DEPTH_MAX: usize = 8;
-/// How many files may be read for one, itself among them.
+/// The maximum number of files read for one file, including itself.
 const FILES_MAX: usize = 64;
-/// How many errors are reported one by one.
+/// The maximum number of errors that are reported individually.
 const ERRORS_MAX: usize = 100;
 
-/// A command and where it stands.
+/// A command and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigLine {
-    /// Where.
+    /// Its place.
     pub at: Place,
     /// The command.
     pub command: Command,
 }
 
 impl ConfigLine {
-    /// A command that an option stands for.
+    /// The command that an option stands for.
     pub fn option(at: &str, command: Command) -> Self {
         ConfigLine { at: Place::Option(at.to_owned()), command }
     }
 }
 
-/// What applying a script leaves to be done and said.
+/// What remains to do and to report after lines were applied.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AppliedLines {
-    /// What is asked for and needs a restart.
+    /// Settings that need a restart to take effect.
     pub notices: Vec<Error>,
-    /// Servers to leave out, and for how long from now.
+    /// Servers to blacklist, and for how long from now.
     pub blacklists: Vec<(usize, Duration)>,
-    /// What the lines are about.
+    /// The settings that the lines name.
     pub named: BTreeSet<Subject>,
 }
 
-/// What a command is about that is a setting.
+/// The setting, list or key that a command is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// A setting, by its word.
@@ -58,7 +58,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// What `command` is about, unless it is about a server.
+    /// The subject of `command`, unless it is about a server.
     fn of(command: &Command) -> Option<Self> {
         match command {
             Command::Set(setting, _) => Some(Subject::Setting(setting.word())),
@@ -68,7 +68,7 @@ impl Subject {
     }
 }
 
-/// What is left of a command of [`Config::changes_from`] about those of its subjects that are `wanted`.
+/// The part of a command of [`Config::changes_from`] whose subjects are `wanted`.
 pub fn part_about(command: Command, wanted: impl Fn(Subject) -> bool) -> Option<Command> {
     match command {
         Command::Server(ServerRef::Slot(n), mut changes) => {
@@ -82,7 +82,7 @@ pub fn part_about(command: Command, wanted: impl Fn(Subject) -> bool) -> Option<
 /// Reads a file of commands and every file that it includes. `read` returns a file's bytes.
 ///
 /// # Errors
-/// Every bad line; files that cannot be read; files that include each other without end.
+/// All bad lines; files that cannot be read; files that include each other without end.
 pub fn load(
     file: &str,
     services: &Services,
@@ -105,12 +105,12 @@ struct Loader<'a> {
     services: &'a Services,
     read: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
     lines: Vec<ConfigLine>,
-    /// The names of the files that are being read, each included by the one before.
+    /// The names of the files that are open, each included by the one before.
     open: Vec<String>,
-    /// How many files were read so far.
+    /// The number of files read so far.
     files: usize,
     errors: Vec<Error>,
-    /// How many errors there are beside those.
+    /// The number of errors that are not reported individually.
     unreported: usize,
 }
 
@@ -139,7 +139,7 @@ impl Loader<'_> {
         self.open.pop();
     }
 
-    /// Why a file is not to be read now.
+    /// Why a file must not be read now.
     fn unsuitable(&self, file: &str) -> Option<String> {
         if self.open.iter().any(|open| open == file) {
             Some("a file cannot include itself, nor one that includes it".to_owned())
@@ -167,7 +167,7 @@ impl Loader<'_> {
         }
     }
 
-    /// All errors, with the number of those that are not reported one by one.
+    /// All errors, with the number of those that are not reported individually.
     fn into_errors(mut self, file: &str) -> Vec<Error> {
         if self.unreported > 0 {
             let more = Error::new(format!("{} more errors are not shown", self.unreported));
@@ -177,7 +177,7 @@ impl Loader<'_> {
     }
 }
 
-/// A line as text. A comment may be of any bytes.
+/// A line as text. Comments may contain any bytes.
 fn text_of(line: &[u8]) -> Result<Cow<'_, str>, Error> {
     let text = String::from_utf8_lossy(line);
     let bad = |text: &str| {
@@ -191,10 +191,11 @@ fn text_of(line: &[u8]) -> Result<Cow<'_, str>, Error> {
     Ok(text)
 }
 
-/// Applies all lines to a configuration. The first mention of an access list empties it, so that a file read twice does not double it.
+/// Applies all lines to a configuration. The first mention of an access list empties it, so that reading a file twice
+/// does not double it.
 ///
 /// # Errors
-/// Every line that is not a setting. The configuration is then half changed and to be thrown away.
+/// All lines that are not settings. The configuration is then partly changed and must be discarded.
 pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<AppliedLines, Vec<Error>> {
     let mut applied = AppliedLines::default();
     let mut errors = Vec::new();
@@ -203,11 +204,11 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
         applied.named.extend(Subject::of(command));
         match command {
             Command::Acl(n, _) | Command::NoAcl(n) if lists.insert(*n) => {
-                // Emptying a list is a setting in every phase.
+                // Emptying a list is allowed in every phase.
                 _ = config.apply(&Command::NoAcl(*n), phase);
             }
             Command::Server(server, changes) => {
-                // Applying it tells what is wrong with it.
+                // `apply` reports the error, if there is one.
                 if let Ok(n) = config.target(server, changes) {
                     let keys = changes.iter().filter_map(Change::key).map(ServerKey::word);
                     let name = matches!(server, ServerRef::Name(_)).then(|| ServerConfig::name().word());
@@ -229,13 +230,13 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
     if errors.is_empty() { Ok(applied) } else { Err(errors) }
 }
 
-/// The same error with its place: as [`find`] has it, or the file as a whole.
+/// The same error with a place: the one that [`find`] returns, or the file as a whole.
 pub fn locate(error: Error, lines: &[ConfigLine], config: &Config, file: &str) -> Error {
     find(error, lines, config).at(&Place::File(file.into()))
 }
 
-/// The same error with its place: that of the last of `lines`, which have made `config`, that gives the setting or the
-/// server it is about, or a file that it names first. Without one where there is no such line.
+/// The same error with a place: the last of `lines`, which have made `config`, that sets the setting or the server that
+/// the error is about, or else the first one that names the file. Without a place if there is no such line.
 pub fn find(error: Error, lines: &[ConfigLine], config: &Config) -> Error {
     let text = error.to_string();
     let about = |line: &&ConfigLine| match &line.command {
@@ -322,7 +323,7 @@ pub(crate) mod tests {
     fn no_more_than_64_files_are_read() {
         use std::cell::Cell;
 
-        // Each names the next ones: 4 to the power of 8 files.
+        // Each file includes the next one four times: 4 to the power of 8 files.
         let reads = Cell::new(0);
         let errors = refused("x", &|file| {
             reads.set(reads.get() + 1);
@@ -369,7 +370,7 @@ pub(crate) mod tests {
         let expected = "f:2: expected UTF-8 outside of comments, got user j\\xf6rg # j\\xf6rg";
         assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
         assert!(read(b"user j\x01\n").is_err());
-        // The end of a line as other systems write it.
+        // Line ends of other systems.
         assert_eq!(read(b"blacklist 5\r\n\r\n").map(|lines| lines.len()), Ok(1));
     }
 

@@ -1,10 +1,10 @@
-//! What is wrong with a word, a command, a file or an attempt: where, about what, and what was expected.
+//! Errors in words, commands, files and attempts: the place, the subject, and what was expected.
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// Where something wrong stands.
+/// The place of an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// An option of the command line, as it was given.
@@ -28,13 +28,13 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong.
+/// The kind of an error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A word that is none of those expected.
+    /// A word that was not expected.
     #[error("expected {expected}, got '{got}'")]
     Unexpected {
-        /// What would have been right.
+        /// What was expected.
         expected: String,
         /// The word.
         got: String,
@@ -42,33 +42,33 @@ pub enum Fault {
     /// A word is missing.
     #[error("expected {expected}, got nothing")]
     Missing {
-        /// What would have been right.
+        /// What was expected.
         expected: String,
     },
-    /// A word behind a complete command.
+    /// A word after a complete command.
     #[error("'{word}' is one word too many")]
     Extra {
         /// The word.
         word: String,
     },
-    /// The first word of a line is no command.
+    /// The first word of a line is not a command.
     #[error("'{word}' is not a command; {}see penctl(1)", meant(.nearest))]
     UnknownCommand {
         /// The word.
         word: String,
-        /// Commands that are spelled nearly like it.
+        /// Commands with a similar spelling.
         nearest: Vec<&'static str>,
     },
-    /// A command of the language that this pen does not have.
+    /// A command of the language that this pen does not support.
     #[error("not available in this pen")]
     Unavailable,
-    /// A setting that is fixed once pen serves.
+    /// A setting that cannot change while pen runs.
     #[error("a change needs a restart of pen")]
     NeedsRestart,
-    /// A question or an action where a setting is expected.
+    /// A query or an action where a setting is expected.
     #[error("'{0}' is for the control socket; expected a setting")]
     NotASetting(String),
-    /// The system or a library refused: what was to be done, unless the source says that too.
+    /// The system or a library refused. The text names the operation, unless the source does.
     #[error("{0}")]
     Failed(String),
     /// Anything else.
@@ -76,14 +76,14 @@ pub enum Fault {
     Other(String),
 }
 
-/// A part of a sentence that names `nearest`; empty without any.
+/// The end of a sentence that suggests `nearest`; empty without any.
 pub fn meant(nearest: &[&str]) -> String {
     if nearest.is_empty() { String::new() } else { format!("nearest: {}; ", nearest.join(", ")) }
 }
 
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
-/// One thing that is wrong. Its text is one line, whatever it quotes.
+/// One error. Its text is a single line, whatever it quotes.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", self.line())]
 pub struct Error(Box<Parts>);
@@ -102,7 +102,7 @@ impl From<Fault> for Error {
     }
 }
 
-/// What the system refused, when that says what was to be done.
+/// An error of the system that names its operation itself.
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         Error::failed("", error)
@@ -110,58 +110,58 @@ impl From<io::Error> for Error {
 }
 
 impl Error {
-    /// An error that is told in a sentence of its own.
+    /// An error with a text of its own.
     pub fn new(text: impl Into<String>) -> Self {
         Fault::Other(text.into()).into()
     }
 
-    /// A word that is not what was expected.
+    /// A word that is not the expected one.
     pub fn expected(expected: impl Into<String>, got: impl Into<String>) -> Self {
         Fault::Unexpected { expected: expected.into(), got: got.into() }.into()
     }
 
-    /// A word that is missing.
+    /// A missing word.
     pub fn missing(expected: impl Into<String>) -> Self {
         Fault::Missing { expected: expected.into() }.into()
     }
 
-    /// A word too many.
+    /// An extra word.
     pub fn extra(word: impl Into<String>) -> Self {
         Fault::Extra { word: word.into() }.into()
     }
 
-    /// Something that the system or a library refused.
+    /// A refusal by the system or a library.
     pub fn failed(what: impl Into<String>, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         let mut error = Error::from(Fault::Failed(what.into()));
         error.0.source = Some(Arc::new(source));
         error
     }
 
-    /// The same error about `subject`, the setting or the words of a command; one that has a subject keeps it.
+    /// The same error about `subject`, a setting or the words of a command; an error that has a subject keeps it.
     #[must_use]
     pub fn of(mut self, subject: &str) -> Self {
         self.0.subject.get_or_insert_with(|| subject.to_owned());
         self
     }
 
-    /// The same error found at `place`; one that has a place keeps it.
+    /// The same error at `place`; an error that has a place keeps it.
     #[must_use]
     pub fn at(mut self, place: &Place) -> Self {
         self.0.place.get_or_insert_with(|| place.clone());
         self
     }
 
-    /// Where it stands.
+    /// The place.
     pub fn place(&self) -> Option<&Place> {
         self.0.place.as_ref()
     }
 
-    /// The setting or the words that it is about.
+    /// The setting or words that it is about.
     pub fn subject(&self) -> Option<&str> {
         self.0.subject.as_deref()
     }
 
-    /// What is wrong.
+    /// The kind of error.
     pub fn fault(&self) -> &Fault {
         &self.0.fault
     }
@@ -182,7 +182,7 @@ impl Error {
     }
 }
 
-/// Two errors are the same when they say the same.
+/// Two errors are equal when their texts are.
 impl PartialEq for Error {
     fn eq(&self, other: &Self) -> bool {
         self.line() == other.line()
@@ -191,7 +191,7 @@ impl PartialEq for Error {
 
 impl Eq for Error {}
 
-/// An error of the system in its words, without the number that the standard library appends: numbers are for debug
+/// An error of the system as text, without the number that the standard library appends: numbers are for debug
 /// messages.
 #[derive(Debug)]
 pub struct SystemReason<'a>(pub &'a io::Error);
@@ -210,7 +210,7 @@ fn without_number(text: &str) -> &str {
     }
 }
 
-/// A text as one printable line: control characters, line ends among them, stand as their escapes.
+/// A text as one printable line: control characters, including line ends, are escaped.
 pub fn one_line(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;

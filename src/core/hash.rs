@@ -1,8 +1,8 @@
 //! The hashes that choose a server for a client.
 //!
-//! Rendezvous hashing (Thaler and Ravishankar, 1998): the score of a server for a client depends on these two alone, and the
-//! best score wins. When a server is added or removed, only the clients that it wins or won move. The functions never
-//! change: two balancers that stand in for each other must agree, and so must a pen and its successor.
+//! Rendezvous hashing (Thaler and Ravishankar, 1998): the score of a server for a client depends on these two alone,
+//! and the highest score wins. When a server is added or removed, only the clients that it gains or loses move. These
+//! functions never change: two redundant balancers must agree, and so must a pen and its newer version.
 
 use super::addr::Host;
 use super::affinity::Client;
@@ -30,7 +30,7 @@ fn absorb_ip(ip: IpAddr) -> u64 {
     }
 }
 
-/// The hash of a client by its address and `port`; 0 where the port is not to count.
+/// The hash of a client by its address and `port`; pass 0 to ignore the port.
 pub fn client(client: Client, port: u16) -> u64 {
     let ip = client.ip().map_or(SEED, absorb_ip);
     mix(absorb(ip, &port.to_be_bytes()))

@@ -1,17 +1,17 @@
-//! How long something took, many times over: a counter for each of some ranges, as Prometheus has histograms.
+//! Durations counted in ranges, as Prometheus histograms are.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The upper ends of the ranges, in microseconds. One more range has no upper end.
+/// The upper bounds of the ranges, in microseconds. One more range has no upper bound.
 pub const BOUNDS_MICROS: [u64; 16] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 5_000_000,
 ];
-/// The ranges, with the one that has no upper end.
+/// The number of ranges, including the one without an upper bound.
 const RANGES: usize = BOUNDS_MICROS.len() + 1;
 
-/// Durations that several threads count.
+/// A histogram that several threads add to.
 #[derive(Debug, Default)]
 pub struct Histogram {
     ranges: [AtomicU64; RANGES],
@@ -27,7 +27,7 @@ impl Histogram {
         self.sum_micros.fetch_add(micros, Relaxed);
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub fn read(&self) -> Distribution {
         Distribution {
             ranges: self.ranges.each_ref().map(|range| range.load(Relaxed)),
@@ -36,7 +36,7 @@ impl Histogram {
     }
 }
 
-/// What a histogram has counted.
+/// The contents of a histogram.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Distribution {
     ranges: [u64; RANGES],
@@ -44,24 +44,24 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// How many durations.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.ranges.iter().sum()
     }
 
-    /// All of them together, in seconds.
+    /// Their sum, in seconds.
     pub fn sum_seconds(&self) -> f64 {
         self.sum_micros as f64 / 1e6
     }
 
-    /// For each range its upper end in seconds (infinity for the last) and how many durations are in it.
+    /// For each range its upper bound in seconds (infinity for the last) and the number of durations in it.
     pub fn ranges(&self) -> impl Iterator<Item = (f64, u64)> {
         let ends = BOUNDS_MICROS.iter().map(|micros| *micros as f64 / 1e6).chain([f64::INFINITY]);
         ends.zip(self.ranges)
     }
 
-    /// The duration in seconds that a share `q` of them does not exceed, as Prometheus estimates it: evenly spread within a
-    /// range; the longest bound for what is beyond it. `None` when nothing was counted.
+    /// The quantile `q` in seconds, as Prometheus estimates it: durations are taken to be spread evenly within a range,
+    /// and those beyond the last bound to equal it. `None` when nothing was counted.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let rank = q * self.count() as f64;
         let (mut below, mut start) = (0.0, 0.0);

@@ -1,15 +1,15 @@
-//! How a line falls into words, and how a word is written so that it comes back the same.
+//! Splits a line into words, and quotes a word so that it is read back unchanged.
 //!
-//! Words stand between blanks. A word that begins with `"` ends at the next `"` that has no backslash before it; inside it `\"`
-//! and `\\` stand for themselves. A word that begins with `#` ends the line: it and the rest are a comment. A line never
-//! holds a line feed: what cannot be written on one line cannot be a word. Some settings take bytes, which have more escapes.
+//! Words are separated by blanks. A word that begins with `"` ends at the next `"` without a backslash before it;
+//! inside it `\"` and `\\` stand for `"` and `\`. A word that begins with `#` starts a comment up to the end of the
+//! line. A line never contains a line feed, so no word does. Some settings take bytes, which have more escapes.
 
 use super::Error;
 
-/// A word as it stands in a line. What its backslashes mean depends on who reads it.
+/// A word as it is written in a line. The meaning of its backslashes depends on the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
-    /// What stands there, without the quotes around it.
+    /// The word as written, without the quotes around it.
     raw: String,
     quoted: bool,
 }
@@ -20,15 +20,15 @@ impl Word {
         Word { raw: text.to_owned(), quoted: false }
     }
 
-    /// Whether the character stands in it.
+    /// Whether the word contains the character.
     pub fn holds(&self, c: char) -> bool {
         self.raw.contains(c)
     }
 
-    /// The word as a text. A backslash stands for itself, but in a quoted word, where only `\"` and `\\` are allowed.
+    /// The word as text. A backslash stands for itself, except in a quoted word, where only `\"` and `\\` are allowed.
     ///
     /// # Errors
-    /// Another backslash in a quoted word.
+    /// Any other backslash in a quoted word.
     pub fn text(&self) -> Result<String, Error> {
         if !self.quoted {
             return Ok(self.raw.clone());
@@ -50,7 +50,7 @@ impl Word {
     /// The word as bytes: `\r`, `\n`, `\t`, `\"`, `\\` and `\xHH` stand for one byte each, quoted or not.
     ///
     /// # Errors
-    /// Another backslash.
+    /// Any other backslash.
     pub fn bytes(&self) -> Result<Vec<u8>, Error> {
         let bad = || {
             let expected = "\\r, \\n, \\t, \\\", \\\\ or \\xHH";
@@ -116,7 +116,7 @@ pub fn words(line: &str) -> Result<Vec<Word>, Error> {
     Ok(words)
 }
 
-/// Takes a word up to its closing quote.
+/// Reads a word up to its closing quote.
 fn unquote(text: &str) -> Result<(Word, &str), Error> {
     let mut escaped = false;
     for (at, c) in text.char_indices() {
@@ -134,7 +134,7 @@ fn unquote(text: &str) -> Result<(Word, &str), Error> {
     Err(Error::new("a quoted word that is not closed"))
 }
 
-/// A text as it must be written to be read back as it is.
+/// Text as it must be written to be read back unchanged.
 pub fn quote(word: &str) -> String {
     if !word.is_empty() && !word.starts_with(['"', '#']) && !word.contains([' ', '\t']) {
         return word.to_owned();

@@ -1,6 +1,6 @@
 //! A set of small numbers.
 
-/// A set of numbers, a bit each up to the largest; costs nothing while it is empty.
+/// A set of numbers, one bit each up to the largest; an empty set takes no memory.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct NumberSet(Vec<u64>);
 

@@ -1,4 +1,4 @@
-//! What a worker reads: the configuration and the addresses behind its names, never changed once made.
+//! The immutable data that workers read: the configuration and the addresses of its names.
 
 use super::Millis;
 use super::acl::Acl;
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// The addresses that the resolver found for each name.
 pub type Resolved = HashMap<String, Vec<IpAddr>>;
 
-/// Where a connection to a server goes.
+/// The address that a connection to a server goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAddress {
     /// Over the network.
@@ -30,14 +30,14 @@ pub enum ServerAddress {
     Unix(String),
 }
 
-/// What a server is there for.
+/// The role of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It serves clients; its slot.
+    /// It serves clients; this is its slot.
     Regular(usize),
     /// It serves when no regular one can.
     Emergency,
-    /// It serves the clients that are denied.
+    /// It serves denied clients.
     Abuse,
 }
 
@@ -50,7 +50,7 @@ impl Role {
         }
     }
 
-    /// As replies number servers: the slot, or -1 for emergency and -2 for abuse as C pen has it.
+    /// The number of the server in replies: the slot, or -1 for emergency and -2 for abuse as in C pen.
     pub fn number(self) -> i64 {
         match self {
             Role::Regular(n) => i64::try_from(n).unwrap_or(i64::MAX),
@@ -63,11 +63,11 @@ impl Role {
 /// A server as a worker sees it.
 #[derive(Debug)]
 pub struct Backend {
-    /// What for.
+    /// Its role.
     pub role: Role,
     /// Its name, if it has one.
     pub name: Option<String>,
-    /// Its address as replies and the request log show it: the one found for a name, the name while there is none.
+    /// Its address as replies and the request log show it: the resolved one for a name, the name while there is none.
     pub label: String,
     /// Its port as replies show it.
     pub port: u16,
@@ -81,17 +81,17 @@ pub struct Backend {
     pub weight: u32,
     /// Priority.
     pub prio: u32,
-    /// The list that judges its clients.
+    /// The access list that applies to its clients.
     pub acl: usize,
-    /// What an administrator says of it.
+    /// Its administrative state.
     pub admin_state: AdminState,
-    /// What becomes of its connections when it goes down.
+    /// The treatment of its connections when it goes down.
     pub on_down: OnDown,
-    /// How it is checked, if it is.
+    /// Its check, if it has one.
     pub check: Option<Arc<Check>>,
-    /// Whom pen speaks TLS with there; `None` without TLS.
+    /// The TLS parameters for connections to it; `None` without TLS.
     pub tls: Option<Arc<TlsPeer>>,
-    /// What the hash of a client is mixed with: the address and port as configured, not the slot.
+    /// Its part in the hash of a client: the address and port as configured, not the slot.
     pub identity: u64,
     /// Its counters.
     pub stats: Arc<ServerStats>,
@@ -113,13 +113,13 @@ impl fmt::Display for Backend {
     }
 }
 
-/// What lives as long as pen does, whatever is configured.
+/// The data that lives as long as pen does, whatever the configuration.
 #[derive(Debug, Default)]
 pub struct StatsTable {
     servers: Vec<Arc<ServerStats>>,
     emergency: Arc<ServerStats>,
     abuse: Arc<ServerStats>,
-    /// The regular server last chosen.
+    /// The regular server chosen last.
     pub cursor: Arc<AtomicUsize>,
     turns: Arc<Turns>,
     /// Servers that were removed and still have connections.
@@ -129,7 +129,7 @@ pub struct StatsTable {
 }
 
 impl StatsTable {
-    /// From now on a server has these addresses and this check.
+    /// Records the addresses and the check that a server has from now on.
     fn publish(&mut self, role: Role, addresses: &[ServerAddress], check: Option<&Arc<Check>>) {
         let published = (addresses.to_vec(), check.cloned());
         let (before, check_before) = self.published.insert(role.number(), published).unwrap_or_default();
@@ -147,7 +147,7 @@ impl StatsTable {
         }
     }
 
-    /// The server of a slot is removed; one that comes into the slot has nothing to do with it.
+    /// Removes the server of a slot; a new server in the slot does not inherit its counters.
     pub fn remove(&mut self, n: usize, backend: Arc<Backend>) {
         backend.stats.remove();
         self.removed.push(backend);
@@ -166,10 +166,10 @@ impl StatsTable {
     }
 }
 
-/// Later than pen lasts; something can be added to it.
+/// A time that pen never reaches; something can still be added to it.
 const NEVER: Millis = 1 << 60;
 
-/// Everything that decides about a connection.
+/// Everything that the handling of a connection depends on.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The server slots; none where a slot is unused.
@@ -188,76 +188,76 @@ pub struct Snapshot {
     pub proxy_protocol: ProxyProtocol,
     /// The list of who may send one.
     pub proxy_acl: usize,
-    /// How many connections a client may have, and begin in a time.
+    /// The limits for each client.
     pub allowance: Allowance,
-    /// What makes a client, for all but access lists and logs.
+    /// How many leading bits identify a client, except for access lists and logs.
     pub client_mask: ClientMask,
-    /// How a server is chosen.
+    /// How a server is selected.
     pub policy: Policy,
-    /// What is done with the bytes of connections.
+    /// How the bytes of connections are processed.
     pub content: Content,
     /// How the sockets of connections are set up.
     pub sockets: SocketOptions,
-    /// How long a server that comes up takes to its share of new clients.
+    /// How long a server in slow start takes to reach its full share of new clients.
     pub slowstart: Millis,
     /// The host that pen listens on.
     pub listen: String,
-    /// How long a failed server is left out.
+    /// How long a failed server stays blacklisted.
     pub blacklist: Millis,
-    /// After how many failures in a row.
+    /// The number of consecutive failures after which a server is blacklisted.
     pub fail_max: u32,
-    /// How long a connection that tries such a server may go without a failure before the server counts as working. Over TCP
-    /// every connect ends by itself; a datagram may have no answer.
+    /// How long a trial connection may go without a failure before the server counts as working. Over TCP every connect
+    /// ends by itself; a datagram may have no answer.
     pub trial: Millis,
     /// How long a connect may take.
     pub timeout: Millis,
-    /// How long a client is remembered, 0 for ever.
+    /// How long a client is remembered, 0 for no limit.
     pub tracking: Millis,
-    /// How long a connection may be idle, 0 for ever.
+    /// How long a connection may be idle, 0 for no limit.
     pub idle_timeout: Millis,
     /// How long a TLS handshake may take.
     pub handshake_timeout: Millis,
-    /// Connects to one server in progress at most.
+    /// The maximum number of connects to one server in progress.
     pub pending_max: usize,
-    /// Connections at most.
+    /// The maximum number of connections.
     pub conn_max: usize,
     /// After how many repetitions without an answer a UDP client goes to the next server; 0 for never.
     pub udp_retries: u32,
-    /// UDP flows of one client address at most, 0 for none but its share when all are taken.
+    /// The maximum number of UDP flows of one client address, 0 for no limit except its share when all are taken.
     pub udp_flows_per_client: usize,
-    /// Connections accepted in one go.
+    /// The number of connections accepted in a row.
     pub multi_accept: usize,
-    /// Whose end of data ends both sides.
+    /// Which sides' end of data closes both sides.
     pub fastclose: Fastclose,
-    /// The regular server last chosen; shared by all snapshots.
+    /// The regular server chosen last; shared by all snapshots.
     pub cursor: Arc<AtomicUsize>,
     /// Turns among servers that are equally good; shared by all snapshots.
     pub turns: Arc<Turns>,
 }
 
-/// By which rule a new client's server is chosen.
+/// The rule by which a server is chosen for a new client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// The lowest `prio`.
     Prio,
-    /// The fewest connections for the `weight`.
+    /// The fewest connections relative to the `weight`.
     Weight,
     /// The hash of the client's address.
     Hash,
-    /// The next one behind the last.
+    /// The next one after the last.
     RoundRobin,
 }
 
-/// How a server is chosen.
+/// How a server is selected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// The rule.
     pub algorithm: Algorithm,
-    /// A connection whose first choice fails is closed.
+    /// A connection is closed if its first choice fails.
     pub stubborn: bool,
-    /// A client is sent back to the server that it had.
+    /// A client is sent back to its last server.
     pub affinity: bool,
-    /// Connections of one client are told apart by their port in the hash.
+    /// The hash distinguishes connections of one client by their port.
     pub hash_port: bool,
 }
 
@@ -278,16 +278,16 @@ impl Policy {
     }
 }
 
-/// What is done with the bytes of connections.
+/// How the bytes of connections are processed.
 #[derive(Debug, Clone, Copy)]
 pub struct Content {
-    /// HTTP requests are told of their client.
+    /// HTTP requests name their client.
     pub http: bool,
-    /// What becomes of what they say of themselves.
+    /// The treatment of the client's own fields.
     pub http_forwarded: HttpForwarded,
-    /// They are told by Forwarded (RFC 7239) too.
+    /// Forwarded (RFC 7239) is added too.
     pub http_rfc7239: bool,
-    /// Every request is answered by pen itself.
+    /// Pen answers every request itself.
     pub dummy: bool,
     /// Dumps are text.
     pub ascii: bool,
@@ -397,7 +397,7 @@ impl Snapshot {
         snapshot
     }
 
-    /// The servers that were removed and still have connections.
+    /// The removed servers that still have connections.
     pub fn leaving(&self) -> impl Iterator<Item = &Arc<Backend>> {
         self.removed.iter().filter(|backend| backend.stats.connections() > 0)
     }

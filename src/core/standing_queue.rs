@@ -1,28 +1,28 @@
-//! When datagrams that have waited for long are to be shed.
+//! Decides when datagrams that have waited too long are dropped.
 //!
-//! A queue that fills for a moment does its work: it keeps what comes while pen is busy elsewhere. One that never empties,
-//! because more comes than can be passed on, only makes everything late: the same number of datagrams is lost, and each of
-//! the others is answered after its client has given up. So says CoDel (RFC 8289), whose times these are in kind: once the
-//! queue has been late for an interval it is kept short, by shedding whatever has waited for longer than the target, until
-//! it has been short for an interval.
+//! A queue that fills for a moment does its work: it holds datagrams while pen is busy elsewhere. A queue that never
+//! empties, because more arrives than can be passed on, only delays everything: as many datagrams are lost, and each of
+//! the others is answered after its client has given up. This is the reasoning of CoDel (RFC 8289), whose two times are
+//! used here: once the queue has been late for an interval it is kept short, by dropping every datagram that has waited
+//! longer than the target, until the queue has been short for an interval.
 
 use super::Millis;
 
 /// How long a datagram may wait, in milliseconds.
 pub const TARGET: Millis = 20;
-/// For how long the queue has to be late, or short, before that counts.
+/// How long the queue must be late, or short, before its state changes.
 pub const INTERVAL: Millis = 100;
 
 /// Whether a queue has been late for a while.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct StandingQueue {
     stands: bool,
-    /// Since when the queue has been otherwise: late while it does not stand, short while it does.
+    /// When the present deviation began: lateness while the queue does not stand, shortness while it does.
     since: Option<Millis>,
 }
 
 impl StandingQueue {
-    /// At `now` datagrams are taken that have `waited` for so long. Whether they are to be shed.
+    /// Records that datagrams taken at `now` have `waited` this long. Returns whether they are to be dropped.
     pub fn sheds(&mut self, waited: Millis, now: Millis) -> bool {
         let late = waited > TARGET;
         if late == self.stands {
@@ -33,7 +33,7 @@ impl StandingQueue {
         self.stands && late
     }
 
-    /// Whether datagrams are being shed.
+    /// Whether datagrams are being dropped.
     pub fn stands(&self) -> bool {
         self.stands
     }
@@ -44,8 +44,8 @@ mod tests {
     use super::*;
     use std::collections::VecDeque;
 
-    /// A server of `rate` datagrams a millisecond, which sheds ten times as fast, and what `arrivals` brings it in each
-    /// millisecond. The waits of what was passed on, by the time of that, and how much was shed.
+    /// A server that handles `rate` datagrams a millisecond and drops ten times as fast; `arrivals` gives the datagrams
+    /// of each millisecond. Returns the waits of the datagrams passed on, by time, and the number dropped.
     fn serve(
         rate: usize,
         time: Millis,
@@ -80,7 +80,7 @@ mod tests {
             let late = passed.iter().filter(|(now, _)| *now > 2 * INTERVAL).map(|(_, waited)| *waited).max();
             assert!(late.is_some_and(|waited| waited <= TARGET), "{late:?}");
             assert!(shed > 0);
-            // Most of the time goes into what is passed on.
+            // Most of the time is spent on datagrams that are passed on.
             assert!(passed.len() > 5000 * 100 / 2, "{}", passed.len());
         }
     }

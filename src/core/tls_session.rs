@@ -1,4 +1,4 @@
-//! What pen and a client that speaks TLS have agreed on.
+//! The TLS parameters agreed on with a client.
 
 use serde::Serialize;
 
@@ -9,9 +9,9 @@ pub struct TlsSession {
     pub version: String,
     /// The cipher, as OpenSSL writes it.
     pub cipher: String,
-    /// Whether an earlier session was taken up again.
+    /// Whether an earlier session was resumed.
     pub resumed: bool,
-    /// The server name that the client asked for (RFC 6066), if there is one of printable characters.
+    /// The server name that the client requested (RFC 6066), if it is printable.
     pub server_name: Option<String>,
 }
 

@@ -1,15 +1,15 @@
-//! Bytes that went to and came from a server, counted for every message.
+//! Bytes sent to and received from a server, counted for every message.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use thread_local::ThreadLocal;
 
-/// Two counters that all workers add to. Each thread has its own pair, which nobody else writes, and the pairs are summed when
-/// the counters are read: a pair shared by all would be fought over with every message.
+/// Two counters that all workers add to. Each thread has its own pair, which no other thread writes, and reading sums
+/// the pairs: the cores would contend for a shared pair with every message.
 #[derive(Debug, Default)]
 pub struct Traffic(ThreadLocal<Pair>);
 
-/// Aligned so that no two threads write to the same cache line, nor to one that is fetched along with it.
+/// Aligned so that no two threads write to the same cache line or to an adjacent one that is prefetched with it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Pair {
@@ -18,12 +18,12 @@ struct Pair {
 }
 
 impl Traffic {
-    /// Bytes went to the server.
+    /// Adds bytes sent to the server.
     pub fn add_sent(&self, bytes: u64) {
         add(&self.0.get_or_default().sent, bytes);
     }
 
-    /// Bytes came from the server.
+    /// Adds bytes received from the server.
     pub fn add_received(&self, bytes: u64) {
         add(&self.0.get_or_default().received, bytes);
     }
@@ -35,7 +35,7 @@ impl Traffic {
     }
 }
 
-/// Adds to what only this thread ever writes: no locked instruction.
+/// Adds to a counter that only this thread writes, without a locked instruction.
 fn add(counter: &AtomicU64, bytes: u64) {
     counter.store(counter.load(Relaxed) + bytes, Relaxed);
 }

@@ -1,4 +1,4 @@
-//! What the configuration says of TLS towards servers.
+//! The TLS settings for connections to servers.
 
 use super::addr::Host;
 use super::command::server_keys::ServerConfig;
@@ -8,31 +8,31 @@ use super::settings::{CheckSwitch, SslProtocol};
 use std::fmt;
 use std::path::PathBuf;
 
-/// What contexts for TLS towards servers are made by.
+/// The settings that TLS contexts for servers are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamTlsSettings {
-    /// The authorities of servers' certificates; those of the system without.
+    /// The certificate authorities for servers' certificates; those of the system if `None`.
     pub ca: Option<PathBuf>,
-    /// The certificate that servers may ask for.
+    /// The client certificate for servers that ask for one.
     pub cert: Option<PathBuf>,
     /// Its private key, if that is not in the same file.
     pub key: Option<PathBuf>,
     /// The ciphers offered.
     pub ciphers: Option<String>,
-    /// The oldest protocol.
+    /// The oldest protocol version.
     pub protocol: Option<SslProtocol>,
-    /// Whether some server's certificate is verified.
+    /// Whether the certificate of any server is verified.
     pub verifies: bool,
 }
 
-/// Whom pen speaks TLS with, and how it knows that it is the right one.
+/// The server of a TLS connection, and how it is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TlsPeer {
     /// The server's host as configured.
     host: Host,
     /// Its port.
     port: u16,
-    /// Whom its certificate must be for; `None` where that is not known, as of a Unix socket.
+    /// The name that its certificate must be valid for; `None` if unknown, as for a Unix socket.
     pub name: Option<Host>,
     /// Whether its certificate is verified.
     pub verify: bool,
@@ -57,7 +57,7 @@ impl TlsPeer {
         if server.tls { Self::new(server, server.tls_name.as_ref(), server.tls_verify) } else { None }
     }
 
-    /// The server as a check reaches it: as clients' connections do, where the check does not say otherwise.
+    /// The server as a check reaches it: as clients' connections do, unless the check says otherwise.
     pub fn of_check(server: &ServerConfig, check: &CheckConfig) -> Option<Self> {
         if !check.tls.of(server.tls) {
             return None;
@@ -68,7 +68,7 @@ impl TlsPeer {
 }
 
 impl CheckSwitch {
-    /// On or off for a check of a server of which that is so.
+    /// Resolves the switch of a check for a server whose own value is `server`.
     fn of(self, server: bool) -> bool {
         match self {
             CheckSwitch::Server => server,
@@ -79,7 +79,7 @@ impl CheckSwitch {
 }
 
 impl Config {
-    /// What contexts for TLS towards servers are made by; `None` when pen speaks it with none.
+    /// The settings that TLS contexts for servers are made from; `None` when no server uses TLS.
     pub fn upstream_tls(&self) -> Option<UpstreamTlsSettings> {
         let mut peers = self
             .servers

@@ -1,4 +1,4 @@
-//! How many connections one client may have, and begin in a time.
+//! Limits per client: connections at a time, and new connections in a period.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -10,45 +10,45 @@ use parking_lot::Mutex;
 use crate::core::Millis;
 use crate::core::affinity::Client;
 
-/// Parts of the table, each with its own lock.
+/// The number of shards of the table, each with its own lock.
 const SHARDS: usize = 16;
-/// Clients without a connection that a part remembers for their rate: some 10 MB in all.
+/// Clients without a connection that a shard keeps for their rate: about 10 MB in all.
 const REMEMBERED: usize = 8192;
-/// Clients that are looked at for being forgotten when another one comes.
+/// How many idle clients are examined for removal when a new one comes.
 const SWEEP: usize = 4;
 
-/// What the configuration allows each client.
+/// The limits for each client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     /// Connections at a time, 0 for any number.
     pub connections: u32,
     /// Connections that begin within `period`, 0 for any number.
     pub rate: u32,
-    /// The time of `rate`.
+    /// The period that `rate` refers to.
     pub period: Millis,
 }
 
-/// Which limit a client has reached.
+/// The limit that a client has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limited {
-    /// That of connections at a time.
+    /// Connections at a time.
     Connections,
-    /// That of new connections in a time.
+    /// New connections in a period.
     Rate,
 }
 
-/// What a client has and had of late.
+/// The current and recent connections of a client.
 #[derive(Debug, Default)]
 struct Usage {
     connections: u32,
-    /// When the present period began.
+    /// When the current period began.
     since: Millis,
-    /// Connections that began in the present period and in the one before.
+    /// Connections that began in the current period and in the one before.
     began: [u32; 2],
 }
 
 impl Usage {
-    /// Moves on to the period that `now` is in.
+    /// Advances to the period that contains `now`.
     fn advance(&mut self, now: Millis, period: Millis) {
         let age = now.saturating_sub(self.since);
         if age >= period {
@@ -58,7 +58,7 @@ impl Usage {
         }
     }
 
-    /// Connections that began within the last period, where those of the period before are taken to be spread evenly.
+    /// Connections that began within the last period, assuming that those of the period before were spread evenly.
     fn rate(&self, now: Millis, period: Millis) -> u64 {
         let left = period.saturating_sub(now.saturating_sub(self.since));
         u64::from(self.began[0]) + u64::from(self.began[1]) * left / period.max(1)
@@ -68,12 +68,12 @@ impl Usage {
 #[derive(Debug, Default)]
 struct Shard {
     clients: HashMap<Client, Usage>,
-    /// Clients whose last connection has ended, in that order, each with when its period had begun.
+    /// Clients whose last connection has ended, in that order, each with the start of its period.
     idle: VecDeque<(Client, Millis)>,
 }
 
 impl Shard {
-    /// Forgets some clients that have no connection and whose rate is nothing any more.
+    /// Removes some clients that have no connection and whose rate has fallen to zero.
     fn sweep(&mut self, now: Millis, period: Millis) {
         for _ in 0..SWEEP {
             let Some((client, since)) = self.idle.front().copied() else { return };
@@ -83,7 +83,7 @@ impl Shard {
                 return;
             }
             self.idle.pop_front();
-            // It may have come back and gone again.
+            // It may have come back and left again.
             let gone = |usage: &Usage| usage.connections == 0 && (crowded || is_old(usage.since));
             if self.clients.get(&client).is_some_and(gone) {
                 self.clients.remove(&client);
@@ -98,7 +98,7 @@ pub struct ClientLimits {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
     refused: AtomicU64,
-    /// When that was last.
+    /// When a connection was last refused.
     last_refused: AtomicU64,
 }
 
@@ -154,7 +154,7 @@ impl ClientLimits {
         self.shard(client).lock().clients.get(&client).map_or(0, |usage| usage.connections)
     }
 
-    /// How long ago a connection was refused last.
+    /// How long ago a connection was last refused.
     pub fn calm_for(&self, now: Millis) -> Millis {
         now.saturating_sub(self.last_refused.load(Relaxed))
     }
@@ -200,7 +200,7 @@ mod tests {
     fn connections_are_counted_for_each_client_and_given_back() {
         let limits = Arc::new(ClientLimits::default());
         let two = Allowance { connections: 2, ..ANY };
-        // Those that began before there was a limit count too.
+        // Connections that began before the limit was set count too.
         let mut held = vec![limits.begin(client(1), ANY, 0).unwrap()];
         held.push(limits.begin(client(1), two, 0).unwrap());
         assert_eq!(limits.begin(client(1), two, 0).unwrap_err(), Limited::Connections);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever begins and ends: nobody has more than he may, and counts are exact.
+        /// Connections begin and end at random: no client exceeds its limit, and the counts are exact.
         #[test]
         fn counts_are_exact(steps in prop::collection::vec((0u32..3, any::<prop::sample::Index>(), any::<bool>(), 0u64..700), 0..100)) {
             let limits = Arc::new(ClientLimits::default());

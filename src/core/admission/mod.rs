@@ -1,4 +1,4 @@
-//! Whether a client is served at all. Asked once, before anything is spent on the client: a place in a table, a connect, a
+//! Whether a client is served at all. Decided once, before anything is spent on the client: a table entry, a connect, a
 //! TLS handshake.
 
 pub mod limits;
@@ -7,19 +7,19 @@ pub mod sender;
 use super::affinity::Client;
 use super::snapshot::Snapshot;
 
-/// What becomes of a client.
+/// The decision about a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// The servers may serve it.
+    /// Regular servers may serve it.
     Admit,
-    /// `client_acl` denies it, and the abuse server serves it. It is not remembered.
+    /// `client_acl` denies it, and the abuse server serves it. It is not entered in the affinity table.
     Abuse,
     /// `client_acl` denies it, and it is closed at once.
     Refuse,
 }
 
 impl Admission {
-    /// What the configuration says of `client`.
+    /// The decision for `client` under this configuration.
     pub fn of(snapshot: &Snapshot, client: Client) -> Self {
         let permitted = snapshot.acls.get(snapshot.client_acl).is_none_or(|acl| acl.permits(client.ip()));
         match &snapshot.abuse {

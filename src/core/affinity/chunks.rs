@@ -1,12 +1,12 @@
-//! A vector that never moves what it holds.
+//! A vector whose elements never move in memory.
 
 use std::ops::{Index, IndexMut};
 
-/// Elements of one allocation.
+/// Elements per allocation.
 const CHUNK: usize = 1024;
 
-/// A vector in pieces of equal size. Growing costs one small allocation, however much there is already: a `Vec` would copy
-/// everything, and those who wait for the table with it.
+/// A vector in chunks of equal size. Growing it costs one small allocation, however large it is: a `Vec` would copy all
+/// elements while other threads wait for the lock of the table.
 #[derive(Debug)]
 pub(super) struct Chunks<T>(Vec<Vec<T>>);
 

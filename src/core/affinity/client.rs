@@ -1,9 +1,9 @@
-//! Who connected.
+//! The identity of a client.
 
 use std::fmt;
 use std::net::IpAddr;
 
-/// Who connected: an IP address, whatever its port. All clients of a Unix socket are one.
+/// The identity of a client: an IP address without the port. All clients of a Unix socket are one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Client(Option<IpAddr>);
 
@@ -16,7 +16,7 @@ impl Client {
         Client(Some(ip.to_canonical()))
     }
 
-    /// The client that those are who agree with this one in the first bits of their addresses.
+    /// This client with only the leading bits of its address: clients that agree in these bits are one.
     #[must_use]
     pub fn masked(self, mask: ClientMask) -> Self {
         let address = match self.0 {
@@ -33,7 +33,7 @@ impl Client {
         Client(address)
     }
 
-    /// Its address; none for a Unix client.
+    /// Its address; `None` for a Unix client.
     pub fn ip(self) -> Option<IpAddr> {
         self.0
     }
@@ -49,7 +49,7 @@ impl fmt::Display for Client {
     }
 }
 
-/// How many leading bits of an address make a client.
+/// How many leading bits of an address identify a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientMask {
     /// Of an IPv4 address, at most 32.

@@ -1,4 +1,4 @@
-//! From the hash of a key to the number under which it is kept.
+//! An index from the hash of a key to the number under which the key is stored.
 
 use super::chunks::Chunks;
 
@@ -26,7 +26,7 @@ impl HashIndex {
         HashIndex { buckets: Chunks::new(), links: Chunks::new() }
     }
 
-    /// The number with this hash for which `is_it` says so.
+    /// The number with this hash for which `is_it` is true.
     pub(super) fn find(&self, hash: u32, is_it: impl Fn(usize) -> bool) -> Option<usize> {
         let mut at = *self.buckets.get(self.bucket_of(hash))?;
         while at != NONE {
@@ -51,7 +51,7 @@ impl HashIndex {
         number
     }
 
-    /// Gives `number` to a key with another hash.
+    /// Changes the hash of `number`.
     pub(super) fn rehash(&mut self, number: usize, hash: u32) {
         let bucket = self.bucket_of(self.links[number].hash);
         let next = self.links[number].next;
@@ -76,7 +76,7 @@ impl HashIndex {
         if bucket < count { bucket } else { bucket & (mask >> 1) }
     }
 
-    /// Moves what belongs into the last bucket, `new`, out of the one that held it so far.
+    /// Moves the entries of the last bucket, `new`, out of the bucket that held them so far.
     fn split(&mut self, new: usize) {
         let old = new - (1 << new.ilog2());
         let mut at = std::mem::replace(&mut self.buckets[old], NONE);
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against a plain list; hashes of a few bits collide.
+        /// Compared with a plain list; hashes of a few bits collide.
         #[test]
         fn what_was_put_in_is_found(bits in 1u32..=32, steps in prop::collection::vec((any::<u32>(), any::<prop::sample::Index>(), any::<bool>()), 1..300)) {
             let mut index = HashIndex::new();

@@ -1,7 +1,7 @@
-//! Which client had which server: a table that forgets the client that was seen least recently first.
+//! Which server each client had: a table that drops the least recently seen client first.
 //!
-//! It may hold millions of clients, and every connection asks it under one lock. So nothing that it does takes longer the more
-//! there are: it grows by small steps, and who wants to see all of it looks at a bounded number of records a call.
+//! It may hold millions of clients, and every connection takes its one lock. So no operation takes longer as the table
+//! grows: it grows in small steps, and a scan of all clients examines a bounded number of records per call.
 
 mod chunks;
 mod client;
@@ -19,10 +19,10 @@ use scan::Scans;
 pub use client::{Client, ClientMask};
 pub use scan::ScanId;
 
-/// What pen knows of a client.
+/// What is recorded about a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its number in replies and on the status page; stays with the client while it is known.
+    /// Its number in replies and on the status page; fixed while the client is in the table.
     pub id: usize,
     /// The regular server it last had.
     pub server: Option<usize>,
@@ -36,12 +36,12 @@ pub struct Record {
     pub rx: u64,
 }
 
-/// A client and its place in the order of when clients were seen.
+/// A client and its place in the order of last connections.
 #[derive(Debug)]
 struct Entry {
     client: Client,
     record: Record,
-    /// Which of the servers that its slot has had is meant, see [`AffinityTable::forget`].
+    /// The era of the slot's server that is meant, see [`AffinityTable::forget`].
     era: u32,
     newer: Option<u32>,
     older: Option<u32>,
@@ -57,7 +57,7 @@ pub struct AffinityTable {
     newest: Option<u32>,
     oldest: Option<u32>,
     scans: Scans,
-    /// How often the server of each slot was forgotten.
+    /// How often [`AffinityTable::forget`] was called for each slot.
     eras: Vec<u32>,
 }
 
@@ -76,7 +76,7 @@ impl AffinityTable {
         }
     }
 
-    /// Makes room for `max` clients; never fewer than now.
+    /// Makes room for `max` clients; the table never shrinks.
     pub fn grow(&mut self, max: usize) {
         self.max = self.max.max(max);
     }
@@ -86,7 +86,7 @@ impl AffinityTable {
         self.max
     }
 
-    /// How many clients there are; their numbers are less.
+    /// The number of clients; all their numbers are lower.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -96,8 +96,8 @@ impl AffinityTable {
         self.len() == 0
     }
 
-    /// A client connects at `now`, which never goes back. Returns its number and the server it had, unless that was longer
-    /// than `tracking` ago (0: however long).
+    /// Records that a client connects at `now`, which never decreases. Returns its number and the server it had, unless
+    /// its last connection was longer than `tracking` ago (0: no limit).
     pub fn record_connect(
         &mut self,
         client: Client,
@@ -138,7 +138,7 @@ impl AffinityTable {
         (id, None)
     }
 
-    /// The client, whose number is or was `id`, was served by this server. One that is no longer known is passed over.
+    /// Records the server of the client whose number is or was `id`. Ignored if the client is no longer in the table.
     pub fn remember(&mut self, id: usize, client: Client, server: usize) {
         let era = self.era(server);
         if let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.client == client) {
@@ -146,7 +146,8 @@ impl AffinityTable {
         }
     }
 
-    /// The server of this slot is gone for good: no client had it, nor has it one that may come into the slot.
+    /// The server of this slot is removed: no client is sent back to it, nor to another server that gets the slot
+    /// later.
     pub fn forget(&mut self, server: usize) {
         if self.eras.len() <= server {
             self.eras.resize(server + 1, 0);
@@ -158,7 +159,7 @@ impl AffinityTable {
         self.eras.get(server).copied().unwrap_or(0)
     }
 
-    /// Whether the server that an entry names was not forgotten.
+    /// Whether the server of an entry is still the one in its slot.
     fn current(&self, entry: &Entry) -> bool {
         entry.record.server.is_none_or(|server| entry.era == self.era(server))
     }
@@ -168,8 +169,8 @@ impl AffinityTable {
         Record { server, ..entry.record.clone() }
     }
 
-    /// Bytes went to (`sx`) and came from (`rx`) the client, whose number is or was `id`. One that is no longer known is
-    /// passed over.
+    /// Adds bytes sent to (`sx`) and received from (`rx`) the client whose number is or was `id`. Ignored if the client
+    /// is no longer in the table.
     pub fn add_traffic(&mut self, id: usize, client: Client, sx: u64, rx: u64) {
         if let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.client == client) {
             entry.record.sx += sx;
@@ -177,42 +178,42 @@ impl AffinityTable {
         }
     }
 
-    /// What is known of a client. Looking it up does not make it one that was seen.
+    /// The record of a client. A lookup does not count as a connection.
     pub fn look_up(&self, client: Client) -> Option<Record> {
         let hash = self.hasher.hash_one(client) as u32;
         let id = self.index.find(hash, |id| self.entries[id].client == client)?;
         Some(self.record(&self.entries[id]))
     }
 
-    /// The client of this number.
+    /// The client with this number.
     pub fn get(&self, id: usize) -> Option<(Client, Record)> {
         self.entries.get(id).map(|entry| (entry.client, self.record(entry)))
     }
 
-    /// Begins to look for the clients that connected at `since` or later. To be ended by [`AffinityTable::end_scan`].
+    /// Begins a scan for the clients that connected at `since` or later. [`AffinityTable::end_scan`] must end it.
     pub fn begin_scan(&mut self, since: Millis) -> ScanId {
         self.scans.begin(since, self.newest)
     }
 
-    /// Looks at `most` further clients, from the one seen last on. False when there are no more to look at.
+    /// Examines up to `most` more clients, most recent first. False when no more are left.
     pub fn scan(&mut self, id: &ScanId, most: usize) -> bool {
         let entries = &self.entries;
         self.scans.step(id, most, |client| entries.get(client as usize).map(|e| (e.record.seen, e.older)))
     }
 
-    /// Ends a search: the numbers of the clients that it found.
+    /// Ends a scan and returns the numbers of the clients found.
     pub fn end_scan(&mut self, id: &ScanId) -> NumberSet {
         self.scans.end(id)
     }
 
-    /// Whether no search is in progress.
+    /// Whether no scan is in progress.
     #[cfg(test)]
     pub(crate) fn has_no_scans(&self) -> bool {
         self.scans.is_empty()
     }
 
     fn link_newest(&mut self, id: usize) {
-        // Numbers fit: clients_max is bounded.
+        // The number fits: clients_max is bounded.
         let place = Some(id as u32);
         self.scans.saw(id);
         let before = std::mem::replace(&mut self.newest, place);

@@ -1,4 +1,4 @@
-//! What the table says, against plain lists.
+//! The table compared with plain lists.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ fn ids(table: &AffinityTable) -> Vec<usize> {
 }
 
 proptest! {
-    /// Against a list with the latest at its end.
+    /// Compared with a list whose last element is the latest.
     #[test]
     fn the_table_forgets_the_least_recent(max in 1usize..5, steps in prop::collection::vec((0u8..8, 0usize..3, 0u64..20), 0..80)) {
         let mut table = AffinityTable::new(max);
@@ -40,7 +40,7 @@ proptest! {
         }
     }
 
-    /// Clients connect while a search goes on in steps. It finds all who connected since, and nobody else.
+    /// Clients connect while a scan runs in steps. It finds exactly the clients that connected since the given time.
     #[test]
     fn a_search_finds_the_clients_of_late(
         max in 1usize..12,
@@ -76,7 +76,7 @@ fn a_search_looks_at_no_more_than_it_is_told_and_at_nobody_who_is_too_old() {
     let mut table = AffinityTable::new(100);
     (0..100).for_each(|n| _ = table.record_connect(client(n), n.into(), 0));
     let scan = table.begin_scan(90);
-    // Ten clients are recent enough: the eleventh look ends it.
+    // Ten clients are recent enough: the eleventh that is examined ends the scan.
     assert_eq!([3, 3, 3, 1, 1].map(|most| table.scan(&scan, most)), [true, true, true, true, false]);
     let found = table.end_scan(&scan);
     assert_eq!((0..100).filter(|id| found.contains(*id)).collect::<Vec<_>>(), (90..100).collect::<Vec<_>>());

@@ -1,14 +1,14 @@
-//! Whether a server is left out, and which connection tries it again.
+//! The blacklist state of a server, and which connection tries the server again.
 //!
-//! A server that failed is left out for a time. When that is over, one connection tries it while all others still go
-//! elsewhere: a server that is still away costs one client a detour, not all of them. Success takes it back in, a failure
-//! leaves it out for another time.
+//! A server that failed is blacklisted for a time. After that, one connection tries it while all others still go
+//! elsewhere: a server that is still away costs one client a detour, not all of them. A success takes it off the
+//! blacklist, a failure blacklists it again.
 
 use crate::core::Millis;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How a server stands with the blacklist.
+/// The blacklist state of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// It is not on the blacklist.
@@ -17,21 +17,21 @@ pub enum Standing {
     Due,
     /// One connection is trying it.
     Trial,
-    /// It failed, and is left out until then.
+    /// It failed, and is blacklisted until this time.
     Failed(Millis),
-    /// A command leaves it out until then.
+    /// A command has blacklisted it until this time.
     Ordered(Millis),
 }
 
-/// The state of one server, in one word: a time, and what the time means in the two lowest bits. 0 is not blacklisted.
+/// The state of one server in one word: a time, and its meaning in the two lowest bits. 0 means not blacklisted.
 #[derive(Debug, Default)]
 pub(super) struct Blacklist(AtomicU64);
 
-/// It failed, and is due at that time.
+/// It failed, and is due at the time.
 const FAILED: u64 = 1;
-/// It is being tried. If nothing has failed by that time, it works.
+/// It is being tried. If nothing has failed by the time, it works.
 const TRIAL: u64 = 2;
-/// A command leaves it out until that time.
+/// A command has blacklisted it until the time.
 const ORDERED: u64 = 3;
 
 fn word(time: Millis, kind: u64) -> u64 {
@@ -50,7 +50,7 @@ fn standing(word: u64, now: Millis) -> Standing {
 }
 
 impl Blacklist {
-    /// How the server stands at `now`.
+    /// The state at `now`.
     pub(super) fn standing(&self, now: Millis) -> Standing {
         match self.0.load(Relaxed) {
             0 => Standing::Clear,
@@ -58,23 +58,23 @@ impl Blacklist {
         }
     }
 
-    /// Tries to be the one connection that tries the server, which is [`Standing::Due`]. The trial counts as a success if
-    /// it has not failed by `end`. Exactly one of several callers gets it.
+    /// Claims the trial of a server that is [`Standing::Due`]. The trial counts as a success if it has not failed by
+    /// `end`. Exactly one of several concurrent callers succeeds.
     pub(super) fn claim(&self, now: Millis, end: Millis) -> Option<Claim> {
         let claim = Claim(NonZeroU64::new(word(end, TRIAL))?);
         let due = |word| (standing(word, now) == Standing::Due).then_some(claim.0.get());
         self.0.fetch_update(Relaxed, Relaxed, due).ok().map(|_| claim)
     }
 
-    /// The connection of `claim` is over and has shown nothing about the server: the next one may try it. Without effect
-    /// when the trial has ended already.
+    /// The connection of `claim` has ended without a result: the next one may try the server. Without effect when the
+    /// trial has ended already.
     pub(super) fn give_up(&self, claim: Claim) {
         _ = self.0.compare_exchange(claim.0.get(), word(0, FAILED), Relaxed, Relaxed);
     }
 
-    /// The server works. True when it was left out, or tried, after a failure. What a command has ordered stays.
+    /// The server works. True if it was blacklisted for a failure, or on trial. The blacklisting by a command stays.
     pub(super) fn lift(&self) -> bool {
-        // Looked at first, since this is called for every connection and the line is shared between cores.
+        // Read first: this runs for every connection, and the cache line is shared between cores.
         let mut word = self.0.load(Relaxed);
         while matches!(word & 3, FAILED | TRIAL) {
             match self.0.compare_exchange_weak(word, 0, Relaxed, Relaxed) {
@@ -85,8 +85,8 @@ impl Blacklist {
         false
     }
 
-    /// The server has failed at `now` and is left out for `time`, but not where that is 0. True when this is news: it
-    /// was not on the blacklist. What a command has ordered stays.
+    /// The server failed at `now` and is blacklisted for `time`, unless that is 0. True if it was not on the blacklist
+    /// before. The blacklisting by a command stays.
     pub(super) fn fail(&self, now: Millis, time: Millis) -> bool {
         let failed = if time == 0 { 0 } else { word(now.saturating_add(time), FAILED) };
         let ordered = |word| matches!(standing(word, now), Standing::Ordered(_));
@@ -94,7 +94,8 @@ impl Blacklist {
         before.is_ok_and(|word| standing(word, now) == Standing::Clear)
     }
 
-    /// A command leaves the server out until then; a time that has passed takes it back in, whyever it was left out.
+    /// A command blacklists the server until then; a time in the past takes it off the blacklist, whatever the reason
+    /// it was there.
     pub(super) fn order(&self, until: Millis) {
         self.0.store(if until == 0 { 0 } else { word(until, ORDERED) }, Relaxed);
     }
@@ -117,13 +118,13 @@ mod tests {
         assert_eq!(list.standing(130), Standing::Due);
         let claim = list.claim(130, 1000).unwrap();
         assert_eq!((list.standing(131), list.claim(131, 1000)), (Standing::Trial, None));
-        // Whoever gave up lets the next one try at once.
+        // After a claim is given up, the next connection may try at once.
         list.give_up(claim);
         assert_eq!(list.standing(0), Standing::Due);
         assert!(list.claim(131, 1001).is_some());
         assert!(!list.fail(140, 30), "a trial that fails is no news");
         assert_eq!(list.standing(141), Standing::Failed(170));
-        // A trial that is over already takes nothing back.
+        // Giving up a trial that is already over has no effect.
         list.give_up(claim);
         assert_eq!(list.standing(141), Standing::Failed(170));
         assert!(list.lift() && !list.lift());

@@ -1,4 +1,4 @@
-//! What the checks of a server have found, as everybody reads it. The main thread alone changes it.
+//! The results of a server's checks, for all threads to read. Only the main thread changes them.
 
 use crate::core::Millis;
 use crate::core::health::{CheckResult, Health};
@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 #[derive(Debug, Default)]
 pub(super) struct HealthRecord {
     health: AtomicU8,
-    /// Another number whenever what was known is of no use any more: the server has another address or check.
+    /// Changes whenever earlier results no longer apply: the server has another address or check.
     period: AtomicU64,
-    /// Since when it has been up after it was down or another one; 0 where it was up from the beginning.
+    /// When it last became up after being down, or after a change of server; 0 otherwise.
     risen: AtomicU64,
     last: Mutex<Option<Arc<CheckResult>>>,
 }
@@ -20,12 +20,12 @@ pub(super) struct HealthRecord {
 const ALL: [Health; 4] = [Health::Unchecked, Health::Unknown, Health::Up, Health::Down];
 
 impl HealthRecord {
-    /// What is known.
+    /// The current health.
     pub(super) fn get(&self) -> Health {
         ALL[usize::from(self.health.load(Relaxed)) % ALL.len()]
     }
 
-    /// The health is another one at `now`.
+    /// The health changes at `now`.
     pub(super) fn set(&self, health: Health, now: Millis) {
         let begins = self.get() == Health::Down || self.period() > 1;
         self.risen.store(if health == Health::Up && begins { now } else { 0 }, Relaxed);
@@ -37,7 +37,7 @@ impl HealthRecord {
         self.health.store(u8::try_from(at).unwrap_or_default(), Relaxed);
     }
 
-    /// Nothing is known any more; from now on the server is checked, or is not.
+    /// Discards all results; `checked` says whether the server is checked from now on.
     pub(super) fn forget(&self, checked: bool) {
         self.store(if checked { Health::Unknown } else { Health::Unchecked });
         self.risen.store(0, Relaxed);
@@ -45,7 +45,7 @@ impl HealthRecord {
         *self.last.lock() = None;
     }
 
-    /// Since when it has been up, of one that was not; 0 of others.
+    /// When it last became up after being down, or after a change of server; 0 otherwise.
     pub(super) fn risen(&self) -> Millis {
         self.risen.load(Relaxed)
     }

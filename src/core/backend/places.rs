@@ -1,7 +1,7 @@
-//! How many connects to one server may be in progress, and who waits for a place among them.
+//! A limit for the connects to one server that are in progress, and the queue of those that wait.
 //!
-//! Each server has places of its own: one that does not answer fills its own and holds up no connect to another. Those who
-//! wait are served in order of arrival, and one of them is woken for each place that is given back.
+//! Each server has its own limit: one that does not answer fills its own places and delays no connect to another
+//! server. Waiting connections are served in order of arrival, and each returned place wakes one of them.
 
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -10,14 +10,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-/// The places of one server.
+/// The connect places of one server.
 #[derive(Debug, Default)]
 pub struct Places(Mutex<Queue>);
 
 #[derive(Debug, Default)]
 struct Queue {
     taken: usize,
-    /// As it was given last: it may change while pen runs.
+    /// The limit last passed in: it may change while pen runs.
     limit: usize,
     waiting: VecDeque<Arc<Mutex<Waiter>>>,
 }
@@ -27,12 +27,12 @@ enum Waiter {
     Waits(Option<Waker>),
     HasPlace,
     Dismissed,
-    /// It waits no longer.
+    /// It no longer waits.
     Gone,
 }
 
 impl Waiter {
-    /// Ends its waiting. False when it had ended already.
+    /// Ends the wait. False when it had already ended.
     fn ends(&mut self, outcome: Waiter) -> bool {
         let Waiter::Waits(waker) = self else { return false };
         let waker = waker.take();
@@ -45,7 +45,7 @@ impl Waiter {
 }
 
 impl Queue {
-    /// Gives the free places to those who have waited longest.
+    /// Gives free places to those who have waited longest.
     fn hand_out(&mut self) {
         while self.taken < self.limit
             && let Some(first) = self.waiting.pop_front()
@@ -58,12 +58,12 @@ impl Queue {
 }
 
 impl Places {
-    /// A place among `limit`, as soon as there is one. `None` when the waiting was ended by [`Places::dismiss`].
+    /// Waits for one of `limit` places. `None` when [`Places::dismiss`] ended the wait.
     pub fn take(&self, limit: usize) -> Waiting<'_> {
         Waiting { places: self, limit, waiter: None }
     }
 
-    /// Ends the waiting of all who wait: the server does not answer, and they are to go elsewhere.
+    /// Ends all waits: the server does not answer, and the connections are to go elsewhere.
     pub fn dismiss(&self) {
         let waiting = std::mem::take(&mut self.0.lock().waiting);
         for waiter in waiting {
@@ -84,12 +84,12 @@ impl Places {
     }
 }
 
-/// The wait for a place. Who drops it waits no longer.
+/// A wait for a place; dropping it ends the wait.
 #[derive(Debug)]
 pub struct Waiting<'a> {
     places: &'a Places,
     limit: usize,
-    /// Its entry in the queue, once it had to wait.
+    /// Its entry in the queue, once it has to wait.
     waiter: Option<Arc<Mutex<Waiter>>>,
 }
 
@@ -131,7 +131,7 @@ impl Drop for Waiting<'_> {
         let Some(waiter) = &self.waiter else { return };
         let state = std::mem::replace(&mut *waiter.lock(), Waiter::Gone);
         if matches!(state, Waiter::HasPlace) {
-            // It was given a place that it never took.
+            // It was given a place that it never used.
             self.places.give_back();
         }
     }
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(wakes.0.load(Relaxed), 1);
         let Poll::Ready(Some(_first)) = poll(&mut waiting[0], &wakes) else { panic!("the first has it") };
         assert!(poll(&mut waiting[1], &wakes).is_pending());
-        // Who comes later does not overtake those who wait.
+        // A later arrival does not overtake those who wait.
         let mut late = Box::pin(places.take(3));
         assert!(poll(&mut late, &wakes).is_pending());
     }
@@ -203,8 +203,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever comes, leaves and finishes: the count is exact, the order is that of arrival, and no place stays free
-        /// while somebody waits.
+        /// Takes, drops and returns in any order: the count is exact, the order is that of arrival, and no place stays
+        /// free while somebody waits.
         #[test]
         fn places_are_exact(
             limit in 1usize..4,

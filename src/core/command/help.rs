@@ -1,8 +1,8 @@
-//! What there is in the language: each command's form, and a line about it.
+//! The help of the control language: each command's form, and a line about it.
 
 use crate::core::settings::{Kind, Setting};
 
-/// The commands that are no settings: how each is written, and one line for `penctl --help`.
+/// The commands that are not settings: the form of each, and its line for `penctl --help`.
 pub const OTHERS: &[(&str, &str)] = &[
     (
         "acl N permit|deny IP [MASK]",
@@ -50,10 +50,11 @@ pub fn words() -> impl Iterator<Item = &'static str> {
     Setting::all().map(Setting::word).chain(others)
 }
 
-/// A heading of the help, and the words that begin the commands under it; one that ends in `*` begins several words.
+/// A heading of the help, and the first words of the commands under it; one that ends in `*` matches any word with that
+/// prefix.
 type Topic = (&'static str, &'static [&'static str]);
 
-/// What the commands are about. Those of no topic come last.
+/// The topics of the help. Commands of no topic come last.
 const TOPICS: [Topic; 10] = [
     (
         "Servers",
@@ -123,7 +124,7 @@ const TOPICS: [Topic; 10] = [
     ("Accepted for compatibility", &["block"]),
 ];
 
-/// The place of a command's topic.
+/// The position of a command's topic.
 fn topic(usage: &str) -> usize {
     let command = usage.trim_start_matches("[no] ");
     // `no acl N` belongs to `acl`; `no WORD` is a command of its own.

@@ -1,4 +1,4 @@
-//! One grammar for the control socket, the configuration file, `-O` and the options: parsed here, printed here.
+//! The one grammar of the control socket, the configuration file, `-O` and the options: parser and printer.
 
 pub mod help;
 mod nearest;
@@ -19,17 +19,17 @@ use server_keys::Change;
 pub use server_ref::{SERVERS_MAX, ServerRef};
 use std::time::Duration;
 
-/// The longest command line that pen takes, in bytes without its line feed.
+/// The longest command line that pen accepts, in bytes without its line feed.
 pub const LINE_MAX: usize = 16 * 1024;
 
 keywords! {
-    /// How a server is to be before `wait` answers.
+    /// The condition of a server that `wait` waits for.
     Awaited {
-        /// It has no connection.
+        /// It has no connections.
         Idle = "idle",
         /// It may get clients.
         Up = "up",
-        /// It gets none, since it does not work.
+        /// It gets none because it does not work.
         Down = "down",
     }
 }
@@ -37,51 +37,51 @@ keywords! {
 /// One command of pen's control language.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// A setting given a value: a switch turned on or off, a text unset.
+    /// Sets a setting: turns a switch on or off, gives or unsets a text.
     Set(Setting, Value),
-    /// A setting shown.
+    /// Shows a setting.
     Show(Setting),
-    /// A line of an access list: an entry at its end, or its default.
+    /// Adds to an access list: an entry at its end, or its default.
     Acl(usize, AclLine),
-    /// An access list emptied.
+    /// Empties an access list.
     NoAcl(usize),
-    /// Changes of a server.
+    /// Changes a server.
     Server(ServerRef, Vec<Change>),
-    /// A server removed.
+    /// Removes a server.
     NoServer(ServerRef),
-    /// Changes of a check.
+    /// Changes a check.
     Check(String, Vec<(CheckKey, Value)>),
-    /// A check removed.
+    /// Removes a check.
     NoCheck(String),
     /// Accepted for the sake of old files and scripts; does nothing.
     Obsolete(&'static str, bool),
-    /// Commands from a file.
+    /// Reads commands from a file.
     Include(String),
-    /// The configuration to a file (`None`: the one given with -F).
+    /// Writes the configuration to a file (`None`: the one given with -F).
     Write(Option<String>),
     /// Ends a connection.
     Close(usize),
     /// Ends the connections of a server.
     CloseServer(ServerRef),
-    /// Waits until a server is so, for some time.
+    /// Waits until a server meets a condition, up to a time limit.
     Wait(ServerRef, Awaited, Duration),
     /// Shows a connection.
     Connection(usize),
-    /// Shows whose a descriptor is.
+    /// Shows the connection that a descriptor belongs to.
     Socket(i64),
-    /// Shows the clients of the last seconds.
+    /// Shows the clients that connected in the last seconds.
     Recent(u64),
     /// Shows the servers.
     Servers,
     /// Shows a JSON document.
     Json(Document),
-    /// Shows how a setting stands, as the command that makes it so.
+    /// Shows a setting as the command that sets it.
     ShowSetting(Setting),
     /// Shows which server a client would get, and why.
     Why(ClientAddress),
     /// The same as a JSON document.
     JsonWhy(ClientAddress),
-    /// Shows the modes of selection.
+    /// Shows the rules of server selection.
     Mode,
     /// Shows the process id.
     Pid,
@@ -98,7 +98,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// Whether it changes something rather than showing it, so that an administrator wants to know later who gave it.
+    /// Whether it changes something rather than showing it, so that the log should say who gave it.
     pub fn is_change(&self) -> bool {
         match self {
             Command::Set(..)

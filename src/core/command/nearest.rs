@@ -1,13 +1,13 @@
-//! What may have been meant by a word that is no command.
+//! Suggestions for a word that is not a command.
 
 use super::help;
 
-/// How many words are named at most.
+/// The most suggestions that are given.
 const MOST: usize = 3;
 
-/// The words of commands that are spelled nearly like `word`, the nearest first; none where nothing is near.
+/// The words of commands that are spelled similarly to `word`, the closest first.
 pub fn nearest(word: &str) -> Vec<&'static str> {
-    // A slip in a word of three letters makes another word; longer ones may have more.
+    // Two slips in a word of three letters make another word; longer words may have more.
     let allowed = word.chars().count().div_ceil(3).min(3);
     let mut near: Vec<(usize, &str)> = help::words()
         .map(|candidate| (strsim::osa_distance(word, candidate), candidate))

@@ -1,4 +1,4 @@
-//! From a line to a command.
+//! Parses a line into a command.
 
 use super::nearest::nearest;
 use super::server_keys::Change;
@@ -13,34 +13,34 @@ use crate::core::lexer::{self, Word};
 use crate::core::settings::{Field, Keyword, Kind, Setting, Value};
 use std::time::Duration;
 
-/// Commands of C pen that only ever chose between its own workings.
+/// Commands of C pen that only selected among its implementations.
 const OBSOLETE: [&str; 6] = ["block", "delayed_forward", "epoll", "kqueue", "poll", "select"];
-/// Commands of C pen that need what this pen does not have.
+/// Commands of C pen whose features this pen does not have.
 const UNAVAILABLE: [&str; 5] = ["dsr_if", "dsr_ip", "tarpit_acl", "idlers", "peek"];
 
 const CONNECTION: Kind = Kind::Number { min: 0, max: 1 << 32, unit: "a connection" };
 const DESCRIPTOR: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "a descriptor" };
-/// How long `wait` may take: a day.
+/// The time that `wait` accepts: up to a day.
 const WAIT: Kind =
     Kind::Seconds { min: Duration::ZERO, max: Duration::from_secs(86_400), fractions: true, unit: "seconds" };
 const SINCE: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "seconds" };
 
-/// What can follow `show`.
+/// The words accepted after `show`.
 const SETTING: &str = "the word of a setting, as penctl(1) lists them";
 
-/// What can follow `no`.
+/// The words accepted after `no`.
 const TURNED_OFF: &str = "a switch, a text that may be absent, acl N or server N, as penctl(1) lists them";
 
 type Parsed<T> = Result<T, Error>;
 
 impl Command {
-    /// How long `wait` takes at the most where it does not say.
+    /// How long `wait` waits without a given time.
     const WAIT_DEFAULT: Duration = Duration::from_secs(60);
 
-    /// Reads one line. `Ok(None)` is a line without a command: empty, or a comment that begins with `#`.
+    /// Parses one line. `Ok(None)` is a line without a command: empty, or a comment that begins with `#`.
     ///
     /// # Errors
-    /// The command, the word that is wrong and what was expected; [`Fault::UnknownCommand`] for a line of no command.
+    /// The command, the wrong word and what was expected; [`Fault::UnknownCommand`] when the first word is no command.
     pub fn parse(line: &str, services: &Services) -> Parsed<Option<Self>> {
         if line.trim_start_matches([' ', '\t']).starts_with('#') {
             return Ok(None);
@@ -68,9 +68,9 @@ impl Command {
     }
 }
 
-/// A command that is no setting.
+/// Parses a command that is not a setting.
 fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
-    // What follows a complete command is a slip that C pen passed over: `pid extra`.
+    // Words after a complete command are an error, which C pen ignored: `pid extra`.
     let command = match (word, args) {
         ("no", args) => return of_no(args),
         ("acl", args) => return acl(args),
@@ -183,7 +183,7 @@ fn of_no(args: &[String]) -> Parsed<Command> {
     }
 }
 
-/// One number and nothing else.
+/// Parses the arguments of a command that takes exactly one number.
 fn of_number(args: &[String], kind: Kind) -> Parsed<usize> {
     match args {
         [n] => number(n, kind),
@@ -208,7 +208,7 @@ fn json(name: &str, args: &[String]) -> Parsed<Command> {
     }
 }
 
-/// What can follow `json`.
+/// The words accepted after `json`.
 fn documents() -> String {
     format!("{} or why with a client", Document::WORDS.join(", "))
 }
@@ -261,7 +261,7 @@ fn check(args: &[Word], services: &Services) -> Parsed<Command> {
     Ok(Command::Check(name, changes))
 }
 
-/// The name of a check, which is none of the words that `server N check` takes instead of one.
+/// Parses the name of a check: any name but the words that `server N check` reserves.
 fn check_name(word: &str) -> Parsed<String> {
     let name = Kind::Name.parse(&Word::plain(word), &Services::default())?.to_string();
     if RESERVED.contains(&word) {
@@ -270,7 +270,7 @@ fn check_name(word: &str) -> Parsed<String> {
     Ok(name)
 }
 
-/// A whole number within bounds, or an error that tells them.
+/// A whole number within bounds, or an error that names them.
 fn number<T: Field + Default>(arg: &str, kind: Kind) -> Parsed<T> {
     let mut number = T::default();
     number.assign(&kind.parse(&Word::plain(arg), &Services::default())?);

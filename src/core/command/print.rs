@@ -1,4 +1,4 @@
-//! From a command to the line that it is.
+//! Prints a command as the line that gives it.
 
 use super::Command;
 use crate::core::lexer;

@@ -1,4 +1,4 @@
-//! What can be said of a server, as `server N KEY VALUE...` says it: the table of its keys.
+//! The keys of `server N KEY VALUE...`, in a table.
 
 use super::server_ref::ServerRef;
 use crate::core::Error;
@@ -45,10 +45,10 @@ table! {
 }
 
 impl ServerConfig {
-    /// Pen shows 1 as the port of a Unix socket, which has none, since 0 marks an unused slot.
+    /// The port that pen shows for a Unix socket: it has none, and 0 marks an unused slot.
     pub const UNIX_PORT: u16 = 1;
 
-    /// Makes a change that is a setting; an event changes nothing here.
+    /// Applies a change that is a setting; an event changes nothing here.
     pub fn apply(&mut self, change: &Change) {
         if let Change::Set(key, value) = change {
             key.set(self, value);
@@ -58,7 +58,7 @@ impl ServerConfig {
         }
     }
 
-    /// The changes that make this slot out of an unused one.
+    /// The changes that turn an unused slot into this one.
     pub fn changes(&self) -> Vec<Change> {
         let set = |key: ServerKey| match key.get(self) {
             Value::None => None,
@@ -74,7 +74,7 @@ impl ServerConfig {
 pub enum Change {
     /// A setting of the slot.
     Set(ServerKey, Value),
-    /// An event: the server is left out so long from now; 0 takes it back in.
+    /// An event: the server is blacklisted for this time from now on; 0 takes it off the blacklist.
     Blacklist(Duration),
 }
 
@@ -82,7 +82,7 @@ const BLACKLIST: &str = "blacklist";
 const BLACKLIST_KIND: Kind = Kind::whole_seconds(0, "seconds");
 
 impl Change {
-    /// The key that it sets; none for an event.
+    /// The key that it sets; `None` for an event.
     pub fn key(&self) -> Option<ServerKey> {
         match self {
             Change::Set(key, _) => Some(*key),
@@ -95,10 +95,10 @@ impl Change {
         self.key() == Some(ServerConfig::address())
     }
 
-    /// Reads a key and its value, said of `server`.
+    /// Parses a key and its value, given for `server`.
     ///
     /// # Errors
-    /// A word that is no key, a value that it does not take, or none.
+    /// An unknown key, a value that it does not accept, or a missing value.
     pub fn parse(
         server: &ServerRef,
         key: &Word,
@@ -123,7 +123,7 @@ impl Change {
     }
 }
 
-/// What can follow `server N`, as a list in a sentence.
+/// The words accepted after `server N`, as a list in a sentence.
 fn keys() -> String {
     let mut keys: Vec<&str> = ServerKey::all().map(ServerKey::word).collect();
     keys.push(BLACKLIST);

@@ -1,4 +1,4 @@
-//! Which server a command means: by its number, or by its name.
+//! The server that a command refers to: by number or by name.
 
 use crate::core::Error;
 use crate::core::addr::Services;
@@ -6,12 +6,12 @@ use crate::core::lexer::Word;
 use crate::core::settings::{Field, Kind};
 use std::fmt;
 
-/// The most server slots; a number above is a slip of the pen rather than a server.
+/// The highest slot number plus one; a higher number is more likely a typing error than a server.
 pub const SERVERS_MAX: usize = 65_536;
 
 const NUMBER: Kind = Kind::Number { min: 0, max: SERVERS_MAX as u64 - 1, unit: "a server" };
 
-/// A server as a command names it.
+/// A server as a command refers to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerRef {
     /// By the number of its slot.
@@ -21,7 +21,7 @@ pub enum ServerRef {
 }
 
 impl ServerRef {
-    /// Reads a number or a name. A name begins with a letter, so it is never taken for a number.
+    /// Parses a number or a name. A name begins with a letter, so it is never taken for a number.
     ///
     /// # Errors
     /// The word, and what was expected.

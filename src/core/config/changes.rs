@@ -1,4 +1,4 @@
-//! What turns one configuration into another, as commands.
+//! The difference of two configurations, as commands.
 
 use super::Config;
 use crate::core::acl::AclLine;
@@ -9,7 +9,7 @@ use crate::core::health::{CheckConfig, CheckKey};
 use crate::core::settings::{Setting, Value};
 
 impl Config {
-    /// The commands that make this configuration out of `old`.
+    /// The commands that turn `old` into this configuration.
     pub fn changes_from(&self, old: &Config) -> Vec<Command> {
         let mut changes: Vec<Command> =
             Setting::all().flat_map(|setting| self.setting_changes(setting, old)).collect();
@@ -33,7 +33,7 @@ impl Config {
             let new = slot(self).unwrap_or_else(|| unused.clone());
             changes.extend(server_changes(n, &new, &slot(old).unwrap_or_else(|| unused.clone())));
         }
-        // When no server names them any more.
+        // Checks are removed after the last server that uses them has changed.
         let gone = old.checks.keys().filter(|name| !self.checks.contains_key(*name));
         changes.extend(gone.map(|name| Command::NoCheck(name.clone())));
         changes
@@ -68,14 +68,14 @@ fn check_changes(name: &str, new: &CheckConfig, old: Option<&CheckConfig>) -> Ve
 
 fn server_changes(n: usize, new: &ServerConfig, old: &ServerConfig) -> Vec<Command> {
     let unused = ServerConfig::default();
-    // What has no value cannot be unset but with the rest.
+    // A key without a value cannot be unset by itself: the whole server is removed and added again.
     let unset = ServerKey::all().any(|key| key.get(new) == Value::None && key.get(old) != Value::None);
     let mut commands = Vec::new();
     if unset {
         commands.push(Command::NoServer(ServerRef::Slot(n)));
     }
     let old = if unset { &unused } else { old };
-    // A path comes with a port of its own.
+    // A path sets the port too.
     let at_path = matches!(&new.address, Some(Host::Unix(_))) && new.address != old.address;
     let differs = |key: &ServerKey| key.get(new) != key.get(old) || (at_path && *key == ServerConfig::port());
     let changes: Vec<Change> =

@@ -1,4 +1,4 @@
-//! What a configuration cannot be, whoever changes it.
+//! Configurations that are invalid, whoever changes them.
 
 use super::Config;
 use crate::core::addr::{Endpoint, Host};
@@ -6,10 +6,10 @@ use crate::core::error::Error;
 use crate::core::settings::ProxyProtocol;
 
 impl Config {
-    /// Whether pen can serve with this.
+    /// Whether pen can serve with this configuration.
     ///
     /// # Errors
-    /// Settings that exclude each other, and two servers of one name.
+    /// Settings that exclude each other, or two servers with the same name.
     pub fn check(&self) -> Result<(), Error> {
         self.check_names()?;
         self.check_checks()?;
@@ -54,7 +54,7 @@ impl Config {
         }
     }
 
-    /// Whether the name that a server's certificate must be for can be one, and is known.
+    /// Whether the host name that a server's certificate is verified against is given and valid.
     fn check_tls_names(&self) -> Result<(), Error> {
         let unix = |host: &Option<Host>| matches!(host, Some(Host::Unix(_)));
         for (n, server) in self.servers.iter().enumerate() {
@@ -71,10 +71,10 @@ impl Config {
         Ok(())
     }
 
-    /// Whether every server is somewhere else than where pen listens, as `is_own` says of a host and a port.
+    /// Whether every server is at another address than pen itself, as `is_own` decides for a host and a port.
     ///
     /// # Errors
-    /// The server that is not: pen would be its own client, until all its connections are used up.
+    /// The server that is pen itself: pen would be its own client, until all its connections are used up.
     pub fn check_servers(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Result<(), Error> {
         match self.own_address(is_own) {
             Some((server, address)) => {
@@ -85,7 +85,7 @@ impl Config {
         }
     }
 
-    /// The server that is pen's own address: which, and where.
+    /// The server that is pen's own address: its name, and the address.
     fn own_address(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Option<(String, String)> {
         let numbered = self.servers.iter().enumerate().find_map(|(n, server)| {
             let host = server.address.as_ref().filter(|host| is_own(host, server.port))?;

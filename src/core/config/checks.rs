@@ -1,4 +1,4 @@
-//! The checks of servers: how commands change them, which one a server has, and whether all is there.
+//! The checks in a configuration: commands that change them, the check of each server, and their completeness.
 
 use super::Config;
 use crate::core::command::server_keys::ServerConfig;
@@ -7,7 +7,7 @@ use crate::core::health::{CheckChoice, CheckConfig, CheckKey, CheckType};
 use crate::core::settings::{AdminState, Value};
 
 impl Config {
-    /// Makes changes of a check, or a new one.
+    /// Changes a check, or adds a new one.
     pub(super) fn change_check(&mut self, name: &str, changes: &[(CheckKey, Value)]) {
         let check = self.checks.entry(name.to_owned()).or_default();
         changes.iter().for_each(|(key, value)| key.set(check, value));
@@ -16,7 +16,7 @@ impl Config {
     /// Removes a check.
     ///
     /// # Errors
-    /// There is none of that name, or it is in use.
+    /// There is no check of that name, or a server uses it.
     pub(super) fn remove_check(&mut self, name: &str) -> Result<(), Error> {
         let of = |error: Error| Err(error.of(&format!("no check {name}")));
         if !self.checks.contains_key(name) {
@@ -34,7 +34,7 @@ impl Config {
         Ok(())
     }
 
-    /// The check of a server, with its name; none for one that nobody checks, as in maintenance.
+    /// The check of a server, with its name; `None` for a server that is not checked, for example in maintenance.
     pub fn check_of(&self, server: &ServerConfig) -> Option<(&str, &CheckConfig)> {
         let name = match &server.check {
             _ if server.state == AdminState::Maint => return None,
@@ -53,7 +53,7 @@ impl Config {
         self.servers.iter().any(used)
     }
 
-    /// Whether every check can be carried out, and every one that is named is there.
+    /// Whether every check is complete, and every check that a server names exists.
     pub(super) fn check_checks(&self) -> Result<(), Error> {
         self.checks.iter().try_for_each(|(name, check)| check.judge(name))?;
         let missing = |name: &str| Error::expected("the name of a check", name);
@@ -108,7 +108,7 @@ mod tests {
         ] {
             assert_eq!(apply(&mut config, line), Err(error.into()), "{line}");
         }
-        // A plan that names one that is not there is refused as a whole.
+        // A plan that names a missing check is refused as a whole.
         let error = apply(&mut config.clone(), "server 1 check b").unwrap_err();
         assert_eq!(error, "server 1 check: expected the name of a check, got 'b'");
         let error = apply(&mut config.clone(), "check_default b").unwrap_err();

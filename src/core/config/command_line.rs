@@ -1,10 +1,12 @@
-//! The command line in what `write` saves, as C pen has it: there are scripts that start pen again with it.
+//! The comment with the command line that `write` puts first, as C pen does: there are scripts that restart pen from
+//! it.
 
 use super::Config;
 use crate::core::settings::Settings;
 
 impl Config {
-    /// The command line that starts a pen of this configuration from `file`: the options that C pen writes, in its order.
+    /// The command line that starts pen with this configuration from `file`: the options that C pen writes, in its
+    /// order.
     pub fn command_line(&self, file: &str) -> String {
         let (settings, default) = (&self.settings, Settings::default());
         let mut line = String::from("pen");
@@ -40,7 +42,7 @@ impl Config {
     }
 }
 
-/// A word for a shell.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }

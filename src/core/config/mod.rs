@@ -59,7 +59,7 @@ impl Config {
         &self.acls
     }
 
-    /// The names among the servers' addresses, those of `emergency` and `abuse` too.
+    /// The host names among the servers' addresses, including those of `emergency` and `abuse`.
     pub fn names(&self) -> BTreeSet<String> {
         let servers = self.servers.iter().filter_map(|server| server.address.as_ref());
         let special = [&self.settings.emergency, &self.settings.abuse].into_iter().flatten();
@@ -75,11 +75,11 @@ impl Config {
         all.any(|(host, its)| host.name() == Some(name) && its == port)
     }
 
-    /// Carries out a command that is a setting.
+    /// Applies a command that is a setting.
     ///
     /// # Errors
-    /// [`Fault::NeedsRestart`] for what cannot be while pen runs; [`Fault::NotASetting`] for a question or an action. Nothing
-    /// has changed then.
+    /// [`Fault::NeedsRestart`] for a change that is not possible while pen runs; [`Fault::NotASetting`] for a query or
+    /// an action. The configuration is unchanged then.
     pub fn apply(&mut self, command: &Command, phase: Phase) -> Result<(), Error> {
         match command {
             Command::Set(setting, value) => self.set(*setting, value, phase)?,
@@ -118,7 +118,7 @@ impl Config {
         Ok(())
     }
 
-    /// The commands that make a setting what it is: one, or one for each word that it has.
+    /// The commands that give a setting its value: one, or one for each word of a list.
     pub fn commands_of(&self, setting: Setting) -> Vec<Command> {
         match setting.get(&self.settings) {
             Value::Words(words) => {
@@ -128,7 +128,8 @@ impl Config {
         }
     }
 
-    /// The commands that make this configuration out of the default one: C pen's order, with what only we have where it fits.
+    /// The commands that turn the default configuration into this one: in C pen's order, with settings that C pen lacks
+    /// placed beside related ones.
     pub fn commands(&self) -> Vec<Command> {
         let (mut commands, mut rest) = (Vec::new(), Vec::new());
         for setting in Setting::all() {

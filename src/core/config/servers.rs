@@ -1,4 +1,4 @@
-//! The server slots: which one a command means, and what it makes of it.
+//! The server slots: the slot that a command refers to, and its changes.
 
 use super::Config;
 use crate::core::command::server_keys::{Change, ServerConfig};
@@ -7,7 +7,7 @@ use crate::core::error::Error;
 use std::collections::HashMap;
 
 impl Config {
-    /// The slot of a server that there is; a slot that is named by its number may be unused.
+    /// The slot of an existing server; a slot given by its number may be unused.
     pub fn slot(&self, server: &ServerRef) -> Option<usize> {
         match server {
             ServerRef::Slot(n) => Some(*n),
@@ -15,10 +15,10 @@ impl Config {
         }
     }
 
-    /// The slot that `changes` of a server are meant for. A name that nobody has adds a server, in the lowest unused slot.
+    /// The slot that `changes` of a server apply to. An unknown name adds a server, in the lowest unused slot.
     ///
     /// # Errors
-    /// A name that nobody has, without an address: it is misspelt. No slot is unused.
+    /// An unknown name without an address (it is misspelt), or no unused slot.
     pub fn target(&self, server: &ServerRef, changes: &[Change]) -> Result<usize, Error> {
         if let Some(n) = self.slot(server) {
             return Ok(n);
@@ -38,7 +38,7 @@ impl Config {
         }
     }
 
-    /// Makes `changes` of the slot `n`, which `server` is to be.
+    /// Applies `changes` to the slot `n`, which `server` refers to.
     pub(super) fn change_server(&mut self, n: usize, server: &ServerRef, changes: &[Change]) {
         if changes.iter().all(|change| matches!(change, Change::Blacklist(_))) {
             return;
@@ -52,7 +52,7 @@ impl Config {
         changes.iter().for_each(|change| self.servers[n].apply(change));
     }
 
-    /// Empties the slot of a server. Where there is none, that is as it is to be.
+    /// Empties the slot of a server. If there is no such server, there is nothing to do.
     pub(super) fn remove_server(&mut self, server: &ServerRef) {
         let slot = self.slot(server).and_then(|n| self.servers.get_mut(n));
         if let Some(slot) = slot {
@@ -63,13 +63,14 @@ impl Config {
         }
     }
 
-    /// Whether nothing was said of a server.
+    /// Whether the server has no settings at all.
     pub fn is_unused(&self, server: &ServerRef) -> bool {
         let slot = self.slot(server).and_then(|n| self.servers.get(n));
         slot.is_none_or(|slot| *slot == ServerConfig::default())
     }
 
-    /// Whether no two servers have the same name. Asked once all commands of a file are carried out, which may exchange names.
+    /// Whether no two servers have the same name. Checked after all commands of a file are applied, since they may
+    /// exchange names.
     pub(super) fn check_names(&self) -> Result<(), Error> {
         let mut names = HashMap::new();
         for (n, slot) in self.servers.iter().enumerate() {
@@ -115,7 +116,7 @@ mod tests {
         assert_eq!(config.servers[2].weight, 3);
         apply(&mut config, "server b name d port 81").unwrap();
         assert_eq!((names(&config), config.servers[2].port), (vec!["a", "c", "d"], 81));
-        // A name that nobody has is misspelt, unless it has an address.
+        // An unknown name is misspelt, unless it has an address.
         let before = config.clone();
         for line in ["server b weight 1", "server b blacklist 5", "server b"] {
             let error = apply(&mut config, line).unwrap_err();

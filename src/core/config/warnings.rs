@@ -1,4 +1,4 @@
-//! What a configuration may be and what its administrator hardly wants.
+//! Configurations that are valid but probably not what the administrator wants.
 
 use super::Config;
 use crate::core::addr::Host;
@@ -6,7 +6,7 @@ use crate::core::error::Error;
 use crate::core::settings::{ProxyProtocol, Settings};
 
 impl Config {
-    /// What is odd about it, each said of a setting or of `server N`.
+    /// The warnings about a configuration, each about a setting or about `server N`.
     pub fn warnings(&self) -> Vec<Error> {
         let mut warnings = self.nobody_served();
         warnings.extend(self.empty_lists());
@@ -50,7 +50,8 @@ impl Config {
         vec![warning]
     }
 
-    /// That access list `n` leaves a family of addresses open that the other family's entries look like closing.
+    /// A warning that access list `n` leaves one address family open although its entries of the other family suggest a
+    /// closed list.
     pub fn open_family(&self, n: usize) -> Option<Error> {
         let family = self.acls().get(n)?.left_open()?;
         let text = format!(
@@ -71,7 +72,7 @@ impl Config {
         Some(Error::new(text).of("proxy_protocol"))
     }
 
-    /// Lists that are named and are empty. List 0 is named by default.
+    /// Access lists that are in use and empty. List 0 is the default.
     fn empty_lists(&self) -> Vec<Error> {
         let settings = &self.settings;
         let global = [

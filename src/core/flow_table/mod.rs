@@ -1,18 +1,20 @@
-//! The flows of UDP: which clients pen has, who spoke last, and which of them goes when time or room runs out.
+//! The flows of UDP: the known clients, the order of their last datagrams, and which flow ends when it expires or room
+//! is needed.
 //!
-//! A flow begins with a client's first datagram. Until the server answers it is *asking*; then it is *answered*, and when
-//! the client speaks again after an answer it is *lasting*: a conversation, not a single question. Every datagram, of
-//! either side, makes its flow the most recent. Flows end when they were idle for too long, oldest first.
+//! A flow begins with a client's first datagram. Until the server answers, it is *asking*; then it is *answered*; when
+//! the client sends again after an answer, it is *lasting*: a conversation, not a single query. Every datagram, from
+//! either side, makes its flow the most recent. Idle flows expire, oldest first.
 //!
-//! Where there is no room for a new flow, another ends early:
-//! 1. the oldest answered one, since a question that has its answer is over for most protocols (DNS asks each from a port of
-//!    its own);
-//! 2. the oldest that has been asking in vain for a while. Not one that asks since a moment ago, or under load every question
-//!    would end before its answer;
-//! 3. one of the address that has the most flows, if the new client's address has fewer, so that nobody holds all of the room;
+//! When there is no room for a new flow, another one ends early:
+//! 1. the oldest answered one: for most protocols a query that has its answer is over (DNS sends each query from its
+//!    own port);
+//! 2. the oldest that has been asking without an answer for a while. Not one that began asking a moment ago, or under
+//!    load every query would end before its answer;
+//! 3. one of the address that has the most flows, if the new client's address has fewer, so that no address takes all
+//!    the room;
 //! 4. a conversation that has paused for a while.
 //!
-//! An address that has its share of the room already can only put the last rule to use for a conversation of its own.
+//! An address that already has its share of the room can only end conversations of its own by the last rule.
 
 mod list;
 mod owners;
@@ -26,7 +28,7 @@ use super::Millis;
 use list::{Links, RecencyList, append, detach};
 use owners::Owners;
 
-/// A flow's name while it lives; it is never given to another.
+/// The ID of a flow; it is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowId {
     place: usize,
@@ -40,7 +42,7 @@ enum FlowPhase {
     Lasting,
 }
 
-/// The lists that a flow is in: one of all flows of its phase, one of the flows of its owner.
+/// The lists that a flow is in: the flows of its phase, and the flows of its owner.
 const BY_PHASE: usize = 0;
 const BY_OWNER: usize = 1;
 
@@ -61,12 +63,12 @@ impl<K, T> AsMut<[Links; 2]> for Node<K, T> {
     }
 }
 
-/// The table of flows: `K` is what tells them apart, `O` whose they are, `T` what the caller keeps for each.
+/// The table of flows: `K` identifies a flow, `O` is its owner, `T` is the caller's data for it.
 #[derive(Debug)]
 pub struct FlowTable<K, O, T> {
     places: HashMap<K, usize>,
     nodes: Slab<Node<K, T>>,
-    /// One for each phase.
+    /// One list for each phase.
     phases: [RecencyList; 3],
     owners: Owners<O>,
     numbers: u64,
@@ -95,7 +97,7 @@ impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
         self.nodes.is_empty()
     }
 
-    /// A datagram of this client came at `now`; its flow, if it has one.
+    /// Records a datagram of this client at `now` and returns its flow, if it has one.
     pub fn from_client(&mut self, key: &K, now: Millis) -> Option<(FlowId, &T)> {
         let place = *self.places.get(key)?;
         let phase = match self.nodes.get(place)?.phase {
@@ -106,7 +108,7 @@ impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
         self.nodes.get(place).map(|node| (FlowId { place, number: node.number }, &node.value))
     }
 
-    /// A datagram of this flow's server came at `now`. False when the flow has ended.
+    /// Records a datagram of this flow's server at `now`. False when the flow has ended.
     pub fn from_server(&mut self, id: FlowId, now: Millis) -> bool {
         let Some(node) = self.node(id) else { return false };
         let phase = match node.phase {
@@ -117,7 +119,8 @@ impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
         true
     }
 
-    /// A new client of `owner`, with its first datagram, at `now`. A flow that it had before ends, and is returned.
+    /// Adds a flow of `owner` at `now`, for a client's first datagram. An earlier flow of this client ends and is
+    /// returned.
     pub fn insert(&mut self, key: K, owner: O, value: T, now: Millis) -> (FlowId, Option<T>) {
         let before = self.places.get(&key).copied().and_then(|place| self.take(place));
         let number = self.numbers;
@@ -138,24 +141,24 @@ impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
         self.take(id.place)
     }
 
-    /// Ends the oldest flow that no datagram has come for since `idle` ago or longer; to be called until there is none.
+    /// Ends the oldest flow that has been idle for at least `idle`; call it until it returns `None`.
     pub fn expire(&mut self, now: Millis, idle: Millis) -> Option<T> {
         let (place, last) = self.oldest()?;
         if now.saturating_sub(last) < idle { None } else { self.take(place) }
     }
 
-    /// When [`FlowTable::expire`] will have something to end, if no datagram comes before.
+    /// When [`FlowTable::expire`] will next have a flow to end, if no datagram comes before.
     pub fn due(&self, idle: Millis) -> Option<Millis> {
         self.oldest().map(|(_, last)| last.saturating_add(idle))
     }
 
-    /// How many flows are of `owner`.
+    /// The number of flows of `owner`.
     pub fn count_of(&self, owner: &O) -> usize {
         self.owners.count_of(owner)
     }
 
-    /// Ends the flow that matters least, to make room for one of `owner` among `limit`. Nothing that has paused for less
-    /// than `patience` goes, unless for [fairness](self).
+    /// Ends the least important flow to make room for one of `owner` among `limit`. A flow that has paused for less
+    /// than `patience` is only ended for [fairness](self).
     pub fn make_room(&mut self, owner: &O, limit: usize, now: Millis, patience: Millis) -> Option<T> {
         let asking = || self.paused(self.phases[FlowPhase::Asking as usize].oldest, now, patience);
         let question = self.phases[FlowPhase::Answered as usize].oldest.or_else(asking);
@@ -174,7 +177,8 @@ impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
         self.take(place)
     }
 
-    /// Ends a flow of `owner` that is over or has paused for as long as `patience`, to make room for another of its own.
+    /// Ends a flow of `owner` that is answered or has paused for at least `patience`, to make room for another of its
+    /// own.
     pub fn make_own_room(&mut self, owner: &O, now: Millis, patience: Millis) -> Option<T> {
         let oldest = self.owners.oldest_of(owner)?;
         let answered = self.nodes.get(oldest).is_some_and(|node| node.phase == FlowPhase::Answered);
@@ -182,7 +186,7 @@ impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
         self.take(place)
     }
 
-    /// The flow, if nothing has come for as long as `patience`.
+    /// The flow, if nothing has come for at least `patience`.
     fn paused(&self, place: Option<usize>, now: Millis, patience: Millis) -> Option<usize> {
         let last = self.nodes.get(place?)?.last;
         place.filter(|_| now.saturating_sub(last) >= patience)
@@ -192,7 +196,7 @@ impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
         self.nodes.get(id.place).filter(|node| node.number == id.number)
     }
 
-    /// Of all phases.
+    /// The oldest flow of all phases.
     fn oldest(&self) -> Option<(usize, Millis)> {
         let last = |place: usize| Some((place, self.nodes.get(place)?.last));
         self.phases.iter().filter_map(|phase| last(phase.oldest?)).min_by_key(|(_, last)| *last)

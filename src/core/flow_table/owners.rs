@@ -1,4 +1,4 @@
-//! Whose flows there are, and who has the most.
+//! The owners of flows, and which of them has the most.
 
 use super::list::RecencyList;
 use slab::Slab;
@@ -17,9 +17,9 @@ struct Owner<O> {
 pub(super) struct Owners<O> {
     places: HashMap<O, usize>,
     owners: Slab<Owner<O>>,
-    /// Each with its number of flows, the heaviest last.
+    /// Each with its number of flows, in ascending order.
     counts: BTreeSet<(usize, usize)>,
-    /// What [`Owners::list`] gives for an owner that there is not.
+    /// The list that [`Owners::list`] returns for an unknown owner.
     none: RecencyList,
 }
 
@@ -40,7 +40,7 @@ impl<O: Copy + Eq + Hash> Owners<O> {
         self.owners.len()
     }
 
-    /// One flow more is of `name`; the owner's number.
+    /// Counts one more flow of `name`; returns the owner's number.
     pub(super) fn join(&mut self, name: O) -> usize {
         let owners = &mut self.owners;
         let at = *self
@@ -55,7 +55,7 @@ impl<O: Copy + Eq + Hash> Owners<O> {
         at
     }
 
-    /// One flow less is of the owner of that number.
+    /// Counts one flow less of the owner with that number.
     pub(super) fn leave(&mut self, at: usize) {
         let Some(owner) = self.owners.get_mut(at) else { return };
         self.counts.remove(&(owner.count, at));
@@ -67,12 +67,12 @@ impl<O: Copy + Eq + Hash> Owners<O> {
         }
     }
 
-    /// The flows of the owner of that number.
+    /// The flows of the owner with that number.
     pub(super) fn list(&mut self, at: usize) -> &mut RecencyList {
         self.owners.get_mut(at).map_or(&mut self.none, |owner| &mut owner.flows)
     }
 
-    /// How many flows are of `name`.
+    /// The number of flows of `name`.
     pub(super) fn count_of(&self, name: &O) -> usize {
         self.find(name).map_or(0, |owner| owner.count)
     }
@@ -82,7 +82,7 @@ impl<O: Copy + Eq + Hash> Owners<O> {
         self.find(name)?.flows.oldest
     }
 
-    /// How many flows the owner of the most has, and the oldest of them.
+    /// The number of flows of the owner that has the most, and the oldest of them.
     pub(super) fn heaviest(&self) -> Option<(usize, Option<usize>)> {
         let (count, at) = self.counts.last()?;
         Some((*count, self.owners.get(*at)?.flows.oldest))
@@ -92,7 +92,7 @@ impl<O: Copy + Eq + Hash> Owners<O> {
         self.owners.get(*self.places.get(name)?)
     }
 
-    /// Whether everything here says the same.
+    /// Whether all parts agree.
     #[cfg(test)]
     pub(super) fn is_consistent(&self) -> bool {
         self.places.len() == self.owners.len() && self.counts.len() == self.owners.len()

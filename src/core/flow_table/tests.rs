@@ -21,7 +21,7 @@ fn steps() -> impl Strategy<Value = Vec<(Step, Millis)>> {
     prop::collection::vec((step, 0u64..20), 0..200)
 }
 
-/// A flow of the model: client, name, rounds (0 asking, 1 answered, 2 lasting), last datagram.
+/// A flow of the model: client, ID, rounds (0 asking, 1 answered, 2 lasting), last datagram.
 type Entry = (u8, FlowId, u8, Millis);
 
 type Model = Vec<Entry>;
@@ -33,12 +33,12 @@ fn latest(model: &mut Model, at: usize, rounds: u8, now: Millis) {
 
 const PATIENCE: Millis = 30;
 
-/// Whose a client is.
+/// The owner of a client.
 fn owner(client: u8) -> u8 {
     client / 4
 }
 
-/// The flow that goes first when room is needed for `client`: exactly, or of the owners that have the most equally.
+/// The flows of which one ends when room is needed for `client`: exactly one, or those of owners with equally many.
 fn least(model: &Model, client: u8, max: usize, now: Millis) -> Vec<usize> {
     let oldest = |wanted: &dyn Fn(&Entry) -> bool| model.iter().position(wanted);
     let paused = |at: &usize| now - model[*at].3 >= PATIENCE;
@@ -62,7 +62,7 @@ fn least(model: &Model, client: u8, max: usize, now: Millis) -> Vec<usize> {
 }
 
 proptest! {
-    /// Against a plain list with the latest at its end, where there is room for `max` flows.
+    /// Compared with a plain list whose last element is the latest, with room for `max` flows.
     #[test]
     fn flows_come_and_go_as_in_a_plain_list(max in 1usize..6, idle in 1u64..60, steps in steps()) {
         let mut flows: FlowTable<u8, u8, u8> = FlowTable::default();
@@ -112,7 +112,7 @@ proptest! {
                     let keep = model.iter().position(|(.., last)| now - last < idle).unwrap_or(model.len());
                     let mut old: Vec<u8> = model.iter().take(keep).map(|(client, ..)| *client).collect();
                     ended.extend(model.drain(..keep).map(|(_, id, ..)| id));
-                    // Those of the same millisecond go in any order.
+                    // Flows of the same millisecond end in any order.
                     gone.sort_unstable();
                     old.sort_unstable();
                     prop_assert_eq!(gone, old);
@@ -138,7 +138,7 @@ proptest! {
                 prop_assert!(!flows.from_server(*id, now) && flows.remove(*id).is_none(), "{:?} lives on", id);
             }
         }
-        // Both orders hold each flow once.
+        // Both orders hold each flow exactly once.
         let mut count = 0;
         while flows.expire(now + idle, idle).is_some() {
             count += 1;
@@ -180,7 +180,7 @@ fn a_conversation_ends_early_only_when_it_has_paused() {
     assert!(flows.is_empty());
 }
 
-/// A flow that has said something after an answer.
+/// A flow whose client has sent again after an answer.
 fn converse(flows: &mut FlowTable<u32, &'static str, u32>, key: u32, owner: &'static str, now: Millis) {
     let (id, _) = flows.insert(key, owner, key, now);
     flows.from_server(id, now);
@@ -191,7 +191,7 @@ fn converse(flows: &mut FlowTable<u32, &'static str, u32>, key: u32, owner: &'st
 fn one_address_that_holds_all_of_the_room_gives_others_their_share() {
     let mut flows = FlowTable::default();
     (0..100).for_each(|key| converse(&mut flows, key, "flood", 0));
-    // Another address is let in at once, and again until both have the same.
+    // Another address is admitted at once, until both have equally many.
     for key in 100..150 {
         assert_eq!(flows.make_room(&"other", 100, 1, 1000), Some(key - 100));
         converse(&mut flows, key, "other", 1);
@@ -200,10 +200,10 @@ fn one_address_that_holds_all_of_the_room_gives_others_their_share() {
     for owner in ["flood", "other"] {
         assert_eq!(flows.make_room(&owner, 100, 2, 1000), None, "{owner} has its share");
     }
-    // Who has its share and wants more gives up a conversation of its own that has paused.
+    // An address that has its share and wants more ends a paused conversation of its own.
     flows.from_client(&100, 500);
     assert_eq!(flows.make_room(&"other", 100, 1001, 1000), Some(101));
-    // A third one is let in at the cost of the one that now has the most.
+    // A third address takes its room from the one that now has the most.
     converse(&mut flows, 200, "flood", 2);
     assert_eq!(flows.make_room(&"third", 100, 2, 1000), Some(50));
 }

@@ -1,4 +1,4 @@
-//! What a check is, as `check NAME KEY VALUE...` says it: the table of its keys.
+//! The keys of `check NAME KEY VALUE...`, in a table.
 
 use super::dns;
 use super::monitor::Rule;
@@ -23,13 +23,13 @@ keywords! {
     CheckType {
         /// It connects.
         Tcp = "tcp",
-        /// It asks for a page.
+        /// It requests a page.
         Http = "http",
-        /// It sends a text, and expects one.
+        /// It sends a text and expects one.
         Send = "send",
-        /// It sends a datagram, and expects one.
+        /// It sends a datagram and expects one.
         Udp = "udp",
-        /// It asks for a name.
+        /// It queries a name.
         Dns = "dns",
         /// It runs a program.
         Exec = "exec",
@@ -56,7 +56,7 @@ const fn count(help: &'static str) -> Spec {
     Spec::new(Kind::Number { min: 1, max: 1000, unit: "results in a row" }, help)
 }
 
-/// Shorter intervals would be a load of their own.
+/// Shorter intervals would be a load in themselves.
 const SHORTEST: Duration = Duration::from_millis(50);
 
 table! {
@@ -88,10 +88,10 @@ table! {
 }
 
 impl CheckConfig {
-    /// Reads a key and its value, said of the check `name`.
+    /// Parses a key and its value, given for the check `name`.
     ///
     /// # Errors
-    /// A word that is no key, a value that it does not take, or none.
+    /// An unknown key, a value that it does not accept, or a missing value.
     pub fn parse(
         name: &str,
         key: &Word,
@@ -111,13 +111,13 @@ impl CheckConfig {
         value.map(|value| (key, value)).map_err(|error| error.of(&format!("check {name} {word}")))
     }
 
-    /// The keys that make this check out of a new one.
+    /// The keys that turn a new check into this one.
     pub fn changes(&self) -> Vec<(CheckKey, Value)> {
         let values = CheckKey::all().map(|key| (key, key.get(self)));
         values.filter(|(key, value)| *value != key.default()).collect()
     }
 
-    /// Whether it can be carried out, as the check `name`.
+    /// Whether the check `name` can be carried out.
     ///
     /// # Errors
     /// The key that is missing, or that does not fit the type.
@@ -157,7 +157,7 @@ impl CheckConfig {
         }
     }
 
-    /// When a server is checked by it.
+    /// The schedule of the check.
     pub fn rule(&self) -> Rule {
         let millis = |time: Duration| Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX);
         let fast = if self.fast.is_zero() { self.every } else { self.fast };
@@ -181,23 +181,23 @@ pub struct Check {
     pub host: String,
     /// Whether pen balances datagrams.
     pub datagrams: bool,
-    /// Whom it speaks TLS with; `None` without TLS.
+    /// The TLS parameters of the server; `None` without TLS.
     pub tls: Option<Arc<TlsPeer>>,
 }
 
-/// Which check a server has.
+/// The choice of a server's check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum CheckChoice {
-    /// That of `check_default`.
+    /// The one named by `check_default`.
     #[default]
     Default,
     /// None.
     None,
-    /// The one of that name.
+    /// The one with that name.
     Named(String),
 }
 
-/// The words that say no name of a check.
+/// Words that cannot be the name of a check.
 pub const RESERVED: [&str; 2] = ["none", "default"];
 
 impl Field for CheckChoice {

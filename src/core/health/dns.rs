@@ -1,19 +1,19 @@
-//! The question of a dns check, and what its answer says (RFC 1035 4).
+//! The query of a dns check, and how its answer is judged (RFC 1035 4).
 
 use crate::core::Error;
 
 /// The length of a message's header.
 const HEADER: usize = 12;
-/// A question for the name servers of the root, which every resolver knows.
+/// A query for the name servers of the root, which every resolver knows.
 const TYPE_NS: u16 = 2;
-/// A question for IPv4 addresses.
+/// A query for IPv4 addresses.
 const TYPE_A: u16 = 1;
 const CLASS_IN: u16 = 1;
 
-/// The parts of a name.
+/// The labels of a name.
 ///
 /// # Errors
-/// It is no host name.
+/// It is not a host name.
 pub fn labels(name: &str) -> Result<Vec<&str>, Error> {
     let bare = name.strip_suffix('.').unwrap_or(name);
     let labels: Vec<&str> = if bare.is_empty() { Vec::new() } else { bare.split('.').collect() };
@@ -26,7 +26,7 @@ pub fn labels(name: &str) -> Result<Vec<&str>, Error> {
     }
 }
 
-/// The question for `name`, by default for the root, with this id.
+/// The query for `name`, by default for the root, with this ID.
 pub fn question(name: Option<&str>, id: u16) -> Vec<u8> {
     let labels = name.and_then(|name| labels(name).ok()).unwrap_or_default();
     let asked = if labels.is_empty() { TYPE_NS } else { TYPE_A };
@@ -42,7 +42,7 @@ pub fn question(name: Option<&str>, id: u16) -> Vec<u8> {
     message
 }
 
-/// What an answer to the question with this id says: `None` if it answers another one.
+/// The verdict on an answer to the query with this ID: `None` if it answers another query.
 pub fn judge(answer: &[u8], id: u16) -> Option<Result<String, String>> {
     let header = answer.get(..HEADER)?;
     let is_answer = header[2] & 0x80 != 0;

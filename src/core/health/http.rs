@@ -1,12 +1,12 @@
-//! The request of an http check, and what its answer says.
+//! The request of an http check, and how its response is judged.
 
 use super::check::{CheckConfig, HttpMethod};
 use super::status_ranges::StatusRanges;
 use crate::core::settings::Keyword;
 
-/// How much of an answer's head, and of its body, is looked at.
+/// How much of a response's head, and of its body, is read.
 const LOOKED_AT: usize = 64 * 1024;
-/// Fields of a head at most.
+/// The maximum number of fields in a head.
 const FIELDS: usize = 128;
 
 /// The request for the server `host`.
@@ -25,8 +25,8 @@ pub fn request(check: &CheckConfig, host: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What an answer says, as far as it has come: `None` as long as that is not enough. `ended` when no more will come. What it
-/// says is told in words, for success and failure alike.
+/// The verdict on a response as far as it has come: `None` while that is not enough. `ended` when no more will come.
+/// Success and failure both carry a reason in words.
 pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<String, String>> {
     let mut rest = answer;
     loop {
@@ -87,7 +87,7 @@ pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<S
     }
 }
 
-/// What is there of a body in chunks (RFC 9112 7.1), and whether that is all of it.
+/// The part of a chunked body (RFC 9112 7.1) that has come, and whether it is complete.
 fn unchunked(mut raw: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     while let Ok(httparse::Status::Complete((begin, size))) = httparse::parse_chunk_size(raw) {
@@ -160,7 +160,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing that a server sends is a panic, and every answer that has ended is judged.
+        /// No response of a server causes a panic, and every response that has ended gets a verdict.
         #[test]
         fn any_answer_is_survived(
             head in "(HTTP/1.1 [0-9]{3} x\r\n(Transfer-Encoding: chunked\r\n)?\r\n)?",

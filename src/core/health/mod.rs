@@ -1,6 +1,6 @@
-//! Whether servers are known to be well: what a check is, what its results mean, and when the next one is due.
+//! Health checks: what a check is, what its results mean, and when the next one is due.
 //!
-//! Pure: results, time and the seed are passed in. Who connects and asks is `src/net/check`.
+//! Pure: results, time and the seed are passed in. `src/net/check` does the network part.
 
 pub mod check;
 pub mod dns;

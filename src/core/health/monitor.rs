@@ -1,13 +1,13 @@
-//! When each server is checked.
+//! The schedule of checks.
 
 use super::track::{Health, Track};
 use crate::core::Millis;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// When a server is checked, and how many results decide.
+/// The schedule of a check, and how many results decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
-    /// From the beginning of a check to that of the next.
+    /// The time from the start of one check to the start of the next.
     pub every: Millis,
     /// The same while the health is about to change.
     pub fast: Millis,
@@ -17,12 +17,12 @@ pub struct Rule {
     pub fall: u32,
 }
 
-/// A check that is to begin now.
+/// A check that is due now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Due {
     /// The slot of the server.
     pub server: usize,
-    /// Of which period of the server the result will tell, see [`Monitor::configure`].
+    /// The period of the server that the result will belong to, see [`Monitor::configure`].
     pub period: u64,
 }
 
@@ -33,15 +33,15 @@ struct Target {
     track: Track,
     /// When its last check began.
     began: Millis,
-    /// When the next one does; none while one is in progress.
+    /// When the next one begins; `None` while one is in progress.
     due: Option<Millis>,
-    /// One is to follow at once.
+    /// Another one is to follow at once.
     asked: bool,
     /// It has had a result.
     settled: bool,
 }
 
-/// The farthest that the first checks of two servers are apart, so that few servers are all known soon.
+/// The longest distance between the first checks of two servers, so that a small set of servers is known soon.
 const FIRST_APART: Millis = 5;
 
 /// All servers that are checked.
@@ -53,13 +53,13 @@ pub struct Monitor {
 }
 
 impl Monitor {
-    /// No servers yet; `seed` is what intervals differ by.
+    /// A monitor without servers; `seed` randomizes the intervals.
     pub fn new(seed: u64) -> Self {
         Monitor { targets: BTreeMap::new(), queue: BTreeSet::new(), random: seed }
     }
 
-    /// From now on these servers are checked, by their slots. What is known of a server holds on as long as its `period` is the
-    /// same: that is another number once the server has another address or check.
+    /// Sets the servers to check, by slot. Results of a server stay valid while its `period` is the same; it changes
+    /// when the server gets another address or check.
     pub fn configure(&mut self, wanted: impl IntoIterator<Item = (usize, u64, Rule)>, now: Millis) {
         let mut old = std::mem::take(&mut self.targets);
         self.queue.clear();
@@ -89,7 +89,7 @@ impl Monitor {
         self.queue.first().map(|(due, _)| *due)
     }
 
-    /// One check that is due at `now`, which begins; nobody checks that server before [`Monitor::finish`].
+    /// Begins one check that is due at `now`; the server is not checked again before [`Monitor::finish`].
     pub fn begin(&mut self, now: Millis) -> Option<Due> {
         self.next().filter(|due| *due <= now)?;
         let (_, server) = self.queue.pop_first()?;
@@ -99,16 +99,16 @@ impl Monitor {
         Some(Due { server, period: target.period })
     }
 
-    /// A check has ended at `now`; `None` is one that says nothing about the server. Gives the health of the server if that is another one now. The result of a server that is
-    /// another one meanwhile says nothing.
+    /// Ends a check at `now`; `None` is a result without meaning for the server. Returns the new health if it has
+    /// changed. A result for an earlier period is ignored.
     pub fn finish(&mut self, due: Due, success: Option<bool>, now: Millis) -> Option<Health> {
         let random = self.random();
         let target = self.targets.get_mut(&due.server).filter(|target| target.period == due.period)?;
         let rule = target.rule;
         let change = success.and_then(|success| target.track.result(success, rule.rise, rule.fall));
         let interval = if target.track.is_changing() { target.rule.fast } else { target.rule.every };
-        // Shorter by up to a tenth, so that a frozen server is found in time, and no two go in step. After the first
-        // result by more: whatever began together is spread.
+        // Shorter by up to a tenth, so that a frozen server is found in time and checks do not synchronize. After the
+        // first result by more: checks that began together are spread out.
         let cut = if target.settled { interval / 10 } else { interval };
         let interval = interval - random % (cut + 1);
         let next = if target.asked { now } else { target.began.saturating_add(interval).max(now) };
@@ -119,7 +119,7 @@ impl Monitor {
         change
     }
 
-    /// Somebody has met a failure of the server: it is checked at once.
+    /// A connection found that the server fails: it is checked at once.
     pub fn ask(&mut self, server: usize, now: Millis) {
         let Some(target) = self.targets.get_mut(&server) else { return };
         match target.due {
@@ -129,7 +129,7 @@ impl Monitor {
                 target.due = Some(now);
             }
             Some(_) => {}
-            // What is in progress may have begun before the failure.
+            // The check in progress may have begun before the failure.
             None => target.asked = true,
         }
     }

@@ -1,16 +1,16 @@
-//! Which status codes of HTTP are right.
+//! The HTTP status codes that count as success.
 
 use crate::core::Error;
 
-/// Status codes that are right.
+/// Ranges of accepted status codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StatusRanges(Vec<(u16, u16)>);
 
 impl StatusRanges {
-    /// Reads a list such as `200-299,301`; an empty one is 200 to 399.
+    /// Parses a list such as `200-299,301`; an empty list means 200 to 399.
     ///
     /// # Errors
-    /// It is none.
+    /// It is not such a list.
     pub(super) fn parse(text: &[u8]) -> Result<Self, Error> {
         if text.is_empty() {
             return Ok(StatusRanges(vec![(200, 399)]));
@@ -26,7 +26,7 @@ impl StatusRanges {
         ranges.map(StatusRanges).ok_or_else(|| Error::expected(expected, text.to_string()))
     }
 
-    /// Whether this status is right.
+    /// Whether this status is accepted.
     pub(super) fn contains(&self, status: u16) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&status))
     }

@@ -1,11 +1,11 @@
-//! The life of servers in virtual time, against a simple model.
+//! Servers in virtual time, compared with a simple model.
 
 use super::*;
 use crate::core::Millis;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// What a list of results makes of a server, told in another way: by how many in a row are the same.
+/// The health after a list of results, computed another way: from the number of equal results at its end.
 fn model(results: &[bool], rise: u32, fall: u32) -> Health {
     let mut health = Health::Unknown;
     let (mut last, mut row) = (None, 0);
@@ -44,7 +44,7 @@ proptest! {
 struct Simulated {
     rule: Rule,
     timeout: Millis,
-    /// When it freezes, and thaws.
+    /// When it freezes and recovers.
     frozen: std::ops::Range<Millis>,
     results: Vec<bool>,
     begun: Vec<Millis>,
@@ -74,7 +74,7 @@ fn simulate(seed: u64, servers: usize, end: Millis) -> usize {
         .collect();
     let mut monitor = Monitor::new(seed ^ 1);
     monitor.configure(all.iter().enumerate().map(|(n, s)| (n, 0, s.rule)), 0);
-    // When checks end, and how.
+    // When checks end, and their results.
     let mut ends: BTreeMap<(Millis, usize), bool> = BTreeMap::new();
     let mut steps = 0;
     let mut now = 0;
@@ -115,7 +115,7 @@ fn simulate(seed: u64, servers: usize, end: Millis) -> usize {
             let shortest = rule.every.min(rule.fast) * 9 / 10;
             assert!(count == 0 || apart >= shortest, "server {n}: {apart} ms after check {count}");
         }
-        // It is left out in the time that is promised, if it was frozen that long.
+        // It is found down within the promised time, if it was frozen that long.
         let bound = server.frozen.start + Millis::from(rule.fall) * (rule.every + server.timeout);
         if bound < end.min(server.frozen.end) {
             assert!(
@@ -153,7 +153,7 @@ fn what_is_known_stays_while_the_period_is_the_same() {
     let due = all_due(&mut monitor, 100);
     assert_eq!(due.iter().map(|due| due.server).collect::<Vec<_>>(), [0, 1]);
     assert_eq!(monitor.finish(due[0], Some(true), 101), Some(Health::Up));
-    // The second is another one meanwhile: what is in progress says nothing about it.
+    // The second server has changed meanwhile: the check in progress says nothing about it.
     monitor.configure([(0, 1, rule()), (1, 2, rule())], 102);
     assert_eq!(monitor.finish(due[1], Some(false), 103), None);
     let again = all_due(&mut monitor, 103);
@@ -171,7 +171,7 @@ fn whoever_meets_a_failure_has_it_checked_at_once() {
     let mut monitor = Monitor::new(1);
     monitor.configure([(0, 1, rule())], 0);
     let due = all_due(&mut monitor, 0)[0];
-    // In progress: what it finds may be older than the failure.
+    // A check is in progress: its result may be older than the failure.
     monitor.ask(0, 1);
     assert_eq!(monitor.next(), None);
     monitor.finish(due, Some(true), 2);

@@ -1,39 +1,39 @@
-//! What the results of a server's checks make of it.
+//! The health of a server, derived from the results of its checks.
 
 use crate::core::Millis;
 
-/// What is known of a server.
+/// The health of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Health {
-    /// Nobody checks it: it counts as up.
+    /// It is not checked, and counts as up.
     #[default]
     Unchecked,
     /// It is checked, and there is no result yet.
     Unknown,
     /// It works.
     Up,
-    /// It does not.
+    /// It does not work.
     Down,
 }
 
 /// The last result of a server's check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
-    /// Whether the server did what it should.
+    /// Whether the server answered correctly.
     pub success: bool,
-    /// What it did, or what it did not.
+    /// Why the check succeeded or failed.
     pub reason: String,
     /// How long it took.
     pub took: Millis,
-    /// When it was known.
+    /// When the result was known.
     pub at: Millis,
 }
 
-/// A server between up and down: the first result decides at once, after that so many of the same kind in a row.
+/// Derives up and down from results: the first result decides at once, after that a number of equal results in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Track {
     health: Health,
-    /// How many results in a row speak against it.
+    /// Consecutive results that contradict the current health.
     against: u32,
 }
 
@@ -44,7 +44,7 @@ impl Default for Track {
 }
 
 impl Track {
-    /// One more result. Gives the new health if it is another one.
+    /// Adds a result. Returns the new health if it has changed.
     pub fn result(&mut self, success: bool, rise: u32, fall: u32) -> Option<Health> {
         let (as_before, needed) = match self.health {
             Health::Up => (success, fall),
@@ -64,12 +64,12 @@ impl Track {
         Some(self.health)
     }
 
-    /// What is known.
+    /// The current health.
     pub fn health(&self) -> Health {
         self.health
     }
 
-    /// Whether the last results speak against what is known, so that it may soon be another.
+    /// Whether the last results contradict the current health, so that it may soon change.
     pub fn is_changing(&self) -> bool {
         self.against > 0
     }

@@ -1,23 +1,23 @@
-//! Which answer of the server belongs to which request, for as long as that is certain.
+//! Matches answers of the server to requests, as long as that is certain.
 //!
-//! It tells whether a request for another protocol was granted, and when a client may be told that its next request is
-//! refused.
+//! The result tells whether a switch to another protocol was granted, and when the client may be told that its next
+//! request is refused.
 
 use super::body::{Body, Then};
 use super::fields::{Fields, Framing};
 use super::lines::{Lines, MAX_HEAD, end_of_head, recycle};
 use super::request::{Request, Tunnel};
 
-/// The most requests that may wait for their answers.
+/// The maximum number of requests that may wait for answers.
 const MAX_WAITING: u32 = u64::BITS;
 
 /// The server's side of one connection.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     waiting: u32,
-    /// Which of those that wait are HEAD requests, the oldest in the lowest bit.
+    /// Which of the waiting requests are HEAD requests, the oldest in the lowest bit.
     heads: u64,
-    /// The protocol that the newest of them asks for: no other follows it before its answer.
+    /// The protocol that the newest of them asks for: no other request follows before its answer.
     tunnel: Tunnel,
     head: Vec<u8>,
     body: Option<Body>,
@@ -28,14 +28,14 @@ pub(super) struct Answers {
 enum Tracking {
     #[default]
     On,
-    /// It can no longer be told which answer belongs to which request.
+    /// Answers can no longer be matched to requests.
     Lost,
-    /// Nobody needs to know any more.
+    /// Matching is no longer needed.
     Off,
 }
 
 impl Answers {
-    /// Notes a request whose answer is to come; not while they [are full](Self::are_full).
+    /// Records a request whose answer is to come; not while they [are full](Self::are_full).
     pub(super) fn expect(&mut self, request: &Request) {
         if self.tracking == Tracking::On {
             self.heads |= u64::from(request.is_head) << self.waiting;
@@ -44,12 +44,12 @@ impl Answers {
         self.tunnel = request.tunnel;
     }
 
-    /// Whether no other request is to be passed on before an answer has come.
+    /// Whether an answer must come before another request may be passed on.
     pub(super) fn are_full(&self) -> bool {
         self.waiting >= MAX_WAITING
     }
 
-    /// Whether a protocol was asked for, and it is not known whether it is granted.
+    /// Whether a protocol switch was requested and is not yet decided.
     pub(super) fn are_undecided(&self) -> bool {
         self.tunnel != Tunnel::No
     }
@@ -59,7 +59,7 @@ impl Answers {
         self.waiting
     }
 
-    /// Whether the client has got a part of an answer.
+    /// Whether the client has received part of an answer.
     pub(super) fn are_amid_one(&self) -> bool {
         self.body.is_some() || !self.head.is_empty()
     }
@@ -69,7 +69,7 @@ impl Answers {
         self.tracking == Tracking::On
     }
 
-    /// Needs to know nothing more.
+    /// Stops matching for the rest of the connection.
     pub(super) fn stop(&mut self) {
         *self = Self { tracking: Tracking::Off, ..Self::default() };
     }
@@ -78,7 +78,7 @@ impl Answers {
         *self = Self { tracking: Tracking::Lost, tunnel: self.tunnel, ..Self::default() };
     }
 
-    /// How many of the server's next bytes are data that need no look.
+    /// How many of the server's next bytes are body data that need not be observed.
     pub(super) fn opaque(&self) -> u64 {
         match (self.tracking, self.body) {
             (Tracking::On, Some(body)) => body.opaque(),
@@ -87,7 +87,7 @@ impl Answers {
         }
     }
 
-    /// Goes over so many bytes, at most [`opaque`](Self::opaque).
+    /// Skips so many bytes, at most [`opaque`](Self::opaque).
     pub(super) fn skip(&mut self, count: u64) {
         if let Some(body) = &mut self.body
             && body.skip(count)
@@ -96,7 +96,7 @@ impl Answers {
         }
     }
 
-    /// Takes what the server sent. Returns whether the protocol last asked for was granted, once that is known.
+    /// Reads what the server sent. Returns whether the last protocol switch was granted, once that is known.
     pub(super) fn observe(&mut self, mut input: &[u8]) -> Option<bool> {
         let mut granted = None;
         while self.tracking == Tracking::On && !input.is_empty() {
@@ -142,7 +142,7 @@ impl Answers {
         used
     }
 
-    /// Pairs an answer with its request (RFC 9112, section 6.3).
+    /// Matches an answer to its request (RFC 9112, section 6.3).
     fn answer(&mut self, head: &[u8]) -> Option<bool> {
         let (Some((code, framing)), 1..) = (read(head), self.waiting) else {
             self.lose();
@@ -154,14 +154,14 @@ impl Answers {
         self.waiting -= 1;
         let is_head = self.heads & 1 == 1;
         self.heads >>= 1;
-        // The newest asks, and each answer is the oldest's.
+        // The newest request asks for it, and each answer belongs to the oldest.
         let asked = if self.waiting == 0 { std::mem::take(&mut self.tunnel) } else { Tunnel::No };
         match (asked, code) {
             (Tunnel::Upgrade, 101) | (Tunnel::Connect, 200..=299) => {
                 self.stop();
                 return Some(true);
             }
-            // Nobody asked for it: who knows what goes on.
+            // No request asked for it: the state of the connection is unknown.
             (_, 101) => {
                 self.lose();
                 return None;
@@ -172,7 +172,7 @@ impl Answers {
             _ if is_head || matches!(code, 204 | 304) => None,
             Framing::Length(length) => Body::of_length(length),
             Framing::Chunked => Some(Body::chunked()),
-            // Up to the end of the connection.
+            // The body lasts until the connection ends.
             Framing::Unstated => {
                 self.lose();
                 None
@@ -182,7 +182,7 @@ impl Answers {
     }
 }
 
-/// The status code of an answer, and the framing that its fields tell; `None` if it is none of HTTP/1.
+/// The status code of an answer, and the framing that its fields declare; `None` if it is not HTTP/1.
 fn read(head: &[u8]) -> Option<(u16, Framing)> {
     let mut lines = Lines::of(head);
     let status = lines.next()?.text.strip_prefix(b"HTTP/1.")?;

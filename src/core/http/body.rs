@@ -1,4 +1,4 @@
-//! Where a message body ends (RFC 9112, sections 6 and 7). Nothing here changes or keeps a byte of it.
+//! Finds the end of a message body (RFC 9112, sections 6 and 7). Nothing here changes or stores the body.
 
 /// The rest of a message body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,18 +9,18 @@ pub(super) enum Body {
     Chunked(Chunk),
 }
 
-/// What followed the bytes that [`Body::advance`] used.
+/// The outcome of [`Body::advance`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     /// The body goes on.
     More,
     /// The body is complete; the next byte begins a message.
     Done,
-    /// Not a chunked body that every server reads alike: its end cannot be told.
+    /// Not a chunked body that every server reads alike: its end is uncertain.
     Unclear,
 }
 
-/// The place inside a chunked body.
+/// The position inside a chunked body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Chunk {
     /// At the first digit of a chunk size.
@@ -50,7 +50,7 @@ pub(super) enum Chunk {
 }
 
 impl Body {
-    /// A body that a header of so many bytes announces; none if it is empty.
+    /// A body whose header announces so many bytes; `None` if it is empty.
     pub(super) fn of_length(length: u64) -> Option<Self> {
         (length > 0).then_some(Self::Length(length))
     }
@@ -60,7 +60,7 @@ impl Body {
         Self::Chunked(Chunk::Start)
     }
 
-    /// How many of the bytes to come are data that need no look.
+    /// How many of the next bytes are body data that need not be read.
     pub(super) fn opaque(self) -> u64 {
         match self {
             Self::Length(left) | Self::Chunked(Chunk::Data(left)) => left,
@@ -68,7 +68,7 @@ impl Body {
         }
     }
 
-    /// Goes over `count` bytes of data, at most [`opaque`](Self::opaque), and says whether that ended the body.
+    /// Skips `count` bytes of data, at most [`opaque`](Self::opaque). Returns whether that ended the body.
     pub(super) fn skip(&mut self, count: u64) -> bool {
         if let Self::Length(left) | Self::Chunked(Chunk::Data(left)) = self {
             *left = left.saturating_sub(count);
@@ -76,7 +76,7 @@ impl Body {
         matches!(self, Self::Length(0))
     }
 
-    /// Goes over `input` up to the end of the body and says how many bytes that was.
+    /// Reads `input` up to the end of the body. Returns how many bytes that was.
     pub(super) fn advance(&mut self, input: &[u8]) -> (usize, Then) {
         let mut used = 0;
         while let Some(&byte) = input.get(used) {
@@ -109,7 +109,7 @@ impl Body {
     }
 }
 
-/// Takes at most `have` from what is left.
+/// Takes at most `have` from `left`.
 fn take(left: &mut u64, have: usize) -> usize {
     let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(have);
     *left -= taken as u64;
@@ -117,10 +117,10 @@ fn take(left: &mut u64, have: usize) -> usize {
 }
 
 impl Chunk {
-    /// The place after `byte`, or `None` where the grammar has no such byte.
+    /// The position after `byte`, or `None` where the grammar does not allow it.
     ///
-    /// Stricter than most servers on purpose: a bare CR or LF, a second word after the size or a size beyond 64
-    /// bits is read differently by different servers.
+    /// Stricter than most servers on purpose: different servers read a bare CR or LF, a second word after the size or a
+    /// size beyond 64 bits in different ways.
     fn next(self, byte: u8) -> Option<Self> {
         Some(match (self, byte) {
             (Self::Start, _) => Self::Size(digit(byte)?),

@@ -8,13 +8,13 @@ use super::lines::Line;
 #[derive(Debug)]
 pub(super) struct Field<'a> {
     pub(super) name: &'a [u8],
-    /// In one line, without white space around it.
+    /// Unfolded, without surrounding white space.
     pub(super) value: Cow<'a, [u8]>,
 }
 
 impl<'a> Field<'a> {
-    /// Reads a line that is no first line; `None` if servers do not agree on what it is: without a colon, or with a
-    /// name that is empty or has white space or control characters in it.
+    /// Reads a line after the first one; `None` if servers do not agree on its meaning: no colon, or a name that is
+    /// empty or contains white space or control characters.
     pub(super) fn read(line: &Line<'a>) -> Option<Self> {
         let colon = memchr::memchr(b':', line.text)?;
         let name = line.text.get(..colon)?;
@@ -28,7 +28,7 @@ impl<'a> Field<'a> {
         Some(Field { name, value })
     }
 
-    /// Whether it has this name, which is given in lower case.
+    /// Whether it has this name, given in lower case.
     pub(super) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
     }

@@ -1,11 +1,11 @@
-//! The field lines of a head (RFC 9112, section 5) that decide where a body ends and what follows it.
+//! The fields of a head (RFC 9112, section 5) that determine where the body ends and what follows it.
 
 use super::field::Field;
 use super::forwarded::Forwarded;
 use super::lines::Lines;
 use super::refusal::Refusal;
 
-/// The body that the fields of a message tell of, before method and status have their say.
+/// The body that the fields of a message declare, before method and status are taken into account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Framing {
     /// Neither length nor transfer coding.
@@ -16,23 +16,23 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// What the fields of a head say.
+/// What the fields of a head declare.
 #[derive(Debug)]
 pub(super) struct Fields {
     pub(super) framing: Framing,
     /// It asks for another protocol: Upgrade, and `upgrade` in Connection (RFC 9110, section 7.8).
     pub(super) upgrade: bool,
-    /// What the client says of the connections before pen.
+    /// The client's own fields about the path of the request.
     pub(super) forwarded: Forwarded,
-    /// All lines are as RFC 9112 wants them: none is folded, and each ends in CR LF.
+    /// All lines follow RFC 9112: none is folded, and each ends in CR LF.
     pub(super) are_canonical: bool,
 }
 
 impl Fields {
-    /// Reads the lines after the first one. A transfer coding counts only if `chunked` may be sent at all.
+    /// Reads the lines after the first one. A transfer coding is accepted only if `may_be_chunked`.
     ///
     /// # Errors
-    /// A line, or the end of the body, that servers read in different ways.
+    /// A line, or an end of the body, that servers read in different ways.
     pub(super) fn read(lines: Lines<'_>, may_be_chunked: bool) -> Result<Self, Refusal> {
         let mut fields = Self {
             framing: Framing::Unstated,
@@ -45,7 +45,7 @@ impl Fields {
             fields.are_canonical &= line.is_canonical;
             let field = Field::read(&line).ok_or(Refusal::FieldLine)?;
             fields.forwarded.note(&field);
-            // By length first: most fields are none of these.
+            // Compared by length first: most fields are none of these.
             match field.name.len() {
                 7 if field.is("upgrade") => upgrade |= !field.value.is_empty(),
                 10 if field.is("connection") => {
@@ -56,7 +56,7 @@ impl Fields {
                     fields.set_framing(Framing::Length(length))?;
                 }
                 17 if field.is("transfer-encoding") => {
-                    // Other codings than this one are hardly ever understood (RFC 9112, section 6.1).
+                    // Hardly any server supports other codings (RFC 9112, section 6.1).
                     if !may_be_chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
                         return Err(Refusal::Framing);
                     }
@@ -70,7 +70,7 @@ impl Fields {
         Ok(fields)
     }
 
-    /// Takes the one word on framing; a second one, even the same again, is what smuggling is made of.
+    /// Sets the framing. A second declaration, even an equal one, is how requests are smuggled.
     fn set_framing(&mut self, framing: Framing) -> Result<(), Refusal> {
         if self.framing != Framing::Unstated {
             return Err(Refusal::Framing);
@@ -80,13 +80,13 @@ impl Fields {
     }
 }
 
-/// Whether a generous server may take a name for one that tells where the body ends: `Content_Length`.
+/// Whether a lenient server may take a name for one that determines where the body ends: `Content_Length`.
 fn resembles_framing(name: &[u8]) -> bool {
     let letters = || name.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase);
     letters().eq(*b"contentlength") || letters().eq(*b"transferencoding")
 }
 
-/// A Content-Length: decimal digits alone, below 2 to the 64th.
+/// A Content-Length: only decimal digits, less than 2 to the 64th.
 fn decimal(value: &[u8]) -> Option<u64> {
     if value.is_empty() {
         return None;

@@ -1,4 +1,4 @@
-//! What pen tells servers about the client, and what becomes of what the client says about itself.
+//! The fields that tell servers who the client is, and the treatment of those that the client sent itself.
 
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use crate::core::settings::HttpForwarded;
 use super::field::Field;
 use super::lines::Lines;
 
-/// The fields by which proxies tell who the client is.
+/// The fields by which proxies name the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
     /// X-Forwarded-For.
@@ -20,12 +20,12 @@ enum Name {
 }
 
 impl Name {
-    /// The field of that name.
+    /// The field with that name.
     fn of(name: &[u8]) -> Option<Self> {
         Self::find(name, |a, b| a.eq_ignore_ascii_case(b))
     }
 
-    /// The same for a server that hands fields to programs as environment variables: CGI has `_` for `-`.
+    /// The same for a server that passes fields to programs as environment variables: CGI has `_` for `-`.
     fn of_variable(name: &[u8]) -> Option<Self> {
         let letter = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
         Self::find(name, |a, b| a.iter().map(letter).eq(b.iter().copied()))
@@ -41,20 +41,20 @@ impl Name {
     }
 }
 
-/// Which of the fields a request has brought.
+/// Which of the fields a request contains.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Forwarded {
     has_for: bool,
     has_proto: bool,
     has_standard: bool,
-    /// One with `_` in its name.
+    /// One has `_` in its name.
     has_variable: bool,
     /// Connection names one of them, so that the next proxy would remove it (RFC 9110, section 7.6.1).
     is_connection_option: bool,
 }
 
 impl Forwarded {
-    /// Notes a field if it is one of them.
+    /// Records a field if it is one of them.
     pub(super) fn note(&mut self, field: &Field<'_>) {
         match Name::of(field.name) {
             Some(Name::For) => self.has_for = true,
@@ -69,22 +69,22 @@ impl Forwarded {
     }
 }
 
-/// What the servers of a connection are told about its client.
+/// What servers are told about the client of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarding {
-    /// Its address; a client of a Unix socket has none.
+    /// Its address; `None` for a client of a Unix socket.
     pub client: Option<IpAddr>,
     /// It came over TLS.
     pub https: bool,
-    /// What becomes of what it says itself.
+    /// The treatment of fields that the client sent itself.
     pub policy: HttpForwarded,
-    /// Forwarded (RFC 7239) is added too.
+    /// Whether Forwarded (RFC 7239) is added too.
     pub rfc7239: bool,
 }
 
 impl Forwarding {
-    /// Appends a complete head to `out`, with the fields that it is to have at its end. The head has brought those that
-    /// were `sent`; it is written line by line unless all its lines are canonical.
+    /// Appends a complete head to `out`, with pen's fields at its end. `sent` are the client's own fields; the head is
+    /// copied as it is only if nothing has to be edited and all its lines are canonical.
     pub(super) fn write(&self, head: &[u8], is_canonical: bool, sent: &Forwarded, out: &mut Vec<u8>) {
         if is_canonical && !self.edits(sent) {
             out.extend(head.get(..head.len().saturating_sub(2)).unwrap_or_default());
@@ -113,12 +113,12 @@ impl Forwarding {
         if self.https { "https" } else { "http" }
     }
 
-    /// The client's address; IPv4 when it is one that is mapped into IPv6.
+    /// The client's address; an IPv4-mapped IPv6 address as IPv4.
     fn address(&self) -> Option<IpAddr> {
         self.client.map(|address| address.to_canonical())
     }
 
-    /// Whether a field of the client stays, and pen adds none.
+    /// Whether a field of the client is kept, and pen adds none.
     fn keeps(&self, name: Name) -> bool {
         match self.policy {
             HttpForwarded::Keep => true,
@@ -141,7 +141,7 @@ impl Forwarding {
             || (sent.has_variable && self.policy != HttpForwarded::Keep)
     }
 
-    /// Appends the lines that stay, each as RFC 9112 wants it.
+    /// Appends the lines that are kept, each as RFC 9112 requires it.
     fn write_lines(&self, lines: Lines<'_>, out: &mut Vec<u8>) {
         for (n, line) in lines.enumerate() {
             let text = line.unfolded();
@@ -166,7 +166,7 @@ impl Forwarding {
         }
     }
 
-    /// Appends what the client says in a field that pen goes on with.
+    /// Appends the client's value of a field that pen continues.
     fn write_earlier(&self, name: Name, head: &[u8], out: &mut Vec<u8>) {
         if self.policy != HttpForwarded::Append {
             return;
@@ -178,7 +178,7 @@ impl Forwarding {
         }
     }
 
-    /// Appends what Forwarded says of this connection (RFC 7239, sections 4 and 6).
+    /// Appends the Forwarded element of this connection (RFC 7239, sections 4 and 6).
     fn write_standard(&self, out: &mut Vec<u8>) {
         let scheme = self.scheme();
         match self.address() {

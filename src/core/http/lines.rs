@@ -1,11 +1,11 @@
-//! The head of a message as lines: where it ends, and lines that a client has folded (RFC 9112, section 2.2 and 5.2).
+//! The lines of a message head: its end, and lines that a client has folded (RFC 9112, sections 2.2 and 5.2).
 
 use std::borrow::Cow;
 
 /// The longest head that pen reads, in bytes.
 pub(super) const MAX_HEAD: usize = 64 * 1024;
 
-/// A buffer for parts of heads that grew beyond this is freed with the head: an idle connection stays small. In bytes.
+/// A head buffer that grew beyond this many bytes is freed with its head, so that an idle connection stays small.
 const KEEP_CAPACITY: usize = 1024;
 
 /// The buffer emptied for the next head, or none if it is large.
@@ -18,7 +18,7 @@ pub(super) fn recycle(mut buffer: Vec<u8>) -> Vec<u8> {
 }
 
 /// How many bytes of `input` belong to a head of which `before` came earlier, up to the empty line that ends it; `None`
-/// while that line is still to come. A line may end in LF alone.
+/// while that line has not come. A line may end in LF alone.
 pub(super) fn end_of_head(before: &[u8], input: &[u8]) -> Option<usize> {
     let earlier = |at: usize, back: usize| match at.checked_sub(back) {
         Some(index) => input.get(index),
@@ -31,7 +31,7 @@ pub(super) fn end_of_head(before: &[u8], input: &[u8]) -> Option<usize> {
     memchr::memchr_iter(b'\n', input).find(ends).map(|at| at + 1)
 }
 
-/// The first line without its line end, or what there is of it.
+/// The first line without its line end, as far as it has come.
 pub(super) fn first_line(message: &[u8]) -> &[u8] {
     without_line_end(message.split_inclusive(|&byte| byte == b'\n').next().unwrap_or_default())
 }
@@ -47,7 +47,7 @@ pub(super) fn has_stray_bytes(head: &[u8]) -> bool {
         .any(|at| head.get(at) == Some(&0) || head.get(at + 1) != Some(&b'\n'))
 }
 
-/// One line of a head, together with the lines that continue it.
+/// One line of a head, including its continuation lines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line<'a> {
     /// Without the last line end.
@@ -57,7 +57,7 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The text in one line: a space stands for each line end and the white space after it.
+    /// The text in one line: each line end with the white space after it becomes one space.
     pub(super) fn unfolded(&self) -> Cow<'a, [u8]> {
         if memchr::memchr(b'\n', self.text).is_none() {
             return Cow::Borrowed(self.text);
@@ -79,7 +79,7 @@ impl<'a> Line<'a> {
 pub(super) struct Lines<'a>(&'a [u8]);
 
 impl<'a> Lines<'a> {
-    /// Of a complete head.
+    /// The lines of a complete head.
     pub(super) fn of(head: &'a [u8]) -> Self {
         let head = head.strip_suffix(b"\n").unwrap_or(head);
         Lines(head.strip_suffix(b"\r").unwrap_or(head))

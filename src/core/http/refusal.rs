@@ -1,23 +1,23 @@
-//! Why a request does not reach a server.
+//! Why a request is not passed to a server.
 
 use std::fmt;
 
-/// What the client is told.
+/// The answer that the client gets.
 pub(super) const ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 Content-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\nBad request\n";
 
-/// What servers would read in different ways, so that none may get it.
+/// A fault that servers would read in different ways, so that none may get the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The head is longer than 64 KiB.
     TooLong,
-    /// It holds NUL, or CR other than before LF.
+    /// It contains NUL, or CR not followed by LF.
     StrayBytes,
-    /// The first line is not one of HTTP/1.0 or later.
+    /// The first line is not a request line of HTTP/1.0 or later.
     RequestLine,
-    /// A line is no field, or white space stands where none may.
+    /// A line is not a field, or white space is misplaced.
     FieldLine,
-    /// The fields do not tell where the body ends.
+    /// The fields do not determine where the body ends.
     Framing,
     /// A chunked body is not well-formed.
     Chunk,

@@ -6,7 +6,7 @@ use super::lines::{Lines, has_stray_bytes};
 use super::refusal::Refusal;
 use super::request_line::{RequestLine, Version};
 
-/// A protocol that a request asks to go on with in place of HTTP.
+/// A protocol that a request asks to switch to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Tunnel {
     /// None.
@@ -18,12 +18,12 @@ pub(super) enum Tunnel {
     Connect,
 }
 
-/// What is needed to know of a request.
+/// What the rewriter needs to know of a request.
 #[derive(Debug)]
 pub(super) struct Request {
     /// Its body, unless empty.
     pub(super) body: Option<Body>,
-    /// A HEAD request, whose answer has no body.
+    /// It is a HEAD request, whose answer has no body.
     pub(super) is_head: bool,
     /// The protocol asked for.
     pub(super) tunnel: Tunnel,
@@ -34,7 +34,7 @@ impl Request {
     /// Reads a head with the empty line at its end.
     ///
     /// # Errors
-    /// Servers do not agree on what it says or where the message ends.
+    /// Servers do not agree on its meaning or where the message ends.
     pub(super) fn read(head: &[u8]) -> Result<Self, Refusal> {
         if has_stray_bytes(head) {
             return Err(Refusal::StrayBytes);

@@ -1,21 +1,21 @@
-//! The first line of a request (RFC 9112, section 3), and telling HTTP from other protocols by it.
+//! The first line of a request (RFC 9112, section 3), by which HTTP is told from other protocols.
 
 use super::refusal::Refusal;
 
-/// The longest method that is waited for; longer first words are those of other protocols. In bytes.
+/// The longest method that is waited for, in bytes; a longer first word belongs to another protocol.
 const MAX_METHOD: usize = 128;
 
-/// What decides how the body of a request is framed.
+/// The version, which determines how the body of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     /// HTTP/1.1 or a later HTTP/1.
     Http11,
-    /// HTTP/1.0, and what is no version of HTTP/1 at all although some servers serve it: `http/1.1`, `HTTP/2.0`. No
+    /// HTTP/1.0, and words that are no version of HTTP/1 although some servers accept them: `http/1.1`, `HTTP/2.0`. No
     /// transfer coding is certain there.
     Other,
 }
 
-/// What a line says.
+/// The parts of a request line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a [u8],
@@ -23,11 +23,11 @@ pub(super) struct RequestLine<'a> {
 }
 
 impl<'a> RequestLine<'a> {
-    /// Reads a line; `None` if it is not one of HTTP.
+    /// Reads a line; `None` if it is not HTTP.
     ///
     /// # Errors
-    /// It is one, but of a request that has no head in which pen could say who the client is (HTTP/0.9), or servers
-    /// read it in different ways.
+    /// It is HTTP, but the request has no head in which pen could name the client (HTTP/0.9), or servers read the line
+    /// in different ways.
     pub(super) fn read(line: &'a [u8]) -> Result<Option<Self>, Refusal> {
         let Some(at) = find_version(line) else {
             return if is_simple(line) { Err(Refusal::RequestLine) } else { Ok(None) };
@@ -57,7 +57,7 @@ pub(super) fn may_begin(part: &[u8]) -> bool {
     method <= MAX_METHOD && part.get(method).is_none_or(|byte| method > 0 && is_space(*byte))
 }
 
-/// Whether a line that does not name its version, since it is too long or cut off, is one of HTTP.
+/// Whether a line that lacks its version, because it is too long or cut off, is HTTP.
 pub(super) fn resembles_request(part: &[u8]) -> bool {
     let mut words = words(part);
     matches!((words.next(), words.next()), (Some(method), Some(target)) if asks_for(method, target))
@@ -68,7 +68,7 @@ pub(super) fn resembles_request(part: &[u8]) -> bool {
 pub(super) struct Tail([u8; VERSION.len() + 1]);
 
 impl Tail {
-    /// Goes over more of the line and says whether it names a version of HTTP after all.
+    /// Reads more of the line. Returns whether it names a version of HTTP after all.
     pub(super) fn names_version(&mut self, more: &[u8]) -> bool {
         let joined = [&self.0, more.get(..more.len().min(self.0.len())).unwrap_or_default()].concat();
         if let Some(last) = more.last_chunk() {
@@ -109,14 +109,14 @@ fn read_version(word: &[u8]) -> Option<Version> {
     }
 }
 
-/// Whether a line is a request of HTTP/0.9, or of those that some servers serve like one: a method and a path or URI.
+/// Whether a line is a request of HTTP/0.9, or one that some servers accept as such: a method and a path or URI.
 fn is_simple(line: &[u8]) -> bool {
     let mut words = words(line);
     let (Some(method), Some(target), None) = (words.next(), words.next(), words.next()) else { return false };
     asks_for(method, target)
 }
 
-/// Whether two words may be a method and what it is for, a path or URI.
+/// Whether two words may be a method and its target, a path or URI.
 fn asks_for(method: &[u8], target: &[u8]) -> bool {
     method.iter().all(u8::is_ascii_uppercase)
         && (target.starts_with(b"/") || memchr::memmem::find(target, b"://").is_some())
@@ -131,7 +131,7 @@ fn trim(word: &[u8]) -> &[u8] {
     word.get(..end).unwrap_or_default()
 }
 
-/// What some server takes for a blank between the words of a request line (RFC 9112, section 3).
+/// A byte that some server accepts as a blank between the words of a request line (RFC 9112, section 3).
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | 0x0b | 0x0c)
 }

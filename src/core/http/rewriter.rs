@@ -1,4 +1,4 @@
-//! The requests of one connection, as bytes come and go.
+//! The requests of one connection, rewritten as the bytes come.
 
 use super::answers::Answers;
 use super::body::{Body, Then};
@@ -8,45 +8,45 @@ use super::refusal::{ANSWER, Refusal};
 use super::request::Request;
 use super::request_line::{RequestLine, Tail, may_begin, resembles_request};
 
-/// Says in the requests of one connection who the client is.
+/// Adds the client's identity to the requests of one connection.
 #[derive(Debug)]
 pub struct Rewriter {
     forwarding: Forwarding,
     state: State,
     /// An incomplete head, or what is [held](Self::held); nothing of it has been passed on.
     head: Vec<u8>,
-    /// `head` is to be read when the server has answered.
+    /// `head` is to be read once the server has answered.
     held: bool,
     answers: Answers,
 }
 
 #[derive(Debug)]
 enum State {
-    /// Nothing has come but line ends.
+    /// Only line ends have come.
     Start,
-    /// The first line does not begin like a request; as far as it has come, it has been passed on.
+    /// The first line does not begin like a request; it has been passed on as far as it has come.
     Unlike(Tail),
     /// Between requests, or within the head of one.
     Head,
     Body(Body),
-    /// Everything passes as it comes.
+    /// Everything passes unchanged.
     Opaque,
     /// Nothing more is passed on.
     Refused {
         why: Refusal,
-        /// A part of the body of the last request that was passed on is missing.
+        /// Part of the body of the last passed request is missing.
         unfinished: bool,
     },
 }
 
-/// How a connection ends that a request has ended.
+/// How a connection ends after a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Not yet: nothing was refused, or answers to earlier requests are still to come.
     None,
-    /// The client's side is over, and the server has the last word.
+    /// The client's side is closed, and the server finishes its answer.
     OfRequests,
-    /// The connection is over once the client has got this.
+    /// The connection ends once the client has got this answer.
     With(&'static [u8]),
 }
 
@@ -56,11 +56,11 @@ impl Rewriter {
         Self { forwarding, state: State::Start, head: Vec::new(), held: false, answers: Answers::default() }
     }
 
-    /// Takes bytes from the client and appends to `out` what is to be sent to the server. With empty `input` it goes on
-    /// with what it has [held](Self::is_ready).
+    /// Takes bytes from the client and appends to `out` what is to be sent to the server. With empty `input` it
+    /// continues with the bytes that it has [held](Self::is_ready).
     ///
     /// `on_request` gets the request line (without its line end) of each request once its head is complete, in order,
-    /// and that of one that is refused. The content of other protocols is not reported, but for the first line.
+    /// including that of a refused one. Other protocols are not reported beyond their first line.
     pub fn feed(&mut self, input: &[u8], out: &mut Vec<u8>, mut on_request: impl FnMut(&[u8])) {
         if std::mem::take(&mut self.held) {
             let held = std::mem::take(&mut self.head);
@@ -111,7 +111,7 @@ impl Rewriter {
         }
     }
 
-    /// Takes bytes of a head, up to its end. Returns how many.
+    /// Reads bytes of a head, up to its end. Returns how many.
     fn read_head(&mut self, input: &[u8], out: &mut Vec<u8>, on_request: &mut impl FnMut(&[u8])) -> usize {
         if self.head.is_empty() {
             // Servers ignore line ends before a request (RFC 9112, section 2.2).
@@ -149,13 +149,13 @@ impl Rewriter {
                 Err(why) => self.refuse(why, false),
             }
         } else {
-            // What is no longer than a head is kept as one.
+            // Held bytes are kept in place of a head, which is longer at most.
             self.head = head;
         }
         used
     }
 
-    /// Reads the first line of the connection, or what there is of it. False: the connection is none of HTTP, or refused.
+    /// Reads the first line of the connection as far as it has come. False: the connection is not HTTP, or was refused.
     fn read_start(&mut self, part: &[u8], out: &mut Vec<u8>, on_request: &mut impl FnMut(&[u8])) -> bool {
         let line = first_line(part);
         if memchr::memchr(b'\n', part).is_none() {
@@ -194,10 +194,10 @@ impl Rewriter {
         self.state = State::Unlike(tail);
     }
 
-    /// Ends the client's side: appends to `out` what the server is still to get.
+    /// Ends the client's side: appends to `out` the rest that the server is to get.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if !self.held && !self.head.is_empty() {
-            // To some servers the end of the stream is the end of the head.
+            // Some servers take the end of the stream for the end of the head.
             let line = first_line(&self.head);
             let is_other = matches!(self.state, State::Start)
                 && matches!(RequestLine::read(line), Ok(None))
@@ -212,8 +212,8 @@ impl Rewriter {
         }
     }
 
-    /// How many of the client's next bytes pass without a look: so many may be sent as they come, without
-    /// [`feed`](Self::feed), if [`skip`](Self::skip) is told. `u64::MAX`: all that will ever come.
+    /// How many of the client's next bytes need not be read: so many may be sent without [`feed`](Self::feed), if
+    /// [`skip`](Self::skip) is called. `u64::MAX`: the rest of the connection.
     pub fn opaque(&self) -> u64 {
         match self.state {
             State::Opaque => u64::MAX,
@@ -232,12 +232,12 @@ impl Rewriter {
         }
     }
 
-    /// Whether more of the client may be read. While not, an answer of the server is to come first.
+    /// Whether more of the client may be read. If not, an answer of the server must come first.
     pub fn wants_requests(&self) -> bool {
         !self.held && !matches!(self.state, State::Refused { .. })
     }
 
-    /// Whether what was held may go on: [`feed`](Self::feed) is to be called.
+    /// Whether held bytes may continue: call [`feed`](Self::feed).
     pub fn is_ready(&self) -> bool {
         self.held && !self.must_hold()
     }
@@ -247,18 +247,18 @@ impl Rewriter {
         matches!(self.state, State::Head) && (self.answers.are_undecided() || self.answers.are_full())
     }
 
-    /// How many of the server's next bytes need no look, as with [`opaque`](Self::opaque). The others are to be shown to
-    /// [`observe`](Self::observe).
+    /// How many of the server's next bytes need not be read, as with [`opaque`](Self::opaque). The others must be
+    /// passed to [`observe`](Self::observe).
     pub fn opaque_answers(&self) -> u64 {
         self.answers.opaque()
     }
 
-    /// Notes that `count` bytes of the server, at most [`opaque_answers`](Self::opaque_answers), were not shown.
+    /// Notes that `count` bytes of the server, at most [`opaque_answers`](Self::opaque_answers), were not observed.
     pub fn skip_answers(&mut self, count: u64) {
         self.answers.skip(count);
     }
 
-    /// Takes bytes from the server, in order, each before it is sent to the client, so that the client cannot act on an
+    /// Reads bytes from the server, in order, before they are sent to the client, so that the client cannot react to an
     /// answer that is not known here.
     pub fn observe(&mut self, input: &[u8]) {
         if self.answers.observe(input) == Some(true) && !matches!(self.state, State::Refused { .. }) {
@@ -278,7 +278,7 @@ impl Rewriter {
     pub fn ending(&self) -> Ending {
         let State::Refused { unfinished, .. } = self.state else { return Ending::None };
         if !self.answers.are_tracked() || (unfinished && self.answers.waiting() == 0) {
-            // The client would take another answer for a part of the one that it gets, or has got.
+            // The client would take another answer for part of the one that it is getting or has got.
             return Ending::OfRequests;
         }
         if self.answers.waiting() > u32::from(unfinished) || self.answers.are_amid_one() {

@@ -1,4 +1,4 @@
-//! `json config`: every setting, server slot and access list under the words of the control language.
+//! `json config`: all settings, server slots and access lists, named as in the control language.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -9,7 +9,7 @@ use crate::core::settings::{Key, Setting, Table, Value};
 use super::head::Head;
 use super::pieces::document;
 
-/// The document of `config`, which `file` was read into.
+/// The document of `config`, which was read from `file`.
 pub fn config(head: &Head, config: &Config, file: Option<&str>) -> Pieces {
     let settings =
         Setting::all().map(|setting| (setting.word().to_owned(), value(&setting.get(&config.settings))));

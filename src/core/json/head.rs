@@ -1,10 +1,10 @@
-//! What the documents have in common.
+//! The fields that all documents share.
 
 use serde::Serialize;
 
-/// What every document begins with.
+/// The first fields of every document.
 #[derive(Debug, Clone, Serialize)]
 pub struct Head {
-    /// When it was begun, as RFC 3339 has it, in local time with its zone.
+    /// The time at which the document was begun, in RFC 3339 form, in local time with its zone.
     pub time: String,
 }

@@ -1,5 +1,5 @@
-//! The JSON documents of `json NAME` and of the admin listener: what they are called and how they are written. Their rows are
-//! those of [`model`](super::report::model).
+//! The JSON documents of `json NAME` and of the admin listener: their names and their format. Their rows are those of
+//! [`model`](super::report::model).
 //!
 //! Field names are an interface: doc/schema has a JSON schema of each document and penctl(1) a table of its fields.
 //! Units are part of the names (`_seconds`, `_bytes`).

@@ -1,20 +1,20 @@
-//! Documents as they are read, piece by piece.
+//! Documents made piece by piece, as the client reads them.
 
 use serde::Serialize;
 
 use crate::core::report::pieces::{Pieces, Rows};
 
 fn json(value: &impl Serialize) -> String {
-    // Fails for maps whose keys are no strings only, and there are none.
+    // Only maps with keys that are not strings fail, and there are none.
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// A document of one piece.
+/// A document in one piece.
 pub fn document(value: &impl Serialize) -> Pieces {
     Box::new(std::iter::once(json(value) + "\n"))
 }
 
-/// A document that has the fields of `head` and an array `name` of rows. `rows` yields some rows at a time, maybe none.
+/// A document with the fields of `head` and an array `name` of rows. `rows` yields some rows at a time, possibly none.
 pub fn list<T: Serialize + 'static>(head: &impl Serialize, name: &str, rows: Rows<T>) -> Pieces {
     let mut begin = json(head);
     begin.pop();

@@ -72,13 +72,13 @@ fn begin(status: &Status) -> String {
     html
 }
 
-/// The begin of a table, up to its first row.
+/// The start of a table, up to its first row.
 fn heads<const N: usize>(heads: [&str; N]) -> String {
     let heads: String = heads.iter().map(|head| format!("<th>{}</th>\n", escape(head))).collect();
     format!("<table>\n<thead>\n<tr>\n{heads}</tr>\n</thead>\n<tbody>\n")
 }
 
-/// A row of a table. Each cell has a line of its own: there are scripts that read C pen's page line by line.
+/// A row of a table. Each cell is on its own line: there are scripts that read C pen's page line by line.
 fn row<const N: usize>(cells: [String; N]) -> String {
     let cells: String = cells.iter().map(|cell| format!("<td>{}</td>\n", escape(cell))).collect();
     format!("<tr>\n{cells}</tr>\n")

@@ -1,7 +1,7 @@
-//! How pen tells of itself: one model, and the texts that are made from it.
+//! Reports on the state of pen: one model, and the texts made from it.
 //!
-//! The JSON documents, the metrics, the status page and the replies show rows of [`model`]; none of them looks at a server or
-//! a connection itself.
+//! The JSON documents, the metrics, the status page and the replies show rows of [`model`]; none of them accesses a
+//! server or a connection itself.
 
 pub mod html;
 pub mod model;

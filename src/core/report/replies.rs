@@ -1,11 +1,11 @@
-//! The replies to commands that ask how pen is doing, in C pen's words.
+//! The replies to commands that query the state of pen, in C pen's words.
 
 use std::fmt::Write as _;
 
 use super::model::{ClientRow, ConnectionRow, ConnectionState, ServerRow};
 use crate::core::settings::Settings;
 
-/// The reply to `connection N`; without a row, that of a number that no connection has.
+/// The reply to `connection N`; without a row, the one for a number that no connection has.
 pub fn connection(id: usize, row: Option<&ConnectionRow>) -> String {
     let Some(row) = row else {
         return format!(

@@ -1,4 +1,4 @@
-//! The statistics in lines of text, for pen's own log.
+//! The statistics as lines of text, for pen's own log.
 
 use std::fmt::Write as _;
 

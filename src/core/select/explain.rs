@@ -1,4 +1,5 @@
-//! What the search for a client's server would find, without any effect: nothing is connected, counted or moved on.
+//! The result that the search for a client's server would have, without side effects: nothing is connected, counted or
+//! advanced.
 
 use serde::Serialize;
 use std::fmt;
@@ -110,7 +111,7 @@ impl fmt::Display for ListVerdict {
 }
 
 impl Explanation {
-    /// What would happen to `address` at `now`, of whom the table of clients has `record`.
+    /// The explanation for `address` at `now`; `record` is its entry in the affinity table.
     pub fn new(
         snapshot: &Arc<Snapshot>,
         address: ClientAddress,
@@ -160,7 +161,7 @@ impl Explanation {
 }
 
 impl Selection {
-    /// The server that [`Selection::next`] would name, of a search that has not begun.
+    /// The server that [`Selection::next`] would return, for a search that has not begun.
     fn peek(&self, now: Millis) -> Option<&Arc<Backend>> {
         let snapshot = &*self.snapshot;
         let works = |backend: &&Arc<Backend>| !backend.addresses.is_empty();
@@ -187,7 +188,7 @@ impl Selection {
         }
     }
 
-    /// How `backend` stands with this client.
+    /// The state of `backend` for this client.
     fn candidate_of(&self, backend: &Backend, now: Millis) -> Candidate {
         let snapshot = &*self.snapshot;
         let stats = &backend.stats;
@@ -287,7 +288,7 @@ fn left(until: Millis, now: Millis) -> Millis {
 }
 
 impl fmt::Display for Explanation {
-    /// The steps, a line each.
+    /// The steps, one per line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "client {}: {}", self.client, self.list)?;
         match (self.admission, &self.remembered) {
@@ -315,7 +316,7 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// As a role, the choice; for tests of the search.
+/// The choice as a role, for tests of the search.
 #[cfg(test)]
 impl Selection {
     pub(super) fn peeked(&self, now: Millis) -> Option<crate::core::snapshot::Role> {

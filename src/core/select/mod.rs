@@ -1,4 +1,4 @@
-//! How a server is chosen, and which comes next when it fails.
+//! Selection of a server, and of the next one when it fails.
 
 pub mod explain;
 mod rules;
@@ -14,13 +14,13 @@ use super::{Millis, hash};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// A server to try, with one of its connections taken: it is given back when this is dropped, which is when both sides are
-/// closed.
+/// A server to try, with one of its connections taken; dropping this gives the connection back, which happens when both
+/// sides are closed.
 #[derive(Debug)]
 pub struct Selected {
     /// The server.
     pub backend: Arc<Backend>,
-    /// It had failed, and this connection tries it.
+    /// It had failed, and this connection is its trial.
     claim: Option<Claim>,
 }
 
@@ -33,7 +33,7 @@ impl Drop for Selected {
     }
 }
 
-/// The search for one connection's server: each call of [`Selection::next`] names one that was not tried yet.
+/// The search for one connection's server: each call of [`Selection::next`] returns one that was not tried yet.
 #[derive(Debug)]
 pub struct Selection {
     snapshot: Arc<Snapshot>,
@@ -46,33 +46,33 @@ pub struct Selection {
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    /// For a client that is denied: the abuse server and no other.
+    /// For a denied client: the abuse server and no other.
     Abuse,
     /// Nothing was tried yet.
     First,
     /// This server has failed.
     After(usize),
-    /// The servers that are available have failed: the emergency server.
+    /// All available servers have failed: the emergency server is next.
     Emergency,
-    /// That has failed too: servers on the blacklist.
+    /// The emergency server has failed too: servers on the blacklist are next.
     LastResort,
     Done,
 }
 
-/// Why no server is left.
+/// Why there is no server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoServer {
-    /// It concerns this client alone, such as an access list of the servers.
+    /// The reason concerns this client alone, for example an access list of the servers.
     ForClient,
-    /// All servers have as many connections as they may.
+    /// All servers have reached their limit of connections.
     Full,
     /// No server works.
     Down,
 }
 
 impl Selection {
-    /// Begins the search for a client that connected from `port` and that last had the server `remembered`. `admission` is what
-    /// the same snapshot says of it.
+    /// Begins the search for a client that connected from `port` and last had the server `remembered`. `admission` is
+    /// the decision of the same snapshot about it.
     pub fn new(
         snapshot: Arc<Snapshot>,
         client: Client,
@@ -86,24 +86,24 @@ impl Selection {
             Admission::Refuse => Stage::Done,
         };
         let policy = snapshot.policy;
-        // With round robin no client is remembered, and the hash tells connections apart by their port.
+        // With round robin clients are not remembered, and the hash distinguishes connections by their port.
         let key = hash::client(client.masked(snapshot.client_mask), if policy.hash_port { port } else { 0 });
         let remembered = remembered.filter(|_| policy.affinity);
         Selection { snapshot, client, key, remembered, stage, tried: NumberSet::default() }
     }
 
-    /// This server is not for this client, although it is not known to fail.
+    /// Excludes a server from this search, although it is not known to fail.
     pub fn exclude(&mut self, server: usize) {
         self.tried.insert(server);
         self.remembered = self.remembered.filter(|n| *n != server);
     }
 
-    /// Who is to be served.
+    /// The client.
     pub fn client(&self) -> Client {
         self.client
     }
 
-    /// The next server to try at `now`; `None` closes the connection.
+    /// The next server to try at `now`; on `None` the connection is closed.
     pub fn next(&mut self, now: Millis) -> Option<Selected> {
         let stubborn = self.snapshot.policy.stubborn;
         loop {
@@ -123,7 +123,7 @@ impl Selection {
         }
     }
 
-    /// The server could not be reached: it is left out for a while. True when it was not on the blacklist before.
+    /// The server could not be reached and is blacklisted. True if it was not on the blacklist before.
     pub fn failed(&self, selected: &Selected, now: Millis) -> bool {
         matches!(selected.backend.role, Role::Regular(_))
             && selected.backend.stats.fails(now, self.snapshot.blacklist, self.snapshot.fail_max)
@@ -161,17 +161,17 @@ impl Selection {
         }
     }
 
-    /// The server that is the client's own, whether that is available or not.
+    /// The client's own server, whether it is available or not.
     fn first_choice(&self) -> Option<usize> {
         self.remembered.or_else(|| {
-            // The hash names one server for a client.
+            // The hash gives each client its own server.
             let policy = self.snapshot.policy;
             let hashed = policy.stubborn && policy.algorithm == Algorithm::Hash;
             if hashed { self.by_hash(|n, b| self.is_in_service(n, b)) } else { None }
         })
     }
 
-    /// What the configuration says of the client, of a search that has not begun.
+    /// The admission of the client, for a search that has not begun.
     fn admission(&self) -> Admission {
         match self.stage {
             Stage::Abuse => Admission::Abuse,
@@ -186,7 +186,7 @@ impl Selection {
         backend.is_some_and(|backend| self.is_available(n, backend, now))
     }
 
-    /// Whether [`Selection::retry`] would.
+    /// Whether [`Selection::retry`] would take a connection of this server.
     fn can_retry(&self, n: usize, now: Millis) -> bool {
         let backend = self.snapshot.backends.get(n).and_then(Option::as_ref);
         backend.is_some_and(|backend| {
@@ -209,7 +209,7 @@ impl Selection {
         }
     }
 
-    /// The client is going to be connected to this server. What comes next if it fails.
+    /// The client will be connected to this server. Returns the stage that follows if it fails.
     fn chosen(&mut self, selected: &Selected) -> Stage {
         let policy = self.snapshot.policy;
         let n = match selected.backend.role {
@@ -217,7 +217,7 @@ impl Selection {
             Role::Emergency => return Stage::LastResort,
             Role::Abuse => return Stage::Done,
         };
-        // A client that is sent back takes nobody's turn, as in C pen.
+        // A client that is sent back to its server advances no turn, as in C pen.
         let returned = matches!(self.stage, Stage::First) && self.remembered == Some(n);
         if !returned {
             if self.snapshot.slowstart > 0 {
@@ -241,7 +241,7 @@ impl Selection {
         }
     }
 
-    /// Takes a connection of a server, if that is available.
+    /// Takes a connection of a server if it is available.
     fn attempt(&self, n: usize, now: Millis) -> Option<Selected> {
         if !self.can_attempt(n, now) {
             return None;
@@ -252,7 +252,7 @@ impl Selection {
         Some(selected)
     }
 
-    /// The same of a server that is on the blacklist because it failed.
+    /// The same for a server that is on the blacklist because it failed.
     fn retry(&self, n: usize, now: Millis) -> Option<Selected> {
         if !self.can_retry(n, now) {
             return None;
@@ -261,15 +261,15 @@ impl Selection {
         take(backend, self.limit(n, backend, now))
     }
 
-    /// Of the servers that failed and were not tried for this client: the one whose time on the blacklist ends first. With
-    /// nobody else to serve the client there is nothing to lose, and a server that was away for a moment only serves again
-    /// as soon as it can.
+    /// Of the servers that failed and were not tried for this client, the one whose time on the blacklist ends first.
+    /// When no other server can serve the client there is nothing to lose, and a server that was away for a moment
+    /// serves again as soon as it can.
     fn last_resort(&self, now: Millis) -> Option<Selected> {
         self.failed_servers(now).into_iter().find_map(|n| self.retry(n, now))
     }
 
-    /// The servers that failed, that were not tried for this client and that may serve it: the one whose time on the
-    /// blacklist ends first comes first.
+    /// The servers that failed, were not tried for this client and may serve it, in the order in which their times on
+    /// the blacklist end.
     fn failed_servers(&self, now: Millis) -> Vec<usize> {
         let end = |backend: &Backend| match backend.stats.standing(now) {
             Standing::Failed(until) => Some(until),
@@ -283,7 +283,7 @@ impl Selection {
     }
 }
 
-/// A server that the rules of selection do not apply to.
+/// Selects a server to which the rules of selection do not apply.
 fn special(backend: Option<&Arc<Backend>>) -> Option<Selected> {
     take(backend.filter(|b| !b.addresses.is_empty())?, None)
 }

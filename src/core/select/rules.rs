@@ -1,4 +1,4 @@
-//! The rules by which one of several servers is the next, and which servers they look at.
+//! The rules for choosing the next of several servers, and the servers that they consider.
 
 use super::{Selected, Selection};
 use crate::core::backend::{Standing, WHOLE};
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Selection {
-    /// The first server by the rule in force that is available and was not tried.
+    /// The first untried available server by the rule in force.
     pub(super) fn search(&self, now: Millis, after: Option<usize>) -> Option<Selected> {
-        // Those that others took the last connection of, or the trial, in this moment.
+        // Servers whose last connection, or trial, was taken by another thread in the meantime.
         let mut lost = NumberSet::default();
         loop {
             let n = self.candidate(now, after, &lost)?;
@@ -24,8 +24,8 @@ impl Selection {
         }
     }
 
-    /// The same, by its number, without taking a connection; not one of `lost`. Those that are known to be up go first, then
-    /// those of which nothing is known yet.
+    /// The number of the same server, without taking a connection; none of `lost`. Servers known to be up come first,
+    /// then those without a check result.
     pub(super) fn candidate(&self, now: Millis, after: Option<usize>, lost: &NumberSet) -> Option<usize> {
         let slow = self.snapshot.slowstart > 0;
         if slow && self.remembered.is_none() {
@@ -41,7 +41,7 @@ impl Selection {
             self.candidate_among(now, after, |n, b| !lost.contains(n) && b.stats.health() != Health::Unknown);
         known.or_else(|| {
             let unknown = |n: usize, b: &Backend| !lost.contains(n) && b.stats.health() == Health::Unknown;
-            // Without checks there is nobody else, and this is not looked for twice.
+            // Without checks the first search has considered all servers, and a second one is not needed.
             let any = self.untried().any(|(n, b)| unknown(n, b));
             any.then(|| self.candidate_among(now, after, unknown)).flatten()
         })
@@ -75,7 +75,7 @@ impl Selection {
         chosen.map(|(n, _)| n)
     }
 
-    /// Of the servers that were not tried and fulfil `condition`: the one that the client's hash names.
+    /// The server that the client's hash names, among those that were not tried and fulfil `condition`.
     pub(super) fn by_hash(&self, condition: impl Fn(usize, &Arc<Backend>) -> bool) -> Option<usize> {
         let candidates = self.untried().filter(|(n, b)| condition(*n, b));
         candidates.max_by_key(|(_, b)| hash::score(b.identity, self.key)).map(|(n, _)| n)
@@ -93,7 +93,7 @@ impl Selection {
             && self.may_serve(n, backend, now)
     }
 
-    /// Whether the server may be used for this client, if it works.
+    /// Whether the server may be used for this client, provided that it works.
     pub(super) fn may_serve(&self, n: usize, backend: &Backend, now: Millis) -> bool {
         let own = self.remembered == Some(n);
         let weighted = own || self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
@@ -105,8 +105,8 @@ impl Selection {
             && self.limit(n, backend, now).is_none_or(|limit| backend.stats.connections() < limit)
     }
 
-    /// Whether a server that comes up slowly takes this client: a share of all that grows with time. The hash sends the same
-    /// clients to it, ever more of them; other rules draw lots.
+    /// Whether a server in slow start takes this client: its share of new clients grows with time. With the hash, the
+    /// same clients stay with it and more join them; other rules choose clients at random.
     fn is_warm_enough(&self, backend: &Backend, now: Millis) -> bool {
         let share = backend.stats.share(now, self.snapshot.slowstart);
         let lot = match self.snapshot.policy.algorithm {
@@ -116,12 +116,12 @@ impl Selection {
         share >= WHOLE || hash::score(backend.identity, lot) % WHOLE < share
     }
 
-    /// Whether the server is there for this client: neither its state nor its check say otherwise.
+    /// Whether the server's administrative state and its check allow this client.
     pub(super) fn is_in_service(&self, n: usize, backend: &Backend) -> bool {
         self.state_permits(n, backend) && backend.stats.health() != Health::Down
     }
 
-    /// Whether the state that an administrator gave the server lets this client have it.
+    /// Whether the server's administrative state allows this client.
     pub(super) fn state_permits(&self, n: usize, backend: &Backend) -> bool {
         match backend.admin_state {
             AdminState::Ready => true,
@@ -130,7 +130,7 @@ impl Selection {
         }
     }
 
-    /// How many connections the server may have with one for this client.
+    /// The limit of the server's connections that applies to this client.
     pub(super) fn limit(&self, n: usize, backend: &Backend, now: Millis) -> Option<u32> {
         match backend.max {
             0 => None,
@@ -138,7 +138,7 @@ impl Selection {
             max if self.snapshot.slowstart == 0 => Some(max),
             max => {
                 let share = backend.stats.share(now, self.snapshot.slowstart);
-                // A share of at least one connection, and of no more than there are.
+                // The share is at least one connection and at most the limit.
                 let part = (u64::from(max) * share).div_ceil(WHOLE);
                 Some(u32::try_from(part).unwrap_or(max))
             }

@@ -1,4 +1,4 @@
-//! What must hold whatever happens: properties of the choice, and the rules one by one.
+//! Properties of the selection, and its rules one by one.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -36,12 +36,12 @@ fn search(snapshot: &Arc<Snapshot>, who: Client, remembered: Option<usize>) -> S
     Selection::new(Arc::clone(snapshot), who, 0, remembered, admission)
 }
 
-/// Whom a new client gets, everybody being up; the connection is closed again.
+/// The server that a new client gets while all are up; the connection is closed again.
 fn first(snapshot: &Arc<Snapshot>, who: Client, remembered: Option<usize>) -> Option<Role> {
     search(snapshot, who, remembered).next(1).map(|selected| selected.backend.role)
 }
 
-/// Whether a server may serve this client if it works.
+/// Whether a server may serve this client, provided that it works.
 fn may_serve(snapshot: &Snapshot, b: &Backend, who: Client, own: bool) -> bool {
     let limit = if own { b.max.max(b.hard) } else { b.max };
     let in_service = match b.admin_state {
@@ -59,7 +59,7 @@ fn may_serve(snapshot: &Snapshot, b: &Backend, who: Client, own: bool) -> bool {
 /// A step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
-    /// A client connects; so many servers fail it before one takes it.
+    /// A client connects; so many servers fail before one accepts it.
     Connect { who: u32, remembered: Option<usize>, failures: usize },
     /// One of the open connections closes.
     Close(prop::sample::Index),
@@ -122,7 +122,7 @@ proptest! {
                     let mut failures = failures;
                     let mut emergency = snapshot.emergency.is_none();
                     loop {
-                        // What there is to choose from, before it is chosen from.
+                        // The candidates, computed before the selection.
                         let memory = snapshot.policy.affinity;
                         let untried = snapshot.backends.iter().enumerate().filter(|(n, _)| !seen.contains(n));
                         let all: Vec<(usize, Standing)> = untried
@@ -196,7 +196,7 @@ proptest! {
         }
     }
 
-    /// With one server gone only its clients move; with one more, only clients that it takes.
+    /// When a server is removed only its clients move; when one is added only clients that it takes move.
     #[test]
     fn a_change_of_the_set_moves_a_fair_share(count in 2usize..9, gone in any::<prop::sample::Index>()) {
         let lines = servers(count, &["hash", "nomemory"]);
@@ -258,7 +258,7 @@ fn denied_clients_get_the_abuse_server_alone() {
     assert!(selection.next(1).is_none());
 }
 
-/// Whom clients get that all stay.
+/// The servers of clients that all stay connected.
 fn held(snapshot: &Arc<Snapshot>, count: u32) -> Vec<Option<usize>> {
     let held: Vec<_> = (0..count).map(|n| search(snapshot, client(n), None).next(1)).collect();
     held.iter().map(|selected| selected.as_ref()?.backend.role.slot()).collect()
@@ -269,9 +269,9 @@ fn weight_shares_connections_out_in_proportion() {
     let mut live = StatsTable::default();
     let weights = ["weight", "server 0 weight 1", "server 1 weight 2", "server 2 weight 3"];
     let weighted = snapshot(&mut live, &servers(4, &weights));
-    // As the live C pen 0.34.1 chose: A B C C B C, twice.
+    // The choice of C pen 0.34.1: A B C C B C, twice.
     assert_eq!(held(&weighted, 12), [0, 1, 2, 2, 1, 2, 0, 1, 2, 2, 1, 2].map(Some));
-    // Connections that end before the next one begins: each server has its share of them too.
+    // Connections that end before the next one begins: each server gets its share of them too.
     let short = sequence(&weighted, 60);
     let count = |server| short.iter().filter(|s| **s == Some(server)).count();
     assert_eq!([0, 1, 2, 3].map(count), [10, 20, 30, 0]);
@@ -290,13 +290,13 @@ fn equals_take_turns() {
     assert_eq!(held(&ranked, 4), [3, 1, 3, 1].map(Some));
     live.server(1).blacklist_until(1000);
     assert_eq!(sequence(&ranked, 2), [3, 3].map(Some));
-    // One that is back does not get all that it has missed.
+    // A server that is back does not get all that it missed.
     live.server(1).blacklist_until(0);
     let of_first = sequence(&ranked, 20).iter().filter(|s| **s == Some(1)).count();
     assert!((10..=11).contains(&of_first), "{of_first} of 20");
 }
 
-/// The servers that a client is connected to in vain, one after the other.
+/// The servers that a client tries without success, in order.
 fn tried(snapshot: &Arc<Snapshot>, who: u32, now: Millis) -> Vec<Role> {
     let mut selection = search(snapshot, client(who), None);
     let mut roles = Vec::new();
@@ -318,11 +318,11 @@ fn when_nobody_else_is_left_servers_that_failed_are_tried_the_first_to_return_fi
     );
     live.server(2).fails(900, 1000, 1);
     live.server(0).fails(900, 2000, 1);
-    // A command is to be obeyed, whatever fails.
+    // A command has priority over failures.
     live.server(1).blacklist_until(100_000);
     let expected = [Role::Emergency, Role::Regular(2), Role::Regular(0)];
     assert_eq!(tried(&snapshot, 1, 1000), expected);
-    // A connection that works ends it at once.
+    // A successful connection ends the blacklisting at once.
     let mut selection = search(&snapshot, client(1), None);
     let selected =
         std::iter::from_fn(|| selection.next(1100)).find(|s| s.backend.role == Role::Regular(0)).unwrap();
@@ -354,7 +354,7 @@ fn when_the_time_is_over_one_connection_tries_the_server() {
     let next = || search(&snapshot, client(1), None).next(1000).unwrap();
     let held = [next(), next(), next()];
     assert_eq!(held.each_ref().map(|s| s.backend.role), [1, 0, 0].map(Role::Regular));
-    // It ends without having been connected: the next one tries.
+    // The connection ends before it is established: the next one tries.
     drop(held);
     let held = [next(), next()];
     assert_eq!(held.each_ref().map(|s| s.backend.role), [1, 0].map(Role::Regular));
@@ -400,7 +400,7 @@ fn the_whole_ipv6_address_counts_in_the_hash() {
 }
 
 proptest! {
-    /// What is foretold is what comes, after any history, and foretelling changes nothing.
+    /// The explanation predicts the selection after any history, and predicting changes nothing.
     #[test]
     fn the_explanation_names_the_server_that_comes(
         lines in lines(),
@@ -440,13 +440,13 @@ fn a_server_that_is_removed_gets_nobody_more() {
     let snapshot = snapshot(&mut live, &lines);
     let removed = Arc::clone(snapshot.backend(Role::Regular(1)).unwrap());
     removed.stats.fails(1, 1000, 1);
-    // A search that has begun.
+    // A search that has already begun.
     let mut before = search(&snapshot, client(1), Some(1));
     live.remove(1, Arc::clone(&removed));
     let chosen = before.next(1).unwrap();
     assert_eq!(chosen.backend.role, Role::Regular(0));
     assert!(before.next(1).is_none(), "nor as the last resort");
-    // Whoever comes into its slot has nothing of it.
+    // A new server in the slot inherits nothing.
     let next = self::snapshot(&mut live, &lines);
     let successor = next.backend(Role::Regular(1)).unwrap();
     assert!(!successor.stats.is_removed() && !Arc::ptr_eq(&successor.stats, &removed.stats));
@@ -471,7 +471,7 @@ fn a_server_that_comes_up_takes_a_share_that_grows() {
         assert!((60..260).contains(&begin), "{rule}: {begin} of 2000 at first");
         assert!((440..800).contains(&half), "{rule}: {half} of 2000 half way");
         assert!((900..1100).contains(&end), "{rule}: {end} of 2000 at the end");
-        // So does its limit; with nobody else to serve them, clients get it all the same.
+        // So does its limit; when no other server can serve clients, they get it all the same.
         live.server(0).set_health(Health::Down, 1000);
         let held = |now: Millis| {
             let held: Vec<_> = (0..30).map_while(|n| search(&snapshot, client(n), None).next(now)).collect();

@@ -1,6 +1,6 @@
-//! Settings that take one of a few words.
+//! Settings whose value is one of a few words.
 
-/// An enumeration of which each variant is a word of the control language.
+/// An enumeration whose variants are words of the control language.
 pub trait Keyword: Copy + Eq + 'static {
     /// The words, in the order in which errors and help list them.
     const WORDS: &'static [&'static str];
@@ -34,30 +34,30 @@ macro_rules! keywords {
 }
 
 keywords! {
-    /// What `ssl_option` may say.
+    /// The values of `ssl_option`.
     SslOption {
-        /// SSL 2 is not spoken; pen never speaks it.
+        /// Disables SSL 2, which pen never supports.
         NoSslv2 = "no_sslv2",
-        /// SSL 3 is not spoken; pen never speaks it.
+        /// Disables SSL 3, which pen never supports.
         NoSslv3 = "no_sslv3",
-        /// TLS 1.0 is not spoken.
+        /// Disables TLS 1.0.
         NoTlsv1 = "no_tlsv1",
-        /// TLS 1.1 is not spoken.
+        /// Disables TLS 1.1.
         NoTlsv11 = "no_tlsv1.1",
-        /// TLS 1.2 is not spoken.
+        /// Disables TLS 1.2.
         NoTlsv12 = "no_tlsv1.2",
-        /// The server's order of ciphers counts; it always does.
+        /// The server's order of ciphers is used; it always is.
         CipherServerPreference = "cipher_server_preference",
-        /// TLS 1.0 may be spoken.
+        /// Allows TLS 1.0.
         AllowTlsv1 = "allow_tlsv1",
-        /// TLS 1.1 may be spoken.
+        /// Allows TLS 1.1.
         AllowTlsv11 = "allow_tlsv1.1",
     }
 }
 
 keywords! {
-    /// What `ssl_protocol` and `server_protocol` may say: the words of C pen, which all mean TLS 1.2 or newer, and two that say
-    /// what they mean.
+    /// The values of `ssl_protocol` and `server_protocol`: the words of C pen, which all mean TLS 1.2 or newer, and two
+    /// that mean what they say.
     SslProtocol {
         /// `ssl23`
         Ssl23 = "ssl23",
@@ -75,23 +75,23 @@ keywords! {
 }
 
 keywords! {
-    /// Whether a check does something, or does it as clients' connections to the server do.
+    /// Whether a check uses a feature, or follows the server's own setting.
     #[derive(Default)]
     CheckSwitch {
         /// As the server's own key says.
         #[default]
         Server = "server",
-        /// It does.
+        /// The check uses it.
         On = "on",
-        /// It does not.
+        /// The check does not use it.
         Off = "off",
     }
 }
 
 keywords! {
-    /// What becomes of an X-Forwarded-For that a client has sent, in HTTP mode.
+    /// The treatment of an X-Forwarded-For that a client has sent, in HTTP mode.
     HttpForwarded {
-        /// It goes to the server as it is, and pen adds none.
+        /// It is passed to the server unchanged, and pen adds none.
         Keep = "keep",
         /// The client's address is added to it.
         Append = "append",
@@ -125,40 +125,40 @@ keywords! {
 }
 
 keywords! {
-    /// What an administrator says of a server, in the words of HAProxy.
+    /// The administrative state of a server, in the words of HAProxy.
     #[derive(serde::Serialize)]
     #[serde(rename_all = "snake_case")]
     AdminState {
         /// It serves.
         Ready = "ready",
-        /// It serves the clients that it had before, and no others.
+        /// It serves the clients that it had before, and no new ones.
         Drain = "drain",
-        /// It serves nobody.
+        /// It serves no clients.
         Maint = "maint",
     }
 }
 
 keywords! {
-    /// What becomes of settings that the file does not name when it is read again.
+    /// The treatment, on reload, of settings that the file does not name.
     ReloadMode {
         /// They stay as they are.
         Keep = "keep",
-        /// They return to what the command line says, or to their defaults; servers are removed.
+        /// They return to the value of the command line, or to their defaults; servers are removed.
         Exact = "exact",
     }
 }
 
 keywords! {
-    /// What becomes of connections in progress when their server's check finds it down.
+    /// The treatment of open connections when a check finds their server down.
     OnDown {
-        /// They go on as long as they can.
+        /// They continue as long as they can.
         Keep = "keep",
         /// They end, so that clients come back and get another server.
         Close = "close",
     }
 }
 
-/// Which side's end of data ends both sides of a connection at once.
+/// Which sides' end of data closes both sides of a connection at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fastclose {
     /// The server's (upstream).

@@ -1,4 +1,4 @@
-//! What a setting or key takes: how its word is read, and how an error names what is expected.
+//! The kinds of values of settings and keys: how a word is read, and what an error says was expected.
 
 use super::value::Value;
 use crate::core::Error;
@@ -8,44 +8,44 @@ use crate::core::affinity::ClientMask;
 use crate::core::lexer::Word;
 use std::time::Duration;
 
-/// The kind of a value, with its bounds.
+/// A kind of value, with its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// On or off: `word` and `no word` as a command of its own, `on` and `off` behind a key.
+    /// On or off: `word` and `no word` as a command, `on` and `off` after a key.
     Switch,
     /// A whole number.
     Number {
-        /// The least.
+        /// The minimum.
         min: u64,
-        /// The most.
+        /// The maximum.
         max: u64,
-        /// What it counts.
+        /// The unit of the number.
         unit: &'static str,
     },
     /// A time in seconds.
     Seconds {
-        /// The least.
+        /// The minimum.
         min: Duration,
-        /// The most.
+        /// The maximum.
         max: Duration,
-        /// Whether up to three decimals may follow a point.
+        /// Whether up to three decimal places are allowed.
         fractions: bool,
-        /// What it says, such as `seconds, 0 for never`.
+        /// The unit as errors name it, for example `seconds, 0 for never`.
         unit: &'static str,
     },
     /// One of these words.
     Word(&'static [&'static str]),
-    /// Some of these words: each command adds one.
+    /// Several of these words: each command adds one.
     Words(&'static [&'static str]),
-    /// A text of its own kind; here is what an error calls it.
+    /// Text with its own parser; this is what an error calls it.
     Text(&'static str),
-    /// A name that the administrator gives: a letter, then letters, digits, `.`, `_` and `-`.
+    /// A name chosen by the administrator: a letter, then letters, digits, `.`, `_` and `-`.
     Name,
-    /// Bytes with the escapes of [`Word::bytes`].
+    /// Bytes, with the escapes of [`Word::bytes`].
     Bytes,
     /// The name of a file or directory.
     Path,
-    /// How many bits of an address make a client, for IPv4 and for IPv6: two words, or one with a blank.
+    /// How many leading bits of an address identify a client, for IPv4 and for IPv6: two words, or one with a blank.
     Mask,
     /// An IP address.
     Ip,
@@ -55,13 +55,13 @@ pub enum Kind {
     Port,
     /// A host and its port, or the path of a Unix socket.
     Endpoint,
-    /// Where to listen.
+    /// An address to listen on.
     Listen,
     /// A file, or the host and port of a penlogd.
     Log,
 }
 
-/// The longest name that the administrator can give.
+/// The longest name that an administrator can choose.
 const NAME_MAX: usize = 64;
 
 /// The longest time that a setting takes, in seconds.
@@ -71,13 +71,13 @@ impl Kind {
     /// The number of an access list.
     pub const LIST: Kind = Kind::Number { min: 0, max: LISTS as u64 - 1, unit: "the number of a list" };
 
-    /// Whole seconds from `min` up; `unit` names them.
+    /// Whole seconds of at least `min`; `unit` names them.
     pub const fn whole_seconds(min: u64, unit: &'static str) -> Kind {
         let (min, max) = (Duration::from_secs(min), Duration::from_secs(SECONDS_MAX));
         Kind::Seconds { min, max, fractions: false, unit }
     }
 
-    /// Seconds with decimals, from `min` up; `unit` names them.
+    /// Seconds with decimal places, at least `min`; `unit` names them.
     pub const fn seconds(min: u64, unit: &'static str) -> Kind {
         let (min, max) = (Duration::from_secs(min), Duration::from_secs(SECONDS_MAX));
         Kind::Seconds { min, max, fractions: true, unit }
@@ -93,7 +93,7 @@ impl Kind {
         }
         let arg = &*word.text()?;
         let not = || Error::expected(self.expected(), arg);
-        // What is wrong with a path is its length alone.
+        // The only possible fault of a path is its length.
         let address = |error: Error| if arg.contains('/') { error } else { not() };
         match self {
             Kind::Switch => match arg {
@@ -130,7 +130,7 @@ impl Kind {
         }
     }
 
-    /// What is expected, for errors.
+    /// The expected values, for errors.
     pub fn expected(self) -> String {
         match self {
             Kind::Switch => "on or off".into(),
@@ -157,7 +157,7 @@ impl Kind {
         }
     }
 
-    /// What stands for the value in a line of help.
+    /// The placeholder for the value in a line of help.
     pub fn placeholder(self) -> String {
         match self {
             Kind::Number { .. } | Kind::Seconds { .. } => "N".into(),

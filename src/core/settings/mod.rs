@@ -1,6 +1,6 @@
-//! The settings of pen: the one table that commands, files, options, properties and documents follow.
+//! The settings of pen: one table, from which commands, files, options, properties and documents follow.
 //!
-//! A new setting is one row of [`Settings`]; CONTRIBUTING.md says what else wants to know of it.
+//! A new setting is one row of [`Settings`]; CONTRIBUTING.md lists what else it needs.
 
 pub(crate) mod keyword;
 mod kind;
@@ -26,12 +26,12 @@ use std::time::Duration;
 pub type Setting = Key<Settings>;
 
 impl Setting {
-    /// Whether the word alone asks how the setting stands.
+    /// Whether the word alone shows the setting.
     pub fn shows(self) -> bool {
         self.spec().reply != Reply::None
     }
 
-    /// The value that `no word` stands for, if there is one.
+    /// The value that `no word` sets, if it is allowed.
     pub fn off(self) -> Option<Value> {
         match self.default() {
             Value::Switch(_) => Some(Value::Switch(false)),
@@ -40,7 +40,7 @@ impl Setting {
         }
     }
 
-    /// What a change of the setting, or the word alone, answers.
+    /// The reply to a change of the setting, or to the word alone.
     pub fn reply(self, settings: &Settings) -> String {
         match (self.spec().reply, self.get(settings)) {
             (Reply::Empty | Reply::None, _) | (_, Value::None) => String::new(),
@@ -75,7 +75,7 @@ const fn secs(seconds: u64) -> Duration {
 }
 
 table::table! {
-    /// Every setting but the access lists and the servers.
+    /// All settings except the access lists and the servers.
     Settings {
         // Switches.
         abort_on_error: bool = false,
@@ -95,7 +95,7 @@ table::table! {
         weight: bool = false, switch("choose the server of the fewest connections for its weight");
         udp: bool = false, switch("balance UDP datagrams instead of TCP connections").at_start();
         enable_exit: bool = false, switch("allow the command exit").at_start();
-        // Whether pen stays in the foreground is not for an administrator to say under smf(5).
+        // Under smf(5) the administrator cannot choose whether pen stays in the foreground.
         foreground: bool = false, switch("stay in the foreground").at_start().property(Property::None);
         ssl_require_client_cert: bool = false, switch("require a valid certificate of each client").at_start().tls();
         ssl_compat: bool = false, switch("work around defects of old TLS clients").at_start().tls();
@@ -148,7 +148,7 @@ table::table! {
         ssl_client_renegotiation_interval: Duration = secs(3600),
             seconds("seconds", 0, "accepted; clients never may renegotiate");
 
-        // Addresses, files and other texts: none is set by default, and `no word` unsets one.
+        // Addresses, files and other texts: none is set by default, and `no word` unsets it.
         listen: Option<ListenAddress> = None,
             text(Kind::Listen, "the address that clients connect to; with an address pen moves there")
                 .reply(Reply::Value).required().property(Property::Named("listenport"));

@@ -1,7 +1,7 @@
-//! Tables that describe the fields of a struct: the word of each, what it takes, its default and its help.
+//! Tables that describe the fields of a struct: for each its word, the kind of its value, its default and its help.
 //!
-//! The command language, `write`, `penctl --help`, the checks of documents and of the service's manifest all follow from
-//! the rows; a struct with typed fields is what the rest of pen reads.
+//! The command language, `write`, `penctl --help`, and the tests of documents and of the service manifest all use the
+//! rows; the rest of pen reads a struct with typed fields.
 
 use super::kind::Kind;
 use super::value::Value;
@@ -12,50 +12,50 @@ use std::fmt;
 pub enum When {
     /// At any time.
     Always,
-    /// Before pen serves; a later change needs a restart.
+    /// Before pen serves; a later change takes effect after a restart.
     Start,
 }
 
-/// What a bare `word`, or a change of it, answers.
+/// The reply to a bare `word`, or to a change of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reply {
-    /// The value on a line.
+    /// The value on a line of its own.
     Value,
     /// `Idle timeout: N seconds`
     IdleTimeout,
     /// Nothing.
     Empty,
-    /// Nothing; the word needs its value.
+    /// None; the word requires a value.
     None,
 }
 
-/// How a service's administrator gives the setting.
+/// The property by which an administrator of the service sets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Property {
-    /// By a property of the same name.
+    /// A property of the same name.
     Same,
-    /// By a property of this name.
+    /// A property of this name.
     Named(&'static str),
-    /// Not at all.
+    /// None.
     None,
 }
 
-/// Everything about a row but where its value is.
+/// The description of a row, apart from its field.
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
-    /// What it takes.
+    /// The kind of its value.
     pub kind: Kind,
-    /// At start only?
+    /// Whether it can only be set at start.
     pub when: When,
-    /// While pen runs a smaller number changes nothing.
+    /// Whether a lower value is ignored while pen runs.
     pub grows: bool,
-    /// While pen runs it cannot be unset.
+    /// Whether it cannot be unset while pen runs.
     pub required: bool,
-    /// Giving the same value again reads the files that it names again.
+    /// Whether setting the same value again reads the files that it names again.
     pub rereads: bool,
-    /// Contexts of TLS are made by it.
+    /// Whether TLS contexts depend on it.
     pub tls: bool,
-    /// It is not written where it has its default: C pen writes no such key.
+    /// Whether it is omitted from `write` at its default: C pen writes no such key.
     pub omits_default: bool,
     /// The reply.
     pub reply: Reply,
@@ -66,7 +66,7 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// A row that may be given at any time and answers nothing.
+    /// A row that may be set at any time and has no reply.
     pub const fn new(kind: Kind, help: &'static str) -> Self {
         Spec {
             kind,
@@ -82,12 +82,12 @@ impl Spec {
         }
     }
 
-    /// May be given at start only.
+    /// Can only be set at start.
     pub const fn at_start(self) -> Self {
         Spec { when: When::Start, ..self }
     }
 
-    /// Never becomes smaller while pen runs.
+    /// Never decreases while pen runs.
     pub const fn grows(self) -> Self {
         Spec { grows: true, ..self }
     }
@@ -97,27 +97,27 @@ impl Spec {
         Spec { required: true, ..self }
     }
 
-    /// Reads its files again when it is given again.
+    /// Reads its files again when it is set again.
     pub const fn rereads(self) -> Self {
         Spec { rereads: true, ..self }
     }
 
-    /// Contexts of TLS are made by it.
+    /// TLS contexts depend on it.
     pub const fn tls(self) -> Self {
         Spec { tls: true, ..self }
     }
 
-    /// Is not written where it has its default.
+    /// Is omitted from `write` at its default.
     pub const fn omits_default(self) -> Self {
         Spec { omits_default: true, ..self }
     }
 
-    /// Answers so.
+    /// Sets the reply.
     pub const fn reply(self, reply: Reply) -> Self {
         Spec { reply, ..self }
     }
 
-    /// Has another property, or none.
+    /// Sets the property.
     pub const fn property(self, property: Property) -> Self {
         Spec { property, ..self }
     }
@@ -128,7 +128,7 @@ impl Spec {
 pub struct Row<T: 'static> {
     /// The word of the control language.
     pub word: &'static str,
-    /// What there is to know about it.
+    /// Its description.
     pub spec: Spec,
     /// Reads the field.
     pub get: fn(&T) -> Value,
@@ -142,7 +142,7 @@ pub trait Table: Default + Clone + 'static {
     const KEYS: &'static [Key<Self>];
 }
 
-/// One row of the table of `T`: which field a command means. `T::field()` names the row of a field.
+/// A row of the table of `T`, which identifies a field in a command. `T::field()` returns the row of a field.
 pub struct Key<T: 'static>(&'static Row<T>);
 
 impl<T> Key<T> {
@@ -158,7 +158,7 @@ impl<T: Table> Key<T> {
         T::KEYS.iter().copied()
     }
 
-    /// The one of that word.
+    /// The row with that word.
     pub fn by_word(word: &str) -> Option<Self> {
         Self::all().find(|key| key.word() == word)
     }
@@ -168,27 +168,27 @@ impl<T: Table> Key<T> {
         self.0.word
     }
 
-    /// What there is to know about it.
+    /// Its description.
     pub fn spec(self) -> &'static Spec {
         &self.0.spec
     }
 
-    /// The value that the field has.
+    /// The value of the field.
     pub fn get(self, fields: &T) -> Value {
         (self.0.get)(fields)
     }
 
-    /// Gives the field a value.
+    /// Sets the value of the field.
     pub fn set(self, fields: &mut T, value: &Value) {
         (self.0.set)(fields, value);
     }
 
-    /// The value that the field has when no command named it.
+    /// The value of the field when no command has set it.
     pub fn default(self) -> Value {
         self.get(&T::default())
     }
 
-    /// The name and the type of the property that stands for it in the service (smf(5)).
+    /// The name and the type of its property in the service (smf(5)).
     pub fn property(self) -> Option<(&'static str, &'static str)> {
         let name = match self.spec().property {
             Property::Same => self.word(),
@@ -226,8 +226,8 @@ impl<T> fmt::Debug for Key<T> {
     }
 }
 
-/// Declares a struct and its table. A row reads `field: type = default, spec;`, with `as "word"` behind the field's name
-/// where the word of the language is not that name.
+/// Declares a struct and its table. A row reads `field: type = default, spec;`, with `as "word"` after the field's name
+/// where the word of the language differs from it.
 macro_rules! table {
     (
         $(#[$meta:meta])*

@@ -1,4 +1,4 @@
-//! The values that settings and keys take: one type for the language, typed fields for everybody else.
+//! The values of settings and keys: one type for the language, typed fields for the rest of pen.
 
 use super::keyword::Keyword;
 use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget};
@@ -21,15 +21,15 @@ pub enum Value {
     Number(u64),
     /// A time.
     Seconds(Duration),
-    /// One of the words that are allowed.
+    /// One of the allowed words.
     Word(&'static str),
-    /// Some of the words that are allowed.
+    /// Several of the allowed words.
     Words(Vec<&'static str>),
     /// A name, a path or another text without escapes.
     Text(String),
     /// Bytes, written with escapes.
     Bytes(Vec<u8>),
-    /// The bits of an address that make a client: two words.
+    /// How many leading bits of an address identify a client: two words.
     Mask(ClientMask),
     /// An IP address.
     Ip(IpAddr),
@@ -37,14 +37,14 @@ pub enum Value {
     Host(Host),
     /// A host and its port.
     Endpoint(Endpoint),
-    /// Where to listen.
+    /// An address to listen on.
     Listen(ListenAddress),
-    /// Where log lines go.
+    /// The destination of log lines.
     Log(LogTarget),
 }
 
 impl Value {
-    /// The value as one word of a command line, or the two of a mask, quoted where that is necessary; empty for what has none.
+    /// The value as one word of a command line (two for a mask), quoted where necessary; empty if it has none.
     pub fn word(&self) -> String {
         match self {
             Value::Bytes(bytes) => lexer::escape(bytes),
@@ -76,7 +76,7 @@ impl fmt::Display for Value {
     }
 }
 
-/// Seconds with as many decimals as they need, at most three.
+/// Seconds with as many decimal places as needed, at most three.
 fn seconds(time: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match time.subsec_millis() {
         0 => write!(f, "{}", time.as_secs()),
@@ -89,8 +89,8 @@ pub trait Field {
     /// The field as a value.
     fn value(&self) -> Value;
 
-    /// Takes the value over. One of another type changes nothing: the kinds of a table's rows fit its fields, which a
-    /// test of each table shows.
+    /// Sets the field. A value of another type changes nothing: the kinds of a table's rows match its fields, as a test
+    /// of each table shows.
     fn assign(&mut self, value: &Value);
 }
 
@@ -167,7 +167,7 @@ impl Field for String {
 
 impl Field for Option<PathBuf> {
     fn value(&self) -> Value {
-        // Made of text, as every value is.
+        // The path was made from text, as every value is.
         self.as_ref().map_or(Value::None, |path| Value::Text(path.to_string_lossy().into_owned()))
     }
 
@@ -213,7 +213,7 @@ impl<T: Keyword + Ord> Field for BTreeSet<T> {
         Value::Words(self.iter().map(|keyword| keyword.word()).collect())
     }
 
-    /// Adds the words to those that are there, of which none is left when they are unset.
+    /// Adds the words to the present ones; unsetting removes all.
     fn assign(&mut self, value: &Value) {
         match value {
             Value::Words(words) => self.extend(words.iter().filter_map(|word| T::by_word(word))),

@@ -1,4 +1,4 @@
-//! What a command asks of the world: first what can fail, then what cannot.
+//! What a command requires: needs, which can fail, and effects, which cannot.
 
 use crate::core::addr::{ClientAddress, Endpoint, LogTarget};
 use crate::core::command::Awaited;
@@ -12,14 +12,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Something that can fail. All needs of a plan are met before any of it is in force.
+/// An operation that can fail. All needs of a plan are met before any part of it is in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Need {
     /// The certificates and keys that these settings name are read and checked.
     Tls(Box<Settings>),
     /// The authorities, the certificate and the key for TLS towards servers are read and checked.
     UpstreamTls(Box<UpstreamTlsSettings>),
-    /// A socket is bound where clients are to connect, as the settings say.
+    /// A socket is bound to the address that clients connect to, as configured.
     Listener(Endpoint, Box<Settings>),
     /// A file is written with these lines.
     Write(PathBuf, String),
@@ -28,7 +28,7 @@ pub enum Need {
 }
 
 impl Need {
-    /// The setting that asks for it, for errors.
+    /// The setting that requires it, for errors.
     pub fn setting(&self) -> Option<Setting> {
         match self {
             Need::Tls(_) | Need::UpstreamTls(_) | Need::Write(..) => None,
@@ -37,7 +37,7 @@ impl Need {
         }
     }
 
-    /// What follows once the plan is in force.
+    /// The effect that follows once the plan is in force.
     pub fn effect(&self) -> Option<Effect> {
         match self {
             Need::Tls(_) => Some(Effect::UseTls),
@@ -48,20 +48,20 @@ impl Need {
     }
 }
 
-/// Something that cannot fail and follows from a change that is in force.
+/// An operation that cannot fail and follows from a change that is in force.
 #[derive(Debug, Clone)]
 pub enum Effect {
-    /// The certificates and keys that were read are used.
+    /// The certificates and keys that were read come into use.
     UseTls,
-    /// Connections to servers use what was read for TLS towards them.
+    /// Connections to servers use the TLS files that were read for them.
     UseUpstreamTls,
-    /// Clients are served at the socket that was bound.
+    /// The socket that was bound accepts clients.
     UseListener,
-    /// Workers read this from now on; it is made of this configuration.
+    /// Workers read this snapshot from now on; it was made from this configuration.
     Publish(Arc<Snapshot>, Arc<Config>),
-    /// There are descriptors for so many connections only, fewer than are configured.
+    /// There are descriptors for only so many connections, fewer than configured.
     ShortOfDescriptors(usize),
-    /// How much pen tells of what it does, whether an internal error ends it, and whether the end may leave a core file.
+    /// The level of debug messages, whether an internal error ends pen, and whether it may then leave a core file.
     Diagnostics {
         /// The level of `debug`.
         debug: u32,
@@ -72,11 +72,11 @@ pub enum Effect {
         /// There are keys in memory.
         keys: bool,
     },
-    /// The table of clients has room for so many.
+    /// The affinity table has room for so many clients.
     GrowClients(usize),
-    /// Connections in progress look at the settings that concern them.
+    /// Open connections re-read the settings that concern them.
     WakeConnections,
-    /// No client is sent back to the server that this slot had.
+    /// No client is sent back to the former server of this slot.
     Forget(usize),
     /// A connection ends.
     Close(usize),
@@ -88,16 +88,16 @@ pub enum Effect {
     Stop,
 }
 
-/// What there is to look up.
+/// The names to look up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lookups {
-    /// Every name that the configuration has. Those that have no address yet are looked up until they have.
+    /// All names in the configuration. Those without an address are looked up until they have one.
     pub names: BTreeSet<String>,
-    /// Those of them that are looked up although they have an address.
+    /// The names among them that are looked up although they have an address.
     pub again: BTreeSet<String>,
 }
 
-/// What a command answers.
+/// The reply of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
     /// This text.
@@ -106,11 +106,11 @@ pub enum Answer {
     Servers,
     /// The connection of that number.
     Connection(usize),
-    /// Nothing, once this server is so; an error when the time is over before.
+    /// Nothing, once this server meets the condition; an error when the time is over first.
     Wait(usize, Awaited, Duration),
     /// The connection that a descriptor belongs to.
     Socket(i64),
-    /// The clients of the last seconds.
+    /// The clients that connected in the last seconds.
     Recent(u64),
     /// A JSON document.
     Json(Document),
@@ -118,6 +118,6 @@ pub enum Answer {
     Why(ClientAddress),
     /// The same as a JSON document.
     JsonWhy(ClientAddress),
-    /// The status page, which is written to the file of `web_stats` too.
+    /// The status page, which is also written to the file of `web_stats`.
     Status,
 }

@@ -1,8 +1,8 @@
 //! The state of a running pen, and every decision about it.
 //!
-//! A command or a reload becomes a plan: the configuration to be, what must succeed first ([`Need`]), the reply, and what
-//! follows ([`Effect`]). All needs are met before anything is in force, so a command that is refused has changed nothing.
-//! Who performs needs and effects is a [`World`]; in tests it is a model.
+//! A command or a reload becomes a plan: the new configuration, what must succeed first ([`Need`]), the reply, and what
+//! follows ([`Effect`]). All needs are met before any part is in force, so a refused command has changed nothing. A
+//! [`World`] performs needs and effects; in tests it is a model.
 
 mod effect;
 mod plan;
@@ -27,33 +27,33 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What the state depends on and what can refuse.
+/// The environment that the state depends on, which can refuse operations.
 pub trait World {
     /// The bytes of a file.
     ///
     /// # Errors
-    /// As the system says.
+    /// The error of the system.
     fn read(&self, file: &str) -> io::Result<Vec<u8>>;
 
-    /// Does what a change needs. What was done for a plan that then fails is forgotten.
+    /// Meets a need. The result is discarded if the plan fails later.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// Why the need cannot be met.
     fn meet(&mut self, need: &Need) -> Result<(), Error>;
 
-    /// Whether who connects to `host`, which is no name, and `port` comes to a pen that listens on `listening`.
+    /// Whether a connection to `host`, which is not a name, and `port` reaches a pen that listens on `listening`.
     fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool;
 
-    /// Now, on a clock that never goes back.
+    /// The current time, on a clock that never goes back.
     fn now(&self) -> Millis;
 }
 
-/// What a pen is started with.
+/// The initial data of a pen.
 #[derive(Debug, Default)]
 pub struct Start {
     /// The configuration.
     pub config: Config,
-    /// The servers to leave out at first, and for how long.
+    /// Servers that are blacklisted at first, and for how long.
     pub blacklists: Vec<(usize, Duration)>,
     /// The addresses found so far.
     pub resolved: Resolved,
@@ -61,17 +61,17 @@ pub struct Start {
     pub services: Services,
     /// The file of `-F`.
     pub file: Option<String>,
-    /// What it names.
+    /// The settings that it names.
     pub file_named: BTreeSet<Subject>,
-    /// The configuration without that file: what the command line says.
+    /// The configuration without that file: that of the command line alone.
     pub command_line: Config,
-    /// The most connections that there are descriptors for.
+    /// The number of connections that the descriptors suffice for.
     pub descriptors: usize,
     /// The process id.
     pub pid: u32,
     /// Whether clients are served with TLS.
     pub tls: bool,
-    /// Whether programs can be started, as checks of the type exec do.
+    /// Whether programs can be started, as exec checks require.
     pub programs: bool,
 }
 
@@ -94,7 +94,7 @@ pub struct State {
 }
 
 impl State {
-    /// The state of a pen that begins to serve at `now`.
+    /// The state of a pen that starts to serve at `now`.
     pub fn new(start: Start, now: Millis) -> Self {
         let mut stats = StatsTable::default();
         let snapshot = Arc::new(Snapshot::new(&start.config, &mut stats, &start.resolved));
@@ -123,7 +123,7 @@ impl State {
         &self.config
     }
 
-    /// Whether pen speaks TLS with clients or servers.
+    /// Whether pen uses TLS with clients or servers.
     fn has_tls(&self) -> bool {
         self.tls || self.config.upstream_tls().is_some()
     }
@@ -148,21 +148,22 @@ impl State {
         self.config.acl(self.config.settings.control_acl).permits(Some(client))
     }
 
-    /// What has to be done once everything is there to begin.
+    /// The effects to perform at the start of service.
     pub fn begin(&mut self) -> Vec<Effect> {
         let mut effects = self.publish();
         effects.push(self.look_up(BTreeSet::new()));
         effects
     }
 
-    /// Pen is told to end: it takes no new clients. Returns how long those that it has may go on; `None` if it ends at once.
+    /// Stops accepting clients, since pen is to end. Returns how long the present connections may continue; `None` ends
+    /// them at once.
     pub fn stop(&mut self) -> Option<Duration> {
         let time = Some(self.config.settings.stop_timeout).filter(|time| !time.is_zero());
         self.stopping = time.is_some();
         time
     }
 
-    /// A name has these addresses now.
+    /// Records the addresses of a name.
     pub fn found(&mut self, name: String, addresses: Vec<IpAddr>) -> Vec<Effect> {
         if self.resolved.get(&name) == Some(&addresses) {
             return Vec::new();
@@ -171,7 +172,7 @@ impl State {
         self.publish()
     }
 
-    /// An administrator says that DNS may have changed: every name is looked up again.
+    /// An administrator reports that DNS may have changed: every name is looked up again.
     pub fn look_up_all(&self) -> Effect {
         self.look_up(self.config.names())
     }
@@ -188,7 +189,7 @@ impl State {
         }
     }
 
-    /// Makes the snapshot of what is in force, and lets everybody see it.
+    /// Makes the snapshot of the configuration in force, and publishes it.
     fn publish(&mut self) -> Vec<Effect> {
         let settings = &self.config.settings;
         let keys = self.tls || settings.server_certfile.is_some();
@@ -196,7 +197,7 @@ impl State {
             Effect::Diagnostics {
                 debug: settings.debug,
                 abort_on_error: settings.abort_on_error,
-                // With keys in it only where it is asked for by name.
+                // With keys in memory, only if it is explicitly requested.
                 core_file: settings.abort_on_error || (settings.debug > 0 && !keys),
                 keys,
             },
@@ -212,7 +213,7 @@ impl State {
         effects
     }
 
-    /// What a setting answers under `config`.
+    /// The reply of a setting under `config`.
     fn answer(&self, setting: Setting, config: &Config) -> String {
         let mut settings = config.settings.clone();
         settings.conn_max = settings.conn_max.min(self.descriptors);

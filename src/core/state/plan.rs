@@ -1,4 +1,4 @@
-//! From a command to what it means, and from that to a new state.
+//! Turns a command into a plan, and a plan into a new state.
 
 use super::effect::{Answer, Effect, Need};
 use super::{State, World};
@@ -15,16 +15,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a command answers and what follows from it, or all that is wrong with it.
+/// The reply of a command and its effects, or all its errors.
 pub type Outcome<T> = Result<(T, Vec<Effect>), Vec<Error>>;
 
-/// A configuration to be, and what must succeed before it is.
+/// A new configuration, and what must succeed before it is in force.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
     pub(super) config: Config,
-    /// Files of TLS are read again although their names are as before.
+    /// Whether TLS files are read again although their names are unchanged.
     pub(super) rereads: bool,
-    /// Servers to leave out, and for how long from now.
+    /// Servers to blacklist, and for how long from now.
     pub(super) blacklists: Vec<(usize, Duration)>,
     /// Names to look up although they have an address.
     pub(super) again: BTreeSet<String>,
@@ -34,7 +34,7 @@ impl State {
     /// Carries out a command.
     ///
     /// # Errors
-    /// All that is wrong. Nothing has changed then, and nothing follows.
+    /// All that is wrong. Nothing has changed then, and there are no effects.
     pub fn apply(&mut self, command: &Command, world: &mut dyn World) -> Outcome<Answer> {
         let conn_max = self.snapshot().conn_max;
         let text = |text: String| Ok((Answer::Text(text), Vec::new()));
@@ -92,7 +92,7 @@ impl State {
         }
     }
 
-    /// The slot of a server that there is.
+    /// The slot of an existing server.
     fn used(&self, server: &ServerRef) -> Result<usize, Error> {
         let snapshot = self.snapshot();
         let used = |n: &usize| snapshot.backend(Role::Regular(*n)).is_some();
@@ -101,14 +101,14 @@ impl State {
         self.config.slot(server).filter(used).ok_or_else(expected)
     }
 
-    /// Makes a setting.
+    /// Changes a setting.
     fn set(&mut self, command: &Command, world: &mut dyn World) -> Result<(Answer, Vec<Effect>), Error> {
         let mut plan = Plan { config: self.config.clone(), ..Plan::default() };
         plan.config.apply(command, Phase::Running)?;
         let mut reply = String::new();
         match command {
             Command::Set(setting, value) => {
-                // C pen's users repeat the command to have the file read again.
+                // C pen's users repeat the command to make pen read the file again.
                 plan.rereads = setting.spec().rereads && *value != Value::None;
                 if let Value::Endpoint(endpoint) = value {
                     plan.again.extend(endpoint.host.name().map(str::to_owned));
@@ -119,12 +119,12 @@ impl State {
                 reply = plan.config.open_family(*n).map(|warning| format!("{warning}\n")).unwrap_or_default();
             }
             Command::Server(server, changes) => {
-                // Before the changes are made, which may give it another name.
+                // Taken before the changes, which may rename the server.
                 let n = self.config.target(server, changes)?;
                 for change in changes {
                     match change {
                         Change::Blacklist(time) => plan.blacklists.push((n, *time)),
-                        // Who gives a name asks for the address that it has now, as in C pen. The last one counts.
+                        // Setting a name asks for the address that it has now, as in C pen. The last one counts.
                         Change::Set(key, Value::Host(host)) if *key == ServerConfig::address() => {
                             plan.again = named(host);
                         }
@@ -142,7 +142,7 @@ impl State {
         Ok((Answer::Text(reply), effects))
     }
 
-    /// Carries out the commands of a file, all or none.
+    /// Applies the commands of a file, all or none.
     fn run_file(&mut self, file: &str, world: &mut dyn World) -> Outcome<AppliedLines> {
         let lines = config_file::load(file, &self.services, &|file| world.read(file))?;
         let mut config = self.config.clone();
@@ -175,14 +175,15 @@ impl State {
         Ok((Answer::Text(String::new()), Vec::new()))
     }
 
-    /// What must succeed before `plan` is in force.
+    /// The needs of `plan`.
     pub(super) fn needs(&self, plan: &Plan, world: &dyn World) -> Result<Vec<Need>, Error> {
         plan.config.check()?;
         if !self.programs && plan.config.runs_programs() {
             let fault = Error::from(Fault::NeedsRestart);
             return Err(fault.of("a check of the type exec in a pen that was started without one"));
         }
-        // Who has no server yet may go on giving settings; who has one is not to cut every client off without a word.
+        // Without any server, settings may still be changed; with one, no change may silently leave all clients without
+        // a server.
         if self.config.nobody().is_none()
             && let Some(error) = plan.config.nobody()
         {
@@ -200,7 +201,7 @@ impl State {
         }
         match &new.listen {
             None => return Err(Error::missing(Kind::Listen.expected()).of("listen")),
-            // Another way to write the same address keeps the socket.
+            // A different spelling of the same address keeps the socket.
             Some(_) if new.listen == old.listen => self.check_servers(&plan.config, world)?,
             Some(_) if self.stopping => {
                 return Err(Error::new("pen is stopping and takes no new clients").of("listen"));
@@ -226,7 +227,7 @@ impl State {
                 None => error,
             })?;
             if matches!(need, Need::Listener(..)) {
-                // Somebody else may have that address, and who asks for it is told so first.
+                // Checked only once the socket is bound: if another program has the address, that error comes first.
                 self.check_servers(&plan.config, world)?;
             }
             effects.extend(need.effect());
@@ -240,7 +241,7 @@ impl State {
         self.config = plan.config;
         self.blacklist(&plan.blacklists, world.now());
         effects.extend(self.publish());
-        // When nobody can be sent there any more.
+        // After that no client can be sent there.
         effects.extend(removed.into_iter().map(Effect::Forget));
         if felt {
             effects.push(Effect::WakeConnections);
@@ -249,7 +250,7 @@ impl State {
         Ok(effects)
     }
 
-    /// Whether no server is pen itself, unless nothing of that changes.
+    /// Checks that no server is pen itself, unless the plan changes nothing about that.
     fn check_servers(&self, config: &Config, world: &dyn World) -> Result<(), Error> {
         let parts = |config: &Config| {
             let settings = &config.settings;
@@ -268,7 +269,7 @@ impl State {
         })
     }
 
-    /// Takes leave of the servers whose slots are empty in `config`. Returns their slots.
+    /// Moves the servers whose slots are empty in `config` to the removed ones. Returns their slots.
     fn remove_gone(&mut self, config: &Config) -> Vec<usize> {
         let mut gone = Vec::new();
         for (n, backend) in self.snapshot.backends.iter().enumerate() {
@@ -282,7 +283,7 @@ impl State {
         gone
     }
 
-    /// A server that moves to another address is not the one that was blacklisted.
+    /// Takes servers that move to another address off the blacklist: they are not the ones that failed.
     fn forgive_moved(&mut self, config: &Config) {
         for (n, (old, new)) in self.config.servers.iter().zip(&config.servers).enumerate() {
             if (&old.address, old.port) != (&new.address, new.port) {
@@ -296,7 +297,7 @@ fn named(host: &Host) -> BTreeSet<String> {
     host.name().map(str::to_owned).into_iter().collect()
 }
 
-/// Whether what TLS is made of differs.
+/// Whether settings that TLS contexts depend on differ.
 fn tls_differs(a: &Settings, b: &Settings) -> bool {
     let mut parts = Setting::all().filter(|setting| setting.spec().tls);
     parts.any(|setting| setting.get(a) != setting.get(b))

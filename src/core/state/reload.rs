@@ -1,4 +1,4 @@
-//! The file of `-F` read again: what that changes, and what stays although the file no longer names it.
+//! Reload of the file of `-F`: what it changes, and what is kept although the file no longer names it.
 
 use super::plan::{Outcome, Plan};
 use super::{State, World};
@@ -10,12 +10,12 @@ use crate::core::error::Error;
 use crate::core::settings::{ReloadMode, Setting, Value, When};
 use std::fmt;
 
-/// What a reload has changed, or would change.
+/// The changes that a reload has made, or would make.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reload {
-    /// The changes, as the commands that make the same.
+    /// The changes, as equivalent commands.
     pub changes: Vec<Command>,
-    /// What the administrator should know beside.
+    /// Further messages for the administrator.
     pub notices: Vec<String>,
 }
 
@@ -37,7 +37,7 @@ struct Proposal {
 }
 
 impl State {
-    /// Reads the file of `-F` again, all of it or nothing; without one, the files of TLS.
+    /// Reads the file of `-F` again, all of it or nothing; without such a file, the TLS files.
     ///
     /// # Errors
     /// All that is wrong. Nothing has changed then.
@@ -57,7 +57,7 @@ impl State {
         Ok((reload, effects))
     }
 
-    /// What [`State::reload`] would change if `file` were that of `-F`.
+    /// The changes that [`State::reload`] would make if `file` were that of `-F`.
     ///
     /// # Errors
     /// All that is wrong with the file.
@@ -83,7 +83,7 @@ impl State {
         let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();
         let config = match kept.settings.reload_mode {
             ReloadMode::Exact => {
-                // The state of a server is what an administrator said last, in whatever way.
+                // The state of a server is the one that an administrator set last, by whatever means.
                 for (n, server) in exact.servers.iter_mut().enumerate() {
                     let state = Subject::Server(n, ServerConfig::state().word());
                     if let Some(old) = self.config.servers.get(n).filter(|_| !applied.named.contains(&state))
@@ -114,7 +114,7 @@ impl State {
         Ok(Proposal { config, lines, applied, reload: Reload { changes, notices } })
     }
 
-    /// Gives `config` the settings in force that cannot become what it says while pen runs. Returns them.
+    /// Keeps in `config` the settings in force that cannot change while pen runs. Returns them.
     fn keep_what_is_fixed(&self, config: &mut Config) -> Vec<Setting> {
         let mut fixed = Vec::new();
         for setting in Setting::all() {

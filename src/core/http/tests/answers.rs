@@ -1,4 +1,4 @@
-//! What the answers of the server decide.
+//! How the answers of the server affect requests.
 
 use super::*;
 
@@ -8,12 +8,12 @@ const CONNECT: &str = "CONNECT a:1 HTTP/1.1\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
 const GRANTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n";
 
-/// What became of a next request.
+/// What happened to the next request.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Next {
     /// It got pen's fields.
     Marked,
-    /// It passed as it was.
+    /// It passed unchanged.
     Opaque,
     /// It waits for an answer.
     Held,
@@ -217,7 +217,7 @@ fn a_refusal_comes_after_the_answers_before_it() {
     assert_eq!(ending(&[('>', &two), ('<', OK)]), Ending::None);
     assert_eq!(ending(&[('>', &two), ('<', OK), ('<', &OK[..OK.len() - 1])]), Ending::None);
     assert!(matches!(ending(&[('>', &two), ('<', OK), ('<', OK)]), Ending::With(_)));
-    // The last answer goes on to the end of the connection.
+    // The last answer lasts until the connection ends.
     assert_eq!(ending(&[('>', &two), ('<', OK), ('<', "HTTP/1.1 200 OK\r\n\r\n")]), Ending::OfRequests);
 }
 

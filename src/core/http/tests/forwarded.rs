@@ -1,4 +1,4 @@
-//! What servers are told of the client, and what becomes of what it says itself.
+//! What servers are told about the client, and the treatment of the client's own fields.
 
 use std::net::IpAddr;
 

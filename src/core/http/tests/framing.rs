@@ -1,4 +1,4 @@
-//! Where bodies end, and what is refused because nobody knows.
+//! Where bodies end, and the requests that are refused because their end is uncertain.
 
 use super::*;
 

@@ -96,7 +96,7 @@ fn a_head_that_ends_with_the_stream_is_no_request() {
     let head = "GET /a HTTP/1.1\r\nHost: b\r\n\r\n";
     for end in 1..head.len() {
         let begun = &head[..end];
-        // A word alone is one of any protocol.
+        // A single word may belong to any protocol.
         if begun.len() <= "GET ".len() { assert_rewritten(begun, begun) } else { assert_refused(begun) }
     }
     let sent = format!("{head}{}", &head[..20]);
@@ -185,13 +185,13 @@ fn long_heads_are_refused() {
             assert!(seen.server.is_empty() && matches!(seen.ending, Ending::With(_)), "{:?}", seen.ending);
         }
     }
-    // Not limited to a number of lines.
+    // The number of lines is not limited.
     let many = format!("GET / HTTP/1.1\r\n{}", "A: b\r\n".repeat(1000));
     assert_eq!(
         run(rewriter(), &[format!("{many}\r\n").as_bytes()]).server,
         format!("{many}{PROTO}{FOR}\r\n").as_bytes()
     );
-    // No path, no URI: not HTTP.
+    // Neither a path nor a URI: not HTTP.
     let other = format!("put {}", "a".repeat(2 * MAX_HEAD));
     assert_eq!(run(rewriter(), &[other.as_bytes()]).server, other.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! HTTP mode, judged from outside: bytes in, bytes out.
+//! HTTP mode as a black box: bytes in, bytes out.
 
 use super::{Ending, Forwarding, Rewriter};
 use crate::core::settings::HttpForwarded;
@@ -24,7 +24,7 @@ fn show(bytes: &[u8]) -> String {
     bytes.escape_ascii().to_string()
 }
 
-/// What became of a client's stream.
+/// What happened to a client's stream.
 #[derive(Debug, PartialEq, Eq)]
 struct Seen {
     server: Vec<u8>,

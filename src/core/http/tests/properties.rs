@@ -1,4 +1,4 @@
-//! What holds for any requests, any damage to them and any split.
+//! Properties that hold for all requests, all damage to them and all splits.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 
-/// A request in two parts, the missing lines belonging between them.
+/// A request in two parts; the missing lines belong between them.
 #[derive(Clone, Debug)]
 struct Sample {
     lead: Vec<u8>,
@@ -62,7 +62,7 @@ fn sample() -> impl Strategy<Value = Sample> {
     )
 }
 
-/// Feeds in pieces, sending what needs no look past the rewriter now and then.
+/// Feeds the input in pieces, and sometimes skips the rewriter where it allows that.
 fn run_cut(input: &[u8], cuts: &[Index], skipping: bool) -> Seen {
     let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
     at.extend([0, input.len()]);
@@ -116,15 +116,15 @@ proptest! {
         prop_assert_eq!(seen.lines.len(), samples.len());
     }
 
-    /// Nothing of it depends on the split, and what the server gets is read in one way: another pen before it would find
-    /// every field in its place and nothing to change.
+    /// The result does not depend on the split, and what the server gets is unambiguous: a second pen in front of it
+    /// would find every field in its place and change nothing.
     #[test]
     fn whatever_is_damaged_the_server_gets_whole_requests_with_pen_s_fields(
         input in damaged(), cuts in vec(any::<Index>(), 0..30), skipping: bool,
     ) {
         let whole = run(rewriter(), &[&input]);
         let seen = run_cut(&input, &cuts, skipping);
-        // What seemed to be another protocol had been passed on before it showed that it is not.
+        // What looked like another protocol had been passed on before it turned out to be HTTP.
         let only_blank = whole.server.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
         let seemed = only_blank && input.starts_with(&seen.server);
         prop_assert!(seemed || seen.server == whole.server, "{:?}, whole {:?}", seen, whole);

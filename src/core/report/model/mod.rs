@@ -1,4 +1,4 @@
-//! What there is to tell, as rows of values.
+//! The reported values, as rows.
 //!
 //! The serialized names are those of the JSON documents, which are an interface: doc/schema has a JSON schema of each
 //! document and penctl(1) a table of its fields. Units are part of the names (`_seconds`, `_bytes`).

@@ -1,4 +1,4 @@
-//! Units of the values.
+//! Conversion of units.
 
 use crate::core::Millis;
 

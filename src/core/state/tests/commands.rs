@@ -1,4 +1,4 @@
-//! Commands: what they need, and what they have for an effect.
+//! Commands: their needs and their effects.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn what_can_fail_is_asked_first_and_tells_its_setting() {
     assert_eq!(refusal(&mut state, &mut world, "listen 81"), "listen: refused\n");
     assert_eq!(refusal(&mut state, &mut world, "log /l"), "log: refused\n");
     assert_eq!(reply(&mut state, "listen"), "80\n");
-    // In a file: the line of the setting, and nothing of the rest.
+    // In a file: the error names the line of the setting, and the rest is not applied.
     world.files.insert("g".into(), "blacklist 9\nlog /l\n".into());
     world.refuses = Some(0);
     assert_eq!(refusal(&mut state, &mut world, "include g"), "g:2: log: refused\n");

@@ -1,4 +1,4 @@
-//! What the state of a pen makes of commands and reloads.
+//! How commands and reloads change the state.
 
 mod commands;
 mod properties;
@@ -16,7 +16,7 @@ use crate::core::config_file;
 use crate::core::report::model::Status;
 use crate::core::report::replies;
 
-/// A world that has files, and refuses the need of that number.
+/// A world with files that refuses the need with that number.
 #[derive(Debug, Default)]
 struct Model {
     files: HashMap<String, String>,
@@ -70,7 +70,7 @@ fn state(lines: &str) -> State {
     State::new(start, 1)
 }
 
-/// What `write` prints.
+/// The output of `write`.
 fn written(state: &mut State) -> String {
     let mut world = Model::default();
     state.apply(&Command::Write(None), &mut world).unwrap();
@@ -88,7 +88,7 @@ fn apply(state: &mut State, world: &mut Model, line: &str) -> Result<(Answer, Ve
     state.apply(&command, world)
 }
 
-/// The reply to a command that is one text.
+/// The reply to a command whose reply is text.
 fn reply(state: &mut State, line: &str) -> String {
     reply_of(state, &mut Model::default(), line)
 }

@@ -1,4 +1,4 @@
-//! Whatever commands and reloads do: all or nothing, and what is written is what is in force.
+//! All commands and reloads apply completely or not at all, and `write` prints the configuration in force.
 
 use proptest::prelude::*;
 
@@ -67,7 +67,7 @@ proptest! {
                 let after: Vec<Standing> = (0..6).map(|n| state.stats.server(n).standing(world.now)).collect();
                 prop_assert_eq!(standings, after);
             } else {
-                // The next need would have been refused too: whatever is asked for is asked before anything is in force.
+                // The next need would have been refused too: all needs are met before anything is in force.
                 prop_assert!(refuses.is_none_or(|n| n >= world.met.len()));
             }
         }

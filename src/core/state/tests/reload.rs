@@ -1,4 +1,4 @@
-//! Reloads: what the file names, and what it no longer names.
+//! Reloads: settings that the file names, and settings that it no longer names.
 
 use super::*;
 
@@ -62,7 +62,7 @@ fn an_exact_reload_takes_back_what_nobody_names() {
     assert_eq!(forgotten, [1, 2]);
     assert_eq!(reply(&mut state, "timeout"), "7\n");
     assert_eq!(reply(&mut state, "conn_max"), "700\n");
-    // That mode, too, is a setting that the file names or not.
+    // The mode itself is a setting that the file may name or not.
     world.files.insert("f".into(), "server 0 address 10.0.0.1 port 1\n".into());
     assert_eq!(state.reload(&mut world).unwrap().0.changes[0].to_string(), "reload_mode keep");
     apply(&mut state, &mut world, "hash").unwrap();
@@ -109,7 +109,7 @@ fn each_setting_that_stays_is_told_when_the_file_names_it_no_longer() {
         told,
         ["hash", "blacklist 5", "log /l", "acl 2 permit 10.0.0.1 255.255.255.255", "server 0 max 5"]
     );
-    // Once.
+    // Reported once.
     assert_eq!(reload(&format!("{server}\n")), Vec::<String>::new());
 }
 

@@ -1,4 +1,4 @@
-//! Servers: their addresses, their state, and who is left to serve.
+//! Servers: their addresses, their state, and the refusal of changes that leave none to serve.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn a_server_that_is_removed_is_gone_with_its_last_connection() {
     assert_eq!(places, [false, true], "{effects:?}");
     let line = "1 addr 10.0.0.2 port 1 conn 1 max 0 hard 0 weight 0 prio 0 sx 0 rx 0\n";
     assert!(servers(&state).ends_with(line));
-    // The slot has another server meanwhile.
+    // The slot holds another server by now.
     apply(&mut state, &mut world, "server 1 address 10.0.0.3 port 1").unwrap();
     let shown = servers(&state);
     let (_, shown) = shown.split_once(line).unwrap();
@@ -43,7 +43,7 @@ fn a_server_that_is_removed_is_gone_with_its_last_connection() {
     assert!(!written(&mut state).contains("server 1"));
     let error = "no server: expected a server that there is, got '1'\n";
     assert_eq!(refusal(&mut state, &mut world, "no server 1"), error);
-    // In a file it says that there is to be none.
+    // In a file it says that there must be no such server.
     world.files.insert("g".into(), "no server 1\nno server 9\n".into());
     apply(&mut state, &mut world, "include g").unwrap();
 }
@@ -66,7 +66,7 @@ fn a_change_that_leaves_nobody_to_serve_is_refused_with_its_reason() {
         errors.iter().map(ToString::to_string).collect::<Vec<_>>(),
         [format!("f:3: {}", weights.trim_end())]
     );
-    // Not where somebody serves all the same, and not where nobody did before.
+    // Allowed when another server still serves, and when none served before.
     for line in
         ["server 0 weight 1", "weight", "emergency 10.0.0.9:1", "server 0 weight 0", "server 0 port 0"]
     {
