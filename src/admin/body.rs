@@ -1,4 +1,4 @@
-//! Answers whose pieces are made when the client has taken those before.
+//! Response bodies in pieces, each made when the client has read the one before.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,14 +10,14 @@ use crate::core::report::pieces::Pieces;
 
 use super::progress::Progress;
 
-/// The body of an answer.
+/// The body of a response.
 pub(super) struct Answer {
     pieces: Pieces,
     progress: Progress,
 }
 
 impl Answer {
-    /// These pieces; each that is taken is a step of `progress`.
+    /// A body of these pieces; each piece that is read counts as a step of `progress`.
     pub(super) fn new(pieces: Pieces, progress: Progress) -> Self {
         Answer { pieces, progress }
     }
@@ -34,7 +34,7 @@ impl Body for Answer {
         let Some(piece) = self.pieces.next() else { return Poll::Ready(None) };
         self.progress.step();
         if piece.is_empty() {
-            // The search for the next rows goes on after everybody else had a turn.
+            // The search for the next rows continues after other tasks have run.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

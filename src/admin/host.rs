@@ -1,9 +1,10 @@
-//! Whether a request means this machine. A page of the web can have a browser ask a loopback address under a name of its own
-//! (DNS rebinding); such a name is none of ours.
+//! Checks the Host header. A web page can make a browser send requests to a loopback address under a name of the page's
+//! own domain (DNS rebinding); such a name is not accepted.
 
 use std::net::IpAddr;
 
-/// Whether `host`, the header of a request that came over a loopback address, is a name of this machine. HTTP/1.0 has none.
+/// Whether `host`, the Host header of a request over a loopback address, names this machine. HTTP/1.0 has no such
+/// header.
 pub(super) fn is_own(host: Option<&str>) -> bool {
     let Some(host) = host else { return true };
     let name = match host.strip_prefix('[') {

@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use crate::core::report::model::{ServerRow, ServerState};
 use crate::core::settings::Keyword;
 
-/// What is measured now.
+/// The current values.
 #[derive(Debug, Clone)]
 pub struct Measurements {
     /// Version of pen.
@@ -24,11 +24,11 @@ pub struct Measurements {
     pub tls_library: &'static str,
     /// Connections, or flows of datagrams.
     pub connections: usize,
-    /// Most of them.
+    /// The limit of them.
     pub connections_max: usize,
     /// Clients in the affinity table.
     pub clients: usize,
-    /// Most of them.
+    /// The limit of them.
     pub clients_max: usize,
     /// With UDP, the datagrams that were not passed on.
     pub datagrams_dropped: Option<u64>,
@@ -38,31 +38,31 @@ pub struct Measurements {
     pub process: Process,
 }
 
-/// What the system tells of the process; what it does not tell is left out.
+/// What the system reports about the process; `None` for what it does not report.
 #[derive(Debug, Clone, Default)]
 pub struct Process {
-    /// When it began, in seconds since 1970.
+    /// When it started, in seconds since 1970.
     pub start_time_seconds: f64,
-    /// Processor time that it has used, of user and system.
+    /// Processor time used, user and system.
     pub cpu_seconds: Option<f64>,
-    /// Memory that it has in use.
+    /// Resident memory.
     pub resident_bytes: Option<u64>,
-    /// Addresses that it has in use.
+    /// Virtual memory.
     pub virtual_bytes: Option<u64>,
-    /// Descriptors that are open.
+    /// Open descriptors.
     pub open_descriptors: Option<u64>,
-    /// Most of them.
+    /// The limit of them.
     pub max_descriptors: Option<u64>,
 }
 
-/// A family of series: all with one name.
+/// A family of metrics: all series with one name.
 #[derive(Debug, Clone, Copy)]
 pub struct Family {
-    /// Its name; that of a counter's series ends in `_total` beyond it.
+    /// Its name; for a counter, the series have `_total` appended.
     pub name: &'static str,
-    /// What it says, without a full stop.
+    /// Its description, without a full stop.
     pub help: &'static str,
-    /// What its values are.
+    /// The type of its values.
     pub kind: MetricType,
 }
 
@@ -89,7 +89,7 @@ impl Family {
         ends.iter().map(|end| format!("{}{end}", self.name)).collect()
     }
 
-    /// Its name in the documents, and what its values are.
+    /// Its name in the documents, and the type of its values.
     pub fn documented(&self) -> (String, &'static str) {
         match self.kind {
             MetricType::Counter => (format!("{}_total", self.name), "counter"),
@@ -123,7 +123,7 @@ const VIRTUAL: Family = gauge("process_virtual_memory_bytes", "Addresses in use"
 const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
 const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Most open descriptors");
 
-/// All of them.
+/// All families.
 pub const FAMILIES: [Family; 18] = [
     BUILD_INFO,
     CONNECTIONS,
@@ -152,7 +152,7 @@ pub(super) fn encode(measurements: Measurements, accepted: &str) -> (&'static st
     let mut registry = Registry::default();
     registry.register_collector(Box::new(measurements));
     let mut out = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     if accepted.contains(OPENMETRICS) {
         _ = text::encode(&mut out, &registry);
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", out)
@@ -162,7 +162,7 @@ pub(super) fn encode(measurements: Measurements, accepted: &str) -> (&'static st
     }
 }
 
-/// Writes families one after the other.
+/// Writes families in order.
 struct Writer<'a>(DescriptorEncoder<'a>);
 
 impl Writer<'_> {
@@ -185,7 +185,7 @@ impl Writer<'_> {
     }
 }
 
-/// The labels that name a server, and what comes after them.
+/// The labels that identify a server, followed by `rest`.
 fn labels<'a>(row: &'a ServerRow, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
     let named = [("server", row.label()), ("address", row.endpoint())];
     named.into_iter().chain(rest.iter().map(|(name, value)| (*name, (*value).to_owned()))).collect()

@@ -1,6 +1,6 @@
-//! The admin listener: what pen tells over HTTP/1.1, to be read and never to command pen.
+//! The admin listener: pen's reports over HTTP/1.1, read-only.
 //!
-//! It has a thread of its own, so that nothing of it is on a worker's way, however much is asked for.
+//! It has its own thread, so that no request delays a worker.
 
 mod body;
 mod dashboard;

@@ -1,4 +1,4 @@
-//! Whether a connection moves: one whose client sends no whole request, or takes no more of an answer, is closed.
+//! Detects a stalled connection: one whose client sends no complete request, or reads no more of a response, is closed.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,22 +8,22 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-/// When a connection made its last step: a request, or a piece of an answer that was taken.
+/// The time of a connection's last step: a request, or a piece of a response that was read.
 #[derive(Debug, Clone)]
 pub(super) struct Progress(Arc<Mutex<Instant>>);
 
 impl Progress {
-    /// Of a connection that begins.
+    /// The progress of a new connection.
     pub(super) fn begin() -> Self {
         Progress(Arc::new(Mutex::new(Instant::now())))
     }
 
-    /// A step was made.
+    /// Records a step.
     pub(super) fn step(&self) {
         *self.0.lock() = Instant::now();
     }
 
-    /// Waits for `work`, but no longer than `patience` without a step. `None` when that was the end.
+    /// Runs `work` until `patience` has passed without a step. `None` in that case.
     pub(super) async fn watch<T>(&self, work: impl Future<Output = T>, patience: Duration) -> Option<T> {
         let mut work = pin!(work);
         loop {
@@ -46,7 +46,7 @@ mod tests {
     #[tokio::test]
     async fn work_goes_on_while_it_makes_steps() {
         let progress = Progress::begin();
-        // Nothing wakes it: it goes on because the watch looks at it again.
+        // Nothing wakes it: it advances because the watch polls it again.
         let mut left = 9;
         let steps = std::future::poll_fn(|_| {
             progress.step();

@@ -1,4 +1,4 @@
-//! From a request to its answer.
+//! Finds the response to a request.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -12,11 +12,11 @@ use super::progress::Progress;
 use super::source::Source;
 use super::{host, metrics};
 
-/// Nothing may be fetched or run by what is shown here, but the parts of the dashboard by the dashboard.
+/// Pages may not load or run anything, except the dashboard its own parts.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
-/// On every answer.
+/// The headers of every response.
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::CACHE_CONTROL, "no-store"),
@@ -29,7 +29,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
 
-/// What is answered.
+/// A response.
 struct Found {
     status: StatusCode,
     kind: &'static str,
@@ -46,7 +46,7 @@ fn text(status: StatusCode, text: impl Into<String>) -> Found {
     Found { status, ..Found::here(TEXT, text) }
 }
 
-/// Answers `request`; `loopback` if it came over a loopback address.
+/// Responds to `request`; `loopback` if it came over a loopback address.
 pub(super) fn answer<B>(
     source: &impl Source,
     history: &Mutex<History>,

@@ -22,19 +22,19 @@ use super::progress::Progress;
 use super::routes;
 use super::source::Source;
 
-/// Connections at once; more wait to be accepted.
+/// Concurrent connections; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 64;
-/// How long a client may take for a request, and to take more of an answer.
+/// How long a client may take for a request, and to read more of a response.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long accepting pauses when the system has no descriptor.
+/// How long accepting pauses when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The listening socket, which does not block.
+/// The listening socket, which is non-blocking.
 #[derive(Debug)]
 pub enum AdminListener {
     /// On an IP address.
     Tcp(std::net::TcpListener),
-    /// On a path; who may open the file may ask.
+    /// On a path; whoever can open the file can send requests.
     Unix(std::os::unix::net::UnixListener),
 }
 
@@ -43,10 +43,10 @@ enum Listener {
     Unix(UnixListener),
 }
 
-/// Starts the thread that answers, and ends when `stop` is dropped.
+/// Starts the thread that serves requests; it ends when `stop` is dropped.
 ///
 /// # Errors
-/// When the system gives no thread or no event port.
+/// The system cannot create the thread or its event port.
 pub fn start(
     listener: AdminListener,
     source: Arc<impl Source>,
@@ -64,14 +64,14 @@ pub fn start(
         runtime.block_on(async {
             tokio::select! {
                 () = serve(listener, source) => {}
-                // The sender is dropped at the end of pen.
+                // The sender is dropped when pen ends.
                 _ = stop => {}
             }
         });
     })
 }
 
-/// Keeps the history of the servers.
+/// Keeps the history of the servers up to date.
 async fn look(source: Arc<impl Source>, history: Arc<Mutex<History>>) {
     let mut last = Instant::now();
     let mut times = tokio::time::interval(PERIOD);
@@ -121,7 +121,7 @@ fn is_loopback(ip: IpAddr) -> bool {
     ip.to_canonical().is_loopback()
 }
 
-/// Answers the requests of one connection until its client closes it, or takes too long.
+/// Serves the requests of one connection until its client closes it or stalls.
 fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     loopback: bool,
@@ -136,7 +136,7 @@ fn converse(
         let response = routes::answer(&*source, &history, &request, loopback, steps.clone());
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
-    // The watch below limits how long a request may take, its head too.
+    // The watch below limits the time for a request, including its head.
     let connection =
         http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
     async move {

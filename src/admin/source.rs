@@ -1,4 +1,4 @@
-//! Where the answers come from.
+//! The interface to the source of the reports.
 
 use std::net::IpAddr;
 
@@ -9,19 +9,19 @@ use crate::core::report::model::ServerRow;
 use super::dashboard::Subject;
 use super::metrics::Measurements;
 
-/// Who knows what pen tells.
+/// The source of the reports.
 pub trait Source: Send + Sync + 'static {
-    /// Whether a client may ask.
+    /// Whether a client may send requests.
     fn permits(&self, client: IpAddr) -> bool;
-    /// The document of that name below `/api/v1/`, if there is one.
+    /// The document with that name below `/api/v1/`, if there is one.
     fn document(&self, name: &str) -> Option<Pieces>;
-    /// What is measured now.
+    /// The current values of the metrics.
     fn measurements(&self) -> Measurements;
-    /// How the servers stand, without those that were removed.
+    /// The servers, except removed ones.
     fn servers(&self) -> Vec<ServerRow>;
-    /// What the dashboard shows.
+    /// The contents of the dashboard.
     fn subject(&self) -> Subject;
-    /// The time, as RFC 3339 has it.
+    /// The time in RFC 3339 form.
     fn time(&self) -> String;
     /// Whether some server can serve new clients.
     fn can_serve(&self) -> bool;

@@ -11,7 +11,7 @@ use crate::sys::listen::SocketFile;
 
 use super::documents::Documents;
 
-/// The thread, while pen serves.
+/// The thread, which runs while pen serves.
 #[derive(Debug)]
 pub(super) struct AdminThread {
     thread: JoinHandle<()>,
@@ -20,10 +20,10 @@ pub(super) struct AdminThread {
 }
 
 impl AdminThread {
-    /// Starts it; `file` is removed at its end.
+    /// Starts the thread; `file` is removed when it ends.
     ///
     /// # Errors
-    /// When the system gives no thread or no event port.
+    /// The system cannot create the thread or its event port.
     pub(super) fn start(
         listener: AdminListener,
         file: Option<SocketFile>,
@@ -35,10 +35,10 @@ impl AdminThread {
         Ok(AdminThread { thread, stop, file })
     }
 
-    /// Ends it.
+    /// Ends the thread.
     pub(super) fn end(self) {
         drop(self.stop);
-        // A thread that panicked has said so.
+        // The panic handler has reported a panic.
         _ = self.thread.join();
         drop(self.file);
     }

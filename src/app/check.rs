@@ -1,4 +1,4 @@
-//! `--check`: what a configuration names on this machine, without serving.
+//! `--check`: checks a configuration on this machine without serving.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::load::{self, LoadedConfig};
 use super::own_address;
 use super::startup::{load_upstream_tls, say, tls_server};
 
-/// Checks a configuration and tells all that is wrong with it, or odd, each with its line. What is odd is no failure.
+/// Checks a configuration and reports all errors and warnings, each with its line. Warnings are no failure.
 pub(super) fn check(options: &pen::PenOptions, services: &Services) -> ExitCode {
     let user = match become_user(options) {
         Ok(user) => user,
@@ -45,8 +45,8 @@ pub(super) fn check(options: &pen::PenOptions, services: &Services) -> ExitCode 
 
 /// With `-u`: becomes that user before any file is read.
 ///
-/// Errors show words of the files. Where somebody other than root says which files those are, as the properties of a
-/// service may, root would show what only root may read.
+/// Errors quote words of the files. Where a user other than root can choose the files, as with the properties of a
+/// service, root would reveal files that only root may read.
 fn become_user(options: &pen::PenOptions) -> Result<Option<Account>, Error> {
     let user = options.lines.iter().rev().find_map(|line| match &line.command {
         Command::Set(setting, Value::Text(name)) if *setting == Settings::user() => Some(name),
@@ -63,7 +63,7 @@ fn become_user(options: &pen::PenOptions) -> Result<Option<Account>, Error> {
     }
 }
 
-/// An error that somebody else would not have, with the user who has it.
+/// Adds the name of the user to a permission error.
 fn of_user(error: Error, account: &Account, why: &str) -> Error {
     let text = error.to_string();
     if text.contains("Permission denied") {
@@ -73,10 +73,10 @@ fn of_user(error: Error, account: &Account, why: &str) -> Error {
     }
 }
 
-/// What is wrong with what the configuration names on this machine, read again as the user that pen is going to be. What is
-/// only odd is told.
+/// The errors in what the configuration names on this machine, read again as the user that pen will run as. Warnings
+/// are printed.
 ///
-/// A file that only root may read is there at start and not on HUP: the check is where that is to show.
+/// A file that only root may read is readable at start and not on HUP: only this check can show that.
 fn errors_of(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Services) -> Vec<Error> {
     let config = &loaded.config;
     let place = |error| config_file::find(error, &loaded.lines, config);
@@ -108,35 +108,35 @@ fn errors_of(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Servic
     errors
 }
 
-/// Reads everything that TLS would read some day, and gives what is odd about it.
+/// Reads all files that TLS may ever read, and returns the warnings about them.
 fn check_tls(config: &Config) -> Result<Vec<String>, Error> {
     let mut notices = load_upstream_tls(config)?.map(|(_, notices)| notices).unwrap_or_default();
     let Some((server, told)) = tls_server(config)? else { return Ok(notices) };
     notices.extend(told);
-    // In a jail pen reads that directory inside only.
+    // In a chroot jail, pen reads that directory inside the jail only.
     if config.settings.chroot.is_none() {
         notices.extend(server.check_names()?);
     }
     Ok(notices)
 }
 
-/// Servers whose names lead back to pen. They are left out, so that this is a warning.
+/// Servers whose names resolve to pen itself. Pen leaves these addresses out, so this is a warning.
 fn own_names(config: &Config) -> Vec<Error> {
     let Some(listening) = config.listening() else { return Vec::new() };
     let mut warnings = Vec::new();
     for name in config.names().into_iter().filter(|name| config.has_server(name, listening.port)) {
-        // That a name has no address now keeps pen from nothing.
+        // A name without an address at this time does not keep pen from starting.
         let (_, own) = own_address::divide(config, &name, resolve::lookup_now(&name).unwrap_or_default());
         let at = config.servers.iter().position(|server| {
             server.port == listening.port && server.address.as_ref().and_then(Host::name) == Some(&name)
         });
         let subject = at.map_or("emergency".into(), |n| format!("server {n}"));
-        warnings.extend(own.iter().map(|ip| Error::new(own_address::told(&name, *ip)).of(&subject)));
+        warnings.extend(own.iter().map(|ip| Error::new(own_address::notice(&name, *ip)).of(&subject)));
     }
     warnings
 }
 
-/// Files that pen would write and cannot. They may be in a directory that is made before pen starts.
+/// Files that pen would fail to write. Their directory may be created before pen starts, so this is a warning.
 fn file_warnings(config: &Config) -> Vec<Error> {
     let settings = &config.settings;
     let jail = settings.chroot.as_deref();
@@ -163,7 +163,7 @@ fn file_warnings(config: &Config) -> Vec<Error> {
     warnings
 }
 
-/// Where a path leads in a jail.
+/// The path as seen from outside the jail.
 fn inside(jail: Option<&Path>, path: &Path) -> PathBuf {
     match jail {
         Some(jail) => jail.join(path.strip_prefix("/").unwrap_or(path)),

@@ -5,7 +5,7 @@ pub(super) fn local_time() -> String {
     jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-/// Local date and time with milliseconds and zone, as RFC 3339 has it: `2026-11-22T18:48:25.123+01:00`.
+/// Local date and time with milliseconds and zone in RFC 3339 form: `2026-11-22T18:48:25.123+01:00`.
 pub(super) fn rfc3339() -> String {
     jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%.3f%:z").to_string()
 }

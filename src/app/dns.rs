@@ -1,4 +1,4 @@
-//! Names that are looked up while pen serves, and while it goes on serving.
+//! Resolves names before pen serves, and while it does.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashSet};
@@ -16,13 +16,13 @@ use crate::core::state::Lookups;
 use crate::sys::log::Conditions;
 use crate::sys::resolve;
 
-/// How long a name that cannot be resolved is left alone.
+/// How long pen waits before it looks up a name again that could not be resolved.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Names that are looked up at once before pen serves.
+/// The number of concurrent lookups before pen serves.
 const LOOKUPS: usize = 64;
 
-/// What is to be looked up, and what is known.
+/// The names to look up, and the state of each.
 #[derive(Debug)]
 pub(super) struct Dns {
     names: RefCell<Names>,
@@ -31,24 +31,24 @@ pub(super) struct Dns {
 
 #[derive(Debug, Default)]
 struct Names {
-    /// Those that servers have.
+    /// The names that servers use.
     used: BTreeSet<String>,
-    /// Those that have an address.
+    /// The names that have an address.
     known: HashSet<String>,
-    /// To be looked up although an address is known, or a lookup is on its way that began too early.
+    /// The names to look up although they have an address, or although a lookup is in progress, which began too early.
     stale: HashSet<String>,
-    /// Those that could not be resolved at some time.
+    /// The names that could not be resolved.
     troubled: Conditions<String>,
 }
 
 impl Dns {
-    /// A resolver that knows these addresses.
+    /// A resolver for which these addresses are known.
     pub(super) fn new(resolved: &Resolved) -> Self {
         let names = Names { known: resolved.keys().cloned().collect(), ..Names::default() };
         Dns { names: RefCell::new(names), wanted: Notify::new() }
     }
 
-    /// Looks up these names from now on, those that nobody could resolve once more.
+    /// Looks up these names from now on, and retries those that could not be resolved.
     pub(super) fn look_up(&self, lookups: Lookups) {
         let mut names = self.names.borrow_mut();
         names.stale.extend(lookups.again);
@@ -59,7 +59,7 @@ impl Dns {
         self.wanted.notify_one();
     }
 
-    /// Looks up names as they are wanted, each on a thread of its own, and tells `found` the addresses. Never ends.
+    /// Looks up names on demand, each on its own thread, and passes the addresses to `found`. Never returns.
     pub(super) async fn run(&self, found: impl Fn(String, Vec<IpAddr>)) {
         let mut lookups = JoinSet::new();
         let mut busy = HashSet::new();
@@ -67,7 +67,7 @@ impl Dns {
         loop {
             for name in self.due() {
                 if !failed.contains(&name) && busy.insert(name.clone()) {
-                    // What makes it stale from now on asks again.
+                    // A request from now on makes it stale again, and causes another lookup.
                     self.names.borrow_mut().stale.remove(&name);
                     lookups.spawn_local(async move {
                         let addresses = resolve::lookup(&name).await;
@@ -93,10 +93,10 @@ impl Dns {
         }
     }
 
-    /// Looks a name up once, for who waits for the answer.
+    /// Looks a name up once and returns the answer.
     ///
     /// # Errors
-    /// As [`resolve::lookup`].
+    /// See [`resolve::lookup`].
     pub(super) async fn look_up_once(name: &str) -> io::Result<Vec<IpAddr>> {
         resolve::lookup(name).await
     }
@@ -107,7 +107,7 @@ impl Dns {
         names.used.iter().filter(due).cloned().collect()
     }
 
-    /// Notes and reports what the resolver says of a name.
+    /// Records and reports the resolver's answer for a name.
     fn judge(&self, name: &str, result: io::Result<Vec<IpAddr>>) -> Option<Vec<IpAddr>> {
         let mut names = self.names.borrow_mut();
         if !names.used.contains(name) {
@@ -139,9 +139,9 @@ impl Dns {
     }
 }
 
-/// Looks names up while the resolver can still be reached: there may be none in a chroot. All at once, or a DNS that is
-/// away would keep a start waiting for each in turn; so no process may be made any more. `failed` hears of each that has
-/// no address.
+/// Looks names up while the resolver can still be reached, which may not be so in a chroot jail. All at once, or an
+/// unreachable DNS server would delay the start by one timeout per name; so no process may be forked after this.
+/// `failed` is called for each name without an address.
 pub(super) fn look_up_now(names: &BTreeSet<String>, failed: impl Fn(&str, &io::Error)) -> Resolved {
     let mut resolved = Resolved::new();
     let names: Vec<&String> = names.iter().collect();

@@ -1,4 +1,4 @@
-//! What pen tells of itself, made from what its workers share. Any thread may ask for it.
+//! The reports on pen, made from the data that its workers share. Any thread may request them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use crate::sys::usage;
 
 use super::clock;
 
-/// Rows that are made at a time.
+/// The number of rows made at a time.
 const ROWS: usize = 64;
 
-/// The documents.
+/// The source of all documents.
 #[derive(Debug)]
 pub(super) struct Documents {
     shared: Arc<Shared>,
@@ -48,7 +48,7 @@ struct Why {
 }
 
 impl Documents {
-    /// Of a pen that begins to serve with `config`, read from `file`.
+    /// The documents of a pen that starts to serve with `config`, read from `file`.
     pub(super) fn new(shared: Arc<Shared>, config: &Config, file: Option<&str>) -> Self {
         Documents {
             shared,
@@ -59,12 +59,12 @@ impl Documents {
         }
     }
 
-    /// Another configuration is in force.
+    /// Sets the configuration in force.
     pub(super) fn show(&self, config: Arc<Config>) {
         self.config.store(config);
     }
 
-    /// A document, made as it is read.
+    /// A document, made in pieces as it is read.
     pub(super) fn pieces(&self, document: Document) -> Pieces {
         let head = Head { time: clock::rfc3339() };
         match document {
@@ -77,13 +77,13 @@ impl Documents {
         }
     }
 
-    /// Which server a client would get, and why.
+    /// The server that a client would get, and why.
     pub(super) fn explain(&self, client: ClientAddress) -> Explanation {
         let record = self.shared.clients.look_up(Client::new(client.ip));
         Explanation::new(&self.shared.snapshot.load_full(), client, record.as_ref(), self.shared.now())
     }
 
-    /// The same as a document.
+    /// The same as a JSON document.
     pub(super) fn why(&self, client: ClientAddress) -> Pieces {
         let head = Head { time: clock::rfc3339() };
         json::document(&Why { head, explanation: self.explain(client) })
@@ -182,7 +182,7 @@ impl Documents {
             architecture: std::env::consts::ARCH,
             pid: std::process::id(),
             start_time: self.start_time.clone(),
-            // The clock begins with pen.
+            // The clock starts with pen.
             uptime_seconds: self.shared.now() as f64 / 1000.0,
             documents: Document::WORDS,
         }
@@ -226,7 +226,7 @@ impl Source for Documents {
     }
 
     fn servers(&self) -> Vec<ServerRow> {
-        // One that was removed may have the number and the address of its successor.
+        // A removed server may share number and address with its successor.
         self.server_rows().into_iter().filter(|row| row.state != ServerState::Removed).collect()
     }
 
@@ -254,7 +254,7 @@ impl Source for Documents {
     }
 }
 
-/// Some rows at a time.
+/// The rows in batches.
 fn in_pieces<T: 'static>(mut rows: impl Iterator<Item = T> + Send + 'static) -> Rows<T> {
     Box::new(std::iter::from_fn(move || {
         let rows: Vec<T> = rows.by_ref().take(ROWS).collect();

@@ -21,11 +21,11 @@ use crate::weblog::{LogHandle, SinkTarget};
 pub(super) enum Control {
     /// On an IP address.
     Tcp(std::net::TcpListener),
-    /// On a path, and the file that stands for it.
+    /// On a path, with the file of the socket.
     Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
-/// Who may open the control socket's file may command pen: only its owner.
+/// Whoever can open the control socket's file can command pen: only its owner.
 const CONTROL_MODE: u32 = 0o600;
 
 fn backlog(settings: &Settings) -> i32 {
@@ -35,7 +35,7 @@ fn backlog(settings: &Settings) -> i32 {
 fn address(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
     match &endpoint.host {
         Host::Ip(ip) => Ok(SocketAddr::new(*ip, endpoint.port)),
-        // Looked up while nobody is served; a name of a running pen has been looked up before.
+        // No client is served yet; for a running pen, names have been resolved before.
         Host::Name(name) => match resolve::lookup_now(name).map(|found| found.first().copied()) {
             Ok(Some(ip)) => Ok(SocketAddr::new(ip, endpoint.port)),
             Ok(None) => Err(Error::new(format!("{name} has no address"))),
@@ -45,50 +45,50 @@ fn address(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
     }
 }
 
-/// The socket that clients reach pen by.
+/// The socket that clients connect to.
 #[derive(Debug)]
 pub(super) enum BoundListener {
-    /// Of connections; with what tells that it is closed, unless pen still had it open.
+    /// For connections; with a receiver that tells when it is closed, unless pen still had it open.
     Streams(Arc<Listener>, Option<Closed>),
-    /// Of datagrams.
+    /// For datagrams.
     Datagrams(Arc<DatagramSocket>),
 }
 
-/// How long a command waits for retired listeners to be closed: somewhat longer than workers take for that.
+/// How long a command waits for retired listeners to close: somewhat longer than workers take for it.
 const CLOSING: Duration = Duration::from_millis(500);
 
-/// The sockets that pen listens on or has listened on. One that it has left stays open for a while: one of connections until
-/// its queue is empty, one of datagrams as long as it has flows.
+/// The sockets that pen listens on or has listened on. A retired one stays open for a while: a listener until its queue
+/// is empty, a datagram socket as long as it has flows.
 #[derive(Debug, Default)]
 pub(super) struct Used {
-    /// Of connections; the last one is the current one.
+    /// For connections; the last one is the current one.
     pub(super) streams: Vec<(Weak<Listener>, Closed)>,
-    /// Of datagrams.
+    /// For datagrams.
     pub(super) datagrams: Vec<Weak<DatagramSocket>>,
 }
 
 impl Used {
-    /// The listener that clients connect to now.
+    /// The current listener.
     pub(super) fn current(&self) -> Option<Arc<Listener>> {
         self.streams.last().and_then(|(listener, _)| listener.upgrade())
     }
 
-    /// Waits until the retired listeners are closed, but not for long. False when there are none.
+    /// Waits for a short time until the retired listeners are closed. False when there are none.
     fn retired_are_closed(&self) -> bool {
         let end = Instant::now() + CLOSING;
         let retired = self.streams.split_last().map_or(&[][..], |(_, retired)| retired);
         for (_, closed) in retired {
-            // Nothing is ever sent.
+            // Nothing is ever sent: only the end of the channel counts.
             _ = closed.recv_timeout(end.saturating_duration_since(Instant::now()));
         }
         !retired.is_empty()
     }
 }
 
-/// Binds the socket that clients send to or connect to, unless pen still has it.
+/// Binds the socket that clients send or connect to, unless pen still has it.
 ///
 /// # Errors
-/// As bind(2) and listen(2), with the address; a name that has none.
+/// See bind(2) and listen(2), with the address; or a name without an address.
 pub(super) fn listener(
     endpoint: &Endpoint,
     settings: &Settings,
@@ -119,7 +119,7 @@ fn listening(endpoint: &Endpoint, settings: &Settings, used: &Used) -> Result<Bo
                 return Ok(BoundListener::Streams(open, None));
             }
             let bound = match listen::bind_tcp(address, backlog) {
-                // Perhaps by a listener that pen left a moment ago.
+                // Possibly by a listener that pen has just retired.
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && used.retired_are_closed() => {
                     listen::bind_tcp(address, backlog)
                 }
@@ -134,7 +134,7 @@ fn listening(endpoint: &Endpoint, settings: &Settings, used: &Used) -> Result<Bo
 /// Binds the control socket.
 ///
 /// # Errors
-/// As [`listening`].
+/// See [`listening`].
 pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<Control, Error> {
     match &endpoint.host {
         Host::Unix(path) => {
@@ -145,10 +145,11 @@ pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<Contro
     }
 }
 
-/// Binds the admin listener, which is as private as the control socket: a port alone on 127.0.0.1, since it tells all that pen knows of its clients.
+/// Binds the admin listener, which is as private as the control socket: a port alone is bound to 127.0.0.1, since it
+/// reveals all that pen knows about its clients.
 ///
 /// # Errors
-/// As [`listening`].
+/// See [`listening`].
 pub(super) fn admin(
     at: &ListenAddress,
     settings: &Settings,
@@ -161,7 +162,7 @@ pub(super) fn admin(
     })
 }
 
-/// Points the request log there.
+/// Sets the target of the request log.
 ///
 /// # Errors
 /// A file that cannot be opened, with its name.

@@ -1,4 +1,4 @@
-//! From a command line and its file to one configuration, or to every error in them.
+//! Reads a command line and its file into one configuration, or returns all their errors.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,27 +18,28 @@ use crate::sys::read_file;
 
 use super::own_address;
 
-/// A configuration to start with.
+/// The configuration that pen starts with.
 #[derive(Debug)]
 pub(super) struct LoadedConfig {
     /// The configuration.
     pub(super) config: Config,
-    /// What the administrator should know, one line each.
+    /// Messages for the administrator, one line each.
     pub(super) notices: Vec<String>,
-    /// Servers to leave out at first, and for how long.
+    /// Servers that are blacklisted at first, and for how long.
     pub(super) blacklists: Vec<(usize, Duration)>,
-    /// Every line, in the order in which they are in force.
+    /// All lines, in the order in which they apply.
     pub(super) lines: Vec<ConfigLine>,
-    /// What the file names.
+    /// The settings that the file names.
     pub(super) file_named: BTreeSet<Subject>,
     /// The configuration without the file.
     pub(super) command_line: Config,
 }
 
-/// PenOptions first, then the file, which wins; then the servers of the command line, which win in their slots.
+/// Loads the options first, then the file, which overrides them, then the servers of the command line, which override
+/// their slots.
 ///
 /// # Errors
-/// All that is wrong, one line each, with the option or `FILE:LINE`.
+/// All errors, one line each, with the option or `FILE:LINE`.
 pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedConfig, Vec<Error>> {
     let mut config = Config::default();
     let mut notices = options.notices.clone();
@@ -83,7 +84,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
                 }
                 _ = apply(&mut command_line, &lines);
             }
-            // The file's is used instead.
+            // The address of the file is used instead.
             Err(_) if config.settings.listen.is_some() => {}
             Err(error) => load_errors.push(error.of("listen")),
         }
@@ -122,7 +123,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     }
 }
 
-/// That the first operand is not used, since a `listen` command names another address.
+/// The message that the first operand is not used because a `listen` command names another address.
 fn overridden(options: &PenOptions, config: &Config, services: &Services) -> Option<String> {
     let (operand, set) = (options.listen.as_ref()?, config.settings.listen.as_ref()?);
     let operand_value = Kind::Listen.parse(&Word::plain(operand), services);
@@ -130,7 +131,7 @@ fn overridden(options: &PenOptions, config: &Config, services: &Services) -> Opt
     (!same).then(|| format!("listening address {operand}: not used, since {set} is set by listen"))
 }
 
-/// `-O 'include FILE'` stands for the file's lines.
+/// Replaces `-O 'include FILE'` by the file's lines.
 fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<Error>) {
     let mut expanded = Vec::new();
     let mut errors = Vec::new();
@@ -146,7 +147,7 @@ fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<Er
     (expanded, errors)
 }
 
-/// Reads the file of -F before pen serves, when it may be a FIFO or `/dev/stdin`.
+/// Reads the file of -F before pen serves, when it may still be a FIFO or `/dev/stdin`.
 fn read_at_start(file: &str) -> io::Result<Vec<u8>> {
     read_file::read_at_start(file.as_ref())
 }
@@ -154,7 +155,7 @@ fn read_at_start(file: &str) -> io::Result<Vec<u8>> {
 /// Reads a file of commands.
 ///
 /// # Errors
-/// As [`read_file::read`].
+/// See [`read_file::read`].
 pub(super) fn read(file: &str) -> io::Result<Vec<u8>> {
     read_file::read(file.as_ref())
 }

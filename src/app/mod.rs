@@ -1,7 +1,7 @@
-//! Pen itself: puts the parts together and starts them in the order that lets a failed start be told.
+//! Pen as a whole: builds the parts and starts them in an order in which a failed start can be reported.
 //!
-//! Everything is parsed before anything is done; every socket is bound before the fork, so that the caller's exit status tells
-//! whether pen serves; privileges are dropped before a file is opened for writing; threads start after all that.
+//! Everything is parsed before anything is done; every socket is bound before the fork, so that the caller's exit
+//! status says whether pen serves; privileges are dropped before a file is opened for writing; threads start last.
 
 mod admin_thread;
 mod check;
@@ -28,7 +28,8 @@ use crate::sys::inherited;
 use check::check;
 use startup::{say, start};
 
-/// Runs the command line `argv` to its end: 0 for success, 1 when pen could not start, 2 for a command line or a file that is wrong.
+/// Runs the command line `argv` to its end. Returns 0 for success, 1 when pen could not start, 2 for a wrong command
+/// line or file.
 pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Err(error) = inherited::reset() {
         say(&error.to_string());

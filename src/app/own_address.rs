@@ -1,4 +1,4 @@
-//! Whether a server is pen itself: it would be its own client, until all its connections are used up.
+//! Detects a server that is pen itself: pen would be its own client, until all its connections are used up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,34 +6,35 @@ use crate::core::addr::{Endpoint, Host};
 use crate::core::config::Config;
 use crate::sys::{read_file, resolve};
 
-/// Whether who connects to `host` and `port` comes to a pen that listens on `listening`. A name is nobody: its addresses are.
+/// Whether a connection to `host` and `port` reaches a pen that listens on `listening`. False for a name: its addresses
+/// are checked once it is resolved.
 pub(super) fn is_own(listening: &Endpoint, host: &Host, port: u16) -> bool {
     match (&listening.host, host) {
         (Host::Unix(own), Host::Unix(path)) => own == path || read_file::is_same(own.as_ref(), path.as_ref()),
         (_, Host::Ip(_)) if port != listening.port => false,
         (Host::Ip(own), Host::Ip(ip)) => reaches(*own, *ip),
         (Host::Name(name), Host::Ip(ip)) => {
-            // Pen listens on the first.
+            // Pen listens on the first address.
             resolve::lookup_now(name).is_ok_and(|found| found.first().is_some_and(|own| reaches(*own, *ip)))
         }
         _ => false,
     }
 }
 
-/// Whether who connects to `ip` comes to a socket that is bound to `own`.
+/// Whether a connection to `ip` reaches a socket that is bound to `own`.
 fn reaches(own: IpAddr, ip: IpAddr) -> bool {
-    // Who connects to no address in particular comes to this machine.
+    // A connection to the unspecified address reaches this machine.
     let ip = match ip.to_canonical() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     let own = own.to_canonical();
-    // The socket of [::] takes IPv4, too.
+    // The socket of [::] accepts IPv4 too.
     own == ip || (own.is_unspecified() && (own.is_ipv6() || ip.is_ipv4()) && resolve::is_local(ip))
 }
 
-/// The addresses of a name that are not pen itself, if one of its servers has that name and the port that pen listens on;
+/// Splits the addresses of a name that a server uses with the port that pen listens on: those that are not pen itself,
 /// and those that are.
 pub(super) fn divide(config: &Config, name: &str, addresses: Vec<IpAddr>) -> (Vec<IpAddr>, Vec<IpAddr>) {
     let Some(listening) = config.listening().filter(|own| config.has_server(name, own.port)) else {
@@ -42,8 +43,8 @@ pub(super) fn divide(config: &Config, name: &str, addresses: Vec<IpAddr>) -> (Ve
     addresses.into_iter().partition(|ip| !is_own(listening, &Host::Ip(*ip), listening.port))
 }
 
-/// What there is to say of an address that is left out.
-pub(super) fn told(name: &str, ip: IpAddr) -> String {
+/// The message about an address that is left out.
+pub(super) fn notice(name: &str, ip: IpAddr) -> String {
     format!("{name} has the address {ip}, which is where pen listens: it is left out")
 }
 

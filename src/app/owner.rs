@@ -1,4 +1,4 @@
-//! The one owner of the configuration: takes commands, from wherever they come, one at a time.
+//! The one owner of the configuration: executes all commands, one at a time.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -32,21 +32,21 @@ use super::summary::{Count, VERSION, summary};
 use super::waiting;
 use super::workers::{self, ListenerHandles};
 
-/// The owner. Shared by the tasks of the main thread, none of which holds it across a wait.
+/// The owner. Shared by the tasks of the main thread; none of them borrows it across an await.
 #[derive(Debug)]
 pub(super) struct Owner {
     state: RefCell<State>,
     performer: RefCell<Performer>,
     shared: Arc<Shared>,
-    /// What replies are made from.
+    /// The source of the replies.
     documents: Arc<Documents>,
-    /// Where names are looked up.
+    /// The resolver.
     pub(super) dns: Rc<Dns>,
-    /// Who checks servers.
+    /// The task that checks servers.
     pub(super) checker: Rc<Checker>,
-    /// Pen is to end.
+    /// Tells pen to end.
     pub(super) stop: Rc<Notify>,
-    /// Held by who writes the status page.
+    /// Locked while the status page is written.
     page: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -87,14 +87,15 @@ impl Owner {
         self.performer.borrow_mut().perform(effects);
     }
 
-    /// What pen serves, for the log.
+    /// A summary of what pen serves, for the log.
     pub(super) fn summary(&self) -> String {
         let state = self.state.borrow();
         let file = state.file().map(|file| format!(", configuration {file}")).unwrap_or_default();
         summary(state.config()) + &file
     }
 
-    /// Pen is told to end: it takes no new clients. Returns how long those that it has may go on; `None` if pen ends at once.
+    /// Stops accepting clients, since pen is to end. Returns how long the present connections may continue; `None` if
+    /// pen ends at once.
     pub(super) fn begin_drain(&self) -> Option<Duration> {
         let time = self.state.borrow_mut().stop()?;
         self.performer.borrow().retire_listener();
@@ -105,12 +106,12 @@ impl Owner {
         Some(time)
     }
 
-    /// Waits until there are no connections.
+    /// Waits until no connections are left.
     pub(super) async fn drained(&self) {
         self.shared.connections.until(|| self.shared.connections.count() == 0).await;
     }
 
-    /// Has workers and connections end.
+    /// Ends workers and connections.
     pub(super) fn end(&self) {
         self.shared.lifecycle.enter(LifeStage::End);
         self.shared.connections.close_all();
@@ -121,8 +122,8 @@ impl Owner {
         self.shared.log.clone()
     }
 
-    /// Carries out a command or a reload. One that needs the address of a name fails at first, which changes nothing; it is
-    /// carried out again once the name has been looked up. Meanwhile others are served.
+    /// Carries out a command or a reload. If it needs the address of a name it fails at first, which changes nothing;
+    /// it is carried out again once the name has been looked up. Other commands are served meanwhile.
     async fn attempt<T>(&self, run: impl Fn(&mut State, &mut Performer) -> Outcome<T>) -> Outcome<T> {
         let mut names = ListenNames::default();
         loop {
@@ -139,7 +140,7 @@ impl Owner {
         }
     }
 
-    /// Opens the log anew and reads the file of `-F` again, all of it or nothing. Gives what has changed, or all that is wrong.
+    /// Reopens the log and reads the file of `-F` again, completely or not at all. Returns the changes, or all errors.
     pub(super) async fn reload(&self) -> Result<Reload, Vec<Error>> {
         self.shared.log.reopen();
         let file = self.state.borrow().file().map(str::to_owned);
@@ -169,7 +170,7 @@ impl Owner {
         outcome
     }
 
-    /// Writes the statistics: the page to the file of web_stats, else text to pen's own log.
+    /// Writes the statistics: the status page to the file of web_stats, or else text to pen's own log.
     pub(super) async fn statistics(&self) {
         let file = self.state.borrow().config().settings.web_stats.clone();
         if let Some(file) = file {
@@ -189,10 +190,10 @@ impl Owner {
         drop(self.page.lock().await);
     }
 
-    /// The resolver has found the addresses of a name.
+    /// Takes over the addresses that the resolver found for a name.
     pub(super) fn found(&self, name: String, addresses: Vec<IpAddr>) {
         let (addresses, own) = own_address::divide(self.state.borrow().config(), &name, addresses);
-        own.iter().for_each(|ip| log::error(format_args!("{}", own_address::told(&name, *ip))));
+        own.iter().for_each(|ip| log::error(format_args!("{}", own_address::notice(&name, *ip))));
         let effects = self.state.borrow_mut().found(name, addresses);
         self.perform(effects);
     }
@@ -208,7 +209,7 @@ impl Owner {
             Answer::Connection(n) => self.documents.connection(n),
             Answer::Wait(n, state, time) => {
                 let server = self.shared.snapshot.load().backend(Role::Regular(n)).cloned();
-                // The state has just found it there.
+                // The state has just found this server.
                 let Some(server) = server else { return Reply::Text(String::new()) };
                 return Reply::Later(Box::pin(waiting::wait(Arc::clone(&self.shared), server, state, time)));
             }
@@ -221,7 +222,7 @@ impl Owner {
         })
     }
 
-    /// Writes the status page to the file of web_stats and answers it.
+    /// Writes the status page to the file of web_stats and replies with it.
     async fn web_page(&self) -> Reply {
         const FAILED: &str = "Unable to create webstats\n";
         let file = self.state.borrow().config().settings.web_stats.clone();
@@ -239,7 +240,8 @@ impl Owner {
         }
     }
 
-    /// Writes the status page, one at a time, on a thread that may wait for the disk. Returns the new file; `None` for a device.
+    /// Writes the status page, one at a time, on a thread that may block on the disk. Returns the new file; `None` for
+    /// a device.
     async fn write_page(&self, path: PathBuf) -> io::Result<Option<File>> {
         let one_at_a_time = Arc::clone(&self.page).lock_owned().await;
         let mut page = self.documents.page();

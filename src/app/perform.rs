@@ -1,4 +1,4 @@
-//! Does what the state asks for: what may fail, and what follows.
+//! Meets the needs of the state and performs its effects.
 
 use std::collections::HashMap;
 use std::io;
@@ -27,48 +27,48 @@ use super::load;
 use super::own_address;
 use super::workers::ListenerHandles;
 
-/// Where commands take effect.
+/// The system that commands take effect on.
 #[derive(Debug)]
 pub(super) struct Performer {
-    /// What the workers share.
+    /// The data that the workers share.
     shared: Arc<Shared>,
-    /// What `json` shows.
+    /// The source of the JSON documents.
     documents: Arc<Documents>,
-    /// Where clients reach them.
+    /// The workers, to hand new listeners to.
     listening: ListenerHandles,
     dns: Rc<Dns>,
-    /// Who checks servers.
+    /// The task that checks servers.
     checker: Rc<Checker>,
-    /// Pen is to end.
+    /// Tells pen to end.
     stop: Rc<Notify>,
-    /// Bound for a plan that is not in force.
+    /// The socket bound for a plan that is not yet in force.
     listener: Option<BoundListener>,
-    /// Read for a plan that is not in force.
+    /// The TLS files read for a plan that is not yet in force.
     tls: Option<tls::Loaded>,
-    /// Likewise.
+    /// The same for TLS to servers.
     upstream_tls: Option<LoadedUpstream>,
-    /// How many workers there are.
+    /// The number of workers.
     workers: usize,
-    /// The names that the command or the reload in progress asks for.
+    /// The names of listening addresses in the command or reload in progress.
     pub(super) names: ListenNames,
 }
 
-/// The names of listening addresses, as far as they have been looked up for one command or reload.
+/// The names of listening addresses that were looked up for one command or reload.
 #[derive(Debug, Default)]
 pub(super) struct ListenNames {
-    /// What the resolver has said.
+    /// The answers of the resolver.
     found: HashMap<String, io::Result<Vec<IpAddr>>>,
-    /// A name that was asked for and has not been looked up.
+    /// A name that is needed and has not been looked up.
     missing: Option<String>,
 }
 
 impl ListenNames {
-    /// The name that is to be looked up before the command can be carried out.
+    /// The name that must be looked up before the command can be carried out.
     pub(super) fn take_missing(&mut self) -> Option<String> {
         self.missing.take()
     }
 
-    /// The resolver has answered.
+    /// Records the resolver's answer.
     pub(super) fn found(&mut self, name: String, addresses: io::Result<Vec<IpAddr>>) {
         self.found.insert(name, addresses);
     }
@@ -94,7 +94,7 @@ impl ListenNames {
 }
 
 impl Performer {
-    /// Commands take effect here.
+    /// A performer for this pen.
     pub(super) fn new(
         shared: Arc<Shared>,
         documents: Arc<Documents>,
@@ -119,12 +119,12 @@ impl Performer {
         }
     }
 
-    /// Pen takes no more clients.
+    /// Stops accepting clients.
     pub(super) fn retire_listener(&self) {
         self.listening.retire();
     }
 
-    /// Does what follows from a plan that is in force.
+    /// Performs the effects of a plan that is in force.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         effects.into_iter().for_each(|effect| self.perform_one(effect));
     }

@@ -1,4 +1,4 @@
-//! The start, up to the moment from which pen serves.
+//! The start, up to the moment when pen serves.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -30,22 +30,22 @@ use super::summary::Count;
 use super::supervisor::{Events, Running};
 use super::workers;
 
-/// Descriptors that pen itself needs: standard streams, listeners, logs, an event port a worker and the like.
+/// Descriptors that pen itself needs: standard streams, listeners, logs, one event port per worker and so on.
 const FIXED_DESCRIPTORS: u64 = 32;
 
-/// Clients of the control socket at a time, each of which has a descriptor: many, so that some that do nothing keep nobody away,
-/// where there are descriptors enough.
+/// The number of concurrent clients of the control socket, each of which has a descriptor. Where there are enough
+/// descriptors it is large, so that idle clients lock nobody out.
 fn control_clients(descriptors: u64) -> u32 {
     if descriptors < 4096 { 32 } else { 128 }
 }
 
-/// Pen's own words before it serves.
+/// Prints a message before pen serves.
 pub(super) fn say(line: &str) {
-    // With nobody to read it there is nobody to tell.
+    // An error here could not be reported anywhere.
     _ = writeln!(std::io::stderr(), "pen: {}", one_line(line.to_owned()));
 }
 
-/// What is bound before the fork and served after it.
+/// The sockets that are bound before the fork and served after it.
 struct Bound {
     account: Option<Account>,
     listener: listeners::BoundListener,
@@ -57,10 +57,10 @@ struct Bound {
     control_clients: usize,
 }
 
-/// Starts pen: binds, goes to the background, and serves to the end.
+/// Starts pen: binds, moves to the background, and serves until the end.
 ///
 /// # Errors
-/// What keeps pen from serving.
+/// The reason why pen cannot serve.
 pub(super) fn start(
     loaded: LoadedConfig,
     file: Option<String>,
@@ -84,10 +84,10 @@ pub(super) fn start(
     }
 }
 
-/// How many descriptors pen may have.
+/// The number of descriptors that pen may have.
 ///
 /// # Errors
-/// Too few to serve anybody.
+/// Too few to serve any client.
 fn descriptors(config: &Config) -> Result<u64, Error> {
     let limit = limits::raise_descriptors()?;
     let workers = if config.settings.udp { 1 } else { workers::count(config) };
@@ -101,7 +101,7 @@ fn descriptors(config: &Config) -> Result<u64, Error> {
 
 fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
     let config = &loaded.config;
-    // First: without descriptors all that follows fails for reasons that do not tell this one.
+    // First: without descriptors everything after it fails with misleading errors.
     let descriptors = descriptors(config)?;
     let account = config.settings.user.as_deref().map(Account::lookup).transpose();
     let account = account.map_err(|e| Error::from(e).of("user"))?;
@@ -115,12 +115,12 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
     });
     let control_clients = control_clients(descriptors);
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS + u64::from(control_clients));
-    // A flow of UDP has one descriptor, towards its server.
+    // A UDP flow has one descriptor, towards its server.
     let room = if config.settings.udp { room.saturating_mul(2) } else { room };
     let Some(endpoint) = config.listening() else {
         return Err(Error::new("no listening address"));
     };
-    // The control socket first, as in C pen.
+    // The control socket is bound first, as in C pen.
     let control = match &config.settings.control {
         None => None,
         Some(_) if account.is_none() && privileges::running_as_root() => {
@@ -147,19 +147,19 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
     })
 }
 
-/// Reads certificates and keys, while pen may read what only root can. Also gives what is odd about them.
+/// Reads certificates and keys while pen may still read what only root can. Also returns the warnings about them.
 ///
 /// # Errors
-/// As [`tls::Server::new`].
+/// See [`tls::Server::new`].
 pub(super) fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, Error> {
     let Some(settings) = tls::TlsSettings::of(&config.settings) else { return Ok(None) };
     tls::Server::new(&settings, workers::count(config)).map(Some)
 }
 
-/// The same for TLS towards servers.
+/// The same for TLS to servers.
 ///
 /// # Errors
-/// As [`UpstreamTls::load`].
+/// See [`UpstreamTls::load`].
 pub(super) fn load_upstream_tls(config: &Config) -> Result<Option<(LoadedUpstream, Vec<String>)>, Error> {
     let Some(settings) = config.upstream_tls() else { return Ok(None) };
     UpstreamTls::default().load(&settings, workers::count(config)).map(Some)
@@ -182,7 +182,7 @@ fn serve(
     });
     let resolved = resolved.into_iter().map(|(name, addresses)| {
         let (others, own) = own_address::divide(&config, &name, addresses);
-        own.iter().for_each(|ip| say(&own_address::told(&name, *ip)));
+        own.iter().for_each(|ip| say(&own_address::notice(&name, *ip)));
         (name, others)
     });
     let resolved = resolved.collect();
@@ -214,7 +214,7 @@ fn serve(
         tls: tls.is_some(),
         programs: programs || account.is_none() || !privileges::PROGRAMS_ARE_A_PRIVILEGE,
     };
-    // The clock of what is shared starts now.
+    // The clock of the shared data starts now.
     let state = State::new(start, 1);
     let shared = Arc::new(Shared::new(Arc::clone(state.snapshot()), clients_max, requests, tls));
     if let Some(loaded) = upstream_tls {

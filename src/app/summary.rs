@@ -1,4 +1,4 @@
-//! What pen serves, in a line of its log.
+//! One line for the log that says what pen serves.
 
 use crate::core::addr::{Endpoint, Host};
 use crate::core::config::Config;
@@ -6,10 +6,10 @@ use crate::core::config::Config;
 /// The version of this pen.
 pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The most servers that are named.
+/// The maximum number of servers named.
 const SERVERS: usize = 8;
 
-/// Where and how pen takes clients, and who serves them.
+/// The address and protocol that pen serves, and the servers.
 pub(super) fn summary(config: &Config) -> String {
     let settings = &config.settings;
     let kind = match config.listening() {

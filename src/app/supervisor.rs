@@ -1,4 +1,4 @@
-//! Pen while it serves: the main thread's tasks, and the end.
+//! Pen while it serves: the tasks of the main thread, and the shutdown.
 
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ use super::listeners::Control;
 use super::owner::Owner;
 use super::summary::VERSION;
 
-/// How long the end waits for logs to be written.
+/// How long the shutdown waits for logs to be written.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 struct Signals {
@@ -31,21 +31,21 @@ struct Signals {
     user1: Signal,
     user2: Signal,
     terminate: Signal,
-    /// Not where whoever started pen has it ignore that, as a shell does for what it starts in the background.
+    /// `None` if pen was started with SIGINT ignored, as a shell does for background jobs.
     interrupt: Option<Signal>,
 }
 
-/// The main thread's event port, and the signals that it hears from here on.
+/// The main thread's event port, and the signals that it handles.
 pub(super) struct Events {
     runtime: Runtime,
     signals: Signals,
 }
 
 impl Events {
-    /// Begins to hear signals: who reads the pid file may send them.
+    /// Starts to handle signals: they may come as soon as the pid file is written.
     ///
     /// # Errors
-    /// When the system gives no event port or no signal handler.
+    /// The system cannot create the event port or a signal handler.
     pub(super) fn new() -> Result<Self, Error> {
         let runtime = runtime::current_thread()?;
         let signals = {
@@ -66,11 +66,11 @@ impl Events {
     }
 }
 
-/// A pen that serves.
+/// A pen that is ready to serve.
 pub(super) struct Running {
     pub(super) events: Events,
     pub(super) owner: Rc<Owner>,
-    /// The control socket, and how many clients it serves at a time.
+    /// The control socket, and its number of concurrent clients.
     pub(super) control: Option<(Control, usize)>,
     pub(super) admin: Option<AdminThread>,
     pub(super) workers: Vec<JoinHandle<()>>,
@@ -78,8 +78,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Serves until a signal or the command `exit`, and as long after that as connections may go on; then closes everything,
-    /// writes out the logs and removes the pid file.
+    /// Serves until a signal or the command `exit`, and after that as long as connections may continue; then closes
+    /// everything, writes out the logs and removes the pid file.
     pub(super) fn serve(self) -> ExitCode {
         let Running { events: Events { runtime, mut signals }, owner, control, admin, workers, pid_file } =
             self;
@@ -107,7 +107,7 @@ impl Running {
             admin.end();
         }
         for worker in workers {
-            // A worker that panicked has said so.
+            // The panic handler has reported a panic.
             _ = worker.join();
         }
         if let Err(lost) = log.close(PATIENCE) {
@@ -137,7 +137,7 @@ fn serve_control(control: Option<(Control, usize)>, owner: &Rc<Owner>) -> Option
     file
 }
 
-/// Lets connections go on without new ones, until none is left, their time is over, or pen is told to end once more.
+/// Lets connections continue without new ones, until none is left, their time is over, or pen is told again to end.
 async fn drain(owner: &Owner, requests: &Requests, signals: &mut Signals) {
     let Some(time) = owner.begin_drain() else { return };
     tokio::select! {
@@ -147,7 +147,7 @@ async fn drain(owner: &Owner, requests: &Requests, signals: &mut Signals) {
     }
 }
 
-/// Waits for a signal, for ever for one that pen does not listen to.
+/// Waits for a signal; forever if pen does not handle it.
 async fn heard(signal: &mut Option<Signal>) {
     match signal {
         Some(signal) => _ = signal.recv().await,
@@ -155,8 +155,8 @@ async fn heard(signal: &mut Option<Signal>) {
     }
 }
 
-/// What signals ask for that may take a while. It is done by tasks of their own, so that signals go on to be heard; who asks
-/// several times while it is being done has it done once more.
+/// Slow work that signals request. Tasks of their own do it, so that signals are still handled meanwhile; several
+/// requests during a run cause one more run.
 struct Requests {
     reload: Rc<Notify>,
     statistics: Rc<Notify>,
@@ -170,7 +170,7 @@ impl Requests {
         tokio::task::spawn_local(async move {
             loop {
                 asked.notified().await;
-                // What comes of it is in the log.
+                // The result is in the log.
                 _ = reloading.reload().await;
             }
         });
@@ -185,7 +185,7 @@ impl Requests {
     }
 }
 
-/// Does what signals say until pen is to end, and tells on whose word.
+/// Handles signals until pen is to end, and returns what ended it.
 async fn attend(owner: &Owner, requests: &Requests, signals: &mut Signals) -> &'static str {
     loop {
         tokio::select! {

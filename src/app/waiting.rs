@@ -1,4 +1,4 @@
-//! The command `wait`: answers when a server is as it is awaited.
+//! The command `wait`: replies when a server meets a condition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::core::settings::{Keyword, Value};
 use crate::core::snapshot::Backend;
 use crate::net::shared::Shared;
 
-/// How often it looks: what it waits for is counted by workers, which tell nobody.
+/// The polling interval: workers count connections without notifying anybody.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until `server` is as it is awaited: the reply, which is an error when `time` is over before.
+/// Waits until `server` meets the condition. The reply is an error when `time` is over first.
 pub(super) async fn wait(
     shared: Arc<Shared>,
     server: Arc<Backend>,
@@ -39,10 +39,10 @@ pub(super) async fn wait(
     }
 }
 
-/// Why the server is not as it is awaited; `None` when it is.
+/// Why the server does not meet the condition; `None` when it does.
 fn obstacle(shared: &Shared, server: &Arc<Backend>, awaited: Awaited) -> Option<String> {
     let snapshot = shared.snapshot.load();
-    // As it is configured now, unless it was removed: its slot may have another server then.
+    // The server as configured now; one that was removed as it was, since its slot may hold another server.
     let current = snapshot.backend(server.role).filter(|now| Arc::ptr_eq(&now.stats, &server.stats));
     let state = ServerState::of(current.unwrap_or(server), shared.now());
     let is_so = match awaited {

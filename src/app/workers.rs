@@ -1,4 +1,4 @@
-//! The threads that serve clients, and how they are told where.
+//! The threads that serve clients, and the channels that give them new listeners.
 
 use std::sync::mpsc::TryRecvError;
 use std::sync::{Arc, Weak};
@@ -17,11 +17,11 @@ use crate::sys::datagram::DatagramSocket;
 
 use super::listeners::{BoundListener, Used};
 
-/// Connections that a worker may have more than another. Measured: short connections cost 6 % less than with all workers
-/// waiting for clients at once, and no more with any margin from 4 to 16.
+/// The number of connections that a worker may have more than another one. Measured: short connections cost 6 % less
+/// than when all workers wait for clients at once, and no more with any margin from 4 to 16.
 const MARGIN: usize = 4;
 
-/// How many workers there are to be.
+/// The number of workers to start.
 pub(super) fn count(config: &Config) -> usize {
     match config.settings.workers {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -29,7 +29,7 @@ pub(super) fn count(config: &Config) -> usize {
     }
 }
 
-/// How those who serve clients are told where.
+/// The channels that give new listeners to the threads that serve clients.
 #[derive(Debug)]
 pub(super) struct ListenerHandles {
     threads: Threads,
@@ -38,9 +38,9 @@ pub(super) struct ListenerHandles {
 
 #[derive(Debug)]
 enum Threads {
-    /// The workers.
+    /// To the workers.
     Streams(Vec<mpsc::UnboundedSender<Arc<Listener>>>),
-    /// The thread that serves datagrams.
+    /// To the thread that serves datagrams.
     Datagrams(mpsc::UnboundedSender<Arc<DatagramSocket>>),
 }
 
@@ -50,7 +50,7 @@ impl ListenerHandles {
         &self.used
     }
 
-    /// From now on clients come there. What is meant is of the kind that it was: `udp` needs a restart.
+    /// Moves clients to this listener. It is of the same kind as before: `udp` needs a restart.
     pub(super) fn move_to(&mut self, listener: BoundListener) {
         match (&self.threads, listener) {
             (Threads::Streams(workers), BoundListener::Streams(listening, closed)) => {
@@ -67,9 +67,9 @@ impl ListenerHandles {
                     streams.push((Arc::downgrade(&listening), closed));
                 }
                 listening.reactivate();
-                // The new one takes clients before the old one stops.
+                // The new one accepts clients before the old one stops.
                 before.iter().for_each(|before| before.retire());
-                // One that has ended listens no more.
+                // A worker that has ended needs no listener.
                 workers.iter().for_each(|worker| _ = worker.send(Arc::clone(&listening)));
             }
             (Threads::Datagrams(thread), BoundListener::Datagrams(socket)) => {
@@ -82,19 +82,19 @@ impl ListenerHandles {
         }
     }
 
-    /// Pen takes no more clients: no new connection begins.
+    /// Stops accepting clients: no new connection begins.
     pub(super) fn retire(&self) {
         self.used.current().iter().for_each(|listener| listener.retire());
     }
 }
 
-/// The threads that serve clients, and how they are told where.
+/// The threads that serve clients, and the channels that give them new listeners.
 pub(super) type Workers = (Vec<JoinHandle<()>>, ListenerHandles);
 
-/// Starts the workers or, for datagrams, the one thread that serves all of them. All of them listen then.
+/// Starts the workers or, for datagrams, the one thread that serves all of them. On return all of them listen.
 ///
 /// # Errors
-/// When the system does not give one what it needs. None is left then.
+/// The system denies one of them a resource. All threads have ended then.
 pub(super) fn start(count: usize, shared: &Arc<Shared>, listener: BoundListener) -> Result<Workers, Error> {
     let mut used = Used::default();
     let listening = match listener {
@@ -125,7 +125,7 @@ pub(super) fn start(count: usize, shared: &Arc<Shared>, listener: BoundListener)
             }
             Err(error) => {
                 shared.lifecycle.enter(LifeStage::End);
-                // One that panicked has said so.
+                // The panic handler has reported a panic.
                 workers.into_iter().for_each(|worker| _ = worker.join());
                 return Err(error);
             }

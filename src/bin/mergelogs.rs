@@ -7,7 +7,7 @@ fn main() -> ExitCode {
     match pen::cli::mergelogs::parse(std::env::args_os()) {
         Ok(request) => {
             for notice in &request.notices {
-                // With nobody to read it there is nobody to tell.
+                // An error here could not be reported anywhere.
                 let _ = writeln!(std::io::stderr(), "mergelogs: {notice}");
             }
             pen::weblog::mergelogs::run(&request.options)

@@ -1,11 +1,11 @@
-//! penlogd: writes one log of what pen and the web servers send.
+//! penlogd: combines pen's log and the web servers' logs into one.
 
 use std::process::ExitCode;
 
 use pen::core::addr::Services;
 
 fn main() -> ExitCode {
-    // Without the file there are the names that pen knows itself.
+    // Without the file, the built-in names suffice.
     let services = std::fs::read_to_string("/etc/services").unwrap_or_default();
     match pen::cli::penlogd::parse(std::env::args_os(), &Services::parse(&services)) {
         Ok(options) => pen::weblog::penlogd::run(&options),

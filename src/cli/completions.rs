@@ -1,4 +1,4 @@
-//! Completions of command lines for shells.
+//! Command line completions for shells.
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,22 @@ use crate::core::command::help;
 
 use super::Stop;
 
-/// The shells that there are completions for.
+/// The supported shells.
 const SHELLS: &str = "bash, ksh or zsh";
 
-/// What completes the commands of penctl in `shell`, with those of its `own`: the source of a script.
+/// The script that completes the commands of penctl, and its `own`, in `shell`.
 ///
 /// # Errors
-/// Another shell.
+/// The shell is not supported.
 pub fn penctl(own: impl IntoIterator<Item = &'static str>, shell: &str) -> Result<String, Stop> {
     let words = help::words().chain(own).map(str::to_owned).collect();
     script("penctl", &words, shell)
 }
 
-/// What completes the options of `program` in `shell`.
+/// The script that completes the options of `program` in `shell`.
 ///
 /// # Errors
-/// Another shell.
+/// The shell is not supported.
 pub fn options(program: &str, cli: &Cli, shell: &str) -> Result<String, Stop> {
     let mut words = BTreeSet::new();
     for option in cli.get_arguments() {
@@ -41,7 +41,7 @@ fn script(program: &str, words: &BTreeSet<String>, shell: &str) -> Result<String
         "zsh" => Ok(format!(
             "#compdef {program}\n_{program}() {{ compadd -- {words}; _files; }}\ncompdef _{program} {program}\n"
         )),
-        // As OpenBSD's ksh and its relatives have it; ksh93 completes names of files only.
+        // In the form of OpenBSD's ksh and related shells; ksh93 completes only file names.
         "ksh" => Ok(format!("set -A complete_{program} -- {words}\n")),
         other => Err(Error::expected(SHELLS, other).of("--completions").into()),
     }

@@ -11,15 +11,15 @@ use crate::weblog::timestamp::Zone;
 
 use super::{Stop, information};
 
-/// Largest jitter: ten years.
+/// The largest jitter: ten years.
 const JITTER_MAX: i64 = 315_360_000;
 
-/// A command line and what there is to say about it.
+/// A parsed command line, with notices.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// What to do.
     pub options: MergelogsOptions,
-    /// MergelogsOptions that do nothing: one line each.
+    /// Options without effect: one line each.
     pub notices: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ fn cli() -> Cli {
         .arg(valued('t', "seconds", "time zone of pen's host", value_parser!(i64).into()))
 }
 
-/// Reads the arguments; `argv` begins with the program's name.
+/// Parses the arguments; `argv` begins with the program's name.
 ///
 /// # Errors
 /// See [`Stop`].
@@ -119,7 +119,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Request, Stop> 
     })
 }
 
-/// Splits `server:logfile`; the logfile may be any bytes.
+/// Splits `server:logfile`; the logfile may contain any bytes.
 fn log(operand: &OsString) -> Result<(String, PathBuf), &'static str> {
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     let bytes = operand.as_bytes();

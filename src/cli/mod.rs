@@ -1,4 +1,4 @@
-//! Command lines to plain structs, without input or output.
+//! Command lines parsed into plain structs, without input or output.
 
 pub mod completions;
 pub mod mergelogs;
@@ -19,10 +19,10 @@ fn information() -> [Arg; 2] {
     ]
 }
 
-/// Why a command line is not one to run: the text it asks for, or what is wrong with it.
+/// Why a command line is not run: it asks for a text, or it has errors.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// `--help` or `--version`: text for the standard output.
+    /// `--help` or `--version`: text for standard output.
     Text(String),
     /// Errors, one line each.
     Errors(Vec<String>),
@@ -41,7 +41,7 @@ impl From<Vec<Error>> for Stop {
 }
 
 impl From<clap::Error> for Stop {
-    /// clap's error is a paragraph; its first line has what and where.
+    /// clap's error is a paragraph; its first line says what is wrong and where.
     fn from(error: clap::Error) -> Self {
         let text = error.render().to_string();
         if !error.use_stderr() {
@@ -53,7 +53,7 @@ impl From<clap::Error> for Stop {
 }
 
 impl Stop {
-    /// What is to be printed: a text as it is, errors one line each, whatever they quote.
+    /// The lines to print: a text as it is, errors one line each, whatever they quote.
     pub fn lines(self) -> Vec<String> {
         match self {
             Stop::Text(text) => vec![text],
@@ -61,12 +61,12 @@ impl Stop {
         }
     }
 
-    /// Prints what is to be printed and returns the status to end with: 0 for a text, 2 for errors.
+    /// Prints the text or the errors, and returns the exit status: 0 for a text, 2 for errors.
     pub fn report(self, program: &str) -> std::process::ExitCode {
         use std::io::Write;
         match self {
             Stop::Text(text) => {
-                // With nobody to read it there is nobody to tell.
+                // An error here could not be reported anywhere.
                 _ = std::io::stdout().write_all(text.as_bytes());
                 std::process::ExitCode::SUCCESS
             }

@@ -1,6 +1,6 @@
-//! The command line of pen: every option of C pen 0.17.2 and 0.34.1, and a few of ours.
+//! The command line of pen: every option of C pen 0.17.2 and 0.34.1, and some new ones.
 //!
-//! Most options are commands of the control language in short form, and become such.
+//! Most options are short forms of commands of the control language, and are converted to these.
 
 use clap::{Arg, ArgAction, ArgMatches, Command as Cli, builder::OsStringValueParser};
 
@@ -14,26 +14,26 @@ use crate::core::settings::{Kind, Setting, Value};
 
 use super::{Stop, completions};
 
-/// What a command line asks for.
+/// A parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct PenOptions {
     /// The commands that the options stand for, in a fixed order.
     pub lines: Vec<ConfigLine>,
     /// `-F`: the configuration file.
     pub file: Option<String>,
-    /// `--check`: only check.
+    /// `--check`: check the configuration and exit.
     pub check: bool,
-    /// The first operand: where to listen.
+    /// The first operand: the address to listen on.
     pub listen: Option<String>,
     /// The other operands: the servers.
     pub servers: Vec<String>,
-    /// What is accepted but does nothing: one line each.
+    /// Options that are accepted without effect: one line each.
     pub notices: Vec<String>,
-    /// What is wrong with single options, to be told with what is wrong elsewhere.
+    /// Errors in single options, to be reported together with errors found elsewhere.
     pub errors: Vec<Error>,
 }
 
-/// An option with an argument that is a command: its letter, the command's word, the argument's name, its help.
+/// An option with an argument that stands for a command: its letter, the command's word, the argument's name, its help.
 const COMMANDS: [(char, &str, &str, &str); 22] = [
     ('B', "abuse", "host:port", "server for the clients that client_acl denies"),
     ('C', "control", "addr", "control socket: port, address:port or path"),
@@ -59,7 +59,7 @@ const COMMANDS: [(char, &str, &str, &str); 22] = [
     ('o', "", "command", "the same as -O"),
 ];
 
-/// An option without an argument that is a command.
+/// An option without an argument that stands for a command.
 const FLAGS: [(char, &str, &str); 13] = [
     ('H', "http", "add X-Forwarded-For and X-Forwarded-Proto to HTTP requests"),
     ('N', "nomemory", "hash for the first choice and do not remember the server"),
@@ -87,7 +87,7 @@ const HEADINGS: [(&str, &str); 7] = [
     ("Accepted for compatibility, without effect", "DPQSn"),
 ];
 
-/// What C pen had and nothing needs any more: the letter, whether it takes an argument, why.
+/// Options of C pen that are obsolete: the letter, whether it takes an argument, the reason.
 const OBSOLETE: [(char, bool, &str); 5] = [
     ('D', false, "data is always forwarded at once"),
     ('P', false, "the system's best event interface is used"),
@@ -103,7 +103,7 @@ fn cli() -> Cli {
             .value_name(value)
             .help(help)
             .action(ArgAction::Append)
-            // A value may begin with a hyphen, so that its error tells what is allowed.
+            // A value may begin with a hyphen, so that its error can say what is expected.
             .allow_hyphen_values(true)
             .value_parser(OsStringValueParser::new())
     };
@@ -160,10 +160,10 @@ fn cli() -> Cli {
     cli
 }
 
-/// Reads a command line; `argv` begins with the program's name.
+/// Parses a command line; `argv` begins with the program's name.
 ///
 /// # Errors
-/// See [`Stop`]; options that there are, with arguments that cannot be, are in [`PenOptions::errors`].
+/// See [`Stop`]; known options with invalid arguments are reported in [`PenOptions::errors`].
 pub fn parse(
     argv: impl IntoIterator<Item = std::ffi::OsString>,
     services: &Services,
@@ -231,7 +231,7 @@ fn values(matches: &ArgMatches, letter: char) -> impl Iterator<Item = String> {
     values.into_iter().flatten().map(lossy).collect::<Vec<_>>().into_iter()
 }
 
-/// C pen raises too small a number for -q and -m, and says so.
+/// C pen raises too low a number for -q and -m, and says so.
 fn raised(letter: char, word: &str, value: String, notices: &mut Vec<String>) -> String {
     let min = match letter {
         'q' | 'm' => Setting::by_word(word).map_or(0, least),
@@ -246,7 +246,7 @@ fn raised(letter: char, word: &str, value: String, notices: &mut Vec<String>) ->
     }
 }
 
-/// The least that a number may be.
+/// The minimum of a numeric setting.
 fn least(setting: Setting) -> u64 {
     match setting.spec().kind {
         Kind::Number { min, .. } => min,
@@ -254,11 +254,11 @@ fn least(setting: Setting) -> u64 {
     }
 }
 
-/// Reads a server operand, `host[:port[:soft[:hard[:weight[:prio]]]]]`. A field that is empty or missing has its default; the
-/// port's is `port`, the one that pen listens on.
+/// Parses a server operand, `host[:port[:soft[:hard[:weight[:prio]]]]]`. An empty or missing field has its default;
+/// that of the port is `port`, the one that pen listens on.
 ///
 /// # Errors
-/// A bad host, port or number; a port that is missing where pen listens on none.
+/// A bad host, port or number; a missing port when pen listens on none.
 pub fn server(n: usize, operand: &str, port: Option<u16>, services: &Services) -> Result<Command, Error> {
     fields(n, operand, port, services).map_err(|error| error.at(&Place::Operand(operand.to_owned())))
 }

@@ -1,4 +1,4 @@
-//! The command line of penctl: where to, and the words of one command.
+//! The command line of penctl: the address, and the words of one command.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -11,32 +11,32 @@ use crate::core::error::Fault;
 
 use super::{Stop, completions};
 
-/// What penctl is to do.
+/// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Request {
     /// The control socket.
     pub target: Endpoint,
-    /// What to do there.
+    /// The task to carry out.
     pub task: Task,
 }
 
-/// What penctl does with a control socket.
+/// A task of penctl.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Task {
     /// Sends a command, a line without its line feed.
     Command(String),
-    /// Says in one line and by its exit status how the servers are.
+    /// Reports the state of the servers in one line and by the exit status.
     CheckHealth,
-    /// Shows the servers again and again.
+    /// Shows the servers repeatedly.
     Watch {
-        /// How long to pause.
+        /// The pause between updates.
         pause: Duration,
-        /// How often; `None` without an end.
+        /// The number of updates; `None` for no limit.
         count: Option<u32>,
     },
 }
 
-/// What penctl itself does: the words, and a line of help.
+/// The tasks of penctl itself: their words, and a line of help.
 const TASKS: [(&str, &str); 2] = [
     ("check-health", "say by the exit status, as Nagios has it, whether the servers are up"),
     ("watch [SECONDS [COUNT]]", "show the servers again and again (1)"),
@@ -47,9 +47,9 @@ const DEFAULT: &str = "/var/run/pen/default/control";
 
 const USAGE: &str = "usage: penctl [host:port|/path/to/socket] command";
 
-/// Reads the arguments; `argv` begins with the program's name. Everything behind the address belongs to the command,
-/// whatever it begins with. Without an address, which has a colon or a slash, the control socket is `default`, or that of the
-/// service's default instance.
+/// Parses the arguments; `argv` begins with the program's name. All words after the address belong to the command,
+/// whatever they begin with. An address has a colon or a slash; without one the control socket is `default`, or that of
+/// the service's default instance.
 ///
 /// # Errors
 /// No command, a bad address, a command of more than one line or of more than [`LINE_MAX`] bytes.
@@ -85,7 +85,7 @@ pub fn parse(
     Ok(Request { target, task: task(command)? })
 }
 
-/// The words that begin one of [`TASKS`].
+/// The first words of [`TASKS`].
 fn own_words() -> impl Iterator<Item = &'static str> {
     TASKS.iter().filter_map(|(usage, _)| usage.split(' ').next())
 }
@@ -94,7 +94,7 @@ fn error<T>(text: String) -> Result<T, Stop> {
     Err(Stop::Errors(vec![text]))
 }
 
-/// Whether a word can begin what is to be done; a slip in it is for pen to tell.
+/// Whether a word can begin a task; pen itself reports misspelt commands.
 fn is_command(word: &str) -> bool {
     own_words().any(|own| own == word)
         || match Command::parse(word, &Services::default()) {
@@ -141,11 +141,11 @@ fn seconds(text: &str) -> Result<Duration, Stop> {
     Ok(Duration::from_secs_f64(seconds.ok_or_else(expected)?))
 }
 
-/// Columns of a terminal, and where the second column of the help begins.
+/// The width of a terminal, and the position of the second column of the help.
 const WIDTH: usize = 80;
 const SECOND: usize = 30;
 
-/// Every command, by topic.
+/// All commands, by topic.
 fn help() -> String {
     let mut text = format!(
         "{USAGE}\n       penctl --help | -V | --version | --completions shell\n\nCommands; see penctl(1).\n"
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn without_an_address_it_is_the_default() {
         assert_eq!(parsed(&["servers"]).unwrap().target.to_string(), DEFAULT);
-        // Pen tells what is wrong with it.
+        // Pen reports the error.
         assert_eq!(parsed(&["servrs"]).unwrap().target.to_string(), DEFAULT);
         let argv = ["penctl", "pid"].map(Into::into);
         let request = parse(argv, Some("localhost:99".into()), &Services::parse("")).unwrap();

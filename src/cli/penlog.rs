@@ -11,7 +11,7 @@ use crate::weblog::penlog::PenlogOptions;
 
 use super::{Stop, information};
 
-/// Reads the arguments; `argv` begins with the program's name.
+/// Parses the arguments; `argv` begins with the program's name.
 ///
 /// # Errors
 /// See [`Stop`].

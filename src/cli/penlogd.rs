@@ -14,10 +14,10 @@ use crate::weblog::penlogd::PenlogdOptions;
 
 use super::{Stop, information};
 
-/// Most entries of pen that can be kept: some 100 bytes each.
+/// The maximum number of pen's entries that can be kept: about 100 bytes each.
 const ENTRIES_MAX: u64 = 100_000_000;
 
-/// Longest that a line may wait for its entry, in milliseconds.
+/// The longest time that a line may wait for its entry, in milliseconds.
 const HOLD_MAX: u64 = 60_000;
 
 fn cli() -> Cli {
@@ -56,7 +56,7 @@ fn cli() -> Cli {
         .args(information())
 }
 
-/// Reads the arguments; `argv` begins with the program's name.
+/// Parses the arguments; `argv` begins with the program's name.
 ///
 /// # Errors
 /// See [`Stop`].

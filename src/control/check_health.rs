@@ -1,5 +1,5 @@
-//! `penctl check-health`: how the servers are, in the form of a Nagios plugin (Monitoring Plugins Development Guidelines): one
-//! line with performance data behind a bar, and the status 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN.
+//! `penctl check-health`: the state of the servers as a Nagios plugin reports it (Monitoring Plugins Development
+//! Guidelines): one line with performance data after a bar, and the status 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -8,18 +8,19 @@ use crate::core::addr::Endpoint;
 
 use super::servers::{self, Server};
 
-/// Says how the servers of the pen at `target` are.
+/// Reports the state of the servers of the pen at `target`.
 pub fn run(target: &Endpoint) -> ExitCode {
     let (status, line) = match servers::read(target) {
         Ok(read) => judge(&read.servers),
         Err(error) => (3, format!("PEN UNKNOWN - {target}: {error}")),
     };
-    // Whoever does not take the line gets the status.
+    // If the line cannot be written, the exit status still counts.
     _ = writeln!(std::io::stdout(), "{line}");
     ExitCode::from(status)
 }
 
-/// All up is OK, some is WARNING, none is CRITICAL. A server that an administrator has taken out is no fault.
+/// All up is OK, some is WARNING, none is CRITICAL. A server that an administrator has taken out of service is not a
+/// fault.
 fn judge(servers: &[Server]) -> (u8, String) {
     let regular: Vec<&Server> = servers
         .iter()

@@ -1,4 +1,4 @@
-//! Penctl's side: sends a line and passes the reply on.
+//! Penctl's side: sends a line and prints the reply.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,15 +16,15 @@ use super::protocol;
 /// How long pen may take to accept a connection or to send more of its reply.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How much of a reply is passed on in one go.
+/// The size of the pieces in which a reply is printed.
 const CHUNK: usize = 64 * 1024;
 
-/// How many bytes tell a refusal, and a reply that nothing was done, from others.
+/// How many bytes of a reply suffice to recognize a refusal or a reply without effect.
 const PREFIX: u64 = 64;
 
-/// Sends a command, a line without its line feed, to the control socket `target`. A reply goes to the standard output
-/// and the status is 0, or 1 if nothing was done; a refusal goes to the standard error and the status is 1, as it is when
-/// pen cannot be reached.
+/// Sends a command, a line without its line feed, to the control socket `target`. A reply goes to standard output and
+/// the status is 0, or 1 if the command had no effect; a refusal goes to standard error and the status is 1, as it is
+/// when pen cannot be reached.
 pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     match exchange(target, line) {
         Ok(true) => ExitCode::SUCCESS,
@@ -51,9 +51,9 @@ pub fn ask(target: &Endpoint, line: &str) -> io::Result<String> {
     Ok(reply)
 }
 
-/// Passes the reply on as it comes; false when nothing was done and where nobody takes the reply.
+/// Prints the reply as it comes; false if the command had no effect or the reply cannot be printed.
 fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
-    // What the command itself waits for comes on top.
+    // The waiting time of the command itself is added.
     let patience = match Command::parse(line, &Services::default()) {
         Ok(Some(Command::Wait(.., time))) => PATIENCE + time,
         _ => PATIENCE,
@@ -61,7 +61,7 @@ fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
     let question = protocol::question_before(line);
     let pointless =
         question.is_some_and(|q| ask(target, &q).is_ok_and(|reply| protocol::finds_nothing(&reply)));
-    // Carried out all the same: the reply is pen's.
+    // The command is sent all the same, so that the reply is pen's.
     Ok(talk(connect(target, patience)?, line)? && !pointless)
 }
 
@@ -109,7 +109,7 @@ fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<bool> {
     Ok(pass_on(&begin, &mut stream)? && !protocol::did_nothing(line, &text))
 }
 
-/// Writes `begin` and what is left of the reply; false where nobody takes it.
+/// Prints `begin` and the rest of the reply; false if it cannot be printed.
 fn pass_on(begin: &[u8], rest: &mut impl Read) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     if out.write_all(begin).is_err() {

@@ -1,4 +1,4 @@
-//! The control socket: pen's side of it and penctl's. A connection carries one line there and a text back.
+//! The control socket, pen's side and penctl's. A connection carries one line to pen and one text back.
 
 pub mod check_health;
 pub mod client;

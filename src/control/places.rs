@@ -1,4 +1,4 @@
-//! The clients of the control socket at a time, and which of them goes when another one comes.
+//! The limit of concurrent clients of the control socket, and which client is evicted for a new one.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// How long a client may do nothing while others wait for its place.
+/// How long a client may be idle while others wait for its place.
 const PATIENCE_WHEN_FULL: Duration = Duration::from_millis(250);
 
-/// The places, of which each client takes one.
+/// The places; each client takes one.
 #[derive(Debug)]
 pub(super) struct Places {
     max: usize,
@@ -21,16 +21,16 @@ pub(super) struct Places {
 
 #[derive(Debug, Default)]
 struct Taken {
-    /// By the order in which they were taken.
+    /// Ordered by the time when they took their places.
     clients: BTreeMap<u64, Client>,
     next: u64,
 }
 
 #[derive(Debug)]
 struct Client {
-    /// Since when pen waits for it; `None` while it waits for pen.
+    /// When pen began to wait for it; `None` while it waits for pen.
     silent_since: Option<Instant>,
-    /// It has to go.
+    /// Notified when the client is evicted.
     evicted: Rc<Notify>,
 }
 
@@ -40,8 +40,8 @@ impl Places {
         Rc::new(Places { max, taken: RefCell::default(), freed: Notify::new() })
     }
 
-    /// Takes a place for a client that has connected. When there is none, the client that has done nothing for the longest time
-    /// makes room: it has sent no line, or takes no more of its reply.
+    /// Takes a place for a new client. When all are taken, the client that has been idle longest is evicted: it has
+    /// sent no line, or does not read its reply.
     pub(super) async fn take(self: &Rc<Self>) -> Place {
         loop {
             let pause = match self.try_take(Instant::now()) {
@@ -52,7 +52,7 @@ impl Places {
         }
     }
 
-    /// A place, or how long to wait until one can be had.
+    /// A place, or how long to wait before the next attempt.
     fn try_take(self: &Rc<Self>, now: Instant) -> Result<Place, Duration> {
         let mut taken = self.taken.borrow_mut();
         if taken.clients.len() >= self.max {
@@ -76,7 +76,7 @@ impl Places {
     }
 }
 
-/// A client's place, which is free when this is dropped.
+/// A client's place; dropping it frees the place.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Rc<Places>,
@@ -85,17 +85,17 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Waits until the client has to go.
+    /// Waits until the client is evicted.
     pub(super) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// Pen waits for the client from now on.
+    /// Pen now waits for the client.
     pub(super) fn waits_for_client(&self) {
         self.set(Some(Instant::now()));
     }
 
-    /// The client waits for pen.
+    /// The client now waits for pen.
     pub(super) fn works(&self) {
         self.set(None);
     }
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!([&first, &second, &third].map(is_evicted), [false, true, false]);
         let _fifth = places.try_take(at(270)).unwrap();
         assert_eq!([&first, &third].map(is_evicted), [false, true], "the first one waits for pen");
-        // One that was evicted has no place to give back.
+        // An evicted client has no place to give back.
         drop((second, third));
         assert!(places.try_take(at(280)).is_err());
         drop(first);

@@ -1,17 +1,17 @@
-//! What goes over a control connection: one line there, one text back. Both sides frame it here.
+//! The protocol of a control connection: one line to pen, one text back, framed here for both sides.
 
 use crate::core::command::nearest;
 use crate::core::error::{Error, Fault};
 
-/// How a reply begins that says what was wrong with a command.
+/// The prefix of a reply that says why a command was refused.
 const ERROR: &str = "error: ";
-/// How a reply begins to a word that is no command, as in C pen.
+/// The prefix of the reply to an unknown command, as in C pen.
 const UNKNOWN: &str = "do_cmd: ignoring command starting with ";
 
-/// The reply to a line that is refused: each error on a line of its own.
+/// The reply to a refused line: each error on its own line.
 pub fn refusal(errors: &[Error]) -> String {
     let line = |error: &Error| match error.fault() {
-        // In a file it has a place, which C pen does not tell.
+        // In a file the error has a place, which C pen does not report.
         Fault::UnknownCommand { word, .. } if error.place().is_none() => format!("{UNKNOWN}'{word}'\n"),
         _ => format!("{ERROR}{error}\n"),
     };
@@ -23,20 +23,20 @@ pub fn frame(command: &str) -> String {
     format!("{command}\n")
 }
 
-/// Whether a reply is a refusal, which is for the standard error.
+/// Whether a reply is a refusal, to be printed to standard error.
 pub fn is_refusal(reply: &str) -> bool {
     reply.starts_with(ERROR) || reply.starts_with(UNKNOWN)
 }
 
-/// What may have been meant by a line that the reply takes for no command.
+/// A suggestion for a line that the reply calls an unknown command.
 pub fn hint(line: &str, reply: &str) -> Option<String> {
     let word = line.split_ascii_whitespace().next().filter(|_| reply.starts_with(UNKNOWN))?;
     let words = nearest(word);
     (!words.is_empty()).then(|| format!("did you mean {}?", words.join(" or ")))
 }
 
-/// What to ask before a command whose reply does not tell whether it has an effect, in C pen's words: a connection is closed
-/// whether it is there or not.
+/// The query to make before a command whose reply does not say whether it has an effect: C pen replies alike to closing
+/// an existing connection and a missing one.
 pub fn question_before(command: &str) -> Option<String> {
     match command.split_ascii_whitespace().collect::<Vec<_>>()[..] {
         ["close", n] => Some(format!("connection {n}")),
@@ -44,21 +44,21 @@ pub fn question_before(command: &str) -> Option<String> {
     }
 }
 
-/// Whether the reply to that question means that the command will have no effect.
+/// Whether the reply to that query means that the command will have no effect.
 pub fn finds_nothing(reply: &str) -> bool {
     reply.lines().nth(1) == Some("state = 0")
 }
 
-/// Whether a command had no effect although its reply is no refusal: C pen's words, which stay as they are.
+/// Whether a command had no effect although its reply is not a refusal. The replies are C pen's and stay unchanged.
 pub fn did_nothing(command: &str, reply: &str) -> bool {
     let words: Vec<&str> = command.split_ascii_whitespace().collect();
     match words[..] {
         ["status"] => reply == "Unable to create webstats\n",
         ["exit"] => reply == "Exit is not enabled; restart with -X flag\n",
         ["close" | "connection", _] => reply.ends_with(" out of range\n"),
-        // A bare slot number sets nothing.
+        // A slot number alone sets nothing.
         ["server", _] => reply.is_empty(),
-        // A size that only grows: the reply is what there is.
+        // A size that never shrinks: the reply is the present size.
         ["conn_max" | "clients_max", wanted] => {
             let number = |text: &str| text.trim_end().parse::<u64>().ok();
             number(reply).is_some() && number(reply) != number(wanted)

@@ -1,4 +1,4 @@
-//! Pen's side: takes a line from each connection, answers, and lets nobody hold up the others.
+//! Pen's side: reads a line from each connection and replies, so that no client delays the others.
 
 use std::fmt;
 use std::fs::File;
@@ -21,38 +21,38 @@ use crate::sys::log;
 use super::places::{Place, Places};
 use super::protocol;
 
-/// How long a client may take to send its line, and to take its reply.
+/// How long a client may take to send its line, and to read its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Clients whose reply comes later, so that the others have room.
+/// The number of clients that may wait for a later reply, so that room is left for others.
 const WAITING_MAX: usize = 16;
-/// Clients that have their reply and are given time to close.
+/// The number of clients that have their reply and are given time to close.
 const LEAVING_MAX: usize = 16;
-/// How long that is.
+/// How long they are given.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long accepting pauses when the system has no descriptor.
+/// How long accepting pauses when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// How much of a file is read at a time.
 const CHUNK: usize = 16 * 1024;
 
-/// What a line is answered with.
+/// The reply to a line.
 pub enum Reply {
-    /// A text.
+    /// Text.
     Text(String),
-    /// A text of any length, of which a piece is made when the client has taken the one before.
+    /// Text of any length; a piece is made when the client has read the one before.
     Pieces(Pieces),
-    /// A text that there is later.
+    /// Text that will be ready later.
     Later(Pin<Box<dyn Future<Output = String>>>),
-    /// What is left of a file, which is read as the client takes it.
+    /// The rest of a file, which is read as the client reads the reply.
     File(File),
 }
 
-/// Who gives a command, as the log names it.
+/// The sender of a command, as the log names it.
 #[derive(Debug)]
 pub enum Commander {
-    /// Somebody at this address.
+    /// A client at this address.
     Remote(SocketAddr),
-    /// A process of this machine, as far as the system tells.
+    /// A process of this machine, identified as far as the system allows.
     Local(Option<UCred>),
 }
 
@@ -69,11 +69,11 @@ impl fmt::Display for Commander {
     }
 }
 
-/// Who carries commands out.
+/// Carries out commands.
 pub trait Handler: 'static {
     /// Whether a client may give commands.
     fn permits(&self, client: IpAddr) -> bool;
-    /// Carries out a line and answers. Others are called while it waits.
+    /// Carries out a line and replies. Other lines are handled while it waits.
     fn execute(&self, line: &str, commander: &Commander) -> impl Future<Output = Reply>;
 }
 
@@ -82,11 +82,11 @@ pub trait Handler: 'static {
 pub enum ControlListener {
     /// On an IP address.
     Tcp(TcpListener),
-    /// On a path; who may open the file may give commands.
+    /// On a path; whoever can open the file can give commands.
     Unix(UnixListener),
 }
 
-/// Serves the control socket for ever, `clients_max` clients at a time. To be run on a [`tokio::task::LocalSet`].
+/// Serves the control socket forever, `clients_max` clients at a time. Must run on a [`tokio::task::LocalSet`].
 pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients_max: usize) {
     let places = Places::new(clients_max);
     let long_stays =
@@ -136,21 +136,21 @@ pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients
     }
 }
 
-/// A connection of a client.
+/// A client's connection.
 enum AnyStream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
-/// Clients that stay longer than others, of which there may be few.
+/// Limits for clients that stay longer than others.
 struct LongStays {
-    /// Those that have their reply.
+    /// For clients that have their reply.
     leaving: Semaphore,
-    /// Those whose reply comes later.
+    /// For clients whose reply comes later.
     waiting: Semaphore,
 }
 
-/// Takes a line and answers it, or tells a `stranger` that it may give none: silence would pass for a command carried out.
+/// Reads a line and replies. A `stranger` is told that it may give no commands: silence would look like success.
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     commander: Commander,
@@ -193,7 +193,7 @@ async fn converse(
             Reply::Pieces(pieces) => {
                 for piece in pieces {
                     writer.write(piece.as_bytes()).await?;
-                    // However fast the client takes a long document, others are served in between.
+                    // Other clients are served in between, however fast this one reads a long document.
                     tokio::task::yield_now().await;
                 }
             }
@@ -204,11 +204,11 @@ async fn converse(
     match talk.await {
         Ok(()) => {
             drop(place);
-            // What follows the line is read and dropped: closing over unread bytes would reset the connection, and the
-            // client could lose the reply.
+            // Anything after the line is read and dropped: closing a connection with unread bytes would reset it, and
+            // the client could lose the reply.
             if let Ok(_leaving) = long_stays.leaving.try_acquire() {
                 let mut rest = stream.take(LINE_MAX as u64);
-                // The client has what it came for.
+                // The client already has its reply.
                 _ = tokio::time::timeout(GRACE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
             }
         }
@@ -216,24 +216,24 @@ async fn converse(
     }
 }
 
-/// The client has sent nothing that could be carried out.
+/// The error for a client that has sent no valid line.
 fn invalid(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// The reply to who is not served.
+/// The reply to a client that is not served.
 fn refused(why: String) -> Reply {
     Reply::Text(protocol::refusal(&[Error::new(why)]))
 }
 
-/// Writes a reply, as long as the client takes it in good time.
+/// Writes a reply as long as the client reads it in time.
 struct ReplyWriter<'a, S> {
     stream: &'a mut S,
     place: &'a Place,
 }
 
 impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {
-    /// Writes some of the reply.
+    /// Writes part of the reply.
     async fn write(&mut self, text: &[u8]) -> io::Result<()> {
         let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the client takes too long");
         self.place.waits_for_client();
@@ -245,7 +245,7 @@ impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {
         written
     }
 
-    /// Writes what is left of a file. It is read on a thread that may wait for the disk.
+    /// Writes the rest of a file. It is read on a thread that may block on the disk.
     async fn write_file(&mut self, mut file: File) -> io::Result<()> {
         loop {
             let read = move || {
@@ -264,7 +264,7 @@ impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {
     }
 }
 
-/// Reads up to a line feed or the end.
+/// Reads up to a line feed or the end of the stream.
 async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut line = Vec::new();
     let mut chunk = [0; 1024];

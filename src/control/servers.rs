@@ -1,4 +1,4 @@
-//! The document `json servers`, as the tasks of penctl read it.
+//! The document `json servers`, as penctl's own commands read it.
 
 use std::io;
 
@@ -37,7 +37,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// What it is called: its name, its number, or what it is there for.
+    /// Its label: its name, its number, or its role.
     pub(super) fn label(&self) -> String {
         let number = || self.server.map_or_else(|| self.role.clone(), |number| number.to_string());
         self.name.clone().unwrap_or_else(number)
@@ -48,21 +48,21 @@ impl Server {
         addr::with_port(&self.address, self.port)
     }
 
-    /// How it stands, in a word: as an administrator says, if that is not `ready`.
+    /// Its state in one word: the administrative state if that is not `ready`.
     pub(super) fn standing(&self) -> &str {
         standing(&self.state, &self.admin_state)
     }
 
-    /// Whether an administrator has not taken it out.
+    /// Whether the administrative state is `ready`.
     pub(super) fn is_ready(&self) -> bool {
         self.admin_state == AdminState::Ready.word()
     }
 }
 
-/// Asks for the document.
+/// Requests the document.
 ///
 /// # Errors
-/// Pen cannot be reached, or does not know it.
+/// Pen cannot be reached, or does not know the document.
 pub(super) fn read(target: &Endpoint) -> io::Result<Servers> {
     Ok(serde_json::from_str(&client::ask(target, "json servers")?)?)
 }

@@ -1,4 +1,4 @@
-//! `penctl watch`: a table of the servers that follows, as top(1) does.
+//! `penctl watch`: a table of the servers that is updated regularly, as by top(1).
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -12,11 +12,11 @@ use crate::core::addr::Endpoint;
 
 use super::servers::{self, Server, Servers};
 
-/// Puts the cursor at the top left, and clears from there on: ECMA-48, which every terminal of today knows.
+/// Moves the cursor to the top left and clears the screen from there: ECMA-48, which all current terminals support.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// Shows the servers of the pen at `target` every `pause`, `count` times or until nobody reads it. On a terminal each table
-/// takes the place of the one before. The status is 1 when pen could not be reached the last time.
+/// Shows the servers of the pen at `target` every `pause`, `count` times or until the output is closed. On a terminal
+/// each table replaces the one before. The status is 1 if the last attempt to reach pen failed.
 pub fn run(target: &Endpoint, pause: Duration, count: Option<u32>) -> ExitCode {
     let mut out = io::stdout();
     let begin = if out.is_terminal() { CLEAR } else { "" };
@@ -31,21 +31,21 @@ pub fn run(target: &Endpoint, pause: Duration, count: Option<u32>) -> ExitCode {
         };
         let written = out.write_all(format!("{begin}{text}").as_bytes()).and_then(|()| out.flush());
         left = left.map(|left| left - 1);
-        if left == Some(0) || written.is_err() || is_left_alone(&out, pause) {
+        if left == Some(0) || written.is_err() || is_closed_after(&out, pause) {
             return if read.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
         before = read.ok().map(|read| (now, read));
     }
 }
 
-/// Pauses, unless nobody reads `out` any more.
-fn is_left_alone(out: &impl AsFd, pause: Duration) -> bool {
+/// Pauses. True if `out` was closed in the meantime.
+fn is_closed_after(out: &impl AsFd, pause: Duration) -> bool {
     let mut watched = [PollFd::new(out.as_fd(), PollFlags::empty())];
     let time = PollTimeout::try_from(pause).unwrap_or(PollTimeout::MAX);
     poll(&mut watched, time).is_ok_and(|ready| ready > 0)
 }
 
-/// The table; rates are those since the servers `before`, that long ago.
+/// The table; rates are relative to the servers `before`, read that long ago.
 fn table(read: &Servers, before: Option<(Duration, &Servers)>) -> String {
     let mut text = format!("{}\n", read.time);
     _ = writeln!(

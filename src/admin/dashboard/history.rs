@@ -1,20 +1,20 @@
-//! What the counters of the servers were a while ago: rates, curves and changes of state, for people.
+//! The recent history of the servers' counters: rates, curves and changes of state, for the dashboard.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::core::report::model::ServerRow;
 
-/// How often the servers are looked at.
+/// The sampling interval.
 pub(in crate::admin) const PERIOD: Duration = Duration::from_secs(1);
-/// Looks that make one point of a curve.
+/// Samples per point of a curve.
 const LOOKS: u32 = 5;
 /// Points of a curve: five minutes.
 pub(super) const POINTS: usize = 60;
-/// Changes of state that are kept.
+/// The number of changes of state that are kept.
 const CHANGES: usize = 100;
 
-/// What is known of the past.
+/// The history of all servers.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct History {
     servers: HashMap<String, Track>,
@@ -22,7 +22,7 @@ pub(in crate::admin) struct History {
     looks: u32,
 }
 
-/// The past of one server.
+/// The history of one server.
 #[derive(Debug)]
 struct Track {
     address: String,
@@ -43,7 +43,7 @@ struct Counters {
     received: u64,
 }
 
-/// What happened in the last second.
+/// The rates of the last second.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Rates {
     pub(super) connects: f64,
@@ -51,7 +51,7 @@ pub(super) struct Rates {
     pub(super) received: f64,
 }
 
-/// A server that stands otherwise than before.
+/// A change of a server's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) time: String,
@@ -62,7 +62,7 @@ pub(super) struct Change {
 }
 
 impl History {
-    /// Takes in how the servers stand at `time`, `passed` after they were looked at before.
+    /// Adds a sample of the servers' state, taken at `time` and `passed` after the one before.
     pub(in crate::admin) fn look(&mut self, rows: &[ServerRow], time: &str, passed: Duration) {
         self.looks = (self.looks + 1) % LOOKS;
         let seconds = passed.as_secs_f64().max(0.001);
@@ -116,13 +116,13 @@ impl History {
         self.servers.get(id).map(|track| track.rates).unwrap_or_default()
     }
 
-    /// Its bytes a second in the last five minutes, the oldest first.
+    /// Its bytes per second in the last five minutes, oldest first.
     pub(super) fn curve(&self, id: &str) -> impl ExactSizeIterator<Item = f64> {
         static NONE: VecDeque<f64> = VecDeque::new();
         self.servers.get(id).map_or(&NONE, |track| &track.curve).iter().copied()
     }
 
-    /// The changes of state, the last one first.
+    /// The changes of state, latest first.
     pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter()
     }
@@ -179,7 +179,7 @@ pub(super) mod tests {
         history.look(&[drained], "t6", PERIOD);
         let last = history.changes().next().map(|c| (&*c.server, c.from, c.to));
         assert_eq!(last, Some(("www1", "blacklisted", "drain")));
-        // A server that is gone is forgotten, and another one under its number begins anew.
+        // A removed server is forgotten, and a new one with its number starts without history.
         history.look(&[], "t7", PERIOD);
         assert_eq!(history.curve("0").len(), 0);
         history.look(&[row(0, ServerState::Up, 9000)], "t8", PERIOD);

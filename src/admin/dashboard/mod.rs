@@ -1,7 +1,7 @@
-//! The dashboard: one page that shows the servers to people, and follows what happens.
+//! The dashboard: one page that shows the servers and updates itself.
 //!
-//! It can be read without JavaScript. With it, the page asks for [`data`] each second: the same texts as in the page, so that
-//! values are put into words here alone.
+//! It can be read without JavaScript. With it, the page requests [`data`] every second: the same texts as in the page,
+//! so that values are formatted only here.
 
 pub(super) mod history;
 mod view;
@@ -17,25 +17,25 @@ use view::{COLUMNS, HEIGHT, Row};
 
 /// The style sheet of the page.
 pub(super) const STYLE: &str = include_str!("dashboard.css");
-/// What makes the page follow.
+/// The script that updates the page.
 pub(super) const SCRIPT: &str = include_str!("dashboard.js");
 /// The icon of the page.
 pub(super) const ICON: &str = include_str!("icon.svg");
 
-/// What the page is about.
+/// The contents of the page.
 #[derive(Debug, Clone)]
 pub struct Subject {
-    /// Where clients connect.
+    /// The address that clients connect to.
     pub listen: String,
     /// The program and its process.
     pub version: Version,
     /// Connections, or flows of datagrams.
     pub connections: usize,
-    /// Most of them.
+    /// The limit of them.
     pub connections_max: usize,
-    /// Clients that are remembered.
+    /// Clients in the affinity table.
     pub clients: usize,
-    /// Most of them.
+    /// The limit of them.
     pub clients_max: usize,
     /// The servers.
     pub servers: Vec<ServerRow>,
@@ -69,7 +69,7 @@ fn change(change: &Change) -> String {
     format!("server {server} ({address}): {from}, now {to}")
 }
 
-/// What the page follows by.
+/// The data that updates the page.
 pub(super) fn data(subject: &Subject, history: &History) -> Value {
     let (state, health) = subject.health();
     let rows = rows(&subject.servers, history).map(|row| {
@@ -158,7 +158,7 @@ fn servers(subject: &Subject, history: &History) -> Markup {
     }
 }
 
-/// What the script fills in for a server that is new.
+/// A template that the script fills in for a new server.
 static EMPTY: Row = Row {
     id: String::new(),
     state: "",
@@ -191,7 +191,7 @@ fn table_row(row: &Row) -> Markup {
     }
 }
 
-/// A table that is read when somebody opens it.
+/// A table that is loaded when the reader opens it.
 fn on_demand(name: &str, title: &str) -> Markup {
     html! {
         details .needs-script data-document=(name) {

@@ -1,4 +1,4 @@
-//! Values as people read them.
+//! Values formatted for people.
 
 use crate::core::report::model::ServerRow;
 
@@ -21,11 +21,11 @@ pub(super) const COLUMNS: [&str; 10] = [
 /// A server as a row of the page.
 pub(super) struct Row {
     pub(super) id: String,
-    /// The word of its state, which is the class of its colour too.
+    /// The word for its state, which is also the CSS class of its colour.
     pub(super) state: &'static str,
     /// The texts of [`COLUMNS`].
     pub(super) cells: [String; COLUMNS.len()],
-    /// Connections, and the limit of them if there is one.
+    /// Its connections, and their limit if there is one.
     pub(super) meter: Option<(u32, u32)>,
     /// The points of its curve, in a box of [`POINTS`] by [`HEIGHT`].
     pub(super) curve: String,
@@ -35,7 +35,7 @@ pub(super) struct Row {
 pub(super) const HEIGHT: f64 = 16.0;
 
 impl Row {
-    /// Of a server, with what is known of its past.
+    /// The row of a server, with its history.
     pub(super) fn new(row: &ServerRow, history: &History) -> Self {
         let id = row.label();
         let rates = history.rates(&id);
@@ -79,7 +79,7 @@ fn curve(values: impl ExactSizeIterator<Item = f64>) -> String {
     values.iter().enumerate().map(point).collect::<Vec<_>>().join(" ")
 }
 
-/// A number of bytes with its unit; KB are 1,024 bytes, as everywhere in pen.
+/// A number of bytes with its unit; 1 KB is 1,024 bytes, as everywhere in pen.
 fn bytes(count: f64) -> String {
     const UNITS: [&str; 4] = ["KB", "MB", "GB", "TB"];
     let mut value = count;
