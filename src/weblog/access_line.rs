@@ -1,5 +1,5 @@
-//! A line of a web server's log in the common or combined format, or one like them, and the form in which its request
-//! is compared with pen's.
+//! A line of a web server's log in the common or combined format, or a similar one, and the normal form in which its
+//! request is compared with pen's.
 //!
 //! `CLIENT IDENT USER [DATE] "REQUEST" STATUS BYTES ...`, the request escaped as Apache httpd does (`\"`, `\\`, `\t`,
 //! `\xhh`; manual of mod_log_config, "Format Notes") or as nginx does (`\xHH`, log_format `escape=default`). Other
@@ -13,28 +13,28 @@ use memchr::{memchr, memchr2, memrchr};
 /// The length of `[10/Oct/2000:13:55:36 +0300] `.
 const USUAL: usize = 29;
 
-/// Where the parts of a line are that matter here.
+/// The positions of the relevant parts of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessLine {
     /// The client, by address or name.
     pub client: Range<usize>,
-    /// What stands in brackets, without them.
+    /// The text in brackets, without them.
     pub date: Option<Range<usize>>,
-    /// The request as it is escaped, without its quotes.
+    /// The escaped request, without its quotes.
     pub request: Range<usize>,
 }
 
 impl AccessLine {
-    /// Finds the parts of a line without its newline; `None` if it does not begin with a client or has no request. A
-    /// request whose closing quote is missing (the line was cut) goes to the end.
+    /// Parses a line without its newline; `None` if it does not begin with a client or has no request. A request whose
+    /// closing quote is missing (the line was cut) extends to the end.
     pub fn parse(line: &[u8]) -> Option<AccessLine> {
         Self::parse_with(line, &mut Vec::new())
     }
 
-    /// The same for a line of which it is likely that it begins with `client`, an address with a blank behind it. That
-    /// is remembered for the next line.
+    /// The same for a line that probably begins with `client`, an address followed by a blank. The client of this line
+    /// is stored there for the next one.
     pub fn parse_with(line: &[u8], client: &mut Vec<u8>) -> Option<AccessLine> {
-        // Lines of other kinds mostly begin with what no client begins with, or have no quote.
+        // Most lines in other formats begin with a character that no client begins with, or contain no quote.
         if !matches!(line.first()?, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b':' | b'-' | b'[' | b'"') {
             return None;
         }
@@ -50,11 +50,11 @@ impl AccessLine {
         Self::find(line, found, quote)
     }
 
-    /// Finds the rest; the first quote, but for one at the beginning, is at `quote`.
+    /// Finds the other parts; the first quote, except one at the beginning, is at `quote`.
     fn find(line: &[u8], client: Range<usize>, quote: usize) -> Option<AccessLine> {
         let (mut first_quote, mut brackets) = (None, Brackets::default());
         let (mut at, mut next) = (client.end, Some(quote).filter(|&quote| quote > client.end));
-        // The user may hold quotes and brackets of its own: the request is the first quoted part behind a date.
+        // The user may contain quotes and brackets: the request is the first quoted part after a date.
         while let Some(quote) = next.take().or_else(|| memchr(b'"', &line[at..]).map(|n| at + n)) {
             brackets.look(line, at..quote);
             at = quote + 1;
@@ -67,7 +67,7 @@ impl AccessLine {
             }
             first_quote = first_quote.or(Some(quote));
         }
-        // No date before a quote: there may be one behind the first quoted part.
+        // No date precedes a quote: there may be one after the first quoted part.
         let start = first_quote? + 1;
         let request = start..start + request_length(&line[start..]);
         let rest = request.end;
@@ -82,13 +82,13 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t')
 }
 
-/// The word of `line` that begins at `start`; nothing if the line ends with it.
+/// The word of `line` that begins at `start`; `None` if the line ends with it.
 fn word(line: &[u8], start: usize) -> Option<Range<usize>> {
-    // Words are short: a search that is made for long ones takes longer.
+    // Words are short: a search optimized for long ones takes longer.
     line.get(start..)?.iter().position(|&byte| is_blank(byte)).map(|length| start..start + length)
 }
 
-/// Finds the client: the first word, or the second behind a virtual host's name.
+/// Finds the client: the first word, or the second one after the name of a virtual host.
 fn find_client(line: &[u8]) -> Option<Range<usize>> {
     let mut client = word(line, 0)?;
     let quoted = matches!(line[client.clone()], [b'"', .., b'"']);
@@ -104,7 +104,7 @@ fn find_client(line: &[u8]) -> Option<Range<usize>> {
                 client = second;
             }
         }
-        // The addresses that a request passed, as in X-Forwarded-For.
+        // The addresses that a request passed through, as in X-Forwarded-For.
         Kind::List => loop {
             let next = word(line, client.end + 1)?;
             client.end = next.end;
@@ -116,17 +116,17 @@ fn find_client(line: &[u8]) -> Option<Range<usize>> {
     Some(client)
 }
 
-/// What a word at the beginning of a line is.
+/// The kind of a word at the beginning of a line.
 enum Kind {
     Address,
     Name,
-    /// `-`: not known.
+    /// `-`: unknown.
     Nobody,
-    /// The address or name has a comma behind it: another follows.
+    /// The address or name is followed by a comma and another one.
     List,
 }
 
-/// `None` if a word can be no client.
+/// `None` if the word cannot be a client.
 fn kind(word: &[u8]) -> Option<Kind> {
     let (word, list) = word.strip_suffix(b",").map_or((word, false), |word| (word, true));
     let (mut letters, mut dots, mut others) = (0, 0, 0);
@@ -144,7 +144,7 @@ fn kind(word: &[u8]) -> Option<Kind> {
         b"" => None,
         _ if list => Some(Kind::List),
         b"-" => Some(Kind::Nobody),
-        // Parsing it takes longer, and tells hardly more.
+        // Parsing it would take longer and hardly be more precise.
         _ if dots == 3 && letters + others == 0 => Some(Kind::Address),
         _ if others > 0 && is_address(word) => Some(Kind::Address),
         // Without a letter it is a date, a time or a number.
@@ -162,12 +162,12 @@ fn is_address(word: &[u8]) -> bool {
     std::str::from_utf8(&word[..end]).is_ok_and(|text| text.parse::<IpAddr>().is_ok())
 }
 
-/// Looks for parts in brackets, piece by piece.
+/// Finds parts in brackets, piece by piece.
 #[derive(Default)]
 struct Brackets {
-    /// Where the last one begins that is not closed yet.
+    /// The start of the last bracket that is still open.
     open: Option<usize>,
-    /// The last one that is closed, without its brackets.
+    /// The last bracket that was closed, without its brackets.
     last: Option<Range<usize>>,
 }
 
@@ -195,8 +195,8 @@ impl Brackets {
     }
 }
 
-/// How many bytes of `rest` are before the quote that ends the request: one not escaped, and followed by a blank or
-/// nothing, since not every server escapes.
+/// The number of bytes of `rest` before the quote that ends the request: one that is not escaped, and is followed by a
+/// blank or nothing, since not every server escapes.
 fn request_length(rest: &[u8]) -> usize {
     let mut at = 0;
     while let Some(n) = memchr2(b'"', b'\\', &rest[at..]) {
@@ -212,7 +212,7 @@ fn request_length(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// Appends at most `most` bytes of a request to `out`, the escapes undone and each byte as `map` makes it: the form in
+/// Appends at most `most` bytes of a request to `out`, unescaped and with each byte mapped by `map`: the normal form in
 /// which requests of pen's log and of web servers' logs are equal.
 pub fn unescape(request: &[u8], map: impl Fn(u8) -> u8, most: usize, out: &mut Vec<u8>) {
     let end = out.len() + most;
@@ -230,7 +230,7 @@ pub fn unescape(request: &[u8], map: impl Fn(u8) -> u8, most: usize, out: &mut V
     }
 }
 
-/// The byte that an escape at the start of `text` stands for, and its length. Anything unknown is a plain backslash.
+/// The byte that an escape at the start of `text` stands for, and its length. An unknown escape is a plain backslash.
 fn escape(text: &[u8]) -> (u8, usize) {
     let hex = |b: u8| char::from(b).to_digit(16).map(|d| d as u8);
     match *text {
@@ -255,7 +255,7 @@ mod tests {
     use crate::weblog::entry::{file_byte, wire_byte};
     use proptest::prelude::*;
 
-    /// As Apache writes a request (ap_escape_logitem's documented result).
+    /// A request as Apache writes it (the documented result of ap_escape_logitem).
     fn apache(raw: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         for &b in raw {
@@ -353,7 +353,7 @@ mod tests {
         }
     }
 
-    /// Linear in its length, and no recursion.
+    /// Parsing takes linear time and does not recurse.
     #[test]
     fn a_line_made_to_be_slow_is_not() {
         for piece in [" \"", "[", "[ \"", "] \"", ",", "\\"] {

@@ -1,38 +1,38 @@
-//! pen's log line, in a file and on the wire.
+//! The line format of pen's request log, in a file and on the wire.
 //!
 //! * file: `CLIENT EPOCH SERVER FIRST-LINE\n`, the first line of the request cut at [`FILE_REQUEST`] bytes,
 //!   control characters and bytes from 0x80 as `.`;
 //! * datagram to penlogd: `+ CLIENT SERVER FIRST-LINE\n`, at most [`DATAGRAM`] bytes, control characters as `.`.
 //!
-//! Both are those of the C programs (pen 0.34.1), which wrote control characters as they came.
+//! Both formats are those of the C programs (pen 0.34.1), which wrote control characters unchanged.
 
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use memchr::{memchr, memchr2};
 
-/// Most bytes of a request's first line that the file log keeps.
+/// The maximum number of bytes of a request's first line in the file log.
 pub const FILE_REQUEST: usize = 100;
 
-/// Most bytes of a datagram, its newline included.
+/// The maximum length of a datagram, including its newline.
 pub const DATAGRAM: usize = 1024;
 
 /// A client's address; `None` if it came over a Unix-domain socket.
 pub type Client = Option<IpAddr>;
 
-/// What stands for a client that has no address in a web server's log.
+/// The word in a web server's log for a client without an address.
 const NOBODY: &[u8] = b"-";
 
 /// One request that pen passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// Who sent it. A client without an address is an empty word, as in C pen.
+    /// The client. One without an address is an empty word, as in C pen.
     pub client: Client,
-    /// When, in seconds since 1970-01-01 UTC. Not in the datagram: 0 after [`Entry::parse_datagram`].
+    /// The time, in seconds since 1970-01-01 UTC. Not in the datagram: 0 after [`Entry::parse_datagram`].
     pub epoch: i64,
     /// The server that got it: its address without a port, or the path of its socket.
     pub server: &'a str,
-    /// The request. What follows the first line is ignored when writing.
+    /// The request. Anything after the first line is ignored when writing.
     pub request: &'a [u8],
 }
 
@@ -47,7 +47,7 @@ impl<'a> Entry<'a> {
         out.push(b'\n');
     }
 
-    /// Appends the datagram for penlogd to `out`: at most [`DATAGRAM`] bytes, a newline the last.
+    /// Appends the datagram for penlogd to `out`: at most [`DATAGRAM`] bytes, ending with a newline.
     pub fn write_datagram(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(b"+ ");
@@ -66,14 +66,14 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Reads a line of the file log, with or without its newline. `None` if it is not one.
+    /// Parses a line of the file log, with or without its newline. `None` if it is not one.
     pub fn parse_file(line: &'a [u8]) -> Option<Entry<'a>> {
         let (client, epoch, rest) = parse_beginning(line)?;
         let (server, request) = word(rest)?;
         Some(Entry { client, epoch, server: parse_server(server)?, request: first_line(request) })
     }
 
-    /// Reads a datagram. `None` if it is not an entry of pen (a web server's line, or garbage).
+    /// Parses a datagram. `None` if it is not an entry of pen (but a web server's line, or garbage).
     pub fn parse_datagram(datagram: &'a [u8]) -> Option<Entry<'a>> {
         let (client, rest) = word(datagram.strip_prefix(b"+ ")?)?;
         let (server, request) = word(rest)?;
@@ -86,7 +86,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Appends a client as it stands in a web server's log: its address, or `-` if it has none.
+/// Appends a client in the form of a web server's log: its address, or `-` if it has none.
 pub fn write_client(client: Client, out: &mut Vec<u8>) {
     match client {
         Some(address) => write_address(address, out),
@@ -94,7 +94,7 @@ pub fn write_client(client: Client, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends an address; IPv4 without the formatter, since it is written for every line of a log.
+/// Appends an address; IPv4 without the formatter, since this runs for every line of a log.
 fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     let IpAddr::V4(address) = address else {
         // Writing to a Vec cannot fail.
@@ -104,14 +104,14 @@ fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     let (mut text, mut length) = ([0; 16], 0);
     for octet in address.octets() {
         let (digits, count) = OCTETS[usize::from(octet)];
-        // What stands behind the dot is written over.
+        // The bytes after the dot are overwritten.
         text[length..length + 4].copy_from_slice(&digits);
         length += count + 1;
     }
     out.extend_from_slice(&text[..length - 1]);
 }
 
-/// The digits of every octet with a dot behind them, and how many there are.
+/// The digits of every octet followed by a dot, and their number.
 const OCTETS: [([u8; 4], usize); 256] = {
     let mut octets = [([b'.'; 4], 1); 256];
     let mut n = 0;
@@ -133,23 +133,23 @@ pub fn first_line(chunk: &[u8]) -> &[u8] {
     memchr2(b'\r', b'\n', chunk).map_or(chunk, |end| &chunk[..end])
 }
 
-/// How a byte of a request is written in the file log.
+/// The form of a request's byte in the file log.
 pub fn file_byte(b: u8) -> u8 {
     if matches!(b, b' '..=b'~') { b } else { b'.' }
 }
 
-/// Whether every byte is written as it is in the file log. A loop that the compiler can make wide: it runs for every
+/// Whether every byte is written unchanged in the file log. A loop that the compiler can vectorize: it runs for every
 /// line of a log.
 pub(super) fn is_plain(request: &[u8]) -> bool {
     request.iter().fold(0, |odd, &b| odd | u8::from(b.wrapping_sub(b' ') > b'~' - b' ')) == 0
 }
 
-/// How a byte of a request is written in a datagram: only what would break a line is replaced.
+/// The form of a request's byte in a datagram: only bytes that would break a line are replaced.
 pub fn wire_byte(b: u8) -> u8 {
     if b.is_ascii_control() { b'.' } else { b }
 }
 
-/// The client and the time of a line of the file log, and what follows: server and request.
+/// The client and the time of a line of the file log, and the rest: server and request.
 pub(super) fn parse_beginning(line: &[u8]) -> Option<(Client, i64, &[u8])> {
     let (client, rest) = match leading_ipv4(line) {
         Some((address, length)) => (Some(IpAddr::V4(address)), &line[length + 1..]),
@@ -181,7 +181,7 @@ fn leading_ipv4(line: &[u8]) -> Option<(Ipv4Addr, usize)> {
         let first = digit(at)?;
         at += 1;
         let mut value = first;
-        // A number does not begin with 0, unless it is that.
+        // A number does not begin with 0 unless it is 0.
         while first > 0
             && value < 100
             && let Some(next) = digit(at)

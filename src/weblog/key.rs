@@ -1,4 +1,4 @@
-//! The key of a request on a server: what an entry of pen and a web server's line have in common.
+//! The key by which an entry of pen and a web server's line are matched: a hash of the server and the request.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, BuildHasherDefault, Hasher};
@@ -6,9 +6,9 @@ use std::net::IpAddr;
 
 use ahash::{AHasher, RandomState};
 
-/// A keyed hash: equal for equal requests on a server, and different for others. The secret is chosen when the program
-/// starts and shows nowhere, so that no client can arrange two requests with the same key; by chance, two of a million
-/// have it once in 30 million runs.
+/// A keyed hash of a request on a server. The secret is chosen when the program starts and appears nowhere, so that no
+/// client can construct two requests with the same key; by chance, two of a million requests collide once in 30 million
+/// runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key(u64);
 
@@ -21,7 +21,7 @@ pub(super) struct Keys(RandomState);
 pub(super) struct ServerKeys(AHasher);
 
 impl Keys {
-    /// What makes the keys of a server.
+    /// The key maker of a server.
     pub(super) fn server(&self, server: &ServerName<'_>) -> ServerKeys {
         let mut hasher = self.0.build_hasher();
         match server {
@@ -37,7 +37,7 @@ impl Keys {
 }
 
 impl ServerKeys {
-    /// The key of a request, in the form of [`super::access_line::unescape`].
+    /// The key of a request in its normal form, see [`super::access_line::unescape`].
     pub(super) fn key(&self, request: &[u8]) -> Key {
         let mut hasher = self.0.clone();
         hasher.write(request);
@@ -48,23 +48,23 @@ impl ServerKeys {
 /// A web server as pen's log names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum ServerName<'a> {
-    /// By its address, IPv4 in IPv6 taken out.
+    /// By its address; an IPv4-mapped IPv6 address is IPv4.
     Ip(IpAddr),
-    /// By anything else, such as the path of a Unix-domain socket.
+    /// By anything else, for example the path of a Unix-domain socket.
     Other(&'a str),
 }
 
 impl<'a> ServerName<'a> {
-    /// Reads a server's name or address.
+    /// Parses a server's name or address.
     pub(super) fn parse(text: &'a str) -> ServerName<'a> {
         text.parse::<IpAddr>().map_or(ServerName::Other(text), |ip| ServerName::Ip(ip.to_canonical()))
     }
 }
 
-/// A map by [`Key`], whose hash needs no hashing.
+/// A map by [`Key`], which is a hash already and is not hashed again.
 pub(super) type KeyMap<V> = HashMap<Key, V, BuildHasherDefault<KeyHasher>>;
 
-/// Takes a [`Key`] as it is.
+/// Uses a [`Key`] as the hash.
 #[derive(Default)]
 pub(super) struct KeyHasher(u64);
 

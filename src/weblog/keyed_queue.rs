@@ -1,4 +1,5 @@
-//! A queue of items with keys: oldest out first, and the newest or the oldest of a key in constant time.
+//! A queue of items with keys: removes the oldest first, and finds the newest or the oldest item of a key in constant
+//! time.
 
 use std::collections::VecDeque;
 
@@ -9,7 +10,7 @@ const NONE: u64 = u64::MAX;
 
 /// Items in the order they came, each under a key. Every operation takes constant time, amortized.
 pub(super) struct KeyedQueue<T> {
-    /// The items from the oldest on; `None` where one was taken. The first is never `None`.
+    /// The items, oldest first; `None` where one was removed. The first is never `None`.
     slots: VecDeque<Option<Slot<T>>>,
     /// The number of the first slot.
     base: u64,
@@ -32,12 +33,12 @@ impl<T> Default for KeyedQueue<T> {
 }
 
 impl<T> KeyedQueue<T> {
-    /// How many items there are.
+    /// The number of items.
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether the queue is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -59,7 +60,7 @@ impl<T> KeyedQueue<T> {
         self.len += 1;
     }
 
-    /// The oldest item of all.
+    /// The oldest item.
     pub(super) fn oldest(&self) -> Option<&T> {
         self.slots.front()?.as_ref().map(|slot| &slot.item)
     }
@@ -70,24 +71,24 @@ impl<T> KeyedQueue<T> {
         self.slots.get((newest - self.base) as usize)?.as_ref().map(|slot| &slot.item)
     }
 
-    /// Takes the oldest item of all.
+    /// Removes the oldest item.
     pub(super) fn take_oldest(&mut self) -> Option<T> {
         self.take(self.base)
     }
 
-    /// Takes the oldest item of all, and tells its key.
+    /// Removes the oldest item and returns it with its key.
     pub(super) fn take_oldest_with_key(&mut self) -> Option<(Key, T)> {
         let key = self.slots.front()?.as_ref()?.key;
         self.take_oldest().map(|item| (key, item))
     }
 
-    /// Takes the oldest item of a key.
+    /// Removes the oldest item of a key.
     pub(super) fn take_oldest_of(&mut self, key: Key) -> Option<T> {
         let &(oldest, _) = self.ends.get(&key)?;
         self.take(oldest)
     }
 
-    /// Takes the newest item of a key.
+    /// Removes the newest item of a key.
     pub(super) fn take_newest_of(&mut self, key: Key) -> Option<T> {
         let &(_, newest) = self.ends.get(&key)?;
         self.take(newest)

@@ -1,13 +1,14 @@
-//! Signals of the programs of the log suite.
+//! Signals in the programs of the log suite.
 
 use std::io;
 
 use nix::sys::signal::{SigSet, Signal};
 
-/// Lets these signals through, whatever whoever started the program had blocked. Before any other thread exists.
+/// Unblocks these signals, which the process that started the program may have blocked. Call it before any other thread
+/// exists.
 ///
 /// # Errors
-/// Those of pthread_sigmask(3C).
+/// Errors of pthread_sigmask(3C).
 pub(super) fn unblock(signals: &[Signal]) -> io::Result<()> {
     Ok(signals.iter().copied().collect::<SigSet>().thread_unblock()?)
 }

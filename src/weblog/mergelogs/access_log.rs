@@ -14,24 +14,24 @@ use super::doubt::Doubt;
 use super::frontier::Frontier;
 use super::lines::LineReader;
 
-/// A web server's log, and how far it was read.
+/// A web server's log, and the read position.
 pub(super) struct AccessLog {
-    /// The server as it is written where no client is known.
+    /// The server's name, as it is written where no client is known.
     pub(super) server: String,
     pub(super) path: PathBuf,
     pub(super) lines: LineReader,
     pub(super) frontier: Frontier,
-    /// Holds a line whose stamp may be wrong.
+    /// Holds a line whose time stamp is doubtful.
     pub(super) doubt: Doubt<Vec<u8>>,
     pub(super) is_open: bool,
     pub(super) stamps: TimestampParser,
     keys: ServerKeys,
     request: Vec<u8>,
-    /// The client of the last line, which is mostly pen.
+    /// The client of the last line, which usually is pen itself.
     client: Vec<u8>,
 }
 
-/// What is known of a line.
+/// The parsed parts of a line.
 pub(super) struct Parsed {
     /// Its time in seconds since 1970.
     pub(super) epoch: i64,
@@ -41,7 +41,7 @@ pub(super) struct Parsed {
 }
 
 impl AccessLog {
-    /// A log of which nothing was read.
+    /// A log of which nothing has been read.
     pub(super) fn new(
         server: &str,
         path: &Path,
@@ -64,14 +64,14 @@ impl AccessLog {
         }
     }
 
-    /// Takes the line apart that was read last; `None` if it is in no known format or has no stamp that can be read.
+    /// Parses the line that was read last; `None` if its format is unknown or it has no readable time stamp.
     pub(super) fn parse(&mut self) -> Option<Parsed> {
         let line = self.lines.line();
         let parts = AccessLine::parse_with(line, &mut self.client)?;
         parse(line, parts, &mut self.stamps, &self.keys, &mut self.request)
     }
 
-    /// Takes another line of the log apart.
+    /// Parses another line of the log.
     pub(super) fn parse_other(&mut self, line: &[u8]) -> Option<Parsed> {
         parse(line, AccessLine::parse(line)?, &mut self.stamps, &self.keys, &mut self.request)
     }
@@ -94,7 +94,7 @@ fn parse(
     Some(Parsed { epoch, key: keys.key(form(&line[request], buffer)), client, date })
 }
 
-/// The first part in brackets that is a stamp: other parts may stand in brackets too.
+/// The first part in brackets that is a time stamp: other parts may be in brackets too.
 fn other_brackets(line: &[u8], from: usize, stamps: &mut TimestampParser) -> Option<(i64, Range<usize>)> {
     let mut at = from;
     while let Some(begin) = memchr(b'[', &line[at..]).map(|n| at + n + 1) {
@@ -107,7 +107,7 @@ fn other_brackets(line: &[u8], from: usize, stamps: &mut TimestampParser) -> Opt
     None
 }
 
-/// The request as pen logs it. Most are that already.
+/// The request in pen's form. Most requests already have it.
 fn form<'a>(request: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     let head = &request[..request.len().min(FILE_REQUEST)];
     if is_plain(head) && !head.iter().fold(false, |found, &byte| found | (byte == b'\\')) {

@@ -1,4 +1,4 @@
-//! How a log is compressed, and its text.
+//! Detection and decompression of compressed logs.
 
 use std::io::{self, BufReader, Cursor, Read};
 
@@ -8,16 +8,16 @@ use lzma_rust2::XzReader;
 
 use super::zstd::ZstdReader;
 
-/// How many bytes at the beginning tell the format.
+/// The number of bytes at the beginning that identify the format.
 const MAGIC: usize = 10;
 
 /// Bytes of compressed data read at once.
 const BUFFER: usize = 256 << 10;
 
-/// Most memory for the dictionary of an xz file, in KiB: `xz -9` takes 64 MiB.
+/// The memory limit for the dictionary of an xz file, in KiB: `xz -9` takes 64 MiB.
 const XZ_MEMORY_KIB: u32 = 512 << 10;
 
-/// Formats that are known and not read, by their first bytes.
+/// Formats that are recognized but not supported, by their first bytes.
 const REFUSED: [(&[u8], &str); 9] = [
     (b"\x1f\x9d", "is compressed with compress(1)"),
     (b"\x1f\x1e", "is compressed with pack(1)"),
@@ -30,13 +30,13 @@ const REFUSED: [(&[u8], &str); 9] = [
     (b"\xfe\xff", "is UTF-16 text"),
 ];
 
-/// The text of a log: decompressed if it is compressed with gzip, bzip2, xz or zstd, and without the mark that some
-/// programs put in front of UTF-8.
+/// The text of a log: decompressed if it is compressed with gzip, bzip2, xz or zstd, and without the byte order mark
+/// that some programs put in front of UTF-8.
 ///
 /// # Errors
-/// The first bytes cannot be read; it is in a format that is not supported, which the error names.
+/// The first bytes cannot be read, or are those of an unsupported format, which the error names.
 pub(super) fn decompressed(mut input: Box<dyn Read>) -> io::Result<Box<dyn Read>> {
-    // A pipe may give any number of bytes at a time.
+    // A pipe may return any number of bytes per read.
     let mut magic = Vec::with_capacity(MAGIC);
     input.by_ref().take(MAGIC as u64).read_to_end(&mut magic)?;
     if let Some((_, what)) = REFUSED.iter().find(|(bytes, _)| magic.starts_with(bytes)) {

@@ -1,4 +1,4 @@
-//! What did not go as it should, in messages.
+//! Counts of problems, and the messages about them.
 
 use std::path::Path;
 
@@ -6,21 +6,21 @@ use crate::weblog::timestamp::UnclearZone;
 
 use super::lines::LINE;
 
-/// Lines of the web servers, by what became of them.
+/// Counts of the web servers' lines, by result.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Counts {
-    /// All of them.
+    /// All lines.
     pub(super) lines: u64,
-    /// No entry of pen matches.
+    /// Lines that no entry of pen matches.
     pub(super) unmatched: u64,
-    /// They are in no known format.
+    /// Lines in an unknown format.
     pub(super) strange: u64,
-    /// They came too late to be put into order.
+    /// Lines that came too late to be sorted.
     pub(super) late: u64,
 }
 
 impl Counts {
-    /// The messages; `bad` is the number of lines of pen's log that are no entries.
+    /// The messages; `bad` is the number of lines of pen's log that are not entries.
     pub(super) fn messages(&self, pen: &Path, slack: i64, bad: u64) -> Vec<String> {
         let Counts { lines, unmatched, strange, late } = *self;
         let pen = pen.display();
@@ -38,7 +38,7 @@ impl Counts {
     }
 }
 
-/// What there is to say of a single log.
+/// The messages about a single log.
 pub(super) fn of_log(path: &Path, cut: u64, nuls: u64, zones: &[UnclearZone]) -> Vec<String> {
     let path = path.display();
     let mut messages = Vec::new();

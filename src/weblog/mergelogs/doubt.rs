@@ -1,21 +1,21 @@
-//! Tells damaged stamps from pauses.
+//! Distinguishes damaged time stamps from pauses.
 
-/// Seconds by which a stamp is later than the one before it to be doubted.
+/// A time stamp is doubtful if it is later than the one before it by more than this many seconds.
 const LEAP: i64 = 86_400;
 
-/// Holds what has a stamp far ahead of the one before it until the next stamp shows what it is: damage if that is far
-/// behind it.
+/// Holds an item whose time stamp is far ahead of the one before it, until the next stamp decides: if that is far
+/// behind again, the held stamp is damaged.
 pub(super) struct Doubt<T> {
     last: i64,
     held: Option<(i64, T)>,
 }
 
-/// What became of something that was held.
+/// The decision about a held item.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settled<T> {
-    /// There was a pause: the stamp is right.
+    /// There was a pause: the stamp is correct.
     Right(i64, T),
-    /// Its stamp is damaged; the time of what was before it.
+    /// The stamp is damaged; the time is that of the item before it.
     Damaged(i64, T),
 }
 
@@ -31,7 +31,7 @@ impl<T> Doubt<T> {
         self.last
     }
 
-    /// Settles what is held, given the next stamp; `None` is the end. To be called before [`Doubt::is_doubtful`].
+    /// Decides about the held item, given the next stamp; `None` is the end. Call it before [`Doubt::is_doubtful`].
     pub(super) fn settle(&mut self, next: Option<i64>) -> Option<Settled<T>> {
         let (epoch, item) = self.held.take()?;
         if next.is_some_and(|next| next < epoch.saturating_sub(LEAP)) {
@@ -41,7 +41,8 @@ impl<T> Doubt<T> {
         Some(Settled::Right(epoch, item))
     }
 
-    /// Whether a stamp is to be doubted: then [`Doubt::hold`] takes what has it. Otherwise it is the last one now.
+    /// Whether a stamp is doubtful: then its item must be passed to [`Doubt::hold`]. Otherwise it becomes the last
+    /// stamp.
     pub(super) fn is_doubtful(&mut self, epoch: i64) -> bool {
         let is_doubtful = epoch > self.last.saturating_add(LEAP);
         if !is_doubtful {
@@ -50,7 +51,7 @@ impl<T> Doubt<T> {
         is_doubtful
     }
 
-    /// Holds something until the next stamp.
+    /// Holds an item until the next stamp.
     pub(super) fn hold(&mut self, epoch: i64, item: T) {
         self.held = Some((epoch, item));
     }

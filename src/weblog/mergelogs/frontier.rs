@@ -1,33 +1,35 @@
-//! How far a log was read, in time, although single stamps may be wrong.
+//! The time up to which a log was read, although single time stamps may be wrong.
 
-/// What is read at the beginning before its earliest stamp is taken for the beginning, as a part of the budget.
+/// The fraction of the budget that is read at the beginning before the earliest stamp in it counts as the first.
 const BEGINNING: u64 = 256;
 
-/// Tells up to which time a log was read.
+/// Tracks the time up to which a log was read.
 ///
-/// Stamps are in order but for `slack` seconds. One further ahead does not count until so much was read behind it
-/// without a stamp that is back in order that there was a pause: it may come from a clock that was wrong for a while.
+/// Time stamps are in order except for `slack` seconds. A stamp further ahead may come from a clock that was wrong for
+/// a while; it counts only once so much was read after it, without a stamp back in order, that there must have been a
+/// pause.
 pub(super) struct Frontier {
     slack: i64,
     budget: u64,
     time: i64,
-    /// What was read since the stamps went ahead, and the earliest of their times.
+    /// The amount read since the stamps went ahead, and the earliest of their times.
     ahead: u64,
     ahead_from: i64,
 }
 
 impl Frontier {
-    /// A log of which nothing was read. `budget` is how much may be read ahead, in the unit of [`Frontier::see`].
+    /// The frontier of a log of which nothing has been read. `budget` is how much may be read ahead, in the unit of
+    /// [`Frontier::see`].
     pub(super) fn new(slack: i64, budget: u64) -> Frontier {
         Frontier { slack, budget, time: i64::MIN, ahead: 0, ahead_from: i64::MAX }
     }
 
-    /// No stamp to come is earlier than this by more than the slack; `i64::MIN` at the beginning.
+    /// No later stamp is earlier than this by more than the slack; `i64::MIN` at the beginning.
     pub(super) fn time(&self) -> i64 {
         self.time
     }
 
-    /// A stamp was read, and `weight` of the log with it.
+    /// Records a stamp, and `weight` as the amount of the log read with it.
     pub(super) fn see(&mut self, epoch: i64, weight: u64) {
         if epoch <= self.time.saturating_add(self.slack) {
             self.time = self.time.max(epoch);

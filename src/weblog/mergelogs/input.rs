@@ -1,4 +1,4 @@
-//! The logs that are read: files, compressed or not, and standard input.
+//! The logs to read: files, compressed or not, and standard input.
 
 use std::cell::Cell;
 use std::fs::{File, Metadata};
@@ -12,15 +12,15 @@ use super::lines::LineReader;
 /// A log that is read line by line.
 pub(super) struct Input {
     pub(super) lines: LineReader,
-    /// What the system knows of the file; `None` for standard input.
+    /// The metadata of the file; `None` for standard input.
     pub(super) metadata: Option<Metadata>,
 }
 
 impl Input {
-    /// Opens a log; `-` is standard input. How it is compressed shows in its first bytes.
+    /// Opens a log; `-` is standard input. The compression is detected from the first bytes.
     ///
     /// # Errors
-    /// It cannot be opened or read, or is compressed in a way that is not supported.
+    /// It cannot be opened or read, or its compression is not supported.
     pub(super) fn open(path: &Path, meter: &Meter) -> io::Result<Input> {
         let (inner, metadata): (Box<dyn Read>, _) = if path == Path::new("-") {
             (Box::new(io::stdin().lock()), None)
@@ -37,7 +37,7 @@ impl Input {
     }
 }
 
-/// Counts the bytes that were read, of all inputs together.
+/// Counts the bytes read from all inputs together.
 #[derive(Clone, Default)]
 pub(super) struct Meter(Rc<Cell<u64>>);
 

@@ -1,31 +1,31 @@
-//! Text, line by line.
+//! Reads text line by line.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
 use memchr::memchr;
 
-/// Bytes read at once.
+/// Bytes per read.
 const BUFFER: usize = 256 << 10;
 
-/// Longest line that is kept, in bytes; the rest of a longer one is left out.
+/// The longest line that is kept, in bytes; the rest of a longer one is dropped.
 pub(super) const LINE: usize = 1 << 20;
 
-/// Splits what a reader gives into lines, which stay where they were read.
+/// Splits the bytes of a reader into lines, which stay in the read buffer.
 pub(super) struct LineReader {
     source: Box<dyn Read>,
     buffer: Vec<u8>,
-    /// What was read and not taken yet.
+    /// The bytes that were read and not yet consumed.
     unread: Range<usize>,
     line: Range<usize>,
-    /// The rest of a line that was too long comes next.
+    /// The rest of a line that was too long follows.
     skipping: bool,
     ended: bool,
-    /// An error that is due once what was read before it is taken.
+    /// An error to be returned once the bytes read before it are consumed.
     error: Option<io::Error>,
-    /// How many lines were longer than what is kept.
+    /// The number of lines that were cut.
     pub(super) cut: u64,
-    /// How many NULs stood before lines.
+    /// The number of NULs before lines.
     pub(super) nuls: u64,
 }
 
@@ -49,14 +49,14 @@ impl LineReader {
         &self.buffer[self.line.clone()]
     }
 
-    /// Goes on to the next line; false at the end. A log that was truncated while its writer went on has NULs before a
-    /// line, as many as it was long: they are left out.
+    /// Advances to the next line; false at the end. A log that was truncated while its writer continued has as many
+    /// NULs before a line as it was long: they are skipped.
     ///
     /// # Errors
-    /// A read error; a compressed file that is damaged or cut short. The text before it comes first.
+    /// A read error, or a compressed file that is damaged or cut short. The text before it is returned first.
     #[inline]
     pub(super) fn advance(&mut self) -> io::Result<bool> {
-        // Nearly every line is there and is nothing special.
+        // The fast path: nearly every line is complete in the buffer and needs no special treatment.
         let unread = &self.buffer[self.unread.clone()];
         if let Some(n) = memchr(b'\n', unread).filter(|&n| n <= LINE)
             && unread[0] != 0
@@ -107,7 +107,7 @@ impl LineReader {
         }
     }
 
-    /// Takes `length` bytes as the line, and lets go of `consumed`. False if they were the rest of a line that was too
+    /// Takes `length` bytes as the line, and drops `consumed` bytes. False if they were the rest of a line that was too
     /// long.
     fn take(&mut self, length: usize, consumed: usize) -> bool {
         let (end, next) = (self.unread.start + length, self.unread.start + consumed);
@@ -132,7 +132,7 @@ impl LineReader {
         self.unread.start += nuls;
     }
 
-    /// Reads more behind what is there.
+    /// Reads more bytes after the present ones.
     fn fill(&mut self) {
         self.buffer.copy_within(self.unread.clone(), 0);
         self.unread = 0..self.unread.len();

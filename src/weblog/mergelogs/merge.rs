@@ -1,4 +1,4 @@
-//! The run itself: from the logs, by way of the order of time, to the output.
+//! The merge itself: reads the logs, sorts their lines by time, and writes the output.
 
 use std::io;
 use std::path::Path;
@@ -16,26 +16,26 @@ use super::progress::Progress;
 use super::reorder::{Bucket, Line, Reorder};
 use super::window::Window;
 
-/// Most bytes of lines that wait to be put into order; beyond, the earliest wait no longer.
+/// The maximum bytes of lines that wait to be sorted; beyond it, the earliest are written.
 const MEMORY: usize = 512 << 20;
 
-/// Seconds for which one log is read at least before another one is.
+/// The minimum number of seconds read from one log before another one is read.
 const LEAST_STEP: i64 = 60;
 
-/// How lines are merged.
+/// The parameters of a merge.
 #[derive(Clone, Copy)]
 pub(super) struct Rules {
-    /// How many seconds the stamps of pen and of a web server may differ.
+    /// The maximum difference between the stamps of pen and of a web server, in seconds.
     pub(super) jitter: i64,
-    /// Over how many seconds lines are put into order.
+    /// The number of seconds over which lines are sorted.
     pub(super) slack: i64,
     /// Convert the stamps to UTC.
     pub(super) utc: bool,
-    /// 1 reports each line that matches nothing, 2 each match too.
+    /// 1 reports each line that matches nothing, 2 also each match.
     pub(super) debug: u32,
 }
 
-/// Everything that a run needs but for the web servers' logs.
+/// The state of a merge, except for the web servers' logs.
 pub(super) struct Merge<'a> {
     rules: Rules,
     window: Window,
@@ -46,7 +46,7 @@ pub(super) struct Merge<'a> {
     released: i64,
     out: Output,
     pub(super) counts: Counts,
-    /// Every log was read to its end.
+    /// Whether every log was read to its end.
     pub(super) whole: bool,
     tell: &'a mut dyn FnMut(&str),
     progress: Progress,
@@ -76,12 +76,12 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// Merges the logs, all of them.
+    /// Merges all of the logs.
     ///
     /// # Errors
-    /// Those of the output. A log that cannot be read is reported, and the others are merged.
+    /// An error of the output. A log that cannot be read is reported, and the others are merged.
     pub(super) fn run(&mut self, logs: &mut [AccessLog]) -> io::Result<()> {
-        // The log that is behind the others is read on: what it has is earlier than what is to come.
+        // The log that is furthest behind is read next: its lines are earlier than any line still to come.
         while let Some((n, until)) = behind(logs) {
             self.read(n as u32, &mut logs[n], until)?;
             let frontier = logs.iter().filter(|log| log.is_open).map(|log| log.frontier.time()).min();
@@ -103,7 +103,7 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Reads a log on until its time is past `until`, or memory is full.
+    /// Reads a log until its time is past `until`, or memory is full.
     fn read(&mut self, n: u32, log: &mut AccessLog, until: i64) -> io::Result<()> {
         while log.frontier.time() <= until && self.reorder.bytes() <= MEMORY {
             let more = log.lines.advance();
@@ -138,7 +138,7 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Deals with a line that waited for the next one to show whether its stamp is right.
+    /// Handles a line that was held until the next one showed whether its stamp is correct.
     fn settle(&mut self, n: u32, log: &mut AccessLog, next: Option<i64>) -> io::Result<()> {
         let Some(settled) = log.doubt.settle(next) else { return Ok(()) };
         let (Settled::Right(epoch, line) | Settled::Damaged(epoch, line)) = &settled;
@@ -148,21 +148,21 @@ impl<'a> Merge<'a> {
             self.add(n, parsed, line);
             return Ok(());
         }
-        // Nothing is known of its time but that it stands behind the line before it.
+        // All that is known of its time is that it follows the line before it.
         self.counts.unmatched += 1;
         self.report(line, None);
         let (before, after) = (&line[..parsed.client.start], &line[parsed.client.end..]);
         self.add_plain(n, *epoch, &[before, log.server.as_bytes(), after].concat())
     }
 
-    /// Puts a line in order.
+    /// Adds a line to be sorted.
     fn add(&mut self, n: u32, parsed: Parsed, text: &[u8]) {
         self.counts.late += u64::from(parsed.epoch < self.released);
         let line = Line::merged(parsed.epoch, n, parsed.key, parsed.client, parsed.date);
         self.reorder.add(line, text);
     }
 
-    /// Adds a line that is written as it is, behind the one before it; if there is none, it is written now.
+    /// Adds a line that is written unchanged after the one before it; without one, it is written now.
     fn add_plain(&mut self, n: u32, epoch: i64, text: &[u8]) -> io::Result<()> {
         if epoch == i64::MIN {
             self.out.buffer.extend_from_slice(text);
@@ -174,7 +174,7 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// Writes the lines of a bucket, which ends at `end`.
+    /// Writes the lines of a bucket that ends at `end`.
     fn release(&mut self, (end, bucket): (i64, Bucket), logs: &[AccessLog]) -> io::Result<()> {
         self.released = self.released.max(end);
         for (line, text) in bucket.lines() {
@@ -230,7 +230,8 @@ impl<'a> Merge<'a> {
     }
 }
 
-/// Appends a line up to its date, with that in UTC. Returns where the rest begins; before `from` it was written.
+/// Appends a line up to and including its date, which is converted to UTC. Returns where the rest begins; the part
+/// before `from` is already written.
 fn write_in_utc(line: &Line, text: &[u8], from: usize, out: &mut Vec<u8>) -> usize {
     let date = line.date.range();
     if date.start < from {
@@ -241,7 +242,7 @@ fn write_in_utc(line: &Line, text: &[u8], from: usize, out: &mut Vec<u8>) -> usi
     date.end
 }
 
-/// The log that is behind the others, and up to which time it may be read before another one is.
+/// The log that is furthest behind, and the time up to which it may be read before another one is.
 fn behind(logs: &[AccessLog]) -> Option<(usize, i64)> {
     let (mut first, mut second) = (None, i64::MAX);
     for (n, log) in logs.iter().enumerate().filter(|(_, log)| log.is_open) {
@@ -255,6 +256,6 @@ fn behind(logs: &[AccessLog]) -> Option<(usize, i64)> {
         }
     }
     let (n, time) = first?;
-    // Now and then there is something to write.
+    // Limits the step, so that output is written regularly.
     Some((n, second.min(time.saturating_add(LEAST_STEP)).max(time)))
 }

@@ -1,6 +1,6 @@
-//! mergelogs: joins pen's log with the logs of the web servers, afterwards.
+//! mergelogs: merges pen's log with the logs of the web servers, after the fact.
 //!
-//! One pass, in the order of time: memory holds the lines and the entries of twice the jitter.
+//! It runs in one pass, in order of time: memory holds the lines and the entries of twice the jitter.
 
 mod access_log;
 mod compression;
@@ -32,36 +32,36 @@ use output::{Output, about};
 use pen_log::PenLog;
 use progress::Progress;
 
-/// Fewest seconds over which lines are put into order, however small the jitter is.
+/// The minimum number of seconds over which lines are sorted, however small the jitter is.
 const SLACK_LEAST: i64 = 60;
 
-/// Bytes that are read ahead of the others, of all logs together, to see whether a stamp is right; and the fewest of a
-/// log.
+/// How many bytes may be read ahead, of all logs together, to decide whether a stamp is correct; and the minimum for
+/// each log.
 const AHEAD: (u64, u64) = (64 << 20, 1 << 20);
 
-/// What mergelogs is asked to do.
+/// The options of mergelogs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MergelogsOptions {
     /// `-p`: pen's log.
     pub pen: PathBuf,
-    /// `-d`: 1 reports each line that matches nothing, 2 each match too.
+    /// `-d`: 1 reports each line that matches nothing, 2 also each match.
     pub debug: u32,
-    /// `-j`: how many seconds the stamps of pen and of a web server may differ.
+    /// `-j`: the maximum difference between the stamps of pen and of a web server, in seconds.
     pub jitter: i64,
-    /// `-o`: where to write; standard output without.
+    /// `-o`: the output file; standard output if `None`.
     pub output: Option<PathBuf>,
     /// `--utc`: convert the stamps to UTC.
     pub utc: bool,
-    /// `--zone`: the time zone of stamps that do not say theirs.
+    /// `--zone`: the time zone of stamps without a zone.
     pub zone: Option<Zone>,
-    /// The servers, as pen's log names them, and their logs.
+    /// The servers, named as in pen's log, and their logs.
     pub logs: Vec<(String, PathBuf)>,
 }
 
-/// Merges. Returns the status to exit with.
+/// Merges the logs. Returns the exit status.
 pub fn run(options: &MergelogsOptions) -> ExitCode {
     let mut tell = |text: &str| {
-        // With nobody to read it there is nobody to tell.
+        // An error here could not be reported anywhere.
         let _ = writeln!(io::stderr(), "mergelogs: {text}");
     };
     match merge(options, &mut tell) {

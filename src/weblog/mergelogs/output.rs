@@ -1,4 +1,4 @@
-//! Where the merged log goes.
+//! The output for the merged log.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::core::error::SystemReason;
 
-/// How many bytes are written at once.
+/// Bytes per write.
 const BUFFER: usize = 256 << 10;
 
 /// A file or standard output.
 pub(super) struct Output {
     to: Box<dyn Write>,
     path: PathBuf,
-    /// What is to be written.
+    /// The bytes to be written.
     pub(super) buffer: Vec<u8>,
 }
 
@@ -22,7 +22,7 @@ impl Output {
     /// Opens the output, unless it is one of the inputs.
     ///
     /// # Errors
-    /// With the name of the file.
+    /// Errors of open(2), with the name of the file.
     pub(super) fn open<'a>(
         path: Option<&Path>,
         mut inputs: impl Iterator<Item = &'a Metadata>,
@@ -43,19 +43,19 @@ impl Output {
         Ok(Output { to, path, buffer: Vec::with_capacity(BUFFER * 2) })
     }
 
-    /// Ends a line, and writes if there is enough to write.
+    /// Ends a line, and writes the buffer if it is full.
     ///
     /// # Errors
-    /// Those of write(2), with the name of the file.
+    /// Errors of write(2), with the name of the file.
     pub(super) fn end_line(&mut self) -> io::Result<()> {
         self.buffer.push(b'\n');
         if self.buffer.len() >= BUFFER { self.write() } else { Ok(()) }
     }
 
-    /// Writes what is left.
+    /// Writes the rest of the buffer.
     ///
     /// # Errors
-    /// As [`Output::end_line`].
+    /// See [`Output::end_line`].
     pub(super) fn flush(&mut self) -> io::Result<()> {
         self.write()?;
         self.to.flush().map_err(|error| about(&self.path, &error))
@@ -68,7 +68,7 @@ impl Output {
     }
 }
 
-/// The same error with what it is about.
+/// The same error with the name of the file.
 pub(super) fn about(what: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {}", what.display(), SystemReason(error)))
 }

@@ -1,4 +1,4 @@
-//! The log that pen wrote: entry by entry into the window.
+//! The log that pen wrote: reads its entries into the window.
 
 use std::io;
 
@@ -12,10 +12,10 @@ use super::frontier::Frontier;
 use super::lines::LineReader;
 use super::window::Window;
 
-/// How many entries are read ahead to see whether a stamp is right: some 25 MB of memory.
+/// The number of entries that are read ahead to decide whether a stamp is correct: about 25 MB of memory.
 const AHEAD: u64 = 500_000;
 
-/// Most names of servers in the log that are remembered, and compared one after the other.
+/// The number of server names in the log that are cached, and compared one after the other.
 const SEEN: usize = 64;
 
 /// Pen's log.
@@ -26,12 +26,12 @@ pub(super) struct PenLog {
     doubt: Doubt<Option<(Key, Client)>>,
     servers: Servers,
     request: Vec<u8>,
-    /// Lines that are no entries, or whose stamp is damaged.
+    /// Lines that are not entries, or whose stamp is damaged.
     pub(super) bad: u64,
 }
 
 impl PenLog {
-    /// A log of which nothing was read. Of its entries only those count that are of `servers`.
+    /// A log of which nothing has been read. Only its entries for `servers` are used.
     pub(super) fn new<'a>(
         lines: LineReader,
         slack: i64,
@@ -49,10 +49,10 @@ impl PenLog {
         }
     }
 
-    /// Reads on until every entry of a time up to `limit` is in the window; more may be there.
+    /// Reads until every entry up to the time `limit` is in the window, and possibly more.
     ///
     /// # Errors
-    /// The log cannot be read on; what was read before is in the window, and this error comes once.
+    /// The log cannot be read further; the entries read before are in the window, and this error is returned once.
     pub(super) fn read_until(&mut self, limit: i64, window: &mut Window) -> io::Result<()> {
         while self.is_open && self.frontier.time() <= limit {
             let more = self.lines.advance();
@@ -92,7 +92,7 @@ impl PenLog {
     }
 }
 
-/// Takes an entry apart: its time, and its key and client if it is of a server whose log is merged.
+/// Parses an entry: its time, and its key and client if the log of its server is merged.
 #[inline]
 fn parse(line: &[u8], servers: &mut Servers, buffer: &mut Vec<u8>) -> Option<(i64, Option<(Key, Client)>)> {
     let (client, epoch, rest) = parse_beginning(line)?;
@@ -100,7 +100,7 @@ fn parse(line: &[u8], servers: &mut Servers, buffer: &mut Vec<u8>) -> Option<(i6
     Some((epoch, keys.map(|keys| (keys.key(clean(request, buffer)), client))))
 }
 
-/// The request as our pen would have written it: C pen leaves control characters in.
+/// The request as this pen would have written it: C pen leaves control characters in.
 fn clean<'a>(request: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     let head = &request[..request.len().min(FILE_REQUEST)];
     if is_plain(head) {
@@ -111,10 +111,10 @@ fn clean<'a>(request: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
     buffer
 }
 
-/// The servers whose logs are merged, by the names that pen's log has for them.
+/// The servers whose logs are merged, by their names in pen's log.
 struct Servers {
     wanted: Vec<(String, ServerKeys)>,
-    /// Names that were seen, and their places in `wanted`; of servers that nobody asked for, nothing.
+    /// Cached names, and their indices in `wanted`; `None` for servers whose logs are not merged.
     seen: Vec<(Vec<u8>, Option<usize>)>,
 }
 
@@ -124,8 +124,8 @@ impl Servers {
         Servers { wanted: wanted.map(with_keys).collect(), seen: Vec::new() }
     }
 
-    /// What makes the keys of the server at the beginning of `text`, if it is wanted, and what follows it. `None` if
-    /// there is no server.
+    /// The key maker of the server at the beginning of `text`, if its log is merged, and the rest of the text. `None`
+    /// if there is no server.
     fn find<'t>(&mut self, text: &'t [u8]) -> Option<(Option<&ServerKeys>, &'t [u8])> {
         let begins =
             |(name, _): &&(Vec<u8>, _)| text.starts_with(name) && text.get(name.len()) == Some(&b' ');

@@ -1,4 +1,4 @@
-//! Shows how far a long run is, on a terminal.
+//! A progress bar for long runs, on a terminal.
 
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::input::Meter;
 
-/// A run that takes longer than this shows how far it is.
+/// A run that takes longer than this shows its progress.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many lines pass between two looks at the clock.
+/// The number of lines between two checks of the clock.
 const LOOK_EVERY: u64 = 4096;
 
-/// A bar that appears when there is something to wait for.
+/// A bar that appears only in a long run.
 pub(super) struct Progress {
     begun: Instant,
     meter: Meter,
@@ -23,12 +23,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Of `total` bytes, those that `meter` counts are done.
+    /// A bar for `total` bytes, of which `meter` counts those done.
     pub(super) fn new(meter: Meter, total: u64) -> Progress {
         Progress { begun: Instant::now(), meter, total, bar: None, next_look: LOOK_EVERY }
     }
 
-    /// To be called with the number of lines so far, as often as possible.
+    /// Updates the bar; call it with the number of lines so far, as often as possible.
     pub(super) fn lines(&mut self, lines: u64) {
         if lines >= self.next_look {
             self.next_look = lines + LOOK_EVERY;

@@ -1,37 +1,37 @@
-//! Puts lines into the order of time.
+//! Sorts lines by time.
 //!
 //! Servers write a line when a request ends, but some date it by its beginning. Lines are kept in buckets of about a
-//! minute each until no earlier ones are to be expected.
+//! minute each until no earlier lines can follow.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::weblog::key::Key;
 
-/// Seconds of a bucket, as a power of two.
+/// The length of a bucket: 2 to the power of this many seconds.
 const BUCKET: u32 = 6;
 
-/// Most buffers kept for later buckets.
+/// The maximum number of spare buffers for later buckets.
 const SPARE: usize = 16;
 
-/// A line that waits, and where its parts are in its own text.
+/// A line that waits, and the positions of its parts in its text.
 #[derive(Clone, Copy)]
 pub(super) struct Line {
     /// Its time, or that of the line before it.
     pub(super) epoch: i64,
-    /// Its server and request, if it is a line that pen may know.
+    /// The key of its server and request, if pen may have an entry for it.
     pub(super) key: Option<Key>,
-    /// Which of the logs it comes from.
+    /// The number of its log.
     pub(super) log: u32,
-    /// The client, which is replaced; empty if the line stays as it is.
+    /// The client, which is replaced; empty if the line is written unchanged.
     pub(super) client: Span,
-    /// The date without its brackets; empty if there is none.
+    /// The date without its brackets; empty without one.
     pub(super) date: Span,
     /// The line in [`Bucket::text`], without its newline.
     text: Span,
 }
 
-/// A part of a text.
+/// A range in a text.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Span {
     start: u32,
@@ -39,7 +39,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The part of `text` that this is.
+    /// This range of `text`.
     pub(super) fn of(self, text: &[u8]) -> &[u8] {
         &text[self.range()]
     }
@@ -50,14 +50,14 @@ impl Span {
 }
 
 impl From<Range<usize>> for Span {
-    /// Lines and buckets are much smaller than 4 GiB: the first have a longest length, the others a most of memory.
+    /// Lines and buckets are much smaller than 4 GiB: both have a maximum length.
     fn from(range: Range<usize>) -> Span {
         Span { start: range.start as u32, length: range.len() as u32 }
     }
 }
 
 impl Line {
-    /// A line that is written as it is.
+    /// A line that is written unchanged.
     pub(super) fn plain(epoch: i64, log: u32) -> Line {
         let nothing = Span::default();
         Line { epoch, key: None, log, client: nothing, date: nothing, text: nothing }
@@ -79,13 +79,13 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// The lines by time; those of one second in the order in which they came.
+    /// The lines by time; those of the same second in order of arrival.
     pub(super) fn lines(&self) -> impl Iterator<Item = (&Line, &[u8])> {
         let lines = self.order.iter().map(|&n| &self.lines[n as usize]);
         lines.map(|line| (line, line.text.of(&self.text)))
     }
 
-    /// Finds the order of the lines: where the lines of each second begin is what there is before them.
+    /// Sorts the lines by counting: the lines of each second begin after those of all seconds before it.
     fn sort(&mut self) {
         let second = |line: &Line| (line.epoch & ((1 << BUCKET) - 1)) as usize;
         let mut places = [0_u32; 1 << BUCKET];
@@ -104,10 +104,10 @@ impl Bucket {
     }
 }
 
-/// Lines by their time.
+/// The waiting lines by time.
 #[derive(Default)]
 pub(super) struct Reorder {
-    /// The bucket that was added to last, and its number: mostly the next line goes there too.
+    /// The bucket that was used last, and its number: usually the next line goes into it too.
     current: Option<(i64, Bucket)>,
     others: BTreeMap<i64, Bucket>,
     bytes: usize,
@@ -115,7 +115,7 @@ pub(super) struct Reorder {
 }
 
 impl Reorder {
-    /// How many bytes of text wait.
+    /// The number of bytes of text that wait.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -129,7 +129,7 @@ impl Reorder {
         bucket.lines.push(Line { text: Span::from(start..start + text.len()), ..line });
     }
 
-    /// Adds a line that stays behind the one that was added last if that is of the same log; false if it is not.
+    /// Adds a line directly after the one added last, if that is of the same log; false if it is not.
     pub(super) fn append(&mut self, epoch: i64, log: u32, text: &[u8]) -> bool {
         let Some((number, bucket)) = &mut self.current else { return false };
         let Some(last) = bucket.lines.last_mut() else { return false };
@@ -143,14 +143,14 @@ impl Reorder {
         true
     }
 
-    /// Takes the first bucket, if all of it is before `limit`. Returns the time at which it ends, too.
+    /// Removes the first bucket if all of it is before `limit`. Also returns the time at which it ends.
     pub(super) fn take_before(&mut self, limit: i64) -> Option<(i64, Bucket)> {
         self.shelve();
         let number = *self.others.first_key_value()?.0;
         (end(number) <= limit).then(|| self.take()).flatten()
     }
 
-    /// Takes the first bucket. Returns the time at which it ends, too.
+    /// Removes the first bucket. Also returns the time at which it ends.
     pub(super) fn take(&mut self) -> Option<(i64, Bucket)> {
         self.shelve();
         let (number, mut bucket) = self.others.pop_first()?;
@@ -159,7 +159,7 @@ impl Reorder {
         Some((end(number), bucket))
     }
 
-    /// Gives the buffers of a bucket back.
+    /// Returns the buffers of a bucket for reuse.
     pub(super) fn recycle(&mut self, mut bucket: Bucket) {
         if self.spare.len() < SPARE {
             bucket.text.clear();
@@ -184,7 +184,7 @@ impl Reorder {
     }
 }
 
-/// The time at which a bucket ends: the first second behind it.
+/// The end of a bucket: the first second after it.
 fn end(number: i64) -> i64 {
     number.saturating_add(1).saturating_mul(1 << BUCKET)
 }

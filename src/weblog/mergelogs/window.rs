@@ -6,19 +6,19 @@ use std::collections::btree_map::{BTreeMap, Entry, OccupiedEntry};
 use crate::weblog::entry::Client;
 use crate::weblog::key::{Key, KeyMap};
 
-/// Entries by server and request. Each is given out once. Every operation takes logarithmic time at most.
+/// Entries by server and request. Each is used once. Every operation takes at most logarithmic time.
 pub(super) struct Window {
     jitter: i64,
-    /// Entries before this are too old for any line to come.
+    /// Entries before this are too old for any further line.
     horizon: i64,
     groups: KeyMap<Group>,
-    /// When there are so many groups, it is time to look for old ones.
+    /// The number of groups at which old ones are swept.
     sweep_at: usize,
-    /// Queues that are empty, to be used again.
+    /// Empty queues for reuse.
     spare: Vec<Clients>,
 }
 
-/// The clients of one second, in the order in which their entries came.
+/// The clients of one second, in the order of their entries.
 type Clients = VecDeque<Client>;
 
 /// The entries of one key. Most keys have one.
@@ -27,22 +27,22 @@ enum Group {
     Many(Box<Seconds>),
 }
 
-/// Entries of one key by their second, none of which is empty but perhaps the newest.
+/// The entries of one key by their second; no queue is empty except possibly the newest.
 #[derive(Default)]
 struct Seconds {
-    /// The latest second that was ever added to, which is mostly added to next.
+    /// The latest second that was ever added to; usually the next entry is added to it too.
     newest: (i64, Clients),
     others: BTreeMap<i64, Clients>,
 }
 
-/// Fewest groups that are worth a sweep.
+/// The minimum number of groups for a sweep.
 const SWEEP_LEAST: usize = 4096;
 
-/// Most spare queues.
+/// The maximum number of spare queues.
 const SPARE: usize = 1024;
 
 impl Window {
-    /// An empty window for entries at most `jitter` seconds from their lines.
+    /// An empty window for entries at most `jitter` seconds away from their lines.
     pub(super) fn new(jitter: i64) -> Window {
         Window {
             jitter,
@@ -69,13 +69,13 @@ impl Window {
         }
     }
 
-    /// From now on no line before `epoch` is looked for, but some that are late.
+    /// Declares that no line before `epoch` will be looked up, except for late ones.
     pub(super) fn advance(&mut self, epoch: i64) {
         self.horizon = self.horizon.max(epoch.saturating_sub(self.jitter));
     }
 
-    /// Takes the entry nearest to a line of time `epoch`; of two as near, the older; of several at the same time, the
-    /// one added first.
+    /// Removes the entry nearest to a line of time `epoch`: the older of two that are equally near, and the first added
+    /// of several at the same time.
     pub(super) fn take(&mut self, key: Key, epoch: i64) -> Option<Client> {
         let group = self.groups.get_mut(&key)?;
         let (client, is_empty) = match group {
@@ -90,7 +90,7 @@ impl Window {
         Some(client)
     }
 
-    /// How many entries there are, old ones that were not swept yet among them.
+    /// The number of entries, including old ones not yet swept.
     #[cfg(test)]
     fn len(&self) -> usize {
         let count = |group: &Group| match group {
@@ -125,9 +125,9 @@ impl Seconds {
         self.newest.1.push_back(client);
     }
 
-    /// Takes the first entry of the second nearest to `epoch`; of two as near, the older.
+    /// Removes the first entry of the second nearest to `epoch`; the older of two that are equally near.
     fn take_nearest(&mut self, epoch: i64, jitter: i64, spare: &mut Vec<Clients>) -> Option<Client> {
-        // Most lines have an entry of their own second.
+        // Most lines have an entry in their own second.
         if let Entry::Occupied(second) = self.others.entry(epoch) {
             return take_first(second, spare);
         }
@@ -146,7 +146,7 @@ impl Seconds {
         [before, after, newest].into_iter().flatten().min_by_key(|&at| (at.abs_diff(epoch), at))
     }
 
-    /// Lets go of entries before `horizon`.
+    /// Drops entries before `horizon`.
     fn forget(&mut self, horizon: i64, spare: &mut Vec<Clients>) {
         while self.others.first_key_value().is_some_and(|(&at, _)| at < horizon)
             && let Some((_, clients)) = self.others.pop_first()
@@ -213,7 +213,7 @@ mod tests {
     use std::net::IpAddr;
 
     proptest! {
-        /// Entries are added and lines looked up in any order; the model is a plain list.
+        /// Entries are added and lines looked up in random order; the model is a plain list.
         #[test]
         fn agrees_with_the_model(
             steps in prop::collection::vec((prop::bool::ANY, 0_u8..3, 0_i64..60), 0..150),
@@ -238,7 +238,7 @@ mod tests {
             }
         }
 
-        /// What passes the horizon goes, what may still match stays.
+        /// Entries beyond the horizon are dropped, and entries that may still match are kept.
         #[test]
         fn memory_is_bounded_and_matches_are_kept(requests in 1_u32..20_000) {
             let keys = Keys::default().server(&ServerName::Other("a"));
@@ -255,7 +255,7 @@ mod tests {
             }
         }
 
-        /// Old entries of one key that nobody asks for go too.
+        /// Old entries of one key that is never looked up are dropped too.
         #[test]
         fn identical_requests_take_no_more_memory_than_the_window(requests in 1_u32..20_000) {
             let key = Keys::default().server(&ServerName::Other("a")).key(b"GET /");

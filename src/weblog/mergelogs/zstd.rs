@@ -1,15 +1,15 @@
-//! Text that zstd(1) compressed: any number of frames, one behind the other (RFC 8878).
+//! Text compressed by zstd(1): any number of frames, one after the other (RFC 8878).
 
 use std::io::{self, BufRead, Read};
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 
-/// Decompresses what a reader gives.
+/// Decompresses the bytes of a reader.
 pub(super) struct ZstdReader<R> {
     source: R,
     decoder: FrameDecoder,
-    /// Within a frame.
+    /// Whether a frame is being read.
     active: bool,
 }
 
@@ -23,7 +23,7 @@ impl<R: BufRead> ZstdReader<R> {
         while !self.source.fill_buf()?.is_empty() {
             match self.decoder.reset(&mut self.source) {
                 Ok(()) => return Ok(true),
-                // A frame that holds something else than text.
+                // A skippable frame, which contains no text.
                 Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
                     length,
                     ..
@@ -39,7 +39,7 @@ impl<R: BufRead> ZstdReader<R> {
         Ok(false)
     }
 
-    /// Ends a frame, comparing its checksum if it has one.
+    /// Ends a frame, and verifies its checksum if it has one.
     fn end(&mut self) -> io::Result<()> {
         self.active = false;
         match self.decoder.get_checksum_from_data() {

@@ -1,4 +1,4 @@
-//! penlog's standard input, which a signal ends.
+//! penlog's standard input, whose reading a signal ends.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -12,29 +12,29 @@ use nix::sys::signal::Signal;
 
 use crate::weblog::signals::unblock;
 
-/// Signals that ask for the end: of the web server, of a terminal, of its user.
+/// Signals that end penlog: sent by the web server, a terminal or the user.
 const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
-/// A file or pipe that is read until it ends or a signal comes.
+/// A file or pipe that is read until its end or a signal.
 pub(super) struct Input {
     file: File,
     /// Readable once a signal has come.
     stop: UnixStream,
 }
 
-/// What there is to do.
+/// The next thing to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// Reading will not block.
     Readable,
-    /// A signal asked for the end.
+    /// A signal has come.
     Stop,
     /// The time is over.
     Timeout,
 }
 
 impl Input {
-    /// Takes over `file` and the signals that ask for the end. Before any other thread exists.
+    /// Takes over `file` and the signals that end penlog. Call it before any other thread exists.
     ///
     /// # Errors
     /// The system has no descriptor left.
@@ -47,10 +47,10 @@ impl Input {
         Ok(Input { file: file.into(), stop })
     }
 
-    /// Waits until there is something to read or a signal has come; the signal goes first.
+    /// Waits until input is ready or a signal has come; the signal takes precedence.
     ///
     /// # Errors
-    /// Those of poll(2).
+    /// Errors of poll(2).
     pub(super) fn wait(&self) -> io::Result<Event> {
         let mut waiting = [self.stop.as_fd(), self.file.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         poll_on(&mut waiting, PollTimeout::NONE)?;
@@ -58,10 +58,10 @@ impl Input {
         Ok(if stopped { Event::Stop } else { Event::Readable })
     }
 
-    /// Waits until there is something to read, at most so long, whatever signals have come.
+    /// Waits until input is ready, for at most this time, regardless of signals.
     ///
     /// # Errors
-    /// Those of poll(2).
+    /// Errors of poll(2).
     pub(super) fn wait_at_most(&self, time: Duration) -> io::Result<Event> {
         let mut waiting = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
@@ -69,10 +69,10 @@ impl Input {
         Ok(if ready { Event::Readable } else { Event::Timeout })
     }
 
-    /// Reads what there is; 0 bytes at the end.
+    /// Reads the input that is ready; 0 bytes at the end.
     ///
     /// # Errors
-    /// Those of read(2).
+    /// Errors of read(2).
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.file.read(buffer) {

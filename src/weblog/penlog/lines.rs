@@ -1,24 +1,25 @@
-//! Cuts what a web server writes into lines that fit penlogd's datagrams.
+//! Cuts the output of a web server into lines that fit penlogd's datagrams.
 
 use memchr::memchr;
 
-/// Longest line that is sent whole, in bytes without its newline; also the longest datagram of one that was cut.
+/// The longest line that is sent whole, in bytes without its newline; also the length of a datagram with a cut line.
 const LINE: usize = 1023;
 
-/// What the end of a line that was cut is replaced with.
+/// The mark at the end of a cut line.
 const MARK: &[u8] = b"...";
 
 /// Collects pieces of input into lines.
 #[derive(Default)]
 pub(super) struct Lines {
     line: Vec<u8>,
-    /// The line is longer than what is kept of it.
+    /// Whether the line is longer than the part that is kept.
     long: bool,
 }
 
 impl Lines {
-    /// Takes a piece of input and calls `send` with each line that is complete now, newline included, cut if need be.
-    /// Empty lines are left out, and NULs before a line: a log that was truncated while it was written has them.
+    /// Takes a piece of input and calls `send` with each line that is now complete, including its newline, and cut if
+    /// necessary. Empty lines are dropped, and so are NULs before a line, which a log has that was truncated while it
+    /// was written.
     pub(super) fn push(&mut self, mut piece: &[u8], mut send: impl FnMut(&[u8])) {
         while let Some(end) = memchr(b'\n', piece) {
             self.append(&piece[..end]);
@@ -42,7 +43,7 @@ impl Lines {
         self.long = false;
     }
 
-    /// Whether a line has begun that has not ended.
+    /// Whether a line has begun and not ended.
     pub(super) fn is_mid_line(&self) -> bool {
         !self.line.is_empty()
     }

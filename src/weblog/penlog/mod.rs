@@ -14,30 +14,30 @@ use crate::core::error::SystemReason;
 use input::{Event, Input};
 use lines::Lines;
 
-/// How long the end waits for what is still to be sent.
+/// How long the shutdown waits for lines that are not yet sent.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a signal's end goes on reading while more is coming.
+/// How long penlog continues to read after a signal while more input comes.
 const LAST_READ: Duration = Duration::from_secs(2);
 
-/// How long a signal's end waits for the rest of a line.
+/// How long penlog waits for the rest of a line after a signal.
 const REST_OF_LINE: Duration = Duration::from_millis(200);
 
-/// Bytes read at once: what a pipe holds.
+/// Bytes per read: the capacity of a pipe.
 const BUFFER: usize = 64 << 10;
 
-/// What penlog is asked to do.
+/// The options of penlog.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PenlogOptions {
     /// Name or address of the machine where penlogd runs.
     pub host: String,
     /// The port of penlogd.
     pub port: u16,
-    /// The address to send from.
+    /// The source address.
     pub source: Option<IpAddr>,
 }
 
-/// Sends standard input to penlogd until it ends or a signal comes. Returns the status to exit with.
+/// Sends standard input to penlogd until its end or a signal. Returns the exit status.
 pub fn run(options: &PenlogOptions) -> ExitCode {
     match send(options) {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,8 +60,8 @@ fn send(options: &PenlogOptions) -> io::Result<()> {
     result
 }
 
-/// Reads until the input ends. After a signal, what is in the pipe is read, for it would be lost with penlog, but no
-/// longer than a moment: the web server may go on writing.
+/// Reads until the end of the input. After a signal, the contents of the pipe are read, which would otherwise be lost,
+/// but only for a moment: the web server may continue to write.
 fn pass_on(input: &mut Input, sender: &LogHandle) -> io::Result<()> {
     let (mut buffer, mut lines) = (vec![0; BUFFER], Lines::default());
     let mut deadline = None;
@@ -86,6 +86,6 @@ fn pass_on(input: &mut Input, sender: &LogHandle) -> io::Result<()> {
 }
 
 fn tell(text: &str) {
-    // With nobody to read it there is nobody to tell.
+    // An error here could not be reported anywhere.
     let _ = writeln!(io::stderr(), "penlog: {text}");
 }

@@ -1,9 +1,9 @@
-//! What a datagram may not do to the terminal of whoever reads the log.
+//! Escapes control characters, so that a datagram cannot affect the terminal of a reader of the log.
 
 use std::io::Write as _;
 
 /// Appends a line with every control character as `\xHH`, byte by byte: those of ASCII, those that Unicode adds (U+0080
-/// to U+009F, in UTF-8), and the same of 8-bit character sets where the bytes are no UTF-8.
+/// to U+009F, in UTF-8), and the same codes of 8-bit character sets where the bytes are not UTF-8.
 pub(super) fn push_escaped(line: &[u8], out: &mut Vec<u8>) {
     if line.iter().all(|byte| (b' '..=b'~').contains(byte)) {
         return out.extend_from_slice(line);

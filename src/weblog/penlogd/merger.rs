@@ -1,4 +1,4 @@
-//! From lines that arrive to lines that are written: penlogd without its sockets.
+//! penlogd without its sockets: received lines in, log lines out.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -11,10 +11,11 @@ use crate::weblog::key::{Keys, ServerName};
 use super::escape::push_escaped;
 use super::matcher::Matcher;
 
-/// How much of a request counts. Both pen's datagrams and penlog's lines are cut at about twice this.
+/// The number of bytes of a request that are compared. Both pen's datagrams and penlog's lines are cut at about twice
+/// this.
 const REQUEST: usize = 512;
 
-/// Puts the clients of pen's entries into web servers' lines.
+/// Replaces the client in web servers' lines by the one in pen's entries.
 pub struct Merger {
     matcher: Matcher,
     keys: Keys,
@@ -24,7 +25,7 @@ pub struct Merger {
 }
 
 impl Merger {
-    /// A merger that knows the last `entries` entries of pen and holds lines for at most `hold`.
+    /// A merger that matches the last `entries` entries of pen and holds lines for at most `hold`.
     pub fn new(entries: usize, hold: Duration) -> Merger {
         Merger {
             matcher: Matcher::new(entries),
@@ -36,8 +37,8 @@ impl Merger {
     }
 
     /// Takes a line without its newline that came from `from`, an entry of pen or a line of that web server. Calls
-    /// `write` with each line that is complete now, newline included. False if the line makes no sense; it is then
-    /// written as it came, unless it pretends to be an entry.
+    /// `write` with each line that is now complete, including its newline. False if the line is invalid; it is then
+    /// written unchanged, unless it looks like an entry.
     pub fn line(&mut self, line: &[u8], from: IpAddr, now: Instant, mut write: impl FnMut(&[u8])) -> bool {
         let Merger { matcher, out, .. } = self;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -72,13 +73,13 @@ impl Merger {
         matcher.release_due(now, |line, client| write(merged(out, line, client)));
     }
 
-    /// Writes every line that is held.
+    /// Writes all held lines.
     pub fn release_all(&mut self, mut write: impl FnMut(&[u8])) {
         let Merger { matcher, out, .. } = self;
         matcher.release_all(|line, client| write(merged(out, line, client)));
     }
 
-    /// When the next held line is due.
+    /// When the next held line is due for release.
     pub fn next_release(&self) -> Option<Instant> {
         self.matcher.next_release()
     }
@@ -90,7 +91,7 @@ fn form(buffer: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
     buffer
 }
 
-/// The line with its client replaced, if that is known, without control characters and with a newline.
+/// The line with its client replaced, if known, without control characters and with a newline.
 fn merged<'a>(out: &'a mut Vec<u8>, line: &[u8], client: Option<Client>) -> &'a [u8] {
     out.clear();
     let place = client.and_then(|_| AccessLine::parse(line)).map_or(0..0, |parts| parts.client);
@@ -157,7 +158,7 @@ mod tests {
         let now = Instant::now();
         assert!(feed(&mut merger, WEB, now, &web("GET /")).is_empty());
         assert_eq!(clients(&feed(&mut merger, WEB, now, b"+ 192.0.2.1 10.0.0.1 GET /")), ["192.0.2.1"]);
-        // Its server counts.
+        // The server is part of the key.
         assert!(feed(&mut merger, "10.0.0.2".parse().unwrap(), now, &web("GET /")).is_empty());
         assert!(feed(&mut merger, WEB, now, b"+ 192.0.2.2 10.0.0.1 GET /").is_empty());
         let mut late = Vec::new();

@@ -1,4 +1,4 @@
-//! penlogd: receives pen's entries and web servers' lines, and writes one log with the addresses of the real clients.
+//! penlogd: receives pen's entries and web servers' lines, and writes one log with the real clients' addresses.
 
 mod acl;
 mod escape;
@@ -30,17 +30,17 @@ pub use merger::Merger;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// How long the end waits for the disk.
+/// How long the shutdown waits for the disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What penlogd is asked to do.
+/// The options of penlogd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PenlogdOptions {
-    /// `-a`: who may send.
+    /// `-a`: the access list of senders.
     pub acl: Option<PathBuf>,
     /// `-b`: write each line at once.
     pub unbuffered: bool,
-    /// `-d`: how much to tell.
+    /// `-d`: the debug level.
     pub debug: u32,
     /// `-f`: stay in the foreground.
     pub foreground: bool,
@@ -48,21 +48,21 @@ pub struct PenlogdOptions {
     pub jail: Option<PathBuf>,
     /// `-l`: the log.
     pub log: SinkTarget,
-    /// `-n`: how many entries of pen are kept.
+    /// `-n`: the number of entries of pen that are kept.
     pub entries: usize,
-    /// `-p`: where to write the process id.
+    /// `-p`: the pid file.
     pub pid_file: Option<PathBuf>,
     /// `-u`: the user to become.
     pub user: Option<String>,
     /// `-w`: how long a line waits for its entry.
     pub hold: Duration,
-    /// Where to receive; `None`: every address, IPv4 and IPv6.
+    /// The address to receive on; `None`: every address, IPv4 and IPv6.
     pub address: Option<IpAddr>,
     /// The UDP port; 0 lets the system choose.
     pub port: u16,
 }
 
-/// Runs penlogd until TERM or INT. Returns the status to exit with.
+/// Runs penlogd until TERM or INT. Returns the exit status.
 pub fn run(options: &PenlogdOptions) -> ExitCode {
     log::set_program(c"penlogd");
     let prepared = match Prepared::new(options) {
@@ -83,7 +83,7 @@ fn failed(error: &io::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is found out before penlogd goes to the background, while errors still reach the user.
+/// The results of preparations made before penlogd moves to the background, while errors still reach the user.
 struct Prepared {
     acl: Acl,
     account: Option<privileges::Account>,

@@ -1,4 +1,4 @@
-//! penlogd's socket: from datagrams to the log.
+//! penlogd's socket: receives datagrams and writes the log.
 
 use std::fmt::Arguments;
 use std::io;
@@ -19,32 +19,32 @@ use crate::weblog::sink::LogHandle;
 use super::acl::read_acl;
 use super::merger::Merger;
 
-/// Largest UDP payload; what pen and penlog send is much smaller.
+/// The largest UDP payload; pen and penlog send much smaller ones.
 const LARGEST: usize = 65_536;
 
-/// The receive buffer to ask the system for: a second of a busy site. It may give less.
+/// The requested size of the receive buffer: a second of a busy site. The system may allow less.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-/// How many datagrams are read before signals and held lines get their turn.
+/// The number of datagrams that are read before signals and held lines are handled.
 const BATCH: usize = 256;
 
-/// How long the end reads what has arrived, while more may be arriving.
+/// How long the shutdown reads datagrams that have arrived, while more may be arriving.
 const LAST_READ: Duration = Duration::from_secs(1);
 
 /// Binds the port; `None` is every address, IPv4 and IPv6.
 ///
 /// # Errors
-/// Those of bind(2), with the address.
+/// Errors of bind(2), with the address.
 pub(super) fn bind(address: Option<IpAddr>, port: u16) -> io::Result<UdpSocket> {
     let any = Ipv6Addr::UNSPECIFIED.into();
     let socket = match listen::bind_udp(SocketAddr::new(address.unwrap_or(any), port)) {
-        // A system without IPv6 says EAFNOSUPPORT or EADDRNOTAVAIL.
+        // A system without IPv6 returns EAFNOSUPPORT or EADDRNOTAVAIL.
         Err(error) if address.is_none() && error.kind() != io::ErrorKind::AddrInUse => {
             listen::bind_udp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port)).map_err(|_| error)?
         }
         other => other?,
     };
-    // The system's limit may be lower: then it is what it is.
+    // The system's limit may be lower; penlogd works with that too.
     enlarge_receive_buffer(&socket, SOCKET_BUFFER);
     Ok(socket)
 }
@@ -60,7 +60,7 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver at a bound socket. Within a runtime.
+    /// A receiver for a bound socket. Call it within a runtime.
     pub(super) fn new(
         socket: UdpSocket,
         merger: Merger,
@@ -77,13 +77,13 @@ impl Receiver {
         })
     }
 
-    /// Where it receives.
+    /// The address of the socket.
     pub(super) fn address(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Receives until one of the first two signals; the third opens the log again and reads the file `acl` again. Then
-    /// takes what has arrived, and writes every line that is held.
+    /// Receives until one of the first two signals; the third one reopens the log and reads the file `acl` again. Then
+    /// receives the datagrams that have arrived, and writes all held lines.
     pub(super) async fn run(&mut self, signals: &mut [Signal], acl: Option<&Path>) {
         let [terminate, interrupt, hangup] = signals else { return };
         loop {
@@ -93,7 +93,7 @@ impl Receiver {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hangup.recv() => self.reopen(acl),
-                // A datagram first: it may be the entry that a held line waits for.
+                // Datagrams first: one may be the entry that a held line waits for.
                 ready = self.socket.readable() => match ready {
                     Ok(()) => _ = self.receive(),
                     Err(error) => log::error(format_args!("cannot receive: {}", SystemReason(&error))),
@@ -109,7 +109,7 @@ impl Receiver {
         self.merger.release_all(|line| output.line(line));
     }
 
-    /// Takes a batch of datagrams. False if there are no more.
+    /// Receives a batch of datagrams. False if there are no more.
     fn receive(&mut self) -> bool {
         let now = Instant::now();
         let mut buffer = std::mem::take(&mut self.buffer);
@@ -121,7 +121,7 @@ impl Receiver {
                     more = false;
                     break;
                 }
-                // An ICMP error of something sent: nothing is ever sent, but systems differ.
+                // Some systems report ICMP errors here although nothing is ever sent.
                 Err(error) => log::debug(1, format_args!("receive: {error}")),
             }
         }
@@ -163,7 +163,7 @@ impl Receiver {
     }
 }
 
-/// Logs what came, for -d.
+/// Logs a datagram, for -d.
 fn trace(level: u32, bytes: &[u8], what: Arguments<'_>) {
     if log::debug_level() >= level {
         log::debug(level, format_args!("{what}: {}", bytes.trim_ascii_end().escape_ascii()));

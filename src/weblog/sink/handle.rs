@@ -1,4 +1,4 @@
-//! The side of the log writer that everybody else sees.
+//! The handle on the log writer that the rest of the program uses.
 
 use std::fmt;
 use std::io;
@@ -16,10 +16,10 @@ use super::queue::{Format, Order, Queue, SinkOptions};
 use super::target::SinkTarget;
 use super::writer::Writer;
 
-/// How much longer than its deadline the end waits for the writer's last report.
+/// How much longer than its deadline the shutdown waits for the writer's last report.
 const LAST_REPORT: Duration = Duration::from_secs(1);
 
-/// A handle on a log writer. Clones share the writer; it ends with the last of them, having written what it can.
+/// A handle on a log writer. Clones share the writer; it ends with the last handle, after writing what it can.
 #[derive(Clone)]
 pub struct LogHandle {
     owner: Arc<Owner>,
@@ -31,14 +31,14 @@ impl fmt::Debug for LogHandle {
     }
 }
 
-/// Dropped with the last handle, which tells the thread to end.
+/// Dropped with the last handle, which ends the thread.
 struct Owner(Arc<Queue>);
 
 impl LogHandle {
     /// Starts a writer that has no target yet.
     ///
     /// # Errors
-    /// The system cannot make a thread.
+    /// The system cannot create a thread.
     pub fn start(options: SinkOptions, report: Report) -> io::Result<LogHandle> {
         let queue = Arc::new(Queue::new(options));
         let writer = Writer::new(Arc::clone(&queue), report);
@@ -46,12 +46,12 @@ impl LogHandle {
         Ok(LogHandle { owner: Arc::new(Owner(queue)) })
     }
 
-    /// Whether there is a target. Costs one relaxed load: ask before preparing an [`Entry`].
+    /// Whether there is a target. Costs one relaxed load: check it before preparing an [`Entry`].
     pub fn is_on(&self) -> bool {
         self.owner.0.is_on()
     }
 
-    /// Logs a request in the form that the target takes. Never waits for the target.
+    /// Logs a request in the format of the target. Never waits for the target.
     pub fn entry(&self, entry: &Entry<'_>) {
         if self.is_on() {
             self.owner.0.push(|bytes, format| match format {
@@ -62,7 +62,7 @@ impl LogHandle {
         }
     }
 
-    /// Logs a line as it is; `line` ends with its only newline. Never waits for the target.
+    /// Logs a line unchanged; `line` ends with its only newline. Never waits for the target.
     pub fn line(&self, line: &[u8]) {
         self.owner.0.push(|bytes, _| bytes.extend_from_slice(line));
     }
@@ -84,10 +84,10 @@ impl LogHandle {
         self.line(line);
     }
 
-    /// Changes the target (`None`: no log). Lines logged before go to the old one. A file is opened here and now.
+    /// Changes the target (`None`: no log). Lines logged before go to the old one. A file is opened during this call.
     ///
     /// # Errors
-    /// The file cannot be opened; then nothing changes.
+    /// The file cannot be opened; nothing has changed then.
     pub fn set(&self, target: Option<SinkTarget>) -> io::Result<()> {
         let file = match &target {
             Some(SinkTarget::File(path)) => Some(open_file(path)?),
@@ -107,27 +107,27 @@ impl LogHandle {
         Ok(())
     }
 
-    /// Opens the file again by its path, for rotation, after everything logged before is written to the old one. When
-    /// that fails, the old file goes on being written, and the failure is reported.
+    /// Reopens the file by its path, for rotation, after everything logged before is written to the old one. On failure
+    /// the old file remains in use, and the failure is reported.
     pub fn reopen(&self) {
         let queue = &self.owner.0;
         queue.order(queue.lock(), Order::Reopen);
     }
 
-    /// Waits until everything logged so far is written or given up, at most `patience`. Tells whether it is. Losses
-    /// are reported now.
+    /// Waits until everything logged so far is written or given up, for at most `patience`. Returns whether it is.
+    /// Losses are reported now.
     pub fn flush(&self, patience: Duration) -> bool {
         let queue = &self.owner.0;
         let wanted = queue.order(queue.lock(), Order::Flush);
         queue.wait_until(Instant::now() + patience, |state| state.finished.reaches(wanted))
     }
 
-    /// Ends the log: what cannot be written within `patience` is lost, counted and reported by the writer. Nothing can
-    /// be logged afterwards.
+    /// Ends the log: lines that cannot be written within `patience` are lost, counted and reported by the writer.
+    /// Nothing can be logged afterwards.
     ///
     /// # Errors
-    /// A message with the number of lines that are lost because the target does not even answer: a writer that is
-    /// stuck cannot report them.
+    /// A message with the number of lines lost because the target does not respond at all: a blocked writer cannot
+    /// report them.
     pub fn close(&self, patience: Duration) -> Result<(), String> {
         let queue = &self.owner.0;
         queue.on.store(false, Ordering::Relaxed);

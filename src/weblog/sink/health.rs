@@ -1,12 +1,12 @@
-//! Reports trouble with a log without flooding: the first failure at once, then counts at most once a minute.
+//! Reports failures of a log without flooding: the first one at once, then counts at most once a minute.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Called, from the writer's thread, with each thing that an administrator should know.
+/// Called from the writer's thread with each message for the administrator.
 pub type Report = Box<dyn Fn(&str) + Send>;
 
-/// Least time between two reports of lost lines.
+/// The minimum time between two reports of lost lines.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Failures and losses of one log writer.
@@ -23,12 +23,12 @@ impl Health {
         Health { report, lost: 0, why: String::new(), failing: false, reported: None }
     }
 
-    /// Reports something that happens once, at once.
+    /// Reports a single event at once.
     pub(super) fn say(&self, what: &str) {
         (self.report)(what);
     }
 
-    /// A write failed. `what` is reported at the first failure, and kept as the reason of later losses.
+    /// Records a failed write. `what` is reported at the first failure, and kept as the reason of later losses.
     pub(super) fn failed(&mut self, what: impl fmt::Display) {
         self.why = what.to_string();
         if !self.failing {
@@ -37,7 +37,7 @@ impl Health {
         }
     }
 
-    /// Counts lines that are lost. The reason is `why` unless writes are failing: then it is that failure.
+    /// Counts lost lines. The reason is `why` unless writes are failing: then it is that failure.
     pub(super) fn lost(&mut self, lines: u64, why: &str) {
         if lines == 0 {
             return;
@@ -49,7 +49,7 @@ impl Health {
         }
     }
 
-    /// A write succeeded: a failure, if there was one, is over.
+    /// Records a successful write: it ends a failure.
     pub(super) fn works(&mut self, target: impl fmt::Display) {
         if self.failing {
             self.failing = false;
@@ -58,13 +58,13 @@ impl Health {
         }
     }
 
-    /// The target changes: reports what there is to report of the old one.
+    /// The target changes: reports what is pending about the old one.
     pub(super) fn begin_anew(&mut self) {
         self.report_now();
         self.failing = false;
     }
 
-    /// How long until the next report of losses is due; `None` if there are none.
+    /// The time until the next report of losses is due; `None` if there are none.
     pub(super) fn next_report(&self, now: Instant) -> Option<Duration> {
         if self.lost == 0 {
             return None;
@@ -72,14 +72,14 @@ impl Health {
         Some(self.reported.map_or(Duration::ZERO, |at| (at + QUIET).saturating_duration_since(now)))
     }
 
-    /// Reports losses if that is due.
+    /// Reports losses if a report is due.
     pub(super) fn report_due(&mut self, now: Instant) {
         if self.next_report(now).is_some_and(|wait| wait.is_zero()) {
             self.report_now();
         }
     }
 
-    /// Reports losses not reported yet.
+    /// Reports losses that are not yet reported.
     pub(super) fn report_now(&mut self) {
         if self.lost > 0 {
             (self.report)(&format!("log: {} lost: {}", lines(self.lost), self.why));

@@ -1,8 +1,8 @@
-//! The log writer: any thread hands it a line and goes on; one thread of its own writes.
+//! The log writer: any thread hands it a line and continues; its own thread writes.
 //!
-//! A line is formatted straight into a bounded queue of bytes under a short lock, so that a request costs no
-//! allocation and never waits for a disk, for DNS or for the network. Two buffers change places between the producers
-//! and the writer. When the queue is full lines are dropped, counted and reported.
+//! A line is formatted directly into a bounded queue of bytes under a short lock, so that a request costs no allocation
+//! and never waits for a disk, for DNS or for the network. Two buffers alternate between the producers and the writer.
+//! When the queue is full, lines are dropped, counted and reported.
 
 mod handle;
 mod health;

@@ -1,4 +1,4 @@
-//! What a log writer writes to: a file, standard output or penlogd.
+//! The output of a log writer: a file, standard output or penlogd.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -21,22 +21,22 @@ pub(super) struct Output {
 enum Destination {
     File {
         file: File,
-        /// What was written last is not the end of a line.
+        /// Whether the last write ended within a line.
         mid_line: bool,
     },
     Udp(Box<UdpSender>),
 }
 
-/// Opens a log file for appending, creating it if need be. Never waits (a FIFO without a reader is an error).
+/// Opens a log file for appending, creating it if necessary. Never waits (a FIFO without a reader is an error).
 ///
 /// # Errors
-/// As [`atomic_file::open_for_appending`].
+/// See [`atomic_file::open_for_appending`].
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     atomic_file::open_for_appending(path)
 }
 
 impl Output {
-    /// Takes `file` as the open target, unless the target is no file.
+    /// Uses `file` as the open target, unless the target is not a file.
     pub(super) fn new(target: SinkTarget, file: Option<File>) -> Option<Output> {
         let to = match (&target, file) {
             (SinkTarget::Udp { source, .. }, _) => Destination::Udp(Box::new(UdpSender::new(*source))),
@@ -46,12 +46,12 @@ impl Output {
         Some(Output { target, to })
     }
 
-    /// Whether lines are better collected than written one by one.
+    /// Whether lines should be collected rather than written one by one.
     pub(super) fn lingers(&self) -> bool {
         matches!(self.to, Destination::File { .. })
     }
 
-    /// Writes whole lines; returns how many bytes are done with. Less than all means a full disk: try again later.
+    /// Writes whole lines; returns how many bytes are handled. Fewer than all mean a full disk: try again later.
     pub(super) fn write(&mut self, lines: &[u8], health: &mut Health) -> usize {
         match &mut self.to {
             Destination::File { file, mid_line } => {
@@ -82,7 +82,7 @@ impl Output {
         }
     }
 
-    /// Opens a file again by its name. True if that gave another file and the old one ends in half a line.
+    /// Reopens a file by its name. True if that opened another file and the old one ends within a line.
     pub(super) fn reopen(&mut self, health: &mut Health) -> bool {
         let (SinkTarget::File(path), Destination::File { file, mid_line }) = (&self.target, &mut self.to)
         else {

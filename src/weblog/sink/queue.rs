@@ -1,4 +1,4 @@
-//! The queue between those who log and the writer.
+//! The queue between producers of log lines and the writer.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::target::SinkTarget;
 
-/// How a log writer behaves.
+/// The parameters of a log writer.
 #[derive(Clone, Copy, Debug)]
 pub struct SinkOptions {
-    /// Most bytes that wait to be written; lines beyond are dropped.
+    /// The maximum number of bytes that wait to be written; further lines are dropped.
     pub capacity: usize,
     /// How long lines for a file are collected before they are written together.
     pub linger: Duration,
@@ -25,13 +25,13 @@ impl Default for SinkOptions {
     }
 }
 
-/// What producers, the writer and those who wait for it share.
+/// The data that producers, the writer and waiting threads share.
 pub(super) struct Queue {
     /// Whether there is a target: read without the lock.
     pub(super) on: AtomicBool,
     /// Wakes the writer.
     pub(super) work: Condvar,
-    /// Wakes those who wait for room, for a flush or for the end.
+    /// Wakes threads that wait for room, for a flush or for the end.
     pub(super) done: Condvar,
     pub(super) options: SinkOptions,
     state: Mutex<QueueState>,
@@ -47,13 +47,13 @@ pub(super) struct QueueState {
     pub(super) format: Format,
     /// Lines that were dropped because the queue was full, not reported yet.
     pub(super) dropped: u64,
-    /// Lines and orders that were ever accepted.
+    /// Lines and orders accepted so far.
     pub(super) accepted: Progress,
-    /// Lines that were written or given up, and orders that were carried out.
+    /// Lines written or given up, and orders carried out.
     pub(super) finished: Progress,
-    /// The writer waits for anything at all.
+    /// The writer waits for work.
     pub(super) idle: bool,
-    /// Somebody waits for the writer: it must not linger.
+    /// A thread waits for the writer, which must not linger.
     pub(super) hurry: bool,
     /// The last handle is gone: the writer ends after one more attempt.
     pub(super) stop: bool,
@@ -68,7 +68,7 @@ pub(super) struct Progress {
     pub(super) orders: u64,
 }
 
-/// The form in which entries are written.
+/// The format of entries.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Format {
     #[default]
@@ -77,15 +77,15 @@ pub(super) enum Format {
     Datagram,
 }
 
-/// What the writer is told to do, in turn with the lines.
+/// An instruction to the writer, in sequence with the lines.
 pub(super) enum Order {
     /// Write to another target; a file is open already.
     Set(Option<(SinkTarget, Option<File>)>),
     /// Open the file again by its path.
     Reopen,
-    /// Report what was lost so far.
+    /// Report losses so far.
     Flush,
-    /// End once everything is written, or at this time at the latest.
+    /// End once everything is written, but at this time at the latest.
     Close(Instant),
 }
 
@@ -101,7 +101,7 @@ impl Queue {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // A producer that panicked left an unfinished line at worst.
+        // At worst a producer that panicked has left an unfinished line.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -109,7 +109,7 @@ impl Queue {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Appends the line that `write` makes, or drops it if the queue is full. `write` may make none.
+    /// Appends the line that `write` produces, or drops it if the queue is full. `write` may produce none.
     pub(super) fn push(&self, write: impl FnOnce(&mut Vec<u8>, Format)) {
         let mut state = self.lock();
         let before = state.bytes.len();
@@ -121,7 +121,7 @@ impl Queue {
         write(&mut state.bytes, format);
         let after = state.bytes.len();
         state.accepted.lines += u64::from(after > before);
-        // The lines of a file are collected: one wake-up for the first, another when half of the room is used.
+        // Lines for a file are collected: the first one wakes the writer, and then half of the capacity.
         let half = self.options.capacity / 2;
         if mem::take(&mut state.idle) || before < half && after >= half {
             drop(state);
@@ -129,7 +129,7 @@ impl Queue {
         }
     }
 
-    /// Queues an order behind the lines that are there. Returns what is accepted now, the order included.
+    /// Queues an order after the present lines. Returns the progress accepted so far, including the order.
     pub(super) fn order(&self, mut state: MutexGuard<'_, QueueState>, order: Order) -> Progress {
         let mark = state.bytes.len();
         state.orders.push_back((mark, order));
@@ -141,7 +141,7 @@ impl Queue {
         accepted
     }
 
-    /// Waits until `condition` holds, at most until `deadline`. Tells whether it holds.
+    /// Waits until `condition` is true, at most until `deadline`. Returns whether it is.
     pub(super) fn wait_until(
         &self,
         deadline: Instant,

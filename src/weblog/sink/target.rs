@@ -1,4 +1,4 @@
-//! Where a log goes.
+//! The target of a log.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use crate::core::addr::{self, LogTarget};
 
-/// Where a log writer writes to.
+/// The target that a log writer writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SinkTarget {
-    /// A file, opened for appending and created if need be.
+    /// A file, opened for appending and created if necessary.
     File(PathBuf),
     /// Standard output.
     Stdout,

@@ -103,12 +103,12 @@ fn a_full_disk_is_reported_once_and_what_does_not_fit_is_counted() {
     }
     let dir = tempfile::tempdir().unwrap();
     log.set(Some(SinkTarget::File(dir.path().join("a")))).unwrap();
-    // The queue is full until the writer has seen the new target.
+    // The queue is full until the writer has taken over the new target.
     assert!(log.flush(PATIENCE));
     log.line(b"after\n");
     assert!(log.flush(PATIENCE));
     assert_eq!(read(&dir.path().join("a")), "after\n");
-    // Every line is lost, at whatever stage; the sum is exact.
+    // Every line is lost, at one stage or another; the sum is exact.
     drop(log);
     let lost: u64 =
         told.iter().filter_map(|t| t.strip_prefix("log: ")?.split(' ').next()?.parse::<u64>().ok()).sum();
@@ -159,7 +159,7 @@ fn many_threads_write_whole_lines() {
     assert!(text.lines().all(|line| line.len() == 40 && line.bytes().all(|b| b == line.as_bytes()[0])));
 }
 
-/// Lines that a log's reports say are lost.
+/// The number of lines that a log's reports count as lost.
 fn lost(told: &Receiver<String>) -> u64 {
     let count = |text: String| text.strip_prefix("log: ")?.split(' ').next()?.parse::<u64>().ok();
     told.iter().filter_map(count).sum()
@@ -196,7 +196,7 @@ fn what_a_full_pipe_does_not_take_at_the_end_is_counted() {
     assert_eq!(log.close(Duration::ZERO), Ok(()));
     drop(log);
     let lost = lost(&told);
-    // How much a pipe holds is the system's business.
+    // The capacity of a pipe depends on the system.
     assert!((500..1000).contains(&lost), "{lost}");
 }
 

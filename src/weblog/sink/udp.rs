@@ -11,10 +11,10 @@ use crate::core::error::SystemReason;
 use super::health::Health;
 use super::target::SinkTarget;
 
-/// Least time between two attempts to find the address of penlogd.
+/// The minimum time between two lookups of penlogd's address.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
 
-/// A socket towards penlogd, made when it is needed.
+/// A socket to penlogd, created when it is needed.
 pub(super) struct UdpSender {
     source: Option<IpAddr>,
     socket: Option<UdpSocket>,
@@ -25,12 +25,12 @@ pub(super) struct UdpSender {
 }
 
 impl UdpSender {
-    /// A sender from the address `source`, or from whichever the system chooses.
+    /// A sender with the source address `source`, or the one that the system chooses.
     pub(super) fn new(source: Option<IpAddr>) -> UdpSender {
         UdpSender { source, socket: None, addresses: Vec::new(), current: 0, resolved: None }
     }
 
-    /// Sends each line. What cannot be sent is counted as lost.
+    /// Sends each line. Lines that cannot be sent are counted as lost.
     pub(super) fn send_lines(&mut self, mut lines: &[u8], target: &SinkTarget, health: &mut Health) {
         while !lines.is_empty() {
             let end = memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
@@ -40,7 +40,7 @@ impl UdpSender {
         }
     }
 
-    /// Sends a line. An error of the one before it (its port was closed) shows only now; this one is tried again.
+    /// Sends a line. An error may belong to the line before it (the port was closed); this line is then tried again.
     fn send(&mut self, line: &[u8], target: &SinkTarget, health: &mut Health) {
         for _ in 0..2 {
             let sent = match self.socket(target) {
@@ -60,7 +60,7 @@ impl UdpSender {
         }
     }
 
-    /// Forgets the socket if there is another address to try or the name may have another meaning by now.
+    /// Drops the socket if there is another address to try or the name may resolve differently now.
     fn next_address(&mut self) {
         self.current += 1;
         if self.addresses.len() > 1 || self.resolved.is_none_or(|at| at.elapsed() >= RESOLVE_AGAIN) {

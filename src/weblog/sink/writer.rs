@@ -1,4 +1,4 @@
-//! The writer's side of the queue: a thread that waits for lines and orders and carries them out.
+//! The writer's side of the queue: a thread that waits for lines and orders and handles them.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -14,19 +14,19 @@ use super::queue::{Order, Queue, QueueState};
 /// How long lines wait between attempts to write to a full disk.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// The reason of lines that are given up without an error that explains it.
+/// The reason for giving up lines without an error that explains it.
 const GIVEN_UP: &str = "they could not be written";
 
-/// What the thread of a log writer owns.
+/// The data of a log writer's thread.
 pub(super) struct Writer {
     queue: Arc<Queue>,
     output: Option<Output>,
     health: Health,
-    /// What is being written; `at` is how far that got.
+    /// The bytes being written, and `at`, the position reached.
     batch: Vec<u8>,
     at: usize,
     orders: VecDeque<(usize, Order)>,
-    /// When to end, written or not.
+    /// When to end, whether everything is written or not.
     deadline: Option<Instant>,
 }
 
@@ -43,7 +43,7 @@ impl Writer {
         }
     }
 
-    /// Writes until the last handle is gone or the log is closed.
+    /// Writes until the last handle is dropped or the log is closed.
     pub(super) fn run(mut self) {
         loop {
             let stop = self.collect();
@@ -65,7 +65,8 @@ impl Writer {
         self.queue.done.notify_all();
     }
 
-    /// Waits for work and takes it over; tells whether it is the last. Lingers while a file's lines may be collected.
+    /// Waits for work and takes it over; returns whether it is the last. Lingers while lines for a file may be
+    /// collected.
     fn collect(&mut self) -> bool {
         let queue = Arc::clone(&self.queue);
         let mut state = queue.lock();
@@ -136,7 +137,7 @@ impl Writer {
         self.finish(lines, 0);
     }
 
-    /// Gives the batch up to `end` up: its lines are lost.
+    /// Gives up the batch up to `end`: its lines are lost.
     fn give_up(&mut self, end: usize, why: &str) {
         let lines = count_lines(&self.batch[self.at..end]);
         self.health.lost(lines, why);
@@ -147,7 +148,7 @@ impl Writer {
     fn carry_out(&mut self, order: Order, mark: usize) {
         match order {
             Order::Flush => self.health.report_now(),
-            // Whole lines that the old file could not take go to the new one; the rest of a line is of no use there.
+            // Whole lines that the old file could not take go to the new one; the rest of a cut line is useless there.
             Order::Reopen => {
                 let half_a_line = self.output.as_mut().is_some_and(|output| output.reopen(&mut self.health));
                 if half_a_line && self.at < mark {

@@ -1,9 +1,10 @@
 //! The time stamps of web servers' logs.
 //!
-//! The usual one is `10/Oct/2000:13:55:36 +0300` (strftime `%d/%b/%Y:%H:%M:%S %z`). Read are also: fractions of a
-//! second; a blank, `T` or `-` between date and time; a missing second; the orders of ISO 8601 (nginx `$time_iso8601`)
-//! and of asctime(3C); and seconds, milliseconds or microseconds since 1970 (nginx `$msec`, Apache httpd `%{msec}t`).
-//! The zone may be `+0300`, `+03:00`, `+03`, `Z` or a name (`%Z`) such as `CEST`, and text may follow it.
+//! The usual form is `10/Oct/2000:13:55:36 +0300` (strftime `%d/%b/%Y:%H:%M:%S %z`). Also accepted are: fractions of a
+//! second; a blank, `T` or `-` between date and time; a time without seconds; the field order of ISO 8601 (nginx
+//! `$time_iso8601`) and of asctime(3C); and seconds, milliseconds or microseconds since 1970 (nginx `$msec`, Apache
+//! httpd `%{msec}t`). The zone may be `+0300`, `+03:00`, `+03`, `Z` or a name (`%Z`) such as `CEST`, and text may
+//! follow it.
 
 mod scanner;
 #[cfg(test)]
@@ -20,32 +21,32 @@ use jiff::tz::TimeZone;
 use scanner::{MONTHS, Scanned, Scanner, scan};
 pub use zones::Zone;
 
-/// The length of `10/Oct/2000:13:55:36 +0300`, and where the time of day is in it.
+/// The length of `10/Oct/2000:13:55:36 +0300`, and the position of the time of day in it.
 const USUAL: usize = 26;
 const TIME: Range<usize> = 12..20;
 
-/// Longest stamp that is remembered.
+/// The longest stamp that is cached.
 const REMEMBERED: usize = 64;
 
-/// Most names of zones that are remembered to be reported.
+/// The maximum number of zone names that are kept for reports.
 const NAMES: usize = 8;
 
-/// Reads the stamps of one log, remembering the last: consecutive lines often have the same.
+/// Parses the time stamps of one log and caches the last one: consecutive lines often have the same.
 #[derive(Default)]
 pub struct TimestampParser {
-    /// The zone of stamps that carry none, or a name that means several.
+    /// The zone of stamps without a zone, or with an ambiguous name.
     zone: Option<Zone>,
     last_text: Vec<u8>,
     last: Option<i64>,
-    /// The time of midnight of the last stamp's day in its zone, if it has the usual form.
+    /// Midnight of the last stamp's day in its zone, if it has the usual form.
     usual_day: Option<i64>,
     date: Option<(i16, i8, i8)>,
     midnight: i64,
-    /// Names of zones that are worth a message.
+    /// Zone names to report.
     pub unclear: Vec<UnclearZone>,
 }
 
-/// A name of a time zone that may not mean what it was taken for.
+/// A time zone name that may not mean what it was taken for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnclearZone {
     /// The name.
@@ -55,12 +56,12 @@ pub struct UnclearZone {
 }
 
 impl TimestampParser {
-    /// A parser that takes stamps without a zone, or with an unclear one, for times of `zone`; UTC if `None`.
+    /// A parser that interprets stamps without a zone, or with an ambiguous one, in `zone`; UTC if `None`.
     pub fn new(zone: Option<Zone>) -> TimestampParser {
         TimestampParser { zone, ..TimestampParser::default() }
     }
 
-    /// Seconds since 1970-01-01 UTC; `None` if `text` is no stamp.
+    /// Seconds since 1970-01-01 UTC; `None` if `text` is not a time stamp.
     pub fn parse(&mut self, text: &[u8]) -> Option<i64> {
         if self.last_text == text && !text.is_empty() {
             return self.last;
@@ -80,7 +81,7 @@ impl TimestampParser {
         Some(epoch)
     }
 
-    /// The same day and zone as before, in the usual form: only the time of day is new.
+    /// Parses a stamp with the same day and zone as the last one, in the usual form: only the time of day differs.
     fn parse_like_the_last(&self, text: &[u8]) -> Option<i64> {
         let day = self.usual_day?;
         let (last, text): (&[u8; USUAL], &[u8; USUAL]) =
@@ -114,7 +115,7 @@ impl TimestampParser {
         }
     }
 
-    /// Seconds east of Greenwich at a local time, which is given as if it were UTC.
+    /// The offset at a local time, in seconds east of Greenwich; the local time is given as if it were UTC.
     fn offset(&mut self, zone: &[u8], local: i64) -> Option<i64> {
         match zone.first() {
             None => match &self.zone {
@@ -151,7 +152,7 @@ impl TimestampParser {
     }
 }
 
-/// The time of midnight of a stamp that means `epoch`, if the stamp has the usual form and is no leap second.
+/// Midnight of a stamp whose time is `epoch`, if the stamp has the usual form and is not a leap second.
 fn usual_day(text: &[u8], epoch: i64) -> Option<i64> {
     let text: &[u8; USUAL] = text.try_into().ok()?;
     let separators = [2, 6, 11, 14, 17, 20].map(|n| text[n]);
@@ -160,12 +161,12 @@ fn usual_day(text: &[u8], epoch: i64) -> Option<i64> {
         .then(|| epoch - (epoch + offset).rem_euclid(86_400))
 }
 
-/// The date and time that a clock shows `local` seconds after 1970 began there.
+/// The date and time shown by a clock `local` seconds after the local start of 1970.
 fn civil(local: i64) -> Option<DateTime> {
     Some(Timestamp::from_second(local).ok()?.to_zoned(TimeZone::UTC).datetime())
 }
 
-/// Seconds east of Greenwich of `+HH`, `+HHMM` or `+HH:MM`, or with `-`.
+/// The value of `+HH`, `+HHMM` or `+HH:MM`, or with `-`, in seconds east of Greenwich.
 fn numeric_offset(zone: &[u8]) -> Option<i64> {
     let sign = match zone.first()? {
         b'+' => 60,

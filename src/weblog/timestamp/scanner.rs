@@ -1,28 +1,28 @@
-//! Takes time stamps apart, without knowing calendars or zones.
+//! Splits time stamps into their parts, without knowledge of calendars or zones.
 
-/// The names of the months, as the C locale has them.
+/// The names of the months in the C locale.
 pub(super) const MONTHS: [&[u8; 3]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
 
-/// A stamp in parts.
+/// The parts of a stamp.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Scanned<'a> {
     /// Seconds since 1970-01-01 UTC.
     Epoch(i64),
-    /// What a clock and a calendar show somewhere.
+    /// A local date and time.
     Local {
-        /// Year, month and day, which may be no day of that month.
+        /// Year, month and day; the day may not exist in that month.
         date: (i16, i8, i8),
         /// Seconds since midnight; up to 86,400 with a leap second.
         second: i64,
-        /// The zone as it is written, or nothing.
+        /// The zone as it is written; empty without one.
         zone: &'a [u8],
     },
 }
 
-/// Takes a stamp apart; `None` if it is in no form that is known.
+/// Splits a stamp; `None` if its form is unknown.
 pub(super) fn scan(text: &[u8]) -> Option<Scanned<'_>> {
     let mut s = Scanner::new(text);
     s.blanks();
@@ -68,7 +68,7 @@ fn day_month_year(s: &mut Scanner<'_>) -> Option<(i64, i64, i64)> {
     Some((s.number(4, 4)?, month + 1, day))
 }
 
-/// `Oct 10 13:55:36 2000`, behind the name of the day; date(1) has the zone before the year.
+/// `Oct 10 13:55:36 2000`, after the name of the day; date(1) has the zone before the year.
 fn asctime(mut s: Scanner<'_>) -> Option<Scanned<'_>> {
     s.blank()?;
     let month = s.name_of(&MONTHS)? + 1;
@@ -97,7 +97,7 @@ fn time(s: &mut Scanner<'_>) -> Option<i64> {
     (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
 }
 
-/// The zone behind a time, up to its end or a blank. `UTC` and `GMT` may have an offset behind them, which counts.
+/// The zone after a time, up to a blank or the end. `UTC` and `GMT` may be followed by an offset, which then counts.
 fn zone<'a>(s: &mut Scanner<'a>) -> Option<&'a [u8]> {
     if s.is_at_end() {
         return Some(b"");
@@ -118,7 +118,7 @@ fn zone<'a>(s: &mut Scanner<'a>) -> Option<&'a [u8]> {
     starts_well.then_some(zone)
 }
 
-/// Seconds since 1970, or thousandths or millionths of them, told apart by their digits (from 1973 to 5138).
+/// Seconds, milliseconds or microseconds since 1970, distinguished by the number of digits (from 1973 to 5138).
 fn epoch(mut s: Scanner<'_>) -> Option<Scanned<'_>> {
     let digits = s.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let number = s.number(digits, 18)?;
@@ -134,7 +134,7 @@ fn epoch(mut s: Scanner<'_>) -> Option<Scanned<'_>> {
     s.is_at_end().then_some(Scanned::Epoch(number / unit))
 }
 
-/// What is left of a text.
+/// The rest of a text.
 pub(super) struct Scanner<'a> {
     rest: &'a [u8],
 }
@@ -148,7 +148,7 @@ impl<'a> Scanner<'a> {
         self.rest.is_empty()
     }
 
-    /// Takes a byte if it is next.
+    /// Skips a byte if it is next.
     pub(super) fn skip(&mut self, byte: u8) -> bool {
         let found = self.rest.first() == Some(&byte);
         if found {
@@ -175,7 +175,7 @@ impl<'a> Scanner<'a> {
         self.rest = self.rest.trim_ascii_start();
     }
 
-    /// A number of at least `least` and at most `most` digits; a digit may follow.
+    /// A number of `least` to `most` digits; more digits may follow.
     pub(super) fn number(&mut self, least: usize, most: usize) -> Option<i64> {
         let (mut number, mut digits) = (0, 0);
         while digits < most
@@ -188,7 +188,7 @@ impl<'a> Scanner<'a> {
         (digits >= least).then_some(number)
     }
 
-    /// The number of the name that is next, in any case of letters.
+    /// The index of the name that is next, ignoring case.
     fn name_of<const N: usize>(&mut self, names: &[&[u8; 3]; N]) -> Option<i64> {
         let (name, rest) = self.rest.split_first_chunk::<3>()?;
         self.rest = rest;

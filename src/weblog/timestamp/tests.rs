@@ -1,4 +1,4 @@
-//! Stamps as servers write them.
+//! Time stamps as servers write them.
 
 use super::*;
 use proptest::prelude::*;
@@ -117,7 +117,7 @@ fn a_given_zone_decides() {
     assert_eq!(parse_in("America/Chicago", "10/Oct/2000:05:55:36"), Some(THEN));
     assert_eq!(parse_in("-0500", "10/Oct/2000:05:55:36"), Some(THEN));
     assert_eq!(parse_in("-05:00", "10/Oct/2000:05:55:36 XYZ"), Some(THEN));
-    // A name that the zone has at that time is its own; any other is what it always is.
+    // A name in use in the given zone at that time means that zone; any other name has its usual meaning.
     assert_eq!(parse_in("America/Chicago", "10/Dec/2000:04:55:36 CST"), parse("10/Dec/2000:10:55:36 Z"));
     assert_eq!(parse_in("Asia/Jerusalem", "10/Dec/2000:12:55:36 IST"), parse("10/Dec/2000:10:55:36 Z"));
     assert_eq!(parse_in("America/Chicago", "10/Oct/2000:18:55:36 CST"), Some(THEN));
@@ -128,7 +128,7 @@ fn a_given_zone_decides() {
     }
 }
 
-/// On 29 October 2000, Berlin went from CEST to CET: 02:00 to 03:00 came twice. On 26 March it was left out.
+/// On 29 October 2000, Berlin went from CEST to CET: the hour from 02:00 occurred twice. On 26 March it was skipped.
 #[test]
 fn clocks_are_set_back_and_forward() {
     let mut parser = TimestampParser::new(Some(Zone::parse("Europe/Berlin").unwrap()));
@@ -155,7 +155,7 @@ proptest! {
         }
     }
 
-    /// What is remembered makes no difference.
+    /// The cache does not change the result.
     #[test]
     fn the_short_way_reads_what_the_long_way_reads(
         stamps in prop::collection::vec("(31/Dec/2016|01/Jan/2017)[: ](23|00|24):[05]9:(59|60|00|6x) ([+-]0[30]00|UTC)", 1..8),

@@ -1,12 +1,12 @@
-//! The names of time zones that `%Z` of strftime gives.
+//! Time zone names, as strftime's `%Z` prints them.
 
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use crate::core::Error;
 
-/// Every name that the tz database has used since 1990, in minutes east of Greenwich, and a few older spellings. Of a
-/// name with several meanings this is the one under which most people live today.
+/// Every name that the tz database has used since 1990, in minutes east of Greenwich, and a few older spellings. A name
+/// with several meanings has the one under which most people live today.
 const NAMES: [(&str, i64); 73] = [
     ("ACDT", 630),
     ("ACST", 570),
@@ -74,7 +74,7 @@ const NAMES: [(&str, i64); 73] = [
     ("Z", 0),
     ("ZULU", 0),
     ("Zulu", 0),
-    // Out of use, but of web servers' time.
+    // No longer in use, but used in the time of web servers.
     ("BRST", -120),
     ("BRT", -180),
     ("ICT", 420),
@@ -84,34 +84,34 @@ const NAMES: [(&str, i64); 73] = [
     ("WAST", 120),
 ];
 
-/// The names that mean several offsets today: China, North America and Cuba; North America and Cuba; India, Israel and
+/// The names that have several offsets today: China, North America and Cuba; North America and Cuba; India, Israel and
 /// Ireland; the Philippines and North America.
 const AMBIGUOUS: [&str; 4] = ["CST", "CDT", "IST", "PST"];
 
 /// Moscow was four hours ahead from 2011-03-27 02:00 to 2014-10-26 02:00, in seconds of local time since 1970.
 const MOSCOW_AHEAD: std::ops::Range<i64> = 1_301_191_200..1_414_288_800;
 
-/// What a name stands for.
+/// The meaning of a name.
 pub(super) struct Meaning {
     /// Seconds east of Greenwich.
     pub(super) offset: i64,
-    /// Other regions use the name for another offset.
+    /// Whether other regions use the name for another offset.
     pub(super) is_ambiguous: bool,
 }
 
-/// What a name of a zone means at a local time, given in seconds since 1970 as if it were UTC; `None` if it is unknown.
+/// The meaning of a zone name at a local time, given in seconds since 1970 as if it were UTC; `None` if it is unknown.
 pub(super) fn meaning(name: &[u8], local: i64) -> Option<Meaning> {
     let &(name, minutes) = NAMES.iter().find(|(known, _)| known.as_bytes() == name)?;
     let minutes = if name == "MSK" && MOSCOW_AHEAD.contains(&local) { 240 } else { minutes };
     Some(Meaning { offset: minutes * 60, is_ambiguous: AMBIGUOUS.contains(&name) })
 }
 
-/// A time zone that `--zone` names.
+/// The time zone given with `--zone`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone(TimeZone);
 
 impl Zone {
-    /// Reads `+HHMM`, `+HH:MM` (or `-`) or the name of a zone in the tz database, such as `Europe/Berlin`.
+    /// Parses `+HHMM`, `+HH:MM` (or `-`) or the name of a zone in the tz database, such as `Europe/Berlin`.
     ///
     /// # Errors
     /// It is neither, or the system has no such zone.
@@ -123,7 +123,7 @@ impl Zone {
         TimeZone::get(text).map(Zone).map_err(|_| unknown(text))
     }
 
-    /// The offset at a local time; `last` is the time of the line before, which tells the two hours apart that have the
+    /// The offset at a local time; `last` is the time of the line before, which distinguishes the two hours with the
     /// same name when clocks are set back.
     pub(super) fn offset(&self, local: DateTime, last: Option<i64>) -> Option<i64> {
         let (before, after) = self.offsets(local);
@@ -152,7 +152,7 @@ impl Zone {
     }
 }
 
-/// Seconds that a line must lie before the one before it to belong to the second of two hours with the same name.
+/// How many seconds a line must be behind the one before it to belong to the second of two hours with the same name.
 const REPEATED: i64 = 1800;
 
 fn unknown(text: &str) -> Error {
@@ -165,7 +165,7 @@ mod tests {
     use jiff::Timestamp;
     use std::collections::{BTreeMap, BTreeSet};
 
-    /// Name, then offsets in minutes, then whether that is in use in 2026.
+    /// By name: offsets in minutes, and whether each is in use in 2026.
     type Uses = BTreeMap<String, BTreeMap<i64, bool>>;
 
     fn database() -> Uses {
@@ -195,7 +195,7 @@ mod tests {
     fn the_table_has_every_name_of_the_database() {
         let mut ambiguous = BTreeSet::new();
         for (name, offsets) in database() {
-            // Zones with nothing to say.
+            // Zones without a useful name.
             if matches!(name.as_str(), "LMT" | "Local time zone must be set--use tzsetup") {
                 continue;
             }

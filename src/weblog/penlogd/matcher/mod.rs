@@ -1,8 +1,8 @@
-//! Which client a web server's line belongs to: the live matcher of penlogd.
+//! The live matcher of penlogd: finds the client that a web server's line belongs to.
 //!
-//! Of the last N entries of pen with the same server and request, a line gets the newest that no line got before;
-//! if every one was given out, the newest of all. A line that finds no unused entry is held for a moment, since its
-//! entry may be on the way: an entry goes to the line that has waited longest for it.
+//! Among the last N entries of pen with the same server and request, a line gets the newest that no line has used; if
+//! all were used, the newest. A line without an unused entry is held for a moment, since its entry may be on the way:
+//! an entry goes to the line that has waited longest for it.
 
 use std::time::Instant;
 
@@ -10,23 +10,23 @@ use crate::weblog::entry::Client;
 use crate::weblog::key::Key;
 use crate::weblog::keyed_queue::KeyedQueue;
 
-/// Most lines, and most bytes of lines, held at a time; beyond, the oldest waits no longer.
+/// The maximum number of lines, and of their bytes, held at a time; beyond it, the oldest is released.
 const HELD: (usize, usize) = (65_536, 32 << 20);
 
-/// Most buffers kept for lines to come, and the largest.
+/// The maximum number of spare buffers, and the maximum size of one.
 const SPARE: (usize, usize) = (4096, 2048);
 
 /// The entries of pen and the lines that wait for one.
 pub(super) struct Matcher {
-    /// How many entries count.
+    /// The number of recent entries that are matched.
     size: u64,
-    /// How many entries ever came.
+    /// The number of entries received so far.
     entries: u64,
     unused: KeyedQueue<(u64, Client)>,
     used: KeyedQueue<(u64, Client)>,
     held: KeyedQueue<Held>,
     held_bytes: usize,
-    /// Buffers of lines that were released, to be used again.
+    /// Buffers of released lines, for reuse.
     spare: Vec<Vec<u8>>,
 }
 
@@ -37,7 +37,7 @@ struct Held {
 }
 
 impl Matcher {
-    /// A matcher that knows the last `size` entries.
+    /// A matcher for the last `size` entries.
     pub(super) fn new(size: usize) -> Matcher {
         Matcher {
             size: size as u64,
@@ -50,7 +50,7 @@ impl Matcher {
         }
     }
 
-    /// An entry of pen came. If a line waits for it, `release` gets the line.
+    /// Adds an entry of pen. If a line waits for it, `release` gets the line.
     pub(super) fn entry(&mut self, key: Key, client: Client, release: impl FnOnce(&[u8], Client)) {
         self.entries += 1;
         while self.unused.oldest().is_some_and(|&(number, _)| self.expired(number)) {
@@ -66,7 +66,7 @@ impl Matcher {
         }
     }
 
-    /// The client of a web server's line, if an entry for it has come that no line used.
+    /// The client of a web server's line, if there is an unused entry for it.
     pub(super) fn find(&mut self, key: Key) -> Option<Client> {
         let entry = self.unused.take_newest_of(key)?;
         self.remember(key, entry);
@@ -78,8 +78,8 @@ impl Matcher {
         self.used.newest_of(key).filter(|&&(number, _)| !self.expired(number)).map(|&(_, client)| client)
     }
 
-    /// Holds a line for which nothing was found until `until`. These times never decrease. If too many are held,
-    /// `release` gets the oldest, with the client of a used entry if there is one.
+    /// Holds a line without an entry until `until`. These times never decrease. If too many lines are held, `release`
+    /// gets the oldest, with the client of a used entry if there is one.
     pub(super) fn hold(
         &mut self,
         key: Key,
@@ -96,21 +96,21 @@ impl Matcher {
         }
     }
 
-    /// Gives the lines that have waited until `now` to `release`, as [`Matcher::hold`] does.
+    /// Passes the lines whose time is over at `now` to `release`, as [`Matcher::hold`] does.
     pub(super) fn release_due(&mut self, now: Instant, mut release: impl FnMut(&[u8], Option<Client>)) {
         while self.next_release().is_some_and(|until| until <= now) {
             self.release_one(&mut release);
         }
     }
 
-    /// Gives every held line to `release`, as [`Matcher::hold`] does.
+    /// Passes every held line to `release`, as [`Matcher::hold`] does.
     pub(super) fn release_all(&mut self, mut release: impl FnMut(&[u8], Option<Client>)) {
         while !self.held.is_empty() {
             self.release_one(&mut release);
         }
     }
 
-    /// When the next line is due.
+    /// When the next line is due for release.
     pub(super) fn next_release(&self) -> Option<Instant> {
         self.held.oldest().map(|held| held.until)
     }
@@ -126,14 +126,14 @@ impl Matcher {
         number + self.size <= self.entries
     }
 
-    /// Keeps a used entry, unless a newer one of its key is kept.
+    /// Stores a used entry, unless a newer one of its key is stored.
     fn remember(&mut self, key: Key, entry: (u64, Client)) {
         let entry = match self.used.take_newest_of(key) {
             Some(other) if other.0 > entry.0 => other,
             _ => entry,
         };
         self.used.push(key, entry);
-        // They are not in the order of their numbers: of twice as many as may count, keep those that do.
+        // They are not in the order of their numbers: at twice the size, those that are too old are removed.
         if self.used.len() as u64 > 2 * self.size {
             for _ in 0..self.used.len() {
                 if let Some((key, entry)) = self.used.take_oldest_with_key()

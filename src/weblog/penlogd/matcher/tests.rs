@@ -1,4 +1,4 @@
-//! The matcher beside a plain model of it.
+//! The matcher compared with a plain model.
 
 use super::*;
 use crate::weblog::key::{Keys, ServerName};
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// What the matcher means to do, in the plainest way: (key, client, used), and lines as (key, number, due).
+/// The behaviour of the matcher in its simplest form: entries as (key, client, used), lines as (key, number, due).
 #[derive(Default)]
 struct Model {
     entries: Vec<(u8, u8, bool)>,
