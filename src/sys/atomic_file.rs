@@ -1,8 +1,8 @@
-//! Writing a file so that a reader gets the old text or the new one, never a part.
+//! Writes a file so that a reader gets the old text or the new one, never a part.
 //!
-//! The new text goes into a file beside the old one, which is then renamed. Nothing planted in a directory that others may
-//! write to is followed or written through: see [`place`](super::place). A device or a FIFO is written to as it is, and
-//! stays.
+//! The new text goes into a temporary file beside the old one, which is then renamed. Files and links planted in a
+//! directory that others may write to are neither followed nor written through: see [`place`](super::place). A device
+//! or a FIFO is not replaced but written to.
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
@@ -18,23 +18,23 @@ use rustix::io::Errno;
 use super::error::context;
 use super::place::Place;
 
-/// The mode of a new file, of which the umask may take.
+/// The mode of a new file, before the umask is applied.
 const NEW: RawMode = 0o644;
 
-/// Replaces the text of `path`, which keeps its owner, group and mode. A new file gets the mode that the umask leaves of 0644.
+/// Replaces the text of `path`, which keeps its owner, group and mode. A new file gets mode 0644 less the umask.
 ///
 /// # Errors
-/// What the system refused, with the file's name. Pen may lack the right to write to the directory or to give the new file
-/// the owner of the old one, once it has dropped its privileges. The old file is then as it was.
+/// The error of the system, with the file's name. Once pen has dropped its privileges, it may not be able to write to
+/// the directory or to give the new file the owner of the old one. The old file is unchanged then.
 pub fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     replace_with(path, |file| file.write_all(text)).map(drop)
 }
 
-/// The same with the text that `write` writes. Returns the new file, to be read from its beginning; `None` for a device or a
-/// FIFO.
+/// The same with the text that `write` writes. Returns the new file, positioned at its beginning; `None` for a device
+/// or a FIFO.
 ///
 /// # Errors
-/// As [`replace`], and those of `write`.
+/// See [`replace`]; or an error of `write`.
 pub fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -53,10 +53,10 @@ pub fn replace_with(
     replaced.map_err(|error| context(format_args!("{}: cannot be written", path.display()), error))
 }
 
-/// Whether [`replace`], or [`open_for_appending`] with `appended`, would find a place for the file. Nothing is made.
+/// Whether [`replace`], or [`open_for_appending`] if `appended`, could write the file. Nothing is created.
 ///
 /// # Errors
-/// A directory on the way that is not there, or in which this process may write nothing; a file that it may not write to.
+/// A directory in the path does not exist or is not writable to this process; the file is not writable.
 pub fn check(path: &Path, appended: bool) -> io::Result<()> {
     let place = Place::find(path)?;
     check_kind(&place)?;
@@ -70,10 +70,10 @@ pub fn check(path: &Path, appended: bool) -> io::Result<()> {
     Ok(checked?)
 }
 
-/// Whether what is at `place` is written to and not replaced.
+/// Whether the file at `place` is written to rather than replaced.
 ///
 /// # Errors
-/// A directory, a socket or a block device, which are neither.
+/// A directory, a socket or a block device: neither is possible.
 pub(super) fn check_kind(place: &Place) -> io::Result<()> {
     match place.kind() {
         None | Some(FileType::RegularFile) => Ok(()),
@@ -88,10 +88,10 @@ pub(super) fn is_stream(place: &Place) -> bool {
     matches!(place.kind(), Some(FileType::CharacterDevice | FileType::Fifo | FileType::Symlink))
 }
 
-/// Opens a device or a FIFO, to which writing does not wait: it fails with `WouldBlock` when no more is taken now.
+/// Opens a device or a FIFO. Writing does not wait: it fails with `WouldBlock` when no more is accepted now.
 ///
 /// # Errors
-/// As open(2): `ENXIO` when nobody reads the FIFO.
+/// See open(2): `ENXIO` when nobody reads the FIFO.
 pub(super) fn open_stream(place: &Place) -> io::Result<File> {
     let file = File::from(place.open(OFlags::WRONLY, Mode::empty())?);
     if file.metadata()?.is_file() {
@@ -100,11 +100,11 @@ pub(super) fn open_stream(place: &Place) -> io::Result<File> {
     Ok(file)
 }
 
-/// Puts a new file in the place of a regular one or of none; with `keep`, with the owner, group and permissions of the one
-/// before. Returns the new file.
+/// Creates a file, or replaces a regular one; with `keep`, the new file gets the owner, group and permissions of the
+/// old one. Returns the new file.
 ///
 /// # Errors
-/// As [`replace_with`].
+/// See [`replace_with`].
 pub(super) fn exchange(
     place: &Place,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -124,7 +124,7 @@ pub(super) fn exchange(
         openat(place.directory(), &temporary, flags, Mode::from_raw_mode(mode))
     };
     let file = match create() {
-        // A temporary file of an earlier process with the same pid that was killed.
+        // A temporary file left by a killed process with the same pid.
         Err(Errno::EXIST) => {
             unlinkat(place.directory(), &temporary, AtFlags::empty())?;
             create()?
@@ -143,24 +143,24 @@ pub(super) fn exchange(
     written.map(|()| file)
 }
 
-/// Gives a file that has been written the owner and mode of the `old` one, and has it reach the disk.
+/// Gives a written file the owner and mode of the `old` one, and flushes it to disk.
 fn settle(file: &File, old: Option<(u32, u32, RawMode)>) -> io::Result<()> {
     if let Some((uid, gid, mode)) = old {
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (uid, gid) {
             fchown(file, Some(uid), Some(gid))?;
         }
-        // A user who can replace the old file must not get a set-user-ID file that root has written.
+        // A user who can replace the old file must not obtain a set-user-ID file written by root.
         file.set_permissions(Permissions::from_mode(mode & 0o777))?;
     }
     file.sync_all()
 }
 
-/// Opens a file for appending, such as a log, and makes it where there is none, with what the umask leaves of 0644. Never
-/// waits (a FIFO without a reader is an error).
+/// Opens a file, such as a log, for appending. Creates it if necessary, with mode 0644 less the umask. Never waits (a
+/// FIFO without a reader is an error).
 ///
 /// # Errors
-/// As open(2); a directory on the way, or the end of it, is a symbolic link of another user.
+/// See open(2); or a component of the path is a symbolic link of another user.
 pub fn open_for_appending(path: &Path) -> io::Result<File> {
     let place = Place::find(path)?;
     check_kind(&place)?;
@@ -198,7 +198,7 @@ mod tests {
         }
     }
 
-    /// A symbolic link of another user is refused, as the last component of a path and before it, whatever the directory.
+    /// A symbolic link of another user is refused as any component of a path, whatever the directory.
     #[test]
     fn a_link_of_another_user_is_not_followed() {
         let dir = tempfile::tempdir().expect("directory");
@@ -211,7 +211,7 @@ mod tests {
         symlink(&inside, &before).expect("link");
         replace(&before.join("real"), b"precious").expect("a link of our own");
         if [&last, &before].into_iter().any(|link| lchown(link, Some(12345), Some(12345)).is_err()) {
-            return; // Only root can lay this trap.
+            return; // Only root can set up this attack.
         }
         for path in [last, before.join("real"), before.join("new")] {
             for error in [
@@ -241,7 +241,7 @@ mod tests {
         let path = dir.path().join("file");
         fs::write(&path, "old").expect("file");
         if std::os::unix::fs::chown(&path, Some(12345), Some(12346)).is_err() {
-            return; // Only root can give files away.
+            return; // Only root can change the owner of a file.
         }
         replace(&path, b"new").expect("writes");
         let found = fs::metadata(&path).expect("there");
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_device_and_a_fifo_stay_and_a_fifo_that_nobody_reads_holds_nobody_up() {
         let dir = tempfile::tempdir().expect("directory");
-        // A device by a link of our own, as /dev/null is root's to replace.
+        // A device through a link of our own, since only root can replace /dev/null.
         let null = dir.path().join("null");
         symlink("/dev/null", &null).expect("link");
         replace(&null, b"text").expect("takes anything");

@@ -1,4 +1,4 @@
-//! Core files, which signal USR2 asks for, and the log messages of panics.
+//! Core files, as signal USR2 requests them, and the log messages of panics.
 
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,10 +8,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{log, platform};
 
-/// Whether pen may leave a core file, which shows everything that it has in memory.
+/// Whether pen may leave a core file, which reveals all of its memory.
 static CORE: AtomicBool = AtomicBool::new(false);
 
-/// Says whether pen may leave a core file. Where not, no signal of others writes one either, as far as a limit prevents it.
+/// Sets whether pen may leave a core file. If not, signals from other processes write none either, as far as a limit
+/// can prevent it.
 pub fn allow_core(on: bool) {
     CORE.store(on, Ordering::Relaxed);
     if !on {
@@ -19,50 +20,51 @@ pub fn allow_core(on: bool) {
     }
 }
 
-/// Keeps core files from being written at all, and others of pen's user from looking into it: it has keys in its memory. On
-/// Solaris a process that has changed its user is such a one already, and coreadm(1M) decides.
+/// Prevents core files altogether, and other processes of pen's user from reading its memory, since it contains keys.
+/// On Solaris this already applies to a process that has changed its user, and coreadm(1M) decides.
 pub fn hide_memory() {
     platform::set_dumpable(false);
 }
 
-/// The soft limit, so that a later change of the configuration can lift it.
+/// Lowers only the soft limit, so that a later change of the configuration can raise it.
 fn limit_core() {
     let maximum = getrlimit(Resource::Core).maximum;
     // Lowering a limit needs no privilege.
     _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
 }
 
-/// Ends pen with a core file where one is allowed, as far as the system lets it: raises the soft limit of core files to the
-/// hard one and, on Linux, lifts the ban that changing the user puts on core files. Only now, not at start: until then nobody
-/// else of that user can look into the process. On Solaris coreadm(1M) decides for such a process.
+/// Ends pen with a core file where one is allowed, as far as the system permits it: raises the soft limit of core files
+/// to the hard one and, on Linux, lifts the ban on core files that a change of user imposes. This is not done at start,
+/// because until now no other process of that user could read the process's memory. On Solaris coreadm(1M) decides for
+/// such a process.
 pub fn abort() -> ! {
     if CORE.load(Ordering::Relaxed) {
         let maximum = getrlimit(Resource::Core).maximum;
-        // A step that fails changes nothing: the process ends either way.
+        // A failure here does not matter: the process ends either way.
         _ = setrlimit(Resource::Core, Rlimit { current: maximum, maximum });
         platform::set_dumpable(true);
     } else {
-        // On Linux the limit is not for a core_pattern that begins a program (core(5)).
+        // On Linux the limit does not apply to a core_pattern that starts a program (core(5)).
         limit_core();
         hide_memory();
     }
     std::process::abort()
 }
 
-/// Whether there is to be a core file.
+/// Whether a core file is allowed.
 pub fn leaves_core() -> bool {
     CORE.load(Ordering::Relaxed)
 }
 
-/// Whether a panic is the end.
+/// Whether a panic ends pen.
 static ABORT: AtomicBool = AtomicBool::new(false);
 
-/// Whether an internal error, rather than end one connection, is to end pen with a core file that shows it.
+/// Sets whether an internal error ends pen with a core file instead of ending one connection.
 pub fn abort_on_panic(on: bool) {
     ABORT.store(on, Ordering::Relaxed);
 }
 
-/// Makes a panic go to pen's log like any other error: nobody reads a daemon's standard error.
+/// Logs panics in pen's log like other errors: nobody reads a daemon's standard error.
 pub fn log_panics() {
     panic::set_hook(Box::new(|info| {
         log::error(format_args!("internal error: {info}"));

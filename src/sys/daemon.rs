@@ -1,11 +1,12 @@
-//! Going to the background with a true exit status: the command that starts pen ends when pen serves, or fails with it.
+//! Moves to the background with a meaningful exit status: the command that starts pen ends when pen serves, or fails
+//! with it.
 //!
-//! [`detach`] forks before any thread exists. The parent waits; the child goes on starting with its standard error
-//! still where the user (or SMF's service log) reads it. [`Ready::release`] ends the wait with success. When the child
-//! ends before that, the parent ends with the same status, and only once the child is gone: its ports are free again.
+//! [`detach`] forks before any thread exists. The parent waits; the child continues the start, with its standard error
+//! still visible to the user (or in SMF's service log). [`Ready::release`] ends the wait with success. If the child
+//! ends before that, the parent ends with the same status, after the child, so that its ports are free again.
 //!
-//! The working directory stays as it is, as in C pen: file names that come later (`log FILE`, `write FILE`, a HUP that
-//! reads a relative `-F`) mean what they meant on the command line.
+//! The working directory is not changed, as in C pen: file names in later commands (`log FILE`, `write FILE`, a HUP
+//! that reads a relative `-F`) mean the same as on the command line.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -19,15 +20,15 @@ use super::error::context;
 use super::inherited;
 use super::listen::lock;
 
-/// Whether this is the parent, whose sockets and files belong to the child: it must not clean them up.
+/// Whether this is the parent, whose sockets and files belong to the child: it must not remove them.
 static STARTER: AtomicBool = AtomicBool::new(false);
 
-/// Which side of the fork this process is on.
+/// The side of the fork that this process is on.
 #[derive(Debug)]
 pub enum Fork {
-    /// The process that was started, once pen serves or has failed; this is the status to end with.
+    /// The process that was started; pen now serves or has failed. This is its exit status.
     Parent(ExitCode),
-    /// The process that is going to serve.
+    /// The process that will serve.
     Child(Ready),
 }
 
@@ -36,19 +37,19 @@ pub enum Fork {
 #[must_use = "the process that started pen waits for it"]
 pub struct Ready(Option<Background>);
 
-/// What replaces the standard streams of the child: opened before any chroot.
+/// The new standard streams of the child: opened before any chroot.
 #[derive(Debug)]
 struct Background {
     starter: PipeWriter,
     null: File,
 }
 
-/// Puts pen in the background: a child in a session of its own goes on, the parent waits for its [`Ready`].
+/// Moves pen to the background: a child in a new session continues, the parent waits for its [`Ready`].
 ///
 /// Call it after every socket is bound and before any thread is started.
 ///
 /// # Errors
-/// When a thread exists already, and when the system refuses a pipe, a process or `/dev/null`.
+/// A thread exists already, or the system refuses a pipe, a process or `/dev/null`.
 pub fn detach() -> io::Result<Fork> {
     if threads().is_some_and(|count| count > 1) {
         return Err(io::Error::other("cannot go to the background: threads are running already"));
@@ -59,7 +60,7 @@ pub fn detach() -> io::Result<Fork> {
         .open("/dev/null")
         .map_err(|error| context("/dev/null", error))?;
     let (reader, starter) = io::pipe().map_err(|error| context("pipe", error))?;
-    // What is in the buffer of the standard output must not be written by both sides.
+    // Buffered standard output must not be written by both processes.
     io::stdout().flush()?;
     lock::release_all();
     match fork().map_err(|error| context("fork", error))? {
@@ -79,7 +80,7 @@ pub fn detach() -> io::Result<Fork> {
 }
 
 impl Ready {
-    /// For `-f`: nobody waits, and the standard streams stay.
+    /// For `-f`: no parent waits, and the standard streams are kept.
     pub fn foreground() -> Self {
         Self(None)
     }
@@ -87,7 +88,7 @@ impl Ready {
     /// Pen serves: the standard streams become `/dev/null` and the parent ends with success.
     ///
     /// # Errors
-    /// When the parent is gone (interrupted while it waited), which cancels the start: pen should end.
+    /// The parent is gone (interrupted while it waited), which cancels the start: pen should end.
     pub fn release(self) -> io::Result<()> {
         let Some(Background { mut starter, null }) = self.0 else { return Ok(()) };
         dup2_stdin(&null)?;
@@ -96,21 +97,21 @@ impl Ready {
         starter.write_all(b"1").map_err(|error| context("the command that started pen is gone", error))
     }
 
-    /// Pen cannot serve: says why on the standard error, and gives the status to end with. The parent ends with the
-    /// same one when this process has ended.
+    /// Pen cannot serve: prints why to standard error, and returns the exit status. The parent ends with the same
+    /// status after this process.
     pub fn fail(self, why: impl std::fmt::Display) -> ExitCode {
-        // A closed standard error is no reason to fail differently.
+        // If standard error is closed, the failure is the same.
         let _ = writeln!(io::stderr(), "pen: {why}");
         ExitCode::FAILURE
     }
 }
 
-/// Whether this process has only waited for the one that serves, which still uses what this one drops.
+/// Whether this process only waited for the one that serves, and which still uses the files that this one drops.
 pub(super) fn is_starter() -> bool {
     STARTER.load(Ordering::Relaxed)
 }
 
-/// Waits until the child says that it serves or has ended; the status to end with.
+/// Waits until the child reports that it serves, or ends. Returns the exit status.
 fn wait(mut reader: PipeReader, child: Pid) -> ExitCode {
     let mut word = [0];
     if reader.read_exact(&mut word).is_ok() {
@@ -137,7 +138,7 @@ fn wait(mut reader: PipeReader, child: Pid) -> ExitCode {
     }
 }
 
-/// How many threads this process has, where the system tells (Linux: `task`; Solaris: `lwp`, see proc(4)).
+/// The number of threads of this process, where the system provides it (Linux: `task`; Solaris: `lwp`, see proc(4)).
 fn threads() -> Option<usize> {
     ["/proc/self/task", "/proc/self/lwp"]
         .iter()
@@ -147,8 +148,8 @@ fn threads() -> Option<usize> {
 
 #[allow(unsafe_code, reason = "fork(2) has no safe form")]
 fn fork() -> nix::Result<ForkResult> {
-    // SAFETY: the child of a process with several threads may use only what is safe in a signal handler. `detach`, the
-    // only caller, has refused when there is a second thread, so the child is a whole copy and may do anything.
+    // SAFETY: the child of a process with several threads may only use async-signal-safe functions. `detach`, the only
+    // caller, has checked that there is only one thread, so the child is a complete copy without restrictions.
     unsafe { nix::unistd::fork() }
 }
 
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn refuses_to_fork_beside_other_threads() {
-        // The harness runs this test in a thread of its own.
+        // The test harness runs this test in its own thread.
         let error = detach().expect_err("a fork here would be unsound");
         assert!(error.to_string().contains("threads"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! Descriptors: how many there are, and how many connections that makes.
+//! The limit of descriptors, and the number of connections that it allows.
 
 use std::io;
 
@@ -6,37 +6,38 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::error::context;
 
-/// Descriptors that connections do not get, so that the control socket, a log that is reopened, a configuration that
-/// is read and a name that is resolved still find one when pen is full.
+/// Descriptors that connections do not get, so that the control socket, a log that is reopened, a configuration that is
+/// read and a name lookup still find one when pen is full.
 pub const RESERVE: u64 = 32;
 
-/// Descriptors that pen has with one worker while it serves one client, and some for what is read, written or resolved meanwhile.
+/// Descriptors that pen uses with one worker while it serves one client, including some for reading, writing and name
+/// lookups.
 const LEAST: u64 = 30;
-/// Those of each further worker: its event ports, and its way to the listening socket.
+/// The descriptors of each further worker: its event ports, and the channel to its listener.
 const WORKER: u64 = 6;
 
-/// The least limit of descriptors that lets pen serve with so many workers.
+/// The minimum limit of descriptors with which pen can serve with so many workers.
 pub fn least_descriptors(workers: u64) -> u64 {
     workers.saturating_sub(1).saturating_mul(WORKER).saturating_add(LEAST)
 }
 
-/// Raises the soft limit of open descriptors to the hard one, which needs no privilege, and returns the limit that
-/// holds now.
+/// Raises the soft limit of open descriptors to the hard one, which needs no privilege, and returns the resulting
+/// limit.
 ///
 /// # Errors
-/// When the system refuses; the old limit then still holds.
+/// The system refuses; the old limit remains in force.
 pub fn raise_descriptors() -> io::Result<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
             .map_err(|error| context("cannot raise the limit of open files", error))?;
     }
-    // No limit is told as `None`.
+    // `None` means unlimited.
     Ok(maximum.unwrap_or(u64::MAX))
 }
 
-/// How many connections fit into `limit` descriptors when `fixed` are taken by listeners, pipes and the like: each
-/// connection has two, one towards its client and one towards its server.
+/// The number of connections that fit into `limit` descriptors when `fixed` are used by listeners, pipes and so on:
+/// each connection has two, one for the client and one for the server.
 pub fn connections(limit: u64, fixed: u64) -> u64 {
     limit.saturating_sub(RESERVE).saturating_sub(fixed) / 2
 }

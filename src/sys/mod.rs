@@ -1,10 +1,10 @@
-//! What pen needs from the operating system and the standard library does not offer.
+//! Functions of the operating system that the standard library does not offer.
 //!
-//! All `unsafe` code of pen is here: `fork`, `openlog`, an ioctl, the registration of descriptors with tokio, the control
-//! messages of datagrams, calls into libssl and, on Solaris, `setppriv`. What exists on Linux alone is in [`platform`],
-//! which has a fallback for every other system, tested on Linux by [`emulation`].
-//! What Solaris has too is where it is used: privileges that outlive root in [`privileges`], the destination address of
-//! datagrams in [`datagram`].
+//! All `unsafe` code of pen is here: `fork`, `openlog`, an ioctl, the registration of descriptors with tokio, the
+//! control messages of datagrams, calls into libssl and, on Solaris, `setppriv`. Linux-only features are in
+//! [`platform`], which has a fallback for every other system, tested on Linux by [`emulation`]. Features that Solaris
+//! has too are in their own modules: privileges kept after root is given up in [`privileges`], the destination address
+//! of datagrams in [`datagram`].
 
 pub mod atomic_file;
 pub mod crash;

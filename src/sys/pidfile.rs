@@ -1,10 +1,10 @@
-//! The pid file: the number alone, without an end of line, there when pen serves and gone when it ends.
+//! The pid file: only the number, without a newline. It exists while pen serves and is removed at its end.
 //!
-//! It is written after the change of user and inside the jail, like in C pen, so that what wrote it may remove it. It
-//! appears at once with its content (a temporary file is renamed), so nobody reads half a number, and nothing planted
-//! in a directory that others may write to is followed or written through: a symbolic link counts only if it is
-//! root's or pen's own. Where pen may not write to the directory, a file that the administrator has made there for it
-//! is written in place, and emptied at the end instead of removed. A device or a named pipe is written to and stays.
+//! It is written after the change of user and inside the jail, as in C pen, so that pen may remove it. It appears
+//! complete (a temporary file is renamed), so that no reader gets half a number. Files and links planted in a directory
+//! that others may write to are neither followed nor written through: a symbolic link is followed only if it belongs to
+//! root or pen's user. If pen may not write to the directory, a file that the administrator created there for it is
+//! written in place, and emptied at the end instead of removed. A device or a named pipe is written to and kept.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -17,18 +17,19 @@ use super::atomic_file::{exchange, is_stream, open_stream};
 use super::error::context;
 use super::place::Place;
 
-/// A pid file that was written. Dropping it removes the file, unless another process has put its number there since.
+/// A written pid file. Dropping it removes the file, unless another process has written its number there.
 #[derive(Debug)]
 pub struct PidFile {
-    /// Absolute; `None` for what is no file to remove.
+    /// The absolute path; `None` if the file must not be removed.
     path: Option<PathBuf>,
 }
 
 impl PidFile {
-    /// Writes this process's number to `path`, over what was there.
+    /// Writes the number of this process to `path`, replacing the contents.
     ///
     /// # Errors
-    /// Names the file. Permission, a full file system, a directory of that name, a symbolic link of somebody else.
+    /// With the file's name: no permission, a full file system, a directory of that name, a symbolic link of another
+    /// user.
     pub fn write(path: &Path) -> io::Result<Self> {
         Self::try_write(path)
             .map_err(|error| context(format_args!("cannot write pid file {}", path.display()), error))
@@ -49,7 +50,7 @@ impl PidFile {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
                 ) =>
             {
-                // The directory is not ours; a file in it may be.
+                // The directory does not belong to pen's user; a file in it may.
                 let mut file = existing(&place, OFlags::WRONLY).map_err(|_| error)?;
                 file.set_len(0)?;
                 file.write_all(number.as_bytes())?;
@@ -70,13 +71,14 @@ impl Drop for PidFile {
             && text.trim_end() == process::id().to_string()
             && unlinkat(place.directory(), place.name(), AtFlags::empty()).is_err()
         {
-            // The number must not stay: another process may get it later. A failure here cannot be reported any more.
+            // The number must not remain: another process may get it later. A failure here could not be reported
+            // anywhere.
             let _ = file.set_len(0);
         }
     }
 }
 
-/// Opens the regular file that is there, without touching its content.
+/// Opens the existing regular file without changing its contents.
 fn existing(place: &Place, flags: OFlags) -> io::Result<File> {
     let file = File::from(place.open(flags, Mode::empty())?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
@@ -134,7 +136,7 @@ mod tests {
         fs::write(&real, "precious").expect("file");
         symlink(&real, &link).expect("link");
         if lchown(&link, Some(12345), Some(12345)).is_err() {
-            return; // Only root can lay this trap.
+            return; // Only root can set up this attack.
         }
         let error = PidFile::write(&link).expect_err("a trap");
         assert!(error.to_string().contains("another user"), "{error}");

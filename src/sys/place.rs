@@ -1,9 +1,9 @@
 //! A resolved path: an open directory and a name in it.
 //!
-//! What pen writes may lie in a directory that others may write to, and be written by root. So a path is walked component by
-//! component, each opened relative to the one before and never through a symbolic link by the system; a link counts only if
-//! it belongs to root or to the account that pen runs as. What is done afterwards is done by name in the open directory,
-//! which nobody can exchange.
+//! Files that root writes for pen may be in a directory that others may write to. So a path is resolved component by
+//! component, each opened relative to the one before, and the system never follows a symbolic link; pen follows one
+//! only if it belongs to root or to the account that pen runs as. All later operations use the name in the open
+//! directory, which nobody can exchange.
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -15,10 +15,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
-/// The most symbolic links in a path; systems allow 8 (POSIX, SYMLOOP_MAX) to 40.
+/// The maximum number of symbolic links in a path; systems allow 8 (POSIX, SYMLOOP_MAX) to 40.
 const LINKS_MAX: usize = 8;
 
-/// How a directory is opened: to reach what is in it, which takes no right to list it.
+/// How a directory is opened: for access to its entries, which does not need the right to list it.
 const DIRECTORY: OFlags = SEARCH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 #[cfg(target_os = "linux")]
@@ -33,9 +33,9 @@ const SEARCH: OFlags = OFlags::RDONLY;
 pub(super) struct Place {
     directory: OwnedFd,
     name: OsString,
-    /// What has that name now.
+    /// The status of the file with that name, if it exists.
     found: Option<Stat>,
-    /// It is a link into /proc, as `/dev/stdout` is, which leads to something that is open and perhaps has no name.
+    /// Whether it is a link into /proc, as `/dev/stdout` is, which leads to an open file that may have no name.
     is_open_file: bool,
 }
 
@@ -43,7 +43,7 @@ impl Place {
     /// Resolves `path`; the last component need not exist.
     ///
     /// # Errors
-    /// As open(2) of a directory in the path; a symbolic link of another user, with its name; too many of them.
+    /// See open(2) for a directory in the path; a symbolic link of another user, with its name; too many links.
     pub(super) fn find(path: &Path) -> io::Result<Self> {
         let mut links = 0;
         let mut directory = start(path.is_absolute())?;
@@ -93,7 +93,7 @@ impl Place {
         self.directory.as_fd()
     }
 
-    /// Has the changes of the directory reach the disk. File systems that cannot do that are no error.
+    /// Flushes changes of the directory to disk. File systems that do not support that are not an error.
     pub(super) fn sync_directory(&self) {
         let listing = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         if let Ok(directory) = openat(&self.directory, ".", listing, Mode::empty()) {
@@ -106,20 +106,20 @@ impl Place {
         &self.name
     }
 
-    /// What has that name, if anything has.
+    /// The status of the file with that name, if it exists.
     pub(super) fn found(&self) -> Option<&Stat> {
         self.found.as_ref()
     }
 
-    /// What kind of file that is.
+    /// The type of that file.
     pub(super) fn kind(&self) -> Option<FileType> {
         self.found.map(|found| FileType::from_raw_mode(found.st_mode))
     }
 
-    /// Opens what is there, and with [`OFlags::CREATE`] makes it. Never waits for the other end of a FIFO.
+    /// Opens the file, and with [`OFlags::CREATE`] creates it. Never waits for the other end of a FIFO.
     ///
     /// # Errors
-    /// As openat(2); `ELOOP` when a link has taken the place in the meantime.
+    /// See openat(2); `ELOOP` when a link has replaced the file in the meantime.
     pub(super) fn open(&self, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let follow = if self.is_open_file { OFlags::empty() } else { OFlags::NOFOLLOW };
         let always = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -141,7 +141,7 @@ fn parts(path: &Path) -> VecDeque<OsString> {
     names.collect()
 }
 
-/// Refuses a link that neither root nor pen's own account has made.
+/// Refuses a link that belongs to neither root nor pen's own account.
 fn trust(link: &Stat, path: &Path) -> io::Result<()> {
     if link.st_uid == 0 || link.st_uid == rustix::process::geteuid().as_raw() {
         return Ok(());

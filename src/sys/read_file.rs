@@ -1,30 +1,31 @@
-//! Reading the files that pen is told of: configuration, certificates, keys, OCSP responses, access lists.
+//! Reads the files that pen is given: configuration, certificates, keys, OCSP responses, access lists.
 //!
-//! Whoever names a file may name a FIFO, on which open(2) waits for a writer, or a device that never ends, and the thread
-//! that reads it may be the one that handles signals. So a file is opened without waiting, must be a regular one, and may not
-//! be larger than [`SIZE_MAX`].
+//! The given file may be a FIFO, on which open(2) waits for a writer, or an endless device, and the thread that reads
+//! it may be the one that handles signals. So a file is opened without waiting, must be a regular file, and may not be
+//! larger than [`SIZE_MAX`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The most bytes that a file may have.
+/// The maximum size of a file in bytes.
 const SIZE_MAX: u64 = 16 << 20;
 
 /// Reads a regular file.
 ///
 /// # Errors
-/// As open(2) and read(2); what is no regular file, or too large.
+/// See open(2) and read(2); not a regular file, or too large.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let file = open(path)?;
     if file.metadata()?.is_file() { bounded(file) } else { Err(unsuitable("expected a regular file")) }
 }
 
-/// As [`read`], before pen serves, when to wait for a writer harms nobody: a FIFO or a device such as `/dev/stdin` will do.
+/// Like [`read`], but before pen serves, when waiting for a writer is harmless: a FIFO or a device such as `/dev/stdin`
+/// is accepted.
 ///
 /// # Errors
-/// As [`read`].
+/// See [`read`].
 pub fn read_at_start(path: &Path) -> io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     if kind.is_fifo() || kind.is_char_device() || kind.is_socket() {
@@ -37,12 +38,12 @@ pub fn read_at_start(path: &Path) -> io::Result<Vec<u8>> {
 /// Whether a file, or a directory, may be opened for reading.
 ///
 /// # Errors
-/// As open(2).
+/// See open(2).
 pub fn check_readable(path: &Path) -> io::Result<()> {
     open(path).map(drop)
 }
 
-/// Whether two names lead to the same file.
+/// Whether two names refer to the same file.
 pub fn is_same(a: &Path, b: &Path) -> bool {
     let file = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
     matches!((file(a), file(b)), (Ok(a), Ok(b)) if a == b)
@@ -53,8 +54,8 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn bounded(file: File) -> io::Result<Vec<u8>> {
-    // Room for all of it, and a byte for finding the end: memory that grows leaves copies of what it held, which may be a key.
-    // But no more than a file needs that is not too large, whatever its size is said to be.
+    // Room for the whole file, and a byte to detect the end: growing the buffer would leave copies of its contents,
+    // which may be a key. Limited to the maximum size, whatever size the file reports.
     let size = file.metadata()?.len().min(SIZE_MAX) + 1;
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
     file.take(SIZE_MAX + 1).read_to_end(&mut bytes)?;
@@ -82,7 +83,7 @@ mod tests {
         std::fs::write(&file, "text").expect("written");
         assert_eq!(read(&file).expect("a file"), b"text");
         mkfifo(&fifo, Mode::S_IRWXU).expect("fifo");
-        // None of these waits.
+        // None of these blocks.
         for path in [&fifo, Path::new("/dev/zero"), dir.path()] {
             let error = read(path).expect_err("no file");
             assert!(error.to_string().contains("expected a regular file"), "{error}");

@@ -1,23 +1,23 @@
-//! Resolution of names. The system's resolver blocks, so it runs on a thread of its own.
+//! Resolution of names. The system's resolver blocks, so it runs on its own thread.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// The most addresses of one name that pen tries.
+/// The maximum number of addresses of one name that pen tries.
 const ADDRESSES_MAX: usize = 8;
 
-/// Looks a name up on a thread of its own.
+/// Looks a name up on a separate thread.
 ///
 /// # Errors
-/// As getaddrinfo(3): no such name, no server answers.
+/// See getaddrinfo(3): no such name, no answer from a server.
 pub async fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
     collect(tokio::net::lookup_host((name, 0)).await?)
 }
 
-/// Looks a name up before pen serves, when waiting for the resolver harms nobody.
+/// Looks a name up before pen serves, when blocking is harmless.
 ///
 /// # Errors
-/// As [`lookup`].
+/// See [`lookup`].
 #[allow(clippy::disallowed_methods, reason = "the one place where blocking is right")]
 pub fn lookup_now(name: &str) -> io::Result<Vec<IpAddr>> {
     collect(std::net::ToSocketAddrs::to_socket_addrs(&(name, 0))?)
@@ -36,11 +36,11 @@ fn collect(found: impl Iterator<Item = std::net::SocketAddr>) -> io::Result<Vec<
     Ok(addresses)
 }
 
-/// Whether an address is one of this machine. Nothing is sent to find that out.
+/// Whether an address belongs to this machine. Nothing is sent to find out.
 pub fn is_local(ip: IpAddr) -> bool {
     let any: IpAddr = if ip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    // The route to an address of this machine has that address as its source. bind(2) would not tell on a system that lets
-    // a process bind any address.
+    // The route to a local address has that address as its source. bind(2) is not a reliable test on systems that let a
+    // process bind foreign addresses.
     let origin = || {
         let socket = UdpSocket::bind((any, 0))?;
         socket.connect((ip, 9))?;

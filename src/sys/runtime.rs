@@ -9,18 +9,18 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::emulation;
 
-/// How long an event loop waits at most on a system that needs such a limit.
+/// The maximum wait of an event loop, on systems that need a limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// A runtime for the calling thread alone, with timers and input and output.
+/// A single-threaded runtime for the calling thread, with timers and I/O.
 ///
 /// # Errors
-/// No descriptor or memory is left for its event port.
+/// There is no descriptor or memory for its event port.
 pub fn current_thread() -> io::Result<Runtime> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     if emulation::is_one_shot() {
-        // Over one-shot event ports tokio's event library (mio 1.2) does not wait at all, but looks at every descriptor
-        // again and again, while no timer limits the wait.
+        // Over one-shot event ports, unless a timer limits the wait, tokio's event library (mio 1.2) does not wait but
+        // polls every descriptor in a busy loop.
         runtime.spawn(async {
             loop {
                 tokio::time::sleep(LONGEST_WAIT).await;
@@ -30,11 +30,11 @@ pub fn current_thread() -> io::Result<Runtime> {
     Ok(runtime)
 }
 
-/// Starts a thread with an event loop of its own. `begin` opens, within that, what the thread needs; `run` is
-/// what it does until it ends.
+/// Starts a thread with its own event loop. `begin` opens the thread's resources within it; `run` is the main function
+/// of the thread.
 ///
 /// # Errors
-/// The system gives no thread or no event port; the error of `begin`. The thread has ended then.
+/// The system cannot create the thread or its event port; or the error of `begin`. The thread has ended then.
 pub fn start_thread(
     name: String,
     begin: impl FnOnce() -> io::Result<()> + Send + 'static,
@@ -51,7 +51,7 @@ pub fn start_thread(
             run(runtime);
         }
     })?;
-    // A thread that ends without a result has panicked, which was logged.
+    // A thread that ends without a result has panicked, and the panic was logged.
     outcome.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
     Ok(thread)
 }

@@ -1,4 +1,4 @@
-//! Operations on stream sockets that the crates in use do not have, or only with more cost.
+//! Operations on stream sockets that the crates in use lack, or have only at a higher cost.
 
 use std::future::poll_fn;
 use std::io;
@@ -17,10 +17,10 @@ use super::error::context;
 use super::platform::{self, PolledFd, events};
 use super::watch::Watch;
 
-/// How often a peer that has sent something is asked whether it is still there, where the event port does not tell.
+/// The interval for checking whether a peer with unread data is still there, if the event port does not report it.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
-/// A stream socket in an event port: in pen's own where the system has one that tells all, else in tokio's.
+/// A stream socket in an event port: pen's own if the system has one that reports everything, otherwise tokio's.
 #[derive(Debug)]
 pub struct PolledSocket(Kind);
 
@@ -30,16 +30,16 @@ enum Kind {
     Tokio(Watch),
 }
 
-/// Makes the event port that [`PolledSocket::new`] puts sockets in; otherwise the first socket makes it. To be called within
-/// the runtime, while there are descriptors.
+/// Creates the event port for [`PolledSocket::new`]; otherwise the first socket creates it. Call it within the runtime,
+/// while descriptors are available.
 ///
 /// # Errors
-/// No descriptor is left.
+/// There is no descriptor left.
 pub fn prepare() -> io::Result<()> {
     if platform::has_event_port() { platform::prepare_event_port() } else { Ok(()) }
 }
 
-/// Which of its sides a socket is to be ready on.
+/// The operation that a socket must be ready for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// Reading.
@@ -56,7 +56,7 @@ impl Operation {
         }
     }
 
-    /// The events that may make it ready, and the one that it is no more when a call has found nothing.
+    /// The events that may make it ready, and the one that a call without result clears.
     fn events(self) -> (u32, u32) {
         match self {
             Self::Read => (events::READABLE | events::CLOSED, events::READABLE),
@@ -66,7 +66,7 @@ impl Operation {
 }
 
 impl PolledSocket {
-    /// Watches a socket that does not block. To be called within a runtime of one thread, which is to have it all the time.
+    /// Watches a non-blocking socket. Call it within a single-threaded runtime, in which the socket must stay.
     ///
     /// # Errors
     /// There is no room in the event port.
@@ -77,7 +77,7 @@ impl PolledSocket {
         Watch::new(socket, Interest::READABLE | Interest::WRITABLE).map(|watch| Self(Kind::Tokio(watch)))
     }
 
-    /// Ready when the socket may be ready; else keeps the waker, one for reading and writing together.
+    /// Ready when the socket may be ready; otherwise stores the waker, a single one for reading and writing.
     ///
     /// # Errors
     /// The runtime is ending.
@@ -90,10 +90,10 @@ impl PolledSocket {
         }
     }
 
-    /// Calls `f` if the socket may be ready. `WouldBlock`, from `f` too, means that it is not.
+    /// Calls `f` if the socket may be ready. `WouldBlock`, also when returned by `f`, means that it is not.
     ///
     /// # Errors
-    /// As `f`.
+    /// Errors of `f`.
     #[inline]
     pub fn try_io<R>(&self, operation: Operation, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         let fd = match &self.0 {
@@ -111,28 +111,28 @@ impl PolledSocket {
         result
     }
 
-    /// Whether a call that read or wrote something, but less than it was asked for, has left the socket with nothing, until
-    /// the event port tells of it again. So says epoll(7), question 9; but a read stops at urgent data (tcp(7)).
+    /// Whether a call that transferred fewer bytes than requested has exhausted the socket until the event port reports
+    /// it again. That is so with epoll(7), question 9; but a read stops at urgent data (tcp(7)).
     #[inline]
     pub fn short_means_exhausted(&self) -> bool {
         matches!(&self.0, Kind::Own(fd) if !fd.any(events::URGENT))
     }
 
-    /// Whether urgent data has come, as far as the system tells.
+    /// Whether urgent data has arrived, as far as the system reports it.
     #[inline]
     pub fn has_urgent(&self) -> bool {
         matches!(&self.0, Kind::Own(fd) if fd.any(events::URGENT))
     }
 
-    /// Whether the end of the stream is next, so that it need not be read. To be asked after a read that has left the
-    /// socket with nothing: what the event port has told of came before that. TCP alone is known to be like this.
+    /// Whether the end of the stream is next, so that it need not be read. Call it after a read that has exhausted the
+    /// socket: events reported before that came earlier. Only TCP is known to behave this way.
     pub fn is_at_end(&self) -> bool {
         let Kind::Own(fd) = &self.0 else { return false };
         fd.any(events::CLOSED) && !fd.any(events::READABLE | events::ERROR)
     }
 
-    /// Waits until the peer has given up: it has reset the connection, or it has ended it, with nothing left to be read, and
-    /// `patience` is over since. To be called while nothing else waits for this socket.
+    /// Waits until the peer has given up: it has reset the connection, or it has closed it with no data left to be read
+    /// and `patience` has passed since. Call it while no other task waits for this socket.
     pub async fn abandoned(&self, patience: Duration) {
         match &self.0 {
             Kind::Own(fd) => {
@@ -141,7 +141,7 @@ impl PolledSocket {
                 match peer_state(fd.as_fd()) {
                     PeerState::Reset => {}
                     PeerState::Ended => _ = tokio::time::timeout(patience, reset).await,
-                    // It has half closed after it sent something, and waits for the answer.
+                    // It has closed its direction after sending data, and waits for the answer.
                     PeerState::Present => reset.await,
                 }
             }
@@ -167,10 +167,10 @@ impl PolledSocket {
         }
     }
 
-    /// How a connect that was begun has ended, once the socket is writable.
+    /// The result of a connect, once the socket is writable.
     ///
     /// # Errors
-    /// As connect(2).
+    /// See connect(2).
     pub fn connected(&self) -> io::Result<()> {
         match &self.0 {
             // A failed connect is reported as an event (epoll_ctl(2), EPOLLERR).
@@ -189,10 +189,10 @@ impl AsFd for PolledSocket {
     }
 }
 
-/// Lets `socket` connect from `source`, an address that is not this machine's: to be called before binding to it.
+/// Allows `socket` to connect from `source`, an address of another machine. Call it before binding to that.
 ///
 /// # Errors
-/// `Unsupported` where the system cannot (all but Linux); a lack of privilege (on Linux, CAP_NET_ADMIN).
+/// `Unsupported` on systems other than Linux; a missing privilege (on Linux, CAP_NET_ADMIN).
 pub fn transparent(socket: &impl AsFd, source: IpAddr) -> io::Result<()> {
     platform::transparent(socket, source).map_err(|error| match error.kind() {
         io::ErrorKind::Unsupported => {
@@ -202,12 +202,12 @@ pub fn transparent(socket: &impl AsFd, source: IpAddr) -> io::Result<()> {
     })
 }
 
-/// What the peer of a stream has done.
+/// The state of a stream's peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerState {
-    /// It has sent something that was not read, or it may still send something.
+    /// It has sent data that was not read, or it may still send data.
     Present,
-    /// It has ended its direction, and nothing that it sent is left to be read.
+    /// It has closed its direction, and all its data has been read.
     Ended,
     /// It has reset the connection.
     Reset,
@@ -224,28 +224,28 @@ fn peer_state(socket: BorrowedFd<'_>) -> PeerState {
     }
 }
 
-/// Binds a socket that is to connect to `address` alone. Where the system can, the port is chosen when it connects, so that
-/// each server has the whole range of ports.
+/// Binds a socket that will connect only to `address`. If the system supports it, the port is chosen at connect, so
+/// that each server has the whole range of ports.
 ///
 /// # Errors
-/// As bind(2).
+/// See bind(2).
 pub fn bind_source(socket: &impl AsFd, address: IpAddr) -> io::Result<()> {
     platform::leave_port_to_connect(socket);
     SockRef::from(socket).bind(&SocketAddr::new(address, 0).into())
 }
 
-/// A stream socket for connecting to `address` that does not block.
+/// A non-blocking stream socket for connecting to `address`.
 ///
 /// # Errors
-/// No descriptor is left.
+/// There is no descriptor left.
 pub fn stream_to(address: &SockAddr) -> io::Result<Socket> {
     let family = AddressFamily::from_raw(address.family());
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     Ok(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?.into())
 }
 
-/// Bytes written to a stream socket that its peer has not acknowledged yet (tcp(7), unix(7): SIOCOUTQ). `None` where
-/// the system does not tell.
+/// The number of bytes written to a stream socket that its peer has not acknowledged (tcp(7), unix(7): SIOCOUTQ).
+/// `None` if the system does not report it.
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     platform::unacknowledged(socket)
 }
@@ -253,16 +253,16 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
 /// Reads from a stream socket; 0 is the end.
 ///
 /// # Errors
-/// As recv(2).
+/// See recv(2).
 pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
     Ok(rustix::net::recv(socket, buf, RecvFlags::empty())?.0)
 }
 
-/// Writes to a stream socket what it takes; `last` bytes are those that the end of the stream follows at once, so that both
-/// can go in one packet. A peer that is gone causes no signal: Rust's runtime ignores SIGPIPE.
+/// Writes as many bytes to a stream socket as it accepts. With `last`, the end of the stream follows at once, so that
+/// both can share a packet. A lost peer causes no signal: Rust's runtime ignores SIGPIPE.
 ///
 /// # Errors
-/// As send(2).
+/// See send(2).
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], last: bool) -> io::Result<usize> {
     let flags = if last { platform::LAST } else { SendFlags::empty() };
     Ok(rustix::net::send(socket, bytes, flags)?)
@@ -286,7 +286,7 @@ mod tests {
             return;
         };
         assert_eq!(before, 0);
-        // Until no more fits between the two.
+        // Until both buffers are full.
         client.set_nonblocking(true).expect("non-blocking");
         let mut written = 0;
         while let Ok(count) = client.write(&[7; 65536]) {
@@ -297,7 +297,7 @@ mod tests {
         drop(listener);
         server.read_exact(&mut vec![0; written]).expect("everything arrives");
         while unacknowledged(client.as_fd()) != Some(0) {
-            std::thread::yield_now(); // The last acknowledgement is on its operation.
+            std::thread::yield_now(); // The last acknowledgement is on its way.
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Moving bytes from socket to socket inside the kernel, where the system can (Linux, splice(2)).
+//! Moves bytes between sockets inside the kernel, on systems that can (Linux, splice(2)).
 //!
-//! A connection that moves bulk data borrows a pipe from its worker's [`Pool`], and goes on copying when there is none:
-//! the same code serves every system. A pipe knows how many bytes it holds, and only an empty one is ever lent again,
-//! so a connection that ends in the middle cannot leak a byte into another.
+//! A connection that moves bulk data borrows a pipe from its worker's [`Pool`], and copies the data if there is none:
+//! the same code works on every system. A pipe counts the bytes that it holds, and only an empty one is lent again, so
+//! a connection that ends early cannot leak a byte into another one.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::platform::KernelPipe;
 
-/// The size of a pipe, in bytes: the most that Linux gives without privilege (pipe(7), pipe-max-size).
+/// The size of a pipe in bytes: the largest that Linux allows without privilege (pipe(7), pipe-max-size).
 pub const PIPE_SIZE: usize = 1 << 20;
 
 /// A bounded number of pipes that are lent to one connection after the other. Clones share the pipes.
@@ -20,18 +20,18 @@ pub struct Pool(Arc<Mutex<PoolState>>);
 #[derive(Debug)]
 struct PoolState {
     idle: Vec<KernelPipe>,
-    /// How many more pipes may be lent or made.
+    /// The number of further pipes that may be lent or created.
     left: usize,
 }
 
 impl Pool {
-    /// A pool of at most `most` pipes, each made when it is first needed. A pipe takes two descriptors.
+    /// A pool of at most `most` pipes, each created when first needed. A pipe takes two descriptors.
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new(PoolState { idle: Vec::new(), left: most })))
     }
 
-    /// Lends an empty pipe. `None` when all are lent, or the system has no splice or gives no pipe now: the connection
-    /// is then copied to its end.
+    /// Lends an empty pipe. `None` when all are lent, or the system has no splice or no pipe now: the data of the
+    /// connection is then copied until its end.
     pub fn take(&self) -> Option<Pipe> {
         let pipe = {
             let mut state = self.state();
@@ -49,12 +49,12 @@ impl Pool {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, PoolState> {
-        // Nothing in here can panic half way.
+        // No code that holds this lock can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A pipe on loan; dropping it gives it back, or closes it with what it still holds.
+/// A borrowed pipe; dropping it returns it, or closes it if it still holds data.
 #[derive(Debug)]
 pub struct Pipe {
     /// `None` only while the pipe is dropped.
@@ -74,20 +74,20 @@ impl Pipe {
         self.held == 0
     }
 
-    /// Reads from `source` into the pipe, without waiting, and returns the count of bytes; 0 is the end of `source`.
+    /// Reads from `source` into the pipe without blocking, and returns the number of bytes; 0 is the end of `source`.
     ///
     /// # Errors
     /// `WouldBlock` when `source` has nothing to read, **or when the pipe is full**, which a source of small segments
-    /// reaches long before [`PIPE_SIZE`] bytes: drain a pipe that holds something before filling it. Others as read(2)
-    /// on `source`; no byte is lost by any.
+    /// reaches long before [`PIPE_SIZE`] bytes: drain a pipe that holds data before filling it. For other errors see
+    /// read(2) on `source`; no error loses a byte.
     pub fn fill(&mut self, source: impl AsFd) -> io::Result<usize> {
         self.fill_at_most(source, usize::MAX)
     }
 
-    /// As [`Pipe::fill`], but takes no more than `most` bytes, at least 1.
+    /// Like [`Pipe::fill`], but reads no more than `most` bytes, at least 1.
     ///
     /// # Errors
-    /// As [`Pipe::fill`].
+    /// See [`Pipe::fill`].
     pub fn fill_at_most(&mut self, source: impl AsFd, most: usize) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::Unsupported.into()) };
         let room = pipe.capacity().saturating_sub(self.held).min(most);
@@ -99,10 +99,10 @@ impl Pipe {
         Ok(count)
     }
 
-    /// Writes from the pipe to `sink`, without waiting, and returns the count of bytes.
+    /// Writes from the pipe to `sink` without blocking, and returns the number of bytes.
     ///
     /// # Errors
-    /// `WouldBlock` when `sink` takes nothing now; others as write(2) on `sink`.
+    /// `WouldBlock` when `sink` accepts nothing now; otherwise see write(2) on `sink`.
     pub fn drain(&mut self, sink: impl AsFd) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Err(io::ErrorKind::Unsupported.into()) };
         if self.held == 0 {
@@ -113,11 +113,11 @@ impl Pipe {
         Ok(count)
     }
 
-    /// Takes bytes back out of the pipe, for a sink that turns out not to take part in splice, and returns their count;
-    /// 0 when it is empty or `buffer` is.
+    /// Reads bytes back out of the pipe, for a sink that turns out not to support splice, and returns their number; 0
+    /// when the pipe or `buffer` is empty.
     ///
     /// # Errors
-    /// As read(2) on a pipe.
+    /// See read(2) on a pipe.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(pipe) = &self.pipe else { return Ok(0) };
         let most = buffer.len().min(self.held);
@@ -150,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    /// A pipe, where the system has them; a Linux without is a failure.
+    /// A pipe, if the system supports it; on Linux its absence is a failure.
     fn pipe(pool: &Pool) -> Option<Pipe> {
         let pipe = pool.take();
         let expected = cfg!(target_os = "linux") && std::env::var_os("PEN_PORTABLE").is_none();

@@ -1,8 +1,8 @@
-//! What the crate `openssl` does not wrap: ticket keys that many contexts share, sessions from a store of pen's own,
-//! the server name as a ClientHello has it, and where the system has its authorities.
+//! OpenSSL functions that the crate `openssl` does not wrap: ticket keys shared by many contexts, an external session
+//! store, the server name of a ClientHello, and the location of the system's certificate authorities.
 //!
-//! Everything here exists alike in OpenSSL 1.1.1 and 3. That is why the ticket callback is the one with an HMAC_CTX,
-//! which OpenSSL 3 still has: its own newer one does not exist in 1.1.1.
+//! Everything here exists in both OpenSSL 1.1.1 and 3. That is why the ticket callback is the one with an HMAC_CTX,
+//! which OpenSSL 3 still has: its newer callback does not exist in 1.1.1.
 
 #![allow(unsafe_code, reason = "calls into libssl that no crate wraps")]
 
@@ -25,10 +25,10 @@ const SET_TICKET_KEY_CALLBACK: c_int = 72;
 /// The length of an AES block, and so of the callback's `iv`.
 const IV: c_int = 16;
 
-/// What one generation of session tickets is sealed with: AES-256-CBC and HMAC-SHA-256 (RFC 5077 4).
+/// The keys of one generation of session tickets: AES-256-CBC and HMAC-SHA-256 (RFC 5077 4).
 #[derive(Clone)]
 pub struct TicketKey {
-    /// The name of the key, which the ticket holds in the clear.
+    /// The name of the key, which the ticket contains in the clear.
     pub name: [u8; 16],
     /// The cipher's key.
     pub aes: [u8; 32],
@@ -44,12 +44,12 @@ impl Drop for TicketKey {
     }
 }
 
-/// Where ticket keys come from. Called in the middle of a handshake: must not block.
+/// A source of ticket keys. Called during a handshake: must not block.
 pub trait TicketKeys: Send + Sync {
-    /// The key for a new ticket; without one the client gets no ticket.
+    /// The key for a new ticket; on `None` the client gets no ticket.
     fn seal(&self) -> Option<TicketKey>;
 
-    /// The key of that name, and whether the client is to get a new ticket in place of this one.
+    /// The key with that name, and whether the client should get a new ticket in place of this one.
     fn open(&self, name: &[u8; 16]) -> Option<(TicketKey, bool)>;
 }
 
@@ -66,11 +66,11 @@ fn keys_index() -> Result<Index<SslContext, Keys>, ErrorStack> {
     }
 }
 
-/// Lets a context seal and open session tickets with `keys` (SSL_CTX_set_tlsext_ticket_key_cb(3)), so that a client
-/// resumes a session under any context with the same keys.
+/// Makes a context seal and open session tickets with `keys` (SSL_CTX_set_tlsext_ticket_key_cb(3)), so that a client
+/// can resume a session under any context with the same keys.
 ///
 /// # Errors
-/// When OpenSSL has no memory.
+/// OpenSSL has no memory.
 pub fn set_ticket_keys(context: &mut SslContextBuilder, keys: Keys) -> Result<(), ErrorStack> {
     type Callback = unsafe extern "C" fn(
         *mut ffi::SSL,
@@ -90,14 +90,14 @@ pub fn set_ticket_keys(context: &mut SslContextBuilder, keys: Keys) -> Result<()
     Ok(())
 }
 
-/// Results as SSL_CTX_set_tlsext_ticket_key_cb(3) has them.
+/// Return values, see SSL_CTX_set_tlsext_ticket_key_cb(3).
 const FAILED: c_int = -1;
 const NO_KEY: c_int = 0;
 const DONE: c_int = 1;
 const DONE_RENEW: c_int = 2;
 
 /// # Safety
-/// To be called by OpenSSL only, as SSL_CTX_set_tlsext_ticket_key_cb(3) says: `name` has 16 bytes, `iv` EVP_MAX_IV_LENGTH.
+/// Only for OpenSSL, see SSL_CTX_set_tlsext_ticket_key_cb(3): `name` has 16 bytes, `iv` EVP_MAX_IV_LENGTH.
 unsafe extern "C" fn ticket_key(
     ssl: *mut ffi::SSL,
     name: *mut c_uchar,
@@ -106,8 +106,8 @@ unsafe extern "C" fn ticket_key(
     hmac: *mut ffi::HMAC_CTX,
     sealing: c_int,
 ) -> c_int {
-    // SAFETY: the pointers are OpenSSL's, valid during this call and with the lengths given above; all contexts that
-    // have this callback have keys in their ex_data.
+    // SAFETY: the pointers are OpenSSL's, valid during this call and with the lengths given above; all contexts with
+    // this callback have keys in their ex_data.
     unsafe {
         let ssl = SslRef::from_ptr(ssl);
         let (context, once) = (ssl.ssl_context(), ssl.version2() == Some(SslVersion::TLS1_3));
@@ -124,7 +124,7 @@ unsafe extern "C" fn ticket_key(
             let mut wanted = [0; 16];
             wanted.copy_from_slice(name);
             match keys.open(&wanted) {
-                // A client of TLS 1.3 uses a ticket once (RFC 8446 C.4), and without this gets no new one.
+                // A TLS 1.3 client uses a ticket only once (RFC 8446 C.4), and would otherwise get no new one.
                 Some((key, renew)) => (key, if renew || once { DONE_RENEW } else { DONE }),
                 None => return NO_KEY,
             }
@@ -142,34 +142,35 @@ unsafe extern "C" fn ticket_key(
     }
 }
 
-/// Asks `find` for a session whose id a client offers (TLS 1.2 without tickets).
+/// Calls `find` for the session whose ID a client offers (TLS 1.2 without tickets).
 pub fn set_session_store<F>(context: &mut SslContextBuilder, find: F)
 where
     F: Fn(&[u8]) -> Option<Zeroizing<Vec<u8>>> + Send + Sync + 'static,
 {
-    // SAFETY: the session must not belong to another context; it is made here from its DER form, so it belongs to none.
+    // SAFETY: the session must not belong to another context; it is created here from its DER form, so it belongs to
+    // none.
     unsafe {
         context.set_get_session_callback(move |_, id| SslSession::from_der(&find(id)?).ok());
     }
 }
 
-/// Whether the library has bytes that nobody has read: of a whole record, or of a part of one.
+/// Whether the library holds unread bytes, of a complete record or a partial one.
 pub fn has_unread(ssl: &SslRef) -> bool {
     unsafe extern "C" {
         /// Of `openssl/ssl.h`, which `openssl-sys` lacks.
         fn SSL_has_pending(ssl: *const ffi::SSL) -> c_int;
     }
-    // SAFETY: the call only looks at the SSL, which is valid.
+    // SAFETY: the call only reads the SSL, which is valid.
     unsafe { SSL_has_pending(ssl.as_ptr()) == 1 }
 }
 
-/// The body of the server_name extension (RFC 6066 3); `None` without one. Only within a callback for a ClientHello.
+/// The body of the server_name extension (RFC 6066 3); `None` without one. Only within a ClientHello callback.
 pub fn server_name_extension(ssl: &SslRef) -> Option<&[u8]> {
     const SERVER_NAME: c_uint = 0;
     let mut data = ptr::null();
     let mut length = 0;
-    // SAFETY: outside the callback the call answers 0. Within it, the bytes live until the handshake goes on, which
-    // needs the SSL exclusively, and so not before this borrow has ended.
+    // SAFETY: outside the callback the call returns 0. Within it, the bytes live until the handshake continues, which
+    // needs exclusive access to the SSL, and so not before this borrow has ended.
     unsafe {
         let found =
             ffi::SSL_client_hello_get0_ext(ssl.as_ptr(), SERVER_NAME, &raw mut data, &raw mut length) == 1;
@@ -177,15 +178,15 @@ pub fn server_name_extension(ssl: &SslRef) -> Option<&[u8]> {
     }
 }
 
-/// Where the system has the certificates of its authorities: a file of them, and a directory under hashed names
-/// (SSL_CTX_set_default_verify_paths(3)). Neither has to be there.
+/// The location of the system's certificate authorities: a file, and a directory with hashed names
+/// (SSL_CTX_set_default_verify_paths(3)). Neither need exist.
 pub fn default_authorities() -> (PathBuf, PathBuf) {
     unsafe extern "C" {
         /// Of `openssl/x509.h`, which `openssl-sys` lacks.
         fn X509_get_default_cert_dir() -> *const c_char;
         fn X509_get_default_cert_dir_env() -> *const c_char;
     }
-    // SAFETY: the calls give strings that are part of the library.
+    // SAFETY: the calls return static strings of the library.
     let text = |text: *const c_char| unsafe { CStr::from_ptr(text) };
     // SAFETY: as above.
     let (file, file_name, dir, dir_name) = unsafe {

@@ -1,4 +1,4 @@
-//! What the crate `openssl` does not wrap of TLS towards servers: sessions that are offered again.
+//! OpenSSL functions for TLS to servers that the crate `openssl` does not wrap: resumption of sessions.
 
 #![allow(unsafe_code, reason = "a call into libssl that the crate openssl leaves to its user to judge")]
 
@@ -17,18 +17,18 @@ impl fmt::Debug for ClientSession {
 }
 
 impl ClientSession {
-    /// Offers it to the server in the handshake of `ssl`, which is to come (SSL_set_session(3)).
+    /// Offers the session to the server in the coming handshake of `ssl` (SSL_set_session(3)).
     ///
     /// # Errors
-    /// When OpenSSL has no memory.
+    /// OpenSSL has no memory.
     pub fn offer(&self, ssl: &mut SslRef) -> Result<(), ErrorStack> {
-        // SAFETY: the session counts its own references and points to no context: the one that it was made under stores
-        // none, so that it is in no context's list, whichever context `ssl` has.
+        // SAFETY: the session has its own reference count and does not refer to a context: its original context stores
+        // no sessions, so it is in no context's list, whichever context `ssl` has.
         unsafe { ssl.set_session(&self.0) }
     }
 }
 
-/// Has `keep` told of every session that a server lets pen resume. The context itself stores none.
+/// Calls `keep` for every session that a server allows pen to resume. The context itself stores none.
 pub fn keep_sessions(
     context: &mut SslContextBuilder,
     keep: impl Fn(&mut SslRef, ClientSession) + Send + Sync + 'static,

@@ -1,11 +1,12 @@
-//! What the process uses of the system. What a system does not tell, or not in a jail without /proc and /dev/fd, is `None`.
+//! The system resources that the process uses. Values that the system does not report are `None`, as in a jail without
+//! /proc and /dev/fd.
 
 use std::fs;
 use std::mem::MaybeUninit;
 
 use rustix::process::{Resource, getrlimit};
 
-/// Processor time that the process has used, of user and system, in seconds.
+/// Processor time used by the process, user and system, in seconds.
 #[allow(unsafe_code, reason = "no crate has getrusage(3C) on Solaris")]
 pub fn cpu_seconds() -> Option<f64> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
@@ -19,7 +20,7 @@ pub fn cpu_seconds() -> Option<f64> {
     Some(seconds(usage.ru_utime) + seconds(usage.ru_stime))
 }
 
-/// Memory in use and addresses in use, in bytes, where there is a /proc as Linux has it.
+/// Resident and virtual memory in bytes, on systems with Linux's /proc.
 pub fn memory() -> Option<(u64, u64)> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let mut pages = text.split(' ').map_while(|word| word.parse::<u64>().ok());
@@ -29,16 +30,16 @@ pub fn memory() -> Option<(u64, u64)> {
     Some((resident * size, all * size))
 }
 
-/// Descriptors that are open.
+/// The number of open descriptors.
 pub fn open_descriptors() -> Option<u64> {
-    // The directory that is read has one itself.
+    // Reading the directory itself uses one.
     let count = fs::read_dir("/dev/fd").ok()?.count().saturating_sub(1);
     u64::try_from(count).ok()
 }
 
-/// Most descriptors that may be open.
+/// The maximum number of open descriptors.
 pub fn max_descriptors() -> Option<u64> {
-    // No limit is told as `None`.
+    // `None` means unlimited.
     Some(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 

@@ -1,10 +1,10 @@
 //! Waiting, within tokio, until a descriptor is ready.
 //!
-//! Most event ports report every change of a descriptor once it is registered. Those of Oracle Solaris report one event and
-//! forget the descriptor until it is associated anew (port_associate(3C)). Tokio's event library does that where a call on
-//! one of its own sockets would block, and for nothing else: an `AsyncFd` would wait for ever, or spin. There a descriptor is
-//! registered as a socket of tokio's, whatever kind of socket it is, which is the reason for the one rule here: whoever
-//! finds nothing to do says so by returning `WouldBlock` within [`Watch::try_io`].
+//! Most event ports report every change of a descriptor once it is registered. Those of Oracle Solaris report one event
+//! and forget the descriptor until it is associated again (port_associate(3C)). Tokio's event library does that only
+//! when a call on one of its own sockets returns `WouldBlock`: an `AsyncFd` would wait forever, or spin. So on these
+//! systems a descriptor is registered as a tokio socket, whatever kind of socket it is. Hence the one rule here: code
+//! that finds nothing to do must return `WouldBlock` within [`Watch::try_io`].
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,14 +23,14 @@ pub struct Watch(Registered);
 
 #[derive(Debug)]
 enum Registered {
-    /// The event port goes on reporting changes.
+    /// The event port continues to report changes.
     Descriptor(AsyncFd<Arc<OwnedFd>>),
-    /// The event port reports one event, and tokio arms it anew.
+    /// The event port reports one event, and tokio rearms it.
     Socket(TcpStream),
 }
 
 impl Watch {
-    /// Registers `descriptor`, for `interest` at least. To be called within a runtime.
+    /// Registers `descriptor` for at least `interest`. Call it within a runtime.
     ///
     /// # Errors
     /// The event port has no room.
@@ -42,10 +42,10 @@ impl Watch {
         }
     }
 
-    /// As [`Watch::new`], for a descriptor that others use too and that stays open when this is dropped.
+    /// Like [`Watch::new`], for a descriptor that is shared and stays open when this is dropped.
     ///
     /// # Errors
-    /// The event port has no room; no descriptor is left, where one is needed.
+    /// The event port has no room; or there is no descriptor left, where one is needed.
     pub fn shared(descriptor: &Arc<OwnedFd>, interest: Interest) -> io::Result<Self> {
         if emulation::is_one_shot() {
             Self::socket(descriptor.try_clone()?)
@@ -56,8 +56,8 @@ impl Watch {
 
     #[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
     fn register(descriptor: Arc<OwnedFd>, interest: Interest) -> io::Result<Self> {
-        // SAFETY: the AsyncFd holds a reference to the descriptor, which therefore stays open as long, and an OwnedFd never
-        // changes its number.
+        // SAFETY: the AsyncFd holds a reference to the descriptor, which therefore stays open as long, and an OwnedFd
+        // never changes its number.
         let fd = unsafe { AsyncFd::register_with_interest(descriptor, interest) }?;
         Ok(Self(Registered::Descriptor(fd)))
     }
@@ -85,7 +85,7 @@ impl Watch {
         self.ready(Interest::READABLE).await
     }
 
-    /// Ready when there may be something to read; keeps the waker otherwise.
+    /// Ready when there may be something to read; otherwise stores the waker.
     ///
     /// # Errors
     /// The runtime is ending.
@@ -97,7 +97,7 @@ impl Watch {
         }
     }
 
-    /// As [`Watch::poll_readable`], for writing. The two wakers are kept apart.
+    /// Like [`Watch::poll_readable`], for writing. The two wakers are stored separately.
     ///
     /// # Errors
     /// The runtime is ending.
@@ -109,11 +109,11 @@ impl Watch {
         }
     }
 
-    /// Calls `f` if `interest`, of one kind, may be possible. When `f` returns `WouldBlock`, it is not any more, until the event port
-    /// reports it again. `WouldBlock` also when `f` was not called.
+    /// Calls `f` if `interest`, of one kind, may be possible. When `f` returns `WouldBlock`, it is not possible until
+    /// the event port reports it again. Also returns `WouldBlock` if `f` was not called.
     ///
     /// # Errors
-    /// As `f`.
+    /// Errors of `f`.
     #[inline]
     pub fn try_io<R>(&self, interest: Interest, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         match &self.0 {
@@ -122,13 +122,13 @@ impl Watch {
         }
     }
 
-    /// As [`Watch::try_io`], if there may be something to read or an error.
+    /// Like [`Watch::try_io`], if there may be something to read or an error.
     ///
     /// # Errors
-    /// As `f`.
+    /// Errors of `f`.
     pub fn try_read_or_error<R>(&self, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         let mut f = Some(f);
-        // Tokio takes interests of several kinds for none here. Whichever comes second finds nothing, and is cleared as well.
+        // Tokio ignores combined interests here. The second call then has nothing to do, and clears its interest too.
         let mut once = || f.take().map_or_else(|| Err(io::ErrorKind::WouldBlock.into()), |f| f());
         match self.try_io(Interest::READABLE, &mut once) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -148,10 +148,10 @@ impl AsFd for Watch {
     }
 }
 
-/// Whether `socket` can be waited for, which may take a descriptor and room in the event port. To be called within a runtime.
+/// Whether `socket` can be watched, which may need a descriptor and room in the event port. Call it within a runtime.
 ///
 /// # Errors
-/// As [`Watch::shared`].
+/// See [`Watch::shared`].
 pub fn can_watch(socket: &impl AsFd) -> io::Result<()> {
     Watch::shared(&duplicate(socket)?, Interest::READABLE).map(drop)
 }
@@ -159,7 +159,7 @@ pub fn can_watch(socket: &impl AsFd) -> io::Result<()> {
 /// A second descriptor of `socket`, for [`Watch::shared`].
 ///
 /// # Errors
-/// No descriptor is left.
+/// There is no descriptor left.
 pub fn duplicate(socket: &impl AsFd) -> io::Result<Arc<OwnedFd>> {
     Ok(Arc::new(socket.as_fd().try_clone_to_owned()?))
 }

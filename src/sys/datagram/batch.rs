@@ -1,11 +1,11 @@
-//! Receiving several datagrams with one call, which also saves the call that only reports that there are no more.
+//! Receives several datagrams with one call, which also saves the call that only reports an empty queue.
 
 use std::io;
 
 use super::peer::Peer;
 use super::received::{BATCH_MAX, DATAGRAM_MAX, Received};
 
-/// The datagrams that one call received. Its memory is used again by the next call.
+/// The datagrams that one call received. The next call reuses its memory.
 #[derive(Debug)]
 pub struct Batch {
     bytes: Box<[u8]>,
@@ -14,7 +14,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// An empty batch, with room for a few of the largest datagrams. Pages that are never written cost no memory.
+    /// An empty batch, with room for a few datagrams of maximum size. Pages that are never written take no memory.
     pub fn new() -> Self {
         Batch {
             bytes: vec![0; BATCH_MAX * DATAGRAM_MAX].into_boxed_slice(),
@@ -23,17 +23,17 @@ impl Batch {
         }
     }
 
-    /// The datagrams, in the order in which they came, each with who sent it where that is known.
+    /// The datagrams in order of arrival, each with its sender if known.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<Peer>)> {
         let each = self.bytes.chunks(DATAGRAM_MAX).zip(&self.received).take(self.count);
         each.map(|(bytes, (length, peer))| (bytes.get(..*length).unwrap_or(bytes), *peer))
     }
 
-    /// Lets `receive` put datagrams into the pieces of the memory, [`DATAGRAM_MAX`] bytes each, and say how many. Returns
-    /// whether there may be more: the batch is full.
+    /// Calls `receive` to put datagrams into slices of [`DATAGRAM_MAX`] bytes each and return their number. Returns
+    /// whether the batch is full, so that there may be more.
     ///
     /// # Errors
-    /// As `receive`.
+    /// Errors of `receive`.
     #[cfg(target_os = "linux")]
     pub(super) fn receive_many(
         &mut self,
@@ -44,10 +44,10 @@ impl Batch {
         Ok(self.count == BATCH_MAX)
     }
 
-    /// Lets `receive` put one datagram into the memory. Returns true: there may be more.
+    /// Calls `receive` to put one datagram into the memory. Returns true: there may be more.
     ///
     /// # Errors
-    /// As `receive`.
+    /// Errors of `receive`.
     pub(super) fn receive_one(
         &mut self,
         receive: impl FnOnce(&mut [u8]) -> io::Result<Received>,

@@ -1,9 +1,10 @@
-//! The UDP socket that clients send to: it tells which of pen's addresses each datagram was for, and a reply leaves from
-//! that one, also where the socket is bound to any address.
+//! The UDP socket that clients send to. It provides the destination address of each datagram, so that a reply leaves
+//! from that address even if the socket is bound to the wildcard address.
 //!
-//! Linux, illumos and Solaris tell it in control messages (Linux: ip(7), ipv6(7); Solaris: ip(7P), ip6(7P): IP_PKTINFO,
-//! IPV6_PKTINFO, RFC 3542 6.1). Elsewhere a socket bound to any address answers from the one that the route to the client
-//! has, which is another one only on a machine of several addresses; there pen is to listen on an address of its own.
+//! Linux, illumos and Solaris provide the address in control messages (Linux: ip(7), ipv6(7); Solaris: ip(7P), ip6(7P):
+//! IP_PKTINFO, IPV6_PKTINFO, RFC 3542 6.1). On other systems a socket bound to the wildcard address replies from the
+//! source address of the route to the client, which differs only on a machine with several addresses; there pen should
+//! listen on a specific address.
 
 mod batch;
 mod buffers;
@@ -37,17 +38,17 @@ pub use upstream::UpstreamSocket;
 #[derive(Debug)]
 pub struct DatagramSocket {
     socket: UdpSocket,
-    /// The system tells the address; it need not where there is only one.
+    /// Whether the system provides destination addresses; not needed if the socket is bound to a specific one.
     tells: bool,
-    /// How many datagrams the system had dropped when it was last asked.
+    /// The system's count of dropped datagrams at the last call.
     overflowed: AtomicU32,
 }
 
 impl DatagramSocket {
-    /// A socket that does not block, bound to `address`.
+    /// A non-blocking socket, bound to `address`.
     ///
     /// # Errors
-    /// As [`listen::bind_udp`].
+    /// See [`listen::bind_udp`].
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = listen::bind_udp(address)?;
         buffers::enlarge_receive_buffer(&socket, buffers::RECEIVE_BUFFER);
@@ -58,18 +59,18 @@ impl DatagramSocket {
         Ok(DatagramSocket { socket, tells, overflowed: AtomicU32::new(0) })
     }
 
-    /// Where it is bound.
+    /// The address that it is bound to.
     ///
     /// # Errors
-    /// As getsockname(2).
+    /// See getsockname(2).
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// Takes datagrams out of the queue, at least one. False when there were no more for now.
+    /// Receives one or more datagrams. False when the queue is empty afterwards.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; else as recvmsg(2).
+    /// `WouldBlock` when there is none; otherwise see recvmsg(2).
     pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
         #[cfg(target_os = "linux")]
         if !emulation::is_portable() {
@@ -92,22 +93,22 @@ impl DatagramSocket {
         })
     }
 
-    /// How long the datagram that was last received had waited; zero where the system does not tell.
+    /// How long the last received datagram had waited; zero if the system does not report it.
     pub fn waited(&self) -> Duration {
         platform::waited(self.socket.as_fd()).unwrap_or_default()
     }
 
-    /// How many datagrams the system has dropped since this was last asked, since the receive buffer was full; 0 where it
-    /// does not tell.
+    /// The number of datagrams that the system has dropped since the last call because the receive buffer was full; 0
+    /// if it does not report it.
     pub fn newly_overflowed(&self) -> u32 {
         let Some(count) = platform::overflowed(self.socket.as_fd()) else { return 0 };
         count.wrapping_sub(self.overflowed.swap(count, Relaxed))
     }
 
-    /// Sends one datagram to a client, from the address that it sent to.
+    /// Sends one datagram to a client, from the address that the client sent to.
     ///
     /// # Errors
-    /// `WouldBlock` when the system's buffer is full; else as sendmsg(2).
+    /// `WouldBlock` when the system's buffer is full; otherwise see sendmsg(2).
     pub fn send(&self, datagram: &[u8], to: &Peer) -> io::Result<()> {
         match to.local {
             Some(local) => pktinfo::send(self.socket.as_fd(), datagram, to.client, local),
@@ -134,7 +135,7 @@ mod tests {
 
     use super::*;
 
-    /// A socket on `bound`, a client that asks it at `to` and its answer, as the connected client gets it.
+    /// Whether the answer of a socket on `bound` reaches the connected socket of a client that sent to `to`.
     fn answers(bound: &str, from: &str, to: &str, datagram: &[u8]) -> Option<bool> {
         let pen = match DatagramSocket::bind(bound.parse().expect("address")) {
             Ok(pen) => pen,
@@ -147,7 +148,7 @@ mod tests {
         client.send(datagram).expect("sent");
         let mut batch = Batch::new();
         while pen.receive(&mut batch).is_err() {
-            std::thread::yield_now(); // Loopback takes no time to speak of.
+            std::thread::yield_now(); // Delivery over loopback takes negligible time.
         }
         let (got, peer) = batch.iter().next().expect("received");
         let peer = peer.expect("a name");
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(peer.client.port(), client.local_addr().expect("bound").port());
         assert_eq!(peer.client.ip().to_canonical(), from.parse::<IpAddr>().expect("address"));
         pen.send(datagram, &peer).expect("answered");
-        // Whatever comes from elsewhere the client's socket does not take.
+        // The client's socket receives nothing from other addresses.
         client.set_nonblocking(true).expect("loopback delivers at once");
         let mut answer = vec![0; DATAGRAM_MAX];
         let took = client.recv(&mut answer);
@@ -220,7 +221,7 @@ mod tests {
             let to = pen.local_addr().expect("bound");
             datagrams.iter().for_each(|datagram| _ = client.send_to(datagram, to).expect("sent"));
             let mut got = Vec::new();
-            // Loopback has delivered all of them; after the end there are none.
+            // Loopback has delivered all of them; after the end there are no more.
             while pen.receive(&mut batch).is_ok() {
                 assert!(batch.iter().all(|(_, peer)| {
                     peer.is_some_and(|p| Ok(p.client) == client.local_addr().map_err(drop))

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Who sent a datagram, and which of pen's addresses it was sent to.
+/// The sender of a datagram, and the address of pen that it was sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Peer {
     /// The client's address and port.
@@ -10,23 +10,23 @@ pub struct Peer {
     pub(super) local: Option<LocalAddress>,
 }
 
-/// The address that answers leave from.
+/// The address that replies leave from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LocalAddress {
-    /// Where the datagram was sent to, unless that is a multicast or the limited broadcast address.
+    /// The destination of the datagram, unless it is a multicast or the limited broadcast address.
     pub(super) ip: IpAddr,
-    /// The interface of a link-local address, which means nothing without it (RFC 4007 4); else 0.
+    /// The interface of a link-local address, which is ambiguous without it (RFC 4007 4); otherwise 0.
     pub(super) interface: u32,
-    /// What to send from when the system refuses `ip`, as it does where that is the broadcast address of a subnet.
+    /// The source address if the system refuses `ip`, as it does for the broadcast address of a subnet.
     pub(super) otherwise: Option<IpAddr>,
 }
 
 impl LocalAddress {
-    /// For a datagram sent to `destination`, where the system would answer from `proposed`: ipi_addr and ipi_spec_dst of an
-    /// in_pktinfo. `None` leaves the choice to the route.
+    /// The address for a datagram sent to `destination`, for which the system proposes to reply from `proposed`:
+    /// ipi_addr and ipi_spec_dst of an in_pktinfo. `None` leaves the choice to the route.
     ///
-    /// On Linux the two differ only for multicast and broadcast. On Solaris and illumos the proposal is any good address of
-    /// the receiving interface, and not the alias or VRRP address that the client asked.
+    /// On Linux the two differ only for multicast and broadcast. On Solaris and illumos the proposal is any suitable
+    /// address of the receiving interface, rather than the alias or VRRP address that the client sent to.
     pub(super) fn of_ipv4(destination: Ipv4Addr, proposed: Ipv4Addr) -> Option<Self> {
         let is_usable = |ip: &Ipv4Addr| !ip.is_multicast() && !ip.is_broadcast() && !ip.is_unspecified();
         let proposed = Some(proposed).filter(is_usable).map(IpAddr::V4);
@@ -39,7 +39,7 @@ impl LocalAddress {
         }
     }
 
-    /// The same over IPv6, which has no proposal. An IPv4 address may be mapped into the destination.
+    /// The same for IPv6, where there is no proposal. The destination may be an IPv4-mapped address.
     pub(super) fn of_ipv6(destination: Ipv6Addr, interface: u32) -> Option<Self> {
         if let Some(mapped) = destination.to_ipv4_mapped() {
             Self::of_ipv4(mapped, Ipv4Addr::UNSPECIFIED)?;
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn an_answer_leaves_from_the_address_that_was_asked_and_not_from_another_of_the_interface() {
         assert_eq!(sources("10.0.0.7", "10.0.0.7"), ["10.0.0.7"]);
-        // An alias, or an address of VRRP, on Solaris.
+        // An alias, or a VRRP address, on Solaris.
         assert_eq!(sources("10.0.0.8", "10.0.0.7"), ["10.0.0.8", "10.0.0.7"]);
         // Only the system knows that this is the broadcast address of a subnet.
         assert_eq!(sources("10.0.0.255", "10.0.0.7"), ["10.0.0.255", "10.0.0.7"]);

@@ -1,4 +1,4 @@
-//! The address that a datagram was sent to, in control messages of the socket.
+//! The destination address of a datagram, from control messages of the socket.
 #![allow(unsafe_code, reason = "no crate has these control messages for both Linux and Solaris")]
 
 use std::io::{self, IoSlice};
@@ -11,7 +11,7 @@ use socket2::{MsgHdr, SockAddr, SockRef};
 
 use super::peer::{LocalAddress, Peer};
 
-/// Room for one control message of either kind, and to spare; aligned as a cmsghdr is to be.
+/// Ample room for one control message of either kind, aligned as a cmsghdr must be.
 #[repr(C, align(8))]
 pub(super) struct Control([u8; 64]);
 
@@ -21,7 +21,7 @@ impl Control {
     }
 }
 
-/// Makes a socket that has received nothing yet report the destination of each datagram. Returns whether it will.
+/// Makes a new socket report the destination of each datagram. Returns whether it will.
 pub(super) fn enable(socket: &UdpSocket, v6: bool) -> bool {
     let (level, option) =
         if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) } else { (libc::IPPROTO_IP, libc::IP_PKTINFO) };
@@ -42,7 +42,7 @@ pub(super) fn enable(socket: &UdpSocket, v6: bool) -> bool {
 /// recvmsg(2), with the address that the datagram was sent to.
 pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
     let mut control = Control::new();
-    // SAFETY: of both types all zeros is a value.
+    // SAFETY: all zeros is a valid value of both types.
     let (mut name, mut header) =
         unsafe { (mem::zeroed::<libc::sockaddr_in6>(), mem::zeroed::<libc::msghdr>()) };
     let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
@@ -53,7 +53,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(
     header.msg_control = (&raw mut control).cast();
     header.msg_controllen = mem::size_of::<Control>() as _;
     let count = loop {
-        // SAFETY: every pointer in the header is to something that is writable, as long as told, and lives on.
+        // SAFETY: every pointer in the header refers to writable memory of the given length that outlives the call.
         let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
         if let Ok(count) = usize::try_from(count) {
             break count;
@@ -68,12 +68,12 @@ pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(
     Ok((count, peer.ok_or(io::ErrorKind::InvalidData)?))
 }
 
-/// Who sent a datagram, and where to.
+/// The sender and the destination of a datagram.
 ///
 /// # Safety
-/// The header must be as recvmsg(2) leaves it, with the memory that it points to.
+/// The header must be in the state in which recvmsg(2) returns it, and its memory must be valid.
 pub(super) unsafe fn peer(name: &libc::sockaddr_in6, header: &libc::msghdr) -> Option<Peer> {
-    // SAFETY: as promised.
+    // SAFETY: guaranteed by the caller.
     Some(Peer { client: client(name)?, local: unsafe { local(header) } })
 }
 
@@ -81,11 +81,11 @@ fn client(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
     if libc::c_int::from(name.sin6_family) == libc::AF_INET6 {
         let ip = Ipv6Addr::from(name.sin6_addr.s6_addr);
         let port = u16::from_be(name.sin6_port);
-        // Its flow label is of that one datagram, and no part of who sent it.
+        // The flow label belongs to this one datagram, and does not identify the sender.
         return Some(std::net::SocketAddrV6::new(ip, port, 0, name.sin6_scope_id).into());
     }
     if libc::c_int::from(name.sin6_family) == libc::AF_INET {
-        // SAFETY: a sockaddr_in is smaller, asks for no stricter alignment, and of its family it is one.
+        // SAFETY: a sockaddr_in is smaller, needs no stricter alignment, and the family says that it is one.
         let name = unsafe { ptr::read((&raw const *name).cast::<libc::sockaddr_in>()) };
         let ip = Ipv4Addr::from(u32::from_be(name.sin_addr.s_addr));
         return Some(SocketAddr::from((ip, u16::from_be(name.sin_port))));
@@ -94,9 +94,10 @@ fn client(name: &libc::sockaddr_in6) -> Option<SocketAddr> {
 }
 
 /// # Safety
-/// The header must be as recvmsg(2) leaves it, with the memory that it points to.
+/// The header must be in the state in which recvmsg(2) returns it, and its memory must be valid.
 unsafe fn local(header: &libc::msghdr) -> Option<LocalAddress> {
-    // SAFETY: the macros walk within what the header says is filled; the data of a message may lie unaligned.
+    // SAFETY: the macros stay within the part that the header declares as filled; the data of a message may be
+    // unaligned.
     unsafe {
         let mut message = libc::CMSG_FIRSTHDR(header);
         while let Some(found) = message.as_ref() {
@@ -118,7 +119,7 @@ unsafe fn local(header: &libc::msghdr) -> Option<LocalAddress> {
     None
 }
 
-/// Sends from the address that the client sent to; where the system refuses that, from the alternative; where it refuses
+/// Sends from the address that the client sent to; if the system refuses that, from the alternative; if it refuses
 /// both, from the address of the route.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
@@ -138,8 +139,8 @@ pub(super) fn send(
     result
 }
 
-/// Whether a datagram may not have been sent because of the address that it was to leave from, as far as errors tell: Linux
-/// has EINVAL for a multicast address, ENETUNREACH for another one that is not its own; Solaris has EADDRNOTAVAIL.
+/// Whether the source address may be the reason why a datagram was not sent, as far as errors tell: Linux returns
+/// EINVAL for a multicast address and ENETUNREACH for other foreign addresses; Solaris returns EADDRNOTAVAIL.
 fn is_no_source(result: &io::Result<()>) -> bool {
     result.as_ref().is_err_and(|error| {
         matches!(
@@ -159,13 +160,13 @@ fn send_from(
     let used = match from {
         None => 0,
         Some((IpAddr::V4(ip), _)) => {
-            // SAFETY: all zeros is a value of it.
+            // SAFETY: all zeros is a valid value.
             let mut info: libc::in_pktinfo = unsafe { mem::zeroed() };
             info.ipi_spec_dst.s_addr = u32::from(ip).to_be();
             put(&mut control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
         }
         Some((IpAddr::V6(ip), interface)) => {
-            // SAFETY: all zeros is a value of it.
+            // SAFETY: all zeros is a valid value.
             let mut info: libc::in6_pktinfo = unsafe { mem::zeroed() };
             info.ipi6_addr.s6_addr = ip.octets();
             info.ipi6_ifindex = interface as _;
@@ -185,12 +186,12 @@ fn send_from(
     }
 }
 
-/// Makes `info` the one message in `control`; returns its length.
+/// Stores `info` as the only message in `control`; returns its length.
 fn put<T>(control: &mut Control, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
     const { assert!(mem::size_of::<T>() <= 24, "fits, with a header of at most 16 and its padding") };
     let size = mem::size_of::<T>() as libc::c_uint;
-    // SAFETY: CMSG_LEN and CMSG_SPACE only count. The header of a message is at the beginning, where `control` is aligned
-    // for it, and its data behind; both lie within, as asserted.
+    // SAFETY: CMSG_LEN and CMSG_SPACE only compute sizes. The header of a message is at the beginning, where `control`
+    // is aligned for it, followed by its data; both are within `control`, as asserted.
     unsafe {
         let mut header: libc::msghdr = mem::zeroed();
         header.msg_control = control.0.as_mut_ptr().cast();

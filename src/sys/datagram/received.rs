@@ -1,12 +1,12 @@
-//! What is known of a datagram that was received.
+//! Types for received datagrams.
 
 use super::peer::Peer;
 
-/// The largest datagram that there can be over IPv6 (RFC 768, 8200), in bytes; over IPv4 it is 65,507.
+/// The maximum size of a datagram over IPv6 (RFC 768, 8200), in bytes; over IPv4 it is 65,507.
 pub const DATAGRAM_MAX: usize = 65_527;
 
-/// The most datagrams that one call receives.
+/// The maximum number of datagrams per call.
 pub(super) const BATCH_MAX: usize = 8;
 
-/// The length of a datagram, and who sent it where that is known.
+/// The length of a datagram, and its sender if known.
 pub(super) type Received = (usize, Option<Peer>);

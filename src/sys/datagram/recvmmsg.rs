@@ -1,4 +1,4 @@
-//! recvmmsg(2), which Linux has.
+//! recvmmsg(2) on Linux.
 #![allow(unsafe_code, reason = "the safe forms of recvmmsg(2) allocate or give no address")]
 
 use std::io;
@@ -9,28 +9,28 @@ use std::ptr;
 use super::pktinfo::{self, Control};
 use super::received::{BATCH_MAX, DATAGRAM_MAX, Received};
 
-/// What to ask the system for beside the bytes of datagrams.
+/// The data to request from the system besides the bytes of datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Metadata {
-    /// Nothing: the socket is connected, so only one peer can have sent them.
+    /// None: the socket is connected, so only one peer can have sent them.
     None,
-    /// Who sent each.
+    /// The sender of each.
     Sender,
-    /// Who sent each, and to which address.
+    /// The sender and the destination of each.
     SenderAndDestination,
 }
 
-/// Receives datagrams into the pieces of `bytes`, [`DATAGRAM_MAX`] each, and returns how many.
+/// Receives datagrams into slices of `bytes`, [`DATAGRAM_MAX`] bytes each, and returns their number.
 ///
 /// # Errors
-/// As recvmmsg(2): `WouldBlock` when none is queued.
+/// See recvmmsg(2): `WouldBlock` when none is queued.
 pub(super) fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
     received: &mut [Received; BATCH_MAX],
     metadata: Metadata,
 ) -> io::Result<usize> {
-    // SAFETY: of all these types all zeros is a value.
+    // SAFETY: all zeros is a valid value of all these types.
     let (mut names, mut parts, mut headers) = unsafe {
         (
             mem::zeroed::<[libc::sockaddr_in6; BATCH_MAX]>(),
@@ -58,8 +58,8 @@ pub(super) fn receive(
         }
     }
     let count = loop {
-        // SAFETY: every pointer in the headers is null with a length of 0, or to something that is writable, as long
-        // as told, and lives on; of headers there are as many as told.
+        // SAFETY: every pointer in the headers is null with length 0, or refers to writable memory of the given length
+        // that outlives the call; the number of headers is the one given.
         let count = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),

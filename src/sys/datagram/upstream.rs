@@ -17,15 +17,16 @@ use super::recvmmsg::{self, Metadata};
 #[cfg(target_os = "linux")]
 use crate::sys::emulation;
 
-/// A socket connected to a server, whose answers and errors can be waited for.
+/// A socket connected to a server; tasks can wait for its answers and errors.
 #[derive(Debug)]
 pub struct UpstreamSocket(Watch);
 
-/// Not for writing: a datagram that the buffer has no room for is dropped, and each one that was sent would wake the task.
+/// Not for writing: a datagram for which the buffer has no room is dropped, and every sent datagram would wake the
+/// task.
 const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 
 impl UpstreamSocket {
-    /// Watches a connected, non-blocking socket. To be called within a runtime.
+    /// Watches a connected, non-blocking socket. Call it within a runtime.
     ///
     /// # Errors
     /// The event port has no room.
@@ -43,12 +44,12 @@ impl UpstreamSocket {
         self.0.ready(INTEREST).await
     }
 
-    /// Receives answers, as [`DatagramSocket::receive`](super::DatagramSocket::receive); they are the server's, and have no
-    /// [`Peer`](super::Peer).
+    /// Receives answers, like [`DatagramSocket::receive`](super::DatagramSocket::receive); they come from the server
+    /// and have no [`Peer`](super::Peer).
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; `HostUnreachable` and its like where the
-    /// system tells; else as recv(2).
+    /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; `HostUnreachable` and similar
+    /// errors where the system reports them; otherwise see recv(2).
     pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
         let result = self.0.try_read_or_error(|| {
             #[cfg(target_os = "linux")]
@@ -65,22 +66,22 @@ impl UpstreamSocket {
         });
         let more = self.clear_if_failed(result)?;
         if !more {
-            // Fewer datagrams than asked for: the queue is empty, and no further call is needed to find that.
+            // Fewer datagrams than requested: the queue is empty, and no further call is needed to find out.
             _ = self.0.try_read_or_error(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         }
         Ok(more)
     }
 
-    /// Sends one datagram. An error may be that of an earlier one; this one is then not sent.
+    /// Sends one datagram. An error may belong to an earlier one; this one is not sent then.
     ///
     /// # Errors
-    /// `WouldBlock` when the system's buffer is full; else as [`UpstreamSocket::receive`].
+    /// `WouldBlock` when the system's buffer is full; otherwise see [`UpstreamSocket::receive`].
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
         let result = rustix::net::send(&self.0, datagram, SendFlags::empty());
         self.clear_if_failed(result.map(|_| ()).map_err(io::Error::from))
     }
 
-    /// The result of a call, after which no error that it told is left in the system.
+    /// The result of a call; after an error, clears the errors that are queued in the system.
     fn clear_if_failed<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
             platform::clear_icmp_errors(&self.0);
@@ -101,7 +102,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_not_there_is_told() {
-        // It takes datagrams of its own peer only, which is itself.
+        // It accepts datagrams only from its own peer, which is itself.
         let deaf = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let address = deaf.local_addr().expect("bound");
         deaf.connect(address).expect("a destination");

@@ -1,8 +1,9 @@
 //! Exclusive use of a port.
 //!
-//! On Solaris and illumos, SO_REUSEADDR lets one socket listen on a wildcard address and another, of any user, on one address
-//! of the same port, or on `0.0.0.0` beside `[::]`. SO_EXCLBIND (getsockopt(3SOCKET)) refuses that and leaves alone what
-//! SO_REUSEADDR is set for: to bind while old connections are in TIME_WAIT. Linux never lets two sockets listen there.
+//! On Solaris and illumos, SO_REUSEADDR lets one socket listen on the wildcard address and another, of any user, on a
+//! specific address of the same port, or on `0.0.0.0` beside `[::]`. SO_EXCLBIND (getsockopt(3SOCKET)) prevents that
+//! and keeps the purpose of SO_REUSEADDR: to bind while old connections are in TIME_WAIT. Linux never lets two sockets
+//! listen there.
 
 use std::ffi::c_int;
 use std::io;
@@ -10,29 +11,29 @@ use std::os::fd::AsRawFd;
 
 use socket2::Socket;
 
-/// The option of SOL_SOCKET that keeps others off a port; none where the system does so by itself.
+/// The option of SOL_SOCKET for exclusive use of a port; `None` if the system enforces it anyway.
 #[cfg(any(target_os = "solaris", target_os = "illumos"))]
 const OPTION: Option<c_int> = Some(libc::SO_EXCLBIND);
 #[cfg(not(any(target_os = "solaris", target_os = "illumos", test)))]
 const OPTION: Option<c_int> = None;
-/// Unit tests on other systems set an option that nothing else in pen sets, so that they see which sockets have it.
+/// On other systems, unit tests set an option that nothing else in pen sets, so that they see which sockets have it.
 #[cfg(all(test, not(any(target_os = "solaris", target_os = "illumos"))))]
 const OPTION: Option<c_int> = Some(libc::SO_OOBINLINE);
 
-/// Refuses every other socket on the port that `socket` will be bound to, whatever its address. It has no effect once the
-/// socket is bound.
+/// Prevents any other socket from using the port that `socket` will be bound to, whatever its address. It has no effect
+/// once the socket is bound.
 ///
 /// # Errors
-/// As setsockopt(3SOCKET).
+/// See setsockopt(3SOCKET).
 pub(super) fn bind_exclusively(socket: &Socket) -> io::Result<()> {
     OPTION.map_or(Ok(()), |option| switch_on(socket, option))
 }
 
-/// Switches on an option of SOL_SOCKET that is a number, 0 for off.
+/// Enables an integer option of SOL_SOCKET.
 #[allow(unsafe_code, reason = "no crate has SO_EXCLBIND")]
 fn switch_on(socket: &Socket, option: c_int) -> io::Result<()> {
     let on: c_int = 1;
-    // SAFETY: the options of this kind take one int, which `on` is, and the call keeps no pointer to it.
+    // SAFETY: options of this kind take one int, which `on` is, and the call keeps no pointer to it.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),

@@ -1,9 +1,9 @@
 //! A lock file beside a listening Unix socket, which shows that its process is alive.
 //!
-//! On Solaris and illumos a connect to a listener whose queue is full is refused just as one to a socket whose process is
-//! gone, so that the answer does not tell whether the file may be removed; the lock does. It is a record lock (fcntl(2)),
-//! which every system has. Such a lock belongs to one process and not to its children: [`release_all`] and [`claim_all`]
-//! hand it over when pen goes to the background.
+//! On Solaris and illumos a connect to a listener with a full queue is refused just as one to a socket whose process is
+//! gone, so the result does not tell whether the file may be removed; the lock does. It is a record lock (fcntl(2)),
+//! which every system has. Such a lock belongs to one process and not to its children: [`release_all`] and
+//! [`claim_all`] hand it over when pen moves to the background.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -19,11 +19,11 @@ use crate::sys::emulation;
 static LOCKS: Mutex<Vec<Weak<File>>> = Mutex::new(Vec::new());
 
 fn locks() -> MutexGuard<'static, Vec<Weak<File>>> {
-    // Nothing in here can panic half way.
+    // No code that holds this lock can panic.
     LOCKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether the answer to a connect does not tell a live listener from a dead one, so that a lock is needed.
+/// Whether a connect does not distinguish a live listener from a dead one, so that a lock is needed.
 pub(super) fn is_needed() -> bool {
     cfg!(any(target_os = "solaris", target_os = "illumos")) || emulation::is_portable()
 }
@@ -32,7 +32,7 @@ pub(super) fn is_needed() -> bool {
 #[derive(Debug)]
 pub(super) struct Lock {
     path: PathBuf,
-    /// What is locked.
+    /// The locked file.
     file: Arc<File>,
 }
 
@@ -40,15 +40,14 @@ impl Lock {
     /// Takes the lock beside `socket`.
     ///
     /// # Errors
-    /// `AddrInUse` when another process holds it, or this one does already; what the system says when there can be no such
-    /// file.
+    /// `AddrInUse` when this or another process holds it; an error of the system when the file cannot be created.
     pub(super) fn take(socket: &Path) -> io::Result<Self> {
         let mut path = socket.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
         let mut locks = locks();
         locks.retain(|lock| lock.strong_count() > 0);
-        // Opening and closing the file once more would release the lock that is held.
+        // Opening and closing the file again would release a lock that this process holds.
         if let Ok(found) = fs::symlink_metadata(&path)
             && locks.iter().filter_map(Weak::upgrade).any(|held| is_same(&held, &found))
         {
@@ -71,7 +70,7 @@ impl Lock {
         Ok(Self { path, file })
     }
 
-    /// Removes the file, if it is still this one. What cannot be removed is used again by the next start.
+    /// Removes the file if it is still this one. If it cannot be removed, the next start reuses it.
     pub(super) fn remove(&self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|found| is_same(&self.file, &found)) {
             _ = fs::remove_file(&self.path);
@@ -86,7 +85,7 @@ fn is_same(file: &File, found: &Metadata) -> bool {
 fn claim(file: &File) -> io::Result<()> {
     match fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(()),
-        // Which of the two is the system's choice (fcntl(2)).
+        // Which of the two errors is returned depends on the system (fcntl(2)).
         Err(rustix::io::Errno::ACCESS | rustix::io::Errno::AGAIN) => Err(io::ErrorKind::AddrInUse.into()),
         Err(error) => Err(error.into()),
     }
@@ -96,17 +95,17 @@ fn held() -> Vec<Arc<File>> {
     locks().iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Releases every lock, before a fork whose child claims them.
+/// Releases all locks, before a fork whose child claims them.
 pub(crate) fn release_all() {
     for file in held() {
         _ = fcntl_lock(&file, FlockOperation::NonBlockingUnlock);
     }
 }
 
-/// Takes in the child what its parent has released.
+/// Takes the locks in the child that its parent has released.
 ///
 /// # Errors
-/// Another process has taken a lock meanwhile.
+/// Another process has taken a lock in the meantime.
 pub(crate) fn claim_all() -> io::Result<()> {
     held().iter().try_for_each(|file| claim(file))
 }

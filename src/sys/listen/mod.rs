@@ -1,8 +1,8 @@
 //! Sockets that wait for clients: TCP, UDP and Unix.
 //!
-//! A second pen on a taken address must fail. So SO_REUSEPORT is never set; SO_REUSEADDR is, for TCP alone, where it
-//! lets pen start again while connections of the one before are in TIME_WAIT (with UDP it would share the port), and
-//! where it would let others in as well, see `exclusive`.
+//! A second pen on an address in use must fail. So SO_REUSEPORT is never set. SO_REUSEADDR is set for TCP alone, where
+//! it lets pen restart while old connections are in TIME_WAIT (with UDP it would share the port); for systems where it
+//! would admit other sockets too, see `exclusive`.
 
 mod exclusive;
 pub(super) mod lock;
@@ -20,18 +20,18 @@ use super::platform;
 
 pub use unix::{SocketFile, bind_unix};
 
-/// Takes a client out of the queue of `listener`: a socket that does not block and, but for a Unix client, its address.
+/// Accepts a client from the queue of `listener`: a non-blocking socket and, except for a Unix client, its address.
 ///
 /// # Errors
-/// `WouldBlock` when there is none; else as accept(2).
+/// `WouldBlock` when there is none; otherwise see accept(2).
 pub fn accept(listener: &impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (socket, peer) = rustix::net::acceptfrom_with(listener, flags)?;
     Ok((socket, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
 }
 
-/// Has a TCP listener drop new connections; those whose handshake has begun can still be accepted. False where the system
-/// cannot.
+/// Makes a TCP listener drop new connections; those whose handshake has begun can still be accepted. False if the
+/// system does not support it.
 pub fn drop_new_connections(listener: &impl AsFd) -> bool {
     platform::set_syn_filter(listener, true)
 }
@@ -41,10 +41,10 @@ pub fn take_new_connections(listener: &impl AsFd) {
     platform::set_syn_filter(listener, false);
 }
 
-/// A listening TCP socket that does not block. `::` listens on IPv4 too; `backlog` is how many clients may wait.
+/// A non-blocking, listening TCP socket. `::` includes IPv4; `backlog` is the length of the accept queue.
 ///
 /// # Errors
-/// Names the address; `AddrInUse` when somebody listens there.
+/// With the address; `AddrInUse` when another socket listens there.
 pub fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let listen = || {
         let socket = open(address, Type::STREAM)?;
@@ -56,10 +56,10 @@ pub fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     listen().map_err(|error: io::Error| context(format_args!("cannot listen on {address}"), error))
 }
 
-/// A UDP socket that does not block. `::` receives over IPv4 too.
+/// A non-blocking UDP socket. `::` includes IPv4.
 ///
 /// # Errors
-/// Names the address; `AddrInUse` when somebody has it.
+/// With the address; `AddrInUse` when another socket is bound to it.
 pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let listen = || {
         let socket = open(address, Type::DGRAM)?;
@@ -76,9 +76,10 @@ fn open(address: SocketAddr, kind: Type) -> io::Result<Socket> {
     if let IpAddr::V6(ip) = address.ip()
         && ip.is_unspecified()
     {
-        // Whatever the system's default is.
+        // Independent of the system's default.
         socket.set_only_v6(false)?;
-        // Linux gives an IPv4 socket what is sent to any group that the machine is a member of, but not an IPv6 socket.
+        // An IPv4 socket of Linux receives datagrams to every group that the machine is a member of; an IPv6 socket
+        // does not.
         #[cfg(target_os = "linux")]
         if kind == Type::DGRAM {
             socket.set_multicast_all_v4(true)?;
@@ -111,7 +112,7 @@ mod tests {
             assert!(exclusive::is_exclusive(&bind_tcp(address, 50).expect("a free port")), "{address}/tcp");
             assert!(exclusive::is_exclusive(&bind_udp(address).expect("a free port")), "{address}/udp");
             for kind in [Type::STREAM, Type::DGRAM] {
-                // The option counts only when it is set before bind(2).
+                // The option must be set before bind(2).
                 let socket = open(address, kind).expect("a socket");
                 let port = socket.local_addr().expect("an address").as_socket().expect("of IP").port();
                 assert!(exclusive::is_exclusive(&socket) && port == 0, "{address} {kind:?}");
@@ -141,7 +142,7 @@ mod tests {
         let mut client = TcpStream::connect(address).expect("connects");
         listener.set_nonblocking(false).expect("for this test");
         let (server, _) = listener.accept().expect("accepts");
-        drop(server); // Closes first, so its side waits.
+        drop(server); // Closes first, so its side enters TIME_WAIT.
         client.read_to_end(&mut Vec::new()).expect("end");
         drop((client, listener));
         bind_tcp(address, 50).expect("at once");

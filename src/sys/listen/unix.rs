@@ -1,4 +1,4 @@
-//! Listening Unix sockets and the files that stand for them.
+//! Listening Unix sockets and their files.
 
 use std::fs;
 use std::io;
@@ -13,11 +13,11 @@ use crate::sys::error::context;
 
 use super::lock::{self, Lock};
 
-/// A listening Unix socket that does not block, and the file that stands for it. `mode` are its permissions, else the
-/// umask decides; nobody can connect before they are set. A file whose pen is gone is replaced.
+/// A non-blocking, listening Unix socket and its file. `mode` are the file's permissions, by default those of the
+/// umask; no client can connect before they are set. A file whose process is gone is replaced.
 ///
 /// # Errors
-/// Names the path; `AddrInUse` when a process answers there, `AlreadyExists` when the file is no socket.
+/// With the path; `AddrInUse` when a process listens there, `AlreadyExists` when the file is not a socket.
 pub fn bind_unix(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<(UnixListener, SocketFile)> {
     let listen = || {
         let path = std::path::absolute(path)?;
@@ -50,12 +50,12 @@ fn bind(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<(UnixListene
     if let Some(mode) = mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
-    // Only now does a connect succeed.
+    // Connects succeed only from now on.
     socket.listen(backlog)?;
     Ok((socket.into(), identity))
 }
 
-/// Removes the socket that a dead process left at `path`, and nothing else.
+/// Removes the socket that a dead process left at `path`; any other file stays.
 fn clear(path: &Path, address: &SockAddr) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -66,12 +66,12 @@ fn clear(path: &Path, address: &SockAddr) -> io::Result<()> {
         Ok(_) => {}
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A blocking connect would wait for a listener whose backlog is full.
+    // A blocking connect would wait for a listener with a full backlog.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
-        // Where this may also mean that the queue is full, the lock is ours: its process is gone.
+        // On systems where this may also mean a full queue, we hold the lock: its process is gone.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        // The same, where the system is only taken for such a one.
+        // The same on a system that only emulates one of these.
         Err(error) if error.kind() == io::ErrorKind::WouldBlock && lock::is_needed() => fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
@@ -79,8 +79,8 @@ fn clear(path: &Path, address: &SockAddr) -> io::Result<()> {
     }
 }
 
-/// The file of a Unix socket. Dropping it removes the file, unless another process has put its own there since, and as
-/// far as the user that pen is by then may and its chroot lets it see; what stays is replaced by the next start.
+/// The file of a Unix socket. Dropping it removes the file, unless another process has replaced it, and if pen's user
+/// then has the right and the chroot contains it; a remaining file is replaced at the next start.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -89,7 +89,7 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Removes the file: no new client finds the socket.
+    /// Removes the file: no new client can connect.
     pub fn remove(&self) {
         // The parent that waits for the serving child has a copy of this, and must not remove the file.
         if !daemon::is_starter() && identity(&self.path).is_ok_and(|found| found == self.identity) {
@@ -133,7 +133,7 @@ mod tests {
         let (live, file) = bind_unix(&path, None, 1).expect("nobody answers");
         let error = bind_unix(&path, None, 1).expect_err("somebody answers");
         assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
-        // A full backlog is an answer too.
+        // A full backlog also means that the listener is alive.
         let mut waiting = Vec::new();
         let address = SockAddr::unix(&path).expect("address");
         loop {

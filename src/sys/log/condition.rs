@@ -1,4 +1,4 @@
-//! A condition that is logged when it begins and when it ends, not each time that it is met.
+//! A condition that is logged when it begins and when it ends, not every time it is detected.
 
 use std::collections::HashMap;
 use std::fmt::Arguments;
@@ -12,8 +12,8 @@ use super::output::{info, warn};
 /// How long a condition that comes and goes is not logged again after its last message.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// A condition such as "out of descriptors" or "the log cannot be written". Make it a `static`, or a field of what it
-/// is about.
+/// A condition such as "out of descriptors" or "the log cannot be written". Make it a `static`, or a field of the
+/// object that it belongs to.
 ///
 /// ```
 /// static FULL: pen::sys::log::Condition = pen::sys::log::Condition::new();
@@ -24,7 +24,7 @@ const QUIET: Duration = Duration::from_secs(60);
 /// ```
 #[derive(Debug)]
 pub struct Condition {
-    /// A copy of what `state` holds, which is read without the lock: mostly nothing has changed.
+    /// A copy of `state` that is read without the lock: usually nothing has changed.
     holds: AtomicBool,
     state: Mutex<State>,
 }
@@ -37,13 +37,13 @@ struct State {
 }
 
 impl Condition {
-    /// A condition that does not hold.
+    /// A condition that is not in effect.
     pub const fn new() -> Self {
         let state = State { holds: false, told: false, last: None };
         Self { holds: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
-    /// The condition holds: logs the warning `text` if it did not hold before.
+    /// The condition is in effect: logs the warning `text` if it was not in effect before.
     pub fn begin(&self, text: Arguments<'_>) {
         let mut state = self.state();
         let news = state.begin(Instant::now());
@@ -54,7 +54,7 @@ impl Condition {
         }
     }
 
-    /// The condition is over: logs `text` if its beginning was logged. Costs one atomic read otherwise.
+    /// The condition has ended: logs `text` if its beginning was logged. Otherwise costs one atomic read.
     pub fn end(&self, text: Arguments<'_>) {
         if !self.holds.load(Ordering::Relaxed) {
             return;
@@ -69,7 +69,7 @@ impl Condition {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in here can panic half way.
+        // No code that holds this lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -77,7 +77,7 @@ impl Condition {
 /// A [`Condition`] for each of many things, such as servers or names.
 #[derive(Debug)]
 pub struct Conditions<K> {
-    /// Whether one of them holds, to be read without the lock.
+    /// Whether any of them is in effect, to be read without the lock.
     any: AtomicBool,
     conditions: Mutex<HashMap<K, Condition>>,
 }
@@ -89,14 +89,14 @@ impl<K> Default for Conditions<K> {
 }
 
 impl<K: Eq + Hash> Conditions<K> {
-    /// The condition of `key` holds, see [`Condition::begin`].
+    /// The condition of `key` is in effect, see [`Condition::begin`].
     pub fn begin(&self, key: K, text: Arguments<'_>) {
         let mut conditions = self.conditions();
         self.any.store(true, Ordering::Relaxed);
         conditions.entry(key).or_default().begin(text);
     }
 
-    /// The condition of `key` is over, see [`Condition::end`].
+    /// The condition of `key` has ended, see [`Condition::end`].
     pub fn end<Q: Eq + Hash + ?Sized>(&self, key: &Q, text: Arguments<'_>)
     where
         K: std::borrow::Borrow<Q>,
@@ -112,13 +112,13 @@ impl<K: Eq + Hash> Conditions<K> {
         self.any.store(any, Ordering::Relaxed);
     }
 
-    /// Forgets the conditions of keys that are no longer there.
+    /// Drops the conditions of keys that no longer exist.
     pub fn retain(&self, mut is_there: impl FnMut(&K) -> bool) {
         self.conditions().retain(|key, _| is_there(key));
     }
 
     fn conditions(&self) -> MutexGuard<'_, HashMap<K, Condition>> {
-        // Nothing in here can panic half way.
+        // No code that holds this lock can panic.
         self.conditions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,8 +130,8 @@ impl Default for Condition {
 }
 
 impl State {
-    /// Whether to log that the condition holds. One that began too early to be logged again is logged when it still
-    /// holds later.
+    /// Whether to log that the condition is in effect. If it began too soon after the last message, it is logged later
+    /// if it is still in effect.
     fn begin(&mut self, now: Instant) -> bool {
         let told = self.holds && self.told;
         let early = self.last.is_some_and(|last| now.saturating_duration_since(last) < QUIET);
@@ -145,7 +145,7 @@ impl State {
         true
     }
 
-    /// Whether to log that the condition is over.
+    /// Whether to log that the condition has ended.
     fn end(&mut self) -> bool {
         let news = self.holds && self.told;
         (self.holds, self.told) = (false, false);

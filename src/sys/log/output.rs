@@ -1,4 +1,4 @@
-//! The log functions, and where their messages go.
+//! The log functions and the targets of messages.
 
 use std::ffi::CStr;
 use std::fmt::Arguments;
@@ -12,10 +12,10 @@ use nix::syslog::{Facility, Priority, Severity, syslog};
 
 use super::queue::{Message, Queue};
 
-/// Where messages go once pen serves.
+/// The target of messages once pen serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// The standard error, each line with its local time: `-f`.
+    /// Standard error, each line with its local time: `-f`.
     Stderr,
     /// The system's log, facility user.
     Syslog,
@@ -25,17 +25,17 @@ static QUEUE: Queue = Queue::new();
 static PROGRAM: OnceLock<&CStr> = OnceLock::new();
 static DEBUG: AtomicU32 = AtomicU32::new(0);
 
-/// Logs what keeps pen from doing what it was asked to do.
+/// Logs an error: pen cannot do what it was asked to do.
 pub fn error(text: Arguments<'_>) {
     emit(Severity::LOG_ERR, text);
 }
 
-/// Logs what an administrator should look at.
+/// Logs a warning that an administrator should look at.
 pub fn warn(text: Arguments<'_>) {
     emit(Severity::LOG_WARNING, text);
 }
 
-/// Logs what an administrator may want to know.
+/// Logs information for an administrator.
 pub fn info(text: Arguments<'_>) {
     emit(Severity::LOG_INFO, text);
 }
@@ -57,9 +57,9 @@ pub fn set_debug_level(level: u32) {
     DEBUG.store(level, Ordering::Relaxed);
 }
 
-/// Sets the name of the program for its messages, where it is not pen. To be called first of all.
+/// Sets the program name for messages, if it is not pen. Call it before anything else.
 pub fn set_program(name: &'static CStr) {
-    // Set twice, the first one counts.
+    // If it is set twice, the first name is kept.
     let _ = PROGRAM.set(name);
 }
 
@@ -67,21 +67,21 @@ fn program() -> &'static CStr {
     PROGRAM.get().copied().unwrap_or(c"pen")
 }
 
-/// Opens the connection to the system's log. To be called before a chroot, within which it cannot be opened.
+/// Connects to the system's log. Call it before a chroot, where the connection is impossible.
 #[allow(unsafe_code, reason = "nix's openlog keeps a dangling name on Solaris")]
 pub fn connect() {
     // SAFETY: openlog(3) keeps the pointer to the name, which is a constant of the program (`'static`).
     unsafe { libc::openlog(program().as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_USER) }
 }
 
-/// Starts the thread that writes messages. To be called once, after [`detach`](crate::sys::daemon::detach).
+/// Starts the thread that writes messages. Call it once, after [`detach`](crate::sys::daemon::detach).
 ///
 /// # Errors
-/// When the system gives no thread. Messages then still go to the standard error.
+/// The system cannot create a thread. Messages then still go to standard error.
 pub fn start(target: Target) -> io::Result<()> {
     match target {
         Target::Stderr => {
-            // Read once: there may be no time zones in a chroot.
+            // Read once: a chroot jail may lack the time zone database.
             let zone = TimeZone::system();
             QUEUE.start(move |message| to_stderr(message, &zone))
         }
@@ -89,7 +89,7 @@ pub fn start(target: Target) -> io::Result<()> {
     }
 }
 
-/// Waits until every message so far is written, but no longer than `patience`: for the end of pen.
+/// Waits until all messages so far are written, but no longer than `patience`: for the shutdown.
 pub fn flush(patience: Duration) {
     QUEUE.flush(patience);
 }
@@ -97,7 +97,7 @@ pub fn flush(patience: Duration) {
 fn emit(severity: Severity, text: Arguments<'_>) {
     if let Err(message) = QUEUE.push(Message::new(severity, text)) {
         for line in message.lines() {
-            // A closed standard error cannot be reported anywhere.
+            // An error here could not be reported anywhere.
             let _ = writeln!(io::stderr(), "{}: {line}", program().to_string_lossy());
         }
     }

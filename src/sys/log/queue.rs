@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use nix::syslog::Severity;
 
-/// As many messages as may wait; at a hundred bytes each some 400 KiB.
+/// The maximum number of waiting messages; about 400 KiB at a hundred bytes each.
 const MOST: usize = 4096;
 
 /// One message, of one or more lines.
@@ -27,7 +27,7 @@ impl Message {
         Self { severity, time: Timestamp::now(), text: text.to_string() }
     }
 
-    /// The lines, with `.` for control characters, which could forge lines or control a terminal.
+    /// The lines, with `.` in place of control characters, which could forge lines or control a terminal.
     pub(super) fn lines(&self) -> impl Iterator<Item = String> {
         self.text
             .lines()
@@ -38,9 +38,9 @@ impl Message {
 /// The queue; before [`Queue::start`] it accepts no message.
 pub(super) struct Queue {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signals that there is something to write.
     work: Condvar,
-    /// Everything is written.
+    /// Signals that everything is written.
     idle: Condvar,
 }
 
@@ -57,7 +57,7 @@ impl Queue {
         Self { state: Mutex::new(state), work: Condvar::new(), idle: Condvar::new() }
     }
 
-    /// Starts the thread that hands each message to `write`; a queue that has one keeps it.
+    /// Starts the thread that passes each message to `write`; if there is one already, it is kept.
     pub(super) fn start(&'static self, write: impl FnMut(&Message) + Send + 'static) -> io::Result<()> {
         let mut state = self.state();
         if !state.started {
@@ -67,7 +67,7 @@ impl Queue {
         Ok(())
     }
 
-    /// Queues a message, or counts it when there is no room. Returns it when the writing thread has not been started yet.
+    /// Queues a message, or counts it when the queue is full. Returns it if the writer thread has not been started.
     pub(super) fn push(&self, message: Message) -> Result<(), Message> {
         let mut state = self.state();
         if !state.started {
@@ -86,7 +86,7 @@ impl Queue {
     pub(super) fn flush(&self, patience: Duration) {
         let busy = |state: &mut State| state.writing || !state.waiting.is_empty() || state.lost > 0;
         let state = self.state();
-        // A timeout and an empty queue end the wait alike.
+        // A timeout and an empty queue have the same result.
         drop(self.idle.wait_timeout_while(state, patience, busy));
     }
 
@@ -116,7 +116,7 @@ impl Queue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing in here can panic half way.
+        // No code that holds this lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -169,9 +169,9 @@ mod tests {
         queue.push(message("first")).expect("started");
         assert_eq!(written.recv_timeout(LONG).expect("written"), "first");
         for _ in 0..MOST + 7 {
-            queue.push(message("more")).expect("counted"); // The writer is held up all the while.
+            queue.push(message("more")).expect("counted"); // The writer is blocked all the while.
         }
-        queue.flush(Duration::ZERO); // Gives up, for the same reason.
+        queue.flush(Duration::ZERO); // Gives up because the writer is blocked.
         drop(open);
         queue.flush(LONG);
         let texts: Vec<String> = written.try_iter().collect();

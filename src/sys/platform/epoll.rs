@@ -1,8 +1,8 @@
-//! An event port of pen's own for the sockets of the data path, inside tokio's.
+//! Pen's own event port for the sockets of the data path, inside tokio's.
 //!
-//! Tokio's registrations are made to be shared by tasks and threads; a socket of the data path belongs to one task of one
-//! thread all its life. Here it costs one small allocation, an event is a bit in it, and closing the socket is all it takes
-//! to leave. Tokio watches the port itself, so that timers, tasks and the rest of its runtime are used as ever.
+//! Tokio's registrations can be shared by tasks and threads; a socket of the data path belongs to one task of one
+//! thread all its life. Here a registration costs one small allocation, an event is a bit in it, and closing the socket
+//! removes it. Tokio watches the port itself, so that timers, tasks and the rest of its runtime work as usual.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,17 +20,17 @@ use tokio::io::Interest;
 use super::events::{CLOSED, ERROR, READABLE, URGENT, WRITABLE};
 use crate::sys::watch::Watch;
 
-/// Events that are fetched by one call.
+/// The number of events per call.
 const BATCH: usize = 256;
 
-/// What a socket is watched for: every change, once each (epoll(7), EPOLLET).
+/// The events that a socket is watched for: every change, once each (epoll(7), EPOLLET).
 const WATCHED: EventFlags = EventFlags::IN
     .union(EventFlags::OUT)
     .union(EventFlags::RDHUP)
     .union(EventFlags::PRI)
     .union(EventFlags::ET);
 
-/// The events reported of a socket, and the task that waits for them.
+/// The reported events of a socket, and the task that waits for them.
 #[derive(Debug, Default)]
 struct Slot {
     events: AtomicU32,
@@ -38,7 +38,7 @@ struct Slot {
 }
 
 impl Slot {
-    /// Adds `events`; wakes the waiting task when some of them are new.
+    /// Adds `events`; wakes the waiting task if any of them are new.
     fn tell(&self, events: u32) {
         if events & !self.events.fetch_or(events, Relaxed) != 0
             && let Some(waker) = &*lock(&self.waker)
@@ -82,7 +82,7 @@ impl Port {
         })
     }
 
-    /// Fetches events and hands them to their sockets. Returns whether there may be more.
+    /// Fetches events and passes them to their sockets. Returns whether there may be more.
     fn pass_on(&self) -> bool {
         let mut room = [const { MaybeUninit::<Event>::uninit() }; BATCH];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -101,7 +101,7 @@ impl Port {
     }
 }
 
-/// Makes the event port of this thread's runtime where there is none yet.
+/// Creates the event port of this thread's runtime if there is none yet.
 pub(in crate::sys) fn prepare_event_port() -> io::Result<()> {
     Port::here().map(|_| ())
 }
@@ -137,7 +137,7 @@ impl Drop for Work {
     }
 }
 
-/// A socket in the port of the thread that it was made on, where it is to stay.
+/// A socket in the event port of the thread that created it; it must stay on that thread.
 #[derive(Debug)]
 pub(in crate::sys) struct PolledFd {
     slot: Arc<Slot>,
@@ -146,7 +146,7 @@ pub(in crate::sys) struct PolledFd {
     socket: OwnedFd,
 }
 
-/// A slot's place in its port, given back when dropped.
+/// A slot's index in its port, freed when dropped.
 #[derive(Debug)]
 struct Place {
     port: Arc<Port>,
@@ -160,7 +160,7 @@ impl Drop for Place {
 }
 
 impl PolledFd {
-    /// Watches a socket that does not block. To be called within a runtime of one thread.
+    /// Watches a non-blocking socket. Call it within a single-threaded runtime.
     pub(in crate::sys) fn new(socket: OwnedFd) -> io::Result<Self> {
         let port = Port::here()?;
         let slot = Arc::new(Slot::default());
@@ -170,7 +170,7 @@ impl PolledFd {
         Ok(Self { slot, _place: place, socket })
     }
 
-    /// Ready when any of `events` has been reported; else keeps the waker, which replaces the one before.
+    /// Ready when any of `events` has been reported; otherwise stores the waker, replacing the one before.
     #[inline]
     pub(in crate::sys) fn poll_any(&self, cx: &mut Context<'_>, events: u32) -> Poll<()> {
         if self.any(events) {
@@ -222,7 +222,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
     }
 
-    /// The task of the port has had its turn with what is there already.
+    /// Lets the task of the port handle the events that are already there.
     async fn settle() {
         for _ in 0..5 {
             tokio::task::yield_now().await;
@@ -306,7 +306,7 @@ mod tests {
             assert!(lock(&port.slots).is_empty());
             port
         });
-        // One that outlives its runtime is of no use to the next.
+        // A socket that outlives its runtime cannot be used in the next one.
         run(async {
             assert!(!Arc::ptr_eq(&port, &Port::here().unwrap()));
             let (member, mut far) = pair();

@@ -1,4 +1,4 @@
-//! What only Linux has. `portable.rs` has the same interface for every other system.
+//! Features that only Linux has. `portable.rs` has the same interface for every other system.
 
 use std::io;
 use std::mem;
@@ -16,10 +16,10 @@ use socket2::{SockFilter, SockRef};
 
 use crate::sys::emulation::is_portable;
 
-/// The smallest pipe that is faster than copying.
+/// The smallest pipe size at which splicing is faster than copying.
 const SMALLEST: usize = 64 << 10;
 
-/// Lets `socket` bind to addresses of others, those of `family`'s kind (ip(7), IP_TRANSPARENT).
+/// Allows `socket` to bind to foreign addresses of the same family as `family` (ip(7), IP_TRANSPARENT).
 pub(in crate::sys) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Result<()> {
     if is_portable() {
         return Err(io::ErrorKind::Unsupported.into());
@@ -31,17 +31,17 @@ pub(in crate::sys) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Res
     }
 }
 
-/// Makes the next bind to port 0 take an address only: the port is chosen at connect, when the whole of both ends is known
-/// (ip(7), IP_BIND_ADDRESS_NO_PORT).
+/// Makes the next bind to port 0 set only the address: the port is chosen at connect, when both ends are known (ip(7),
+/// IP_BIND_ADDRESS_NO_PORT).
 pub(in crate::sys) fn leave_port_to_connect(socket: &impl AsFd) {
     if !is_portable() {
-        // A kernel without it (before 4.2) chooses the port at once.
+        // Kernels before 4.2 lack the option and choose the port at once.
         _ = setsockopt(socket, IpBindAddressNoPort, &true);
     }
 }
 
-/// A filter for a TCP socket (see filter.rst of the kernel) that drops a SYN without ACK and passes everything else: it sees
-/// segments from the TCP header on, whose flags are in byte 13.
+/// A filter for a TCP socket (see filter.rst of the kernel) that drops a SYN without ACK and passes everything else.
+/// The segment starts at the TCP header, whose flags are in byte 13.
 const NO_SYN: [SockFilter; 5] = {
     const SYN: u32 = 0x02;
     const ACK: u32 = 0x10;
@@ -57,8 +57,8 @@ const NO_SYN: [SockFilter; 5] = {
     ]
 };
 
-/// Has a listening TCP socket drop the SYNs of new connections, or take them again. Handshakes that have begun are completed
-/// in either case. False when the system refuses.
+/// Makes a listening TCP socket drop the SYNs of new connections, or accept them again. Handshakes that have begun are
+/// completed in either case. False when the system refuses.
 pub(in crate::sys) fn set_syn_filter(listener: &impl AsFd, on: bool) -> bool {
     if is_portable() {
         return false;
@@ -68,39 +68,41 @@ pub(in crate::sys) fn set_syn_filter(listener: &impl AsFd, on: bool) -> bool {
     done.is_ok()
 }
 
-/// Allows or forbids core files of this process, and that others of its user look into it (prctl(2), PR_SET_DUMPABLE). A
-/// change of user forbids both.
+/// Allows or forbids core files of this process, and access to its memory by other processes of its user (prctl(2),
+/// PR_SET_DUMPABLE). A change of user forbids both.
 pub(in crate::sys) fn set_dumpable(on: bool) {
     _ = nix::sys::prctl::set_dumpable(on);
 }
 
-/// Bytes that the peer of `socket` has not acknowledged.
+/// The number of bytes that the peer of `socket` has not acknowledged.
 #[allow(unsafe_code, reason = "no crate has this ioctl")]
 pub(in crate::sys) fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     if is_portable() {
         return None;
     }
     let mut bytes: libc::c_int = 0;
-    // SAFETY: SIOCOUTQ, which has the number of TIOCOUTQ, writes one int to the address given, which `bytes` is, and
-    // keeps nothing.
+    // SAFETY: SIOCOUTQ, which has the number of TIOCOUTQ, writes one int to the given address, which `bytes` is, and
+    // keeps no pointer.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if result == 0 { usize::try_from(bytes).ok() } else { None }
 }
 
-/// How long the datagram that was last taken out of `socket` had waited in it. The first call only turns timestamps on.
+/// How long the last datagram read from `socket` had waited in it. The first call only enables timestamps.
 #[cfg(target_pointer_width = "64")]
 #[allow(unsafe_code, reason = "no crate has this ioctl")]
 pub(in crate::sys) fn waited(socket: BorrowedFd<'_>) -> Option<Duration> {
-    /// asm-generic/sockios.h; the struct is the same in the old and the new form where pointers have 64 bits.
+    /// From asm-generic/sockios.h; the old and the new form of the struct are the same on 64-bit systems.
     const SIOCGSTAMPNS: libc::Ioctl = 0x8907;
     if is_portable() || cfg!(any(target_arch = "mips64", target_arch = "sparc64")) {
         return None;
     }
     let mut came = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: SIOCGSTAMPNS writes one struct timespec to the address given, which `came` is, and keeps nothing (socket(7)).
+    // SAFETY: SIOCGSTAMPNS writes one struct timespec to the given address, which `came` is, and keeps no pointer
+    // (socket(7)).
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSTAMPNS, &raw mut came) };
     let came = Duration::new(u64::try_from(came.tv_sec).ok()?, u32::try_from(came.tv_nsec).ok()?);
-    // The kernel takes timestamps from the wall clock. When that is set, only the datagrams waiting then get a wrong age.
+    // The kernel's timestamps are those of the wall clock. When it is set, only datagrams waiting at that time get a
+    // wrong age.
     let waited = SystemTime::now().duration_since(UNIX_EPOCH + came).ok()?;
     (result == 0).then_some(waited)
 }
@@ -110,26 +112,28 @@ pub(in crate::sys) fn waited(_socket: BorrowedFd<'_>) -> Option<Duration> {
     None
 }
 
-/// Makes a connected UDP socket report every error that ICMP tells of, also that a host or network is unreachable, and not
-/// only that nobody receives at the port (ip(7), IP_RECVERR).
+/// Makes a connected UDP socket report every ICMP error, including an unreachable host or network, and not only that
+/// nobody receives on the port (ip(7), IP_RECVERR).
 pub(in crate::sys) fn report_icmp_errors(socket: &impl AsFd) {
     if !is_portable() {
-        // An IPv6 socket may be connected to an IPv4 address, and takes both; an IPv4 socket refuses the second.
+        // An IPv6 socket may be connected to an IPv4 address, and accepts both options; an IPv4 socket refuses the
+        // second.
         _ = setsockopt(socket, Ipv4RecvErr, &true);
         _ = setsockopt(socket, Ipv6RecvErr, &true);
     }
 }
 
-/// Empties the queue of reported errors, which takes room of the socket's buffer. The call that failed had the error itself.
+/// Empties the queue of reported errors, which takes room in the socket's buffer. The failed call returned the error
+/// itself.
 pub(in crate::sys) fn clear_icmp_errors(socket: &impl AsFd) {
-    // The datagram that each error is about is cut off.
+    // The datagram that each error refers to is cut off.
     while !is_portable()
         && rustix::net::recv(socket, &mut [0; 1], RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT).is_ok()
     {}
 }
 
-/// How many datagrams the system has dropped since `socket` was made, since its receive buffer was full. Counts from 0 again
-/// after [`u32::MAX`].
+/// The number of datagrams that the system has dropped since `socket` was created because its receive buffer was full.
+/// Wraps around after [`u32::MAX`].
 #[allow(unsafe_code, reason = "no crate has this option")]
 pub(in crate::sys) fn overflowed(socket: BorrowedFd<'_>) -> Option<u32> {
     if is_portable() {
@@ -139,8 +143,8 @@ pub(in crate::sys) fn overflowed(socket: BorrowedFd<'_>) -> Option<u32> {
     let mut counters = [0_u32; DROPS + 1];
     let size = mem::size_of_val(&counters) as libc::socklen_t;
     let mut filled = size;
-    // SAFETY: SO_MEMINFO fills in as many u32 as `filled` says there is room for, says how many bytes these are, and keeps no
-    // pointer (linux/sock_diag.h).
+    // SAFETY: SO_MEMINFO writes at most as many u32 values as `filled` allows, sets it to the size in bytes, and keeps
+    // no pointer (linux/sock_diag.h).
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -150,19 +154,19 @@ pub(in crate::sys) fn overflowed(socket: BorrowedFd<'_>) -> Option<u32> {
             &raw mut filled,
         )
     };
-    // A kernel without it (before 4.12) does not tell.
+    // Kernels before 4.12 do not report it.
     (result == 0 && filled == size).then_some(counters[DROPS])
 }
 
-/// Whether there is an event port that tells of every change of a socket, urgent data and errors among them (epoll(7)).
+/// Whether there is an event port that reports every change of a socket, including urgent data and errors (epoll(7)).
 pub(in crate::sys) fn has_event_port() -> bool {
     !is_portable()
 }
 
-/// The flag to send bytes with that the end of the stream follows (send(2), MSG_MORE).
+/// The flag for sending bytes that the end of the stream follows (send(2), MSG_MORE).
 pub(in crate::sys) const LAST: SendFlags = SendFlags::MORE;
 
-/// The two ends of a pipe in the kernel, neither of which blocks.
+/// The two non-blocking ends of a kernel pipe.
 #[derive(Debug)]
 pub(in crate::sys) struct KernelPipe {
     out: OwnedFd,

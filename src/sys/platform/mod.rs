@@ -1,6 +1,6 @@
-//! What differs between Linux and every other system, behind one interface with two bodies.
+//! The differences between Linux and other systems, behind one interface with two implementations.
 //!
-//! On Linux either can be tested: see `emulation`.
+//! Both can be tested on Linux: see `emulation`.
 
 #[cfg(target_os = "linux")]
 mod epoll;

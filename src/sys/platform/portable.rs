@@ -24,23 +24,23 @@ pub(in crate::sys) fn set_syn_filter(_listener: &impl AsFd, _on: bool) -> bool {
 /// Other systems have no such flag of a process.
 pub(in crate::sys) fn set_dumpable(_on: bool) {}
 
-/// Not told.
+/// Not reported.
 pub(in crate::sys) fn unacknowledged(_socket: BorrowedFd<'_>) -> Option<usize> {
     None
 }
 
-/// How long the datagram that was last taken out of `socket` had waited in it: unknown.
+/// How long the last datagram read from `socket` had waited in it: unknown.
 pub(in crate::sys) fn waited(_socket: BorrowedFd<'_>) -> Option<Duration> {
     None
 }
 
-/// The system reports what it reports by default.
+/// The system reports its default errors.
 pub(in crate::sys) fn report_icmp_errors(_socket: &impl AsFd) {}
 
 /// There is no queue of errors.
 pub(in crate::sys) fn clear_icmp_errors(_socket: &impl AsFd) {}
 
-/// Not told.
+/// Not reported.
 pub(in crate::sys) fn overflowed(_socket: BorrowedFd<'_>) -> Option<u32> {
     None
 }
@@ -50,15 +50,15 @@ pub(in crate::sys) fn has_event_port() -> bool {
     false
 }
 
-/// No such flag: these bytes are sent as any others.
+/// No such flag: these bytes are sent like all others.
 pub(in crate::sys) const LAST: SendFlags = SendFlags::empty();
 
-/// Nothing to do: tokio's runtime has an event port of its own.
+/// Nothing to do: tokio's runtime has its own event port.
 pub(in crate::sys) fn prepare_event_port() -> io::Result<()> {
     Ok(())
 }
 
-/// Never made: there is no event port of pen's own.
+/// Never created: pen has no event port of its own here.
 #[derive(Debug)]
 pub(in crate::sys) enum PolledFd {}
 
@@ -86,7 +86,7 @@ impl AsFd for PolledFd {
     }
 }
 
-/// Never made: there is no splice(2).
+/// Never created: there is no splice(2).
 #[derive(Debug)]
 pub(in crate::sys) enum KernelPipe {}
 

@@ -1,9 +1,8 @@
 //! Dropping privileges: `-j` (chroot) and `-u` (user).
 //!
-//! The steps depend on each other's order, so there is one function for all, [`confine`]. Nothing is kept back from
-//! root, but for the right to bind low ports where pen was granted it (see `retained`), so that a later `listen 443` goes
-//! on working. Pen may also be started as its user already, with that right; then `-u` of that same user has nothing
-//! to do.
+//! The order of the steps matters, so one function does them all: [`confine`]. No right of root is kept, except to bind
+//! low ports if pen was granted it (see `retained`), so that a later `listen 443` still works. Pen may also be started
+//! as its user already, with that right; then `-u` with the same user has nothing to do.
 
 mod retained;
 
@@ -20,24 +19,24 @@ use nix::unistd::{
 use super::error::context;
 use retained::Retained;
 
-/// The greatest number of a user: MAXUID of Solaris, which is the smallest of the systems'.
+/// The highest user ID: MAXUID of Solaris, the lowest among the supported systems.
 const UID_MAX: u32 = i32::MAX.unsigned_abs();
 
 /// A user of this machine, as `-u` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
-    /// None for a number that no user has.
+    /// `None` for a number that no user has.
     name: Option<CString>,
     uid: Uid,
     gid: Gid,
 }
 
 impl Account {
-    /// Finds a user by name, or by number where no user has that name. A number that no user has is taken as it is: its
-    /// group has the same number. To be called before a chroot, which hides the user database.
+    /// Finds a user by name, or by number if no user has that name. An unknown number is accepted: its group has the
+    /// same number. Call it before a chroot, which hides the user database.
     ///
     /// # Errors
-    /// When there is no such user, and when the user database cannot be read.
+    /// There is no such user, or the user database cannot be read.
     pub fn lookup(word: &str) -> io::Result<Self> {
         let unreadable = |error| context(format_args!("cannot look up user '{word}'"), error);
         let mut found = User::from_name(word).map_err(unreadable)?;
@@ -59,7 +58,7 @@ impl Account {
         }
     }
 
-    /// Takes the supplementary groups of the user. To be called before a chroot, which hides the group database.
+    /// Sets the supplementary groups of the user. Call it before a chroot, which hides the group database.
     fn take_groups(&self) -> nix::Result<()> {
         match &self.name {
             Some(name) => initgroups(name, self.gid),
@@ -67,17 +66,17 @@ impl Account {
         }
     }
 
-    /// The user's number.
+    /// The user ID.
     pub fn uid(&self) -> u32 {
         self.uid.as_raw()
     }
 
-    /// The number of the user's own group.
+    /// The ID of the user's primary group.
     pub fn gid(&self) -> u32 {
         self.gid.as_raw()
     }
 
-    /// Whether this process already runs as this user and group, in every respect.
+    /// Whether this process already runs as this user and group in every respect.
     fn is_current(&self) -> bool {
         getuid() == self.uid && geteuid() == self.uid && getgid() == self.gid && getegid() == self.gid
     }
@@ -92,7 +91,7 @@ impl fmt::Display for Account {
     }
 }
 
-/// Whether a process that did not ask for programs in [`confine`] cannot start any later.
+/// Whether a process that did not request programs in [`confine`] can never start any.
 pub const PROGRAMS_ARE_A_PRIVILEGE: bool = cfg!(any(target_os = "solaris", target_os = "illumos"));
 
 /// Whether this process acts as root.
@@ -101,11 +100,11 @@ pub fn running_as_root() -> bool {
 }
 
 /// Enters the directory `jail` for good (chroot), then becomes `account`: supplementary groups, group, user; then
-/// verifies that root cannot be had back, unless `account` is root. A user that pen already runs as is no change. Where the
-/// system has privileges for it, only who needs `programs` may start any from then on.
+/// verifies that root cannot be regained, unless `account` is root. Nothing changes for a user that pen already runs
+/// as. On systems with a privilege for it, pen can start programs afterwards only if `programs` is set.
 ///
 /// # Errors
-/// Says which step failed. The process may then be half way and must end.
+/// The error with its step. The process may have changed only partly and must end.
 pub fn confine(jail: Option<&Path>, account: Option<&Account>, programs: bool) -> io::Result<()> {
     let account = account.filter(|account| account.uid.is_root() || !account.is_current());
     if let Some(account) = account {
@@ -116,7 +115,7 @@ pub fn confine(jail: Option<&Path>, account: Option<&Account>, programs: bool) -
     if let Some(jail) = jail {
         let refused = |error| context(format_args!("cannot chroot to {}", jail.display()), error);
         chroot(jail).map_err(refused)?;
-        // A working directory outside is a way out.
+        // A working directory outside the jail would be a way out.
         chdir("/").map_err(refused)?;
     }
     if let Some(account) = account {

@@ -1,32 +1,33 @@
-//! What pen may still do once it is no longer root: bind a port below 1024, and only when whoever started pen granted that
-//! to outlive root.
+//! The one right that pen may keep after giving up root: to bind a port below 1024, and only if the process that
+//! started pen granted it.
 //!
-//! Solaris grants it with `net_privaddr` in the inheritable set, which smf(5) takes from `privileges` of the method
-//! (see privileges(5), smf_method(5)); Linux with CAP_NET_BIND_SERVICE in the ambient set (see capabilities(7)). A pen
-//! that root starts at a command line has neither and keeps nothing. The other direction matters as much: a start method
-//! has more than pen may serve with (become another user, chroot), and on Solaris a process that knows its privileges
-//! takes all of them along through setuid(2).
+//! On Solaris the grant is `net_privaddr` in the inheritable set, which smf(5) takes from `privileges` of the method
+//! (see privileges(5), smf_method(5)); on Linux it is CAP_NET_BIND_SERVICE in the ambient set (see capabilities(7)). A
+//! pen that root starts on a command line has neither and keeps nothing. The other direction matters as much: a start
+//! method has more rights than pen may serve with (change of user, chroot), and on Solaris a privilege-aware process
+//! keeps all of them across setuid(2).
 
 use std::io;
 
-/// Whether the right to bind low ports is kept when pen is no longer root; made before, used after the change of user.
+/// Whether the right to bind low ports is kept after giving up root; created before the change of user, and used after
+/// it.
 #[derive(Debug)]
 pub(super) struct Retained(system::Retained);
 
 impl Retained {
-    /// Notes the grant and prepares the process to take it along.
+    /// Records the grant and prepares the process to keep it.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// The system refuses.
     pub(super) fn prepare() -> io::Result<Self> {
         system::prepare().map(Self)
     }
 
-    /// Drops every privilege but those that pen serves with and, where `programs` are wanted, those to start them. To be
-    /// called as the user that serves, before the change of user is verified.
+    /// Drops every privilege except those needed to serve and, with `programs`, those to start programs. Call it as the
+    /// user that serves, before the change of user is verified.
     ///
     /// # Errors
-    /// When the system refuses; the process may then hold too much and must end.
+    /// The system refuses; the process may then hold too many rights and must end.
     pub(super) fn drop_all_others(self, programs: bool) -> io::Result<()> {
         system::drop_all_others(self.0, programs)
     }
@@ -38,17 +39,17 @@ mod system {
 
     use caps::{CapSet, Capability, CapsHashSet};
 
-    /// The capabilities that are kept.
+    /// The capabilities to keep.
     pub(super) type Retained = CapsHashSet;
 
     pub(super) fn prepare() -> io::Result<Retained> {
-        // A kernel without the set grants nothing by it.
+        // A kernel without the ambient set grants nothing.
         let mut kept = caps::read(None, CapSet::Ambient).unwrap_or_default();
         kept.retain(|capability| *capability == Capability::CAP_NET_BIND_SERVICE);
         if !kept.is_empty() {
             nix::sys::prctl::set_keepcaps(true)?;
         }
-        // Before the change of user, which takes the right to do this. In a container pen may never have had it.
+        // Before the change of user, which removes the right to do this. In a container pen may never have had it.
         if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP).unwrap_or(false) {
             caps::clear(None, CapSet::Bounding).map_err(io::Error::other)?;
         }
@@ -57,7 +58,8 @@ mod system {
 
     pub(super) fn drop_all_others(kept: Retained, _programs: bool) -> io::Result<()> {
         nix::sys::prctl::set_no_new_privs()?;
-        // The kernel has taken all of them unless it was told otherwise (SECBIT_KEEP_CAPS, SECBIT_NO_SETUID_FIXUP).
+        // The kernel has dropped all capabilities, unless it was told otherwise (SECBIT_KEEP_CAPS,
+        // SECBIT_NO_SETUID_FIXUP).
         if caps::read(None, CapSet::Permitted).map_err(io::Error::other)?.is_empty() {
             return Ok(());
         }
@@ -75,12 +77,12 @@ mod system {
     use std::io;
     use std::ptr;
 
-    /// What pen serves with where it was granted; see priv_str_to_set(3C) for the form and privileges(5) for the names.
-    /// Without `proc_fork` and `proc_exec`, since a balancer starts no program but those of its checks.
+    /// The privileges that pen keeps if granted; see priv_str_to_set(3C) for the syntax and privileges(5) for the
+    /// names. Without `proc_fork` and `proc_exec`: a balancer starts no programs except those of its checks.
     const SERVING: &CStr =
         c"basic,!file_link_any,!proc_exec,!proc_fork,!proc_info,!proc_session,net_privaddr";
 
-    /// The same where checks of servers run programs.
+    /// The same for a pen whose checks run programs.
     const WITH_PROGRAMS: &CStr = c"basic,!file_link_any,!proc_info,!proc_session,net_privaddr";
 
     /// PRIV_SET of priv_op_t in <sys/priv.h>.
@@ -101,7 +103,7 @@ mod system {
         fn setppriv(op: c_int, which: *const c_char, set: *const PrivSet) -> c_int;
     }
 
-    /// Nothing has to be noted: the sets of the process hold the grant.
+    /// Nothing to record: the privilege sets of the process contain the grant.
     pub(super) type Retained = ();
 
     pub(super) fn prepare() -> io::Result<Retained> {
@@ -111,8 +113,8 @@ mod system {
     #[allow(unsafe_code, reason = "setppriv(2) has no safe form")]
     pub(super) fn drop_all_others((): Retained, programs: bool) -> io::Result<()> {
         let serving = if programs { WITH_PROGRAMS } else { SERVING };
-        // SAFETY: the strings end in NUL and live on; `end` may be null (priv_str_to_set(3C)); each set comes from the
-        // library, is checked for null before use, is used by no other thread and freed once.
+        // SAFETY: the strings end in NUL and are static; `end` may be null (priv_str_to_set(3C)); each set comes from
+        // the library, is checked for null before use, is used by no other thread and freed once.
         unsafe {
             let serving = priv_str_to_set(serving.as_ptr(), c",".as_ptr(), ptr::null_mut());
             if serving.is_null() {
@@ -122,9 +124,9 @@ mod system {
             let done = if held.is_null() || getppriv(PERMITTED.as_ptr(), held) != 0 {
                 Err(io::Error::last_os_error())
             } else {
-                // A process cannot keep a privilege that it does not hold: that would be EPERM.
+                // A process cannot keep a privilege that it does not hold: the attempt would fail with EPERM.
                 priv_intersect(held, serving);
-                // Permitted last but for the limit: the effective set must lie within it, and shrinks with it.
+                // Permitted is set near the end: the effective set must be a subset of it, and shrinks with it.
                 [c"Inheritable", PERMITTED, c"Limit"].iter().try_for_each(|which| {
                     match setppriv(PRIV_SET, which.as_ptr(), serving) {
                         0 => Ok(()),
