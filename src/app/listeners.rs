@@ -1,7 +1,7 @@
 //! The sockets and files that a configuration names.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -73,7 +73,14 @@ impl Used {
         self.streams.last().and_then(|(listener, _)| listener.upgrade())
     }
 
-    /// Waits for a short time until the retired listeners are closed. False when there are none.
+    /// The IP address that pen listens on now.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let datagrams = || self.datagrams.last()?.upgrade()?.local_addr().ok();
+        let bound = self.current().and_then(|listener| listener.address()).or_else(datagrams);
+        bound.map(|address| address.ip())
+    }
+
+    /// Waits until the retired listeners are closed, but not for long. False when there are none.
     fn retired_are_closed(&self) -> bool {
         let end = Instant::now() + CLOSING;
         let retired = self.streams.split_last().map_or(&[][..], |(_, retired)| retired);

@@ -6,19 +6,23 @@ use crate::core::addr::{Endpoint, Host};
 use crate::core::config::Config;
 use crate::sys::{read_file, resolve};
 
-/// Whether a connection to `host` and `port` reaches a pen that listens on `listening`. False for a name: its addresses
-/// are checked once it is resolved.
+/// Whether a connection to `host` and `port` reaches a pen that listens on `listening`. False where one of them is a name:
+/// ask again with its addresses.
 pub(super) fn is_own(listening: &Endpoint, host: &Host, port: u16) -> bool {
     match (&listening.host, host) {
         (Host::Unix(own), Host::Unix(path)) => own == path || read_file::is_same(own.as_ref(), path.as_ref()),
         (_, Host::Ip(_)) if port != listening.port => false,
         (Host::Ip(own), Host::Ip(ip)) => reaches(*own, *ip),
-        (Host::Name(name), Host::Ip(ip)) => {
-            // Pen listens on the first address.
-            resolve::lookup_now(name).is_ok_and(|found| found.first().is_some_and(|own| reaches(*own, *ip)))
-        }
         _ => false,
     }
+}
+
+/// The listening endpoint with an address in place of a name. Waits for the resolver, so it is for a pen that does not serve yet.
+pub(super) fn resolved_now(listening: &Endpoint) -> Endpoint {
+    let Host::Name(name) = &listening.host else { return listening.clone() };
+    // Pen listens on the first. A name without an address is an error elsewhere.
+    let address = resolve::lookup_now(name).ok().and_then(|found| found.first().copied());
+    Endpoint { host: address.map_or_else(|| listening.host.clone(), Host::Ip), port: listening.port }
 }
 
 /// Whether a connection to `ip` reaches a socket that is bound to `own`.
@@ -30,21 +34,26 @@ fn reaches(own: IpAddr, ip: IpAddr) -> bool {
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
     let own = own.to_canonical();
-    // The socket of [::] accepts IPv4 too.
+    // A socket on [::] takes IPv4 too.
     own == ip || (own.is_unspecified() && (own.is_ipv6() || ip.is_ipv4()) && resolve::is_local(ip))
 }
 
-/// Splits the addresses of a name that a server uses with the port that pen listens on: those that are not pen itself,
-/// and those that are.
-pub(super) fn divide(config: &Config, name: &str, addresses: Vec<IpAddr>) -> (Vec<IpAddr>, Vec<IpAddr>) {
-    let Some(listening) = config.listening().filter(|own| config.has_server(name, own.port)) else {
+/// Divides the addresses of a name into those that its servers may have and those that are pen itself. The latter are only
+/// looked for if a server has that name and the port of `listening`, which has an address.
+pub(super) fn divide(
+    config: &Config,
+    listening: &Endpoint,
+    name: &str,
+    addresses: Vec<IpAddr>,
+) -> (Vec<IpAddr>, Vec<IpAddr>) {
+    if !config.has_server(name, listening.port) {
         return (addresses, Vec::new());
-    };
+    }
     addresses.into_iter().partition(|ip| !is_own(listening, &Host::Ip(*ip), listening.port))
 }
 
 /// The message about an address that is left out.
-pub(super) fn notice(name: &str, ip: IpAddr) -> String {
+pub(super) fn told(name: &str, ip: IpAddr) -> String {
     format!("{name} has the address {ip}, which is where pen listens: it is left out")
 }
 

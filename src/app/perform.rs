@@ -73,6 +73,11 @@ impl ListenNames {
         self.found.insert(name, addresses);
     }
 
+    /// The address of a name that was looked up for this command.
+    fn address(&self, name: &str) -> Option<IpAddr> {
+        self.found.get(name)?.as_ref().ok()?.first().copied()
+    }
+
     /// The endpoint with an address in place of its name.
     ///
     /// # Errors
@@ -124,7 +129,15 @@ impl Performer {
         self.listening.retire();
     }
 
-    /// Performs the effects of a plan that is in force.
+    /// The listening endpoint with an address in place of a name: the one that was looked up for the command in progress, or
+    /// the one that pen is bound to.
+    pub(super) fn with_address(&self, listening: &Endpoint) -> Endpoint {
+        let Host::Name(name) = &listening.host else { return listening.clone() };
+        let address = self.names.address(name).or_else(|| self.listening.used().address());
+        Endpoint { host: address.map_or_else(|| listening.host.clone(), Host::Ip), port: listening.port }
+    }
+
+    /// Does what follows from a plan that is in force.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         effects.into_iter().for_each(|effect| self.perform_one(effect));
     }
@@ -210,7 +223,7 @@ impl World for Performer {
     }
 
     fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool {
-        own_address::is_own(listening, host, port)
+        own_address::is_own(&self.with_address(listening), host, port)
     }
 
     fn now(&self) -> Millis {

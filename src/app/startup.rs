@@ -180,9 +180,11 @@ fn serve(
             SystemReason(error)
         ));
     });
+    let listening = config.listening().map(own_address::resolved_now);
     let resolved = resolved.into_iter().map(|(name, addresses)| {
-        let (others, own) = own_address::divide(&config, &name, addresses);
-        own.iter().for_each(|ip| say(&own_address::notice(&name, *ip)));
+        let Some(listening) = &listening else { return (name, addresses) };
+        let (others, own) = own_address::divide(&config, listening, &name, addresses);
+        own.iter().for_each(|ip| say(&own_address::told(&name, *ip)));
         (name, others)
     });
     let resolved = resolved.collect();

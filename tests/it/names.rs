@@ -138,6 +138,14 @@ fn pen_listens_at_a_name() {
     assert_eq!(pen.control(&format!("listen {name}")), format!("{name}\n"));
     let mut client = Client::to(SocketAddr::from(([127, 0, 0, 9], port)));
     assert_eq!(client.line(), "A");
+    // Which servers are pen itself is told by the address that it is bound to, whatever has become of the name.
+    let _dns = mute_dns();
+    std::fs::write(pen.file("hosts"), "127.0.0.1 localhost\n").unwrap();
+    let begin = Instant::now();
+    let reply = pen.control(&format!("server 1 address 127.0.0.9 port {port}"));
+    assert!(reply.contains("where pen listens"), "{reply}");
+    assert_eq!(pen.control(&format!("server 1 address 127.0.0.8 port {port}")), "");
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
 }
 
 #[test]
