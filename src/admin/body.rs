@@ -2,24 +2,26 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame};
 
 use crate::core::report::pieces::Pieces;
+use crate::sys::pace::Pace;
 
 use super::progress::Progress;
 
 /// The body of a response.
 pub(super) struct Answer {
     pieces: Pieces,
+    pace: Pace,
     progress: Progress,
 }
 
 impl Answer {
     /// A body of these pieces; each piece that is read counts as a step of `progress`.
     pub(super) fn new(pieces: Pieces, progress: Progress) -> Self {
-        Answer { pieces, progress }
+        Answer { pieces, pace: Pace::default(), progress }
     }
 }
 
@@ -31,7 +33,9 @@ impl Body for Answer {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(piece) = self.pieces.next() else { return Poll::Ready(None) };
+        ready!(self.pace.poll_rest(cx));
+        let Answer { pieces, pace, .. } = &mut *self;
+        let Some(piece) = pace.step(|| pieces.next()) else { return Poll::Ready(None) };
         self.progress.step();
         if piece.is_empty() {
             // The search for the next rows continues after other tasks have run.

@@ -53,7 +53,7 @@ pub(super) fn divide(
 }
 
 /// The message about an address that is left out.
-pub(super) fn told(name: &str, ip: IpAddr) -> String {
+pub(super) fn notice(name: &str, ip: IpAddr) -> String {
     format!("{name} has the address {ip}, which is where pen listens: it is left out")
 }
 

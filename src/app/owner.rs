@@ -203,7 +203,7 @@ impl Owner {
         let Some(listening) = state.config().listening() else { return addresses };
         let listening = self.performer.borrow().with_address(listening);
         let (addresses, own) = own_address::divide(state.config(), &listening, name, addresses);
-        own.iter().for_each(|ip| log::error(format_args!("{}", own_address::told(name, *ip))));
+        own.iter().for_each(|ip| log::error(format_args!("{}", own_address::notice(name, *ip))));
         addresses
     }
 

@@ -137,7 +137,7 @@ impl Performer {
         Endpoint { host: address.map_or_else(|| listening.host.clone(), Host::Ip), port: listening.port }
     }
 
-    /// Does what follows from a plan that is in force.
+    /// Performs the effects of a plan that is in force.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         effects.into_iter().for_each(|effect| self.perform_one(effect));
     }

@@ -184,7 +184,7 @@ fn serve(
     let resolved = resolved.into_iter().map(|(name, addresses)| {
         let Some(listening) = &listening else { return (name, addresses) };
         let (others, own) = own_address::divide(&config, listening, &name, addresses);
-        own.iter().for_each(|ip| say(&own_address::told(&name, *ip)));
+        own.iter().for_each(|ip| say(&own_address::notice(&name, *ip)));
         (name, others)
     });
     let resolved = resolved.collect();

@@ -17,6 +17,7 @@ use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
 use crate::core::report::pieces::Pieces;
 use crate::sys::log;
+use crate::sys::pace::Pace;
 
 use super::places::{Place, Places};
 use super::protocol;
@@ -190,11 +191,12 @@ async fn converse(
                 };
                 writer.write(text.as_bytes()).await?;
             }
-            Reply::Pieces(pieces) => {
-                for piece in pieces {
+            Reply::Pieces(mut pieces) => {
+                let mut pace = Pace::default();
+                while let Some(piece) = pace.step(|| pieces.next()) {
                     writer.write(piece.as_bytes()).await?;
-                    // Other clients are served in between, however fast this one reads a long document.
-                    tokio::task::yield_now().await;
+                    // However fast the client takes a long document, others are served in between.
+                    pace.rest().await;
                 }
             }
             Reply::File(file) => writer.write_file(file).await?,

@@ -16,6 +16,7 @@ pub mod inherited;
 pub mod limits;
 pub mod listen;
 pub mod log;
+pub mod pace;
 pub mod pidfile;
 mod place;
 mod platform;
