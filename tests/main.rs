@@ -73,6 +73,7 @@ mod it {
     mod tls_clients;
     mod tls_ends;
     mod tls_files;
+    mod tls_kinds;
     mod tls_load;
     mod tls_names;
     mod tls_ocsp;

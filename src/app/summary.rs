@@ -15,7 +15,7 @@ pub(super) fn summary(config: &Config) -> String {
     let kind = match config.listening() {
         _ if settings.udp => "UDP on ",
         Some(Endpoint { host: Host::Unix(_), .. }) => "",
-        _ if settings.ssl_certfile.is_some() => "TLS on ",
+        _ if !settings.ssl_certfile.is_empty() => "TLS on ",
         _ => "TCP on ",
     };
     let address = config.listening().map(ToString::to_string).unwrap_or_default();

@@ -17,6 +17,7 @@ use foreign_types::ForeignTypeRef;
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
 use openssl::ssl::{SslContext, SslContextBuilder, SslRef, SslSession, SslVersion};
+use openssl::x509::X509Ref;
 use openssl_sys as ffi;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -152,6 +153,22 @@ where
     unsafe {
         context.set_get_session_callback(move |_, id| SslSession::from_der(&find(id)?).ok());
     }
+}
+
+/// Adds a certificate to the chain of the certificate that the context was given last; each has a chain of its own then
+/// (SSL_CTX_add1_chain_cert(3)).
+///
+/// # Errors
+/// What OpenSSL holds for too weak.
+pub fn add_chain_certificate(
+    context: &mut SslContextBuilder,
+    certificate: &X509Ref,
+) -> Result<(), ErrorStack> {
+    /// SSL_CTRL_CHAIN_CERT of `openssl/ssl.h`, which `openssl-sys` lacks; with 1 the chain counts a reference of its own.
+    const CHAIN_CERT: c_int = 89;
+    // SAFETY: the command takes a certificate, which is valid; the context is valid and not yet in use.
+    let added = unsafe { ffi::SSL_CTX_ctrl(context.as_ptr(), CHAIN_CERT, 1, certificate.as_ptr().cast()) };
+    if added == 1 { Ok(()) } else { Err(ErrorStack::get()) }
 }
 
 /// Whether the library holds unread bytes, of a complete record or a partial one.

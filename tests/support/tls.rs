@@ -189,6 +189,12 @@ impl TlsClient {
         self
     }
 
+    /// Takes these signatures only.
+    pub(crate) fn signatures(mut self, list: &str) -> Self {
+        self.context.set_sigalgs_list(list).unwrap();
+        self
+    }
+
     /// Has a certificate.
     pub(crate) fn identity(mut self, pair: &Pair) -> Self {
         self.context.set_certificate(&pair.cert).unwrap();

@@ -50,6 +50,12 @@ impl Config {
                 let first = goes.then(|| set(Value::None));
                 first.into_iter().chain(added.map(|word| set(Value::Words(vec![word])))).collect()
             }
+            (Value::Paths(new), Value::Paths(old)) => {
+                let added = new.strip_prefix(&old[..]);
+                let first = added.is_none().then(|| set(Value::None));
+                let added = added.unwrap_or(&new).iter().map(|path| set(Value::Paths(vec![path.clone()])));
+                first.into_iter().chain(added).collect()
+            }
             (new, _) => vec![set(new)],
         }
     }

@@ -19,7 +19,7 @@ impl Config {
             return Ok(());
         }
         let excluded = |other: &str, why: &str| Err(Error::new(format!("-U (udp) excludes {other}: {why}")));
-        if settings.ssl_certfile.is_some() {
+        if !settings.ssl_certfile.is_empty() {
             return excluded("-E (ssl_certfile)", "TLS needs connections");
         }
         if let Some(n) = self.servers.iter().position(|server| server.tls) {

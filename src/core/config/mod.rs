@@ -105,7 +105,7 @@ impl Config {
             if spec.required && *value == Value::None {
                 return restart(&format!("no {}", setting.word()));
             }
-            if spec.when == When::Start && old != *value {
+            if spec.when == When::Start && self.changes(setting, value) {
                 return restart(setting.word());
             }
             if let (true, Value::Number(old), Value::Number(new)) = (spec.grows, old, value)
@@ -118,11 +118,21 @@ impl Config {
         Ok(())
     }
 
+    /// Whether a value would make the setting another one.
+    fn changes(&self, setting: Setting, value: &Value) -> bool {
+        let mut settings = self.settings.clone();
+        setting.set(&mut settings, value);
+        settings != self.settings
+    }
+
     /// The commands that give a setting its value: one, or one for each word of a list.
     pub fn commands_of(&self, setting: Setting) -> Vec<Command> {
         match setting.get(&self.settings) {
             Value::Words(words) => {
                 words.iter().map(|word| Command::Set(setting, Value::Words(vec![word]))).collect()
+            }
+            Value::Paths(paths) => {
+                paths.into_iter().map(|path| Command::Set(setting, Value::Paths(vec![path]))).collect()
             }
             value => vec![Command::Set(setting, value)],
         }
@@ -145,7 +155,11 @@ impl Config {
             commands.extend(acl.lines().map(|line| Command::Acl(n, line)));
         }
         rest.extend(self.checks.iter().map(|(name, check)| Command::Check(name.clone(), check.changes())));
-        rest.sort_by_key(|command| command.to_string().trim_start_matches("no ").to_owned());
+        rest.sort_by_key(|command| match command {
+            // Their order counts.
+            Command::Set(setting, Value::Paths(_)) => setting.word().to_owned(),
+            command => command.to_string().trim_start_matches("no ").to_owned(),
+        });
         let slots = self.servers.iter().enumerate().filter(|(_, server)| **server != ServerConfig::default());
         let at = rest.partition_point(|c| c.to_string().trim_start_matches("no ") < "server");
         rest.splice(at..at, slots.map(|(n, server)| Command::Server(ServerRef::Slot(n), server.changes())));
@@ -199,6 +213,9 @@ pub(crate) mod tests {
             "chroot /x",
             "no acl 3",
             "ssl_ciphers HIGH:!aNULL",
+            "ssl_certfile /b",
+            "ssl_certfile \"/a b\"",
+            "no ssl_certfile",
             "no emergency",
             "check web type http path /a expect 200",
             "check smtp type send expect \"220\\r\" every 0.5",

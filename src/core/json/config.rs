@@ -49,6 +49,7 @@ fn value(value: &Value) -> Json {
         Value::Seconds(time) if time.subsec_nanos() == 0 => time.as_secs().into(),
         Value::Seconds(time) => time.as_secs_f64().into(),
         Value::Words(words) => words.clone().into(),
+        Value::Paths(paths) => paths.clone().into(),
         other => other.to_string().into(),
     }
 }

@@ -45,6 +45,8 @@ pub enum Kind {
     Bytes,
     /// The name of a file or directory.
     Path,
+    /// Names of files: each command adds one.
+    Paths,
     /// How many leading bits of an address identify a client, for IPv4 and for IPv6: two words, or one with a blank.
     Mask,
     /// An IP address.
@@ -113,9 +115,10 @@ impl Kind {
             Kind::Words(words) => {
                 words.iter().find(|w| **w == arg).map(|w| Value::Words(vec![w])).ok_or_else(not)
             }
-            Kind::Text(_) | Kind::Path if arg.is_empty() => Err(not()),
+            Kind::Text(_) | Kind::Path | Kind::Paths if arg.is_empty() => Err(not()),
             Kind::Name if !is_name(arg) => Err(not()),
             Kind::Text(_) | Kind::Name | Kind::Path => Ok(Value::Text(arg.to_owned())),
+            Kind::Paths => Ok(Value::Paths(vec![arg.to_owned()])),
             Kind::Bytes => Ok(Value::None),
             Kind::Mask => {
                 let (v4, v6) = arg.split_once(' ').ok_or_else(not)?;
@@ -147,6 +150,7 @@ impl Kind {
             }
             Kind::Bytes => "a text, with \\r, \\n, \\t, \\\", \\\\ and \\xHH".into(),
             Kind::Path => "the name of a file or directory".into(),
+            Kind::Paths => "the name of a file".into(),
             Kind::Mask => "two numbers, of bits of IPv4 (0 to 32) and of IPv6 (0 to 128)".into(),
             Kind::Ip => "an IP address".into(),
             Kind::Host => "an IP address, a host name or a path with a /".into(),

@@ -35,7 +35,7 @@ impl Setting {
     pub fn off(self) -> Option<Value> {
         match self.default() {
             Value::Switch(_) => Some(Value::Switch(false)),
-            Value::None | Value::Words(_) => Some(Value::None),
+            Value::None | Value::Words(_) | Value::Paths(_) => Some(Value::None),
             _ => None,
         }
     }
@@ -174,9 +174,10 @@ table::table! {
         source: Option<IpAddr> = None, text(Kind::Ip, "the local address of connections to servers");
         web_stats: Option<PathBuf> = None,
             text(Kind::Path, "the file that the command status writes").reply(Reply::Value);
-        ssl_certfile: Option<PathBuf> = None,
-            text(Kind::Path, "the certificate chain in PEM form").at_start().tls();
-        ssl_keyfile: Option<PathBuf> = None, text(Kind::Path, "the private key in PEM form").at_start().tls();
+        ssl_certfile: Vec<PathBuf> = Vec::new(),
+            text(Kind::Paths, "the certificate chain in PEM form; repeatable, for RSA and ECDSA").at_start().tls();
+        ssl_keyfile: Vec<PathBuf> = Vec::new(),
+            text(Kind::Paths, "the private key in PEM form; repeatable").at_start().tls();
         ssl_cacert_file: Option<PathBuf> = None,
             text(Kind::Path, "the authorities of client certificates").at_start().tls();
         ssl_cacert_dir: Option<PathBuf> = None,
@@ -226,7 +227,7 @@ mod tests {
             Kind::Number { .. } => vec!["7", "64"],
             Kind::Seconds { .. } => vec!["7", "64"],
             Kind::Word(words) | Kind::Words(words) => words.to_vec(),
-            Kind::Text(_) | Kind::Bytes | Kind::Path => vec!["/a b"],
+            Kind::Text(_) | Kind::Bytes | Kind::Path | Kind::Paths => vec!["/a b"],
             Kind::Mask => vec!["24 64", "0 0"],
             Kind::Name => vec!["web-1"],
             Kind::Ip | Kind::Host => vec!["10.0.0.1", "::1"],

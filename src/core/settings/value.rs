@@ -25,6 +25,8 @@ pub enum Value {
     Word(&'static str),
     /// Several of the allowed words.
     Words(Vec<&'static str>),
+    /// Names of files, in the order in which they were given.
+    Paths(Vec<String>),
     /// A name, a path or another text without escapes.
     Text(String),
     /// Bytes, written with escapes.
@@ -64,6 +66,7 @@ impl fmt::Display for Value {
             Value::Seconds(time) => seconds(*time, f),
             Value::Word(word) => f.write_str(word),
             Value::Words(words) => f.write_str(&words.join(" ")),
+            Value::Paths(paths) => f.write_str(&paths.join(" ")),
             Value::Text(text) => f.write_str(text),
             Value::Bytes(bytes) => f.write_str(&lexer::escape(bytes)),
             Value::Mask(mask) => mask.fmt(f),
@@ -175,6 +178,28 @@ impl Field for Option<PathBuf> {
         match value {
             Value::Text(path) => *self = Some(path.into()),
             Value::None => *self = None,
+            _ => {}
+        }
+    }
+}
+
+impl Field for Vec<PathBuf> {
+    fn value(&self) -> Value {
+        // Made of text, as every value is.
+        Value::Paths(self.iter().map(|path| path.to_string_lossy().into_owned()).collect())
+    }
+
+    /// Adds the files to those that are there, of which none is left when they are unset.
+    fn assign(&mut self, value: &Value) {
+        match value {
+            Value::Paths(paths) => {
+                for path in paths.iter().map(PathBuf::from) {
+                    if !self.contains(&path) {
+                        self.push(path);
+                    }
+                }
+            }
+            Value::None => self.clear(),
             _ => {}
         }
     }

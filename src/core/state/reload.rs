@@ -126,6 +126,8 @@ impl State {
             };
             let starts = spec.when == When::Start && new != old;
             if starts || shrinks || (spec.required && new == Value::None) {
+                // What is a list would only grow.
+                setting.set(&mut config.settings, &Value::None);
                 setting.set(&mut config.settings, &old);
                 fixed.push(setting);
             }

@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use crate::core::error::SystemReason;
 
+use super::credentials::Credentials;
 use super::file_stamp::Stamp;
-use super::identity::{Authorities, Material, at};
-use super::ocsp::Stapling;
+use super::identity::{Authorities, at};
 use super::settings::Files;
 
 /// The longest name (RFC 1035 2.3.4) and label (2.3.1).
@@ -53,15 +53,18 @@ pub fn host_name(extension: &[u8]) -> Option<String> {
     Some(name.to_ascii_lowercase())
 }
 
-/// The ends of the names of files, in the order of [`Files`].
-const KINDS: [&str; 4] = ["crt", "key", "ca", "ocsp"];
+/// The ends of the names of files: of a certificate, of another one with an ECDSA key, and of the authorities of clients.
+const KINDS: [&str; 7] = ["crt", "key", "ocsp", "ecdsa.crt", "ecdsa.key", "ecdsa.ocsp", "ca"];
 
 /// The files of one name.
 #[derive(Debug)]
 pub(super) struct CertFiles {
     /// The name in lower case; `_.example.com` stands for all names one label longer than `example.com`.
     pub(super) name: String,
-    pub(super) files: Files,
+    /// Of one certificate or two.
+    pub(super) files: Vec<Files>,
+    /// The authorities of client certificates.
+    pub(super) ca: Option<PathBuf>,
     /// The same for all entries of a name that follow each other.
     state: Arc<Mutex<State>>,
 }
@@ -77,10 +80,9 @@ struct State {
 
 /// What the files of a name held, for the contexts of all workers.
 pub(super) struct Good {
-    pub(super) material: Material,
+    pub(super) credentials: Credentials,
     /// The name's own authorities.
     pub(super) authorities: Option<Authorities>,
-    pub(super) stapling: Option<Arc<Stapling>>,
     pub(super) stamp: Stamp,
 }
 
@@ -120,10 +122,7 @@ impl CertFiles {
 
     /// The state of its files.
     pub(super) fn stamp(&self) -> Stamp {
-        let Files { cert, key, ca, ocsp } = &self.files;
-        Stamp::of(
-            [Some(cert), Some(key), ca.as_ref(), ocsp.as_ref()].into_iter().flatten().map(PathBuf::as_path),
-        )
+        Stamp::of(self.files.iter().flat_map(Files::all).chain(self.ca.as_deref()))
     }
 }
 
@@ -136,13 +135,14 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads the directory: NAME.crt, .key, .ca and .ocsp; without NAME.key the key is in NAME.crt. Other files are passed
-    /// over, and so are those of a name without NAME.crt. What was known of the names `before` stays known.
+    /// Reads the directory: NAME.crt, .key, .ca and .ocsp; without NAME.key the key is in NAME.crt; NAME.ecdsa.crt, .key and
+    /// .ocsp likewise, beside NAME.crt. Other files are passed over, and so are those of a name without NAME.crt. What was
+    /// known of the names `before` stays known.
     ///
     /// # Errors
     /// When the directory cannot be read.
     pub(super) fn scan(dir: &Path, before: &Index) -> Result<Self, String> {
-        let mut found: HashMap<String, [Option<PathBuf>; 4]> = HashMap::new();
+        let mut found: HashMap<String, [Option<PathBuf>; KINDS.len()]> = HashMap::new();
         let mut index = Index::default();
         let mut pass_over =
             |path: &Path, why: &str| index.passed_over.push(at(path, format_args!("passed over: {why}")));
@@ -153,9 +153,10 @@ impl Index {
                 continue;
             }
             let (file, path) = (entry.file_name(), entry.path());
-            let parts = file.to_str().and_then(|f| f.rsplit_once('.'));
-            let parts = parts.and_then(|(stem, kind)| Some((stem, KINDS.iter().position(|k| *k == kind)?)));
-            let Some((stem, kind)) = parts else {
+            let parts = |kind: &str| file.to_str()?.strip_suffix(kind)?.strip_suffix('.');
+            // The longest end that fits.
+            let found_parts = (0..KINDS.len()).filter_map(|kind| Some((parts(KINDS[kind])?, kind)));
+            let Some((stem, kind)) = found_parts.min_by_key(|(stem, _)| stem.len()) else {
                 pass_over(&path, "its name does not end in .crt, .key, .ca or .ocsp");
                 continue;
             };
@@ -174,15 +175,27 @@ impl Index {
             }
             *slot = Some(kept);
         }
-        for (name, [cert, key, ca, ocsp]) in found {
+        let files = |cert: PathBuf, key: Option<PathBuf>, ocsp| {
+            let keys = vec![key.unwrap_or_else(|| cert.clone())];
+            Files { cert, keys, ocsp }
+        };
+        for (name, [cert, key, ocsp, second, second_key, second_ocsp, ca]) in found {
             let Some(cert) = cert else {
                 let why = format!("there is no {name}.crt");
-                [key, ca, ocsp].iter().flatten().for_each(|path| pass_over(path, &why));
+                let others = [key, ocsp, second, second_key, second_ocsp, ca];
+                others.iter().flatten().for_each(|path| pass_over(path, &why));
                 continue;
             };
-            let files = Files { key: key.unwrap_or_else(|| cert.clone()), cert, ca, ocsp };
+            let mut all = vec![files(cert, key, ocsp)];
+            match second {
+                Some(second) => all.push(files(second, second_key, second_ocsp)),
+                None => {
+                    let why = format!("there is no {name}.ecdsa.crt");
+                    [second_key, second_ocsp].iter().flatten().for_each(|path| pass_over(path, &why));
+                }
+            }
             let state = before.names.get(&name).map(|e| Arc::clone(&e.state)).unwrap_or_default();
-            index.names.insert(name.clone(), Arc::new(CertFiles { name, files, state }));
+            index.names.insert(name.clone(), Arc::new(CertFiles { name, files: all, ca, state }));
         }
         index.passed_over.sort();
         Ok(index)
@@ -288,6 +301,10 @@ mod tests {
             "a.b.pem",
             "my_host.example.com.crt",
             "EXAMPLE.com.crt",
+            "_.example.com.ecdsa.crt",
+            "_.example.com.ecdsa.key",
+            "example.com.ecdsa.key",
+            "y.ecdsa.crt",
         ] {
             fs::write(dir.path().join(file), "").unwrap();
         }
@@ -299,8 +316,10 @@ mod tests {
             "-bad.crt: passed over: '-bad' is not a host name\n\
              EXAMPLE.com.crt is for the same name\n\
              a.b.pem: passed over: its name does not end in .crt, .key, .ca or .ocsp\n\
+             example.com.ecdsa.key: passed over: there is no example.com.ecdsa.crt\n\
              notes: passed over: its name does not end in .crt, .key, .ca or .ocsp\n\
-             x.key: passed over: there is no x.crt"
+             x.key: passed over: there is no x.crt\n\
+             y.ecdsa.crt: passed over: there is no y.crt"
         );
         let found = |name| index.find(name).map(|e| e.name.as_str());
         assert_eq!(index.entries().count(), 3);
@@ -310,10 +329,12 @@ mod tests {
         assert_eq!(found("a.www.example.com"), None);
         assert_eq!((found("x"), found("com"), found("other.example")), (None, None, None));
         let entry = index.find("example.com").unwrap();
-        assert_eq!(entry.files.cert, dir.path().join("EXAMPLE.com.crt"));
-        assert_eq!(entry.files.key, dir.path().join("example.com.key"));
+        assert_eq!(entry.files[0].cert, dir.path().join("EXAMPLE.com.crt"));
+        assert_eq!(entry.files[0].keys, [dir.path().join("example.com.key")]);
         let wildcard = index.find("b.example.com").unwrap();
-        assert_eq!(wildcard.files.key, dir.path().join("_.example.com.crt"));
+        assert_eq!(wildcard.files[0].keys, [dir.path().join("_.example.com.crt")]);
+        assert_eq!((entry.files.len(), wildcard.files.len()), (1, 2));
+        assert_eq!(wildcard.files[1].keys, [dir.path().join("_.example.com.ecdsa.key")]);
         assert!(Index::scan(&dir.path().join("none"), &Index::default()).unwrap_err().contains("none: "));
     }
 }

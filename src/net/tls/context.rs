@@ -1,7 +1,8 @@
-//! An OpenSSL context for one worker and one identity.
+//! An OpenSSL context for one worker and the certificates of one name.
 
 use std::sync::Arc;
 
+use foreign_types::{ForeignType as _, ForeignTypeRef};
 use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{
@@ -9,10 +10,12 @@ use openssl::ssl::{
     SslVersion,
 };
 use openssl::stack::Stack;
+use openssl::x509::X509;
 
 use crate::sys::tls as sys;
 
-use super::identity::{Authorities, Identity};
+use super::credentials::Credential;
+use super::identity::Authorities;
 use super::ocsp::Stapling;
 use super::protocols;
 use super::sessions::Sessions;
@@ -29,11 +32,11 @@ pub(super) struct Resumption {
 /// What a context is made of.
 pub(super) struct Parts<'a> {
     pub(super) settings: &'a TlsSettings,
-    pub(super) identity: &'a Identity,
+    /// At least one.
+    pub(super) credentials: &'a [Credential],
     pub(super) authorities: &'a Authorities,
-    pub(super) stapling: Option<&'a Arc<Stapling>>,
     pub(super) resumption: &'a Resumption,
-    /// The name that the identity is for; empty for the default one.
+    /// The name that the certificates are for; empty for the default ones.
     pub(super) name: &'a str,
 }
 
@@ -51,7 +54,7 @@ pub(super) fn verify_mode(settings: &TlsSettings) -> SslVerifyMode {
 /// # Errors
 /// What OpenSSL does not accept, such as a key that it holds for too short.
 pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> {
-    let Parts { settings, identity, .. } = parts;
+    let Parts { settings, credentials, .. } = parts;
     let mut context = SslContext::builder(SslMethod::tls_server())?;
     protocols::for_relay(&mut context);
     let mut options = SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::PRIORITIZE_CHACHA;
@@ -59,16 +62,32 @@ pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> 
         options |= SslOptions::ALL;
     }
     protocols::limit(&mut context, options, settings.oldest, settings.ciphers.as_deref())?;
-    context.set_certificate(&identity.leaf)?;
-    context.set_private_key(&identity.key)?;
-    for certificate in &identity.chain {
-        context.add_extra_chain_cert(certificate.clone())?;
+    for Credential { identity, .. } in *credentials {
+        context.set_certificate(&identity.leaf)?;
+        context.set_private_key(&identity.key)?;
+        for certificate in &identity.chain {
+            if credentials.len() > 1 {
+                sys::add_chain_certificate(&mut context, certificate)?;
+            } else {
+                context.add_extra_chain_cert(certificate.clone())?;
+            }
+        }
     }
     clients(&mut context, parts)?;
     resume(&mut context, parts.resumption)?;
-    if let Some(stapling) = parts.stapling {
-        let stapling = Arc::clone(stapling);
-        context.set_status_callback(move |ssl| stapling.with_valid(|der| ssl.set_ocsp_status(der)))?;
+    let staplings: Vec<(X509, Arc<Stapling>)> = credentials
+        .iter()
+        .filter_map(|one| Some((one.identity.leaf.clone(), Arc::clone(one.stapling.as_ref()?))))
+        .collect();
+    if !staplings.is_empty() {
+        context.set_status_callback(move |ssl| {
+            // The response belongs to the certificate that the client gets.
+            let chosen = ssl.certificate().map(ForeignTypeRef::as_ptr);
+            match staplings.iter().find(|(leaf, _)| chosen == Some(leaf.as_ptr())) {
+                Some((_, stapling)) => stapling.with_valid(|der| ssl.set_ocsp_status(der)),
+                None => Ok(false),
+            }
+        })?;
     }
     // Without it OpenSSL forgets the name that the client sent.
     context.set_servername_callback(|_, _| Ok(()));

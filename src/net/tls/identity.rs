@@ -58,23 +58,25 @@ fn private_key(file: &Path, text: &[u8]) -> Result<PKey<Private>, String> {
 
 /// The text of an identity's files.
 pub(in crate::net) struct Material {
-    files: Files,
+    cert: PathBuf,
+    key: PathBuf,
     // The key may be in this file too.
-    cert: Zeroizing<Vec<u8>>,
-    key: Zeroizing<Vec<u8>>,
+    cert_text: Zeroizing<Vec<u8>>,
+    key_text: Zeroizing<Vec<u8>>,
 }
 
 impl Material {
     /// Reads the certificate and the key.
     ///
     /// # Errors
-    /// The file that cannot be read, and why.
+    /// The file that cannot be read, and why; no file of several has the key.
     pub(in crate::net) fn read(files: &Files) -> Result<Self, String> {
-        Ok(Material {
-            cert: Zeroizing::new(read(&files.cert)?),
-            key: Zeroizing::new(read(&files.key)?),
-            files: files.clone(),
-        })
+        let cert_text = Zeroizing::new(read(&files.cert)?);
+        let (key, key_text) = match &files.keys[..] {
+            [key] => (key, Zeroizing::new(read(key)?)),
+            several => key_of(&files.cert, &cert_text, several)?,
+        };
+        Ok(Material { cert: files.cert.clone(), key: key.clone(), cert_text, key_text })
     }
 
     /// Makes objects of it. Each call makes new ones, so that workers share no reference counts.
@@ -82,16 +84,36 @@ impl Material {
     /// # Errors
     /// What is damaged, or does not belong together.
     pub(in crate::net) fn identity(&self) -> Result<Identity, String> {
-        let Files { cert, key, .. } = &self.files;
-        let mut chain = certificates(cert, &self.cert)?;
+        let (cert, key) = (&self.cert, &self.key);
+        let mut chain = certificates(cert, &self.cert_text)?;
         let leaf = chain.remove(0);
-        let private = private_key(key, &self.key)?;
+        let private = private_key(key, &self.key_text)?;
         let public = leaf.public_key().map_err(|e| at(cert, reason(&e)))?;
         if !private.public_eq(&public) {
             return Err(at(key, format_args!("is not the key of the certificate in {}", cert.display())));
         }
         Ok(Identity { leaf, chain, key: private })
     }
+}
+
+/// The file of several that has the key of a certificate, and its text.
+fn key_of<'a>(
+    cert: &Path,
+    cert_text: &[u8],
+    files: &'a [PathBuf],
+) -> Result<(&'a PathBuf, Zeroizing<Vec<u8>>), String> {
+    let public = certificates(cert, cert_text)?.remove(0).public_key().map_err(|e| at(cert, reason(&e)))?;
+    for file in files {
+        let text = Zeroizing::new(read(file)?);
+        // The certificate's own file need not have a key in it.
+        if file == cert && pem::key_form(&text) == KeyForm::Missing {
+            continue;
+        }
+        if private_key(file, &text)?.public_eq(&public) {
+            return Ok((file, text));
+        }
+    }
+    Err(at(cert, "the key of the certificate is in no file of ssl_keyfile (-K)"))
 }
 
 /// A certificate with its key.

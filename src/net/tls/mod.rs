@@ -9,6 +9,7 @@ mod cert_index;
 mod cert_loader;
 mod context;
 mod context_cache;
+mod credentials;
 mod file_stamp;
 mod handshake;
 pub(in crate::net) mod identity;

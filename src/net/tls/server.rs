@@ -1,6 +1,7 @@
 //! What is in force, and loading what is to be.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -13,9 +14,10 @@ use crate::sys::read_file;
 
 use super::cert_loader::{Jobs, Loader, Throttle};
 use super::context::{Parts, Resumption};
-use super::identity::{Authorities, Material, at, reason};
+use super::credentials::Credentials;
+use super::identity::{Authorities, at, reason};
 use super::ocsp::Stapling;
-use super::settings::TlsSettings;
+use super::settings::{Files, TlsSettings};
 use super::sni::{Slot, Sni};
 use super::worker::worker;
 
@@ -25,7 +27,8 @@ pub struct Loaded {
     settings: TlsSettings,
     /// One a worker.
     contexts: Vec<SslContext>,
-    stapling: Option<(Arc<Stapling>, Throttle)>,
+    /// The OCSP responses, and when they are looked at.
+    staplings: (Vec<Arc<Stapling>>, Throttle),
     sni: Option<Arc<Sni>>,
 }
 
@@ -99,9 +102,10 @@ impl Server {
             super::cert_loader::start(jobs).map_err(|e| Error::failed("a thread for TLS files", e))?;
         }
         let settings = &current.settings;
-        let files = [&settings.files.cert, &settings.files.key].into_iter();
-        let files = files.chain(&settings.files.ca).chain(&settings.ca_dir).chain(&settings.files.ocsp);
-        let warning = |file: &PathBuf| {
+        let files = settings.files.iter().flat_map(Files::all);
+        let files = files.chain([&settings.ca, &settings.ca_dir].into_iter().flatten().map(PathBuf::as_path));
+        let files: BTreeSet<&Path> = files.collect();
+        let warning = |file: &Path| {
             let error = read_file::check_readable(file).err()?;
             Some(at(
                 file,
@@ -111,7 +115,7 @@ impl Server {
                 ),
             ))
         };
-        let unreadable = files.filter_map(warning);
+        let unreadable = files.into_iter().filter_map(warning);
         Ok(unreadable.chain(current.sni.iter().flat_map(|sni| sni.passed_over())).collect())
     }
 
@@ -137,11 +141,10 @@ impl Server {
     /// What is in force; has its OCSP response looked at now and then.
     pub(super) fn current(&self) -> Guard<Arc<Loaded>> {
         let current = self.current.load();
-        if let Some((stapling, looks)) = &current.stapling
-            && looks.is_due()
-        {
-            let stapling = Arc::clone(stapling);
-            self.maker.loader.ask(move |_| stapling.refresh());
+        let (staplings, looks) = &current.staplings;
+        if !staplings.is_empty() && looks.is_due() {
+            let staplings = staplings.clone();
+            self.maker.loader.ask(move |_| staplings.iter().for_each(|stapling| stapling.refresh()));
         }
         current
     }
@@ -149,7 +152,7 @@ impl Server {
 
 impl Maker {
     fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Error> {
-        let authorities = Authorities::load(settings.files.ca.as_deref(), settings.ca_dir.as_deref());
+        let authorities = Authorities::load(settings.ca.as_deref(), settings.ca_dir.as_deref());
         let authorities = authorities.map_err(Error::new)?;
         if settings.require && authorities.is_empty() {
             let why = "no client could be verified without certificates in ssl_cacert_file (-G), or under hashed \
@@ -160,27 +163,14 @@ impl Maker {
         let sni = settings.sni_path.clone().map(|dir| {
             Arc::new(Sni::new(dir, settings, &authorities, &self.resumption, &self.loader, self.workers))
         });
-        let material = Material::read(&settings.files).map_err(Error::new)?;
-        let mut notices = Vec::new();
-        let mut stapling = None;
+        let (credentials, mut notices) =
+            Credentials::read(&settings.files, &authorities).map_err(Error::new)?;
         let mut contexts = Vec::with_capacity(self.workers);
         for worker in 0..self.workers.max(1) {
-            let mut identity = material.identity().map_err(Error::new)?;
-            identity.complete(&authorities);
-            if worker == 0 {
-                notices.extend(identity.warning(&settings.files));
-                if let Some(path) = &settings.files.ocsp {
-                    let (loaded, warning) =
-                        Stapling::load(path, &identity, &authorities).map_err(Error::new)?;
-                    notices.extend(warning);
-                    stapling = Some(Arc::new(loaded));
-                }
-            }
             let parts = Parts {
                 settings,
-                identity: &identity,
+                credentials: &credentials.make(&authorities).map_err(Error::new)?,
                 authorities: &authorities,
-                stapling: stapling.as_ref(),
                 resumption: &self.resumption,
                 name: "",
             };
@@ -195,8 +185,8 @@ impl Maker {
             }
             contexts.push(context);
         }
-        let stapling = stapling.map(|s| (s, Throttle::new()));
-        Ok((Loaded { settings: settings.clone(), contexts, stapling, sni }, notices))
+        let staplings = (credentials.staplings(), Throttle::new());
+        Ok((Loaded { settings: settings.clone(), contexts, staplings, sni }, notices))
     }
 }
 
@@ -206,6 +196,9 @@ fn refusal(settings: &TlsSettings, errors: &ErrorStack) -> Error {
         Some(list) if super::protocols::knows_no_cipher(errors) => {
             Error::new(format!("OpenSSL knows no cipher of '{list}'")).of("ssl_ciphers")
         }
-        _ => Error::new(at(&settings.files.cert, reason(errors))),
+        _ => {
+            let certs = settings.files.iter().map(|files| files.cert.display().to_string());
+            Error::new(format!("{}: {}", certs.collect::<Vec<_>>().join(", "), reason(errors)))
+        }
     }
 }

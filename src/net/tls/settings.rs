@@ -1,30 +1,38 @@
 //! What the configuration says of TLS.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use openssl::ssl::SslVersion;
 
 use crate::core::addr::Host;
 use crate::core::settings::{Keyword, Settings, SslOption, SslProtocol};
 
-/// The files of one identity, the default one or that of a name.
+/// The files of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::net) struct Files {
     /// The certificate, and those that lead from it to an authority.
     pub(in crate::net) cert: PathBuf,
-    /// Its private key.
-    pub(in crate::net) key: PathBuf,
-    /// The authorities of client certificates.
-    pub(in crate::net) ca: Option<PathBuf>,
-    /// The OCSP response to staple.
+    /// Where its private key may be, at least one file: the one that belongs to it counts.
+    pub(in crate::net) keys: Vec<PathBuf>,
+    /// The OCSP response to staple to it.
     pub(in crate::net) ocsp: Option<PathBuf>,
+}
+
+impl Files {
+    /// All of them.
+    pub(in crate::net) fn all(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(&self.cert).chain(&self.keys).chain(&self.ocsp).map(PathBuf::as_path)
+    }
 }
 
 /// What contexts are made by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
-    pub(super) files: Files,
+    /// A certificate or several, of different kinds of keys.
+    pub(super) files: Vec<Files>,
+    /// The authorities of client certificates, a file of them and a directory.
+    pub(super) ca: Option<PathBuf>,
     pub(super) ca_dir: Option<PathBuf>,
     pub(super) sni_path: Option<PathBuf>,
     /// Whether a client must have a certificate.
@@ -86,14 +94,20 @@ impl Oldest {
 impl TlsSettings {
     /// What the settings say of TLS; `None` when clients are to be served without it.
     pub fn of(settings: &Settings) -> Option<Self> {
-        let cert = settings.ssl_certfile.clone()?;
+        if settings.ssl_certfile.is_empty() {
+            return None;
+        }
+        let several = settings.ssl_certfile.len() > 1;
+        let files = |cert: &PathBuf| {
+            let mut keys = settings.ssl_keyfile.clone();
+            if keys.is_empty() || several {
+                keys.push(cert.clone());
+            }
+            Files { cert: cert.clone(), keys, ocsp: settings.ssl_ocsp_response.clone() }
+        };
         Some(TlsSettings {
-            files: Files {
-                key: settings.ssl_keyfile.clone().unwrap_or_else(|| cert.clone()),
-                cert,
-                ca: settings.ssl_cacert_file.clone(),
-                ocsp: settings.ssl_ocsp_response.clone(),
-            },
+            files: settings.ssl_certfile.iter().map(files).collect(),
+            ca: settings.ssl_cacert_file.clone(),
             ca_dir: settings.ssl_cacert_dir.clone(),
             sni_path: settings.ssl_sni_path.clone(),
             require: settings.ssl_require_client_cert,
@@ -110,10 +124,10 @@ const NEEDS_A_WORD: &str = "pen speaks it only with ssl_option allow_tlsv1";
 pub fn notices(settings: &Settings) -> Vec<String> {
     let mut notices = Vec::new();
     let mut say = |what: &str, why: &str| notices.push(format!("{what}: has no effect: {why}"));
-    if settings.ssl_certfile.is_none() {
+    if settings.ssl_certfile.is_empty() {
         let needs = "without ssl_certfile (-E) there is no TLS";
         let given = [
-            (settings.ssl_keyfile.is_some(), "ssl_keyfile (-K)"),
+            (!settings.ssl_keyfile.is_empty(), "ssl_keyfile (-K)"),
             (settings.ssl_cacert_file.is_some(), "ssl_cacert_file (-G)"),
             (settings.ssl_cacert_dir.is_some(), "ssl_cacert_dir (-A)"),
             (settings.ssl_sni_path.is_some(), "ssl_sni_path"),
@@ -186,8 +200,13 @@ mod tests {
     #[test]
     fn the_key_may_be_in_the_certificate_s_file() {
         let files = |lines: &[&str]| TlsSettings::of(&config(lines)).unwrap().files;
-        assert_eq!(files(&["ssl_certfile /c"]).key, PathBuf::from("/c"));
-        assert_eq!(files(&["ssl_certfile /c", "ssl_keyfile /k"]).key, PathBuf::from("/k"));
+        let keys = |lines: &[&str], n: usize| {
+            files(lines)[n].keys.iter().map(|key| key.display().to_string()).collect::<String>()
+        };
+        assert_eq!(keys(&["ssl_certfile /c"], 0), "/c");
+        assert_eq!(keys(&["ssl_certfile /c", "ssl_keyfile /k"], 0), "/k");
+        let two = ["ssl_certfile /c", "ssl_keyfile /k", "ssl_certfile /d"];
+        assert_eq!((keys(&two, 0), keys(&two, 1)), ("/k/c".into(), "/k/d".into()));
         assert!(TlsSettings::of(&config(&["ssl_keyfile /k"])).is_none());
     }
 

@@ -20,9 +20,9 @@ use super::cert_index::{CertFiles, Good, Index, host_name};
 use super::cert_loader::{LOOK, Loader, Made, Reported, Throttle};
 use super::context::{self, Parts, Resumption};
 use super::context_cache::{self, Set};
+use super::credentials::Credentials;
 use super::file_stamp::Stamp;
-use super::identity::{Authorities, Material, at, reason};
-use super::ocsp::Stapling;
+use super::identity::{Authorities, reason};
 use super::settings::TlsSettings;
 
 /// The names of one set of settings.
@@ -107,36 +107,24 @@ impl Sni {
 
     /// Reads a name's files. Also gives what the administrator should know.
     fn read(&self, entry: &CertFiles) -> Result<(Good, Vec<String>), String> {
-        let files = &entry.files;
         // Before the files, so that a change while they are read is seen the next time.
         let stamp = entry.stamp();
-        let own = files.ca.as_deref().map(|ca| Authorities::load(Some(ca), None)).transpose()?;
-        let authorities = own.as_ref().unwrap_or(&self.authorities);
-        let material = Material::read(files)?;
-        let identity = material.identity()?;
-        let mut notices: Vec<String> = identity.warning(files).into_iter().collect();
-        let mut stapling = None;
-        if let Some(path) = &files.ocsp {
-            let (loaded, warning) = Stapling::load(path, &identity, authorities)?;
-            notices.extend(warning);
-            stapling = Some(Arc::new(loaded));
-        }
-        Ok((Good { material, authorities: own, stapling, stamp }, notices))
+        let own = entry.ca.as_deref().map(|ca| Authorities::load(Some(ca), None)).transpose()?;
+        let (credentials, notices) =
+            Credentials::read(&entry.files, own.as_ref().unwrap_or(&self.authorities))?;
+        Ok((Good { credentials, authorities: own, stamp }, notices))
     }
 
     fn context(&self, entry: &CertFiles, good: &Good) -> Result<SslContext, String> {
         let authorities = good.authorities.as_ref().unwrap_or(&self.authorities);
-        let mut identity = good.material.identity()?;
-        identity.complete(authorities);
         let parts = Parts {
             settings: &self.settings,
-            identity: &identity,
+            credentials: &good.credentials.make(authorities)?,
             authorities,
-            stapling: good.stapling.as_ref(),
             resumption: &self.resumption,
             name: &entry.name,
         };
-        let context = context::build(&parts).map_err(|e| at(&entry.files.cert, reason(&e)))?;
+        let context = context::build(&parts).map_err(|e| format!("{}: {}", entry.name, reason(&e)))?;
         Ok(context.build())
     }
 

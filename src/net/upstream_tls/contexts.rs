@@ -57,11 +57,9 @@ impl UpstreamTls {
                     .into(),
             );
         }
-        let files = settings.cert.clone().map(|cert| Files {
-            key: settings.key.clone().unwrap_or_else(|| cert.clone()),
-            cert,
-            ca: None,
-            ocsp: None,
+        let files = settings.cert.clone().map(|cert| {
+            let key = settings.key.clone().unwrap_or_else(|| cert.clone());
+            Files { cert, keys: vec![key], ocsp: None }
         });
         if files.is_none() && settings.key.is_some() {
             notices.push("server_keyfile: has no effect: there is no server_certfile".into());
