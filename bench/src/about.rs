@@ -1,4 +1,4 @@
-//! Where and with what it was measured.
+//! The machine and the programs of the measurement.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn daemon(name: &str, args: &[&str]) -> String {
     find(name).map_or_else(|why| why, |path| first_line(path, args))
 }
 
-/// The machine, and who is compared.
+/// The machine and the contenders.
 pub(crate) fn platform(ours: &Path) -> String {
     let commit = first_line("git", &["describe", "--always", "--dirty", "--abbrev=12"]);
     let kernel = nix::sys::utsname::uname()

@@ -89,7 +89,7 @@ pub(crate) fn parse() -> Result<Options, String> {
     })
 }
 
-/// `pen` beside this program: both come out of `cargo build --release`.
+/// `pen` in the directory of this program: `cargo build --release` builds both.
 fn default_pen() -> Result<PathBuf, String> {
     process::own_program().map(|own| own.with_file_name("pen"))
 }

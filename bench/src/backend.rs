@@ -10,7 +10,7 @@ use crate::wire;
 
 /// Bytes handed to the kernel by one write of a bulk answer.
 const CHUNK: usize = 256 * 1024;
-/// Writes on one connection before the others get their turn.
+/// Writes on one connection before the others are served.
 const TURNS: usize = 4;
 
 struct Conn {
@@ -18,7 +18,7 @@ struct Conn {
     bulk: bool,
 }
 
-/// Serves on a port the system picks, which is printed on stdout, until the process is killed.
+/// Serves on a port that the system picks, which is printed on stdout, until the process is killed.
 pub(crate) fn serve() -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     listener.set_nonblocking(true)?;
@@ -53,7 +53,7 @@ pub(crate) fn serve() -> io::Result<()> {
             let Some(slot) = conns.get_mut(event.data() as usize) else { continue };
             let Some(conn) = slot else { continue };
             let keep = if conn.bulk {
-                // A client that is done resets or closes: the next write says so.
+                // A client that has finished resets or closes: the next write fails then.
                 pour(&mut conn.stream, &zeros)
             } else {
                 answer(conn, &epoll, &mut request)
@@ -84,7 +84,7 @@ fn accept(listener: &TcpListener, epoll: &Epoll, conns: &mut Vec<Option<Conn>>) 
     }
 }
 
-/// Reads one request and answers it; tells whether the connection stays.
+/// Reads one request and answers it; returns whether the connection stays open.
 ///
 /// Requests are smaller than a segment and never pipelined, so each arrives in one read.
 fn answer(conn: &mut Conn, epoll: &Epoll, request: &mut [u8]) -> bool {
@@ -108,7 +108,7 @@ fn answer(conn: &mut Conn, epoll: &Epoll, request: &mut [u8]) -> bool {
     }
 }
 
-/// Answers every datagram that is there. One that finds no room is lost, and its round fails.
+/// Answers every queued datagram. An answer that finds no room is lost, and its round fails.
 fn answer_datagrams(datagrams: &UdpSocket, request: &mut [u8]) {
     while let Ok((_, peer)) = datagrams.recv_from(request) {
         let _ = datagrams.send_to(wire::ANSWER, peer);

@@ -1,6 +1,6 @@
-//! The least that a relay can do: the system calls that every proxy has to make, and next to nothing between them. What
-//! it costs is next to all the kernel's, and tells what is left to win for a proxy with as many threads. It carries what the rows
-//! `keep` and `short` send and nothing else: whatever is unusual ends the connection.
+//! The minimum of a relay: the system calls that every proxy has to make, and next to nothing between them. Its cost is
+//! almost all the kernel's, and shows what a proxy with as many threads could still gain. It carries the traffic of the
+//! rows `keep` and `short` and nothing else: anything unusual ends the connection.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,9 +17,9 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, So
 
 /// The number of the listening socket among the events.
 const QUEUE: u64 = u64::MAX;
-/// A thread with so many more connections than the next leaves the queue to it: pen's own margin.
+/// A thread with this many more connections than another one leaves the queue to it: pen's own margin.
 const MARGIN: usize = 4;
-/// Bytes a read asks for.
+/// Bytes per read.
 const READ_SIZE: usize = 64 * 1024;
 
 /// The arguments after `pen-bench bare`: threads, the address to serve, the server's address.
@@ -61,7 +61,7 @@ struct Side {
     ended: bool,
 }
 
-/// The connections of a thread. A number is used again only after the events that may still name it.
+/// The connections of a thread. A number is reused only after the events that may still refer to it.
 #[derive(Default)]
 struct Pairs {
     all: Vec<Option<Pair>>,
@@ -73,7 +73,7 @@ impl Relay {
     fn new(threads: usize, listen: SocketAddrV4, backend: SocketAddrV4) -> io::Result<Self> {
         let queue = TcpListener::bind(listen)?;
         queue.set_nonblocking(true)?;
-        // As bind calls it, the queue is short.
+        // The queue that `bind` sets is short.
         rustix::net::listen(&queue, 4096)?;
         let thread = |_| {
             let events = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -154,11 +154,11 @@ impl Pairs {
     }
 }
 
-/// Nothing follows: both ends are to be closed.
+/// The connection is over: both ends are to be closed.
 struct Over;
 
 impl Pair {
-    /// Moves what has come at the side of number `at`.
+    /// Moves the data received on the side with number `at`.
     fn turn(&mut self, mut at: usize, flags: EventFlags, buffer: &mut [u8]) -> Result<(), Over> {
         let broken = EventFlags::ERR | EventFlags::HUP;
         if !self.connected {
@@ -168,7 +168,7 @@ impl Pair {
             if !matches!(rustix::net::sockopt::socket_error(&self.sides[1].socket), Ok(Ok(()))) {
                 return Err(Over);
             }
-            // What the client has sent already was told of before there was anybody to take it.
+            // Data that the client sent earlier was reported before there was a server to take it.
             (self.connected, at) = (true, 0);
         } else if !flags.intersects(EventFlags::IN | EventFlags::RDHUP | broken) {
             return Ok(());

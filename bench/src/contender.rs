@@ -1,4 +1,4 @@
-//! Who is measured, and the configuration that makes them comparable.
+//! The contenders, and the configuration that makes them comparable.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,19 +10,19 @@ use crate::process;
 /// A place in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// No proxy: what the machine can do.
+    /// No proxy: the limit of the machine.
     Direct,
-    /// The system calls of a relay and nothing else: what the kernel costs.
+    /// The system calls of a relay and nothing else: the cost of the kernel.
     Bare,
     /// The pen under test.
     Ours,
-    /// The same pen again: what differs from `Ours` is noise.
+    /// The same pen again: differences from `Ours` are noise.
     Control,
     /// The pen under test on its portable data path, as on Solaris.
     Portable,
-    /// The pen under test, which knows many clients and has many connections.
+    /// The pen under test with many known clients and many connections.
     Crowded,
-    /// The same process, and somebody asks about them all the time.
+    /// The same process while its clients and connections are queried continuously.
     Watched,
     /// The pen under test with other arguments.
     Variant,
@@ -41,7 +41,7 @@ pub(crate) enum Role {
 pub(crate) struct Contender {
     pub(crate) role: Role,
     pub(crate) name: String,
-    /// More arguments, of a [`Role::Variant`] alone.
+    /// Additional arguments, only for a [`Role::Variant`].
     pub(crate) extra: Vec<String>,
 }
 
@@ -75,29 +75,29 @@ impl Contender {
     }
 }
 
-/// What clients speak to a contender.
+/// The protocol that clients use with a contender.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Front {
     Tcp,
     Tls,
     Udp {
-        /// Each question comes from a port of its own, which nothing else comes from.
+        /// Each query comes from a new port that is used only once.
         once: bool,
     },
 }
 
-/// What every contender is started with.
+/// The parameters that every contender is started with.
 pub(crate) struct Setup {
-    /// Configuration files and stderr go here.
+    /// The directory for configuration files and stderr.
     pub(crate) dir: PathBuf,
     pub(crate) backend: SocketAddr,
     pub(crate) ours: PathBuf,
     pub(crate) c_pen: PathBuf,
     /// Another build of pen.
     pub(crate) before: Option<PathBuf>,
-    /// Clients that a [`Role::Crowded`] knows.
+    /// The number of clients that a [`Role::Crowded`] knows.
     pub(crate) clients: u32,
-    /// Threads or processes of each: one a core, which is pen's own default.
+    /// The number of threads or processes of each: one per core, which is pen's own default.
     pub(crate) workers: usize,
 }
 
@@ -112,7 +112,7 @@ impl Setup {
         self.dir.join("cert.der")
     }
 
-    /// Makes the certificate: P-256, signed by itself.
+    /// Creates the certificate: P-256, self-signed.
     pub(crate) fn certify(&self) -> Result<(), String> {
         let made = rcgen::generate_simple_self_signed(["bench.example".to_owned()])
             .map_err(|e| format!("cannot make a certificate: {e}"))?;
@@ -229,7 +229,7 @@ impl Setup {
                 (" ssl backlog=4096", pair)
             }
             Front::Tcp => (" backlog=4096", String::new()),
-            // A socket a worker, or both wake for each datagram.
+            // One socket per worker, or each datagram would wake both.
             Front::Udp { once } => {
                 let more = if once { "proxy_responses 1;" } else { "" };
                 (" udp reuseport", more.to_owned())
@@ -266,7 +266,7 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// Looks for a daemon in PATH and where distributions keep them.
+/// Finds a daemon in PATH and where distributions install it.
 pub(crate) fn find(program: &str) -> Result<PathBuf, String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/usr/local/sbin", "/usr/local/bin"].map(PathBuf::from);

@@ -1,7 +1,7 @@
-//! The log suite beside the C programs: `pen-bench logs [DIRECTORY]`, where our programs are in DIRECTORY.
+//! The log suite compared with the C programs: `pen-bench logs [DIRECTORY]`, where our programs are in DIRECTORY.
 //!
-//! mergelogs runs on generated logs of two servers at 100 requests a second; penlogd gets entries and lines as fast as
-//! one sender can send.
+//! mergelogs runs on generated logs of two servers at 100 requests per second; penlogd gets entries and lines as fast
+//! as one sender can send.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -16,16 +16,16 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::procfs;
 
-/// Lines of each mergelogs run.
+/// The number of lines for each run of mergelogs.
 const LINES: [u64; 2] = [100_000, 2_000_000];
 
-/// Requests a second in the generated logs.
+/// Requests per second in the generated logs.
 const RATE: u64 = 100;
 
-/// C's mergelogs searches a list for each line: it gets so long and no longer.
+/// The time limit for C's mergelogs, which searches a list for each line.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long penlogd is sent datagrams.
+/// How long datagrams are sent to penlogd.
 const FLOOD: Duration = Duration::from_secs(3);
 
 /// Measures, and prints a markdown section.
@@ -65,7 +65,7 @@ fn report(ours: &Path) -> Result<(), String> {
 fn generate(dir: &Path, lines: u64) -> std::io::Result<()> {
     let create = |name: &str| File::create(dir.join(name)).map(BufWriter::new);
     let (mut pen, mut webs) = (create("pen")?, [create("web1")?, create("web2")?]);
-    // A small generator of its own: the same logs every time.
+    // A small built-in generator: the same logs every time.
     let mut random = 88_172_645_463_325_252_u64;
     for n in 0..lines {
         random ^= random << 13;
@@ -119,7 +119,7 @@ fn merge_row(who: &str, program: &Path, dir: &Path, lines: u64) -> Result<String
     ))
 }
 
-/// Runs a program to its end, in a process that has no other child, and tells what it took on standard error.
+/// Runs a program to its end, in a process that has no other child, and prints its resource usage on standard error.
 fn time(program: &str, args: &[String]) -> Result<(), String> {
     let begun = Instant::now();
     let mut child =
@@ -129,7 +129,7 @@ fn time(program: &str, args: &[String]) -> Result<(), String> {
     let watch = std::thread::spawn(move || {
         let late = told.recv_timeout(PATIENCE) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
         if late {
-            // It is not waited for yet, so the number is still its own.
+            // It has not been waited for, so its number cannot belong to another process.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
         late

@@ -1,6 +1,7 @@
 //! `make bench`: pen side by side with no proxy, C pen, HAProxy, nginx stream and hitch, in one run.
 //!
-//! The program is also its own server (`backend`), client (`load`) and lower bound (`bare`), each in a process of its own.
+//! The program is also its own server (`backend`), client (`load`) and lower bound (`bare`), each in a separate
+//! process.
 
 mod about;
 mod args;
@@ -61,7 +62,7 @@ fn bench(options: &args::Options) -> Result<(), String> {
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     setup.certify()?;
-    // Below the ports that the namespace gives to clients.
+    // Below the range that the namespace gives to clients.
     let mut ports = 10_000..20_000u16;
     let mut notes = String::new();
     let mut rows = options.rows.clone();
@@ -94,7 +95,7 @@ fn bench(options: &args::Options) -> Result<(), String> {
     Ok(())
 }
 
-/// Why TLS rows, if there are any, make no sense yet.
+/// Why TLS rows, if requested, cannot be measured.
 fn without_tls(
     rows: &[&rows::Row],
     setup: &contender::Setup,

@@ -1,4 +1,4 @@
-//! A network namespace of its own: nothing of the machine's network is touched or measured.
+//! A separate network namespace: the machine's network is neither changed nor measured.
 
 use std::fs;
 use std::process::Command;
@@ -14,9 +14,9 @@ const SETTINGS: [(&str, &str); 4] = [
     ("/proc/sys/net/core/somaxconn", "4096"),
 ];
 
-/// Moves this process, which must have one thread, into a new network namespace with loopback up.
+/// Moves this process, which must be single-threaded, into a new network namespace with loopback up.
 ///
-/// Without privilege a user namespace is made as well.
+/// Without privilege a user namespace is created too.
 pub(crate) fn enter() -> Result<(), String> {
     let (uid, gid) = (getuid(), getgid());
     if unshare(CloneFlags::CLONE_NEWNET).is_err() {

@@ -19,7 +19,7 @@ use crate::watch::{Crowd, Watch};
 /// How long a start or an end may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The arguments after `pen-bench hold`: a program that is to die with whoever started it.
+/// The arguments after `pen-bench hold`: a program that must die with its parent.
 pub(crate) fn hold(args: &[String]) -> Result<(), String> {
     let [program, args @ ..] = args else { return Err("hold: no program".into()) };
     nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).map_err(|e| format!("prctl: {e}"))?;
@@ -34,14 +34,14 @@ fn held(command: &Command) -> Result<Command, String> {
     Ok(held)
 }
 
-/// This program with other arguments, which is to die with whoever started it.
+/// This program with other arguments; it must die with its parent.
 pub(crate) fn held_self(args: &[&str]) -> Result<Command, String> {
     let mut own = myself()?;
     own.args(args);
     held(&own)
 }
 
-/// Waits until `ready` says so.
+/// Waits until `ready` is true.
 pub(crate) fn wait_for(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
     let deadline = Instant::now() + PATIENCE;
     while !ready() {
@@ -53,7 +53,7 @@ pub(crate) fn wait_for(what: &str, ready: impl Fn() -> bool) -> Result<(), Strin
     Ok(())
 }
 
-/// Waits for a moment that a schedule names.
+/// Waits until a scheduled time.
 pub(crate) fn sleep_until(moment: Instant) {
     while let Some(rest) = moment.checked_duration_since(Instant::now()).filter(|rest| !rest.is_zero()) {
         let millis = u16::try_from(rest.as_millis().max(1)).unwrap_or(u16::MAX);
@@ -158,13 +158,13 @@ impl Running {
         Ok(running)
     }
 
-    /// The same process once more, which ends with the first.
+    /// A second handle on the same process, which ends with the first.
     pub(crate) fn again(&self) -> Self {
         let (addr, pids, control) = (self.addr, self.pids.clone(), self.control.clone());
         Running { child: None, addr, pids, crowd: None, control }
     }
 
-    /// Begins to ask about its clients and connections, until what it returns is dropped.
+    /// Starts to query its clients and connections, until the result is dropped.
     pub(crate) fn watch(&self) -> Watch {
         Watch::start(&self.control)
     }
@@ -193,9 +193,9 @@ impl Drop for Running {
     }
 }
 
-/// Asks a child to end, then makes it and `others` end.
+/// Asks a child to end, then kills it and `others`.
 fn end(child: &mut Child, others: &[u32]) {
-    // Errors here mean that the process has gone already, which is what is wanted.
+    // An error here means that the process has already ended.
     let signal = |pid: u32, signal| {
         let _ = kill(Pid::from_raw(pid as i32), signal);
     };
@@ -215,7 +215,7 @@ fn end(child: &mut Child, others: &[u32]) {
     let _ = child.wait();
 }
 
-/// A contender tells nobody when it is ready or gone, so it is asked every few milliseconds.
+/// A contender does not signal that it is ready or has ended, so it is polled every few milliseconds.
 pub(crate) fn pause() {
     let _ = nix::poll::poll(&mut [], 5u16);
 }

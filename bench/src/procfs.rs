@@ -1,9 +1,9 @@
-//! What a contender used, read from /proc: CPU time of all its threads, memory of its own.
+//! The resource usage of a contender, from /proc: CPU time of all its threads, and its private memory.
 
 use std::collections::HashMap;
 use std::fs;
 
-/// `root` and every process descended from it.
+/// `root` and all of its descendants.
 pub(crate) fn tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -25,7 +25,8 @@ pub(crate) fn tree(root: u32) -> Vec<u32> {
 
 /// utime plus stime of all threads of `pids`, in nanoseconds since each began.
 ///
-/// schedstat holds the same sum as stat, in nanoseconds rather than ticks of 10 ms; stat serves where it is not there.
+/// schedstat has the same sum as stat, in nanoseconds rather than ticks of 10 ms; stat is used where schedstat is
+/// missing.
 pub(crate) fn cpu_ns(pids: &[u32]) -> u64 {
     pids.iter().map(|&pid| threads_ns(pid).unwrap_or_else(|| ticks_ns(pid))).sum()
 }
@@ -52,7 +53,7 @@ fn stat_field(path: &str, index: usize) -> Option<u64> {
     rest.split(' ').nth(index)?.parse().ok()
 }
 
-/// Anonymous memory of `pids` in KiB, pages shared by forked workers counted once.
+/// Anonymous memory of `pids` in KiB; pages shared by forked workers are counted once.
 pub(crate) fn anonymous_kib(pids: &[u32]) -> Result<u64, String> {
     pids.iter().map(|&pid| one_anonymous_kib(pid)).sum()
 }

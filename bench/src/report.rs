@@ -13,7 +13,7 @@ impl Measured {
         self.series.iter().find(|s| s.who.role == role && s.skipped.is_none())
     }
 
-    /// Same-round ratios of a field of one series to that of a role.
+    /// The ratios of a field of one series to that of a role, round by round.
     pub(crate) fn against(&self, one: &Series, role: Role, field: Field) -> Vec<f64> {
         let Some(other) = self.find(role) else { return Vec::new() };
         ratios(&one.values(field), &other.values(field))
@@ -32,7 +32,7 @@ impl Measured {
         let short = if self.row.rate_label().is_some() { "CPU" } else { "KB" };
         columns.push((cost.into(), |s| s.cost, None));
         if self.row.rate_label().is_none() {
-            // What is taken at the start does not grow, but it is taken.
+            // Memory taken at the start does not grow, but it is used.
             columns.push(("KB each in all".into(), |s| s.all, None));
         }
         columns.push((format!("{short} / C pen"), |s| s.cost, Some(Role::CPen)));
@@ -89,7 +89,7 @@ impl Measured {
     }
 }
 
-/// Three digits that count; ratios with two decimals.
+/// Three significant digits; ratios with two decimals.
 fn number(value: f64, ratio: bool) -> String {
     match value {
         v if ratio => format!("{v:.2}"),

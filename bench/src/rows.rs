@@ -1,4 +1,4 @@
-//! What is measured: the rows, and how a round becomes a rate and a cost.
+//! The rows of the report, and the conversion of a round into a rate and a cost.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) struct Row {
     pub(crate) title: &'static str,
     pub(crate) work: Work,
     pub(crate) conns: usize,
-    /// TLS towards the client, and whether it resumes.
+    /// Whether clients use TLS, and whether they resume sessions.
     pub(crate) tls: Option<bool>,
 }
 
@@ -21,7 +21,7 @@ const fn row(key: &'static str, title: &'static str, work: Work, conns: usize, t
     Row { key, title, work, conns, tls }
 }
 
-/// The row that is about what replies cost the data path.
+/// The row that measures the effect of replies on the data path.
 pub(crate) const WATCHED: &str = "watched";
 
 /// All rows, in the order of the report.
@@ -51,11 +51,11 @@ pub(crate) const ROWS: [Row; 13] = [
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sample {
     pub(crate) rate: Option<f64>,
-    /// Latency, microseconds.
+    /// The latency in microseconds.
     pub(crate) p99: Option<f64>,
-    /// CPU time a unit, or growth of memory a connection.
+    /// CPU time per unit, or growth of memory per connection.
     pub(crate) cost: Option<f64>,
-    /// All memory, whenever it was taken, by connection.
+    /// All memory per connection, whenever it was taken.
     pub(crate) all: Option<f64>,
 }
 
@@ -71,7 +71,7 @@ impl Row {
         }
     }
 
-    /// Whom the table compares with beside C pen. HAProxy balances no UDP.
+    /// The contender that the table compares with besides C pen. HAProxy does not balance UDP.
     pub(crate) fn rival(&self) -> Role {
         if self.work.is_udp() { Role::Nginx } else { Role::HaProxy }
     }
@@ -86,7 +86,7 @@ impl Row {
         }
     }
 
-    /// Those who take part.
+    /// The contenders of the row.
     pub(crate) fn contenders(&self, effort: &Effort) -> Vec<Contender> {
         if self.key == WATCHED {
             return [Role::Ours, Role::Control, Role::Crowded, Role::Watched].map(Contender::new).into();
@@ -135,11 +135,11 @@ impl Row {
 /// The rounds of one contender.
 pub(crate) struct Series {
     pub(crate) who: Contender,
-    /// One a round; `None` where the round failed.
+    /// One per round; `None` if the round failed.
     pub(crate) rounds: Vec<Option<Sample>>,
     /// Why it takes no part.
     pub(crate) skipped: Option<String>,
-    /// Why the last of the rounds that failed did.
+    /// Why the last failed round failed.
     pub(crate) failure: Option<String>,
 }
 
@@ -165,7 +165,7 @@ pub(crate) struct Measured {
     pub(crate) series: Vec<Series>,
 }
 
-/// How much to measure.
+/// The extent of the measurement.
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
     pub(crate) length: Duration,
@@ -174,7 +174,7 @@ pub(crate) struct Effort {
     pub(crate) before: bool,
 }
 
-/// Measures one row: rounds in turn, and who goes first moves on every round.
+/// Measures one row: contenders take turns, and each round starts with another one.
 pub(crate) fn measure(
     row: &'static Row,
     setup: &Setup,
@@ -202,14 +202,14 @@ pub(crate) fn measure(
             tls: tls.clone(),
         })
     };
-    // Memory once used hides what comes after, so each idle round has a process of its own; few rounds are enough.
+    // Memory once used hides later growth, so each idle round has its own process; few rounds are enough.
     let fresh = row.work == Work::Idle;
     let rounds = if fresh { effort.rounds.div_ceil(5).min(5) } else { effort.rounds };
     let mut running: Vec<Option<Running>> = Vec::new();
     for one in &mut series {
         let crowded = running.last().and_then(Option::as_ref);
         let started = match one.who.role {
-            // The row has it behind the one that it shares the process with.
+            // It follows the contender whose process it shares.
             Role::Watched => {
                 crowded.map(Running::again).ok_or_else(|| "there is none with many clients".into())
             }

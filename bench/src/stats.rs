@@ -1,6 +1,6 @@
-//! Medians, same-round ratios, and how far a median can be trusted.
+//! Medians, ratios within a round, and the uncertainty of a median.
 
-/// The median, `None` of nothing.
+/// The median; `None` without values.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values);
     let half = sorted.len() / 2;
@@ -8,7 +8,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some(if sorted.len().is_multiple_of(2) { (sorted.get(half.checked_sub(1)?)? + high) / 2.0 } else { high })
 }
 
-/// a/b of every round that has both.
+/// a/b for every round that has both.
 pub(crate) fn ratios(a: &[Option<f64>], b: &[Option<f64>]) -> Vec<f64> {
     a.iter()
         .zip(b)
@@ -18,7 +18,8 @@ pub(crate) fn ratios(a: &[Option<f64>], b: &[Option<f64>]) -> Vec<f64> {
         .collect()
 }
 
-/// The 95 % interval of the median by order statistics (sign test), whatever the distribution; below six values all of them.
+/// The 95 % confidence interval of the median by order statistics (sign test), for any distribution; the full range
+/// below six values.
 pub(crate) fn interval(values: &[f64]) -> Option<(f64, f64)> {
     let sorted = sorted(values);
     let n = sorted.len() as f64;
@@ -26,8 +27,8 @@ pub(crate) fn interval(values: &[f64]) -> Option<(f64, f64)> {
     Some((*sorted.get(skip)?, *sorted.get(sorted.len() - 1 - skip)?))
 }
 
-/// How far the ratio of a contender to itself strays from 1: the far end of the interval of its median.
-/// `None` below three rounds, which tell nothing.
+/// The noise: how far the ratio of a contender to itself strays from 1, at the far end of the median's interval. `None`
+/// below three rounds, which are not enough.
 pub(crate) fn noise(control: &[f64]) -> Option<f64> {
     let (low, high) = interval(control).filter(|_| control.len() >= 3)?;
     Some((1.0 - low).abs().max((high - 1.0).abs()))

@@ -1,4 +1,4 @@
-//! What was asked for, and whether it was met. A bound that the noise could decide is said to be open.
+//! The required bounds, and whether they are met. A bound that is within the noise is reported as open.
 
 use crate::contender::Role;
 use crate::load::Work;
@@ -6,20 +6,20 @@ use crate::rows::{Measured, Sample, Series, WATCHED};
 use crate::stats::{median, noise};
 use Bound::{Cap, Floor};
 
-/// CPU ratios are good to about 10 % on a small machine, rates to 20 %: more noise than that excuses nothing.
+/// On a small machine, CPU ratios are accurate to about 10 %, rates to 20 %: greater noise excuses nothing.
 const COST_TRUST: f64 = 0.10;
 const RATE_TRUST: f64 = 0.20;
-/// Noise is never taken to be less than this.
+/// The minimum noise that is assumed.
 const LEAST_NOISE: f64 = 0.03;
-/// What is assumed where too little was measured to tell.
+/// The noise that is assumed when too little was measured.
 const UNKNOWN_NOISE: f64 = 1.0;
-/// Memory an idle connection may hold, KB.
+/// The allowed memory of an idle connection, in KB.
 const IDLE_KB: f64 = 3.0;
 
-/// Who else speaks TLS.
+/// The other contenders that support TLS.
 const RIVALS: [Role; 4] = [Role::HaProxy, Role::Nginx, Role::Hitch, Role::CPen];
 
-/// A line a bound.
+/// One line per bound.
 pub(crate) fn lines(all: &[Measured]) -> Vec<String> {
     all.iter().flat_map(row).collect()
 }
@@ -61,7 +61,7 @@ fn row(row: &Measured) -> Vec<String> {
             if work == Work::Bulk {
                 let splice = Role::HaProxySplice;
                 let text = "GB/s at least twice HAProxy's forced splice";
-                // Client, server and proxy share the processors: no proxy moves more than there is without one.
+                // Client, server and proxy share the processors: no proxy can move more than is possible without one.
                 let direct = row.find(Role::Direct).map(|d| row.against(d, splice, |s| s.rate));
                 let most = direct.and_then(|ratios| median(&ratios)).unwrap_or(0.0);
                 let line = rate.line(text, rate.to(splice), Floor(2.0), Rule::Strict);
@@ -77,7 +77,7 @@ fn row(row: &Measured) -> Vec<String> {
     lines.iter().map(|line| format!("{key}: {line}")).collect()
 }
 
-/// Which side of the bound is good.
+/// The direction of a bound.
 enum Bound {
     Cap(f64),
     Floor(f64),
@@ -99,7 +99,7 @@ impl<'a> Scale<'a> {
         Scale { row, ours, field, noise, trust }
     }
 
-    /// Ours to theirs.
+    /// The ratio of ours to theirs.
     fn to(&self, role: Role) -> Option<f64> {
         median(&self.row.against(self.ours, role, self.field))
     }
@@ -115,14 +115,14 @@ impl<'a> Scale<'a> {
     }
 }
 
-/// Whether the bound itself is enough, or has to be kept with no help of the noise.
+/// Whether a bound applies with the noise as tolerance, or strictly.
 #[derive(Clone, Copy)]
 enum Rule {
     Level,
     Strict,
 }
 
-/// Judges a ratio that is good at 1 and below. Noise beyond `trust` settles only what is further off than the noise.
+/// Judges a ratio that is good at 1 and below. If the noise exceeds `trust`, only differences greater than it count.
 fn judge(ratio: f64, rule: Rule, noise: f64, trust: f64) -> &'static str {
     let over = ratio - 1.0;
     match rule {

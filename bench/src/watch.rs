@@ -1,4 +1,4 @@
-//! A pen that knows many clients and has many connections, and somebody who asks about them all the time.
+//! A pen with many known clients and many connections, and a client that queries them continuously.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -17,28 +17,29 @@ use nix::sys::socket::{
 
 use crate::process;
 
-/// Connections that are held, where there are descriptors for them: all of them come from one address to one server, which
-/// leaves fewer than 45,000 ports.
+/// The number of connections to hold, if there are enough descriptors: all come from one address to one server, which
+/// allows fewer than 45,000 ports.
 const HELD_MOST: u64 = 40_000;
-/// Descriptors that are for everything else.
+/// Descriptors for everything else.
 const SPARE: u64 = 2_000;
 /// How long pen may take until it has all connections.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many connections are held beside those that are measured: pen has two descriptors for each.
+/// How many connections are held besides the measured ones: pen has two descriptors for each.
 pub(crate) fn held() -> u64 {
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
     (soft.saturating_sub(SPARE) / 2).min(HELD_MOST)
 }
 
-/// What pen is busy with beside what is measured.
+/// The additional load of pen.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     _held: Vec<OwnedFd>,
 }
 
 impl Crowd {
-    /// Has `clients`, each of an address of its own, connect to `addr` and go, and others connect and stay.
+    /// Lets `clients`, each with its own address, connect to `addr` and disconnect, and opens other connections that
+    /// stay.
     pub(crate) fn gather(addr: SocketAddr, control: &Path, clients: u32) -> Result<Self, String> {
         let SocketAddr::V4(addr) = addr else { return Err("not an IPv4 address".into()) };
         for n in 0..clients {
@@ -65,8 +66,8 @@ impl Crowd {
     }
 }
 
-/// Connects client number `n` from its own address. Closing it resets the connection: thousands of each second would wait
-/// for the last packets of the other side otherwise.
+/// Connects client number `n` from its own address. Closing it resets the connection: otherwise thousands per second
+/// would stay in TIME_WAIT.
 fn client(first: Ipv4Addr, n: u32, addr: SocketAddrV4) -> Result<OwnedFd, String> {
     let source = Ipv4Addr::from(u32::from(first) + n);
     let open = || -> nix::Result<OwnedFd> {
@@ -87,7 +88,7 @@ fn connections(control: &Path) -> Result<u64, String> {
     words.next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("servers answers {reply:?}"))
 }
 
-/// Asks for `recent` and `status`, one after the other, until it is dropped.
+/// Queries `recent` and `status` alternately until it is dropped.
 pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -102,7 +103,7 @@ impl Watch {
                 if told.load(Relaxed) {
                     return;
                 }
-                // One that fails shows in the table as a row without a difference.
+                // A failure shows in the table as a row without a difference.
                 _ = read(&control, command, |_| !told.load(Relaxed));
             }
         });
@@ -129,7 +130,7 @@ fn ask(control: &Path, command: &str) -> io::Result<Vec<u8>> {
     Ok(reply)
 }
 
-/// Reads the reply to a command for as long as `goes_on` says.
+/// Reads the reply to a command while `goes_on` returns true.
 fn read(control: &Path, command: &str, mut goes_on: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
     let mut stream = UnixStream::connect(control)?;
     stream.write_all(format!("{command}\n").as_bytes())?;

@@ -1,14 +1,14 @@
-//! What client and server of the bench say to each other: three fixed requests, one fixed answer.
+//! The protocol between client and server of the bench: three fixed requests, one fixed answer.
 
 /// Asks for one answer; the connection stays open.
 pub(crate) const KEEP: &[u8] =
     b"GET /keep HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: pen-bench\r\nAccept: */*\r\n\r\n";
-/// Asks for one answer, after which the server closes.
+/// Requests one answer, after which the server closes.
 pub(crate) const CLOSE: &[u8] =
     b"GET /close HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: pen-bench\r\nConnection: close\r\n\r\n";
-/// Asks for zeros until the client goes away.
+/// Requests zeros until the client disconnects.
 pub(crate) const BULK: &[u8] = b"GET /bulk HTTP/1.1\r\nHost: bench.example\r\nUser-Agent: pen-bench\r\n\r\n";
-/// The byte after `GET /` tells the requests apart.
+/// The byte after `GET /` distinguishes the requests.
 pub(crate) const KIND_AT: usize = 5;
 /// The answer to [`KEEP`] and [`CLOSE`]: 128 bytes of body, 194 bytes in all.
 pub(crate) const ANSWER: &[u8] =

@@ -1,4 +1,4 @@
-//! What the commands share: exit statuses, usage errors, questions to the user.
+//! Code shared by the commands: exit statuses, usage errors, questions to the user.
 
 use std::fmt;
 use std::io::{self, Write};

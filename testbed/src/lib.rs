@@ -1,20 +1,20 @@
 //! Stand-ins for the commands that install a package and run a service on Solaris, for machines without them.
 //!
-//! `pkg` holds the System V package commands, `smf` the service commands and a restarter. Each does what its
-//! manual page says for the options that the tests, the demo and the documents of pen use, and refuses the rest
-//! with a usage line and exit status 2. They write to the real paths (`/var/sadm`, `/etc/svc`, `/var/svc`), so
-//! they belong in the sandbox that `sandbox.sh` makes, and nowhere else.
+//! `pkg` holds the System V package commands, `smf` the service commands and a restarter. Each implements its manual
+//! page for the options that the tests, the demo and the documents of pen use, and refuses other options with a usage
+//! line and exit status 2. They write to the real paths (`/var/sadm`, `/etc/svc`, `/var/svc`), so they must only run in
+//! the sandbox that `sandbox.sh` creates.
 //!
-//! # Where they fall short of the real ones
+//! # Differences from the real commands
 //!
-//! - pkgadd knows no request scripts, devices, pipes, compression, signatures, zones or `instance=unique` beyond
-//!   one instance.
-//! - Snapshots other than `running` do not exist. Nothing is read-protected, and authorizations are those of
-//!   user_attr, prof_attr and their fragments: no policy.conf, no roles.
-//! - Only the models contract and transient are known, and svc.startd as the restarter. What happens to a
-//!   dependency of a running service (`restart_on`) does not reach it.
-//! - A contract is a subreaper with its descendants: see `smf::startd::contract` for what it cannot see. Privileges
-//!   become Linux capabilities as far as there is one; the basic privileges cannot be taken away.
+//! - pkgadd supports no request scripts, devices, pipes, compression, signatures, zones or `instance=unique` beyond one
+//!   instance.
+//! - Snapshots other than `running` do not exist. Nothing is read-protected, and authorizations are those of user_attr,
+//!   prof_attr and their fragments: no policy.conf, no roles.
+//! - Only the models contract and transient are supported, and only svc.startd as the restarter. Restarts of a
+//!   dependency are not propagated to a running service (`restart_on`).
+//! - A contract is a subreaper with its descendants: see `smf::startd::contract` for its limits. Privileges are mapped
+//!   to Linux capabilities where one exists; the basic privileges cannot be removed.
 //! - A refresh method that fails is logged, and the service stays online.
 
 mod cli;

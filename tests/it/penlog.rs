@@ -83,7 +83,7 @@ fn drains_its_pipe(ending: Signal) {
     });
     let mut penlog = Penlog::start(&["127.0.0.1", &port], None);
     penlog.write("first\n");
-    penlog.wait_until_it_waits();
+    penlog.wait_until_it_handles_signals();
     penlog.signal(Signal::SIGSTOP);
     let line = |n: usize| format!("{n} {}\n", "x".repeat(100));
     penlog.write((0..IN_PIPE).map(line).collect::<String>() + "the end");
@@ -112,7 +112,7 @@ fn a_signal_ends_it_although_more_is_coming() {
     let penlog = Penlog::start(&["127.0.0.1", &port], Some(&fifo));
     let mut writer = std::fs::File::options().write(true).open(&fifo).unwrap();
     writer.write_all(b"first\n").unwrap();
-    penlog.wait_until_it_waits();
+    penlog.wait_until_it_handles_signals();
     let ended = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {

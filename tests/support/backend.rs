@@ -1,4 +1,4 @@
-//! Servers to put behind pen. Each is a thread that accepts, and a thread a connection.
+//! Servers to put behind pen. Each has a thread that accepts, and a thread for each connection.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use super::client::{Client, is_timeout};
 use super::port::reserve;
 use super::wait::wait_until;
 
-/// A server; stops accepting and breaks its connections off when dropped.
+/// A server; when dropped it stops accepting and resets its connections.
 pub(crate) struct Backend {
     address: SockAddr,
     shared: Arc<Shared>,
@@ -30,12 +30,12 @@ struct Shared {
     received: Mutex<Vec<Received>>,
 }
 
-/// What one connection brought.
+/// The data received on one connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Received {
-    /// Its bytes so far.
+    /// The bytes so far.
     pub(crate) bytes: Vec<u8>,
-    /// Whether its end came.
+    /// Whether the end of the stream was received.
     pub(crate) ended: bool,
 }
 
@@ -54,7 +54,7 @@ fn any_port() -> SockAddr {
 }
 
 impl Backend {
-    /// A server that does `serve` with each connection, on a port of 127.0.0.1.
+    /// A server that calls `serve` for each connection, on a port of 127.0.0.1.
     pub(crate) fn new(serve: impl Fn(Client) + Send + Sync + 'static) -> Backend {
         Self::on(&any_port(), serve)
     }
@@ -87,7 +87,7 @@ impl Backend {
         Backend { address, shared, acceptor: Some(acceptor) }
     }
 
-    /// Sends its name as a line, then waits for the client to end.
+    /// Sends its name as a line, then waits until the client ends.
     pub(crate) fn greeter(name: &str) -> Backend {
         Self::greeter_on(&any_port(), name)
     }
@@ -115,7 +115,7 @@ impl Backend {
         })
     }
 
-    /// Keeps everything, and answers `reply` at the end.
+    /// Records everything, and answers `reply` at the end.
     pub(crate) fn recorder(reply: &'static str) -> Backend {
         Self::accept(listener(&any_port()), move |mut client, shared| {
             let at = record_new(shared);
@@ -132,12 +132,12 @@ impl Backend {
         })
     }
 
-    /// Breaks every connection off at once.
+    /// Resets every connection at once.
     pub(crate) fn resetter() -> Backend {
         Self::new(Client::reset)
     }
 
-    /// A web server: keeps every connection's bytes, and answers each request with its name.
+    /// A web server: records every connection's bytes, and answers each request with its name.
     pub(crate) fn http(name: &str) -> Backend {
         let reply = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
         Self::accept(listener(&any_port()), move |mut client, shared| {
@@ -178,12 +178,12 @@ impl Backend {
         self.address().port()
     }
 
-    /// How many connections it has accepted.
+    /// The number of connections accepted.
     pub(crate) fn accepted(&self) -> usize {
         self.shared.accepted.load(SeqCst)
     }
 
-    /// What the connection of that number brought, once it has ended.
+    /// The bytes received on the connection with that number, once it has ended.
     #[track_caller]
     pub(crate) fn received_by(&self, n: usize) -> Vec<u8> {
         wait_until("the end of what the server receives", || {
@@ -201,7 +201,7 @@ impl Backend {
     fn halt(&mut self) {
         self.shared.stop.store(true, SeqCst);
         if let Some(acceptor) = self.acceptor.take() {
-            // Wakes the acceptor up.
+            // Wakes the acceptor.
             if let Ok(socket) = Socket::new(self.address.domain(), Type::STREAM, None) {
                 _ = socket.connect_timeout(&self.address, Duration::from_secs(5));
             }
@@ -230,7 +230,7 @@ fn drain(mut socket: &Socket) {
     while let Ok(1..) = socket.read(&mut buffer) {}
 }
 
-/// The length of the first request with its body, once it is whole.
+/// The length of the first request including its body, once it is complete.
 fn request_length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&bytes[..head]).to_ascii_lowercase();
@@ -248,18 +248,18 @@ fn request_length(bytes: &[u8]) -> Option<usize> {
 pub(crate) struct Refusing(SocketAddr);
 
 impl Refusing {
-    /// On a port that nobody else gets.
+    /// Reserves a port that no other process gets.
     pub(crate) fn new() -> Refusing {
         Refusing(any_port().as_socket().unwrap())
     }
 
-    /// Where.
+    /// The address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.0
     }
 }
 
-/// An address whose connections never come about: its queue is full, and the system drops what comes.
+/// An address to which no connection is ever established: its queue is full, and the system drops new SYNs.
 #[derive(Debug)]
 pub(crate) struct BlackHole {
     listener: Socket,
@@ -291,7 +291,7 @@ impl BlackHole {
         BlackHole { listener, _waiting: waiting }
     }
 
-    /// Where.
+    /// The address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.listener.local_addr().unwrap().as_socket().unwrap()
     }

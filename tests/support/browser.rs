@@ -14,12 +14,12 @@ use super::port::reserve;
 use super::tree::tool;
 use super::wait::{DEADLINE, wait_until};
 
-/// The driver, a process of its own; ended when dropped.
+/// The driver process; ended when dropped.
 struct Driver(Child);
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        // It ends its browser at TERM, and at KILL it would not.
+        // It ends its browser on TERM, but not on KILL.
         _ = kill(Pid::from_raw(self.0.id().cast_signed()), Signal::SIGTERM);
         _ = self.0.wait();
     }
@@ -33,7 +33,7 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts one; `None`, and a line that the test is skipped, where there is none.
+    /// Starts one; without one prints that the test is skipped and returns `None`.
     pub(crate) fn start() -> Option<Browser> {
         tool("chromium")?;
         let mut command = tool("chromedriver")?;
@@ -43,7 +43,7 @@ impl Browser {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         wait_until("chromedriver to listen", || TcpStream::connect(address).is_ok());
         let mut browser = Browser { address, session: String::new(), _driver: driver };
-        // Chromium's sandbox needs what a container seldom gives, and /dev/shm is small there.
+        // Chromium's sandbox needs rights that a container seldom has, and /dev/shm is small there.
         let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"];
         let made = browser.call(
             "",
@@ -76,19 +76,19 @@ impl Browser {
         self.call("/url", &json!({ "url": url }));
     }
 
-    /// Runs a script in the page, and gives what it returns.
+    /// Runs a script in the page and returns its result.
     #[track_caller]
     pub(crate) fn run(&self, script: &str) -> Value {
         self.call("/execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The same for a script that calls the last of its arguments with what it returns.
+    /// The same for a script that passes its result to its last argument.
     #[track_caller]
     pub(crate) fn run_async(&self, script: &str) -> Value {
         self.call("/execute/async", &json!({ "script": script, "args": [] }))
     }
 
-    /// Shows pages on a screen of this size, in the colours of `scheme` (dark or light).
+    /// Shows pages on a screen of this size, in the colour scheme `scheme` (dark or light).
     #[track_caller]
     pub(crate) fn shows(&self, width: u32, height: u32, scheme: &str) {
         let metrics =
@@ -104,14 +104,14 @@ impl Browser {
         self.call("/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }));
     }
 
-    /// What the console of the page has said since this was asked before.
+    /// The console messages of the page since the last call.
     #[track_caller]
     pub(crate) fn console(&self) -> Vec<String> {
         let lines = self.call("/se/log", &json!({ "type": "browser" }));
         lines.as_array().unwrap().iter().map(ToString::to_string).collect()
     }
 
-    /// Keeps a picture of the page, to be looked at by people.
+    /// Saves a screenshot of the page for people to look at.
     #[track_caller]
     pub(crate) fn keep_picture(&self, name: &str) {
         let picture = self.ask("GET", "/screenshot", "");
@@ -124,7 +124,7 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Chromium outlives its driver: the session is ended first, after a failure too.
+        // Chromium outlives its driver: the session is ended first, even after a failure.
         let request = format!("DELETE /session{} HTTP/1.1\r\nHost: {}\r\n\r\n", self.session, self.address);
         if let Ok(mut stream) = TcpStream::connect(self.address) {
             _ = stream.set_read_timeout(Some(DEADLINE));

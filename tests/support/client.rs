@@ -1,4 +1,4 @@
-//! Clients of pen, and the streams of its servers: TCP and Unix sockets alike.
+//! Clients of pen, and the streams of its servers, both TCP and Unix sockets.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
@@ -10,7 +10,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::wait::DEADLINE;
 
-/// One end of a connection. Reading gives up at the deadline rather than hang.
+/// One end of a connection. A read fails at the deadline rather than hang.
 #[derive(Debug)]
 pub(crate) struct Client(pub(crate) Socket);
 
@@ -33,7 +33,7 @@ impl Client {
         socket.into()
     }
 
-    /// Connects from an address of its own, so that pen takes it for another client.
+    /// Connects from a specific address, so that pen sees a different client.
     #[track_caller]
     pub(crate) fn from(source: &str, address: SocketAddr) -> Client {
         let source: IpAddr = source.parse().unwrap();
@@ -60,18 +60,18 @@ impl Client {
         self.0.local_addr().unwrap().as_socket().unwrap().port()
     }
 
-    /// Sends all of it.
+    /// Sends all bytes.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).expect("send");
     }
 
-    /// Ends sending; receiving goes on.
+    /// Shuts down sending; receiving continues.
     pub(crate) fn finish(&self) {
         _ = self.0.shutdown(Shutdown::Write);
     }
 
-    /// One line without its line feed; what came before the end when there is none.
+    /// One line without its line feed; at the end of the stream, the bytes before it.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
         let mut line = Vec::new();
@@ -84,7 +84,7 @@ impl Client {
         String::from_utf8(line).unwrap()
     }
 
-    /// Exactly so many bytes.
+    /// Exactly this many bytes.
     #[track_caller]
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
@@ -92,7 +92,7 @@ impl Client {
         bytes
     }
 
-    /// All that comes until the clean end.
+    /// All bytes up to the clean end.
     #[track_caller]
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -100,13 +100,13 @@ impl Client {
         bytes
     }
 
-    /// All that comes until the clean end, as text.
+    /// All text up to the clean end.
     #[track_caller]
     pub(crate) fn text(&mut self) -> String {
         String::from_utf8(self.rest()).unwrap()
     }
 
-    /// How the connection ends: waits for it, and drops what comes before.
+    /// Waits for the end of the connection, discarding data, and returns how it ended.
     #[track_caller]
     pub(crate) fn end(&mut self) -> End {
         let mut buffer = [0; 65536];
@@ -120,7 +120,8 @@ impl Client {
         }
     }
 
-    /// Whether nothing comes within the time: only for what must not happen. What comes stays to be read.
+    /// Whether nothing arrives within the time: only for events that must not happen. Data that arrives can still be
+    /// read.
     pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
         self.0.set_read_timeout(Some(time)).unwrap();
         let silent = matches!(self.0.peek(&mut [MaybeUninit::uninit()]), Err(e) if is_timeout(&e));
@@ -128,7 +129,7 @@ impl Client {
         silent
     }
 
-    /// Breaks the connection off with a reset.
+    /// Resets the connection.
     pub(crate) fn reset(self) {
         self.0.set_linger(Some(Duration::ZERO)).unwrap();
     }
@@ -138,7 +139,7 @@ impl Client {
         Client(self.0.try_clone().unwrap())
     }
 
-    /// The address of who connected.
+    /// The address of the peer.
     pub(crate) fn peer(&self) -> SocketAddr {
         self.0.peer_addr().unwrap().as_socket().unwrap()
     }

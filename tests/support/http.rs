@@ -15,7 +15,7 @@ pub(crate) struct Answer {
     pub(crate) body: String,
 }
 
-/// Sends a request of these lines, without an end of line, over a connection of its own.
+/// Sends a request of these lines, without line ends, over a new connection.
 #[track_caller]
 pub(crate) fn ask(mut client: Client, lines: &[&str]) -> Answer {
     client.send(lines.join("\r\n") + "\r\nConnection: close\r\n\r\n");
@@ -32,7 +32,8 @@ pub(crate) fn ask(mut client: Client, lines: &[&str]) -> Answer {
     Answer { status, headers, body }
 }
 
-/// Asks somebody who keeps connections open, and gives the length of the answer; `document` is the body.
+/// Sends a request to a server that keeps connections open, and returns status and body; `document` is the request
+/// body.
 #[track_caller]
 pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, document: &str) -> (u16, String) {
     let mut client = Client::to(address);
@@ -49,7 +50,7 @@ pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, document: 
     (status, String::from_utf8(body).unwrap())
 }
 
-/// Where the admin listener is of a pen with `admin %`.
+/// The address of the admin listener of a pen with `admin %`.
 pub(crate) fn admin_of(pen: &Pen) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, pen.second_port).into()
 }
@@ -60,7 +61,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Answer {
     ask(Client::to(address), &[&format!("GET {path} HTTP/1.1"), &format!("Host: {address}")])
 }
 
-/// The text of a chunked body, which must be complete. A HEAD has none.
+/// The text of a chunked body, which must be complete. The response to HEAD has none.
 #[track_caller]
 fn unchunked(mut body: &str) -> String {
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What the tests share: starting pen, servers to put behind it, clients, and waiting.
+//! Code shared by the tests: starting pen, servers to put behind it, clients, and waiting.
 
 pub(crate) mod backend;
 pub(crate) mod browser;
@@ -34,12 +34,12 @@ pub(crate) use pen::Pen;
 pub(crate) use setup::Setup;
 pub(crate) use wait::{wait_for, wait_until};
 
-/// Says that a test cannot run here, and why; shown even when the test harness captures output.
+/// Prints that a test cannot run here, and why, even when the test harness captures output.
 pub(crate) fn skipped(test: &str, why: impl Display) {
     _ = writeln!(std::io::stderr(), "skipped: {test}: {why}");
 }
 
-/// Whether the tests run as root, which some of what pen does needs.
+/// Whether the tests run as root, which some features of pen need.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }

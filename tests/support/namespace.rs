@@ -1,4 +1,4 @@
-//! A network of its own for a test (Linux, as root).
+//! A separate network for a test (Linux, as root).
 
 use std::process::Command;
 
@@ -6,18 +6,18 @@ use super::{is_root, skipped};
 
 const INSIDE: &str = "PEN_TEST_NAMESPACE";
 
-/// Runs the named test once more in a network namespace of its own, with nothing but a loopback interface. True for that
-/// second run, which is to do the test; false for the first, which has nothing left to do.
+/// Runs the named test again in a new network namespace with only a loopback interface. True in that second run, which
+/// must perform the test; false in the first, which has nothing left to do.
 pub(crate) fn inside(test: &str) -> bool {
     enter(test, &["-n"], &["ip", "link"])
 }
 
-/// The same, and what the test mounts is seen by nobody else and gone with it.
+/// The same with a private mount namespace: mounts by the test are invisible outside and vanish with it.
 pub(crate) fn inside_with_mounts(test: &str) -> bool {
     enter(test, &["-n", "-m"], &["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
 }
 
-/// `probe` is a command that works where the namespaces do.
+/// `probe` is a command that succeeds if the namespaces work.
 fn enter(test: &str, namespaces: &[&str], probe: &[&str]) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
@@ -43,7 +43,7 @@ fn enter(test: &str, namespaces: &[&str], probe: &[&str]) -> bool {
     false
 }
 
-/// Runs a command that sets the network up.
+/// Runs a command that configures the network.
 #[track_caller]
 pub(crate) fn run(command: &str) {
     let words: Vec<&str> = command.split_whitespace().collect();

@@ -15,8 +15,8 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Starts it on an address, with directives for all of `http` and for its one `server`; `None` where there is no
-    /// nginx. Its files are in `directory`.
+    /// Starts it on an address, with directives for `http` and for its one `server`; `None` if nginx is not installed.
+    /// Its files are in `directory`.
     pub(crate) fn start(ip: &str, directory: &Path, http: &str, server: &str) -> Option<Nginx> {
         Self::start_as("", ip, directory, http, server)
     }

@@ -1,10 +1,10 @@
-//! Bytes that show what is lost, repeated or moved, and the ways of pen to move them.
+//! Byte patterns that reveal lost, repeated or displaced data, and the ways in which pen moves data.
 
 use std::io::{Read as _, Write as _};
 
 use super::{Client, Setup};
 
-/// Runs a test with each way to move data.
+/// Runs a test with each way of moving data.
 pub(crate) fn each_way(test: impl Fn(Setup)) {
     test(Setup::new());
     test(Setup::new().environment("PEN_PORTABLE", "1"));
@@ -48,7 +48,7 @@ impl Pattern {
     }
 }
 
-/// Sends so many bytes of a pattern, then ends.
+/// Sends this many bytes of a pattern, then ends.
 pub(crate) fn send_pattern(client: &mut Client, seed: u64, count: u64) {
     let mut pattern = Pattern::new(seed);
     let mut left = count;
@@ -60,7 +60,7 @@ pub(crate) fn send_pattern(client: &mut Client, seed: u64, count: u64) {
     client.finish();
 }
 
-/// Receives to the clean end and checks every byte; how many there were.
+/// Receives up to the clean end and checks every byte; returns the number of bytes.
 pub(crate) fn receive_pattern(client: &mut Client, seed: u64) -> u64 {
     let mut pattern = Pattern::new(seed);
     let mut buffer = vec![0; 65536];

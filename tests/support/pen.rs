@@ -1,4 +1,4 @@
-//! A running pen, and talking to it.
+//! A running pen, and communication with it.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,7 +17,7 @@ use super::process;
 use super::servers::ServerLine;
 use super::wait::{DEADLINE, wait_for, wait_until};
 
-/// The pen that the tests are about: ours, or what `PEN_PROGRAM` names (to try the tests themselves on C pen).
+/// The pen under test: ours, or the program in `PEN_PROGRAM` (to try the tests themselves on C pen).
 pub(crate) fn program() -> PathBuf {
     std::env::var_os("PEN_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_pen").into(), PathBuf::from)
 }
@@ -27,7 +27,7 @@ pub(crate) fn penctl_program() -> PathBuf {
     std::env::var_os("PENCTL_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_penctl").into(), PathBuf::from)
 }
 
-/// Runs pen to its end, for what does not serve.
+/// Runs pen to its end, for command lines that do not serve.
 #[track_caller]
 pub(crate) fn run_pen<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
     assert_cmd::Command::new(program()).args(args).timeout(DEADLINE).output().unwrap()
@@ -39,12 +39,12 @@ pub(crate) fn run_penctl<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item
     assert_cmd::Command::new(penctl_program()).args(args).timeout(DEADLINE).output().unwrap()
 }
 
-/// A TCP port on every IPv4 address that nobody but this test uses. Over UDP it may be found taken.
+/// A TCP port on every IPv4 address that only this test uses. Over UDP another process may use it.
 pub(crate) fn free_port() -> u16 {
     reserve(Ipv4Addr::UNSPECIFIED)
 }
 
-/// Whether somebody answers at a control socket.
+/// Whether a control socket answers.
 pub(super) fn answers(control: &Path) -> bool {
     let Ok(mut stream) = UnixStream::connect(control) else { return false };
     let mut reply = String::new();
@@ -61,12 +61,12 @@ pub(super) enum Process {
     Daemon(i32),
 }
 
-/// A running pen; killed when dropped. A pen that ended by itself, or panicked, fails its test then.
+/// A running pen; killed when dropped. If pen has ended by itself, or panicked, the test fails then.
 #[derive(Debug)]
 pub(crate) struct Pen {
-    /// Where it listens; of another address than 127.0.0.1 only the port is meant.
+    /// Its listening address; for addresses other than 127.0.0.1 only the port is significant.
     pub(crate) address: SocketAddr,
-    /// What stands for `%` in its options.
+    /// The port that replaces `%` in its options.
     pub(crate) second_port: u16,
     pub(super) operand: String,
     pub(super) directory: Directory,
@@ -92,12 +92,12 @@ impl Pen {
         }
     }
 
-    /// What it said so far.
+    /// Its messages so far.
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.file("stderr")).unwrap_or_default()).into_owned()
     }
 
-    /// Waits until it says so.
+    /// Waits for a message that contains this text.
     #[track_caller]
     pub(crate) fn says(&self, text: &str) {
         let begin = std::time::Instant::now();
@@ -107,7 +107,7 @@ impl Pen {
         assert!(self.stderr().contains(text), "pen was to say {text:?}, and said: {}", self.stderr());
     }
 
-    /// Waits until it says so, with a port between the two texts.
+    /// Waits for a message with a port between the two texts.
     #[track_caller]
     pub(crate) fn says_with_port(&self, before: &str, after: &str) {
         self.says(after);
@@ -117,7 +117,7 @@ impl Pen {
         assert!(port.is_some_and(|port| port.parse::<u16>().is_ok()), "{before}PORT{after}: {line}");
     }
 
-    /// A client of it.
+    /// A client connected to it.
     #[track_caller]
     pub(crate) fn client(&self) -> Client {
         Client::to(self.address)
@@ -129,13 +129,13 @@ impl Pen {
         Client::from(&format!("127.0.0.{n}"), self.address)
     }
 
-    /// Which greeter serves the client 127.0.0.`n`; `EOF` when none does.
+    /// The greeter that serves the client 127.0.0.`n`; `EOF` if none does.
     #[track_caller]
     pub(crate) fn choice(&self, n: u8) -> String {
         self.hold(n).1
     }
 
-    /// The same, and the connection, still open.
+    /// The same with the connection, which stays open.
     #[track_caller]
     pub(crate) fn hold(&self, n: u8) -> (Client, String) {
         let mut client = self.client_from(n);
@@ -143,7 +143,7 @@ impl Pen {
         (client, if name.is_empty() { "EOF".into() } else { name })
     }
 
-    /// Gives it so many servers, which nobody can reach.
+    /// Adds this many unreachable servers.
     #[track_caller]
     pub(crate) fn has_servers(&self, count: usize) {
         let lines: String = (0..count).map(|n| format!("server {n} address 127.0.0.1 port 9\n")).collect();
@@ -151,13 +151,13 @@ impl Pen {
         assert_eq!(self.control(&format!("include {file}")), "");
     }
 
-    /// Which greeters serve these clients, one after the other.
+    /// The greeters that serve these clients, one after the other.
     #[track_caller]
     pub(crate) fn choices(&self, clients: impl IntoIterator<Item = u8>) -> String {
         clients.into_iter().map(|n| self.choice(n)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Which greeters serve these clients while all of them stay.
+    /// The greeters that serve these clients while all of them stay connected.
     #[track_caller]
     pub(crate) fn choices_held(&self, clients: impl IntoIterator<Item = u8>) -> String {
         let held: Vec<_> = clients.into_iter().map(|n| self.hold(n)).collect();
@@ -169,7 +169,7 @@ impl Pen {
         self.path().join("control")
     }
 
-    /// Sends one line to the control socket; the whole reply.
+    /// Sends one line to the control socket; returns the complete reply.
     #[track_caller]
     pub(crate) fn control(&self, line: &str) -> String {
         let mut client = Client::to_path(&self.control_path());
@@ -177,7 +177,7 @@ impl Pen {
         client.text()
     }
 
-    /// The same where the command may be the last one: what came of a reply.
+    /// The same for a command that may end pen: the reply as far as it was received.
     pub(crate) fn try_control(&self, line: &str) -> String {
         let mut reply = Vec::new();
         if let Ok(mut stream) = UnixStream::connect(self.control_path()) {
@@ -198,7 +198,7 @@ impl Pen {
     pub(crate) fn has_no_control_connections(&self) {
         let path = self.control_path();
         wait_until("control connections to be closed", || {
-            // An accepted socket is listed under the name of the one that listens.
+            // An accepted socket is listed under the name of the listening one.
             let sockets = fs::read_to_string("/proc/net/unix").unwrap();
             sockets.lines().filter(|l| l.ends_with(path.to_str().unwrap())).count() == 1
         });
@@ -228,7 +228,7 @@ impl Pen {
         process::signal(self.pid(), signal);
     }
 
-    /// It may end now: waits for it, and tells how.
+    /// Expects it to end: waits and returns its status.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> Option<ExitStatus> {
         self.may_end = true;
@@ -241,14 +241,14 @@ impl Pen {
         }
     }
 
-    /// Ends it with SIGTERM; its directory stays.
+    /// Ends it with SIGTERM; its directory is kept.
     #[track_caller]
     pub(crate) fn terminate(&mut self) -> Option<ExitStatus> {
         self.signal(Signal::SIGTERM);
         self.wait()
     }
 
-    /// The listening operand that it was given.
+    /// The listening operand given to it.
     pub(crate) fn operand(&self) -> &str {
         &self.operand
     }
@@ -265,7 +265,7 @@ impl Drop for Pen {
     fn drop(&mut self) {
         let ended = self.has_ended();
         if !ended && std::thread::panicking() {
-            // Lets it write what it has to say.
+            // Lets it write its last messages.
             self.signal(Signal::SIGTERM);
             let begin = std::time::Instant::now();
             while !self.has_ended() && begin.elapsed() < std::time::Duration::from_secs(2) {

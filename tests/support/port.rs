@@ -1,4 +1,4 @@
-//! TCP ports that stay a test's own until its process ends.
+//! TCP ports that are reserved for a test until its process ends.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Mutex;
@@ -7,9 +7,9 @@ use socket2::{Domain, Socket, Type};
 
 static RESERVED: Mutex<Vec<Socket>> = Mutex::new(Vec::new());
 
-/// A port that the system picked, at `address`. A socket that does not listen stays bound to it: whoever sets SO_REUSEADDR may
-/// still listen there, and when nobody does, connections are refused. So no other test gets the port of a server or a pen
-/// that has ended, with the clients that still try it.
+/// A port that the system chose, at `address`. A socket that does not listen stays bound to it: a socket with
+/// SO_REUSEADDR can still listen there, and otherwise connections are refused. So no other test gets the port of a
+/// server or a pen that has ended, together with clients that still try it.
 pub(crate) fn reserve(address: Ipv4Addr) -> u16 {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();

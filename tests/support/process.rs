@@ -1,4 +1,4 @@
-//! What the system tells of a process.
+//! Information from the system about a process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,23 +13,23 @@ pub(crate) fn status(pid: i32, field: &str) -> Option<String> {
     text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':').map(|v| v.trim().to_owned()))
 }
 
-/// Memory in use, in KiB.
+/// Resident memory, in KiB.
 pub(crate) fn resident(pid: i32) -> u64 {
     let text = status(pid, "VmRSS").expect("VmRSS");
     text.trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Time on a processor so far, user and system.
+/// CPU time so far, user and system.
 pub(crate) fn cpu_time(pid: i32) -> Duration {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The name, in parentheses, may hold blanks; utime and stime are fields 14 and 15, name the second.
+    // The name, in parentheses, may contain blanks; utime and stime are fields 14 and 15, the name is field 2.
     let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    // USER_HZ is 100 on every Linux that matters here.
+    // USER_HZ is 100 on every relevant Linux.
     Duration::from_millis(ticks * 10)
 }
 
-/// The lowest number that no descriptor has: with it as the limit, there is no further one.
+/// The lowest unused descriptor number: with it as the limit, no further descriptor can be opened.
 pub(crate) fn first_free_descriptor(pid: i32) -> usize {
     let open: Vec<usize> = fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
@@ -38,8 +38,8 @@ pub(crate) fn first_free_descriptor(pid: i32) -> usize {
     (0..).find(|n| !open.contains(n)).unwrap()
 }
 
-/// How many sockets each event port of a process watches, apart from those that it has several descriptors of, such as
-/// the listening one. `None` where the system does not tell.
+/// How many sockets each event port of a process watches, not counting those with several descriptors, such as the
+/// listening one. `None` if the system does not report it.
 pub(crate) fn event_ports(pid: i32) -> Option<Vec<usize>> {
     let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
@@ -50,7 +50,7 @@ pub(crate) fn event_ports(pid: i32) -> Option<Vec<usize>> {
         let same = |link: &String| links.values().filter(|other| *other == link).count() == 1;
         links.get(fd).is_some_and(|link| link.starts_with("socket:") && same(link))
     };
-    // A port that has several descriptors itself tells the same by each.
+    // A port with several descriptors reports the same for each.
     let mut ports = BTreeSet::new();
     for (fd, _) in links.iter().filter(|(_, link)| link.as_str() == "anon_inode:[eventpoll]") {
         let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).ok()?;
@@ -60,13 +60,13 @@ pub(crate) fn event_ports(pid: i32) -> Option<Vec<usize>> {
     (!ports.is_empty()).then(|| ports.iter().map(BTreeSet::len).collect())
 }
 
-/// The names of its threads. `None` where the system does not tell.
+/// The names of its threads. `None` if the system does not report them.
 pub(crate) fn threads(pid: i32) -> Option<Vec<String>> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     threads.map(|thread| fs::read_to_string(thread.ok()?.path().join("comm")).ok()).collect()
 }
 
-/// Whether there is such a process, and not only what its parent has yet to collect.
+/// Whether the process exists and is not a zombie.
 pub(crate) fn is_alive(pid: i32) -> bool {
     kill(Pid::from_raw(pid), None).is_ok() && status(pid, "State").is_none_or(|s| !s.starts_with('Z'))
 }

@@ -1,4 +1,4 @@
-//! PROXY headers as proxies write them, from the specification and not by pen's own code.
+//! PROXY headers written from the specification, independent of pen's own code.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -14,7 +14,7 @@ pub(crate) fn schema(name: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// Reads a document, which must be as its schema says.
+/// Parses a document, which must conform to its schema.
 #[track_caller]
 pub(crate) fn valid(name: &str, text: &str) -> Value {
     let document = serde_json::from_str(text).unwrap_or_else(|e| panic!("json {name}: {e}: {text}"));

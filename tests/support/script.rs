@@ -1,20 +1,20 @@
-//! The command lines of a document, and what it says they print.
+//! The command lines in a document, and the output that it shows for them.
 
 use std::collections::VecDeque;
 
-/// A command line with what is shown below it.
+/// A command line with the output shown below it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Example {
-    /// Its line in the document.
+    /// Its line number in the document.
     pub(crate) number: usize,
-    /// What to type; several lines where it goes on.
+    /// The command; several lines if it is continued.
     pub(crate) command: String,
-    /// The lines of its output, if the document shows them; `...` stands for anything.
+    /// The lines of its output, if the document shows them; `...` matches anything.
     pub(crate) shows: Vec<String>,
 }
 
-/// The examples of a plain text: indented by four blanks, behind `# ` or `$ `. A line that ends in a backslash, or that begins
-/// a here document, goes on.
+/// The examples of a plain text: indented by four blanks, after `# ` or `$ `. A line that ends with a backslash, or
+/// that begins a here document, is continued.
 pub(crate) fn of_text(text: &str) -> Vec<Example> {
     let mut lines: VecDeque<(usize, &str)> =
         text.lines().enumerate().map(|(n, line)| (n + 1, line)).collect();
@@ -44,7 +44,7 @@ fn prompted(line: &str) -> Option<&str> {
     line.strip_prefix("# ").or_else(|| line.strip_prefix("$ "))
 }
 
-/// The examples of a manual page: behind `example# ` or `example% `, in bold.
+/// The examples of a manual page: after `example# ` or `example% `, in bold.
 pub(crate) fn of_page(text: &str) -> Vec<Example> {
     let plain = text.replace("\\fB", "").replace("\\fR", "").replace("\\e", "\\").replace("\\-", "-");
     let text: Vec<String> = plain
@@ -53,7 +53,7 @@ pub(crate) fn of_page(text: &str) -> Vec<Example> {
             let command = line.strip_prefix("example# ").or_else(|| line.strip_prefix("example% "));
             match command {
                 Some(command) => format!("    # {}", command.replace("\\\\", "\\")),
-                // What goes on is indented in the page; what a page shows it tells in words.
+                // A continuation is indented in the page; a page describes output in words.
                 None if line.starts_with("     ") => line.to_owned(),
                 None => String::new(),
             }
@@ -63,7 +63,7 @@ pub(crate) fn of_page(text: &str) -> Vec<Example> {
 }
 
 impl Example {
-    /// Whether `output` is what the document shows.
+    /// Whether `output` matches the document.
     pub(crate) fn is_shown(&self, output: &str) -> bool {
         let lines: Vec<&str> = output.lines().collect();
         self.shows.is_empty()
@@ -72,7 +72,7 @@ impl Example {
     }
 }
 
-/// Whether a line is as shown; blanks count as one.
+/// Whether a line matches; runs of blanks count as one.
 fn fits(shown: &str, line: &str) -> bool {
     let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut rest = line.as_str();

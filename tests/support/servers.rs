@@ -1,4 +1,4 @@
-//! What the control command `servers` answers.
+//! The reply to the control command `servers`.
 
 /// A line of the reply to `servers`.
 #[derive(Debug, Clone, PartialEq, Eq)]

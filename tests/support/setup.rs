@@ -11,7 +11,7 @@ use super::directory::{Directory, directory};
 use super::pen::{Pen, Process, answers, free_port, program, read_pid};
 use super::wait::wait_for;
 
-/// How to start a pen.
+/// The parameters for starting a pen.
 pub(crate) struct Setup {
     program: PathBuf,
     wrapper: Vec<String>,
@@ -24,12 +24,12 @@ pub(crate) struct Setup {
     user: bool,
     probe: bool,
     daemon: bool,
-    /// Where the test finds the pid file, and what pen is told, which differ in a jail.
+    /// The path of the pid file for the test, and the one given to pen; they differ in a jail.
     pid_file: Option<(PathBuf, String)>,
     directory: Directory,
 }
 
-/// Its directory, that of the control socket and of the pid file.
+/// Its directory, which contains the control socket and the pid file.
 impl Deref for Setup {
     type Target = Directory;
 
@@ -58,7 +58,7 @@ impl Setup {
         }
     }
 
-    /// Another program than [`program`].
+    /// Uses another program than [`program`].
     pub(crate) fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = program.into();
         self
@@ -81,7 +81,7 @@ impl Setup {
         self.option("-O", command)
     }
 
-    /// Adds a server as it stands on the command line.
+    /// Adds a server as on the command line.
     pub(crate) fn server(mut self, operand: impl ToString) -> Self {
         self.operands.push(operand.to_string());
         self
@@ -92,49 +92,49 @@ impl Setup {
         servers.into_iter().fold(self, |setup, backend| setup.server(backend.address()))
     }
 
-    /// Listens there instead of at 127.0.0.1; `%` stands for a port that the system picks.
+    /// Listens there instead of on 127.0.0.1; `%` stands for a port that the system picks.
     pub(crate) fn listen(mut self, address: impl ToString) -> Self {
         self.listen = Some(address.to_string());
         self
     }
 
-    /// A port that is taken is the test's own doing, not to be tried again.
+    /// If the port is taken, the test did it on purpose, and the start is not tried again.
     pub(crate) fn fixed_port(mut self) -> Self {
         self.fixed_port = true;
         self
     }
 
-    /// Runs pen by way of another program, such as `prlimit --nofile=64`.
+    /// Runs pen through another program, such as `prlimit --nofile=64`.
     pub(crate) fn wrapper(mut self, wrapper: &str) -> Self {
         self.wrapper = wrapper.split_whitespace().map(str::to_owned).collect();
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
     }
 
-    /// Leaves out the `-u root` that lets root have a control socket.
+    /// Omits the `-u root` that allows root to have a control socket.
     pub(crate) fn no_user(mut self) -> Self {
         self.user = false;
         self
     }
 
-    /// Does not wait for the control socket to answer: the test puts it elsewhere.
+    /// Does not wait for the control socket to answer, since the test uses another path.
     pub(crate) fn no_probe(mut self) -> Self {
         self.probe = false;
         self
     }
 
-    /// Lets it go to the background.
+    /// Lets it move to the background.
     pub(crate) fn daemon(mut self) -> Self {
         self.daemon = true;
         self
     }
 
-    /// Puts the pid file elsewhere: where the test finds it, and what pen is told.
+    /// Uses another pid file: its path for the test, and the one given to pen.
     pub(crate) fn pid_file(mut self, found: &Path, told: &str) -> Self {
         self.pid_file = Some((found.to_owned(), told.to_owned()));
         self
@@ -146,7 +146,7 @@ impl Setup {
         self.try_start().unwrap_or_else(|failure| panic!("pen does not start: {failure:?}"))
     }
 
-    /// Starts it, and waits until it serves or is gone.
+    /// Starts it, and waits until it serves or has ended.
     pub(crate) fn try_start(mut self) -> Result<Pen, Failure> {
         let mut tries = 5;
         loop {
@@ -163,7 +163,7 @@ impl Setup {
                         may_end: false,
                     });
                 }
-                // Somebody else got the port first.
+                // Another process got the port first.
                 Attempt::Failed(failure) if tries > 0 && !self.fixed_port && failure.is_of_a_taken_port() => {
                     tries -= 1;
                 }
@@ -200,7 +200,7 @@ impl Setup {
         command.arg(self.operand(address));
         command.args(&self.operands);
         command.envs(self.environment.iter().map(|(n, v)| (n, v)));
-        // Whatever it leaves behind, such as a core file, goes with the directory.
+        // Files that it leaves behind, such as a core file, are removed with the directory.
         command.current_dir(self.path()).stdin(Stdio::null());
         command.stdout(File::create(path("stdout")).unwrap()).stderr(File::create(&stderr).unwrap());
         let mut child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", words[0].display()));
@@ -210,7 +210,7 @@ impl Setup {
         } else {
             wait_for("pen to serve or to end", || match child.try_wait().unwrap() {
                 Some(status) => Some(Err(status)),
-                // Who answers has also set up its signals.
+                // A pen that answers has also installed its signal handlers.
                 None => (read_pid(&pid_file).is_some() && self.answers()).then_some(Ok(())),
             })
             .map(|()| Process::Child(child))
@@ -240,7 +240,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     fn is_of_a_taken_port(&self) -> bool {
-        // The second is what C pen says.
+        // The second text is that of C pen.
         ["in use", "can't bind local address"].iter().any(|text| self.stderr.contains(text))
     }
 }

@@ -1,7 +1,7 @@
 //! Tests of the installed package and its service.
 //!
-//! They call the commands of Solaris by name, and where those are on PATH that is all there is to it. Elsewhere the test
-//! runs itself again in a sandbox that has stand-ins under the same names (see testbed/); only this file knows.
+//! They call the commands of Solaris by name, and run directly if these are on PATH. Elsewhere a test runs itself again
+//! in a sandbox that has stand-ins with the same names (see testbed/); only this file handles that.
 
 use super::tree;
 use std::fs;
@@ -24,12 +24,12 @@ macro_rules! on_solaris {
 }
 pub(crate) use on_solaris;
 
-/// Runs the body of the test of this path: here, or by a copy of this program in a sandbox.
+/// Runs the body of the test with this path: here, or by a copy of this program in a sandbox.
 pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
     let native = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
         .any(|directory| directory.join("svcadm").is_file());
     if native {
-        // The tests share one system, whose service is one.
+        // The tests share one system with a single service.
         let lock = fs::File::create(std::env::temp_dir().join("pen-install-tests")).unwrap();
         let _alone = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusive).unwrap();
         return body();
@@ -40,7 +40,7 @@ pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
     let mut sandbox = Command::new("sh");
     sandbox.current_dir(tree::top()).arg("testbed/sandbox.sh").arg("-b").arg(programs);
     if Path::new("/usr/bin/ksh93").exists() {
-        // What /bin/sh is on Solaris 11.
+        // The shell that is /bin/sh on Solaris 11.
         sandbox.args(["-s", "ksh93"]);
     }
     let package = package();
@@ -52,11 +52,11 @@ pub(crate) fn here_or_in_a_sandbox(path: &str, body: impl FnOnce()) {
         "in the sandbox: {}\n{said}",
         output.status
     );
-    // What was skipped inside is told outside, where it is looked for.
+    // Repeats the messages about skipped tests outside, where they are looked for.
     said.lines().filter(|line| line.starts_with("skipped: ")).for_each(|line| eprintln!("{line}"));
 }
 
-/// Builds the stand-ins, once in a run of nextest.
+/// Builds the stand-ins, once per run of nextest.
 fn build_testbed() {
     let built = std::env::var("NEXTEST_RUN_ID")
         .ok()
@@ -72,7 +72,7 @@ fn build_testbed() {
     }
 }
 
-/// Removes what earlier runs left under names that begin with `prefix`.
+/// Removes directories of earlier runs whose names begin with `prefix`.
 fn remove_others(prefix: &str, this: &Path) {
     for old in fs::read_dir(env!("CARGO_TARGET_TMPDIR")).unwrap().flatten() {
         if old.file_name().to_string_lossy().starts_with(prefix) && old.path() != this {
@@ -81,7 +81,7 @@ fn remove_others(prefix: &str, this: &Path) {
     }
 }
 
-/// Copies the programs without their debugging information, which makes most of them and which no test looks at.
+/// Copies the programs without their debugging information, which is most of their size and which no test needs.
 fn stripped(named: &[PathBuf], directory: &Path) -> PathBuf {
     let lean = directory.join("programs");
     fs::create_dir(&lean).unwrap();
@@ -95,7 +95,7 @@ fn stripped(named: &[PathBuf], directory: &Path) -> PathBuf {
     lean
 }
 
-/// The directory that holds SUNWpen of the programs under test, made anew when anything in it has changed.
+/// The directory with SUNWpen for the programs under test, rebuilt when anything in it has changed.
 pub(crate) fn package() -> PathBuf {
     if let Some(made) = std::env::var_os("PEN_TEST_PACKAGE") {
         return made.into();
@@ -119,7 +119,7 @@ pub(crate) fn package() -> PathBuf {
         let mut xtask = Command::new(cargo);
         xtask.args(["xtask", "package", "--root"]).arg(made.path().join("proto"));
         tree::run(xtask.arg("--output").arg(made.path().join("package")));
-        // Another test may have been faster; its package is as good.
+        // Another test may have been faster; its package is equivalent.
         _ = fs::rename(made.path().join("package"), &done);
         assert!(done.is_dir());
     }
@@ -132,13 +132,13 @@ fn newest(path: &Path) -> Option<SystemTime> {
     children.into_iter().flatten().filter_map(|c| newest(&c.ok()?.path())).chain(meta.modified().ok()).max()
 }
 
-/// Runs a command line of words.
+/// Runs a command line.
 pub(crate) fn try_run(line: &[&str]) -> Output {
     let (program, words) = line.split_first().unwrap();
     Command::new(program).args(words).output().unwrap_or_else(|e| panic!("{program}: {e}"))
 }
 
-/// Runs a command that must succeed, and returns what it wrote on its standard output.
+/// Runs a command that must succeed, and returns its standard output.
 pub(crate) fn run(line: &[&str]) -> String {
     let output = try_run(line);
     assert!(output.status.success(), "{line:?}: {}\n{}", output.status, tree::text(&output));
@@ -161,7 +161,7 @@ pub(crate) fn pkgadd(directory: &Path) {
     run(&["pkgadd", "-n", "-a", admin, "-d", directory.to_str().unwrap(), "SUNWpen"]);
 }
 
-/// A copy of the package in a directory of its own, for a test to change.
+/// A copy of the package in a separate directory, for a test to change.
 pub(crate) struct Altered(tempfile::TempDir);
 
 impl Altered {
@@ -177,7 +177,7 @@ impl Altered {
         self.0.path()
     }
 
-    /// Gives a delivered file another content, and pkgmap the numbers of it.
+    /// Changes the contents of a delivered file, and updates its numbers in pkgmap.
     pub(crate) fn file(self, name: &str, content: &str) -> Self {
         let path = self.path().join("SUNWpen/reloc").join(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
@@ -185,7 +185,7 @@ impl Altered {
         self.numbers(&format!(" {name} "), content)
     }
 
-    /// Makes it another version of the package.
+    /// Changes the version of the package.
     pub(crate) fn version(self, version: &str) -> Self {
         let path = self.path().join("SUNWpen/pkginfo");
         let text = fs::read_to_string(&path).unwrap();
@@ -198,7 +198,7 @@ impl Altered {
         self.numbers(" i pkginfo ", &text)
     }
 
-    /// Writes size, sum and time into the line of pkgmap(4) that has this part.
+    /// Writes size, sum and time into the line of pkgmap(4) that contains this part.
     fn numbers(self, part: &str, content: &str) -> Self {
         let sum = content.bytes().map(u64::from).sum::<u64>();
         let sum = sum % 65536 + sum / 65536;
@@ -228,7 +228,7 @@ pub(crate) fn log(instance: &str) -> String {
     fs::read_to_string(format!("/var/svc/log/network-pen:{instance}.log")).unwrap()
 }
 
-/// The process of an instance that serves.
+/// The process ID of an instance that serves.
 pub(crate) fn pid(fmri: &str) -> String {
     let listed = run(&["svcs", "-H", "-p", fmri]);
     let pids: Vec<_> = listed.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
@@ -236,7 +236,7 @@ pub(crate) fn pid(fmri: &str) -> String {
     pids[0].to_owned()
 }
 
-/// Starts an HTTP server that answers its name, and returns its port. It ends with the test.
+/// Starts an HTTP server that answers with its name, and returns its port. It ends with the test.
 pub(crate) fn web_server(name: &'static str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -276,7 +276,7 @@ impl Client {
         Ok(Self(stream))
     }
 
-    /// One request; the body of its reply.
+    /// Sends one request; returns the body of the reply.
     pub(crate) fn get(&mut self) -> std::io::Result<String> {
         self.0.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         let mut reply = BufReader::new(&self.0);
@@ -296,7 +296,7 @@ impl Client {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 pub(crate) fn get(port: u16) -> String {
     Client::connect(port).and_then(|mut client| client.get()).unwrap_or_else(|e| panic!("port {port}: {e}"))
 }

@@ -1,4 +1,4 @@
-//! TLS for the tests: authorities, certificates, and a client whose every step can be seen.
+//! TLS for the tests: certificate authorities, certificates, and a client whose every step is visible.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -49,7 +49,7 @@ fn name(common: &str) -> X509Name {
     name.build()
 }
 
-/// A certificate, its key, and what leads to its authority.
+/// A certificate, its key, and its chain of authorities.
 #[derive(Debug, Clone)]
 pub(crate) struct Pair {
     pub(crate) cert: X509,
@@ -90,7 +90,7 @@ impl Pair {
         }
         builder.sign(issuer.map_or(&key, |i| &i.key), MessageDigest::sha256()).unwrap();
         let chain = match issuer {
-            // The root itself is left out, as it should be.
+            // The root itself is omitted, as it should be.
             Some(issuer) if !issuer.is_root() => [vec![issuer.cert.clone()], issuer.chain.clone()].concat(),
             _ => Vec::new(),
         };
@@ -102,7 +102,7 @@ impl Pair {
         Self::new(common, Kind::Ec, (-1, 30), true, None)
     }
 
-    /// An authority below this one.
+    /// An authority issued by this one.
     pub(crate) fn intermediate(&self, common: &str) -> Pair {
         Self::new(common, Kind::Ec, (-1, 30), true, Some(self))
     }
@@ -112,7 +112,7 @@ impl Pair {
         self.issue_as(common, Kind::Ec, (-1, 30))
     }
 
-    /// The same with a key of that kind, valid from and until so many days from now.
+    /// The same with a key of that kind; the validity is given in days from now.
     pub(crate) fn issue_as(&self, common: &str, kind: Kind, days: (i64, i64)) -> Pair {
         Self::new(common, kind, days, false, Some(self))
     }
@@ -132,21 +132,21 @@ impl Pair {
         String::from_utf8(self.key.private_key_to_pem_pkcs8().unwrap()).unwrap()
     }
 
-    /// Writes `NAME.crt` and `NAME.key`; replaced as a whole, as a careful administrator does.
+    /// Writes `NAME.crt` and `NAME.key`, replacing each file as a whole, as a careful administrator does.
     pub(crate) fn write(&self, dir: &Path, name: &str) {
         replace(&dir.join(format!("{name}.key")), self.key_pem());
         replace(&dir.join(format!("{name}.crt")), self.cert_pem());
     }
 }
 
-/// Puts a file in the place of another.
+/// Replaces a file atomically.
 pub(crate) fn replace(path: &Path, text: impl AsRef<[u8]>) {
     let new = path.with_extension("new");
     fs::write(&new, text).unwrap();
     fs::rename(&new, path).unwrap();
 }
 
-/// How a client is to behave.
+/// The parameters of a client.
 pub(crate) struct TlsClient {
     context: SslContextBuilder,
     name: Option<String>,
@@ -154,7 +154,7 @@ pub(crate) struct TlsClient {
 }
 
 impl TlsClient {
-    /// One that trusts `authority`.
+    /// A client that trusts `authority`.
     pub(crate) fn new(authority: &Pair) -> TlsClient {
         let mut context = SslContext::builder(SslMethod::tls_client()).unwrap();
         context.cert_store_mut().add_cert(authority.cert.clone()).unwrap();
@@ -162,21 +162,21 @@ impl TlsClient {
         TlsClient { context, name: None, stapling: false }
     }
 
-    /// Asks for a server by name, and takes no certificate for another.
+    /// Requests a server by name, and accepts no certificate for another name.
     pub(crate) fn name(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
         self
     }
 
-    /// Takes any certificate.
+    /// Accepts any certificate.
     pub(crate) fn trusting(mut self) -> Self {
         self.context.set_verify(SslVerifyMode::NONE);
         self
     }
 
-    /// Speaks this version only.
+    /// Offers only this version.
     pub(crate) fn version(mut self, version: SslVersion) -> Self {
-        // Old ones are below what the library takes by default.
+        // Old versions are below the library's default security level.
         self.context.set_security_level(0);
         self.context.set_min_proto_version(Some(version)).unwrap();
         self.context.set_max_proto_version(Some(version)).unwrap();
@@ -189,13 +189,13 @@ impl TlsClient {
         self
     }
 
-    /// Takes these signatures only.
+    /// Accepts only these signature algorithms.
     pub(crate) fn signatures(mut self, list: &str) -> Self {
         self.context.set_sigalgs_list(list).unwrap();
         self
     }
 
-    /// Has a certificate.
+    /// Has a client certificate.
     pub(crate) fn identity(mut self, pair: &Pair) -> Self {
         self.context.set_certificate(&pair.cert).unwrap();
         self.context.set_private_key(&pair.key).unwrap();
@@ -205,13 +205,13 @@ impl TlsClient {
         self
     }
 
-    /// Asks for an OCSP response.
+    /// Requests an OCSP response.
     pub(crate) fn stapling(mut self) -> Self {
         self.stapling = true;
         self
     }
 
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     pub(crate) fn try_connect(self, address: SocketAddr) -> Result<Tls, String> {
         self.over(Client::to(address))
     }
@@ -222,7 +222,7 @@ impl TlsClient {
         self.try_connect(address).unwrap_or_else(|e| panic!("TLS to {address}: {e}"))
     }
 
-    /// Shakes hands on a connection.
+    /// Performs the handshake on a connection.
     pub(crate) fn over(self, client: Client) -> Result<Tls, String> {
         let context = self.context.build();
         let mut ssl = Ssl::new(&context).unwrap();
@@ -240,7 +240,8 @@ impl TlsClient {
     }
 }
 
-/// The first message of a client, to be sent any number of times: whoever gets it does all the work of a handshake.
+/// The first message of a client, which can be sent any number of times: the server then does all the work of a
+/// handshake.
 pub(crate) fn client_hello() -> Vec<u8> {
     struct Recorder(Vec<u8>);
     impl Read for Recorder {
@@ -278,18 +279,18 @@ pub(crate) enum TlsEnd {
 }
 
 impl Tls {
-    /// Sends all of it.
+    /// Sends all bytes.
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).expect("send over TLS");
     }
 
-    /// Sends close_notify; receiving goes on.
+    /// Sends close_notify; receiving continues.
     pub(crate) fn finish(&mut self) {
         _ = self.0.shutdown();
     }
 
-    /// All that comes until the end, and which end.
+    /// All bytes up to the end, and how the stream ended.
     pub(crate) fn rest(&mut self) -> (Vec<u8>, TlsEnd) {
         let mut bytes = Vec::new();
         let mut buffer = [0; 65536];
@@ -302,7 +303,7 @@ impl Tls {
         }
     }
 
-    /// All that comes until a clean end, as text.
+    /// All text up to a clean end.
     #[track_caller]
     pub(crate) fn text(&mut self) -> String {
         let (bytes, end) = self.rest();
@@ -310,7 +311,7 @@ impl Tls {
         String::from_utf8(bytes).unwrap()
     }
 
-    /// Exactly so many bytes.
+    /// Exactly this many bytes.
     #[track_caller]
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
@@ -351,7 +352,7 @@ impl Tls {
         self.0.ssl().current_cipher().expect("a cipher").name()
     }
 
-    /// The OCSP response that came with the certificate.
+    /// The OCSP response that the server stapled.
     pub(crate) fn stapled(&self) -> Option<Vec<u8>> {
         self.0.ssl().ocsp_status().map(<[u8]>::to_vec)
     }
@@ -363,7 +364,7 @@ pub(crate) fn common_name(certificate: &X509) -> String {
     entry.data().to_string().unwrap()
 }
 
-/// Runs `openssl s_client` until the server ends the connection; what it printed.
+/// Runs `openssl s_client` until the server ends the connection; returns its output.
 #[track_caller]
 pub(crate) fn s_client<S: AsRef<str>>(address: SocketAddr, args: impl IntoIterator<Item = S>) -> String {
     let mut command = Command::new("openssl");
@@ -380,7 +381,7 @@ pub(crate) fn s_client<S: AsRef<str>>(address: SocketAddr, args: impl IntoIterat
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Makes an OCSP response about `leaf`, valid for so many days from now, with `openssl ocsp`.
+/// Creates an OCSP response about `leaf` with `openssl ocsp`, valid for this many days from now.
 pub(crate) fn ocsp_response(dir: &Path, authority: &Pair, leaf: &Pair, status: char, days: i32) -> Vec<u8> {
     let file = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     fs::write(file("ocsp-ca.pem"), authority.cert.to_pem().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! TLS servers to put behind pen: in the test's own process, where every step can be seen, and `openssl s_server`.
+//! TLS servers to put behind pen: in the test process itself, where every step is visible, and `openssl s_server`.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,11 +15,11 @@ use super::port::reserve;
 use super::tls::{Pair, Tls};
 use super::wait::wait_until;
 
-/// How a server is to behave.
+/// The parameters of a server.
 pub(crate) struct TlsServer(SslContextBuilder);
 
 impl TlsServer {
-    /// One with that certificate.
+    /// A server with that certificate.
     pub(crate) fn new(identity: &Pair) -> TlsServer {
         let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
         context.set_certificate(&identity.cert).unwrap();
@@ -28,12 +28,12 @@ impl TlsServer {
             context.add_extra_chain_cert(certificate.clone()).unwrap();
         }
         context.set_session_id_context(b"test").unwrap();
-        // Without it OpenSSL forgets the name in sessions that are resumed.
+        // Without it OpenSSL forgets the name in resumed sessions.
         context.set_servername_callback(|_, _| Ok(()));
         TlsServer(context)
     }
 
-    /// Speaks this version only.
+    /// Accepts only this version.
     pub(crate) fn version(mut self, version: SslVersion) -> Self {
         self.0.set_security_level(0);
         self.0.set_min_proto_version(Some(version)).unwrap();
@@ -41,7 +41,7 @@ impl TlsServer {
         self
     }
 
-    /// Demands a certificate from this authority.
+    /// Demands a client certificate from this authority.
     pub(crate) fn demands(mut self, authority: &Pair) -> Self {
         self.0.cert_store_mut().add_cert(authority.cert.clone()).unwrap();
         self.0.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
@@ -68,7 +68,7 @@ impl TlsServer {
         }
     }
 
-    /// Sends its name as a line, and whom the client asked for, then waits for the client to end.
+    /// Sends its name and the requested server name as a line, then waits for the client to end.
     pub(crate) fn greeter(self, name: &str) -> Backend {
         self.serve(greet(name))
     }
@@ -103,7 +103,7 @@ pub(crate) struct SServer {
 }
 
 impl SServer {
-    /// Starts it with the certificate and key of `NAME.crt` and `NAME.key` in a directory; `args` are split at blanks.
+    /// Starts it with the certificate and key in `NAME.crt` and `NAME.key` in a directory; `args` are split at blanks.
     pub(crate) fn start(directory: &Path, name: &str, args: &str) -> SServer {
         let port = reserve(Ipv4Addr::LOCALHOST);
         let file = |end: &str| directory.join(format!("{name}.{end}"));
@@ -120,7 +120,7 @@ impl SServer {
         server
     }
 
-    /// Reads what it prints up to a line with that text, which it gives.
+    /// Reads its output up to a line with that text, and returns the line.
     #[track_caller]
     pub(crate) fn says(&mut self, text: &str) -> String {
         let mut all = String::new();
@@ -142,15 +142,15 @@ impl Drop for SServer {
     }
 }
 
-/// A running stunnel, which ends TLS for a server and passes on what is in it.
+/// A running stunnel, which terminates TLS for a server and passes on the contents.
 pub(crate) struct Stunnel {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
 impl Stunnel {
-    /// Starts it with `NAME.crt` and `NAME.key`, more lines of its configuration, and the server behind it; `None` where there
-    /// is no stunnel.
+    /// Starts it with `NAME.crt` and `NAME.key`, additional configuration lines, and the server behind it; `None` if
+    /// stunnel is not installed.
     pub(crate) fn start(directory: &Path, name: &str, lines: &str, server: SocketAddr) -> Option<Stunnel> {
         let program = ["/usr/bin/stunnel", "/usr/bin/stunnel4", "/usr/local/bin/stunnel"];
         let program = program.into_iter().find(|path| Path::new(path).exists())?;

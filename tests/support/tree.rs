@@ -1,4 +1,4 @@
-//! The source tree, and the tools of this machine that judge it.
+//! The source tree, and the installed tools that check it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ pub(crate) fn top() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files below a directory of the tree whose path fits, without what is built or not ours to judge.
+/// All matching files below a directory of the tree, except build output and files of other projects.
 pub(crate) fn files(below: &str, fits: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![top().join(below)];
@@ -27,7 +27,7 @@ pub(crate) fn files(below: &str, fits: impl Fn(&Path) -> bool) -> Vec<PathBuf> {
     found
 }
 
-/// A program of this machine, or a line that the test is skipped for want of it.
+/// An installed program; if it is missing, prints that the test is skipped.
 pub(crate) fn tool(name: &str) -> Option<Command> {
     let path = std::env::var_os("PATH")?;
     if std::env::split_paths(&path).any(|directory| directory.join(name).is_file()) {
@@ -38,7 +38,7 @@ pub(crate) fn tool(name: &str) -> Option<Command> {
     }
 }
 
-/// Runs a command at the top of the tree and returns what it said; it must not fail.
+/// Runs a command at the top of the tree and returns its output; it must succeed.
 pub(crate) fn run(command: &mut Command) -> Output {
     let output = command.current_dir(top()).output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     assert!(output.status.success(), "{command:?}: {}\n{}", output.status, text(&output));

@@ -13,7 +13,7 @@ const LARGEST: usize = 65_536;
 
 type Received = Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>;
 
-/// A server on a port that the system picks, and what it received.
+/// A server on a port that the system picks, with a record of what it received.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     received: Received,
@@ -22,7 +22,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Receives at `address`, and answers with what `answer` makes of a datagram: any number of datagrams.
+    /// Receives at `address`, and answers each datagram with those that `answer` returns: any number.
     pub(crate) fn on(
         address: SocketAddr,
         mut answer: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
@@ -35,7 +35,7 @@ impl Server {
             move || {
                 let mut buffer = vec![0; LARGEST];
                 loop {
-                    // A client's socket that is gone may show as an error here.
+                    // A closed client socket may cause an error here.
                     let Ok((count, peer)) = socket.recv_from(&mut buffer) else { continue };
                     if stop.load(Relaxed) {
                         return;
@@ -54,7 +54,7 @@ impl Server {
         Self::on((Ipv4Addr::LOCALHOST, 0).into(), answer)
     }
 
-    /// Answers everything with its name.
+    /// Answers every datagram with its name.
     pub(crate) fn named(name: &str) -> Self {
         Self::named_on((Ipv4Addr::LOCALHOST, 0).into(), name)
     }
@@ -65,27 +65,27 @@ impl Server {
         Self::on(address, move |_| vec![name.clone()])
     }
 
-    /// Answers with what it got.
+    /// Answers with the received datagram.
     pub(crate) fn echo() -> Self {
         Self::local(|datagram| vec![datagram.to_vec()])
     }
 
-    /// Answers nothing.
+    /// Never answers.
     pub(crate) fn mute() -> Self {
         Self::local(|_| Vec::new())
     }
 
-    /// Answers each datagram with many, as large as can be.
+    /// Answers each datagram with many of maximum size.
     pub(crate) fn flood() -> Self {
         Self::local(|_| vec![vec![7; 60_000]; 100])
     }
 
-    /// What came so far, and from where.
+    /// The datagrams received so far, with their senders.
     pub(crate) fn received(&self) -> Vec<(SocketAddr, Vec<u8>)> {
         self.received.lock().unwrap().clone()
     }
 
-    /// Waits until it has received so many datagrams; from where each came.
+    /// Waits until it has received this many datagrams; returns the sender of each.
     #[track_caller]
     pub(crate) fn peers(&self, count: usize) -> Vec<SocketAddr> {
         wait_for("datagrams at the server", || {
@@ -94,7 +94,7 @@ impl Server {
         })
     }
 
-    /// Ends it; its address is free then.
+    /// Stops it; its address is free afterwards.
     pub(crate) fn stop(self) -> SocketAddr {
         self.address
     }
@@ -112,7 +112,7 @@ impl Drop for Server {
     }
 }
 
-/// A port where nobody receives, and which nobody else gets: it is of a socket that only its own peer reaches.
+/// A port where nobody receives, and which no other process gets: its socket only accepts datagrams of its own peer.
 pub(crate) struct Refusing(UdpSocket);
 
 impl Refusing {
@@ -127,7 +127,7 @@ impl Refusing {
     }
 }
 
-/// A client that takes answers from where it sends to and from nowhere else.
+/// A client that accepts answers only from the address that it sends to.
 pub(crate) struct Asker(pub(crate) UdpSocket);
 
 impl Asker {
@@ -158,20 +158,20 @@ impl Asker {
         buffer
     }
 
-    /// Asks, and waits for the answer.
+    /// Sends a datagram, and waits for the answer.
     #[track_caller]
     pub(crate) fn ask(&self, datagram: &[u8]) -> Vec<u8> {
         self.send(datagram);
         self.answer()
     }
 
-    /// Asks; the answer as text.
+    /// Sends a datagram; returns the answer as text.
     #[track_caller]
     pub(crate) fn name(&self) -> String {
         String::from_utf8(self.ask(b"who?")).unwrap()
     }
 
-    /// Asks again and again, as clients do, until somebody answers.
+    /// Sends again and again, as clients do, until there is an answer.
     #[track_caller]
     pub(crate) fn persist(&self) -> String {
         self.0.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
@@ -184,7 +184,7 @@ impl Asker {
         String::from_utf8(buffer[..count].to_vec()).unwrap()
     }
 
-    /// Whether nothing comes for so long.
+    /// Whether nothing arrives for this long.
     pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
         self.0.set_read_timeout(Some(time)).unwrap();
         let silent = self.0.recv(&mut [0]).is_err();
@@ -201,7 +201,7 @@ impl Asker {
     }
 }
 
-/// Who serves each of these clients 127.0.0.n, each time from another port.
+/// The servers of these clients 127.0.0.n, each from another port.
 #[track_caller]
 pub(crate) fn choices(to: SocketAddr, clients: impl IntoIterator<Item = u8>) -> String {
     clients.into_iter().map(|n| Asker::new(n, to).name()).collect::<Vec<_>>().join(" ")

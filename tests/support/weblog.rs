@@ -30,7 +30,7 @@ pub(crate) fn web_line(request: &str) -> String {
     format!(r#"9.9.9.9 - - [10/Oct/2000:13:55:36 +0300] "{request}" 200 2326 "http://r/" "UA \"1\"""#)
 }
 
-/// The first line to which two programs gave different clients, and those.
+/// The first line to which two programs assigned different clients, with both clients.
 pub(crate) fn different(
     ours: &BTreeMap<String, String>,
     c: &BTreeMap<String, String>,
@@ -46,7 +46,7 @@ pub(crate) fn free_udp_port(ip: IpAddr) -> u16 {
 
 /// A running penlogd in the foreground, killed when dropped.
 pub(crate) struct Penlogd {
-    /// Where it receives.
+    /// The address that it receives on.
     pub(crate) address: SocketAddr,
     directory: Directory,
     child: Child,
@@ -76,7 +76,7 @@ impl Penlogd {
             let said = penlogd.stderr();
             assert!(penlogd.child.try_wait().unwrap().is_none(), "penlogd ended: {said}");
             let line = said.lines().find(|line| line.contains("receiving on "))?;
-            // With its newline the line is whole.
+            // With its newline the line is complete.
             said.contains(&format!("{line}\n")).then(|| line.rsplit(' ').next().unwrap().parse().unwrap())
         });
         penlogd
@@ -96,17 +96,17 @@ impl Penlogd {
         self.directory.path().join(name)
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.file("log")).unwrap_or_default()).into_owned()
     }
 
-    /// What it said so far.
+    /// Its messages so far.
     pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(self.file("stderr")).unwrap_or_default()
     }
 
-    /// Waits until it has logged so many lines; returns them.
+    /// Waits until it has logged this many lines; returns them.
     #[track_caller]
     pub(crate) fn lines(&self, count: usize) -> Vec<String> {
         wait_until(&format!("{count} lines in the log"), || self.log().lines().count() >= count);
@@ -120,7 +120,7 @@ impl Penlogd {
         process::signal(i32::try_from(self.child.id()).unwrap(), signal);
     }
 
-    /// Ends it with TERM; what is left is its directory.
+    /// Ends it with TERM; returns its directory.
     #[track_caller]
     pub(crate) fn terminate(mut self) -> Directory {
         self.signal(Signal::SIGTERM);
@@ -165,7 +165,7 @@ impl Penlog {
         self.input.as_mut().unwrap().write_all(lines.as_ref()).unwrap();
     }
 
-    /// What it said so far.
+    /// Its messages so far.
     pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
@@ -178,7 +178,7 @@ impl Penlog {
 
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
-        // Waiting by itself would end its input.
+        // `Child::wait` would close its input.
         let input = self.input.take();
         let status = self.child.wait().unwrap();
         drop(input);
@@ -190,9 +190,9 @@ impl Penlog {
         process::signal(self.pid(), signal);
     }
 
-    /// Waits until it catches signals.
+    /// Waits until its signal handlers are installed.
     #[track_caller]
-    pub(crate) fn wait_until_it_waits(&self) {
+    pub(crate) fn wait_until_it_handles_signals(&self) {
         let term = 1_u64 << (Signal::SIGTERM as u32 - 1);
         let catches = |mask: String| u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & term != 0);
         wait_until("penlog's signal handlers", || process::status(self.pid(), "SigCgt").is_some_and(catches));

@@ -1,5 +1,5 @@
-//! Event ports as Solaris has them (port_create(3C) and the pages that it refers to), made of epoll(7): an association
-//! reports one event and is gone. Everything else of libc is as it is.
+//! Event ports as on Solaris (port_create(3C) and related pages), implemented with epoll(7): an association reports one
+//! event and is then removed. All other functions are libc's own.
 //!
 //! Compiled into a copy of mio by `cargo xtask check-event-ports`, never into pen.
 #![allow(non_camel_case_types, missing_docs)]
@@ -24,14 +24,14 @@ pub struct port_event {
     pub portev_user: *mut c_void,
 }
 
-/// What the kernel would know of a port.
+/// The state of a port that the kernel would hold.
 #[derive(Default)]
 struct State {
-    /// What each descriptor was associated with last.
+    /// The value that each descriptor was last associated with.
     associations: HashMap<RawFd, usize>,
-    /// What port_send(3C) has put there.
+    /// The events sent by port_send(3C).
     sent: VecDeque<(c_int, usize)>,
-    /// A descriptor that is readable while something was sent.
+    /// A descriptor that is readable while there are sent events.
     signal: RawFd,
 }
 
@@ -65,7 +65,7 @@ pub unsafe fn port_create() -> c_int {
     }
 }
 
-/// A second descriptor of a port, which the kernel would know to be the same.
+/// A second descriptor of a port; the kernel would know that both are the same.
 pub fn clone_port(from: &OwnedFd) -> io::Result<OwnedFd> {
     let clone = from.try_clone()?;
     let state = port(from.as_raw_fd());
@@ -146,7 +146,7 @@ pub unsafe fn port_getn(
         };
         for event in &events[..got as usize] {
             if event.u64 == u64::MAX {
-                // One of them, as each may be an event more than there is room for.
+                // Only one of them, since the caller may have no room for more.
                 if let Some((events, user)) = state.sent.pop_front() {
                     put(events, PORT_SOURCE_USER, 0, user);
                 }

@@ -11,19 +11,19 @@ use crate::Result;
 use crate::package::Made;
 use crate::stamp::Stamp;
 
-/// The unit to which header and archives are filled up with NULs.
+/// The block size to which header and archives are padded with NULs.
 const BLOCK: usize = 512;
 
 /// Writes `PKG.pkg` beside the package's directory and returns its path.
 ///
 /// # Errors
-/// Any failure to read the package or to write the file.
+/// The package cannot be read, or the file cannot be written.
 pub(crate) fn write(made: &Made, stamp: &Stamp) -> Result<PathBuf> {
     let Made { name, directory, blocks } = made;
     let mut stream = format!("# PaCkAgE DaTaStReAm\n{name} 1 {blocks}\n# end of header\n").into_bytes();
     fill(&mut stream);
 
-    // First what pkgadd wants to know of every package in the stream, then each package in full.
+    // First the files that pkgadd reads for every package in the stream, then each package in full.
     let mut heads = Archive::new(stamp);
     for file in ["pkginfo", "pkgmap"] {
         heads.add(&directory.join(file), &format!("{name}/{file}"))?;
@@ -41,7 +41,7 @@ pub(crate) fn write(made: &Made, stamp: &Stamp) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// One archive; its bytes depend on names, modes and contents alone.
+/// One archive; its bytes depend only on names, modes and contents.
 struct Archive {
     bytes: Vec<u8>,
     mtime: u32,
@@ -53,7 +53,7 @@ impl Archive {
         Self { bytes: Vec::new(), mtime: stamp.seconds(), members: 0 }
     }
 
-    /// Adds a file, a link, or a directory and what is below it in the order of names.
+    /// Adds a file, a link, or a directory and its contents in order of names.
     fn add(&mut self, path: &Path, name: &str) -> Result<()> {
         let meta = fs::symlink_metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
         self.members += 1;

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: shows pen balancing real requests over servers that fail and come back. Where a sandbox can be made,
-//! pen is installed as a package and runs as a service of Solaris; elsewhere it runs from the command line.
+//! `cargo xtask demo`: shows pen balancing real requests over servers that fail and come back. If a sandbox can be
+//! created, pen is installed as a package and runs as a Solaris service; otherwise it runs from the command line.
 
 mod direct;
 mod inside;
@@ -18,23 +18,23 @@ use crate::workspace::Workspace;
 use interrupt::Interrupt;
 use sandbox::SERVING;
 
-/// What the command line asks for.
+/// The command line.
 #[derive(Default)]
 struct Options {
-    /// End by itself instead of serving until it is interrupted.
+    /// End at once instead of serving until an interrupt.
     once: bool,
     /// Without package and service.
     direct: bool,
-    /// Where the programs are built; without it they are built first.
+    /// The directory of the programs; without it they are built first.
     bin: Option<PathBuf>,
-    /// The package, when this process runs in the sandbox; only the demo itself passes this option.
+    /// The package, if this process runs in the sandbox; only the demo itself passes this option.
     inside: Option<PathBuf>,
 }
 
 /// Runs the demo with the arguments that follow its name.
 ///
 /// # Errors
-/// What failed, in one line.
+/// The failure, in one line.
 pub(crate) fn run(mut parser: lexopt::Parser) -> Result<()> {
     let mut options = Options::default();
     while let Some(arg) = parser.next()? {
@@ -73,7 +73,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Result<()> {
         }
     };
     let place = tempfile::tempdir()?;
-    // A package of programs that were built otherwise does not replace the one that `make package` makes.
+    // A package of debug programs must not replace the one that `make package` makes.
     let output =
         if options.bin.is_some() { place.path().to_owned() } else { workspace.target.join("package") };
     let package = sandbox::make_package(&workspace, &bin, &output)?;
@@ -85,7 +85,7 @@ pub(crate) fn run(mut parser: lexopt::Parser) -> Result<()> {
     Ok(())
 }
 
-/// Where users connect: the port that a newcomer expects, or another one when it is taken.
+/// The address that users connect to: the expected port, or another one if it is taken.
 fn front() -> Result<SocketAddr> {
     let any = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).and_then(|l| l.local_addr());
     Ok(any(8080).or_else(|_| any(0))?)

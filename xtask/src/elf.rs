@@ -1,24 +1,24 @@
-//! What a program is for, by its ELF header, see elf(3ELF) and the System V ABI.
+//! The target of a program, from its ELF header, see elf(3ELF) and the System V ABI.
 
 use std::fs;
 use std::path::Path;
 
 use crate::Result;
 
-/// The processor and the system of a program.
+/// The processor and the operating system of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Program {
-    /// In the words of isalist(5): i386 or sparc; none for another one.
+    /// The processor in the words of isalist(5): i386 or sparc; `None` for any other.
     pub(crate) isa: Option<&'static str>,
     /// Whether it runs on Solaris or illumos.
     pub(crate) solaris: bool,
 }
 
 impl Program {
-    /// Reads the header of a file; a file that is no ELF program is for no processor and not for Solaris.
+    /// Reads the header of a file; a file that is not an ELF program has no processor and is not for Solaris.
     ///
     /// # Errors
-    /// A file that cannot be read.
+    /// The file cannot be read.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let content = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(Self::parse(&content).unwrap_or(Self { isa: None, solaris: false }))
@@ -34,23 +34,24 @@ impl Program {
             2 | 18 | 43 => Some("sparc"),
             _ => None,
         };
-        // The run-time linker of Solaris and illumos has this name in every directory; no Linux on these processors has.
+        // The run-time linker of Solaris and illumos has this name in every directory; that of Linux on these
+        // processors has another.
         let solaris = header.interpreter().is_some_and(|path| path.ends_with(b"/ld.so.1"));
         Some(Self { isa, solaris })
     }
 }
 
-/// A header and the file that it begins.
+/// A header and its file.
 struct Header<'a> {
     content: &'a [u8],
-    /// 64 bits.
+    /// Whether it is a 64-bit program.
     wide: bool,
-    /// The most significant byte first.
+    /// Whether it is big-endian.
     big: bool,
 }
 
 impl<'a> Header<'a> {
-    /// The unsigned number of so many bytes at an offset.
+    /// The unsigned number of this size at an offset.
     fn number(&self, at: usize, size: usize) -> Option<usize> {
         let bytes = self.content.get(at..at.checked_add(size)?)?;
         let add = |sum: usize, byte: &u8| (sum << 8) | usize::from(*byte);
@@ -83,7 +84,7 @@ impl<'a> Header<'a> {
 mod tests {
     use super::*;
 
-    /// A program of 64 bits, or of 32, with one segment, the path of the run-time linker.
+    /// A 64-bit or 32-bit program with one segment, which has the path of the run-time linker.
     fn program(machine: u8, wide: bool, big: bool, interpreter: &[u8]) -> Vec<u8> {
         let (header, segment) = if wide { (64, 56) } else { (52, 32) };
         let mut content = vec![0; header + segment];

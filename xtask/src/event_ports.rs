@@ -1,7 +1,8 @@
 //! Pen over the event ports of Oracle Solaris, emulated on Linux.
 //!
-//! Tokio's event library, mio, has code for event ports that no machine here can run. A copy of it is built that uses this
-//! code on Linux, with event ports made of epoll (`xtask/event_ports/port_emulation.rs`), and pen is built on top of that.
+//! Tokio's event library, mio, has code for event ports that cannot run on this machine. A copy of mio is built that
+//! uses this code on Linux, with event ports emulated on epoll (`xtask/event_ports/port_emulation.rs`), and pen is
+//! built with that copy.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,18 +12,19 @@ use std::process::Command;
 use crate::Result;
 use crate::workspace::Workspace;
 
-/// The tests that are run over it, which start the program that is named in PEN_PROGRAM.
+/// The tests to run, which start the program in PEN_PROGRAM.
 const TESTS: &str =
     "test(/^it::(one_shot|datapath|datapath_ends|datapath_settings|udp|control|live|signals|unix)::/)";
 
 const EMULATION: &str = include_str!("../event_ports/port_emulation.rs");
 
-/// Builds pen over emulated event ports, in `event-ports` of cargo's target directory, and runs the tests of what moves data on it.
+/// Builds pen over emulated event ports, in `event-ports` of cargo's target directory, and runs the tests of the data
+/// path on it.
 ///
-/// This proves that pen waits as an event port that reports an event once asks for, and nothing about the real ones.
+/// This proves that pen works with event ports that report each event once, but nothing about the real ones.
 ///
 /// # Errors
-/// What cannot be built; a test that fails.
+/// A build fails, or a test fails.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     let top = workspace.top.as_path();
     let place = workspace.target.join("event-ports");
@@ -51,7 +53,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
     if passed.success() { Ok(()) } else { Err("pen does not work over emulated event ports".into()) }
 }
 
-/// Copies the mio that pen uses and turns its code for Solaris into code for Linux.
+/// Copies the mio that pen uses, and makes it compile its code for Solaris on Linux.
 fn copy_mio(top: &Path, copy: &Path) -> Result<()> {
     let original = source_of_mio(top)?;
     if copy.exists() {
@@ -115,7 +117,7 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A copy of the tree with a Cargo.lock of its own, which another mio changes.
+/// A copy of the tree with its own Cargo.lock, which the other mio changes.
 fn link_tree(top: &Path, tree: &Path) -> Result<()> {
     if tree.exists() {
         fs::remove_dir_all(tree)?;

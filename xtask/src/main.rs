@@ -1,5 +1,5 @@
-//! `cargo xtask package`, `cargo xtask check-solaris` and `cargo xtask link-solaris`: what pkgmk(1), pkgtrans(1) and a Solaris
-//! machine would do, on any machine; and `cargo xtask demo`.
+//! `cargo xtask package`, `cargo xtask check-solaris` and `cargo xtask link-solaris` do the work of pkgmk(1),
+//! pkgtrans(1) and a Solaris machine on any machine; `cargo xtask demo` shows pen at work.
 
 mod datastream;
 mod demo;
@@ -74,7 +74,7 @@ fn run() -> Result<()> {
     }
 }
 
-/// The targets that the command line names.
+/// The targets on the command line.
 fn targets(mut parser: lexopt::Parser) -> Result<Vec<String>> {
     let mut targets = Vec::new();
     while let Some(arg) = parser.next()? {
@@ -93,7 +93,7 @@ fn make_package(mut parser: lexopt::Parser) -> Result<()> {
         match arg {
             Long("isa") => isa = Some(parser.value()?.parse()?),
             Long("system") => system = Some(parser.value()?.parse()?),
-            // All paths are relative to where the user is, whatever directory a command runs in.
+            // All paths are relative to the user's directory, whatever directory a command runs in.
             Long("root") => root = Some(std::path::absolute(PathBuf::from(parser.value()?))?),
             Long("output") => output = Some(std::path::absolute(PathBuf::from(parser.value()?))?),
             _ => return Err(arg.unexpected().into()),
@@ -125,7 +125,7 @@ fn make_p5m(mut parser: lexopt::Parser) -> Result<()> {
     Ok(())
 }
 
-/// Makes the package below `output`: the path of the datastream, beside which is the directory.
+/// Builds the package below `output`: returns the path of the datastream, beside which is the directory.
 fn package(
     workspace: &Workspace,
     isa: Option<&str>,
@@ -139,8 +139,8 @@ fn package(
     datastream::write(&package::make(&request, &stamp)?, &stamp)
 }
 
-/// Builds, or takes the programs in `bin`, and installs by the consolidation's own makefile, so that there is one list of
-/// what goes where. All paths are absolute.
+/// Builds the programs, or takes those in `bin`, and installs them with the consolidation's own makefile, so that there
+/// is only one list of files. All paths are absolute.
 fn fill_proto_area(workspace: &Workspace, root: &Path, bin: Option<&Path>) -> Result<PathBuf> {
     if root.exists() {
         std::fs::remove_dir_all(root)?;

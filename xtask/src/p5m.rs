@@ -1,4 +1,4 @@
-//! The manifest of the package of IPS, pkg(7), made from the prototypes of SUNWpen, so that the two cannot differ.
+//! The manifest of the IPS package, pkg(7), generated from the prototypes of SUNWpen, so that the two cannot differ.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,13 +9,13 @@ use crate::prototype::{self, Entry, Kind};
 
 const NAME: &str = "service/network/load-balancer/pen";
 
-/// Where System V packages put manifests, and where IPS does: svc:/system/manifest-import reads both.
+/// The manifest directories of System V packages and of IPS: svc:/system/manifest-import reads both.
 const MANIFESTS: (&str, &str) = ("var/svc/manifest", "lib/svc/manifest");
 
-/// Writes the manifest of the prototypes in `source`.
+/// Returns the manifest for the prototypes in `source`.
 ///
 /// # Errors
-/// A prototype that cannot be read, or an object that has no counterpart.
+/// A prototype cannot be read, or an object has no counterpart.
 pub(crate) fn make(source: &Path) -> Result<String> {
     let template = std::fs::read_to_string(source.join("pkginfo.tmpl"))?;
     let parameter = |name: &str| -> Result<String> {
@@ -41,7 +41,7 @@ pub(crate) fn make(source: &Path) -> Result<String> {
     for entry in &entries {
         action(entry, &mut text)?;
     }
-    // What an administrator looks for under the old name, and what a System V package depends on.
+    // For administrators who look for the old name, and System V packages that depend on it.
     writeln!(
         text,
         "legacy pkg={} arch=$(ARCH) category={} version={version} vendor=\"{}\" hotline=\"{}\" name=\"{}\" desc=\"{}\"",
@@ -63,7 +63,7 @@ pub(crate) fn make(source: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Where an object of the prototypes is in a package of IPS.
+/// The path of an object of the prototypes in an IPS package.
 fn path(path: &str) -> String {
     match path.strip_prefix(MANIFESTS.0) {
         Some(rest) => format!("{}{rest}", MANIFESTS.1),
@@ -71,17 +71,17 @@ fn path(path: &str) -> String {
     }
 }
 
-/// The action of one object; information files are for pkgadd(1M) alone: packages of IPS have no scripts.
+/// The action for one object; information files are only for pkgadd(1M): IPS packages have no scripts.
 fn action(entry: &Entry, text: &mut String) -> Result<()> {
     match entry {
         Entry::Info { .. } => {}
         Entry::Link { path: from, to, .. } => writeln!(text, "link path={} target={to}", path(from))?,
         Entry::Object { kind, class, path: from, mode, owner, group } => {
             if MANIFESTS.0.starts_with(&format!("{from}/")) {
-                // A directory that leads only to the old place of the manifest.
+                // A directory that only leads to the old place of the manifest.
                 return Ok(());
             }
-            // IPS needs the attributes that System V leaves as they are: those in the system's own packages.
+            // IPS needs the attributes that System V leaves unchanged: those in the system's own packages.
             let known =
                 |word: &str, default: &str| if word == "?" { default.to_owned() } else { word.to_owned() };
             let (owner, group) = (known(owner, "root"), known(group, "other"));
@@ -100,11 +100,11 @@ fn action(entry: &Entry, text: &mut String) -> Result<()> {
     Ok(())
 }
 
-/// What takes the place of the class action scripts: actuators, and what becomes of an edited file. And facets.
+/// The replacements for class action scripts: actuators and the treatment of edited files; and facets.
 fn attributes(kind: Kind, class: &str, path: &str) -> Result<String> {
     let of_class = match class {
         "none" => "",
-        // An edited one stays, and the new one is FILE.new.
+        // An edited file is kept, and the new one is FILE.new.
         "sample" => " preserve=renamenew",
         "manifest" => " restart_fmri=svc:/system/manifest-import:default",
         "rbac" => " restart_fmri=svc:/system/rbac:default",

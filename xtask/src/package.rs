@@ -10,39 +10,39 @@ use crate::pkginfo;
 use crate::prototype::{self, Entry, Kind};
 use crate::stamp::Stamp;
 
-/// A package that was made.
+/// A package that was built.
 pub(crate) struct Made {
     /// The value of PKG.
     pub(crate) name: String,
-    /// Where its directory is; its last component is the name.
+    /// Its directory; the last component is the name.
     pub(crate) directory: PathBuf,
-    /// Its size in blocks of 512 bytes, as the first line of pkgmap says.
+    /// Its size in blocks of 512 bytes, as in the first line of pkgmap.
     pub(crate) blocks: u64,
 }
 
-/// The systems that a package can be for, and the file that says what must be there before.
+/// The operating systems that a package can be for, each with its file of dependencies.
 const SYSTEMS: [(&str, &str); 3] =
     [("illumos", "depend.ips"), ("solaris11", "depend.ips"), ("sxce", "depend")];
 
-/// What to make a package of.
+/// The parameters of a package.
 pub(crate) struct Request<'a> {
     /// The directory of the prototypes.
     pub(crate) source: &'a Path,
     /// The proto area.
     pub(crate) root: &'a Path,
-    /// The processor, i386 or sparc; without it that of the programs.
+    /// The processor, i386 or sparc; by default that of the programs.
     pub(crate) isa: Option<&'a str>,
-    /// One of the systems; without it illumos.
+    /// The operating system; illumos by default.
     pub(crate) system: Option<&'a str>,
-    /// Where the package goes.
+    /// The output directory.
     pub(crate) output: &'a Path,
 }
 
 /// Makes `output/PKG` from `source/prototype_ISA` and the files under `root`.
 ///
 /// # Errors
-/// A file that the prototype names and the proto area lacks, programs for another processor than the one asked for, a class
-/// without a script, or any failure to read or write.
+/// A file of the prototype is missing in the proto area, the programs are for another processor than requested, a class
+/// has no script, or a file cannot be read or written.
 pub(crate) fn make(request: &Request, stamp: &Stamp) -> Result<Made> {
     let Request { source, root, output, .. } = *request;
     let program = Program::read(&root.join("usr/bin/pen"))?;
@@ -125,7 +125,7 @@ pub(crate) fn make(request: &Request, stamp: &Stamp) -> Result<Made> {
     Ok(Made { name, directory, blocks })
 }
 
-/// A class that CLASSES does not name would be left out by pkgadd without a word.
+/// pkgadd would silently leave out a class that CLASSES does not name.
 fn check_classes(info: &str, entries: &[Entry]) -> Result<()> {
     let classes: Vec<&str> =
         pkginfo::get(info, "CLASSES").ok_or("pkginfo.tmpl has no CLASSES")?.split_whitespace().collect();
@@ -175,7 +175,7 @@ fn blocks_of(content: &[u8]) -> u64 {
 mod tests {
     use super::sum;
 
-    /// Values of `sum` on a System V, which GNU `sum -s` prints too.
+    /// Values of `sum` on System V, which GNU `sum -s` prints too.
     #[test]
     fn sums_as_system_v_does() {
         assert_eq!(sum(b""), 0);

@@ -1,4 +1,4 @@
-//! The prototype file, as prototype(4) describes it: what goes into the package, with owner and mode.
+//! The prototype file, see prototype(4): the objects of the package, with owner and mode.
 
 use std::fs;
 use std::path::Path;
@@ -8,16 +8,16 @@ use crate::Result;
 /// One object of the package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// `i`: a file for pkgadd itself, found beside the prototype.
+    /// `i`: a file for pkgadd itself, located beside the prototype.
     Info { name: String },
-    /// `d`, `f` or `e`: a directory, a file, or a file that its class script edits or keeps. A mode that is none, and the
-    /// owner and group `?`, leave what is there.
+    /// `d`, `f` or `e`: a directory, a file, or a file that its class script edits or keeps. A mode `None`, and an
+    /// owner or group `?`, keep the present value.
     Object { kind: Kind, class: String, path: String, mode: Option<u32>, owner: String, group: String },
     /// `s`: a symbolic link.
     Link { class: String, path: String, to: String },
 }
 
-/// What kind of object: the letter of prototype(4).
+/// The type of an object: the letter of prototype(4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Directory,
@@ -36,7 +36,7 @@ impl Kind {
 }
 
 impl Entry {
-    /// The name by which pkgmk sorts.
+    /// The path by which pkgmk sorts.
     pub(crate) fn path(&self) -> &str {
         match self {
             Self::Info { name } => name,
@@ -45,10 +45,10 @@ impl Entry {
     }
 }
 
-/// Reads a prototype and what it includes, in the order of the file.
+/// Reads a prototype and the files that it includes, in order.
 ///
 /// # Errors
-/// A line that is not understood or names a path twice, as `FILE:LINE: reason`.
+/// A line is invalid or repeats a path, as `FILE:LINE: reason`.
 pub(crate) fn read(path: &Path) -> Result<Vec<Entry>> {
     let mut entries = Vec::new();
     read_into(path, &mut entries)?;

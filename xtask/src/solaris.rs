@@ -1,4 +1,4 @@
-//! Builds the programs, on another system, for targets that have no prebuilt standard library.
+//! Builds the programs on another system for targets without a prebuilt standard library.
 
 mod link;
 mod symbols;
@@ -12,18 +12,18 @@ use crate::workspace::Workspace;
 
 pub(crate) use link::link;
 
-/// Where the programs must compile: illumos, and Solaris on both of its processors.
+/// The targets on which the programs must compile: illumos, and Solaris on both of its processors.
 const TARGETS: [&str; 3] = ["x86_64-unknown-illumos", "x86_64-pc-solaris", "sparcv9-sun-solaris"];
 
-/// A toolchain with the sources of the standard library: Debian's rustc-web, cargo-web and rust-web-src.
+/// A toolchain with the source of the standard library: Debian's rustc-web, cargo-web and rust-web-src.
 const TOOLCHAIN: &str = "/usr/bin";
 
-/// Type-checks all programs for each target (all of them when none is given), building the standard library from source.
+/// Type-checks all programs for each target (by default all), building the standard library from source.
 ///
-/// This proves that the code and its dependencies compile there, and nothing about how they run.
+/// This proves that the code and its dependencies compile there, but nothing about how they run.
 ///
 /// # Errors
-/// The first target that does not pass.
+/// The first target that fails.
 pub(crate) fn check(workspace: &Workspace, targets: &[String]) -> Result<()> {
     let chosen: Vec<&str> =
         if targets.is_empty() { TARGETS.to_vec() } else { targets.iter().map(String::as_str).collect() };
@@ -38,7 +38,7 @@ pub(crate) fn check(workspace: &Workspace, targets: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The toolchain's cargo with a subcommand for the programs and a target.
+/// The toolchain's cargo with a subcommand, the programs and a target.
 fn cargo_for(workspace: &Workspace, target: &str, subcommand: &str) -> Command {
     let toolchain = PathBuf::from(env("SOLARIS_TOOLCHAIN", TOOLCHAIN));
     let mut cargo = workspace.command(toolchain.join("cargo"));
@@ -49,15 +49,15 @@ fn cargo_for(workspace: &Workspace, target: &str, subcommand: &str) -> Command {
         .env("RUSTC", toolchain.join("rustc"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", workspace.target.join("solaris"))
-        // OpenSSL's headers give openssl-sys the version to check against; nothing is linked with it.
+        // openssl-sys takes the version to compile for from OpenSSL's headers; nothing is linked with it.
         .env("OPENSSL_INCLUDE_DIR", env("OPENSSL_INCLUDE_DIR", "/usr/include"))
         .env("OPENSSL_LIB_DIR", env("OPENSSL_LIB_DIR", &library_directory()))
-        // Any preprocessor will do to read them: there is no compiler for the target here.
+        // Any preprocessor can read them: there is no compiler for the target here.
         .env(format!("CC_{}", target.replace('-', "_")), "cc");
     cargo
 }
 
-/// Runs a command of [`cargo_for`]; true when it has succeeded.
+/// Runs a command of [`cargo_for`]; true if it succeeds.
 fn run(cargo: &mut Command) -> Result<bool> {
     let status = cargo.status().map_err(|e| {
         let program = Path::new(cargo.get_program()).display();
@@ -66,7 +66,7 @@ fn run(cargo: &mut Command) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Where this machine has OpenSSL: openssl-sys insists on a directory that holds it even when nothing is linked.
+/// The directory of OpenSSL on this machine: openssl-sys requires one even if nothing is linked.
 fn library_directory() -> String {
     let asked = Command::new("pkg-config").args(["--variable=libdir", "openssl"]).output();
     let told = asked.ok().and_then(|o| String::from_utf8(o.stdout).ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The one time that everything in the package has, so that the same sources make the same bytes.
+//! The time stamp of everything in the package, so that the same sources produce the same bytes.
 
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// `SOURCE_DATE_EPOCH` where it is set, as reproducible-builds.org defines it; else the time of the last commit; else now.
+    /// `SOURCE_DATE_EPOCH` if it is set, as reproducible-builds.org defines it; otherwise the time of the last commit;
+    /// otherwise now.
     pub(crate) fn now(top: &Path) -> Result<Self> {
         let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
             Ok(text) => text.parse().map_err(|_| {

@@ -1,4 +1,4 @@
-//! The source tree and cargo's target directory, both found when the task runs.
+//! The source tree and cargo's target directory, both determined when the task runs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -6,20 +6,20 @@ use std::process::Command;
 
 use crate::Result;
 
-/// Where a task works.
+/// The directories of a task.
 pub(crate) struct Workspace {
     /// The top of the source tree, which may be read-only.
     pub(crate) top: PathBuf,
-    /// Where cargo puts what it builds, and a task what it makes.
+    /// The directory for the build output of cargo and of tasks.
     pub(crate) target: PathBuf,
 }
 
 impl Workspace {
-    /// Asks cargo, as CARGO_TARGET_DIR, build.target-dir or a configuration file may say. Not what this program was compiled
-    /// with: a checkout may have been copied, with what was built in it.
+    /// Asks cargo, since CARGO_TARGET_DIR, build.target-dir or a configuration file may change it. The paths compiled
+    /// into this program are not used: a checkout may have been copied together with its build output.
     ///
     /// # Errors
-    /// Where the current directory is in no such tree, or cargo does not answer.
+    /// The current directory is in no such tree, or cargo does not answer.
     pub(crate) fn find() -> Result<Self> {
         let top = match std::env::var_os("CARGO_MANIFEST_DIR") {
             // Set by `cargo run`: the directory of this package.
@@ -43,10 +43,10 @@ impl Workspace {
         command
     }
 
-    /// Builds the programs as they are delivered, and returns the directory that holds them.
+    /// Builds the programs as delivered, and returns their directory.
     ///
     /// # Errors
-    /// A build that fails.
+    /// The build fails.
     pub(crate) fn build(&self) -> Result<PathBuf> {
         let built = self
             .command("sh")

@@ -1,4 +1,4 @@
-//! Clients that come at a steady pace, and what they see.
+//! Clients that arrive at a steady rate, and their results.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,16 +12,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One request.
 struct Request {
-    /// After the first request.
+    /// The time since the first request.
     since: Duration,
     took: Duration,
     served: bool,
 }
 
-/// What the clients of one run saw.
+/// The results of the clients of one run.
 pub(super) struct Seen(Vec<Request>);
 
-/// Sends requests for `length`, `pace` apart, each on a connection of its own.
+/// Sends requests for `length`, `pace` apart, each on a new connection.
 pub(super) fn run(addr: SocketAddr, length: Duration, pace: Duration) -> Seen {
     let begin = Instant::now();
     let mut threads = Vec::new();

@@ -1,4 +1,4 @@
-//! Who is compared: each with two servers in turn, a second for a connect, and otherwise as it comes.
+//! The contenders: each with two servers in turn, a connect timeout of one second, and otherwise its defaults.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -106,7 +106,7 @@ impl Kind {
     }
 }
 
-/// nginx with this inside `stream`; its files are called `name`.
+/// nginx with this configuration inside `stream`; its files are called `name`.
 fn nginx(dir: &Path, name: &str, stream: &str) -> Result<Command, String> {
     let nginx = find("nginx")?;
     let module = stream_module(&nginx)?;

@@ -1,4 +1,5 @@
-//! Very many clients at once, of whom half are to have the server that nothing reaches: who waits, and what waking costs.
+//! Very many clients at once, half of which should get an unreachable server: which clients wait, and what waking them
+//! costs.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,9 +13,9 @@ use super::contenders::Kind;
 use super::server::{self, Server};
 use crate::{procfs, wire};
 
-/// Clients.
+/// The number of clients.
 const CLIENTS: usize = 8000;
-/// After that long who has no answer has failed.
+/// A client without an answer after this time has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The section of the report.
@@ -54,14 +55,14 @@ fn observe(kind: Kind, ours: &Path, dir: &Path, port: u16) -> Result<String, Str
     ))
 }
 
-/// Lets every client ask once; when those who were served had their answer.
+/// Lets every client send one request; returns when the successful ones had their answers.
 fn served(addr: SocketAddr) -> Result<Vec<Duration>, String> {
     let fail = |e: std::io::Error| format!("client: {e}");
     let epoll = Epoll::new(EpollCreateFlags::empty()).map_err(|e| format!("epoll: {e}"))?;
     let begin = Instant::now();
     let mut clients = Vec::with_capacity(CLIENTS);
     for _ in 0..CLIENTS {
-        // A contender that accepts too slowly leaves some who never get as far as their question.
+        // A contender that accepts too slowly leaves some clients that never send their request.
         let left = PATIENCE.saturating_sub(begin.elapsed());
         if left.is_zero() {
             break;

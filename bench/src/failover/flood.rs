@@ -1,4 +1,4 @@
-//! A flood over UDP: how long those who ask now and then wait for their answers behind it.
+//! A flood over UDP: how long occasional queries wait for their answers behind it.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -9,14 +9,14 @@ use super::contenders::Kind;
 use crate::process::{self, Backend};
 use crate::wire;
 
-/// How long the flood lasts before anybody's answers are timed, and how long they are.
+/// How long the flood lasts before queries are timed, and how long they are timed.
 const FILLING: Duration = Duration::from_secs(1);
 const LENGTH: Duration = Duration::from_secs(3);
-/// Between two questions.
+/// The time between two queries.
 const PACE: Duration = Duration::from_millis(10);
-/// Who has no answer by then has none.
+/// A query without an answer after this time has failed.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Sockets that the flood comes from.
+/// The number of sockets that send the flood.
 const SENDERS: usize = 64;
 
 /// The section of the report.
@@ -64,7 +64,7 @@ fn observe(kind: Kind, ours: &Path, dir: &Path, port: u16, server: SocketAddr) -
     ))
 }
 
-/// Sends from ports that stay as fast as the system takes it.
+/// Sends from a fixed set of ports as fast as the system allows.
 fn flood(addr: SocketAddr, over: &AtomicBool, sent: &AtomicU64) {
     let sockets: Vec<UdpSocket> = (0..SENDERS).filter_map(|_| open(addr).ok()).collect();
     while !over.load(Relaxed) && !sockets.is_empty() {
@@ -76,7 +76,7 @@ fn flood(addr: SocketAddr, over: &AtomicBool, sent: &AtomicU64) {
     }
 }
 
-/// One question after the other, each from a port of its own and at its time, whatever became of those before.
+/// Sends queries at a fixed rate, each from a new port, whatever happened to the earlier ones.
 fn ask(addr: SocketAddr) -> Result<Vec<Option<Duration>>, String> {
     let begin = Instant::now();
     let mut threads = Vec::new();

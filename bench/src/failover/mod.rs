@@ -1,6 +1,6 @@
-//! What clients notice of servers that fail: `pen-bench failover [PEN]`, where PEN is our program.
+//! The effect of failing servers on clients: `pen-bench failover [PEN]`, where PEN is our program.
 //!
-//! Two servers behind each contender, a request every few milliseconds whatever becomes of those before, and one kind of
+//! Two servers behind each contender, requests at a fixed rate whatever happened to the earlier ones, and one kind of
 //! failure at a time.
 
 mod clients;
@@ -20,14 +20,14 @@ use server::Server;
 
 pub(crate) use server::serve;
 
-/// What is done to servers, and when.
+/// The failures of the servers, and their times.
 struct Failure {
     name: &'static str,
-    /// Seconds from the first request on, which server, and what becomes of it.
+    /// Seconds since the first request, the server, and the step.
     steps: &'static [(f64, usize, Step)],
-    /// Seconds of requests.
+    /// The duration of the requests in seconds.
     length: f64,
-    /// Between two requests.
+    /// The time between two requests.
     pace: Duration,
 }
 
@@ -37,18 +37,18 @@ enum Step {
     Start,
     Freeze,
     Thaw,
-    /// It listens no longer; connections that it has go on.
+    /// It stops listening; its connections continue.
     Refuse,
-    /// It resets what it accepts.
+    /// It resets the connections that it accepts.
     Reset,
     /// It accepts and answers again.
     Serve,
-    /// Nothing reaches its address, and nothing says so.
+    /// Packets to its address are silently dropped.
     Vanish,
     Appear,
 }
 
-/// Between two requests.
+/// The time between two requests.
 const PACE: Duration = Duration::from_millis(5);
 
 const FAILURES: [Failure; 8] = [
@@ -105,7 +105,7 @@ const FAILURES: [Failure; 8] = [
 /// Measures, and prints a markdown table for each failure.
 ///
 /// # Errors
-/// There is no network namespace to be had, or a program of the bench's own fails.
+/// A network namespace is impossible, or a program of the bench itself fails.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let ours = match args {
         [] => process::own_program()?.with_file_name("pen"),
@@ -139,7 +139,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets one contender serve while `failure` happens to its servers.
+/// Runs one contender while `failure` happens to its servers.
 fn observe(failure: &Failure, kind: Kind, ours: &Path, dir: &Path, port: u16) -> Result<Seen, String> {
     let mut servers = [Server::start(0)?, Server::start(1)?];
     let contender = kind.start(ours, dir, port, servers.each_ref().map(Server::address))?;

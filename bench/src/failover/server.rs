@@ -1,4 +1,4 @@
-//! A server that fails as it is told.
+//! A server that fails on command.
 
 use std::io::{BufRead, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
@@ -14,14 +14,14 @@ use nix::unistd::Pid;
 use super::Step;
 use crate::{process, wire};
 
-/// The servers' addresses. What is sent to one that the machine does not have comes back over loopback and is dropped.
+/// The servers' addresses. Packets to one that the machine does not have come back over loopback and are dropped.
 const ADDRESSES: [SocketAddr; 2] = [address(2), address(3)];
 
 const fn address(host: u8) -> SocketAddr {
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::new(10, 99, 0, host), 8000))
 }
 
-/// Gives the network namespace the servers' addresses.
+/// Adds the servers' addresses to the network namespace.
 pub(super) fn prepare() -> Result<(), String> {
     ip("addr add 10.99.0.1/32 dev lo")?;
     ip("route add 10.99.0.0/24 dev lo src 10.99.0.1")?;
@@ -38,14 +38,14 @@ fn ip(words: &str) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("ip {words}: {status}")) }
 }
 
-/// A server as a process of its own.
+/// A server in a separate process.
 pub(super) struct Server {
     which: usize,
     process: Option<(Child, ChildStdin)>,
 }
 
 impl Server {
-    /// Starts the server of that number, and waits until it answers.
+    /// Starts the server with that number, and waits until it answers.
     pub(super) fn start(which: usize) -> Result<Self, String> {
         let mut server = Server { which, process: None };
         server.begin()?;
@@ -82,7 +82,7 @@ impl Server {
 
     fn signal(&self, signal: Signal) {
         if let Some((child, _)) = &self.process {
-            // It may have gone already.
+            // It may have ended already.
             let _ = kill(Pid::from_raw(child.id() as i32), signal);
         }
     }
@@ -106,7 +106,7 @@ impl Drop for Server {
     }
 }
 
-/// The program of a server: `pen-bench failover-server ADDRESS`, told what to do by lines on its standard input.
+/// The program of a server: `pen-bench failover-server ADDRESS`, controlled by lines on its standard input.
 pub(crate) fn serve(args: &[String]) -> Result<(), String> {
     let [address] = args else { return Err("failover-server: an address".into()) };
     let resets = Arc::new(AtomicBool::new(false));
@@ -127,7 +127,7 @@ pub(crate) fn serve(args: &[String]) -> Result<(), String> {
     Ok(())
 }
 
-/// A listening socket and the thread that accepts from it, until dropped.
+/// A listening socket and its accepting thread, until dropped.
 struct Listening {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
@@ -137,7 +137,7 @@ struct Listening {
 impl Listening {
     fn open(address: &str, resets: &Arc<AtomicBool>) -> Result<Self, String> {
         let listener = TcpListener::bind(address).map_err(|e| format!("{address}: {e}"))?;
-        // A crowd has to fit into the queue.
+        // The queue must have room for a crowd.
         let queue = Backlog::new(4096).map_err(|e| format!("{address}: {e}"))?;
         listen(&listener, queue).map_err(|e| format!("{address}: {e}"))?;
         let address = listener.local_addr().map_err(|e| format!("{address}: {e}"))?;
@@ -175,7 +175,7 @@ fn answer(mut stream: TcpStream, reset: bool) {
         let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger);
         return;
     }
-    // Requests are short, and each comes in one piece or in very few.
+    // Requests are short, and each arrives in one or very few segments.
     let (mut request, mut got) = ([0; 512], 0);
     while !request[..got].ends_with(b"\r\n\r\n") {
         match stream.read(&mut request[got..]) {

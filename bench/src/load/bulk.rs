@@ -1,4 +1,4 @@
-//! Downloads without end; bytes are thrown away in the kernel (MSG_TRUNC, tcp(7)) so that the client costs little.
+//! Endless downloads; the kernel discards the bytes (MSG_TRUNC, tcp(7)), so that the client costs little.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use super::pump::ready;
 use super::{Outcome, Phases, Task, Turn, failed};
 use crate::wire;
 
-/// Bytes taken from one connection before the others get their turn.
+/// Bytes taken from one connection before the others are served.
 const SIP: usize = 1 << 20;
 
 pub(super) fn run(task: &Task) -> Result<Outcome, String> {

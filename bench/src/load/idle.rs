@@ -1,4 +1,4 @@
-//! Connections that carried one request each and then do nothing: what memory do they hold?
+//! Connections that are idle after one request each: how much memory do they hold?
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -9,9 +9,9 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use super::{Outcome, Task, failed, tls};
 use crate::{procfs, wire};
 
-/// How long the connections rest before memory is read, in milliseconds: buffers may be released late.
+/// How long the connections are idle before memory is read, in milliseconds: buffers may be released late.
 const REST_MS: u16 = 300;
-/// No answer to one request takes longer.
+/// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 enum Stream {
@@ -21,7 +21,7 @@ enum Stream {
 
 pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     let client = task.tls.as_ref().map(tls::Client::new).transpose()?;
-    // The first connection makes the contender build what it builds once.
+    // The first connection makes the contender allocate its one-time data.
     let first = open(task, client.as_ref())?;
     let before = if task.pids.is_empty() { 0 } else { procfs::anonymous_kib(&task.pids)? };
     let mut streams = Vec::with_capacity(task.conns);

@@ -1,4 +1,4 @@
-//! Requests on connections that stay: each connection sends its next request when the answer is there.
+//! Requests on persistent connections: each connection sends its next request when the answer has arrived.
 
 use std::cmp::Ordering;
 use std::io::{Read, Write};

@@ -1,5 +1,5 @@
-//! The client: a process of its own that drives one contender for one round and reads the contender's CPU time
-//! at both ends of the measured interval.
+//! The client: a separate process that drives one contender for one round and reads the contender's CPU time at both
+//! ends of the measured interval.
 
 mod bulk;
 mod idle;
@@ -17,20 +17,20 @@ use std::time::{Duration, Instant};
 
 use crate::procfs;
 
-/// What the connections of a round do.
+/// The work of the connections in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// Requests one after the other on connections that stay.
+    /// Sequential requests on persistent connections.
     Keep,
-    /// A connection a request.
+    /// A new connection for each request.
     Short,
     /// Endless downloads.
     Bulk,
     /// One request each, then nothing.
     Idle,
-    /// Questions over UDP, one after the other from ports that stay.
+    /// Sequential queries over UDP from a fixed set of ports.
     Ask,
-    /// Questions over UDP, each from a new port.
+    /// Queries over UDP, each from a new port.
     Question,
 }
 
@@ -54,7 +54,7 @@ impl Work {
     }
 }
 
-/// How the client speaks TLS.
+/// The TLS parameters of the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tls {
     /// The certificate to trust, DER.
@@ -68,16 +68,16 @@ pub(crate) struct Tls {
 pub(crate) struct Task {
     pub(crate) work: Work,
     pub(crate) addr: SocketAddr,
-    /// Connections at a time.
+    /// Concurrent connections.
     pub(crate) conns: usize,
-    /// Length of the measured interval; a fifth more goes before it to warm up.
+    /// The length of the measured interval; it is preceded by a warm-up of a fifth of it.
     pub(crate) length: Duration,
     /// The contender's processes.
     pub(crate) pids: Vec<u32>,
     pub(crate) tls: Option<Tls>,
 }
 
-/// What a round gave.
+/// The results of a round.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Outcome {
     /// Requests, connections or bytes.
@@ -86,11 +86,11 @@ pub(crate) struct Outcome {
     pub(crate) wall_ns: u64,
     /// CPU time of the contender in it.
     pub(crate) cpu_ns: u64,
-    /// 99th percentile of the latency; 0 when not taken.
+    /// The 99th percentile of the latency; 0 if not measured.
     pub(crate) p99_ns: u64,
     /// Growth of the contender's anonymous memory.
     pub(crate) grown_kib: u64,
-    /// All of its anonymous memory in the end.
+    /// All of its anonymous memory at the end.
     pub(crate) all_kib: u64,
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn run(task: &Task) -> Result<Outcome, String> {
     }
 }
 
-/// One request on a new connection, answered in full: the contender works.
+/// One request on a new connection, answered completely: the contender works.
 pub(crate) fn probe(addr: SocketAddr, udp: bool, tls: Option<&Tls>) -> Result<(), String> {
     if udp {
         return udp::probe(addr);
@@ -122,7 +122,7 @@ pub(crate) fn probe(addr: SocketAddr, udp: bool, tls: Option<&Tls>) -> Result<()
     idle::run(&task).map(|_| ())
 }
 
-/// Wall clock and CPU time from [`Meter::start`] on.
+/// Wall clock and CPU time since [`Meter::start`].
 struct Meter<'a> {
     pids: &'a [u32],
     cpu: u64,
@@ -154,7 +154,7 @@ impl<'a> Phases<'a> {
         Phases { task, until: Instant::now() + warm, meter: None }
     }
 
-    /// Told the time and the units done since the last `Turn::Begin`; says when to set them to 0 and when to stop.
+    /// Takes the time and the units done since the last `Turn::Begin`; returns when to reset them and when to stop.
     fn turn(&mut self, now: Instant, units: u64) -> Turn {
         if now < self.until {
             return Turn::On;
@@ -175,7 +175,7 @@ enum Turn {
     Done(Outcome),
 }
 
-/// A step that failed, with what it was doing.
+/// An error with the step that failed.
 fn failed<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> String {
     move |e| format!("{what}: {e}")
 }

@@ -6,11 +6,11 @@ use nix::sys::epoll::{Epoll, EpollEvent, EpollTimeout};
 
 use super::{Outcome, Phases, Task, Turn};
 
-/// A contender that does nothing for so long has failed its round, milliseconds. On loopback nothing is lost.
+/// A contender that does nothing for this long has failed its round, in milliseconds. On loopback nothing is lost.
 const PATIENCE: u16 = 5000;
 
-/// Waits for sockets by their numbers, and tells `each` of every one that is ready, until the round is over. `each` returns
-/// how long an answer took, if it has got one.
+/// Waits for sockets by their numbers, and calls `each` for every ready one until the round is over. `each` returns the
+/// latency of an answer if it has received one.
 pub(super) fn answers(
     task: &Task,
     epoll: &Epoll,
@@ -33,7 +33,7 @@ pub(super) fn answers(
     }
 }
 
-/// The numbers of the sockets that are ready, at least one.
+/// The numbers of the ready sockets, at least one.
 pub(super) fn ready<'a>(
     epoll: &Epoll,
     events: &'a mut [EpollEvent],
@@ -45,7 +45,7 @@ pub(super) fn ready<'a>(
     }
 }
 
-/// The 99th percentile, 0 of nothing.
+/// The 99th percentile; 0 without values.
 fn p99(latencies: &mut [u32]) -> u64 {
     if latencies.is_empty() {
         return 0;

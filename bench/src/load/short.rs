@@ -1,4 +1,4 @@
-//! A connection a request: connect, ask, read to the end, close.
+//! A new connection for each request: connect, send, read to the end, close.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -28,7 +28,7 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
         match conn.stream.read(&mut answer) {
             Ok(0) if conn.got == wire::ANSWER.len() => {
                 let took = conn.since.elapsed();
-                // The old stream is closed as the new one takes its place.
+                // The old stream is closed when the new one replaces it.
                 *conn = open(task, &epoll, id)?;
                 return Ok(Some(took));
             }

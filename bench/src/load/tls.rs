@@ -1,4 +1,4 @@
-//! TLS rounds: a blocking thread a connection, rustls as the client, TLS 1.3 with P-256 and AES-256-GCM for all.
+//! TLS rounds: a blocking thread per connection, rustls as the client, TLS 1.3 with P-256 and AES-256-GCM for all.
 
 use std::fs;
 use std::io::{self, BufReader, Read, Write};
@@ -16,12 +16,12 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, Strea
 use super::{Outcome, Phases, Task, Tls, Turn, Work, failed};
 use crate::wire;
 
-/// rustls asks for 4 KiB at a time; the client is not to be what limits a download.
+/// rustls reads 4 KiB at a time; the client must not limit a download.
 const BUFFER: usize = 64 * 1024;
 
 pub(super) type Stream = StreamOwned<ClientConnection, Buffered>;
 
-/// Reads large, writes as told.
+/// Reads in large blocks, writes unbuffered.
 pub(super) struct Buffered(BufReader<TcpStream>);
 
 impl Buffered {
@@ -106,7 +106,7 @@ pub(super) fn run(task: &Task, tls: &Tls) -> Result<Outcome, String> {
             Turn::Done(outcome) => break Ok(outcome),
         }
     };
-    // The threads end with the process, which has nothing left to do but print.
+    // The threads end with the process, which only has to print.
     shared.stop.store(true, Relaxed);
     outcome.and_then(|o| if o.units == 0 { Err("nothing done in the interval".into()) } else { Ok(o) })
 }
@@ -117,7 +117,7 @@ fn drive(task: &Task, tls: &Tls, shared: &Shared, failures: &Sender<String>) {
         _ => handshakes,
     };
     if let Err(why) = Client::new(tls).and_then(|client| work(task, tls, &client, shared)) {
-        // Nobody listens any more when the round is over.
+        // The receiver no longer exists when the round is over.
         let _ = failures.send(why);
     }
 }
@@ -128,7 +128,8 @@ fn connect(task: &Task, client: &Client) -> Result<Stream, String> {
     client.wrap(tcp)
 }
 
-/// A handshake and a request a connection. The first of a thread that resumes is full and not counted.
+/// One handshake and one request per connection. The first handshake of a resuming thread is a full one and not
+/// counted.
 fn handshakes(task: &Task, tls: &Tls, client: &Client, shared: &Shared) -> Result<(), String> {
     let mut answer = [0u8; wire::ANSWER.len()];
     let mut first = true;
@@ -144,7 +145,7 @@ fn handshakes(task: &Task, tls: &Tls, client: &Client, shared: &Shared) -> Resul
             shared.units.fetch_add(1, Relaxed);
         }
         first = false;
-        // Whether the end is told by close_notify is not what is measured.
+        // Whether the stream ends with close_notify is not measured.
         let _ = stream.read(&mut answer);
     }
     Ok(())

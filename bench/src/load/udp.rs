@@ -1,4 +1,4 @@
-//! Questions over UDP: from ports that stay, or each from a new one, as resolvers ask.
+//! Queries over UDP: from a fixed set of ports, or each from a new one, as resolvers do.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use super::pump::answers;
 use super::{Outcome, Task, Work, failed};
 use crate::wire;
 
-/// How long a contender may take to answer the probe; it is asked again.
+/// How long a contender may take to answer the probe; it is then repeated.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 struct Asker {
@@ -32,7 +32,7 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
         }
         let took = asker.sent.elapsed();
         if task.work == Work::Question {
-            // The old socket is closed as the new one takes its place.
+            // The old socket is closed when the new one replaces it.
             *asker = ask_anew(task, &epoll, id)?;
         } else {
             asker.sent = Instant::now();
@@ -56,7 +56,7 @@ fn ask_anew(task: &Task, epoll: &Epoll, id: usize) -> Result<Asker, String> {
     Ok(Asker { socket, sent })
 }
 
-/// One question, answered.
+/// Sends one query and waits for the answer.
 pub(super) fn probe(addr: SocketAddr) -> Result<(), String> {
     let socket = open(addr)?;
     socket.set_read_timeout(Some(PATIENCE)).map_err(failed("timeout"))?;

@@ -22,7 +22,7 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
         match arg {
             Short('n') => interactive = false,
             Short('v') => trace = true,
-            // Of this zone only, and no vfstab of a client: nothing else happens here anyway.
+            // Only this zone, and no vfstab of a client: the stand-in does nothing else anyway.
             Short('G' | 'M') => {}
             Short('a') => admin = Some(args.value()?.string()?),
             Short('d') => device = PathBuf::from(args.value()?),

@@ -1,4 +1,4 @@
-//! The administration file, admin(4): what to do when something would have to be asked.
+//! The administration file, admin(4): what to do instead of asking a question.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::cli;
 
 /// Exit status: the administration file said quit.
 const ADMINISTRATION: u8 = 4;
-/// Exit status: a question would have to be asked, and -n forbids it.
+/// Exit status: a question is necessary, and -n forbids it.
 const INTERACTION: u8 = 5;
 
 /// The administration file in force, and whether -n was given.
@@ -19,8 +19,8 @@ pub(crate) struct Admin {
 }
 
 impl Admin {
-    /// Reads the operand of -a: a full path, or a name looked up here and in /var/sadm/install/admin. `none` asks
-    /// everything; without -a the file is `default`, which asks nearly everything too.
+    /// Reads the operand of -a: a full path, or a name looked up here and in /var/sadm/install/admin. `none` asks every
+    /// question; without -a the file is `default`, which asks nearly every one too.
     pub(crate) fn read(operand: Option<&str>, interactive: bool) -> anyhow::Result<Admin> {
         let dir = Path::new("/var/sadm/install/admin");
         let file = match operand {
@@ -41,7 +41,7 @@ impl Admin {
         self.params.get(name).unwrap_or("ask")
     }
 
-    /// Does what the administration file says about a problem: goes on (nocheck), quits, or asks.
+    /// Follows the administration file on a problem: continues (nocheck), quits, or asks.
     pub(crate) fn decide(&self, name: &str, problem: &str, question: &str) -> anyhow::Result<()> {
         match self.get(name) {
             "nocheck" => Ok(()),

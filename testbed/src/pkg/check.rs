@@ -10,7 +10,7 @@ use super::verify;
 use crate::cli;
 
 const USAGE: &str = "usage: pkgchk [-l | -acfnqv] [-p path...] [-R root] [pkginst...]";
-/// What pkgchk ends with when anything differs.
+/// The exit status of pkgchk when anything differs.
 const DIFFERS: u8 = 99;
 
 #[derive(Default)]
@@ -18,7 +18,7 @@ struct Options {
     attributes_only: bool,
     contents_only: bool,
     fix: bool,
-    /// -n: not the contents of volatile and editable files.
+    /// -n: do not check the contents of volatile and editable files.
     skip_editable: bool,
     quiet: bool,
     list: bool,

@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::Root;
 use super::entry::{Entry, kind};
 
-/// What the database says of one path.
+/// The database's record of one path.
 pub(crate) struct Owned {
     pub(crate) entry: Entry,
     pub(crate) packages: Vec<String>,
@@ -35,7 +35,7 @@ impl Contents {
         Ok(Contents { file, paths })
     }
 
-    /// Writes the database anew and puts it in place of the old one at once.
+    /// Writes the database to a new file and replaces the old one atomically.
     pub(crate) fn write(&self) -> anyhow::Result<()> {
         let mut text = String::new();
         for owned in self.paths.values() {
@@ -59,8 +59,8 @@ impl Contents {
         self.paths.values().filter(move |owned| owned.packages.iter().any(|name| name == package))
     }
 
-    /// Records that `package` delivers `entry`, beside other packages with the same path. Where it has `?`, what is
-    /// recorded stays.
+    /// Records that `package` delivers `entry`, in addition to other packages with the same path. A field `?` keeps the
+    /// recorded value.
     pub(crate) fn add(&mut self, mut entry: Entry, package: &str) {
         let old = self.paths.remove(&entry.path);
         let known = old.as_ref().and_then(|old| old.entry.attributes.clone());
@@ -80,7 +80,7 @@ impl Contents {
         self.paths.insert(entry.path.clone(), Owned { entry, packages });
     }
 
-    /// Forgets that `package` delivers `path`.
+    /// Removes the record that `package` delivers `path`.
     pub(crate) fn remove(&mut self, path: &str, package: &str) {
         if let Some(owned) = self.paths.get_mut(path) {
             owned.packages.retain(|name| name != package);

@@ -12,7 +12,7 @@ pub(crate) struct Content {
     pub(crate) mtime: i64,
 }
 
-/// Mode, owner and group; `?` in the line, None here, leaves what is there.
+/// Mode, owner and group; `?` in the line, `None` here, keeps the present value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Attributes {
     pub(crate) mode: Option<u32>,
@@ -29,7 +29,7 @@ pub(crate) struct Entry {
     pub(crate) class: String,
     /// As in the line: relative to BASEDIR, or absolute.
     pub(crate) path: String,
-    /// What a link points at.
+    /// The target of a link.
     pub(crate) target: Option<String>,
     pub(crate) attributes: Option<Attributes>,
     pub(crate) content: Option<Content>,
@@ -64,7 +64,7 @@ impl Entry {
         match words.peek() {
             None => return Ok(None),
             Some(word) if word.starts_with([':', '#']) => return Ok(None),
-            // The part number may be left out: then it is 1.
+            // The part number is optional: the default is 1.
             Some(word) if word.parse::<u32>().is_ok() => _ = words.next(),
             Some(_) => {}
         }
@@ -74,7 +74,7 @@ impl Entry {
         Entry::parse_rest(kind, class, path, &mut words).with_context(|| format!("pkgmap: {line}")).map(Some)
     }
 
-    /// Reads the fields after kind, class and path, whose number the kind decides.
+    /// Reads the fields after kind, class and path; their number depends on the kind.
     pub(crate) fn parse_rest<'a>(
         kind: char,
         class: &str,
@@ -130,7 +130,7 @@ impl Entry {
     }
 }
 
-/// Reads the kind of an object and refuses those no stand-in knows (devices, pipes).
+/// Reads the kind of an object and refuses kinds that the stand-ins do not support (devices, pipes).
 pub(crate) fn kind(word: Option<&str>) -> anyhow::Result<char> {
     match word {
         Some(word @ ("d" | "x" | "f" | "e" | "v" | "s" | "l" | "i")) => {
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn sums_as_sum_does() {
-        // `printf 'hello\n' | sum -s` says 542.
+        // `printf 'hello\n' | sum -s` prints 542.
         assert_eq!(sum(b"hello\n"), 542);
         assert_eq!(sum(&[0xff; 600]), 153_000 % 65_535);
     }

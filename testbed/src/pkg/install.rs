@@ -16,7 +16,7 @@ use super::questions::{self, Objects};
 use super::script::{Scripts, absolute, basedir};
 use super::{PARTIAL, Root, verify};
 
-/// A package, and the root that it is to be installed on.
+/// A package, and the root to install it on.
 pub(crate) struct Installation<'a> {
     /// The package in directory form.
     source: PathBuf,
@@ -31,7 +31,7 @@ pub(crate) struct Installation<'a> {
 }
 
 impl<'a> Installation<'a> {
-    /// Reads and checks the package, and asks what has to be asked; nothing is changed yet.
+    /// Reads and checks the package, and asks the necessary questions; nothing is changed yet.
     pub(crate) fn prepare(
         source: PathBuf,
         root: &'a Root,
@@ -70,10 +70,10 @@ impl<'a> Installation<'a> {
         &self.name
     }
 
-    /// Installs; the exit status, of which 2 means that something of it failed.
+    /// Installs the package. Returns the exit status; 2 means that a part of it failed.
     ///
     /// # Errors
-    /// A script that ends the installation, or what cannot be written: then the package is partially installed.
+    /// A script ends the installation, or a file cannot be written: the package is then partially installed.
     pub(crate) fn install(mut self, admin: &Admin) -> anyhow::Result<u8> {
         let saved = self.root.package(&format!(".save.{}", self.name));
         let installed = self.install_over(admin, &saved);
@@ -87,7 +87,7 @@ impl<'a> Installation<'a> {
     fn install_over(&mut self, admin: &Admin, saved: &Path) -> anyhow::Result<u8> {
         let record = self.root.package(&self.name);
         if self.existing == Existing::Other {
-            // With all that the old version kept in its PKGSAV.
+            // Including everything that the old version kept in its PKGSAV.
             fs::rename(&record, saved)?;
         }
         self.scripts.checkinstall()?;
@@ -95,13 +95,13 @@ impl<'a> Installation<'a> {
         if let Ok(text) = fs::read_to_string(self.scripts.dir.join("copyright")) {
             println!("\n{text}");
         }
-        // What is right already, before the database knows the new package.
+        // The objects that are correct already, before the database contains the new package.
         let current: BTreeSet<String> =
             self.objects.keys().filter(|path| self.is_current(path)).cloned().collect();
         for (entry, _) in self.objects.values() {
             self.contents.add(entry.clone(), &self.name);
         }
-        // Before the first script runs: a script finds the new sums there, not the old ones.
+        // Before the first script runs: scripts find the new sums there, not the old ones.
         self.contents.write()?;
         fs::create_dir_all(record.join("install"))?;
         fs::write(record.join(PARTIAL), "")?;
@@ -133,7 +133,7 @@ impl<'a> Installation<'a> {
         Ok(self.scripts.status())
     }
 
-    /// Installs the objects of a class; false when one of them is not as it should be afterwards.
+    /// Installs the objects of a class; false if one of them is wrong afterwards.
     fn class(&mut self, class: &str, current: &BTreeSet<String>, show: bool) -> anyhow::Result<bool> {
         let of_class: Vec<(Entry, PathBuf)> =
             self.objects.values().filter(|(entry, _)| entry.class == class).cloned().collect();
@@ -158,7 +158,7 @@ impl<'a> Installation<'a> {
             done.push(entry);
         }
         if let Some(script) = &script {
-            // At least once in an installation, even with nothing to install.
+            // At least once per installation, even with nothing to install.
             self.scripts.class_action(script, &["ENDOFCLASS"], &list)?;
         }
         println!("[ verifying class <{class}> ]");
@@ -169,8 +169,8 @@ impl<'a> Installation<'a> {
         Ok(right)
     }
 
-    /// Whether a file was delivered before with the same content and is still there: then it is left alone, and
-    /// its class action script does not get it.
+    /// Whether a file was delivered before with the same content and still exists: it is not touched then, and its
+    /// class action script does not get it.
     fn is_current(&self, path: &str) -> bool {
         let (Some((entry, _)), Some(old)) = (self.objects.get(path), self.contents.paths.get(path)) else {
             return false;

@@ -1,29 +1,30 @@
-//! Which instance of a package an installation is: a new one, or one that it overwrites.
+//! The instance for an installation: a new one, or one that is overwritten.
 
 use super::Root;
 use super::admin::Admin;
 use super::params::Params;
 use crate::cli;
 
-/// What is there of the instance already.
+/// The existing state of the instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Existing {
     /// Nothing: a new instance.
     Nothing,
-    /// The same version for the same processor: its files are merged, and its record stays.
+    /// The same version for the same processor: its files are merged, and its record is kept.
     Same,
-    /// Another version or processor: its record is moved away and removed in the end.
+    /// Another version or processor: its record is moved away, and removed at the end.
     Other,
 }
 
-/// An instance that is installed: its name, and whether it is of the version and processor to install.
+/// An installed instance: its name, and whether its version and processor are those to install.
 struct Installed {
     name: String,
     same_arch: bool,
     same: bool,
 }
 
-/// Chooses as pkgadd(1M) does, by the parameter instance of admin(4) and MAXINST of pkginfo(4), which is 1 by default.
+/// Chooses an instance as pkgadd(1M) does, by the parameter instance of admin(4) and MAXINST of pkginfo(4), which is 1
+/// by default.
 pub(crate) fn choose(root: &Root, info: &Params, admin: &Admin) -> anyhow::Result<(String, Existing)> {
     let package = info.get("PKG").unwrap_or_default();
     let installed = installed(root, info, package)?;
@@ -67,7 +68,7 @@ pub(crate) fn choose(root: &Root, info: &Params, admin: &Admin) -> anyhow::Resul
     }
 }
 
-/// The instances that are there: PKG itself, and PKG.2 and so on.
+/// The installed instances: PKG itself, and PKG.2 and so on.
 fn installed(root: &Root, info: &Params, package: &str) -> anyhow::Result<Vec<Installed>> {
     let mut found = Vec::new();
     for name in root.packages()? {
@@ -82,7 +83,7 @@ fn installed(root: &Root, info: &Params, package: &str) -> anyhow::Result<Vec<In
     Ok(found)
 }
 
-/// The name of one more instance.
+/// The name for a further instance.
 fn next(package: &str, installed: &[Installed]) -> String {
     let names = (2..).map(|number| format!("{package}.{number}"));
     let taken = |name: &String| installed.iter().any(|old| old.name == *name);

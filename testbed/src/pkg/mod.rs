@@ -20,11 +20,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// The root a command works on: `/`, or the directory given with -R.
+/// The root that a command works on: `/`, or the directory given with -R.
 pub(crate) struct Root(Option<PathBuf>);
 
 impl Root {
-    /// Reads the operand of -R, which pkgadd(1M) wants as a full path name; `/` is the same as no -R.
+    /// Reads the operand of -R, which pkgadd(1M) requires to be a full path name; `/` is the same as no -R.
     pub(crate) fn new(operand: Option<PathBuf>) -> anyhow::Result<Root> {
         match operand {
             Some(path) if !path.is_absolute() => bail!("-R {}: not a full path name", path.display()),
@@ -39,7 +39,7 @@ impl Root {
         self.0.as_deref()
     }
 
-    /// Where an absolute path of the installed system lies from here.
+    /// The path, seen from here, of an absolute path of the installed system.
     pub(crate) fn join(&self, path: &str) -> PathBuf {
         match &self.0 {
             Some(root) => root.join(path.trim_start_matches('/')),
@@ -52,7 +52,7 @@ impl Root {
         self.join("/var/sadm/pkg").join(name)
     }
 
-    /// The names of all packages that are installed, whole or in part.
+    /// The names of all packages that are fully or partially installed.
     pub(crate) fn packages(&self) -> anyhow::Result<Vec<String>> {
         let dir = self.join("/var/sadm/pkg");
         let mut names = Vec::new();
@@ -69,5 +69,5 @@ impl Root {
     }
 }
 
-/// The file that marks a package as being installed, or left so by a failure.
+/// The file that marks a package as being installed, or as left partially installed by a failure.
 pub(crate) const PARTIAL: &str = "!I-Lock!";

@@ -1,4 +1,4 @@
-//! Puts an object of a package in its place, and audits it there.
+//! Installs an object of a package, and audits it afterwards.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use super::entry::{Content, Entry, sum};
 use super::verify;
 
-/// Makes an object other than a file.
+/// Creates an object other than a file.
 pub(crate) fn create(entry: &Entry, path: &Path) -> anyhow::Result<()> {
     let name = || path.display().to_string();
     if entry.is_dir() {
@@ -28,7 +28,7 @@ pub(crate) fn create(entry: &Entry, path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Puts a file in place at once, so that a running program keeps its own.
+/// Installs a file atomically, so that a running program keeps the old one.
 pub(crate) fn copy(file: &Path, path: &Path) -> anyhow::Result<()> {
     let name = || path.display().to_string();
     let dir = path.parent().context("no directory")?;
@@ -39,7 +39,7 @@ pub(crate) fn copy(file: &Path, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Audits an object after its class: attributes are put right, wrong content is an error.
+/// Audits an object after its class: attributes are corrected, wrong contents are an error.
 pub(crate) fn settle(entry: &Entry, path: &Path) -> anyhow::Result<bool> {
     if fs::symlink_metadata(path).is_err() {
         eprintln!(

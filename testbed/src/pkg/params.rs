@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-/// The lines of a parameter file, in order; of two with the same name the last holds.
+/// The lines of a parameter file, in order; of several with the same name the last one applies.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
 

@@ -1,4 +1,4 @@
-//! What has to be decided before an installation changes anything: depend(4), conflicts, scripts.
+//! The questions to answer before an installation changes anything: depend(4), conflicts, scripts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use super::admin::Admin;
 use super::contents::Contents;
 use super::entry::Entry;
 
-/// The objects of a package by absolute path, and where each lies in the source.
+/// The objects of a package by absolute path, each with its location in the source.
 pub(crate) type Objects = BTreeMap<String, (Entry, PathBuf)>;
 
 /// Asks the questions of admin(4), in the order of pkgadd(1M).
@@ -45,7 +45,7 @@ pub(crate) fn ask(
     );
     for (path, (entry, _)) in objects {
         let Some(owned) = contents.paths.get(path) else { continue };
-        // A path may be shared by packages that agree on what it is.
+        // Packages may share a path if they agree on its type and attributes.
         let Some(other) = owned.packages.iter().find(|name| *name != instance) else { continue };
         if !entry.agrees_with(&owned.entry) {
             let what = if entry.is_dir() { " (attribute change only)" } else { "" };
@@ -84,7 +84,7 @@ pub(crate) fn depends(file: &Path) -> anyhow::Result<Vec<(char, String)>> {
         .collect())
 }
 
-/// Whether install/ holds anything that runs.
+/// Whether install/ contains any scripts.
 pub(crate) fn has_scripts(dir: &Path) -> anyhow::Result<bool> {
     if !dir.is_dir() {
         return Ok(false);

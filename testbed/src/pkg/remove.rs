@@ -100,8 +100,8 @@ fn remove(name: &str, root: &Root, admin: &Admin, trace: bool) -> anyhow::Result
     Ok(scripts.status())
 }
 
-/// Removes the objects of a class that no other package shares, the deepest first. A script gets them all, directories
-/// too; what it leaves, pkgrm leaves too.
+/// Removes the objects of a class that no other package shares, the deepest first. A script gets them all, including
+/// directories; objects that it does not remove, pkgrm does not remove either.
 fn remove_class(
     name: &str,
     class: &str,
@@ -142,7 +142,7 @@ fn remove_class(
     Ok(())
 }
 
-/// Removes a directory if nothing is left in it.
+/// Removes a directory if it is empty.
 fn remove_dir(path: &Path) -> anyhow::Result<()> {
     match fs::remove_dir(path) {
         Ok(()) => println!("{}", path.display()),

@@ -28,9 +28,9 @@ pub(crate) struct Scripts {
     pub(crate) env: Params,
     /// -v: trace the commands.
     pub(crate) trace: bool,
-    /// A script has warned: the package is installed or removed in part.
+    /// Whether a script has warned: the package is then partially installed or removed.
     pub(crate) warned: bool,
-    /// The reboot that a script has asked for.
+    /// The reboot that a script has requested.
     reboot: Option<Reboot>,
 }
 
@@ -79,14 +79,14 @@ impl Scripts {
         self.run(path, args, Some(lines))
     }
 
-    /// Runs checkinstall as the user without rights that pkgadd(1M) runs it as; takes the parameters it writes.
+    /// Runs checkinstall as the unprivileged user of pkgadd(1M); adopts the parameters that it writes.
     pub(crate) fn checkinstall(&mut self) -> anyhow::Result<()> {
         let script = self.dir.join("checkinstall");
         if !script.is_file() {
             return Ok(());
         }
         println!("## Executing checkinstall script.");
-        // The user can read neither the package nor a file of root's: it gets copies.
+        // The user can read neither the package nor root's files, and gets copies.
         let dir = tempfile::tempdir_in("/var/tmp")?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         let (copy, answers) = (dir.path().join("checkinstall"), dir.path().join("answers"));
@@ -122,8 +122,8 @@ impl Scripts {
             command.arg("-x");
         }
         command.arg(script).args(args).current_dir("/");
-        // As pkgadd(1M) does: its standard output is that of the script, and the script's standard error too. (Where it is a
-        // terminal, pkgadd opens /dev/tty instead, which is the same terminal.)
+        // As in pkgadd(1M): the script's standard output and standard error are both pkgadd's standard output. (If that
+        // is a terminal, pkgadd opens /dev/tty instead, which is the same terminal.)
         match std::io::stdout().as_fd().try_clone_to_owned() {
             Ok(output) => _ = command.stderr(output),
             Err(error) => eprintln!("WARNING: {error}"),
@@ -147,9 +147,9 @@ impl Scripts {
         self.judge(&name, status)
     }
 
-    /// What the exit status of a script means, see pkgadd(1M): its last digit is 0 for success, 1 for a fatal error, 2
-    /// for a warning, 3 for an interrupt, 4 and 5 for what the administration file forbids; 10 or 20 is added to ask for
-    /// a reboot.
+    /// Interprets the exit status of a script, see pkgadd(1M): its last digit is 0 for success, 1 for a fatal error, 2
+    /// for a warning, 3 for an interrupt, 4 and 5 for actions that the administration file forbids; 10 or 20 is added
+    /// to request a reboot.
     fn judge(&mut self, name: &str, status: i32) -> anyhow::Result<()> {
         let reboot = match status {
             10..=19 => Some(Reboot::InTheEnd),
@@ -173,7 +173,7 @@ impl Scripts {
         Ok(())
     }
 
-    /// The exit status of the command, once all is done.
+    /// The exit status of the command at its end.
     pub(crate) fn status(&self) -> u8 {
         let reboot = match self.reboot {
             None => 0,
@@ -189,7 +189,7 @@ pub(crate) fn basedir(info: &Params) -> String {
     info.get("BASEDIR").filter(|base| !base.is_empty()).unwrap_or("/").to_owned()
 }
 
-/// The absolute path of an object on the system it is installed on.
+/// The absolute path of an object on the target system.
 pub(crate) fn absolute(base: &str, path: &str) -> String {
     match path.starts_with('/') {
         true => path.to_owned(),

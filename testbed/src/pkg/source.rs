@@ -1,4 +1,4 @@
-//! Where packages come from: a directory of packages, or a datastream as pkgtrans(1) writes.
+//! The sources of packages: a directory of packages, or a datastream as pkgtrans(1) writes it.
 
 use std::fs;
 use std::io::{Cursor, Read};
@@ -7,10 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
-/// Bytes of a block of a datastream: header and archives each start on a block.
+/// The block size of a datastream: header and archives each start on a block boundary.
 const BLOCK: usize = 512;
 
-/// An opened source; a datastream is unpacked to a directory that goes away with this value.
+/// An opened source; a datastream is unpacked to a directory that is removed when this is dropped.
 pub(crate) struct Source {
     pub(crate) dir: PathBuf,
     /// The packages it holds.

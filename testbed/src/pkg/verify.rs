@@ -1,4 +1,4 @@
-//! Compares an object on the system with what the contents database says, and puts its attributes right.
+//! Compares an object on the system with its record in the contents database, and corrects its attributes.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -10,7 +10,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use super::entry::{Attributes, Content, Entry, sum};
 
-/// What differs, one line each; empty when nothing does.
+/// The differences, one line each; empty if there are none.
 pub(crate) fn differences(entry: &Entry, path: &Path, contents: bool, attributes: bool) -> Vec<String> {
     let Ok(mut meta) = fs::symlink_metadata(path) else {
         return vec!["pathname does not exist".into()];
@@ -19,7 +19,8 @@ pub(crate) fn differences(entry: &Entry, path: &Path, contents: bool, attributes
     match entry.kind {
         'd' | 'x' => {
             if meta.is_symlink() && path.is_dir() {
-                // A directory of the package that is a link here (/lib on some systems): the link's owner decides.
+                // A directory of the package that is a link on this system (as /lib on some): the owner of the link
+                // decides.
                 return found;
             }
             if !meta.is_dir() {
@@ -83,7 +84,7 @@ fn attribute_differences(expected: &Attributes, meta: &Metadata, found: &mut Vec
     }
 }
 
-/// Gives an object the owner, group and mode of its entry, and a file its modification time.
+/// Sets the owner, group and mode of an object as in its entry, and the modification time of a file.
 pub(crate) fn set_attributes(entry: &Entry, path: &Path) -> anyhow::Result<()> {
     let Some(attributes) = &entry.attributes else { return Ok(()) };
     if entry.is_dir() && fs::symlink_metadata(path)?.is_symlink() {
@@ -105,7 +106,7 @@ pub(crate) fn set_attributes(entry: &Entry, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Gives a file its modification time.
+/// Sets the modification time of a file.
 pub(crate) fn set_mtime(path: &Path, mtime: i64) -> anyhow::Result<()> {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(mtime).unwrap_or(0));
     let file = fs::File::open(path).with_context(|| path.display().to_string())?;

@@ -1,4 +1,4 @@
-//! Who may change what: smf_security(5) with the databases of rbac(5).
+//! Authorizations for changes: smf_security(5) with the databases of rbac(5).
 //!
 //! Only root can write the repository. Another user's svcadm or svccfg has the restarter run the command for it
 //! (see `startd::broker`); that run knows its caller and asks here before each change.
@@ -12,10 +12,10 @@ use nix::unistd::{Uid, User};
 use super::fmri::Fmri;
 use super::repo::{Groups, Repository, View};
 
-/// The variable that tells a command for whom it runs.
+/// The variable that passes the user to a command that runs for another user.
 pub(crate) const CALLER: &str = "TESTBED_CALLER";
 
-/// The user a command runs for; None when that is root.
+/// The user that a command runs for; `None` for root.
 fn caller() -> Option<Uid> {
     let uid = std::env::var(CALLER).ok()?.parse().ok()?;
     Some(Uid::from_raw(uid)).filter(|uid| !uid.is_root())
@@ -37,7 +37,7 @@ fn need(wanted: &[&str]) -> anyhow::Result<()> {
     }
 }
 
-/// What user_attr(4) gives a user, directly and through the rights profiles of prof_attr(4).
+/// The authorizations of a user in user_attr(4), directly and through the rights profiles of prof_attr(4).
 fn authorizations(user: &str) -> Vec<String> {
     let mut granted = Vec::new();
     for attributes in entries("/etc/user_attr", user) {
@@ -53,11 +53,11 @@ fn authorizations(user: &str) -> Vec<String> {
     granted
 }
 
-/// Where a system has this, only it reads the fragments in the directories `.d`, and merges them.
+/// On a system with this script, only it reads the fragments in the directories `.d`, and merges them.
 const MERGE: &str = "/usr/sadm/install/scripts/i.rbac";
 
-/// The last field of the lines of a database that are about `name`, and of the fragments in its directory `.d` where the
-/// system reads those.
+/// The last field of the lines about `name` in a database, and in the fragments of its directory `.d` if the system
+/// reads these.
 fn entries(database: &str, name: &str) -> Vec<String> {
     let fragments = match Path::new(MERGE).exists() {
         true => None,
@@ -82,12 +82,12 @@ fn list(attributes: &str, key: &str) -> Vec<String> {
     values.flat_map(|(_, values)| values.split(',')).map(str::to_owned).collect()
 }
 
-/// To add or delete services and instances.
+/// Requires the authorization to add or delete services and instances.
 pub(crate) fn structure() -> anyhow::Result<()> {
     need(&["solaris.smf.modify"])
 }
 
-/// To restart, refresh, clear: the service's own authorization will do.
+/// Requires the authorization to restart, refresh or clear; the service's own authorization suffices.
 pub(crate) fn action(repo: &Repository, fmri: &Fmri) -> anyhow::Result<()> {
     let groups = repo.view(fmri, View::Composed).unwrap_or_default();
     let mut wanted = vec!["solaris.smf.manage"];
@@ -96,7 +96,8 @@ pub(crate) fn action(repo: &Repository, fmri: &Fmri) -> anyhow::Result<()> {
     need(&wanted)
 }
 
-/// To turn the groups of an entity from `old` into `new`; `composed` is how they looked with those of the service.
+/// Requires the authorization to change the groups of an entity from `old` to `new`; `composed` is the old state
+/// combined with the groups of the service.
 pub(crate) fn change(old: &Groups, new: &Groups, composed: &Groups) -> anyhow::Result<()> {
     for name in old.keys().chain(new.keys()) {
         let (before, after) = (old.get(name), new.get(name));
@@ -115,7 +116,7 @@ pub(crate) fn change(old: &Groups, new: &Groups, composed: &Groups) -> anyhow::R
         };
         if let (Some(before), Some(after)) = (before, after) {
             wanted.extend(own("modify_authorization"));
-            // Values alone: no property comes, goes or changes its type.
+            // Only values change: no property is added, removed or given another type.
             let shape = |properties: &std::collections::BTreeMap<String, super::repo::Property>| {
                 properties
                     .iter()

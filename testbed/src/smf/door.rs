@@ -1,12 +1,12 @@
-//! How the commands reach the restarter: a socket at /etc/svc/volatile/repository_door, with a line for the request and a
-//! line for the answer.
+//! The connection from the commands to the restarter: a socket at /etc/svc/volatile/repository_door, with one line for
+//! the request and one for the answer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use anyhow::Context;
 
-/// Where the restarter listens; scripts take its presence as a sign that SMF is running.
+/// The socket of the restarter; scripts take its existence as a sign that SMF is running.
 pub(crate) const DOOR: &str = "/etc/svc/volatile/repository_door";
 
 /// Sends a request and returns the answer; waits as long as the restarter takes.
@@ -18,7 +18,7 @@ pub(crate) fn call(request: &str) -> anyhow::Result<String> {
     Ok(answer.trim_end().to_owned())
 }
 
-/// The same, when there may be no restarter: then the repository is all there is.
+/// Sends a request if there is a restarter; otherwise only the repository counts.
 pub(crate) fn tell(request: &str) {
     _ = call(request);
 }

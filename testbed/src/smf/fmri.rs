@@ -1,4 +1,4 @@
-//! Names of services and instances, smf(5), and the abbreviations that the commands take.
+//! Names of services and instances, smf(5), and the abbreviations that the commands accept.
 
 use std::fmt;
 
@@ -40,7 +40,7 @@ impl Fmri {
         format!("/var/svc/log/{}:{instance}.log", self.service.replace('/', "-"))
     }
 
-    /// Whether an operand of a command means this name: in full, abbreviated, or as a glob pattern.
+    /// Whether an operand of a command matches this name: in full, abbreviated, or as a glob pattern.
     fn is_meant_by(&self, operand: &str) -> bool {
         let full = operand.replace("svc://localhost/", "svc:/");
         if operand.contains(['*', '?', '[']) {
@@ -75,7 +75,7 @@ impl fmt::Display for Fmri {
     }
 }
 
-/// The instances that an operand means: a service means all of its instances.
+/// The instances that an operand matches: a service matches all of its instances.
 pub(crate) fn instances(repo: &Repository, operand: &str) -> Vec<Fmri> {
     let mut found: Vec<Fmri> = Vec::new();
     for fmri in repo.instances() {
@@ -86,13 +86,13 @@ pub(crate) fn instances(repo: &Repository, operand: &str) -> Vec<Fmri> {
     found
 }
 
-/// The services and instances that an operand means by itself.
+/// The services and instances that an operand matches directly.
 pub(crate) fn entities(repo: &Repository, operand: &str) -> Vec<Fmri> {
     let services = repo.services.keys().map(|service| Fmri::new(service, None));
     services.chain(repo.instances()).filter(|fmri| fmri.is_meant_by(operand)).collect()
 }
 
-/// The one service or instance that an operand means.
+/// The one service or instance that an operand matches.
 pub(crate) fn entity(repo: &Repository, operand: &str) -> anyhow::Result<Fmri> {
     let found = entities(repo, operand);
     match found.as_slice() {

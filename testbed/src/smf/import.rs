@@ -1,4 +1,4 @@
-//! Merges a manifest into the repository, as `svccfg import` does: what the administrator changed stays.
+//! Merges a manifest into the repository, as `svccfg import` does: changes by the administrator are kept.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::manifest::{self, Parsed};
 use super::repo::{Groups, Repository, compose};
 use super::template;
 
-/// What import did.
+/// The result of an import.
 pub(crate) struct Imported {
     pub(crate) instances: Vec<Fmri>,
     pub(crate) warnings: Vec<String>,
@@ -34,7 +34,7 @@ pub(crate) fn import(repo: &mut Repository, path: &Path, strict: bool) -> anyhow
             merge(&fmri, &mut instance.groups, &instance.last_import, &groups, &mut warnings);
             instance.last_import = groups;
         }
-        // Instances of the administrator's see what changed in their service too.
+        // Changes in the service also affect instances that the administrator added.
         instances.extend(service.instances.keys().map(|instance| Fmri::new(&name, Some(instance))));
         for (target, group_name, group) in dependents {
             if let Ok(groups) = repo.groups_mut(&target) {
@@ -48,7 +48,7 @@ pub(crate) fn import(repo: &mut Repository, path: &Path, strict: bool) -> anyhow
     Ok(Imported { instances, warnings })
 }
 
-/// What is wrong with a manifest by its own templates.
+/// The violations of a manifest's own templates.
 pub(crate) fn violations(parsed: &[Parsed]) -> Vec<String> {
     let mut found = Vec::new();
     for service in parsed {
@@ -61,7 +61,7 @@ pub(crate) fn violations(parsed: &[Parsed]) -> Vec<String> {
     found
 }
 
-/// Brings groups from the manifest of the last import to the new one, property by property.
+/// Updates groups from the last imported manifest to the new one, property by property.
 fn merge(fmri: &Fmri, current: &mut Groups, last: &Groups, new: &Groups, warnings: &mut Vec<String>) {
     let find = |groups: &Groups, group: &str, name: &str| {
         groups.get(group).and_then(|group| group.properties.get(name)).cloned()

@@ -4,15 +4,15 @@ use anyhow::bail;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// A bare word, or what stood in double quotes.
+    /// A bare word, or text in double quotes.
     Word(String),
     Open,
     Close,
     Equals,
 }
 
-/// Splits a line. As in svccfg, the arguments of a command line are joined with spaces before they come here, so
-/// what the shell quoted has to be quoted once more to stay one word.
+/// Splits a line. As in svccfg, the arguments of a command line are first joined with spaces, so a word that the shell
+/// quoted must be quoted once more to remain one word.
 pub(crate) fn split(line: &str) -> anyhow::Result<Vec<Token>> {
     let mut tokens = Vec::new();
     let mut letters = line.chars().peekable();

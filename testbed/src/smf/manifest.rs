@@ -1,4 +1,4 @@
-//! Service manifests, service_bundle(4): XML to property groups, by the rules of the DTD.
+//! Service manifests, service_bundle(4): converts XML to property groups, by the rules of the DTD.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub(crate) struct Parsed {
     pub(crate) name: String,
     pub(crate) groups: Groups,
     pub(crate) instances: Vec<(String, Groups)>,
-    /// Dependencies that this service puts into others: the other, the name of the group, the group.
+    /// Dependencies that this service adds to other services: the other service, the name of the group, the group.
     pub(crate) dependents: Vec<(Fmri, String, Group)>,
 }
 
@@ -127,7 +127,7 @@ fn in_order<'a, 'b>(node: Node<'a, 'b>) -> anyhow::Result<Vec<Node<'a, 'b>>> {
     Ok(children)
 }
 
-/// A child that service and instance share.
+/// A child element that service and instance have in common.
 fn part(node: Node, groups: &mut Groups, dependents: &mut Vec<(Fmri, String, Group)>) -> anyhow::Result<()> {
     match node.tag_name().name() {
         "single_instance" => general(groups, "single_instance", "boolean", "true")?,
@@ -200,7 +200,7 @@ fn part(node: Node, groups: &mut Groups, dependents: &mut Vec<(Fmri, String, Gro
         }
         "stability" => general(groups, "entity_stability", "astring", attribute(node, "value")?)?,
         "template" => template::read(node, groups)?,
-        // Notifications of state changes by mail: there is nobody to notify.
+        // Notifications of state changes by mail: not supported.
         _ => {}
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(crate) const RESTARTER: &str = "svc:/system/svc/restarter:default";
 use fmri::Fmri;
 use repo::Repository;
 
-/// Adds what an instance depends on, directly or not, for `svcadm enable -r`.
+/// Adds the dependencies of an instance, direct or indirect, for `svcadm enable -r`.
 pub(crate) fn depend_of(repo: &Repository, fmri: &Fmri, all: &mut Vec<Fmri>) {
     for needed in svcs::needs(repo, fmri) {
         if !all.contains(&needed) {

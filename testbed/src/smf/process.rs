@@ -1,4 +1,4 @@
-//! The processes of a contract: all that descend from the process that holds it.
+//! The processes of a contract: all descendants of the process that holds it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,13 +15,13 @@ pub(crate) struct Process {
     pub(crate) start: u64,
 }
 
-/// The descendants of `holder`, without it and without the dead.
+/// The living descendants of `holder`, without itself.
 pub(crate) fn of_contract(holder: i32) -> Vec<Process> {
     let mut children: BTreeMap<i32, Vec<Process>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-        // pid (name) state parent ...; the name may hold anything.
+        // pid (name) state parent ...; the name may contain any characters.
         let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else { continue };
         let name = stat.get(open + 1..close).unwrap_or_default().to_owned();
         let fields: Vec<&str> = stat.get(close + 1..).unwrap_or_default().split_whitespace().collect();
@@ -46,7 +46,7 @@ pub(crate) fn of_contract(holder: i32) -> Vec<Process> {
     found
 }
 
-/// Signals every process of a contract; true when none was left.
+/// Signals every process of a contract; true if there are none left.
 pub(crate) fn signal(holder: i32, signal: Signal) -> bool {
     let processes = of_contract(holder);
     for process in &processes {

@@ -1,6 +1,6 @@
 //! The service configuration repository: services, instances, property groups, the running snapshots.
 //!
-//! One JSON file, replaced at once under a lock, so that readers need none.
+//! One JSON file, replaced atomically under a lock, so that readers need no lock.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -34,7 +34,7 @@ impl Property {
         Ok(Property { kind: kind.to_owned(), values })
     }
 
-    /// A property with one value, which the caller vouches for.
+    /// A property with one value that the caller has checked.
     pub(crate) fn one(kind: &str, value: impl Into<String>) -> Property {
         Property { kind: kind.to_owned(), values: vec![value.into()] }
     }
@@ -76,7 +76,7 @@ pub(crate) struct Snapshot {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Instance {
     pub(crate) groups: Groups,
-    /// What the manifest said when it was imported last.
+    /// The groups in the last imported manifest.
     pub(crate) last_import: Groups,
     pub(crate) running: Option<Snapshot>,
 }
@@ -88,12 +88,12 @@ pub(crate) struct Service {
     pub(crate) instances: BTreeMap<String, Instance>,
 }
 
-/// Which properties of an instance to look at, as the options of svcprop(1) say.
+/// The view of an instance's properties, as selected by the options of svcprop(1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum View {
     /// Only what is attached to the entity itself (-C).
     Direct,
-    /// What is attached to the instance, over its service, now (-c).
+    /// The properties of the instance over those of its service, at present (-c).
     Composed,
     /// The running snapshot and the current nonpersistent groups: what the service sees.
     Effective,
@@ -116,7 +116,7 @@ impl Repository {
         }
     }
 
-    /// Reads, changes and writes the repository while nobody else does.
+    /// Reads, changes and writes the repository under the lock.
     pub(crate) fn update<T>(change: impl FnOnce(&mut Repository) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let denied = |error: io::Error| match error.kind() {
             io::ErrorKind::PermissionDenied => anyhow::anyhow!("Permission denied."),
@@ -128,7 +128,7 @@ impl Repository {
         let result = change(&mut repo)?;
         let new = Path::new(FILE).with_extension("new");
         fs::write(&new, serde_json::to_vec(&repo)?).map_err(denied)?;
-        // Methods without rights read it, whatever the umask of who writes.
+        // Unprivileged methods read it, whatever the umask of the writer.
         fs::set_permissions(&new, fs::Permissions::from_mode(0o644))?;
         fs::rename(&new, FILE)?;
         Ok(result)
@@ -144,7 +144,7 @@ impl Repository {
         self.services.get(&fmri.service)?.instances.get(fmri.instance.as_ref()?)
     }
 
-    /// The groups attached to a service or instance itself, to change them.
+    /// The groups of a service or instance itself, to be changed.
     pub(crate) fn groups_mut(&mut self, fmri: &Fmri) -> anyhow::Result<&mut Groups> {
         let service = self.services.get_mut(&fmri.service);
         let groups = match (service, &fmri.instance) {
@@ -157,7 +157,7 @@ impl Repository {
         groups.with_context(|| format!("{fmri}: no such service or instance"))
     }
 
-    /// The groups of a service or instance in a view; of a service all views are the same.
+    /// The groups of a service or instance in a view; for a service all views are the same.
     pub(crate) fn view(&self, fmri: &Fmri, view: View) -> anyhow::Result<Groups> {
         let Some(service) = self.services.get(&fmri.service) else { bail!("{fmri}: no such service") };
         let Some(name) = &fmri.instance else { return Ok(service.groups.clone()) };
@@ -174,7 +174,7 @@ impl Repository {
         })
     }
 
-    /// Takes the running snapshot anew.
+    /// Takes a new running snapshot.
     pub(crate) fn refresh(&mut self, fmri: &Fmri) -> anyhow::Result<()> {
         let Some(service) = self.services.get_mut(&fmri.service) else { bail!("{fmri}: no such service") };
         let keep = |groups: &Groups| {
@@ -191,7 +191,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Sets a property in a nonpersistent group of an instance, which the restarter owns.
+    /// Sets a property in a nonpersistent group of an instance; these groups belong to the restarter.
     pub(crate) fn set_volatile(
         &mut self,
         fmri: &Fmri,
@@ -210,7 +210,7 @@ impl Repository {
         }
     }
 
-    /// Whether an instance is to run, and whether that holds until the next boot only.
+    /// Whether an instance is enabled, and whether that applies only until the next boot.
     pub(crate) fn enabled(&self, fmri: &Fmri) -> (bool, bool) {
         let Ok(groups) = self.view(fmri, View::Composed) else { return (false, false) };
         let of = |group: &str| {
@@ -228,7 +228,7 @@ impl Repository {
     }
 }
 
-/// The groups of an instance over those of its service: property by property the instance's win.
+/// The groups of an instance over those of its service: each property of the instance takes precedence.
 pub(crate) fn compose(instance: &Groups, service: &Groups) -> Groups {
     let mut groups = service.clone();
     for (name, group) in instance {

@@ -12,7 +12,7 @@ use crate::cli;
 const USAGE: &str = "usage: svcadm [-v] {enable [-rst] | disable [-st] | restart | refresh | clear | mark [-It] {maintenance | degraded}} \
                      {FMRI | pattern}...";
 
-/// A service that was waited for cannot come to the state without help: because of itself, of a dependency.
+/// A service that was waited for cannot reach the state without intervention: because of itself, or of a dependency.
 const OWN_PROBLEM: u8 = 3;
 const DEPENDENCIES: u8 = 4;
 
@@ -118,7 +118,7 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
     Ok(status)
 }
 
-/// Asks the restarter, and says so when it refuses.
+/// Sends a request to the restarter, and prints its refusal.
 fn tell(request: &str) -> anyhow::Result<()> {
     match door::call(request)?.as_str() {
         "ok" => Ok(()),

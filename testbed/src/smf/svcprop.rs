@@ -38,7 +38,7 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
     let (mut rows, mut status, mut chosen): (Vec<(Fmri, String, Property)>, u8, Vec<Fmri>) =
         (Vec::new(), 0, Vec::new());
     for operand in &operands {
-        // A service's instances are meant by an abbreviation, the service itself by its full FMRI.
+        // An abbreviation matches a service's instances, the full FMRI the service itself.
         let mut found = entities(&repo, operand);
         if !operand.starts_with("svc:") {
             found.extend(instances(&repo, operand));
@@ -63,7 +63,7 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
             let properties = group.properties.into_iter();
             all.extend(properties.map(|(name, property)| (format!("{group_name}/{name}"), property)));
         }
-        // The order is the repository's own, which nobody may rely on: not that of the names, and not its reverse.
+        // The order is arbitrary, so that no test relies on it: neither the order of the names nor its reverse.
         all.sort_by_key(|(name, _)| hash(name));
         if wanted.is_empty() {
             rows.extend(all.iter().map(|(name, property)| (fmri.clone(), name.clone(), property.clone())));

@@ -160,7 +160,7 @@ fn cell(repo: &Repository, fmri: &Fmri, column: &str, next_shown: bool) -> Strin
     }
 }
 
-/// When the instance came to its state.
+/// When the instance entered its state.
 pub(crate) fn since(repo: &Repository, fmri: &Fmri) -> Option<Zoned> {
     let seconds = repo.state(fmri, "state_timestamp")?.split('.').next()?.parse().ok()?;
     Some(Timestamp::from_second(seconds).ok()?.to_zoned(TimeZone::system()))
@@ -172,7 +172,7 @@ fn short_time(time: &Zoned) -> String {
     time.strftime(if recent { "%H:%M:%S" } else { "%b_%d" }).to_string()
 }
 
-/// When a process was started, from its ticks after boot.
+/// When a process was started, from its clock ticks after boot.
 fn started(ticks: u64) -> String {
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     let uptime = uptime.split('.').next().and_then(|seconds| seconds.parse::<i64>().ok()).unwrap_or(0);

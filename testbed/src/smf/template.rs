@@ -1,4 +1,4 @@
-//! Templates, smf_template(5): names and documents of a service, and what its properties may be.
+//! Templates, smf_template(5): names and documents of a service, and the constraints of its properties.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::repo::{Group, Groups, Property};
 const PG_PATTERN: &str = "tm_pgpatt_";
 const PROP_PATTERN: &str = "tm_proppatt_";
 
-/// Reads a template element into groups of type template.
+/// Converts a template element into groups of type template.
 pub(crate) fn read(node: Node, groups: &mut Groups) -> anyhow::Result<()> {
     for child in elements(node) {
         match child.tag_name().name() {
@@ -130,7 +130,7 @@ fn prop_pattern(node: Node, pg: &str, groups: &mut Groups) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The type of a property group, or of a property in it, that a template gives.
+/// The type of a property group, or of a property in it, according to a template.
 pub(crate) fn type_of<'a>(groups: &'a Groups, pg: &str, property: Option<&str>) -> Option<&'a str> {
     let name = match property {
         None => format!("{PG_PATTERN}{pg}"),
@@ -139,7 +139,7 @@ pub(crate) fn type_of<'a>(groups: &'a Groups, pg: &str, property: Option<&str>) 
     groups.get(&name)?.get("type").filter(|kind| !kind.is_empty())
 }
 
-/// The description of a property that a template gives.
+/// The description of a property according to a template.
 pub(crate) fn description<'a>(groups: &'a Groups, pg: &str, property: &str) -> Option<&'a str> {
     groups.get(&format!("{PROP_PATTERN}{pg}_{property}"))?.get("description_C")
 }

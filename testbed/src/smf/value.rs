@@ -1,4 +1,4 @@
-//! Types of property values, scf_value_create(3SCF), and how values are quoted in output.
+//! Types of property values, scf_value_create(3SCF), and the quoting of values in output.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -52,7 +52,7 @@ fn address(value: &str) -> &str {
     value.split_once('/').map_or(value, |(address, _)| address)
 }
 
-/// A boolean as the repository keeps it.
+/// The form in which the repository stores a boolean.
 pub(crate) fn normal(kind: &str, value: &str) -> String {
     match (kind, value) {
         ("boolean", "1") => "true".into(),
@@ -79,7 +79,7 @@ pub(crate) fn for_shell(value: &str) -> String {
     text
 }
 
-/// A value as svccfg(1M) prints it: in double quotes where it would not be read back without them.
+/// A value as svccfg(1M) prints it: in double quotes if it could not be read back without them.
 pub(crate) fn for_svccfg(value: &str) -> String {
     let plain = !value.is_empty() && !value.contains([' ', '\t', '\n', '"', '\\', '(', ')', '=', '>', ';']);
     match plain {

@@ -1,4 +1,4 @@
-//! The stand-ins, tried in the sandbox with a toy package and a toy service.
+//! Tests of the stand-ins in the sandbox, with a toy package and a toy service.
 
 #![allow(clippy::unwrap_used)] // A test may fail that way, and so may its helpers.
 

@@ -2,7 +2,7 @@
 
 use crate::support::{Toy, sandbox, skipped};
 
-/// Copies what is new and keeps what an administrator edited.
+/// Copies new files and keeps those that an administrator edited.
 const I_KEEP: &str = "while read src dest; do
     echo \"i.keep $src $dest\" >>$PKG_INSTALL_ROOT/tmp/keep.log
     if [ -f $dest ]; then cp $src $dest.new; else cp $src $dest; fi
@@ -181,7 +181,7 @@ fn refuses_what_is_broken() {
     );
 }
 
-/// What the status of a script means, see pkgadd(1M).
+/// The effect of a script's exit status, see pkgadd(1M).
 #[test]
 fn scripts_end_in_many_ways() {
     if skipped() {
@@ -232,7 +232,7 @@ fn scripts_end_in_many_ways() {
     );
 }
 
-/// A package may be there more than once, if it says so and the admin file does not say otherwise.
+/// A package may be installed more than once, if it says so and the admin file does not forbid it.
 #[test]
 fn instances_are_counted() {
     if skipped() {
@@ -267,8 +267,8 @@ fn instances_are_counted() {
     );
 }
 
-/// What a script finds when it runs: the record of the old version moved away, the new sums in the contents database, and
-/// the time of its files not yet the package's.
+/// The state that a script finds: the record of the old version is moved away, the new sums are in the contents
+/// database, and the files do not yet have the package's modification times.
 #[test]
 fn scripts_run_in_the_middle() {
     if skipped() {
@@ -311,8 +311,9 @@ fn scripts_run_in_the_middle() {
     );
 }
 
-/// How a class action script is run: once in an installation, with ENDOFCLASS, even with no file of its class in the package;
-/// by /sbin/sh whatever its first line says; its standard output is pkgadd's, so the terminal when that is one.
+/// How a class action script is run: once per installation, with ENDOFCLASS, even if the package has no file of its
+/// class; by /sbin/sh whatever its first line says; its standard output is pkgadd's, and so the terminal if that is
+/// one.
 #[test]
 fn class_scripts_run_once_by_sbin_sh_with_the_output_of_pkgadd() {
     if skipped() {
@@ -361,7 +362,7 @@ $from/opt/second /opt/second> /sbin/sh none
     );
 }
 
-/// Two packages may have the same directory, if they agree on whose it is.
+/// Two packages may share a directory if they agree on its owner.
 #[test]
 fn shared_paths_that_differ_are_conflicts() {
     if skipped() {

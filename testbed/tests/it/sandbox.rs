@@ -1,4 +1,4 @@
-//! The sandbox itself: what happens in it stays in it.
+//! The sandbox itself: nothing that happens in it has an effect outside.
 
 use std::fs;
 use std::path::Path;
@@ -79,7 +79,7 @@ fn has_a_network_of_its_own() {
     );
 }
 
-/// As somebody without rights, if the machine has newuidmap(1): in a root's sandbox where that user has a range of ids.
+/// As an unprivileged user, if the machine has newuidmap(1): in a root sandbox where that user has a range of IDs.
 #[test]
 fn works_without_root() {
     if skipped() {

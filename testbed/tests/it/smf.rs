@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::support::{sandbox, skipped};
 
-/// The toy: a daemon that sleeps, told by properties how its start method behaves.
+/// The toy service: a daemon that sleeps; properties control how its start method behaves.
 const MANIFEST: &str = r#"<?xml version="1.0"?>
 <!DOCTYPE service_bundle SYSTEM "/usr/share/lib/xml/dtd/service_bundle.dtd.1">
 <service_bundle type="manifest" name="TOYsvc:toy">
@@ -66,7 +66,7 @@ refresh:*) exit 0 ;;
 esac
 "#;
 
-/// `until_is COMMAND WANTED` polls, for what the restarter does on its own; `pid` is the first process of an instance.
+/// `until_is COMMAND WANTED` polls until the restarter has acted by itself; `pid` is the first process of an instance.
 const TOOLS: &str = r#"
 cp "$1/toy" /lib/svc/method/toy && chmod 755 /lib/svc/method/toy
 log=/var/svc/log/network-toy:default.log
@@ -358,7 +358,7 @@ fn signals_across_sessions() {
     "#);
 }
 
-/// A manifest that is known by its hash is passed over, until the hash is deleted.
+/// A manifest whose hash is known is skipped, until the hash is deleted.
 #[test]
 fn hashes_of_manifests() {
     toy(r#"

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Whether there can be no sandbox here; says so. A test that asks first passes without having tried anything.
+/// Whether a sandbox is impossible here; prints that. A test that checks this first passes without testing anything.
 pub(crate) fn skipped() -> bool {
     let root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     let mut unshare = Command::new("unshare");
@@ -19,7 +19,8 @@ pub(crate) fn skipped() -> bool {
     !possible
 }
 
-/// Runs a shell script in the sandbox with `$1` = `dir`, `$2` where sandbox.sh is, `$3` where the stand-ins are.
+/// Runs a shell script in the sandbox with `$1` = `dir`, `$2` = the directory of sandbox.sh, `$3` = that of the
+/// stand-ins.
 pub(crate) fn run(dir: &Path, script: &str) -> Output {
     let bin = Path::new(env!("CARGO_BIN_EXE_pkgadd")).parent().unwrap();
     let runner = Path::new(env!("CARGO_MANIFEST_DIR")).join("sandbox.sh");
@@ -29,7 +30,7 @@ pub(crate) fn run(dir: &Path, script: &str) -> Output {
     command.output().unwrap()
 }
 
-/// The same; fails the test unless the script ends with status 0, and returns what it wrote.
+/// The same; fails the test unless the script ends with status 0, and returns its output.
 pub(crate) fn sandbox(dir: &Path, script: &str) -> String {
     let output = run(dir, script);
     let text =
@@ -38,7 +39,7 @@ pub(crate) fn sandbox(dir: &Path, script: &str) -> String {
     text
 }
 
-/// `is GOT WANTED`, `has TEXT PART`, `status WANTED COMMAND...`: each ends the script when it does not hold.
+/// `is GOT WANTED`, `has TEXT PART`, `status WANTED COMMAND...`: each ends the script on a mismatch.
 const HELPERS: &str = r#"
 is() { [ "$1" = "$2" ] || { echo "expected <$2>, got <$1>" >&2; exit 1; }; }
 has() { case $1 in *"$2"*) ;; *) echo "no <$2> in <$1>" >&2; exit 1 ;; esac; }
@@ -53,7 +54,7 @@ yes_admin() {
 }
 "#;
 
-/// A package in the making: objects, scripts, then written as a directory or a datastream.
+/// A package under construction: objects and scripts, to be written as a directory or a datastream.
 pub(crate) struct Toy {
     name: &'static str,
     info: String,
@@ -70,7 +71,7 @@ impl Toy {
         Toy { name, info, map: Vec::new(), files: Vec::new() }
     }
 
-    /// One more parameter of pkginfo(4).
+    /// Adds a parameter of pkginfo(4).
     pub(crate) fn info(mut self, line: &str) -> Toy {
         self.info.push_str(line);
         self.info.push('\n');

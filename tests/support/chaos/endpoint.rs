@@ -12,13 +12,13 @@ use crate::support::wait::DEADLINE;
 /// How a conversation ended for one side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Both directions ended in order; all that was announced has come.
+    /// Both directions ended in order; all announced bytes have arrived.
     Complete,
-    /// The peer ended in order after fewer bytes than were announced.
+    /// The peer ended in order after fewer bytes than announced.
     Short(u64),
     /// The connection broke, after so many bytes.
     Broken(u64),
-    /// This side broke it off, as planned.
+    /// This side reset it, as planned.
     BrokenOff,
 }
 
@@ -32,16 +32,16 @@ struct Sender {
     total: u64,
     sent: u64,
     resets: Option<u64>,
-    /// What the transport has refused to take so far.
+    /// The bytes that the transport has not yet accepted.
     chunk: Vec<u8>,
     paused_until: Instant,
     finished: bool,
-    /// A second urgent byte would make the first one, if nobody has read past it, ordinary data (tcp(7)).
+    /// A second urgent byte would turn the first one into ordinary data, if it has not been read past (tcp(7)).
     urgent_sent: bool,
 }
 
 impl Sender {
-    /// Sends one piece. False: it is time to break off.
+    /// Sends one piece. False: it is time to reset.
     fn step(&mut self, transport: &mut impl Transport, random: &mut Random) -> io::Result<bool> {
         if self.resets.is_some_and(|at| self.sent >= at) {
             return Ok(false);
@@ -58,7 +58,7 @@ impl Sender {
             return Ok(true);
         }
         if transport.takes_urgent() && !self.urgent_sent && random.one_in(200) {
-            // Goes nowhere, and moves nothing that is around it.
+            // An urgent byte is discarded, and does not shift the data around it.
             self.urgent_sent = transport.socket().send_out_of_band(b"!").is_ok();
         }
         let sent = transport.write(&self.chunk)?;
@@ -76,11 +76,11 @@ fn pause(until: &mut Instant, random: &mut Random) {
     }
 }
 
-/// Converses until both directions have ended, or the connection has. `received` were read before. The bytes that come are
-/// checked as they come.
+/// Sends and receives until both directions or the connection have ended. `received` were read before. Received bytes
+/// are checked immediately.
 ///
 /// # Panics
-/// On a wrong byte, one too many, or when nothing moves until the deadline.
+/// On a wrong byte, an extra byte, or no progress until the deadline.
 pub(crate) fn converse(
     mut transport: impl Transport,
     (sends, total, resets): (Pattern, u64, Option<u64>),

@@ -1,5 +1,6 @@
-//! Random conversations whose bytes can be checked: both ends of a connection follow a plan that the client announces, and
-//! every byte is a function of the seed and its position, so that a lost, doubled or reordered one is seen at once.
+//! Random conversations with verifiable bytes: both ends of a connection follow a plan that the client announces, and
+//! every byte is a function of the seed and its position, so that a lost, duplicated or reordered byte is detected at
+//! once.
 
 mod endpoint;
 mod plan;

@@ -1,4 +1,4 @@
-//! What is to happen on one connection, and the bytes of each direction.
+//! The plan for one connection, and the bytes of each direction.
 
 use std::io;
 
@@ -58,13 +58,13 @@ impl Pattern {
         }
     }
 
-    /// The position of the first byte that is not as it should be.
+    /// The position of the first wrong byte.
     pub(crate) fn first_wrong(self, at: u64, bytes: &[u8]) -> Option<u64> {
         (at..).zip(bytes).find(|(n, byte)| self.byte(*n) != **byte).map(|(n, _)| n)
     }
 }
 
-/// One connection: how much each side sends, and after how many bytes it breaks off.
+/// One connection: how much each side sends, and after how many bytes it resets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
     seed: u64,
@@ -72,47 +72,47 @@ pub(crate) struct Plan {
     pub(crate) up: u64,
     /// Bytes from the server to the client.
     pub(crate) down: u64,
-    /// The client resets the connection once it has sent so many.
+    /// The client resets the connection after sending this many bytes.
     pub(crate) client_resets: Option<u64>,
-    /// The server does.
+    /// The server resets the connection after sending this many bytes.
     pub(crate) server_resets: Option<u64>,
 }
 
-/// No HTTP, so that HTTP mode takes what follows for opaque.
+/// Not HTTP, so that HTTP mode passes the rest unchanged.
 const MAGIC: &[u8; 8] = b"\x02chaos\n\x03";
 
 impl Plan {
-    /// The length of what a client announces.
+    /// The length of a client's announcement.
     pub(crate) const HEADER: usize = 8 * 6;
 
-    /// A plan out of the blue: small and large, one-sided and even; one in five breaks off.
+    /// A random plan: small and large, one-sided and even; one in five has a reset.
     pub(crate) fn random(random: &mut Random) -> Self {
         let (up, down) = (random.size(22), random.size(22));
         let mut resets = |bytes: u64| random.one_in(10).then(|| random.below(bytes + 1));
         Plan { client_resets: resets(up), server_resets: resets(down), seed: random.next(), up, down }
     }
 
-    /// Whether neither side breaks off: everything is to arrive then.
+    /// Whether neither side resets: all bytes must arrive then.
     pub(crate) fn is_orderly(&self) -> bool {
         self.client_resets.is_none() && self.server_resets.is_none()
     }
 
-    /// What the client sends.
+    /// The bytes that the client sends.
     pub(crate) fn client_bytes(&self) -> Pattern {
         Pattern(self.seed)
     }
 
-    /// What the server sends.
+    /// The bytes that the server sends.
     pub(crate) fn server_bytes(&self) -> Pattern {
         Pattern(!self.seed)
     }
 
-    /// For decisions of one side that the other need not know.
+    /// Random numbers for decisions of one side that the other need not know.
     pub(crate) fn random_of(&self, side: u64) -> Random {
         Random::new(mix(self.seed ^ side))
     }
 
-    /// As the client announces it.
+    /// The announcement.
     pub(crate) fn announce(&self) -> [u8; Self::HEADER] {
         let mut bytes = [0; Self::HEADER];
         let none = u64::MAX;

@@ -1,4 +1,4 @@
-//! What carries a conversation: TCP, or TLS over it; never blocking.
+//! The non-blocking transport of a conversation: TCP, or TLS over it.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::Shutdown;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use openssl::ssl::{ErrorCode, SslStream};
 use socket2::Socket;
 
-/// One end of a connection. `WouldBlock` where nothing can be done for now; any other error is the end of a connection
-/// that was not closed in order.
+/// One end of a connection. `WouldBlock` means that nothing can be done for now; any other error is the end of a
+/// connection that was not closed in order.
 pub(crate) trait Transport {
     /// The socket.
     fn socket(&self) -> &Socket;
@@ -17,9 +17,9 @@ pub(crate) trait Transport {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes. After `WouldBlock` it is called with the same bytes again.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
-    /// Tells the peer that no more will come.
+    /// Tells the peer that no more data follows.
     fn finish(&mut self);
-    /// Whether bytes were received that no event will tell of.
+    /// Whether there are received bytes that no event will announce.
     fn has_buffered(&self) -> bool {
         false
     }
@@ -57,7 +57,7 @@ impl Transport for Plain {
     }
 
     fn finish(&mut self) {
-        // A peer that has reset is told of by reading.
+        // A reset by the peer is detected by reading.
         _ = self.0.shutdown(Shutdown::Write);
     }
 
@@ -83,7 +83,7 @@ impl Transport for SslStream<Socket> {
     }
 
     fn finish(&mut self) {
-        // The socket's buffer has room: everything before was written. What cannot be sent shows in what is read.
+        // The socket's buffer has room, since everything before was written. A failure is detected by reading.
         _ = self.shutdown();
     }
 

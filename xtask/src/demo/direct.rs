@@ -14,7 +14,7 @@ struct Pen(Child);
 
 impl Drop for Pen {
     fn drop(&mut self) {
-        // A pen that has ended already needs no more.
+        // A pen that has already ended needs no signal.
         _ = self.0.kill();
         _ = self.0.wait();
     }
@@ -33,7 +33,7 @@ pub(super) fn run(bin: &Path, once: bool, interrupt: &Interrupt) -> Result<()> {
     let place = tempfile::tempdir()?;
     let control = place.path().join("control");
     let mut command = Command::new(bin.join("pen"));
-    // -r: each request the next server; -H: tell the servers who the client is; -b 1: try a dead server again soon.
+    // -r: round robin; -H: tell the servers who the client is; -b 1: retry a failed server soon.
     command.args(["-f", "-r", "-H", "-b", "1", "-C"]).arg(&control);
     if nix::unistd::geteuid().is_root() {
         // Pen opens no control socket for root.
@@ -42,7 +42,7 @@ pub(super) fn run(bin: &Path, once: bool, interrupt: &Interrupt) -> Result<()> {
     command.arg(front.to_string()).args(servers.iter().map(|s| s.address.to_string()));
     step("Pen is started in front of them");
     tell(&shown(&command));
-    // A group of its own: an interrupt from the terminal is for the demo, which ends pen in its turn.
+    // In its own process group: an interrupt from the terminal goes to the demo, which then ends pen.
     let pen = Pen(command
         .stdin(Stdio::null())
         .process_group(0)
@@ -70,7 +70,7 @@ pub(super) fn run(bin: &Path, once: bool, interrupt: &Interrupt) -> Result<()> {
     Ok(())
 }
 
-/// A command line as it would be typed.
+/// A command line as a user would type it.
 fn shown(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     format!("$ {}", words.map(|w| w.to_string_lossy()).collect::<Vec<_>>().join(" "))

@@ -1,4 +1,4 @@
-//! The Solaris way, inside the sandbox: what an administrator types, from pkgadd to pkgrm.
+//! The Solaris demo inside the sandbox: the commands of an administrator, from pkgadd to pkgrm.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,15 +13,15 @@ use super::server::Server;
 use super::story::{self, step, tell};
 use crate::Result;
 
-/// Where the service listens.
+/// The address of the service.
 const FRONT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 
 const CONFIGURATION: &str = "/etc/pen/pen.conf";
 
-/// Whether nothing of pen is on this machine that the demo could spoil, where it is one with Solaris's own commands.
+/// On a machine with Solaris's own commands: whether there is nothing of pen that the demo could damage.
 ///
 /// # Errors
-/// What there is, in one line.
+/// What was found, in one line.
 pub(super) fn untouched() -> std::result::Result<(), String> {
     if !nix::unistd::geteuid().is_root() {
         return Err("only root may install packages".into());
@@ -32,8 +32,8 @@ pub(super) fn untouched() -> std::result::Result<(), String> {
     }
 }
 
-/// Installs the package and runs its service in front of two servers; then removes both. In a sandbox, `serving` is the line
-/// on which the process outside prints what the user can try.
+/// Installs the package and runs its service in front of two servers, then removes both. In a sandbox, `serving` is the
+/// line on which the process outside prints hints for the user.
 ///
 /// # Errors
 /// A command that fails; see [`story::run`].
@@ -82,19 +82,19 @@ pub(super) fn run(package: &Path, once: bool, serving: Option<&str>, interrupt: 
         return Err("pkgrm did not remove what is the package's, and that alone".into());
     }
     tell(&format!("{CONFIGURATION} stays: it is the administrator's"));
-    // The administrator is the demo here.
+    // In the demo we are the administrator.
     fs::remove_file(CONFIGURATION)?;
     Ok(())
 }
 
-/// Shows a command as it is typed, and runs it; to every question the answer is yes.
+/// Prints a command and runs it, answering yes to every question.
 fn shell(words: &[&str]) -> Result<()> {
     let shown = if words[0] == "svcs" || words[0] == "penctl" { "$" } else { "#" };
     tell(&format!("{shown} {}", words.join(" ")));
     let mut command = Command::new(words[0]);
     let mut child = command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     if let Some(mut answers) = child.stdin.take() {
-        // A command that asks nothing may have ended already.
+        // A command without questions may have ended already.
         _ = answers.write_all(b"y\ny\ny\ny\n");
     }
     let output = child.wait_with_output()?;
@@ -113,12 +113,13 @@ fn shell(words: &[&str]) -> Result<()> {
     }
 }
 
-/// Passes connections of the socket on the standard input, which is one of the network outside, on to pen.
+/// Accepts connections of the socket on standard input, which belongs to the network outside, and passes them on to
+/// pen.
 fn serve_outside() -> io::Result<()> {
     let listener = TcpListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     thread::spawn(move || {
         while let Ok((client, _)) = listener.accept() {
-            // One that cannot be passed on is closed.
+            // A connection that cannot be passed on is closed.
             _ = pass_on(client);
         }
     });

@@ -1,4 +1,4 @@
-//! Ends the demo when the user asks for it, with ^C or kill(1).
+//! Ends the demo on the user's request, by ^C or kill(1).
 
 use std::io;
 use std::sync::mpsc::{self, Receiver};
@@ -8,14 +8,14 @@ use std::time::Duration;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-/// Whether the user has asked for the end.
+/// Receives the request to end.
 pub(super) struct Interrupt(Receiver<()>);
 
 impl Interrupt {
-    /// Catches the signals from now on, so that the demo can end what it started.
+    /// Catches the signals from now on, so that the demo can end the processes that it started.
     ///
     /// # Errors
-    /// When the system takes no handler.
+    /// The system refuses a handler.
     pub(super) fn catch() -> io::Result<Self> {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let (sender, receiver) = mpsc::channel();
@@ -29,14 +29,14 @@ impl Interrupt {
         Ok(Interrupt(receiver))
     }
 
-    /// Waits for that time at most; true when the end was asked for.
+    /// Waits at most this long; true if the end was requested.
     pub(super) fn came_within(&self, time: Duration) -> bool {
         self.0.recv_timeout(time).is_ok()
     }
 
-    /// Waits until the end is asked for.
+    /// Waits until the end is requested.
     pub(super) fn wait(&self) {
-        // The other side never goes away before this one.
+        // The sender lives at least as long as this receiver.
         _ = self.0.recv();
     }
 }

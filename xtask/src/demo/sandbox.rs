@@ -1,4 +1,4 @@
-//! The Solaris way, seen from outside: makes the package, and starts the demo again where it can be installed.
+//! The Solaris demo outside the sandbox: builds the package, and runs the demo again where it can be installed.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -22,13 +22,13 @@ use crate::workspace::{self, Workspace};
 /// How long the process inside may take to clean up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The line that the process inside prints once the demo serves until it is interrupted.
+/// The line that the process inside prints once the demo serves until an interrupt.
 pub(super) const SERVING: &str = "@serving";
 
-/// Makes SUNWpen of the programs in `bin` and returns its datastream.
+/// Builds SUNWpen from the programs in `bin` and returns its datastream.
 ///
 /// # Errors
-/// Whatever keeps it from being made.
+/// The package cannot be built.
 pub(super) fn make_package(workspace: &Workspace, bin: &Path, output: &Path) -> Result<PathBuf> {
     step("Making the package SUNWpen");
     let root = crate::fill_proto_area(workspace, &output.join("proto"), Some(bin))?;
@@ -43,10 +43,10 @@ pub(super) fn is_solaris() -> bool {
         .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join("svcadm").is_file()))
 }
 
-/// The script that runs a command in the sandbox, with the stand-ins built; or why there can be no sandbox.
+/// The script that runs a command in the sandbox, with the stand-ins built; or why a sandbox is impossible.
 ///
 /// # Errors
-/// One line with the reason.
+/// The reason, in one line.
 pub(super) fn available(workspace: &Workspace) -> std::result::Result<Command, String> {
     let mut build = workspace.command(workspace::cargo());
     build.args(["build", "--quiet", "--locked", "--package", "pen-testbed"]);
@@ -68,10 +68,10 @@ pub(super) fn available(workspace: &Workspace) -> std::result::Result<Command, S
     }
 }
 
-/// Runs the demo in the sandbox. The port that users connect to is bound out here and handed in.
+/// Runs the demo in the sandbox. The port that users connect to is bound outside and passed in.
 ///
 /// # Errors
-/// When the process inside fails.
+/// The process inside fails.
 pub(super) fn run(
     mut sandbox: Command,
     package: &Path,
@@ -82,15 +82,15 @@ pub(super) fn run(
     sandbox.arg(std::env::current_exe()?).args(["demo", "--inside"]).arg(package);
     sandbox.args(options.once.then_some("--once"));
     sandbox.stdin(Stdio::from(OwnedFd::from(listener.try_clone()?))).stdout(Stdio::piped());
-    // A group of its own: what interrupts us is passed on, so that the inside hears of it once, however it came.
+    // In its own process group: we pass an interrupt on, so that the inside receives it exactly once.
     let mut child = sandbox.process_group(0).spawn()?;
     let lines = relay(&mut child, listener);
     let mut asked: Option<Instant> = None;
-    // Nothing is ever sent: the channel closes when the inside has closed its output.
+    // Nothing is ever sent: the channel closes when the process inside has closed its output.
     while lines.recv_timeout(Duration::from_millis(100)) != Err(RecvTimeoutError::Disconnected) {
         if interrupt.came_within(Duration::ZERO) {
             asked.get_or_insert_with(Instant::now);
-            // Not SIGINT, of which the shell that waits for the inside would make a failure.
+            // Not SIGINT, which the waiting shell would turn into a failure.
             killpg(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
         }
         if asked.is_some_and(|since| since.elapsed() > PATIENCE) {
@@ -103,7 +103,7 @@ pub(super) fn run(
     }
 }
 
-/// Prints the output of the process inside; the channel closes when that ends.
+/// Prints the output of the process inside; the channel closes when it ends.
 fn relay(child: &mut Child, listener: TcpListener) -> mpsc::Receiver<()> {
     let (sender, receiver) = mpsc::channel();
     let (id, stdout) = (child.id(), child.stdout.take());
@@ -121,13 +121,13 @@ fn relay(child: &mut Child, listener: TcpListener) -> mpsc::Receiver<()> {
     receiver
 }
 
-/// What can be tried while pen serves.
+/// Hints for the user while pen serves.
 fn hints(listener: &TcpListener, id: u32) {
     step("The service goes on until you interrupt it (^C). Try, in another terminal:");
     if let Ok(address) = listener.local_addr() {
         tell(&format!("curl http://{address}/"));
     }
-    // The first process inside is the child of unshare(1), which has become our child.
+    // The first process inside is the child of unshare(1), which is our child.
     let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     if let Some(first) = children.split_whitespace().next() {
         let user = if nix::unistd::geteuid().is_root() { "" } else { "-U --preserve-credentials " };

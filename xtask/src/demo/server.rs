@@ -1,4 +1,4 @@
-//! A web server to put behind pen, embedded so that the demo needs nothing installed.
+//! A web server to put behind pen, built in so that the demo needs nothing else installed.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How long a client may take over its request.
+/// How long a client may take for its request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest request head that is read.
+/// The longest request head that is accepted.
 const HEAD_MAX: usize = 16 * 1024;
 
 /// A web server that answers with its name, and can be stopped and started again at the same address.
@@ -29,7 +29,7 @@ impl Server {
     /// A server on a port that the system picks.
     ///
     /// # Errors
-    /// As bind(2).
+    /// See bind(2).
     pub(super) fn start(name: &'static str) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -49,7 +49,7 @@ impl Server {
     /// Serves again, at the same address.
     ///
     /// # Errors
-    /// As bind(2).
+    /// See bind(2).
     pub(super) fn come_back(&mut self) -> io::Result<()> {
         let listener = TcpListener::bind(self.address)?;
         self.running = Some(serve(self.name, listener));
@@ -71,7 +71,7 @@ fn serve(name: &'static str, listener: TcpListener) -> Running {
             if stopped.load(SeqCst) {
                 break;
             }
-            // A client that disconnects is no failure of the server.
+            // A client that disconnects is not a failure of the server.
             thread::spawn(move || _ = answer(name, stream));
         }
     });

@@ -1,4 +1,4 @@
-//! What the demo shows, whichever way pen was started.
+//! The scenes of the demo, independent of how pen was started.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -9,13 +9,13 @@ use super::interrupt::Interrupt;
 use super::server::Server;
 use crate::Result;
 
-/// How long anything may take.
+/// The time limit for any step.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Requests a round.
+/// The number of requests per round.
 const REQUESTS: usize = 20;
 
-/// Says what comes next.
+/// Announces the next step.
 pub(super) fn step(text: &str) {
     println!("\n==> {text}");
 }
@@ -25,10 +25,10 @@ pub(super) fn tell(text: &str) {
     println!("    {text}");
 }
 
-/// Sends requests to pen at `front` while a server dies and comes back, and tells who answers.
+/// Sends requests to pen at `front` while a server fails and comes back, and prints which server answers.
 ///
 /// # Errors
-/// A request that nobody answered; a server that gets nothing; an interrupt.
+/// A request without an answer; a server that gets no request; an interrupt.
 pub(super) fn run(front: SocketAddr, servers: &mut [Server; 2], interrupt: &Interrupt) -> Result<()> {
     wait("pen to answer", interrupt, || get(front).ok())?;
     step(&format!("{REQUESTS} requests to pen at http://{front}/"));
@@ -47,7 +47,7 @@ pub(super) fn run(front: SocketAddr, servers: &mut [Server; 2], interrupt: &Inte
     round(front, &[dead, alive])
 }
 
-/// Sends a round of requests, all of which must be answered, by each of `expected` and nobody else.
+/// Sends a round of requests, which all of `expected` and no other servers must answer.
 fn round(front: SocketAddr, expected: &[&str]) -> Result<()> {
     let mut answers = BTreeMap::<String, usize>::new();
     for _ in 0..REQUESTS {
@@ -63,7 +63,7 @@ fn round(front: SocketAddr, expected: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Who wrote an answer.
+/// The server that wrote an answer.
 fn greets(answer: &str) -> Option<&str> {
     answer.split_once("Server ")?.1.split(' ').next()
 }
@@ -77,7 +77,7 @@ fn get(front: SocketAddr) -> io::Result<String> {
     if answer.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(answer) }
 }
 
-/// Asks until there is an answer.
+/// Polls until there is an answer.
 fn wait<T>(what: &str, interrupt: &Interrupt, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
     let begin = Instant::now();
     loop {

@@ -1,4 +1,5 @@
-//! What the programs need from the libraries of illumos and Solaris, found by linking them without these libraries.
+//! The symbols that the programs need from the libraries of illumos and Solaris, found by linking without these
+//! libraries.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,20 +11,20 @@ use super::{cargo_for, run};
 use crate::Result;
 use crate::workspace::Workspace;
 
-/// Where the symbols are to exist, and the list of those that the libraries there provide. On its other processor, Solaris
-/// has the same libraries.
+/// The targets, each with the list of symbols that its libraries provide. The libraries of Solaris are the same on its
+/// other processor.
 const LISTS: [(&str, &str); 2] =
     [("x86_64-unknown-illumos", "symbols.illumos"), ("x86_64-pc-solaris", "symbols.solaris")];
 
-/// The programs that are delivered.
+/// The delivered programs.
 const PROGRAMS: [&str; 5] = ["mergelogs", "pen", "penctl", "penlog", "penlogd"];
 
-/// Links the programs for each target (all of them when none is given), and compares what they need with its list.
+/// Links the programs for each target (by default all), and compares the symbols that they need with its list.
 ///
-/// This proves that what the programs need is listed as being there, and nothing about how they run.
+/// This proves that the needed symbols are listed, but nothing about how the programs run.
 ///
 /// # Errors
-/// A target without a list; else the first that does not pass.
+/// A target without a list; otherwise the first that fails.
 pub(crate) fn link(workspace: &Workspace, targets: &[String]) -> Result<()> {
     let known = || LISTS.map(|(target, _)| target).join(" or ");
     let mut chosen = Vec::new();
@@ -37,10 +38,10 @@ pub(crate) fn link(workspace: &Workspace, targets: &[String]) -> Result<()> {
     chosen.into_iter().try_for_each(|(target, list)| link_for(workspace, target, list))
 }
 
-/// Builds the programs for a target, up to the libraries, and compares the symbols that are then undefined with a list.
+/// Builds the programs for a target without libraries, and compares the undefined symbols with a list.
 ///
 /// # Errors
-/// A program that cannot be built; a symbol that is not in the list, or is of a library that no program is linked with.
+/// A program cannot be built; a symbol is not in the list, or belongs to a library that no program is linked with.
 fn link_for(workspace: &Workspace, target: &str, list: &str) -> Result<()> {
     let place = workspace.top.join("xtask/solaris");
     let linker = format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase());
@@ -49,7 +50,7 @@ fn link_for(workspace: &Workspace, target: &str, list: &str) -> Result<()> {
     build
         .args(["--release", "-Zbuild-std=std,panic_unwind"])
         .env(linker, place.join("link.sh"))
-        // Which symbols are needed hardly depends on how well the code is optimized, and time does.
+        // The set of needed symbols hardly depends on optimization, but the build time does.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
@@ -78,7 +79,7 @@ fn link_for(workspace: &Workspace, target: &str, list: &str) -> Result<()> {
     Ok(())
 }
 
-/// The symbols that a program needs and does not have.
+/// The undefined symbols of a program.
 fn undefined(program: &Path) -> Result<BTreeSet<String>> {
     let output = Command::new("nm").args(["-u", "--format=posix"]).arg(program).output()?;
     if !output.status.success() {
@@ -88,7 +89,7 @@ fn undefined(program: &Path) -> Result<BTreeSet<String>> {
     Ok(names.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
 }
 
-/// The libraries that the linker of the target would have been given.
+/// The libraries on the linker's command line for the target.
 fn linked_with(arguments: &Path) -> Result<BTreeSet<String>> {
     let libraries = |text: &str| {
         text.lines()

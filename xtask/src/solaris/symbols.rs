@@ -4,36 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Result;
 
-/// What a release ends with that no source confirms: the symbol is expected in it, and may be in an earlier one too.
+/// The suffix of a release that no source confirms: the symbol is expected in it, and may be in an earlier one too.
 const UNCONFIRMED: &str = "(unconfirmed)";
 
-/// A list: of each symbol, the library that provides it and the first release that has it.
+/// A list: for each symbol, the library that provides it and the first release that has it.
 #[derive(Debug, Default)]
 pub(super) struct List<'a> {
     symbols: BTreeMap<&'a str, Source<'a>>,
 }
 
-/// Where a symbol comes from.
+/// The origin of a symbol.
 #[derive(Debug)]
 struct Source<'a> {
     library: &'a str,
     release: &'a str,
 }
 
-/// What [`List::compare`] has to say of symbols that are in the list.
+/// The result of [`List::compare`] for symbols in the list.
 #[derive(Debug)]
 pub(super) struct Compared<'a> {
-    /// No program needs these.
+    /// Symbols that no program needs.
     pub(super) unused: Vec<&'a str>,
-    /// A program needs these, and no source says that the release has them.
+    /// Symbols that a program needs, and for which no source confirms the release.
     pub(super) unconfirmed: Vec<&'a str>,
 }
 
 impl<'a> List<'a> {
-    /// Reads a list: lines of symbol, library and release, sorted by symbol; # begins a comment.
+    /// Parses a list: lines of symbol, library and release, sorted by symbol; # begins a comment.
     ///
     /// # Errors
-    /// A line that is something else, or not in its place.
+    /// A line of another form, or out of order.
     pub(super) fn parse(text: &'a str) -> Result<Self> {
         let mut list = Self::default();
         for (number, line) in
@@ -52,10 +52,10 @@ impl<'a> List<'a> {
         Ok(list)
     }
 
-    /// Looks for each needed symbol in the list, and for its library among those that the programs are linked with.
+    /// Looks up each needed symbol in the list, and its library among those that the programs are linked with.
     ///
     /// # Errors
-    /// Names the symbols that are not in the list, or whose library is not linked with.
+    /// The symbols that are not in the list, or whose library is not linked.
     pub(super) fn compare(
         &self,
         needed: &BTreeSet<String>,

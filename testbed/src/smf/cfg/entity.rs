@@ -113,7 +113,7 @@ impl Session {
 pub(super) fn import_file(file: &str, strict: bool) -> anyhow::Result<()> {
     auth::structure()?;
     let path = Path::new(file);
-    // With that in the environment a manifest that is known is passed over, and one that is not is remembered.
+    // With this in the environment, a known manifest is skipped, and an unknown one is recorded.
     let hash = match std::env::var_os("SVCCFG_CHECKHASH") {
         Some(_) => Some(hash(&std::fs::read(path).with_context(|| file.to_owned())?)),
         None => None,
@@ -136,7 +136,7 @@ pub(super) fn import_file(file: &str, strict: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Forgets that a manifest was imported; the file may be gone.
+/// Removes the record that a manifest was imported; the file may no longer exist.
 pub(super) fn delete_hash(file: &str) -> anyhow::Result<()> {
     auth::structure()?;
     let path = Path::new(file);

@@ -178,7 +178,7 @@ impl Session {
         self.entity()?.clone().instance_or_error()
     }
 
-    /// Changes the groups of the selection; the second argument is what its service and templates say.
+    /// Changes the groups of the selection; the second argument are those of its service, with the templates.
     fn change<T>(&self, change: impl FnOnce(&mut Groups, &Groups) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let fmri = self.entity()?;
         let result = Repository::update(|repo| {

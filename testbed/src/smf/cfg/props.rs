@@ -33,12 +33,12 @@ impl Session {
         Ok(())
     }
 
-    /// `describe [-v] [-t] [pg[/property]]`: values of application groups with what the templates say of them.
+    /// `describe [-v] [-t] [pg[/property]]`: values of application groups with their descriptions from the templates.
     pub(super) fn describe(&self, words: &[&str]) -> anyhow::Result<()> {
         let wanted = words.iter().find(|word| !word.starts_with('-')).copied();
         let groups = Repository::read()?.view(&self.entity()?, View::Composed)?;
         if words.iter().any(|word| word.starts_with('-') && word.contains('t')) {
-            // What may be set, and no values.
+            // The properties that may be set, without values.
             for (pg, name, kind, text) in template::properties(&groups) {
                 let full = format!("{pg}/{name}");
                 if wanted.is_none_or(|wanted| wanted == pg || wanted == full) {
@@ -83,7 +83,7 @@ impl Session {
         };
         self.change(|groups, composed| {
             if !groups.contains_key(pg) {
-                // As the service has it, or as a template describes it.
+                // The type as in the service, or as a template describes it.
                 let of_service = composed.get(pg).map(|group| group.kind.as_str());
                 let kind = of_service.or_else(|| template::type_of(composed, pg, None));
                 let kind = kind

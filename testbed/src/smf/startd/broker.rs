@@ -20,7 +20,7 @@ struct Outcome {
     stderr: String,
 }
 
-/// The command's side: None for root, who does everything itself; else what came of the run.
+/// The command's side: `None` for root, who runs the command directly; otherwise the result of the run.
 pub(crate) fn delegate(name: &str) -> anyhow::Result<Option<u8>> {
     if nix::unistd::geteuid().is_root() {
         return Ok(None);

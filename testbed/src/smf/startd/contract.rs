@@ -1,10 +1,10 @@
-//! The holder of a contract: a process of its own that runs one method and adopts all that descends from it.
+//! The holder of a contract: a separate process that runs one method and adopts all of its descendants.
 //!
-//! Linux has no process contracts. The holder is a child subreaper: whatever the method starts and however it
-//! daemonizes, its orphans become children of the holder, so that the descendants of the holder are the members
-//! of the contract, and the holder learns how each adopted process ends. It does not learn how a process ends
-//! whose parent lives, and cannot tell a signal from inside the service from one from outside: every fatal signal
-//! of an adopted process counts as one from outside.
+//! Linux has no process contracts. The holder is a child subreaper: however the method's processes daemonize, their
+//! orphans become children of the holder, so that the descendants of the holder are the members of the contract, and
+//! the holder learns how each adopted process ends. It does not learn how a process ends whose parent is alive, and
+//! cannot distinguish a signal from inside the service from one from outside: every fatal signal of an adopted process
+//! counts as one from outside.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -26,7 +26,7 @@ use super::method::Run;
 /// The argument that makes svc.startd a holder.
 pub(crate) const ARGUMENT: &str = "--contract";
 
-/// What a holder reports about its contract, a line each.
+/// A report of a holder about its contract, one line each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Report {
     /// The method ended: exit status, or the signal that killed it.
@@ -66,7 +66,7 @@ impl Holder {
     }
 }
 
-/// Turns the lines of a holder into events, until it ends.
+/// Converts the lines of a holder into events, until it ends.
 fn follow(child: &mut Child, serial: u64, events: &Sender<Event>) {
     let lines = child.stdout.take().into_iter().flat_map(|stdout| BufReader::new(stdout).lines());
     let mut empty = false;
@@ -90,7 +90,7 @@ fn follow(child: &mut Child, serial: u64, events: &Sender<Event>) {
     }
 }
 
-/// The holder's own main: runs the rest of the arguments as the method.
+/// The main function of a holder: runs the rest of the arguments as the method.
 pub(crate) fn hold(argv: &[String]) -> anyhow::Result<u8> {
     prctl::set_child_subreaper(true)?;
     let log = io::stderr().as_fd().try_clone_to_owned()?;
@@ -114,7 +114,7 @@ pub(crate) fn hold(argv: &[String]) -> anyhow::Result<u8> {
                 report(&format!("signal {}", signal as i32));
             }
             Ok(WaitStatus::Signaled(_, signal, core)) => {
-                // As a limit on cores must not hide a crash, the signal decides too.
+                // A limit on core files must not hide a crash, so the signal decides too.
                 let crash = matches!(
                     signal,
                     Signal::SIGSEGV | Signal::SIGABRT | Signal::SIGBUS | Signal::SIGILL | Signal::SIGFPE

@@ -14,7 +14,7 @@ pub(crate) struct Blocked {
     pub(crate) exclude: bool,
 }
 
-/// The state of what a dependency names: of a service the best of its instances, `absent` if there is none.
+/// The state of a dependency's target: for a service the best state of its instances, `absent` if there is none.
 pub(crate) fn state(repo: &Repository, entity: &str) -> String {
     if let Some(path) = entity.strip_prefix("file://localhost").or_else(|| entity.strip_prefix("file:")) {
         return if Path::new(path).exists() { "online" } else { "absent" }.to_owned();
@@ -49,7 +49,7 @@ fn unsatisfied(repo: &Repository, group: &Group) -> Option<Blocked> {
     let runs = |state: &str| matches!(state, "online" | "degraded");
     let grouping = group.get("grouping").unwrap_or("require_all");
     let wrong = |state: &str| match grouping {
-        // Satisfied too when they cannot come online.
+        // Also satisfied if they cannot come online.
         "optional_all" => matches!(state, "offline" | "uninitialized"),
         "exclude_all" => runs(state),
         _ => !runs(state),

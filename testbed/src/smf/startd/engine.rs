@@ -1,4 +1,4 @@
-//! The loop of the restarter: requests, reports of holders, what takes too long.
+//! The main loop of the restarter: requests, reports of holders, timeouts.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -52,7 +52,7 @@ impl Engine {
         }
     }
 
-    /// Does what a command asks; None when the answer has to wait.
+    /// Carries out the request of a command; `None` if the answer has to wait.
     fn request(&mut self, line: &str, stream: &std::os::unix::net::UnixStream) -> Option<String> {
         let (verb, name) = line.split_once(' ').unwrap_or((line, ""));
         let Ok(fmri) = Fmri::parse(name) else { return Some("error: no FMRI".into()) };
@@ -84,7 +84,7 @@ impl Engine {
                 return Some(format!("Instance \"{fmri}\" is not in a maintenance or degraded state."));
             }
             "maintenance" => inst.maintenance = true,
-            // As svc.startd(1M) has it; svcadm(1M) does not learn of it.
+            // As in svc.startd(1M); svcadm(1M) is not told.
             "degraded" => eprintln!("Restarter: ADMIN_DEGRADED command (for {fmri}) unimplemented."),
             "wait-online" | "wait-disabled" => {
                 let Ok(stream) = stream.try_clone() else { return Some("error".into()) };
@@ -137,7 +137,7 @@ impl Engine {
         }
     }
 
-    /// The service has failed: it is stopped, to be started again unless that happens too often.
+    /// Handles a failed service: it is stopped and started again, unless that happens too often.
     fn fault(&mut self, fmri: &Fmri, reason: &str) {
         let Some(inst) = self.instances.get_mut(fmri) else { return };
         let groups = effective(fmri);
@@ -163,14 +163,14 @@ impl Engine {
         self.stop(fmri, after);
     }
 
-    /// Handles a method, or a wait for the last process, that has taken too long.
+    /// Handles a method, or a wait for the last process, that has timed out.
     fn overdue(&mut self) {
         let now = Instant::now();
         for (fmri, inst) in &mut self.instances {
             if inst.deadline.is_none_or(|deadline| deadline > now) {
                 continue;
             }
-            // A process that forks while it is killed leaves a child, which is killed in a second round.
+            // A process may fork while it is being killed; its child is killed in a second round.
             inst.deadline = Some(now + Duration::from_secs(1));
             let holders = match inst.phase {
                 Phase::Idle => {
@@ -190,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// Answers those who wait for an instance that has come to rest.
+    /// Answers the commands that wait for an instance which has reached a stable state.
     pub(super) fn answer(&mut self, repo: &Repository) {
         for (fmri, inst) in &mut self.instances {
             if inst.phase != Phase::Idle || inst.waiters.is_empty() {

@@ -1,4 +1,4 @@
-//! An instance as the restarter knows it.
+//! The restarter's state of an instance.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -29,7 +29,7 @@ impl fmt::Display for State {
     }
 }
 
-/// What an instance becomes once it is stopped.
+/// The state that follows once an instance is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     Disabled,
@@ -38,12 +38,12 @@ pub(crate) enum After {
     Maintenance(&'static str),
 }
 
-/// What the restarter is doing to an instance.
+/// The restarter's current operation on an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Idle,
     Starting,
-    /// The stop method runs, or has run and processes are left.
+    /// The stop method is running, or has ended and processes are left.
     Stopping {
         after: After,
         method_done: bool,
@@ -60,21 +60,21 @@ pub(crate) struct Waiter {
 pub(crate) struct Inst {
     pub(crate) state: State,
     pub(crate) phase: Phase,
-    /// The contract of the service: what the start method started.
+    /// The contract of the service: the processes of the start method.
     pub(crate) primary: Option<Holder>,
-    /// The stop or refresh method that runs.
+    /// The stop or refresh method that is running.
     pub(crate) helper: Option<Holder>,
-    /// When the running method, or the wait for the last process, has taken too long.
+    /// When the running method, or the wait for the last process, times out.
     pub(crate) deadline: Option<Instant>,
-    /// Start methods that failed in a row.
+    /// Consecutive failures of start methods.
     pub(crate) failures: u8,
     pub(crate) starts: VecDeque<Instant>,
     pub(crate) faults: VecDeque<Instant>,
     pub(crate) restart: bool,
     pub(crate) refresh: bool,
-    /// An administrator asked for maintenance.
+    /// An administrator requested maintenance.
     pub(crate) maintenance: bool,
-    /// It could not be stopped: it stays in maintenance, disabled or not, until somebody asks for something again.
+    /// It could not be stopped: it stays in maintenance, disabled or not, until the next request.
     pub(crate) stuck: bool,
     pub(crate) waiters: Vec<Waiter>,
 }
@@ -107,7 +107,7 @@ impl Inst {
         self.state == State::Online
     }
 
-    /// Notes a start.
+    /// Records a start.
     pub(crate) fn started(&mut self, now: Instant) {
         self.starts.push_back(now);
         if self.starts.len() > QUICK_STARTS {
@@ -115,13 +115,13 @@ impl Inst {
         }
     }
 
-    /// Whether it was started so often lately that it has to stop.
+    /// Whether it was started too often recently and must stop.
     pub(crate) fn too_quick(&self, now: Instant) -> bool {
         self.starts.len() == QUICK_STARTS
             && self.starts.front().is_some_and(|first| now - *first < QUICK_TIME)
     }
 
-    /// Notes a fault; true when there were more than `count` in `period`.
+    /// Records a fault; true if there were more than `count` in `period`.
     pub(crate) fn faulted(&mut self, now: Instant, limit: Option<(usize, Duration)>) -> bool {
         self.faults.push_back(now);
         let Some((count, period)) = limit else { return false };
@@ -129,7 +129,7 @@ impl Inst {
         self.faults.len() > count
     }
 
-    /// Forgets the failures: an administrator has seen to them.
+    /// Clears the failures: an administrator has handled them.
     pub(crate) fn clear(&mut self) {
         self.failures = 0;
         self.starts.clear();

@@ -1,4 +1,4 @@
-//! The log of an instance: what its methods write, between lines of the restarter's with the time.
+//! The log of an instance: output of its methods, and the restarter's own lines with the time.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Methods, smf_method(5): what to run, as whom, in which environment.
+//! Methods, smf_method(5): the command, its user and its environment.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::super::RESTARTER;
 use super::super::fmri::Fmri;
 use super::super::repo::{Group, Groups};
 
-/// A method, ready to be run.
+/// A method, ready to run.
 pub(crate) enum Method {
     /// `:true`
     True,
@@ -23,13 +23,13 @@ pub(crate) enum Method {
 pub(crate) struct Run {
     /// The exec string with its tokens replaced.
     pub(crate) exec: String,
-    /// The command line: a shell that becomes the method, behind what drops privileges.
+    /// The command line: the commands that drop privileges, then a shell that becomes the method.
     pub(crate) argv: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) dir: PathBuf,
 }
 
-/// The limit of a method in seconds; None for none.
+/// The timeout of a method in seconds; `None` for no limit.
 pub(crate) fn timeout(groups: &Groups, name: &str) -> Option<u64> {
     groups.get(name)?.get("timeout_seconds")?.parse().ok().filter(|seconds| *seconds > 0)
 }
@@ -131,10 +131,10 @@ fn values(inside: &str, groups: &Groups) -> Option<String> {
     Some(quoted.collect::<Vec<_>>().join(separator))
 }
 
-/// Turns a method credential into a setpriv(1) command, and sets the working directory.
+/// Converts a method credential into a setpriv(1) command, and sets the working directory.
 ///
-/// The privileges become Linux capabilities: inheritable and ambient, so that they outlive exec as the inheritable
-/// set of Solaris does. A method that is root with a limited set keeps it through setuid(2), as a privilege-aware
+/// The privileges become Linux capabilities: inheritable and ambient, so that they survive exec as the inheritable set
+/// of Solaris does. A method that runs as root with a limited set keeps it across setuid(2), as a privilege-aware
 /// process does.
 fn credential(context: &Group, run: &mut Run) -> anyhow::Result<()> {
     let get = |name: &str| context.get(name).filter(|value| !value.is_empty() && *value != ":default");
@@ -188,11 +188,11 @@ fn credential(context: &Group, run: &mut Run) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// In the environment of a method without proc_session: Linux cannot forbid it to signal processes of other sessions, so
-/// smf_kill_contract of smf_include.sh refuses instead.
+/// Set in the environment of a method without proc_session: Linux cannot forbid it to signal processes of other
+/// sessions, so smf_kill_contract of smf_include.sh refuses instead.
 const NO_PROC_SESSION: &str = "TESTBED_NO_PROC_SESSION";
 
-/// Whether a privilege set holds proc_session, which is one of the basic ones.
+/// Whether a privilege set contains proc_session, which is one of the basic privileges.
 fn signals_other_sessions(set: Option<&str>) -> bool {
     set.unwrap_or("basic").split([',', ' ']).fold(false, |holds, word| {
         match word.to_ascii_lowercase().trim_start_matches("priv_") {
@@ -226,7 +226,7 @@ fn capabilities(set: Option<&str>, all_by_default: bool) -> anyhow::Result<Optio
             "net_privaddr" => &["net_bind_service"],
             "net_rawaccess" | "net_icmpaccess" => &["net_raw"],
             "file_chown" => &["chown"],
-            // One capability for both, so it stands for neither alone.
+            // One capability covers both, so it is not used for only one of them.
             "file_dac_read" | "file_dac_search" if reads_and_searches || remove => &["dac_read_search"],
             "file_dac_read" | "file_dac_search" => &[],
             "file_dac_write" | "file_dac_execute" => &["dac_override"],

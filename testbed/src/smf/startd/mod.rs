@@ -1,8 +1,8 @@
-//! A restarter, in place of svc.startd(1M): runs methods, watches contracts, restarts what died.
+//! A restarter in place of svc.startd(1M): runs methods, watches contracts, restarts failed services.
 //!
-//! One loop owns all instances. Requests of the commands come through the door, reports of the holders through
-//! threads that read them; each becomes an event. Between events every instance is brought one step nearer to
-//! what it should be, until none moves.
+//! One loop owns all instances. Requests of the commands come through the door, reports of the holders through threads
+//! that read them; each becomes an event. Between events every instance is moved step by step towards its target state,
+//! until none changes.
 
 pub(crate) mod broker;
 pub(crate) mod contract;
@@ -32,7 +32,7 @@ use super::fmri::Fmri;
 use super::repo::{Group, Property, Repository};
 use contract::Report;
 
-/// What the loop waits for.
+/// An event of the loop.
 pub(crate) enum Event {
     Request(String, UnixStream),
     Report(u64, Report),
@@ -40,7 +40,7 @@ pub(crate) enum Event {
 
 const DAEMON: &str = "--daemon";
 
-/// Services that a Solaris system has and manifests depend on: here they only say that they are online.
+/// Services that manifests depend on and that every Solaris system has: here they are only marked online.
 const PLACEHOLDERS: [&str; 10] = [
     "milestone/network",
     "milestone/name-services",
@@ -67,7 +67,7 @@ pub(crate) fn main(mut args: lexopt::Parser) -> anyhow::Result<u8> {
     }
 }
 
-/// Starts the daemon and returns when it listens.
+/// Starts the daemon and returns once it listens.
 fn launch() -> anyhow::Result<u8> {
     if UnixStream::connect(DOOR).is_ok() {
         return Ok(0);
@@ -134,7 +134,7 @@ fn placeholder(repo: &mut Repository, name: &str, exec: &str) {
     service.instances.entry("default".to_owned()).or_default().groups.insert("general".to_owned(), general);
 }
 
-/// Reads a request line of each connection.
+/// Reads a request line from each connection.
 fn listen(listener: &UnixListener, events: &Sender<Event>) {
     for stream in listener.incoming().flatten() {
         let events = events.clone();

@@ -1,4 +1,4 @@
-//! What the end of a method makes of an instance, and how its state reaches the repository and the log.
+//! The effect of a method's end on an instance, and the reports of its state to the repository and the log.
 
 use nix::sys::signal::Signal;
 
@@ -11,7 +11,7 @@ use super::log;
 /// Exit statuses of methods that put the instance into maintenance at once.
 const ERR_FATAL: i32 = 95;
 const ERR_CONFIG: i32 = 96;
-/// Start methods that may fail in a row.
+/// How many consecutive failures of a start method are allowed.
 const FAILURES: u8 = 3;
 
 pub(super) fn effective(fmri: &Fmri) -> Groups {
@@ -22,7 +22,7 @@ pub(super) fn is_transient(groups: &Groups) -> bool {
     groups.get("startd").and_then(|group| group.get("duration")) == Some("transient")
 }
 
-/// Writes the state where svcs(1) and svcprop(1) see it.
+/// Writes the state for svcs(1) and svcprop(1).
 pub(super) fn write_state(fmri: &Fmri, inst: &Inst, next: Option<State>, auxiliary: &str) {
     let stamp = jiff::Timestamp::now();
     let stamp = format!("{}.{:09}", stamp.as_second(), stamp.subsec_nanosecond());
@@ -45,7 +45,7 @@ pub(super) fn write_state(fmri: &Fmri, inst: &Inst, next: Option<State>, auxilia
     }
 }
 
-/// Writes how the start method ended, for svcs -x.
+/// Records how the start method ended, for svcs -x.
 pub(super) fn write_start_status(fmri: &Fmri, result: Result<i32, i32>) {
     let text = match result {
         Ok(status) => format!("exited {status}"),
@@ -79,7 +79,7 @@ pub(super) fn start_done(fmri: &Fmri, inst: &mut Inst, result: Result<i32, i32>)
         inst.state = State::Online;
         return write_state(fmri, inst, None, "none");
     }
-    // Processes that the method left behind would prevent the next start.
+    // Processes left behind by the method would prevent the next start.
     if let Some(primary) = &inst.primary {
         process::signal(primary.pid, Signal::SIGKILL);
     }
@@ -118,7 +118,7 @@ pub(super) fn helper_done(fmri: &Fmri, inst: &mut Inst, result: Result<i32, i32>
     }
 }
 
-/// The stop method did its part; the instance is stopped once its last process is gone.
+/// The stop method has succeeded; the instance is stopped once its last process has ended.
 pub(super) fn stop_method_done(fmri: &Fmri, inst: &mut Inst, after: After) {
     match inst.primary {
         None => stopped(fmri, inst, after),
@@ -147,7 +147,7 @@ pub(super) fn stopped(fmri: &Fmri, inst: &mut Inst, after: After) {
     write_state(fmri, inst, None, auxiliary);
 }
 
-/// A method that cannot even be run has failed, and trying again would not help.
+/// A method that cannot even be run counts as failed, and a retry would not help.
 pub(super) fn bad_method(fmri: &Fmri, inst: &mut Inst, name: &str, error: &anyhow::Error) {
     log::line(fmri, &format!("Method \"{name}\" cannot run: {error:#}."));
     stopped(fmri, inst, After::Maintenance("method_failed"));

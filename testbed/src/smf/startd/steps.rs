@@ -1,4 +1,4 @@
-//! The transitions of an instance: what the restarter does next, and with which method.
+//! The transitions of an instance: the restarter's next operation, and the method for it.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::outcome::{bad_method, effective, start_done, stop_method_done, write_
 use super::{depend, log};
 
 impl Engine {
-    /// Moves all instances until none has anything to do.
+    /// Advances all instances until none has anything to do.
     pub(super) fn settle(&mut self) {
         loop {
             let Ok(repo) = Repository::read() else { return };
@@ -23,7 +23,7 @@ impl Engine {
             let names: Vec<Fmri> = self.instances.keys().cloned().collect();
             let mut moved = false;
             for fmri in names {
-                // Each step sees what the one before has written.
+                // Each step sees the writes of the one before.
                 let Ok(repo) = Repository::read() else { return };
                 moved |= self.step(&repo, &fmri);
             }
@@ -34,7 +34,7 @@ impl Engine {
         }
     }
 
-    /// Brings one instance a step nearer to what it should be; false when it is there, or busy.
+    /// Moves one instance a step towards its target state; false if it is there, or busy.
     fn step(&mut self, repo: &Repository, fmri: &Fmri) -> bool {
         let Some(inst) = self.instances.get_mut(fmri) else { return false };
         let Some(known) = repo.instance(fmri) else { return false };
@@ -44,7 +44,7 @@ impl Engine {
         let (enabled, _) = repo.enabled(fmri);
         match inst.state {
             State::Uninitialized => {
-                // The restarter leaves alone an instance that was never enabled or disabled.
+                // The restarter ignores an instance that was never enabled or disabled.
                 if !enabled && !known.groups.contains_key("general") {
                     return false;
                 }
@@ -75,7 +75,7 @@ impl Engine {
                 write_state(fmri, inst, None, "administrative_request");
                 true
             }
-            // Not before the last process of the previous start is gone.
+            // Not before the last process of the previous start has ended.
             State::Offline if inst.primary.is_none() && depend::blocked(repo, fmri).is_none() => {
                 self.start(fmri);
                 true
