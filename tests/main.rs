@@ -84,6 +84,7 @@ mod it {
     mod tls_servers_peers;
     mod transparent;
     mod udp;
+    mod udp_batch;
     mod udp_control;
     mod udp_groups;
     mod udp_losses;

@@ -200,6 +200,8 @@ fn serve(
     let mut tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
     tls_warnings.extend(config.upstream_tls().iter().flat_map(upstream_tls::unreadable));
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })?;
+    // What the threads find out as they start is told too.
+    log::set_debug_level(config.settings.debug);
     tls_warnings.iter().for_each(|warning| log::warn(format_args!("{warning}")));
     let (clients_max, count) = (config.settings.clients_max, workers::count(&config));
     let dns = Dns::new(&resolved);

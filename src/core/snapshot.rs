@@ -223,6 +223,8 @@ pub struct Snapshot {
     pub conn_max: usize,
     /// After how many repetitions without an answer a UDP client goes to the next server; 0 for never.
     pub udp_retries: u32,
+    /// Whether system calls are made together where the system can.
+    pub batch: bool,
     /// The maximum number of UDP flows of one client address, 0 for no limit except its share when all are taken.
     pub udp_flows_per_client: usize,
     /// The number of connections accepted in a row.
@@ -382,6 +384,7 @@ impl Snapshot {
             pending_max: settings.pending_max,
             conn_max: settings.conn_max,
             udp_retries: settings.udp_retries,
+            batch: settings.batch,
             udp_flows_per_client: settings.udp_flows_per_client,
             multi_accept: settings.multi_accept,
             fastclose: settings.tcp_fastclose,

@@ -1,12 +1,13 @@
 //! Functions of the operating system that the standard library does not offer.
 //!
 //! All `unsafe` code of pen is here: `fork`, `openlog`, an ioctl, the registration of descriptors with tokio, the
-//! control messages of datagrams, calls into libssl and, on Solaris, `setppriv`. Linux-only features are in
+//! control messages of datagrams, system calls made together, calls into libssl and, on Solaris, `setppriv`. Linux-only features are in
 //! [`platform`], which has a fallback for every other system, tested on Linux by [`emulation`]. Features that Solaris
 //! has too are in their own modules: privileges kept after root is given up in [`privileges`], the destination address
 //! of datagrams in [`datagram`].
 
 pub mod atomic_file;
+pub mod calls;
 pub mod crash;
 pub mod daemon;
 pub mod datagram;

@@ -91,6 +91,7 @@ const TOPICS: [Topic; 10] = [
             "backlog",
             "multi_accept",
             "workers",
+            "batch",
             "timeout",
             "idle_timeout",
             "tcp_*",

@@ -35,6 +35,16 @@ pub struct FlowId {
     number: u64,
 }
 
+impl FlowId {
+    /// The same in 64 bits, for [`FlowTable::by_token`]; never [`u64::MAX`]. The numbers of 2^32 flows make it another's.
+    pub fn token(self) -> u64 {
+        (self.number << 32) | (self.place as u64 & PLACE)
+    }
+}
+
+/// The bits of a token that are the place of its flow.
+const PLACE: u64 = u32::MAX as u64;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FlowPhase {
     Asking,
@@ -117,6 +127,14 @@ impl<K: Copy + Eq + Hash, O: Copy + Eq + Hash, T> FlowTable<K, O, T> {
         };
         self.touch(id.place, phase, now);
         true
+    }
+
+    /// The flow of a token, unless it has ended.
+    pub fn by_token(&self, token: u64) -> Option<(FlowId, &T)> {
+        let place = usize::try_from(token & PLACE).ok()?;
+        let node = self.nodes.get(place)?;
+        let id = FlowId { place, number: node.number };
+        (id.token() == token).then_some((id, &node.value))
     }
 
     /// Adds a flow of `owner` at `now`, for a client's first datagram. An earlier flow of this client ends and is

@@ -81,6 +81,8 @@ table::table! {
         abort_on_error: bool = false,
             switch("end with a core file at an internal error, rather than end one connection");
         ascii: bool = false, switch("dump communication as text rather than hexadecimal");
+        batch: bool = true,
+            switch("make system calls for many datagrams together, where the system can").at_start();
         dummy: bool = false, switch("answer every request as a tiny web server, as a test target");
         hash: bool = false, switch("choose a new client's server by a hash of its address");
         http: bool = false, switch("add X-Forwarded-For and X-Forwarded-Proto to HTTP requests");

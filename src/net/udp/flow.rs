@@ -17,7 +17,7 @@ use crate::net::filter::dump::{self, Dump};
 use crate::net::filter::request_log::RequestLog;
 use crate::net::known_client::KnownClient;
 use crate::net::shared::Shared;
-use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
+use crate::sys::datagram::{Peer, UpstreamSocket};
 use crate::sys::log;
 
 use super::upstream::{Search, Upstream};
@@ -106,6 +106,11 @@ impl UdpFlow {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Who it is.
+    pub(super) fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
     /// The task that serves it, for the command `close`.
     pub(super) fn served_by(&self, task: AbortHandle) {
         if let Some(state) = &*self.state() {
@@ -130,23 +135,42 @@ impl UdpFlow {
         self.changed.notify_one();
     }
 
-    /// Passes a datagram on to the server, or to the next when that one is not there. False when the flow is over.
-    pub(super) fn to_server(&self, datagram: &[u8]) -> bool {
+    /// Where a datagram for the server is to be sent; `None` when the flow is over. [`UdpFlow::sent`] is to be told the result
+    /// before this is asked for the next one.
+    pub(super) fn next_to_server(&self, datagram: &[u8]) -> Option<Arc<UpstreamSocket>> {
         let mut state = self.state();
-        let Some(live) = &mut *state else { return false };
+        let live = state.as_mut()?;
         if !live.upstream.is_right(&live.shared) {
             let found = live.move_on(self.client, &self.peer);
             self.changed.notify_one();
             if !found {
                 live.shared.drops.because("no server");
-                return false;
+                return None;
             }
         }
         if live.is_unanswered(datagram) && live.leave_silent(self.client, &self.peer) {
             self.changed.notify_one();
         }
+        Some(Arc::clone(&live.upstream.socket))
+    }
+
+    /// A datagram was sent to the server by `upstream`, or to the next when that one is not there. False when the flow is over.
+    pub(super) fn sent(
+        &self,
+        datagram: &[u8],
+        upstream: &Arc<UpstreamSocket>,
+        result: io::Result<()>,
+    ) -> bool {
+        let mut state = self.state();
+        let Some(live) = &mut *state else { return false };
+        let mut result = if Arc::ptr_eq(&live.upstream.socket, upstream) {
+            upstream.clear_if_failed(result)
+        } else {
+            // The flow has left that server in the meantime.
+            live.upstream.socket.send(datagram)
+        };
         loop {
-            match live.upstream.socket.send(datagram) {
+            match result {
                 Ok(()) => {
                     live.sent(datagram);
                     return true;
@@ -164,6 +188,7 @@ impl UdpFlow {
                     return true;
                 }
             }
+            result = live.upstream.socket.send(datagram);
         }
     }
 
@@ -185,16 +210,27 @@ impl UdpFlow {
         found
     }
 
-    /// Passes an answer on to the client.
-    pub(super) fn to_client(&self, socket: &DatagramSocket, datagram: &[u8]) {
+    /// Its server has answered by `upstream`. False when the answer is not for the client: the flow has ended or has left that
+    /// server.
+    pub(super) fn answered(&self, upstream: &Arc<UpstreamSocket>, datagram: &[u8]) -> bool {
         let mut state = self.state();
-        let Some(live) = &mut *state else { return };
+        let Some(live) = &mut *state else { return false };
+        if !Arc::ptr_eq(&live.upstream.socket, upstream) {
+            return false;
+        }
         live.answered();
         if log::debug_level() >= dump::LEVEL {
             live.dump().show("server", datagram);
         }
-        match socket.send(datagram, &self.peer) {
-            Ok(()) => live.meter.to_client(datagram.len()),
+        true
+    }
+
+    /// An answer of so many bytes was sent to the client.
+    pub(super) fn passed_on(&self, length: usize, result: io::Result<()>) {
+        let mut state = self.state();
+        let Some(live) = &mut *state else { return };
+        match result {
+            Ok(()) => live.meter.to_client(length),
             Err(error) => live.shared.drops.unsent("a client", &error),
         }
     }

@@ -1,40 +1,34 @@
 //! One socket that clients send to, and its flows.
 
 use std::io;
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::io::Interest;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::core::Millis;
-use crate::core::admission::Admission;
-use crate::core::affinity::Client;
 use crate::core::error::SystemReason;
-use crate::core::flow_table::{FlowId, FlowTable};
-use crate::core::snapshot::Snapshot;
+use crate::core::flow_table::FlowId;
 use crate::core::standing_queue::StandingQueue;
 use crate::net::connect::SHORTAGE_PAUSE;
-use crate::net::connect::failure::Origin;
-use crate::net::connections::Permit;
-use crate::net::limits;
 use crate::net::shared::Shared;
-use crate::sys::datagram::{Batch, DatagramSocket, Peer, UpstreamSocket};
+use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
-use crate::sys::watch::{self, Watch};
 
 use super::drops::Seen;
+use super::exchange::{Exchange, Received};
 use super::flow::UdpFlow;
+use super::flows::Flows;
+use super::inbox::Inbox;
 
-/// The most receive calls on one socket before other tasks run.
-const RECEIVES_MAX: usize = 8;
+/// The most turns, or receive calls for one flow, before other tasks run.
+const TURNS_MAX: usize = 8;
 /// The most receive calls when pen leaves a socket: enough for a full receive buffer.
 const LAST_RECEIVES_MAX: usize = 128;
-/// How long a flow may be idle where `idle_timeout` does not say.
-const IDLE: Millis = 60_000;
 /// The longest time between two searches for idle flows, since `idle_timeout` may have changed.
 const SWEEP: Millis = 1_000;
 /// The pause after a receive error. No such error is known to last.
@@ -56,14 +50,16 @@ enum Stage {
 pub(super) struct UdpListener {
     shared: Arc<Shared>,
     socket: Arc<DatagramSocket>,
-    flows: Mutex<FlowTable<Peer, Client, Arc<UdpFlow>>>,
+    flows: Flows,
+    /// What tells of datagrams, once it serves.
+    inbox: OnceLock<Inbox>,
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
     /// Tells whether more arrives than pen can forward.
     queue: Mutex<StandingQueue>,
-    /// The receive buffer, which no task holds while it waits.
-    batch: Mutex<Batch>,
+    /// The memory of a turn, which no task holds while it waits.
+    exchange: Mutex<Exchange>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,14 +70,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl UdpListener {
     /// Begins to serve a socket, on this thread.
     pub(super) fn open(shared: Arc<Shared>, socket: Arc<DatagramSocket>) -> Arc<Self> {
+        let batch = shared.snapshot.load().batch;
         let listener = Arc::new(UdpListener {
-            shared,
             socket,
-            flows: Mutex::default(),
+            flows: Flows::new(Arc::clone(&shared)),
+            inbox: OnceLock::new(),
             stage: Mutex::new(Stage::Open),
             changed: Notify::new(),
             queue: Mutex::default(),
-            batch: Mutex::default(),
+            shared,
+            exchange: Mutex::new(Exchange::new(batch)),
         });
         tokio::spawn({
             let listener = Arc::clone(&listener);
@@ -102,11 +100,16 @@ impl UdpListener {
 
     /// Accepts the clients whose datagrams are in the buffer already, and no other ones; ends with its last flow.
     pub(super) fn leave(self: &Arc<Self>) {
+        let mut exchange = lock(&self.exchange);
         for _ in 0..LAST_RECEIVES_MAX {
-            if self.take_datagrams().is_err() {
+            exchange.begin();
+            let more = self.receive(&mut exchange);
+            self.pass_on(&mut exchange);
+            if !more.is_ok_and(|more| more) {
                 break;
             }
         }
+        drop(exchange);
         *lock(&self.stage) = Stage::Leaving;
         self.changed.notify_one();
     }
@@ -124,18 +127,24 @@ impl UdpListener {
     /// Whether it goes on; ends it when pen has left it and no flow is left.
     fn lives(&self) -> bool {
         let mut stage = lock(&self.stage);
-        if *stage == Stage::Leaving && lock(&self.flows).is_empty() {
+        if *stage == Stage::Leaving && self.flows.is_empty() {
             *stage = Stage::Closed;
         }
         *stage != Stage::Closed
     }
 
+    fn inbox(&self) -> io::Result<&Inbox> {
+        if let Some(inbox) = self.inbox.get() {
+            return Ok(inbox);
+        }
+        let inbox = Inbox::of(&self.socket)?;
+        Ok(self.inbox.get_or_init(|| inbox))
+    }
+
     async fn serve(self: Arc<Self>) {
-        let queue = loop {
-            match watch::duplicate(&*self.socket)
-                .and_then(|socket| Watch::shared(&socket, Interest::READABLE))
-            {
-                Ok(queue) => break queue,
+        let inbox = loop {
+            match self.inbox() {
+                Ok(inbox) => break inbox,
                 Err(error) => {
                     log::error(format_args!("pen cannot receive: {}", SystemReason(&error)));
                     tokio::time::sleep(SHORTAGE_PAUSE).await;
@@ -146,20 +155,20 @@ impl UdpListener {
         let mut seen = Seen::default();
         while self.lives() {
             tokio::select! {
-                ready = queue.readable() => {
+                ready = inbox.ready() => {
                     if let Err(error) = ready {
                         return log::error(format_args!("pen receives no longer: {}",SystemReason(&error)));
                     }
-                    match queue.try_io(Interest::READABLE, || self.take_datagrams()) {
-                        Ok(()) => tokio::task::yield_now().await,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    match self.take_turns(inbox) {
+                        Ok(true) => tokio::task::yield_now().await,
+                        Ok(false) => {}
                         Err(error) => {
                             log::debug(1, format_args!("receiving from clients: {error}"));
                             tokio::time::sleep(ERROR_PAUSE).await;
                         }
                     }
                 }
-                () = &mut sweep, if !lock(&self.flows).is_empty() => {
+                () = &mut sweep, if !self.flows.is_empty() => {
                     let pause = self.sweep();
                     seen = self.shared.drops.look(seen);
                     sweep.as_mut().reset(Instant::now() + Duration::from_millis(pause));
@@ -172,50 +181,98 @@ impl UdpListener {
 
     /// Ends the flows that were idle for too long; returns when to look again, in milliseconds.
     fn sweep(&self) -> Millis {
-        let idle = match self.shared.snapshot.load().idle_timeout {
-            0 => IDLE,
-            idle => idle,
-        };
-        let now = self.shared.now();
-        loop {
-            let Some(flow) = lock(&self.flows).expire(now, idle) else { break };
-            flow.end();
-        }
-        let due = lock(&self.flows).due(idle).unwrap_or(Millis::MAX);
         // A millisecond later, since the clock's are cut off.
-        due.saturating_sub(now).saturating_add(1).min(SWEEP)
+        self.flows.end_idle().saturating_add(1).min(SWEEP)
     }
 
-    /// Forwards datagrams that wait, [`RECEIVES_MAX`] batches at most.
+    /// Serves what is there until there is no more, [`TURNS_MAX`] turns at most. Returns whether there may be more.
     ///
     /// # Errors
-    /// `WouldBlock` when there are no more; else as recvmsg(2).
-    fn take_datagrams(self: &Arc<Self>) -> io::Result<()> {
-        let mut batch = lock(&self.batch);
-        let mut several = false;
-        let result = (0..RECEIVES_MAX).try_for_each(|_| {
-            let more = match self.socket.receive(&mut batch) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-                result => result?,
-            };
-            several |= batch.iter().count() > 1;
-            if self.is_late(more) {
-                self.shared.drops.late(batch.iter().count());
-            } else {
-                for (datagram, peer) in batch.iter() {
-                    match peer {
-                        Some(peer) => self.from_client(peer, datagram),
-                        None => self.shared.drops.because("nobody sent it"),
-                    }
-                }
+    /// As recvmsg(2) and epoll_wait(2); not `WouldBlock`.
+    fn take_turns(self: &Arc<Self>, inbox: &Inbox) -> io::Result<bool> {
+        let mut exchange = lock(&self.exchange);
+        let mut more = true;
+        for _ in 0..TURNS_MAX {
+            exchange.begin();
+            let received = inbox.receive(&mut exchange, |exchange| self.receive(exchange));
+            self.pass_on(&mut exchange);
+            more = received?;
+            if !more {
+                break;
             }
-            if more { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
-        });
+        }
         // A buffer that was full held more than one.
-        if several {
+        if mem::take(&mut exchange.several) {
             self.shared.drops.overflowed(self.socket.newly_overflowed());
         }
-        result
+        Ok(more)
+    }
+
+    /// Passes on what clients have sent, and what the servers of flows that are ready have answered.
+    fn pass_on(self: &Arc<Self>, exchange: &mut Exchange) {
+        let now = self.shared.now();
+        let (mut at, mut is_last) = (0, false);
+        while !is_last {
+            at = self.list_questions(exchange, at, now);
+            is_last = at == exchange.batch.count();
+            if is_last {
+                exchange.expect_answers(|token| self.flows.by_token(token));
+            }
+            exchange.ask_and_receive(
+                |id| self.remove(id),
+                |id, flow, upstream, received| match received {
+                    Received::Answer(answer) => {
+                        self.flows.was_answered(id, now) && flow.answered(upstream, answer)
+                    }
+                    Received::Failed(error) => {
+                        if !flow.failed(upstream, error) {
+                            self.remove(id);
+                        }
+                        false
+                    }
+                },
+            );
+            exchange.pass_answers_on(&self.socket);
+        }
+    }
+
+    /// Receives what clients have sent. Returns whether there may be more.
+    fn receive(&self, exchange: &mut Exchange) -> io::Result<bool> {
+        let more = match self.socket.receive(&mut exchange.batch) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            result => result?,
+        };
+        exchange.several |= exchange.batch.count() > 1;
+        if self.is_late(more) {
+            self.shared.drops.late(exchange.batch.count());
+            exchange.batch.clear();
+        }
+        Ok(more)
+    }
+
+    /// Lists datagrams of clients, from the one at `first` on, until the end or the first that depends on what becomes of one that
+    /// is listed. Returns where that is.
+    fn list_questions(self: &Arc<Self>, exchange: &mut Exchange, first: usize, now: Millis) -> usize {
+        let mut at = first;
+        while let Some((datagram, peer)) = exchange.batch.get(at) {
+            let Some(peer) = peer else {
+                self.shared.drops.because("nobody sent it");
+                at += 1;
+                continue;
+            };
+            if let Some((id, flow)) = self.flows.of_client(&peer, now).or_else(|| self.admit(peer, now)) {
+                if exchange.has_question_of(id) {
+                    return at;
+                }
+                match flow.next_to_server(datagram) {
+                    Some(upstream) => exchange.ask(id, flow, upstream, at),
+                    None => self.remove(id),
+                }
+            }
+            at += 1;
+        }
+        at
     }
 
     /// Whether what was just received has waited for so long in a queue that never empties that it is to be shed. It has
@@ -232,107 +289,33 @@ impl UdpListener {
         late
     }
 
-    fn from_client(self: &Arc<Self>, peer: Peer, datagram: &[u8]) {
-        let now = self.shared.now();
-        let known = lock(&self.flows).from_client(&peer, now).map(|(id, flow)| (id, Arc::clone(flow)));
-        let Some((id, flow)) = known.or_else(|| self.admit(peer, now)) else { return };
-        if !flow.to_server(datagram) {
-            self.remove(id);
-        }
-    }
-
     /// Makes a flow for a new client if it may have one; else counts the datagram as dropped, with the reason.
     fn admit(self: &Arc<Self>, peer: Peer, now: Millis) -> Option<(FlowId, Arc<UdpFlow>)> {
-        let drops = &self.shared.drops;
         if *lock(&self.stage) != Stage::Open {
-            drops.because("pen takes no new clients there");
+            self.shared.drops.because("pen takes no new clients there");
             return None;
         }
-        let snapshot = self.shared.snapshot.load();
-        let client = Client::new(peer.client.ip());
-        let admission = Admission::of(&snapshot, client);
-        if admission == Admission::Refuse || peer.client.port() == 0 {
-            // No server would serve the client, or it could not be answered.
-            drops.because("its client is denied");
+        let (id, flow) = self.flows.admit(peer, now, self.socket.as_raw_fd())?;
+        if let Err(error) = self.listen_to(id, &flow) {
+            self.shared.drops.short(&error);
+            self.remove(id);
             return None;
-        }
-        if !self.keeps_to_its_limit(client, &snapshot) {
-            drops.because("its client has as many flows as it may");
-            return None;
-        }
-        let Ok(slot) = limits::begin(&self.shared, &snapshot, client) else {
-            drops.because("its client has reached a limit");
-            return None;
-        };
-        let Some(permit) = self.permit(client, &snapshot) else {
-            drops.full(snapshot.conn_max);
-            return None;
-        };
-        let flow =
-            match UdpFlow::begin(&self.shared, peer, (admission, slot), self.socket.as_raw_fd(), permit) {
-                Ok(flow) => Arc::new(flow),
-                Err(failure) if failure.origin == Origin::Shortage => {
-                    drops.short(&failure.error);
-                    // The descriptor is free once its task has seen the end: for who comes next.
-                    self.make_room(client, &snapshot);
-                    return None;
-                }
-                Err(_) => {
-                    drops.because("no server");
-                    return None;
-                }
-            };
-        drops.admitted();
-        let (id, before) = lock(&self.flows).insert(peer, client, Arc::clone(&flow), now);
-        if let Some(before) = before {
-            before.end();
         }
         let task = tokio::spawn(answer(Arc::clone(self), id, Arc::clone(&flow)));
         flow.served_by(task.abort_handle());
         Some((id, flow))
     }
 
-    /// Whether a client may have one more flow under `udp_flows_per_client`, where one of its own can end for that.
-    fn keeps_to_its_limit(&self, client: Client, snapshot: &Snapshot) -> bool {
-        let limit = snapshot.udp_flows_per_client;
-        loop {
-            let mut flows = lock(&self.flows);
-            if limit == 0 || flows.count_of(&client) < limit {
-                return true;
-            }
-            let Some(flow) = flows.make_own_room(&client, self.shared.now(), snapshot.timeout) else {
-                return false;
-            };
-            drop(flows);
-            flow.end();
+    /// Has the event port tell of what the flow's server answers, where there is one.
+    fn listen_to(&self, id: FlowId, flow: &UdpFlow) -> io::Result<()> {
+        match (self.inbox.get(), flow.upstream()) {
+            (Some(inbox), Some(upstream)) => inbox.add(id.token(), &upstream),
+            _ => Ok(()),
         }
-    }
-
-    /// A permit for one more flow of `client`; without a free one, a flow of less importance is ended.
-    fn permit(&self, client: Client, snapshot: &Snapshot) -> Option<Permit> {
-        loop {
-            if let Some(permit) = self.shared.connections.try_permit(snapshot.conn_max) {
-                return Some(permit);
-            }
-            if !self.make_room(client, snapshot) {
-                return None;
-            }
-        }
-    }
-
-    fn make_room(&self, client: Client, snapshot: &Snapshot) -> bool {
-        let (limit, now, patience) = (snapshot.conn_max, self.shared.now(), snapshot.timeout);
-        let flow = lock(&self.flows).make_room(&client, limit, now, patience);
-        if let Some(flow) = &flow {
-            flow.end();
-        }
-        flow.is_some()
     }
 
     fn remove(&self, id: FlowId) {
-        let removed = lock(&self.flows).remove(id);
-        if let Some(flow) = removed {
-            flow.end();
+        if self.flows.remove(id) {
             // A listener that pen has left ends with its last flow.
             self.changed.notify_one();
         }
@@ -340,14 +323,18 @@ impl UdpListener {
 
     /// Forwards the answers of a server; true when there may be more. Removes the flow when it is over.
     fn take_answers(&self, id: FlowId, flow: &UdpFlow, upstream: &Arc<UpstreamSocket>) -> bool {
-        let mut batch = lock(&self.batch);
-        for _ in 0..RECEIVES_MAX {
-            match upstream.receive(&mut batch) {
+        let batch = &mut lock(&self.exchange).batch;
+        for _ in 0..TURNS_MAX {
+            match upstream.receive(batch) {
                 Ok(more) => {
-                    if !lock(&self.flows).from_server(id, self.shared.now()) {
+                    if !self.flows.was_answered(id, self.shared.now()) {
                         return false;
                     }
-                    batch.iter().for_each(|(datagram, _)| flow.to_client(&self.socket, datagram));
+                    for (datagram, _) in
+                        batch.iter().filter(|(datagram, _)| flow.answered(upstream, datagram))
+                    {
+                        flow.passed_on(datagram.len(), self.socket.send(datagram, flow.peer()));
+                    }
                     if !more {
                         return false;
                     }
@@ -393,7 +380,11 @@ async fn answer(listener: Arc<UdpListener>, id: FlowId, flow: Arc<UdpFlow>) {
                     tokio::task::yield_now().await;
                 }
             }
-            () = flow.changed() => {}
+            () = flow.changed() => {
+                if let Err(error) = end.listener.listen_to(id, &flow) {
+                    return end.listener.shared.drops.short(&error);
+                }
+            }
         }
     }
 }

@@ -5,7 +5,10 @@
 //! forwarded as they are read. A datagram that a socket does not take at once is dropped, as UDP allows, and counted.
 
 pub(in crate::net) mod drops;
+mod exchange;
 mod flow;
+mod flows;
+mod inbox;
 mod listener;
 mod upstream;
 

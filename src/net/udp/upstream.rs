@@ -207,5 +207,5 @@ fn socket(
     };
     let socket = open().map_err(Failure::of_pen)?;
     socket.connect(&(*ip).into()).map_err(|error| Failure::of_connect(address, error))?;
-    UpstreamSocket::watch(socket.into()).map_err(Failure::of_pen)
+    UpstreamSocket::new(socket.into()).map_err(Failure::of_pen)
 }

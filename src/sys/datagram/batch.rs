@@ -29,6 +29,23 @@ impl Batch {
         each.map(|(bytes, (length, peer))| (bytes.get(..*length).unwrap_or(bytes), *peer))
     }
 
+    /// Forgets them.
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// One of the datagrams, as [`Batch::iter`] has it.
+    pub fn get(&self, at: usize) -> Option<(&[u8], Option<Peer>)> {
+        let (length, peer) = *self.received.get(..self.count)?.get(at)?;
+        let bytes = self.bytes.chunks(DATAGRAM_MAX).nth(at)?;
+        Some((bytes.get(..length).unwrap_or(bytes), peer))
+    }
+
     /// Calls `receive` to put datagrams into slices of [`DATAGRAM_MAX`] bytes each and return their number. Returns
     /// whether the batch is full, so that there may be more.
     ///

@@ -8,6 +8,8 @@
 
 mod batch;
 mod buffers;
+mod destination;
+mod flow_port;
 mod peer;
 #[cfg(any(target_os = "linux", target_os = "solaris", target_os = "illumos"))]
 mod pktinfo;
@@ -30,6 +32,8 @@ use unsupported as pktinfo;
 
 pub use batch::Batch;
 pub use buffers::enlarge_receive_buffer;
+pub use destination::Destination;
+pub use flow_port::FlowPort;
 pub use peer::Peer;
 pub use received::DATAGRAM_MAX;
 pub use upstream::UpstreamSocket;
@@ -114,6 +118,12 @@ impl DatagramSocket {
             Some(local) => pktinfo::send(self.socket.as_fd(), datagram, to.client, local),
             None => self.socket.send_to(datagram, to.client).map(|_| ()),
         }
+    }
+
+    /// Whether [`DatagramSocket::send`] may succeed where one to its [`Destination`] had this error: it tries other addresses to
+    /// send from.
+    pub fn may_send_otherwise(&self, error: &io::Error, to: &Peer) -> bool {
+        to.local.is_some() && pktinfo::is_no_source(error)
     }
 }
 

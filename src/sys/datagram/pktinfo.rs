@@ -13,11 +13,16 @@ use super::peer::{LocalAddress, Peer};
 
 /// Ample room for one control message of either kind, aligned as a cmsghdr must be.
 #[repr(C, align(8))]
+#[derive(Debug)]
 pub(super) struct Control([u8; 64]);
 
 impl Control {
     pub(super) const fn new() -> Self {
         Control([0; 64])
+    }
+
+    pub(super) fn as_ptr(&self) -> *const u8 {
+        self.0.as_ptr()
     }
 }
 
@@ -128,12 +133,12 @@ pub(super) fn send(
     from: LocalAddress,
 ) -> io::Result<()> {
     let mut result = send_from(socket, datagram, to, Some((from.ip, from.interface)));
-    if is_no_source(&result)
+    if result.as_ref().is_err_and(is_no_source)
         && let Some(ip) = from.otherwise
     {
         result = send_from(socket, datagram, to, Some((ip, 0)));
     }
-    if is_no_source(&result) {
+    if result.as_ref().is_err_and(is_no_source) {
         result = send_from(socket, datagram, to, None);
     }
     result
@@ -141,13 +146,11 @@ pub(super) fn send(
 
 /// Whether the source address may be the reason why a datagram was not sent, as far as errors tell: Linux returns
 /// EINVAL for a multicast address and ENETUNREACH for other foreign addresses; Solaris returns EADDRNOTAVAIL.
-fn is_no_source(result: &io::Result<()>) -> bool {
-    result.as_ref().is_err_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput | io::ErrorKind::NetworkUnreachable
-        )
-    })
+pub(super) fn is_no_source(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::InvalidInput | io::ErrorKind::NetworkUnreachable
+    )
 }
 
 fn send_from(
@@ -156,27 +159,11 @@ fn send_from(
     to: SocketAddr,
     from: Option<(IpAddr, u32)>,
 ) -> io::Result<()> {
-    let mut control = Control::new();
-    let used = match from {
-        None => 0,
-        Some((IpAddr::V4(ip), _)) => {
-            // SAFETY: all zeros is a valid value.
-            let mut info: libc::in_pktinfo = unsafe { mem::zeroed() };
-            info.ipi_spec_dst.s_addr = u32::from(ip).to_be();
-            put(&mut control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
-        }
-        Some((IpAddr::V6(ip), interface)) => {
-            // SAFETY: all zeros is a valid value.
-            let mut info: libc::in6_pktinfo = unsafe { mem::zeroed() };
-            info.ipi6_addr.s6_addr = ip.octets();
-            info.ipi6_ifindex = interface as _;
-            put(&mut control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
-        }
-    };
     let (to, parts) = (SockAddr::from(to), [IoSlice::new(datagram)]);
     let mut message = MsgHdr::new().with_addr(&to).with_buffers(&parts);
-    if used > 0 {
-        message = message.with_control(&control.0[..used]);
+    let control = from.map(|(ip, interface)| source(ip, interface));
+    if let Some((control, used)) = &control {
+        message = message.with_control(&control.0[..*used]);
     }
     loop {
         match SockRef::from(&socket).sendmsg(&message, 0) {
@@ -184,6 +171,28 @@ fn send_from(
             result => return result.map(|_| ()),
         }
     }
+}
+
+/// The control message that has a datagram leave from `ip`, which means something on `interface` alone where that is not 0;
+/// and its length.
+pub(super) fn source(ip: IpAddr, interface: u32) -> (Control, usize) {
+    let mut control = Control::new();
+    let used = match ip {
+        IpAddr::V4(ip) => {
+            // SAFETY: all zeros is a value of it.
+            let mut info: libc::in_pktinfo = unsafe { mem::zeroed() };
+            info.ipi_spec_dst.s_addr = u32::from(ip).to_be();
+            put(&mut control, libc::IPPROTO_IP, libc::IP_PKTINFO, info)
+        }
+        IpAddr::V6(ip) => {
+            // SAFETY: all zeros is a value of it.
+            let mut info: libc::in6_pktinfo = unsafe { mem::zeroed() };
+            info.ipi6_addr.s6_addr = ip.octets();
+            info.ipi6_ifindex = interface as _;
+            put(&mut control, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, info)
+        }
+    };
+    (control, used)
 }
 
 /// Stores `info` as the only message in `control`; returns its length.

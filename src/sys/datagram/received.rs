@@ -6,7 +6,7 @@ use super::peer::Peer;
 pub const DATAGRAM_MAX: usize = 65_527;
 
 /// The maximum number of datagrams per call.
-pub(super) const BATCH_MAX: usize = 8;
+pub(super) const BATCH_MAX: usize = 64;
 
 /// The length of a datagram, and its sender if known.
 pub(super) type Received = (usize, Option<Peer>);

@@ -1,10 +1,23 @@
 //! The interface of `pktinfo` on systems that do not report the destination of a datagram.
 
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::BorrowedFd;
 
 use super::peer::{LocalAddress, Peer};
+
+#[derive(Debug)]
+pub(super) struct Control(());
+
+impl Control {
+    pub(super) fn as_ptr(&self) -> *const u8 {
+        std::ptr::null()
+    }
+}
+
+pub(super) fn source(_ip: IpAddr, _interface: u32) -> (Control, usize) {
+    (Control(()), 0)
+}
 
 pub(super) fn enable(_socket: &UdpSocket, _v6: bool) -> bool {
     false
@@ -21,4 +34,8 @@ pub(super) fn send(
     _from: LocalAddress,
 ) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(super) fn is_no_source(_error: &io::Error) -> bool {
+    false
 }

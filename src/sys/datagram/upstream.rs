@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::UdpSocket;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
@@ -17,31 +17,50 @@ use super::recvmmsg::{self, Metadata};
 #[cfg(target_os = "linux")]
 use crate::sys::emulation;
 
-/// A socket connected to a server; tasks can wait for its answers and errors.
+/// A socket connected to a server.
 #[derive(Debug)]
-pub struct UpstreamSocket(Watch);
+pub struct UpstreamSocket(Readiness);
+
+/// What tells of its answers and errors.
+#[derive(Debug)]
+enum Readiness {
+    /// The runtime.
+    Runtime(Watch),
+    /// The [`FlowPort`](super::FlowPort) that it is added to.
+    Port(OwnedFd),
+}
 
 /// Not for writing: a datagram for which the buffer has no room is dropped, and every sent datagram would wake the
 /// task.
 const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 
 impl UpstreamSocket {
-    /// Watches a connected, non-blocking socket. Call it within a runtime.
+    /// A connected, non-blocking socket: to be added to a [`FlowPort`](super::FlowPort) where there are such, else watched by
+    /// the runtime that this is called within.
     ///
     /// # Errors
-    /// The event port has no room.
-    pub fn watch(socket: UdpSocket) -> io::Result<Self> {
+    /// The event port of the runtime has no room.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
         buffers::make_room_to_send(&socket);
         platform::report_icmp_errors(&socket);
-        Watch::new(socket.into(), INTEREST).map(UpstreamSocket)
+        let readiness = if platform::has_event_port() {
+            Readiness::Port(socket.into())
+        } else {
+            Readiness::Runtime(Watch::new(socket.into(), INTEREST)?)
+        };
+        Ok(UpstreamSocket(readiness))
     }
 
-    /// Waits until there may be an answer, or an error such as one that an ICMP message reports (RFC 1122 4.1.3.3).
+    /// Waits until there may be an answer, or an error such as one that an ICMP message reports (RFC 1122 4.1.3.3). For ever
+    /// where an event port is to tell that.
     ///
     /// # Errors
     /// The runtime is ending.
     pub async fn ready(&self) -> io::Result<()> {
-        self.0.ready(INTEREST).await
+        match &self.0 {
+            Readiness::Runtime(watch) => watch.ready(INTEREST).await,
+            Readiness::Port(_) => std::future::pending().await,
+        }
     }
 
     /// Receives answers, like [`DatagramSocket::receive`](super::DatagramSocket::receive); they come from the server
@@ -51,25 +70,29 @@ impl UpstreamSocket {
     /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; `HostUnreachable` and similar
     /// errors where the system reports them; otherwise see recv(2).
     pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
-        let result = self.0.try_read_or_error(|| {
-            #[cfg(target_os = "linux")]
-            if !emulation::is_portable() {
-                let socket = self.0.as_fd();
-                return batch.receive_many(|bytes, received| {
-                    recvmmsg::receive(socket, bytes, received, Metadata::None)
-                });
-            }
-            batch.receive_one(|buffer| {
-                let (count, _) = rustix::net::recv(&self.0, buffer, RecvFlags::empty())?;
-                Ok((count, None))
-            })
-        });
+        let Readiness::Runtime(watch) = &self.0 else {
+            return self.clear_if_failed(self.receive_from(batch));
+        };
+        let result = watch.try_read_or_error(|| self.receive_from(batch));
         let more = self.clear_if_failed(result)?;
         if !more {
-            // Fewer datagrams than requested: the queue is empty, and no further call is needed to find out.
-            _ = self.0.try_read_or_error(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+            // Fewer datagrams than asked for: the queue is empty, and no further call is needed to find that.
+            _ = watch.try_read_or_error(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
         }
         Ok(more)
+    }
+
+    fn receive_from(&self, batch: &mut Batch) -> io::Result<bool> {
+        #[cfg(target_os = "linux")]
+        if !emulation::is_portable() {
+            let socket = self.as_fd();
+            return batch
+                .receive_many(|bytes, received| recvmmsg::receive(socket, bytes, received, Metadata::None));
+        }
+        batch.receive_one(|buffer| {
+            let (count, _) = rustix::net::recv(self, buffer, RecvFlags::empty())?;
+            Ok((count, None))
+        })
     }
 
     /// Sends one datagram. An error may belong to an earlier one; this one is not sent then.
@@ -77,28 +100,46 @@ impl UpstreamSocket {
     /// # Errors
     /// `WouldBlock` when the system's buffer is full; otherwise see [`UpstreamSocket::receive`].
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        let result = rustix::net::send(&self.0, datagram, SendFlags::empty());
+        let result = rustix::net::send(self, datagram, SendFlags::empty());
         self.clear_if_failed(result.map(|_| ()).map_err(io::Error::from))
     }
 
-    /// The result of a call; after an error, clears the errors that are queued in the system.
-    fn clear_if_failed<T>(&self, result: io::Result<T>) -> io::Result<T> {
+    /// The result of a call, after which no error that it told is left in the system.
+    ///
+    /// # Errors
+    /// As the result.
+    pub fn clear_if_failed<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if result.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::WouldBlock) {
-            platform::clear_icmp_errors(&self.0);
+            self.clear_errors();
         }
         result
+    }
+
+    /// Takes away errors that wait to be read: for an event port the socket is ready as long as there are any.
+    pub fn clear_errors(&self) {
+        platform::clear_icmp_errors(self);
+    }
+}
+
+impl AsFd for UpstreamSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.0 {
+            Readiness::Runtime(watch) => watch.as_fd(),
+            Readiness::Port(socket) => socket.as_fd(),
+        }
     }
 }
 
 impl AsRawFd for UpstreamSocket {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
+        self.as_fd().as_raw_fd()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::datagram::FlowPort;
 
     #[tokio::test]
     async fn a_server_that_is_not_there_is_told() {
@@ -109,15 +150,28 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         socket.connect(address).expect("a destination");
         socket.set_nonblocking(true).expect("non-blocking");
-        let upstream = UpstreamSocket::watch(socket).expect("room in the event port");
+        let upstream = UpstreamSocket::new(socket).expect("room in the event port");
+        let port = FlowPort::new().ok();
+        if let Some(port) = &port {
+            port.add(&upstream, 1).expect("room in the event port");
+        }
+        let ready = async || match &port {
+            Some(port) => port.wait().await.expect("an event"),
+            None => upstream.ready().await.expect("an event"),
+        };
         upstream.send(b"anybody?").expect("sent");
         let mut batch = Batch::new();
-        upstream.ready().await.expect("an event");
+        ready().await;
         let error = upstream.receive(&mut batch).expect_err("nobody");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert_eq!(upstream.receive(&mut batch).expect_err("told once").kind(), io::ErrorKind::WouldBlock);
+        if let Some(port) = &port {
+            let mut tokens = vec![];
+            port.ready(&mut tokens).expect("asked");
+            assert!(tokens.is_empty(), "nothing is left to be told");
+        }
         upstream.send(b"anybody?").expect("sent");
-        upstream.ready().await.expect("an event");
+        ready().await;
         let error = upstream.send(b"this one is not sent").expect_err("nobody");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }

@@ -2,6 +2,7 @@
 //!
 //! Both can be tested on Linux: see `emulation`.
 
+pub(super) mod call;
 #[cfg(target_os = "linux")]
 mod epoll;
 pub(super) mod events;
@@ -9,11 +10,17 @@ pub(super) mod events;
 mod linux;
 #[cfg(not(target_os = "linux"))]
 mod portable;
+#[cfg(target_os = "linux")]
+mod ready_port;
+#[cfg(target_os = "linux")]
+mod ring;
 
 #[cfg(target_os = "linux")]
 pub(super) use {
     epoll::{PolledFd, prepare_event_port},
     linux::*,
+    ready_port::ReadyPort,
+    ring::Ring,
 };
 
 #[cfg(not(target_os = "linux"))]

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustix::net::SendFlags;
 
+use super::call::{RawCall, Returned};
+
 /// Only Linux is supported here.
 pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
@@ -108,6 +110,47 @@ impl KernelPipe {
     }
 
     pub(in crate::sys) fn read(&self, _buffer: &mut [u8]) -> io::Result<usize> {
+        match *self {}
+    }
+}
+
+/// Never made: calls are made one by one.
+#[derive(Debug)]
+pub(in crate::sys) enum Ring {}
+
+impl Ring {
+    pub(in crate::sys) fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    #[allow(unsafe_code, reason = "the interface of Linux")]
+    pub(in crate::sys) unsafe fn make(
+        &mut self,
+        _calls: &[RawCall],
+        _returned: &mut [Returned],
+    ) -> Result<(), usize> {
+        match *self {}
+    }
+}
+
+/// Never made: there is only tokio's event port.
+#[derive(Debug)]
+pub(in crate::sys) enum ReadyPort {}
+
+impl ReadyPort {
+    pub(in crate::sys) fn new() -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(in crate::sys) fn add(&self, _socket: impl AsFd, _token: u64) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(in crate::sys) fn ready(&self, _tokens: &mut Vec<u64>) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(in crate::sys) async fn wait(&self) -> io::Result<()> {
         match *self {}
     }
 }

@@ -1,0 +1,169 @@
+//! What passes between clients and servers in one turn: all that is there is read first, then all is written, in as few system
+//! calls as there can be.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use crate::core::flow_table::FlowId;
+use crate::sys::calls::{Call, Calls};
+use crate::sys::datagram::{Batch, DATAGRAM_MAX, DatagramSocket, Destination, UpstreamSocket};
+
+use super::flow::UdpFlow;
+
+/// The most answers that are received in one turn.
+const ANSWERS_MAX: usize = 64;
+
+/// A datagram of a client, to be sent to the flow's server.
+#[derive(Debug)]
+struct Question {
+    id: FlowId,
+    flow: Arc<UdpFlow>,
+    upstream: Arc<UpstreamSocket>,
+    /// Its place in the batch.
+    at: usize,
+}
+
+/// A flow whose server may have answered.
+#[derive(Debug)]
+struct Answer {
+    id: FlowId,
+    flow: Arc<UdpFlow>,
+    upstream: Arc<UpstreamSocket>,
+    /// How long the answer is, if it is to be sent to the client.
+    length: Option<usize>,
+}
+
+/// What came of an attempt to receive an answer.
+pub(super) enum Received<'a> {
+    /// An answer.
+    Answer(&'a [u8]),
+    /// The socket had an error.
+    Failed(io::Error),
+}
+
+/// The memory of a turn, which the next one uses again.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// What clients have sent.
+    pub(super) batch: Batch,
+    /// Whether clients have sent more than one datagram in a turn.
+    pub(super) several: bool,
+    /// The tokens of sockets that are ready.
+    pub(super) ready: Vec<u64>,
+    calls: Calls,
+    questions: Vec<Question>,
+    answers: Vec<Answer>,
+    /// Room for as many answers. Pages that are never written cost no memory.
+    rooms: Box<[u8]>,
+    destinations: Vec<Destination>,
+}
+
+impl Exchange {
+    /// Makes system calls `together` where the system can.
+    pub(super) fn new(together: bool) -> Self {
+        Exchange {
+            batch: Batch::new(),
+            several: false,
+            ready: Vec::new(),
+            calls: Calls::new(together),
+            questions: Vec::new(),
+            answers: Vec::new(),
+            rooms: vec![0; ANSWERS_MAX * DATAGRAM_MAX].into_boxed_slice(),
+            destinations: Vec::new(),
+        }
+    }
+
+    /// Begins a turn, and forgets what the one before may have left.
+    pub(super) fn begin(&mut self) {
+        self.batch.clear();
+        self.ready.clear();
+        self.questions.clear();
+        self.answers.clear();
+    }
+
+    /// Whether a datagram of the flow is listed. The next one may have to go elsewhere, depending on what becomes of that.
+    pub(super) fn has_question_of(&self, id: FlowId) -> bool {
+        self.questions.iter().any(|question| question.id == id)
+    }
+
+    /// Lists the datagram at that place of the batch, to be sent by `upstream`.
+    pub(super) fn ask(&mut self, id: FlowId, flow: Arc<UdpFlow>, upstream: Arc<UpstreamSocket>, at: usize) {
+        self.questions.push(Question { id, flow, upstream, at });
+    }
+
+    /// Lists the flows that are ready, since their servers may have answered; `flow` gives those of tokens.
+    pub(super) fn expect_answers(&mut self, flow: impl Fn(u64) -> Option<(FlowId, Arc<UdpFlow>)>) {
+        let flows = self.ready.iter().filter_map(|token| flow(*token));
+        let answers = flows.filter_map(|(id, flow)| {
+            let upstream = flow.upstream()?;
+            Some(Answer { id, flow, upstream, length: None })
+        });
+        // The next turn is told of those that there is no room for.
+        self.answers.extend(answers.take(ANSWERS_MAX));
+    }
+
+    /// Sends what is listed for servers, and receives what flows that are listed were answered. Tells `over` of flows that have
+    /// ended thereby. `came` is told what was received, and whether it is for the client.
+    pub(super) fn ask_and_receive(
+        &mut self,
+        mut over: impl FnMut(FlowId),
+        mut came: impl FnMut(FlowId, &UdpFlow, &Arc<UpstreamSocket>, Received<'_>) -> bool,
+    ) {
+        let Self { batch, calls, questions, answers, rooms, .. } = self;
+        let bytes = |question: &Question| batch.get(question.at).map_or(&[][..], |(bytes, _)| bytes);
+        let sends = questions.iter().map(|question| Call::Send(question.upstream.as_fd(), bytes(question)));
+        let receives = answers.iter().zip(rooms.chunks_exact_mut(DATAGRAM_MAX));
+        let receives = receives.map(|(answer, room)| Call::Receive(answer.upstream.as_fd(), room));
+        let (asked, received) = calls.make(sends.chain(receives)).split_at(questions.len());
+        for (question, returned) in questions.iter().zip(asked) {
+            let result = returned.count().map(drop);
+            if !question.flow.sent(bytes(question), &question.upstream, result) {
+                over(question.id);
+            }
+        }
+        questions.clear();
+        for ((answer, returned), room) in answers.iter_mut().zip(received).zip(rooms.chunks(DATAGRAM_MAX)) {
+            let received = match answer.upstream.clear_if_failed(returned.count()) {
+                Ok(length) => {
+                    answer.length = Some(length);
+                    Received::Answer(room.get(..length).unwrap_or(room))
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // What else it is ready for.
+                    answer.upstream.clear_errors();
+                    continue;
+                }
+                Err(error) => Received::Failed(error),
+            };
+            if !came(answer.id, &answer.flow, &answer.upstream, received) {
+                answer.length = None;
+            }
+        }
+    }
+
+    /// Sends the answers that were received to their clients by `socket`.
+    pub(super) fn pass_answers_on(&mut self, socket: &DatagramSocket) {
+        let Self { calls, answers, rooms, destinations, .. } = self;
+        destinations.clear();
+        let passed = |answer: &&Answer| answer.length.is_some();
+        destinations.extend(answers.iter().filter(passed).map(|answer| Destination::of(answer.flow.peer())));
+        let bytes = || {
+            let rooms = rooms.chunks(DATAGRAM_MAX);
+            answers.iter().zip(rooms).filter_map(|(answer, room)| Some((answer, room.get(..answer.length?)?)))
+        };
+        let sends = bytes().zip(&*destinations);
+        let sends = sends.map(|((_, bytes), destination)| Call::SendTo(socket.as_fd(), bytes, destination));
+        let returned = calls.make(sends);
+        for ((answer, bytes), returned) in bytes().zip(returned) {
+            let result = match returned.count() {
+                Err(error) if socket.may_send_otherwise(&error, answer.flow.peer()) => {
+                    socket.send(bytes, answer.flow.peer())
+                }
+                result => result.map(drop),
+            };
+            answer.flow.passed_on(bytes.len(), result);
+        }
+        answers.clear();
+    }
+}

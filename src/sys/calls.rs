@@ -1,0 +1,125 @@
+//! Calls on many sockets, made together where the system can: most of what a proxy costs is the way into the kernel and back.
+#![allow(unsafe_code, reason = "the calls are listed as pointers, which borrow checks cannot follow")]
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
+
+use super::datagram::Destination;
+use super::log;
+use super::platform::Ring;
+use super::platform::call::RawCall;
+pub use super::platform::call::Returned;
+
+/// A call that never waits.
+#[derive(Debug)]
+pub enum Call<'a> {
+    /// Receives into the room.
+    Receive(BorrowedFd<'a>, &'a mut [u8]),
+    /// Sends to whom the socket is connected to.
+    Send(BorrowedFd<'a>, &'a [u8]),
+    /// Sends a datagram to somebody.
+    SendTo(BorrowedFd<'a>, &'a [u8], &'a Destination),
+}
+
+/// Makes calls, and keeps the memory that it takes to list them.
+#[derive(Debug, Default)]
+pub struct Calls {
+    ring: Option<Ring>,
+    raw: Vec<RawCall>,
+    messages: Vec<libc::msghdr>,
+    parts: Vec<libc::iovec>,
+    returned: Vec<Returned>,
+}
+
+// SAFETY: the pointers in the lists are used by [`Calls::make`] alone, which lists them anew each time.
+unsafe impl Send for Calls {}
+
+impl Calls {
+    /// Makes calls `together`, if that is wanted and the system can.
+    pub fn new(together: bool) -> Self {
+        let ring = match Ring::new() {
+            _ if !together => None,
+            Ok(ring) => Some(ring),
+            Err(error) => {
+                log::debug(1, format_args!("calls are made one by one: no io_uring: {error}"));
+                None
+            }
+        };
+        Calls { ring, ..Self::default() }
+    }
+
+    /// Makes all calls, in their order, and tells what each returned. None is in progress afterwards.
+    pub fn make<'a>(&mut self, calls: impl Iterator<Item = Call<'a>>) -> &[Returned] {
+        self.raw.clear();
+        self.messages.clear();
+        self.parts.clear();
+        calls.for_each(|call| self.list(call));
+        self.point_to_messages();
+        self.returned.clear();
+        self.returned.resize(self.raw.len(), Returned::default());
+        // SAFETY: what the lists point to was lent for 'a, which lasts until this returns, and the lists themselves are not changed
+        // until the calls are over.
+        unsafe { self.perform() };
+        &self.returned
+    }
+
+    fn list(&mut self, call: Call<'_>) {
+        self.raw.push(match call {
+            Call::Receive(socket, room) => {
+                RawCall::Receive { socket: socket.as_raw_fd(), room: room.as_mut_ptr(), length: room.len() }
+            }
+            Call::Send(socket, bytes) => {
+                RawCall::Send { socket: socket.as_raw_fd(), bytes: bytes.as_ptr(), length: bytes.len() }
+            }
+            Call::SendTo(socket, bytes, destination) => {
+                let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+                self.parts.push(part);
+                self.messages.push(destination.header());
+                RawCall::SendMessage { socket: socket.as_raw_fd(), message: ptr::null() }
+            }
+        });
+    }
+
+    /// Connects the messages with their parts and the calls with their messages, when these have their places.
+    fn point_to_messages(&mut self) {
+        let mut messages = self.messages.iter_mut().zip(&mut self.parts);
+        for call in &mut self.raw {
+            if let RawCall::SendMessage { message, .. } = call
+                && let Some((header, part)) = messages.next()
+            {
+                header.msg_iov = part;
+                header.msg_iovlen = 1;
+                *message = header;
+            }
+        }
+    }
+
+    /// # Safety
+    /// What is listed must be valid until this returns.
+    unsafe fn perform(&mut self) {
+        let mut made = 0;
+        // One call by itself is cheaper without the ring.
+        if self.raw.len() > 1
+            && let Some(ring) = &mut self.ring
+        {
+            // SAFETY: as promised.
+            match unsafe { ring.make(&self.raw, &mut self.returned) } {
+                Ok(()) => made = self.raw.len(),
+                Err(count) => made = count,
+            }
+            if made < self.raw.len() {
+                log::debug(1, format_args!("calls are made one by one: io_uring takes no more"));
+                self.ring = None;
+            }
+        }
+        for (at, (call, returned)) in self.raw.iter().zip(&mut self.returned).enumerate() {
+            if at >= made || returned.is_interrupted() {
+                // SAFETY: as promised.
+                *returned = unsafe { call.make() };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

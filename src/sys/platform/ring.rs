@@ -1,0 +1,166 @@
+//! Calls given to the kernel together (io_uring(7)), used as a batch and nothing else: every call says that it must not wait
+//! (MSG_DONTWAIT), so that it is over when the kernel has taken it, and none is in progress when [`Ring::make`] returns.
+#![allow(unsafe_code, reason = "the kernel is given pointers, which are valid until all calls are over")]
+
+use std::io;
+
+use io_uring::types::Fd;
+use io_uring::{IoUring, Probe, opcode, squeue};
+
+use super::call::{RawCall, Returned};
+
+/// io_uring_enter(2), IORING_ENTER_GETEVENTS: wait for completions.
+const GETEVENTS: u32 = 1;
+
+/// The most calls that the kernel takes at once.
+const ENTRIES: u32 = 128;
+
+/// A thread's way to give calls to the kernel together.
+pub(in crate::sys) struct Ring(IoUring);
+
+impl std::fmt::Debug for Ring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Ring").finish_non_exhaustive()
+    }
+}
+
+impl Ring {
+    /// A ring.
+    ///
+    /// # Errors
+    /// The system has none, forbids it (kernel.io_uring_disabled, a filter of system calls) or has no room for one.
+    pub(in crate::sys) fn new() -> io::Result<Self> {
+        if crate::sys::emulation::is_portable() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let ring = IoUring::new(ENTRIES)?;
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        let needed = [opcode::Recv::CODE, opcode::Send::CODE, opcode::SendMsg::CODE];
+        if !needed.iter().all(|code| probe.is_supported(*code)) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Self(ring))
+    }
+
+    /// Makes `calls` in their order and puts what they returned into `returned`, at the same places. All of them are over then.
+    ///
+    /// # Errors
+    /// The kernel takes no more: how many of the first calls were made. The ring must not be used again.
+    ///
+    /// # Safety
+    /// What the calls point to must be valid and not in use elsewhere until this returns.
+    pub(in crate::sys) unsafe fn make(
+        &mut self,
+        calls: &[RawCall],
+        returned: &mut [Returned],
+    ) -> Result<(), usize> {
+        // SAFETY: as promised.
+        unsafe { make(&mut self.0, calls, returned) }
+    }
+}
+
+/// What of the kernel is needed, of which the tests have a stand-in.
+trait Queue {
+    /// Lists a call, to be taken with the next [`Queue::submit`]. False when there is no room.
+    ///
+    /// # Safety
+    /// What it points to must be valid and not in use elsewhere until its completion has been returned, or the queue is gone
+    /// without having taken it.
+    unsafe fn list(&mut self, call: RawCall, number: u64) -> bool;
+
+    /// Gives the kernel what is listed, and returns how many calls it took: the first ones. An error says that it took none.
+    fn submit(&mut self) -> io::Result<usize>;
+
+    /// Waits until there are so many completions that were not fetched.
+    fn wait(&mut self, completions: usize) -> io::Result<()>;
+
+    /// Fetches one completion, with the number of its call.
+    fn completion(&mut self) -> Option<(u64, Returned)>;
+}
+
+impl Queue for IoUring {
+    unsafe fn list(&mut self, call: RawCall, number: u64) -> bool {
+        let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let entry: squeue::Entry = match call {
+            RawCall::Receive { socket, room, length: most } => {
+                opcode::Recv::new(Fd(socket), room, length(most)).flags(libc::MSG_DONTWAIT).build()
+            }
+            RawCall::Send { socket, bytes, length: all } => {
+                opcode::Send::new(Fd(socket), bytes, length(all)).flags(libc::MSG_DONTWAIT).build()
+            }
+            RawCall::SendMessage { socket, message } => {
+                opcode::SendMsg::new(Fd(socket), message).flags(libc::MSG_DONTWAIT as u32).build()
+            }
+        };
+        // SAFETY: as promised.
+        unsafe { self.submission().push(&entry.user_data(number)) }.is_ok()
+    }
+
+    fn submit(&mut self) -> io::Result<usize> {
+        self.submitter().submit()
+    }
+
+    fn wait(&mut self, completions: usize) -> io::Result<()> {
+        let least = u32::try_from(completions).unwrap_or(u32::MAX);
+        // SAFETY: nothing is submitted, and there is no further argument.
+        unsafe { self.submitter().enter::<()>(0, least, GETEVENTS, None) }.map(|_| ())
+    }
+
+    fn completion(&mut self) -> Option<(u64, Returned)> {
+        self.completion().next().map(|entry| (entry.user_data(), Returned(entry.result())))
+    }
+}
+
+/// [`Ring::make`], with any queue.
+///
+/// # Safety
+/// As [`Ring::make`].
+unsafe fn make(queue: &mut impl Queue, calls: &[RawCall], returned: &mut [Returned]) -> Result<(), usize> {
+    let mut first = 0;
+    while first < calls.len() {
+        let rest = calls.iter().enumerate().skip(first).take(ENTRIES as usize);
+        // SAFETY: as promised; below, all that the kernel takes is waited for.
+        let listed = rest.take_while(|(at, call)| unsafe { queue.list(**call, *at as u64) }).count();
+        let taken = give(queue, listed, returned);
+        first += taken;
+        if taken < listed || listed == 0 {
+            return Err(first);
+        }
+    }
+    Ok(())
+}
+
+/// Gives the kernel what is listed and waits for all of that. Returns how many calls it took, less than `listed` when it fails to
+/// take more.
+fn give(queue: &mut impl Queue, listed: usize, returned: &mut [Returned]) -> usize {
+    let (mut taken, mut completed, mut takes) = (0, 0, true);
+    loop {
+        while let Some((number, value)) = queue.completion() {
+            if let Some(place) = usize::try_from(number).ok().and_then(|number| returned.get_mut(number)) {
+                *place = value;
+            }
+            completed += 1;
+        }
+        let to_take = if takes { listed - taken } else { 0 };
+        if to_take == 0 && completed >= taken {
+            return taken;
+        }
+        if to_take > 0 {
+            match queue.submit() {
+                Ok(count) => {
+                    taken += count;
+                    takes = count > 0;
+                }
+                Err(error) => takes = error.kind() == io::ErrorKind::Interrupted,
+            }
+        } else if queue.wait(taken - completed).is_err() {
+            // The calls do not wait: only a kernel that works otherwise has not completed what it took. Their memory is in use
+            // until it has.
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
