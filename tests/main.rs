@@ -18,6 +18,7 @@ mod it {
     mod checks_exec;
     mod cli;
     mod client_limits;
+    mod connection_log;
     mod control;
     mod daemon;
     mod dashboard;

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Stop, pen};
-use crate::core::addr::{Host, LogTarget, Services};
+use crate::core::addr::{Host, Services};
 use crate::core::command::Command;
 use crate::core::config::Config;
 use crate::core::config_file;
 use crate::core::error::{Error, Place};
+use crate::core::log_target::LogTarget;
 use crate::core::settings::{Settings, Value};
 use crate::sys::privileges::{self, Account};
 use crate::sys::{atomic_file, resolve};
@@ -139,15 +140,16 @@ fn own_names(config: &Config) -> Vec<Error> {
 }
 
 /// Files that pen would fail to write. Their directory may be created before pen starts, so this is a warning.
-fn file_warnings(config: &Config) -> Vec<Error> {
+fn file_warnings<'a>(config: &'a Config) -> Vec<Error> {
     let settings = &config.settings;
     let jail = settings.chroot.as_deref();
-    let log = match &settings.log {
+    let log = |target: &'a Option<LogTarget>| match target {
         Some(LogTarget::File(path)) => Some(path),
         _ => None,
     };
     let files = [
-        ("log", log, true),
+        ("log", log(&settings.log), true),
+        ("connection_log", log(&settings.connection_log), true),
         ("web_stats", settings.web_stats.as_ref(), false),
         ("pidfile", settings.pidfile.as_ref(), false),
     ];

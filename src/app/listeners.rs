@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::admin::AdminListener;
 use crate::core::Error;
-use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget};
+use crate::core::addr::{Endpoint, Host, ListenAddress};
 use crate::core::settings::Settings;
 use crate::net::listener::{Closed, Listener};
 use crate::sys::datagram::DatagramSocket;
 use crate::sys::listen::{self, SocketFile};
 use crate::sys::resolve;
-use crate::weblog::{LogHandle, SinkTarget};
 
 /// The control socket, bound.
 #[derive(Debug)]
@@ -167,13 +166,4 @@ pub(super) fn admin(
         Control::Tcp(listener) => (AdminListener::Tcp(listener), None),
         Control::Unix(listener, file) => (AdminListener::Unix(listener), Some(file)),
     })
-}
-
-/// Sets the target of the request log.
-///
-/// # Errors
-/// A file that cannot be opened, with its name.
-pub(super) fn set_log(log: &LogHandle, target: Option<&LogTarget>) -> Result<(), Error> {
-    let name = target.map(ToString::to_string).unwrap_or_default();
-    log.set(target.map(SinkTarget::from)).map_err(|e| Error::failed(name, e).of("log"))
 }

@@ -10,6 +10,7 @@ mod dns;
 mod documents;
 mod listeners;
 mod load;
+mod logs;
 mod own_address;
 mod owner;
 mod perform;

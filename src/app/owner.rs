@@ -22,10 +22,10 @@ use crate::net::check::Checker;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::{atomic_file, log};
-use crate::weblog::LogHandle;
 
 use super::dns::Dns;
 use super::documents::Documents;
+use super::logs::Logs;
 use super::own_address;
 use super::perform::{ListenNames, Performer};
 use super::summary::{Count, VERSION, summary};
@@ -117,9 +117,9 @@ impl Owner {
         self.shared.connections.close_all();
     }
 
-    /// The request log.
-    pub(super) fn request_log(&self) -> LogHandle {
-        self.shared.log.clone()
+    /// The logs.
+    pub(super) fn logs(&self) -> Logs {
+        Logs::of(&self.shared)
     }
 
     /// Carries out a command or a reload. If it needs the address of a name it fails at first, which changes nothing;
@@ -140,9 +140,9 @@ impl Owner {
         }
     }
 
-    /// Reopens the log and reads the file of `-F` again, completely or not at all. Returns the changes, or all errors.
+    /// Reopens the logs and reads the file of `-F` again, completely or not at all. Returns the changes, or all errors.
     pub(super) async fn reload(&self) -> Result<Reload, Vec<Error>> {
-        self.shared.log.reopen();
+        self.logs().reopen();
         let file = self.state.borrow().file().map(str::to_owned);
         let outcome = match self.attempt(|state, performer| state.reload(performer)).await {
             Ok((reload, effects)) => {

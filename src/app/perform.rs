@@ -10,20 +10,23 @@ use tokio::sync::Notify;
 
 use crate::core::Millis;
 use crate::core::addr::{Endpoint, Host};
+use crate::core::end_reason::EndReason;
 use crate::core::error::Error;
 use crate::core::snapshot::Role;
-use crate::core::state::{Effect, Need, World};
+use crate::core::state::{Effect, Log, Need, World};
 use crate::net::check::Checker;
 use crate::net::shared::Shared;
 use crate::net::tls::{self, TlsSettings};
 use crate::net::upstream_tls::LoadedUpstream;
 use crate::sys::{atomic_file, crash, log};
+use crate::weblog::Output;
 
 use super::clock;
 use super::dns::Dns;
 use super::documents::Documents;
 use super::listeners::{self, BoundListener};
 use super::load;
+use super::logs::{self, Logs};
 use super::own_address;
 use super::workers::ListenerHandles;
 
@@ -49,6 +52,8 @@ pub(super) struct Performer {
     upstream_tls: Option<LoadedUpstream>,
     /// The number of workers.
     workers: usize,
+    /// Opened for a plan that is not in force.
+    logs: Vec<(Log, Option<Output>)>,
     /// The names of listening addresses in the command or reload in progress.
     pub(super) names: ListenNames,
 }
@@ -120,6 +125,7 @@ impl Performer {
             tls: None,
             upstream_tls: None,
             workers,
+            logs: Vec::new(),
             names: ListenNames::default(),
         }
     }
@@ -159,6 +165,12 @@ impl Performer {
                     self.listening.move_to(listener);
                 }
             }
+            Effect::UseLog(log) => {
+                let opened = self.logs.iter().position(|(other, _)| *other == log);
+                if let Some((_, target)) = opened.map(|at| self.logs.swap_remove(at)) {
+                    Logs::of(&self.shared).get(log).put(target);
+                }
+            }
             Effect::Publish(snapshot, config) => {
                 self.documents.show(config);
                 self.shared.snapshot.store(Arc::clone(&snapshot));
@@ -181,7 +193,9 @@ impl Performer {
             Effect::WakeConnections => self.shared.connections.settings_changed(),
             Effect::Forget(server) => self.shared.clients.forget(server),
             Effect::Close(n) => _ = self.shared.connections.close(n),
-            Effect::CloseServer(n) => self.shared.connections.close_server(Role::Regular(n)),
+            Effect::CloseServer(n) => {
+                self.shared.connections.close_server(Role::Regular(n), EndReason::ClosedByCommand)
+            }
             Effect::LookUp(lookups) => self.dns.look_up(lookups),
             Effect::Stop => self.stop.notify_one(),
         }
@@ -217,7 +231,11 @@ impl World for Performer {
                     format!("# Written by pen {} at {}\n", env!("CARGO_PKG_VERSION"), clock::local_time());
                 atomic_file::replace(file, (header + lines).as_bytes())?;
             }
-            Need::Log(target) => listeners::set_log(&self.shared.log, target.as_ref())?,
+            Need::Log(log, target) => {
+                let opened = logs::open(target.as_ref())?;
+                self.logs.retain(|(other, _)| other != log);
+                self.logs.push((*log, opened));
+            }
         }
         Ok(())
     }

@@ -17,13 +17,13 @@ use crate::sys::daemon::{self, Fork, Ready};
 use crate::sys::listen::SocketFile;
 use crate::sys::privileges::{self, Account};
 use crate::sys::{crash, limits, log, pidfile::PidFile};
-use crate::weblog::{LogHandle, SinkOptions};
 
 use super::admin_thread::AdminThread;
 use super::dns::{self, Dns};
 use super::documents::Documents;
 use super::listeners::{self, Control};
 use super::load::LoadedConfig;
+use super::logs::Logs;
 use super::own_address;
 use super::owner::Owner;
 use super::summary::Count;
@@ -192,9 +192,7 @@ fn serve(
     let programs = config.runs_programs();
     privileges::confine(config.settings.chroot.as_deref(), account.as_ref(), programs)?;
     crash::log_panics();
-    let report = Box::new(|text: &str| log::warn(format_args!("{text}")));
-    let requests = LogHandle::start(SinkOptions::default(), report)?;
-    listeners::set_log(&requests, config.settings.log.as_ref())?;
+    let logs = Logs::start(&config.settings)?;
     let events = Events::new()?;
     let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose()?;
     let mut tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
@@ -220,7 +218,12 @@ fn serve(
     };
     // The clock of the shared data starts now.
     let state = State::new(start, 1);
-    let shared = Arc::new(Shared::new(Arc::clone(state.snapshot()), clients_max, requests, tls));
+    let shared = Arc::new(Shared::new(
+        Arc::clone(state.snapshot()),
+        clients_max,
+        (logs.requests, logs.connections),
+        tls,
+    ));
     if let Some(loaded) = upstream_tls {
         shared.upstream_tls.install(loaded);
     }

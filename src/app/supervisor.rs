@@ -83,7 +83,7 @@ impl Running {
     pub(super) fn serve(self) -> ExitCode {
         let Running { events: Events { runtime, mut signals }, owner, control, admin, workers, pid_file } =
             self;
-        let log = owner.request_log();
+        let logs = owner.logs();
         log::info(format_args!("pen {VERSION} started: {}", owner.summary()));
         let local = LocalSet::new();
         let socket_file = local.block_on(&runtime, async {
@@ -110,9 +110,7 @@ impl Running {
             // The panic handler has reported a panic.
             _ = worker.join();
         }
-        if let Err(lost) = log.close(PATIENCE) {
-            log::error(format_args!("{lost}"));
-        }
+        logs.close(PATIENCE);
         log::info(format_args!("pen {VERSION} stopped"));
         log::flush(PATIENCE);
         drop((socket_file, pid_file));

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use clap::{Arg, Command as Cli};
 
 use crate::core::Error;
-use crate::core::addr::{LogTarget, Services};
+use crate::core::addr::Services;
+use crate::core::log_target::LogTarget;
 use crate::weblog::penlog::PenlogOptions;
 
 use super::{Stop, information};

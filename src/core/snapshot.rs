@@ -2,14 +2,16 @@
 
 use super::Millis;
 use super::acl::Acl;
-use super::addr::{Endpoint, Host};
+use super::addr::{self, Endpoint, Host};
 use super::admission::limits::Allowance;
 use super::affinity::ClientMask;
 use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::Check;
-use super::settings::{AdminState, Fastclose, HttpForwarded, OnDown, ProxyProtocol, Settings};
+use super::settings::{
+    AdminState, ConnectionLogFormat, Fastclose, HttpForwarded, OnDown, ProxyProtocol, Settings,
+};
 use super::upstream_tls::TlsPeer;
 use std::collections::HashMap;
 use std::fmt;
@@ -58,6 +60,15 @@ impl Role {
             Role::Abuse => -2,
         }
     }
+
+    /// What tells it apart: its slot, or what it is there for.
+    pub fn label(self) -> String {
+        match self {
+            Role::Regular(n) => n.to_string(),
+            Role::Emergency => "emergency".into(),
+            Role::Abuse => "abuse".into(),
+        }
+    }
 }
 
 /// A server as a worker sees it.
@@ -95,6 +106,13 @@ pub struct Backend {
     pub identity: u64,
     /// Its counters.
     pub stats: Arc<ServerStats>,
+}
+
+impl Backend {
+    /// Its address with the port, as replies show it.
+    pub fn endpoint(&self) -> String {
+        addr::with_port(&self.label, self.port)
+    }
 }
 
 impl fmt::Display for Backend {
@@ -202,6 +220,10 @@ pub struct Snapshot {
     pub slowstart: Millis,
     /// The host that pen listens on.
     pub listen: String,
+    /// The listening address as it is configured.
+    pub listener: Arc<str>,
+    /// The form of the lines of the connection log.
+    pub connection_log_format: ConnectionLogFormat,
     /// How long a failed server stays blacklisted.
     pub blacklist: Millis,
     /// The number of consecutive failures after which a server is blacklisted.
@@ -374,6 +396,8 @@ impl Snapshot {
             },
             slowstart: millis(settings.slowstart),
             listen: config.listening().map(|endpoint| endpoint.host.to_string()).unwrap_or_default(),
+            listener: config.listening().map(ToString::to_string).unwrap_or_default().into(),
+            connection_log_format: settings.connection_log_format,
             blacklist: millis(settings.blacklist),
             fail_max: settings.fail_max,
             trial: if settings.udp { millis(settings.timeout) } else { NEVER },

@@ -205,7 +205,8 @@ mod tests {
     use super::*;
     use crate::core::settings::{AdminState, OnDown};
     use crate::core::snapshot::{Backend, Role};
-    use crate::net::connections::{AcceptedClient, ConnectionEntry};
+    use crate::net::accepted_client::AcceptedClient;
+    use crate::net::connections::ConnectionEntry;
     use crate::net::filter::TrafficMeter;
     use crate::net::known_client::KnownClient;
 

@@ -15,10 +15,12 @@ use tokio::task::AbortHandle;
 
 use crate::core::Millis;
 use crate::core::backend::ServerStats;
+use crate::core::end_reason::EndReason;
 use crate::core::report::model::{ConnectionRow, ConnectionState};
 use crate::core::snapshot::{Backend, Role};
 use crate::core::tls_session::TlsSession;
 
+use super::accepted_client::AcceptedClient;
 use super::client_name::ClientName;
 use super::filter::TrafficMeter;
 use super::known_client::KnownClient;
@@ -30,7 +32,8 @@ pub struct Connection {
     peer: KnownClient,
     /// For whom, where a PROXY header tells of somebody else.
     announced: OnceLock<Box<KnownClient>>,
-    began: Millis,
+    /// When it was accepted.
+    pub began: Millis,
     state: AtomicU8,
     downfd: i32,
     upfd: AtomicI32,
@@ -53,17 +56,8 @@ pub struct Connection {
     waker: OnceLock<Waker>,
     task: OnceLock<AbortHandle>,
     tls: OnceLock<Box<TlsSession>>,
-}
-
-/// What is known of a client when it has been accepted.
-#[derive(Debug)]
-pub struct AcceptedClient {
-    /// Who connected.
-    pub known: KnownClient,
-    /// The descriptor towards it.
-    pub downfd: i32,
-    /// When it was accepted.
-    pub began: Millis,
+    /// Why it was asked to end, first.
+    asked_to_end: OnceLock<EndReason>,
 }
 
 impl Connection {
@@ -105,6 +99,7 @@ impl Connection {
             waker: OnceLock::new(),
             task: OnceLock::new(),
             tls: OnceLock::new(),
+            asked_to_end: OnceLock::new(),
         }
     }
 
@@ -152,8 +147,9 @@ impl Connection {
         waker.is_some()
     }
 
-    /// Ends it; where it moves no bytes yet at once.
-    fn end(&self) {
+    /// Ends it for `reason`; where it moves no bytes yet at once.
+    fn end(&self, reason: EndReason) {
+        _ = self.asked_to_end.set(reason);
         if !self.request(END)
             && let Some(task) = self.task.get()
         {
@@ -164,6 +160,21 @@ impl Connection {
     /// The client speaks TLS: what was agreed on with it, once.
     pub fn secured(&self, session: TlsSession) {
         _ = self.tls.set(Box::new(session));
+    }
+
+    /// What was agreed on with a client that speaks TLS.
+    pub fn tls(&self) -> Option<&TlsSession> {
+        self.tls.get().map(AsRef::as_ref)
+    }
+
+    /// Why it was asked to end, if it was.
+    pub fn asked_to_end(&self) -> Option<EndReason> {
+        self.asked_to_end.get().copied()
+    }
+
+    /// Bytes delivered to the server and to the client.
+    pub fn delivered(&self) -> (u64, u64) {
+        (self.rx.load(Relaxed), self.sx.load(Relaxed))
     }
 
     /// Bytes delivered since this was called last: to the client, to the server. Not to be called twice at a time.
@@ -201,7 +212,7 @@ impl Connection {
             to_server_bytes: self.rx.load(Relaxed),
             pending_to_client_bytes: self.pending_down.load(Relaxed),
             pending_to_server_bytes: self.pending_up.load(Relaxed),
-            tls: self.tls.get().map(|session| (**session).clone()),
+            tls: self.tls().cloned(),
         }
     }
 }
@@ -345,7 +356,7 @@ impl ConnectionTable {
     pub fn close(&self, id: usize) -> bool {
         let connection = self.slots().connections.get(id).cloned();
         if let Some(connection) = &connection {
-            connection.end();
+            connection.end(EndReason::ClosedByCommand);
         }
         connection.is_some()
     }
@@ -362,21 +373,22 @@ impl ConnectionTable {
         }
         slots.silent.remove(&arrival);
         drop(slots);
+        _ = connection.asked_to_end.set(EndReason::Evicted);
         if let Some(task) = connection.task.get() {
             task.abort();
         }
         Some(SILENCE)
     }
 
-    /// Ends the connections of a server.
-    pub fn close_server(self: &Arc<Self>, server: Role) {
+    /// Ends the connections of a server for `reason`.
+    pub fn close_server(self: &Arc<Self>, server: Role, reason: EndReason) {
         let number = server.number();
-        self.walk().filter(|(_, c)| c.server.load(Relaxed) == number).for_each(|(_, c)| c.end());
+        self.walk().filter(|(_, c)| c.server.load(Relaxed) == number).for_each(|(_, c)| c.end(reason));
     }
 
-    /// Ends all connections.
+    /// Ends all connections, since pen ends.
     pub fn close_all(self: &Arc<Self>) {
-        self.walk().for_each(|(_, connection)| connection.end());
+        self.walk().for_each(|(_, connection)| connection.end(EndReason::Shutdown));
     }
 
     /// How many there are.

@@ -1,11 +1,14 @@
 //! The data path: everything that touches a client's or a server's bytes.
 
 pub mod accept_token;
+pub mod accepted_client;
 pub mod check;
 mod client_name;
 pub mod clients;
 pub mod clock;
 pub mod connect;
+pub mod connection_log;
+mod connection_record;
 pub mod connections;
 mod dummy;
 pub mod failures;

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,15 +14,18 @@ use crate::core::admission::Admission;
 use crate::core::admission::limits::ClientSlot;
 use crate::core::admission::sender::Sender;
 use crate::core::affinity::Client;
+use crate::core::end_reason::EndReason;
 use crate::core::http::{Forwarding, Rewriter};
 use crate::core::proxy::Header;
 use crate::core::select::{Selected, Selection};
-use crate::core::snapshot::Snapshot;
+use crate::core::snapshot::{Backend, Snapshot};
 use crate::sys::log;
 
 use super::accept_token::ConnectionCount;
+use super::accepted_client::AcceptedClient;
 use super::connect::{self, setup};
-use super::connections::{AcceptedClient, Connection, ConnectionEntry, ConnectionMeter, Permit};
+use super::connection_record::{self, ConnectionRecord};
+use super::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
 use super::filter::StreamFilter;
 use super::filter::dump::{self, Dump};
 use super::filter::http::Http;
@@ -42,18 +45,36 @@ pub struct Accepted {
     pub peer: Option<SocketAddr>,
 }
 
-/// A connection in the connections, and the promise to add its bytes to its client's when it is over, however it ends.
+/// A connection in the connections, and the promise to add its bytes to its client's and to log it when it is over, however
+/// it ends.
 #[derive(Debug)]
 struct Session {
-    shared: Arc<Shared>,
-    /// Counts it among those of its worker and of its client; no longer when the end of `entry` is told.
-    counts: Box<(ConnectionCount, Option<ClientSlot>)>,
+    held: Box<Held>,
     entry: ConnectionEntry,
+}
+
+/// What a session has until it ends. Boxed: the task that serves it is to be small.
+#[derive(Debug)]
+struct Held {
+    /// Counts it among those of its worker; no longer when the end of the entry is told.
+    _count: ConnectionCount,
+    /// Counts it among those of its client, likewise.
+    slot: Option<ClientSlot>,
+    record: ConnectionRecord,
+    server: OnceLock<Arc<Backend>>,
+}
+
+impl Session {
+    fn shared(&self) -> &Shared {
+        &self.held.record.shared
+    }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.shared.clients.add_traffic(&self.entry.connection);
+        let Session { held, entry } = self;
+        held.record.shared.clients.add_traffic(&entry.connection);
+        held.record.finish(&entry.connection, held.server.get().map(AsRef::as_ref));
     }
 }
 
@@ -64,11 +85,14 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
     let stranger = KnownClient { client, key: client, port: accepted.peer.map(|peer| peer.port()), id: None };
     let sender = Sender::of(&snapshot, client);
     let (known, slot, welcome) = match sender {
-        Sender::Nobody => return shared.proxy_faults.denied(stranger.name(), shared.now()),
+        Sender::Nobody => {
+            shared.proxy_faults.denied(stranger.name(), shared.now());
+            return connection_record::refused(shared, &snapshot, stranger.name(), EndReason::Denied);
+        }
         Sender::Proxy | Sender::ProxyOrClient => (stranger, None, None),
         Sender::Client => match admit(shared, &snapshot, stranger) {
-            Some((known, slot, welcome)) => (known, slot, Some(welcome)),
-            None => return,
+            Ok((known, slot, welcome)) => (known, slot, Some(welcome)),
+            Err(reason) => return connection_record::refused(shared, &snapshot, stranger.name(), reason),
         },
     };
     let entry = permit.enter(Connection::new(AcceptedClient {
@@ -77,7 +101,13 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
         began: shared.now(),
     }));
     let connection = Arc::clone(&entry.connection);
-    let session = Session { shared: Arc::clone(shared), counts: Box::new((connection_count, slot)), entry };
+    let held = Held {
+        _count: connection_count,
+        slot,
+        record: ConnectionRecord::new(shared, &snapshot),
+        server: OnceLock::new(),
+    };
+    let session = Session { held: Box::new(held), entry };
     // Boxed: the task that serves the connection has room for it all its life otherwise.
     let task = match welcome {
         Some(welcome) => {
@@ -89,18 +119,21 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
     connection.served_by(task.abort_handle());
 }
 
-/// Whether a client is served, with what is counted for it from now on; `None` when it is refused.
+/// Whether a client is served, with what is counted for it from now on.
+///
+/// # Errors
+/// Why it is refused.
 fn admit(
     shared: &Shared,
     snapshot: &Snapshot,
     stranger: KnownClient,
-) -> Option<(KnownClient, Option<ClientSlot>, Welcome)> {
+) -> Result<(KnownClient, Option<ClientSlot>, Welcome), EndReason> {
     let client = stranger.client;
     let admission = Admission::of(snapshot, client);
     if admission == Admission::Refuse {
-        return None;
+        return Err(EndReason::Denied);
     }
-    let slot = limits::begin(shared, snapshot, client).ok()?;
+    let slot = limits::begin(shared, snapshot, client).map_err(|_| EndReason::Limited)?;
     let key = client.masked(snapshot.client_mask);
     let (id, remembered) = match admission {
         Admission::Abuse | Admission::Refuse => (None, None),
@@ -109,7 +142,7 @@ fn admit(
             (Some(id), remembered)
         }
     };
-    Some((KnownClient { key, id, ..stranger }, slot, Welcome { admission, remembered }))
+    Ok((KnownClient { key, id, ..stranger }, slot, Welcome { admission, remembered }))
 }
 
 /// How a client is to be served.
@@ -132,14 +165,17 @@ struct Arrival {
 /// Reads the PROXY header that a connection begins with, and serves the client that it tells of.
 async fn receive(mut session: Session, snapshot: Arc<Snapshot>, mut accepted: Accepted, required: bool) {
     let Stream::Plain(socket) = &mut accepted.stream else { return };
-    let faults = &session.shared.proxy_faults;
+    let faults = &session.shared().proxy_faults;
     let header = match proxy::receive(socket, required, snapshot.timeout).await {
         Ok(header) => header,
-        Err(fault) => return faults.fault(session.entry.connection.name(), &fault),
+        Err(fault) => {
+            session.held.record.ends(EndReason::ProxyFailed);
+            return faults.fault(session.entry.connection.name(), &fault);
+        }
     };
-    faults.none(session.shared.now());
+    faults.none(session.shared().now());
     // It may have changed since.
-    let snapshot = session.shared.snapshot.load_full();
+    let snapshot = session.shared().snapshot.load_full();
     let stranger = match header.addresses {
         Some(addresses) => {
             let (client, port) = (Client::new(addresses.source.ip()), Some(addresses.source.port()));
@@ -147,9 +183,13 @@ async fn receive(mut session: Session, snapshot: Arc<Snapshot>, mut accepted: Ac
         }
         None => *session.entry.connection.client(),
     };
-    let Some((known, slot, welcome)) = admit(&session.shared, &snapshot, stranger) else { return };
-    session.counts.1 = slot;
-    session.entry.connection.announce(known);
+    let admitted = admit(session.shared(), &snapshot, stranger);
+    session.entry.connection.announce(admitted.as_ref().map_or(stranger, |(known, ..)| *known));
+    let (slot, welcome) = match admitted {
+        Ok((_, slot, welcome)) => (slot, welcome),
+        Err(reason) => return session.held.record.ends(reason),
+    };
+    session.held.slot = slot;
     serve(session, snapshot, Box::new(Arrival { accepted, welcome, header: Some(Box::new(header)) })).await;
 }
 
@@ -175,6 +215,9 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Box<Arrival>)
         Pin::new(&mut relay).poll(cx)
     })
     .await;
+    if let Some(reason) = end.reason() {
+        session.held.record.ends(reason);
+    }
     log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.name()));
 }
 
@@ -189,7 +232,7 @@ struct Joined {
 /// Applies to a connection in progress what has changed since it began, as in C pen: the request log for `logged`, and what
 /// ends a connection.
 fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<&Selected>) {
-    let snapshot = session.shared.snapshot.load();
+    let snapshot = session.shared().snapshot.load();
     relay.change(snapshot.fastclose, idle_timeout(&snapshot));
     if let Some(selected) = logged {
         relay.show_to(request_log(session, selected));
@@ -203,19 +246,26 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
     if peer.is_some() {
         setup::set_options(snapshot, &SockRef::from(&stream));
     }
-    let stream = secured(session, snapshot, stream).await?;
+    let Some(stream) = secured(session, snapshot, stream).await else {
+        session.held.record.ends(EndReason::HandshakeFailed);
+        return None;
+    };
     // Boxed, like all that is large and that most connections have no need of.
     if snapshot.content.dummy {
         Box::pin(dummy::serve(stream)).await;
+        session.held.record.ends(EndReason::Dummy);
         return None;
     }
     let KnownClient { client, port, .. } = *session.entry.connection.client();
     let port = port.unwrap_or(0);
     let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered, admission);
-    let (selected, server) =
-        connect::establish(&session.shared, snapshot, &mut selection, &stream).await.ok()?;
+    let record = &session.held.record;
+    let found = connect::establish(record, snapshot, &mut selection, &stream).await;
+    let (selected, server) = found.map_err(|failure| record.ends(failure.reason())).ok()?;
+    // Set once: a connection has one server.
+    _ = session.held.server.set(Arc::clone(&selected.backend));
     if let Some(n) = selection.remembers(&selected).filter(|n| remembered != Some(*n)) {
-        session.shared.clients.remember(&session.entry.connection, n, &selected.backend.stats);
+        session.shared().clients.remember(&session.entry.connection, n, &selected.backend.stats);
     }
     let dumps = log::debug_level() >= dump::LEVEL;
     let relay = relay(session, snapshot, &selected, (stream, header.as_deref()), server, dumps);
@@ -224,7 +274,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
 
 /// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
 async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Option<Stream> {
-    let (tcp, server) = match (stream, &session.shared.tls) {
+    let (tcp, server) = match (stream, &session.shared().tls) {
         (Stream::Plain(socket), Some(server)) if socket.is_tcp() => (socket, server),
         (stream, _) => return Some(stream),
     };
@@ -245,7 +295,7 @@ fn relay(
 ) -> Relay<ConnectionMeter> {
     let meter = session.entry.connection.connected(&selected.backend, server.as_raw_fd());
     let settings = RelaySettings {
-        pipes: Some(session.shared.pipes.clone()),
+        pipes: Some(session.shared().pipes.clone()),
         fastclose: snapshot.fastclose,
         idle: idle_timeout(snapshot),
     };
@@ -262,12 +312,12 @@ fn idle_timeout(snapshot: &Snapshot) -> Option<Duration> {
 
 fn requests(session: &Session, selected: &Selected) -> RequestLog {
     let client = session.entry.connection.client().client;
-    RequestLog::new(session.shared.log.clone(), client, Arc::clone(&selected.backend))
+    RequestLog::new(session.shared().log.clone(), client, Arc::clone(&selected.backend))
 }
 
 /// Who looks at requests for the log alone, while there is one.
 fn request_log(session: &Session, selected: &Selected) -> Option<Box<dyn StreamFilter + Send>> {
-    session.shared.log.is_on().then(|| Box::new(requests(session, selected)) as _)
+    session.shared().log.is_on().then(|| Box::new(requests(session, selected)) as _)
 }
 
 fn filter(

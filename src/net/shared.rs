@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 
 use crate::core::Millis;
 use crate::core::admission::limits::ClientLimits;
+use crate::core::connection_ends::ConnectionEnds;
 use crate::core::snapshot::Snapshot;
 use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
@@ -13,6 +14,7 @@ use crate::weblog::LogHandle;
 use super::clients::{ClientWalk, Clients};
 use super::clock::Clock;
 use super::connect::reports::Reports;
+use super::connection_log::ConnectionLog;
 use super::connections::ConnectionTable;
 use super::failures::Failures;
 use super::lifecycle::Lifecycle;
@@ -39,6 +41,10 @@ pub struct Shared {
     pub limits: Arc<ClientLimits>,
     /// The request log.
     pub log: LogHandle,
+    /// The connection log.
+    pub connection_log: ConnectionLog,
+    /// How connections have ended.
+    pub ends: ConnectionEnds,
     /// Pipes for connections that move bulk.
     pub pipes: Pool,
     /// TLS towards clients, when pen was started with it.
@@ -61,7 +67,7 @@ impl Shared {
     pub fn new(
         snapshot: Arc<Snapshot>,
         clients_max: usize,
-        log: LogHandle,
+        (log, connection_log): (LogHandle, LogHandle),
         tls: Option<tls::Server>,
     ) -> Self {
         let clock = Clock::start();
@@ -71,6 +77,8 @@ impl Shared {
             limits: Arc::default(),
             connections: Arc::default(),
             log,
+            connection_log: ConnectionLog::new(connection_log),
+            ends: ConnectionEnds::default(),
             pipes: Pool::new(PIPES),
             tls,
             upstream_tls: UpstreamTls::default(),

@@ -158,6 +158,16 @@ keywords! {
     }
 }
 
+keywords! {
+    /// How the lines of the connection log are written.
+    ConnectionLogFormat {
+        /// As words of the form `name=value`.
+        Text = "text",
+        /// As one JSON object.
+        Json = "json",
+    }
+}
+
 /// Which sides' end of data closes both sides of a connection at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fastclose {

@@ -3,9 +3,10 @@
 use super::value::Value;
 use crate::core::Error;
 use crate::core::acl::LISTS;
-use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget, Services};
+use crate::core::addr::{Endpoint, Host, ListenAddress, Services};
 use crate::core::affinity::ClientMask;
 use crate::core::lexer::Word;
+use crate::core::log_target::LogTarget;
 use std::time::Duration;
 
 /// A kind of value, with its bounds.
@@ -61,6 +62,8 @@ pub enum Kind {
     Listen,
     /// A file, or the host and port of a penlogd.
     Log,
+    /// Where the connection log goes.
+    ConnectionLog,
 }
 
 /// The longest name that an administrator can choose.
@@ -130,6 +133,7 @@ impl Kind {
             Kind::Endpoint => Endpoint::with_port(arg, services).map(Value::Endpoint).map_err(address),
             Kind::Listen => ListenAddress::parse(arg, services).map(Value::Listen).map_err(address),
             Kind::Log => LogTarget::parse(arg, services).map(Value::Log).map_err(address),
+            Kind::ConnectionLog => LogTarget::of_connections(arg, services).map(Value::Log).map_err(address),
         }
     }
 
@@ -158,6 +162,7 @@ impl Kind {
             Kind::Endpoint => "host:port or the path of a Unix socket".into(),
             Kind::Listen => "[host:]port or the path of a Unix socket".into(),
             Kind::Log => "the name of a file, or host:port of a penlogd".into(),
+            Kind::ConnectionLog => "the name of a file".into(),
         }
     }
 

@@ -8,15 +8,16 @@ pub(crate) mod table;
 pub(crate) mod value;
 
 pub use keyword::{
-    AdminState, CheckSwitch, Fastclose, HttpForwarded, Keyword, OnDown, ProxyHeader, ProxyProtocol,
-    ReloadMode, SslOption, SslProtocol,
+    AdminState, CheckSwitch, ConnectionLogFormat, Fastclose, HttpForwarded, Keyword, OnDown, ProxyHeader,
+    ProxyProtocol, ReloadMode, SslOption, SslProtocol,
 };
 pub use kind::Kind;
 pub use table::{Key, Property, Reply, Row, Spec, Table, When};
 pub use value::{Field, Value};
 
-use super::addr::{Endpoint, ListenAddress, LogTarget};
+use super::addr::{Endpoint, ListenAddress};
 use super::affinity::ClientMask;
+use super::log_target::LogTarget;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -173,6 +174,8 @@ table::table! {
             text(Kind::Name, "the check of servers that name none").reply(Reply::Value);
         log: Option<LogTarget> = None,
             text(Kind::Log, "log requests to a file or to a penlogd").reply(Reply::Value);
+        connection_log: Option<LogTarget> = None,
+            text(Kind::ConnectionLog, "log connections that have ended to a file").reply(Reply::Value);
         source: Option<IpAddr> = None, text(Kind::Ip, "the local address of connections to servers");
         web_stats: Option<PathBuf> = None,
             text(Kind::Path, "the file that the command status writes").reply(Reply::Value);
@@ -204,6 +207,8 @@ table::table! {
             text(Kind::Text("a list of ciphers as openssl-ciphers(1) has it"), "the ciphers offered to servers");
 
         // Words.
+        connection_log_format: ConnectionLogFormat = ConnectionLogFormat::Text,
+            text(Kind::Word(ConnectionLogFormat::WORDS), "how the lines of connection_log are written");
         http_forwarded: HttpForwarded = HttpForwarded::Keep,
             text(Kind::Word(HttpForwarded::WORDS), "what becomes of an X-Forwarded-For that a client sent");
         proxy_protocol: ProxyProtocol = ProxyProtocol::Off,
@@ -234,7 +239,9 @@ mod tests {
             Kind::Name => vec!["web-1"],
             Kind::Ip | Kind::Host => vec!["10.0.0.1", "::1"],
             Kind::Port => vec!["0", "80"],
-            Kind::Endpoint | Kind::Listen | Kind::Log => vec!["[::1]:80", "/run/x", "host:99"],
+            Kind::Endpoint | Kind::Listen | Kind::Log | Kind::ConnectionLog => {
+                vec!["[::1]:80", "/run/x", "host:99"]
+            }
         };
         for setting in Setting::all() {
             let kind = setting.spec().kind;

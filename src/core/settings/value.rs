@@ -1,9 +1,10 @@
 //! The values of settings and keys: one type for the language, typed fields for the rest of pen.
 
 use super::keyword::Keyword;
-use crate::core::addr::{Endpoint, Host, ListenAddress, LogTarget};
+use crate::core::addr::{Endpoint, Host, ListenAddress};
 use crate::core::affinity::ClientMask;
 use crate::core::lexer;
+use crate::core::log_target::LogTarget;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;

@@ -1,9 +1,10 @@
 //! What a command requires: needs, which can fail, and effects, which cannot.
 
-use crate::core::addr::{ClientAddress, Endpoint, LogTarget};
+use crate::core::addr::{ClientAddress, Endpoint};
 use crate::core::command::Awaited;
 use crate::core::config::Config;
 use crate::core::json::document::Document;
+use crate::core::log_target::LogTarget;
 use crate::core::settings::{Setting, Settings};
 use crate::core::snapshot::Snapshot;
 use crate::core::upstream_tls::UpstreamTlsSettings;
@@ -23,8 +24,27 @@ pub enum Need {
     Listener(Endpoint, Box<Settings>),
     /// A file is written with these lines.
     Write(PathBuf, String),
-    /// The request log is opened and put to use in one step: the last of a plan's needs.
-    Log(Option<LogTarget>),
+    /// A log is opened.
+    Log(Log, Option<LogTarget>),
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// Requests.
+    Requests,
+    /// Connections that have ended.
+    Connections,
+}
+
+impl Log {
+    /// The setting that says where.
+    pub fn setting(self) -> Setting {
+        match self {
+            Log::Requests => Settings::log(),
+            Log::Connections => Settings::connection_log(),
+        }
+    }
 }
 
 impl Need {
@@ -33,7 +53,7 @@ impl Need {
         match self {
             Need::Tls(_) | Need::UpstreamTls(_) | Need::Write(..) => None,
             Need::Listener(..) => Some(Settings::listen()),
-            Need::Log(_) => Some(Settings::log()),
+            Need::Log(log, _) => Some(log.setting()),
         }
     }
 
@@ -43,7 +63,8 @@ impl Need {
             Need::Tls(_) => Some(Effect::UseTls),
             Need::UpstreamTls(_) => Some(Effect::UseUpstreamTls),
             Need::Listener(..) => Some(Effect::UseListener),
-            Need::Write(..) | Need::Log(_) => None,
+            Need::Log(log, _) => Some(Effect::UseLog(*log)),
+            Need::Write(..) => None,
         }
     }
 }
@@ -57,6 +78,8 @@ pub enum Effect {
     UseUpstreamTls,
     /// The socket that was bound accepts clients.
     UseListener,
+    /// The log that was opened is used.
+    UseLog(Log),
     /// Workers read this snapshot from now on; it was made from this configuration.
     Publish(Arc<Snapshot>, Arc<Config>),
     /// There are descriptors for only so many connections, fewer than configured.

@@ -10,7 +10,7 @@ mod reload;
 #[cfg(test)]
 mod tests;
 
-pub use effect::{Answer, Effect, Lookups, Need};
+pub use effect::{Answer, Effect, Log, Lookups, Need};
 pub use plan::Outcome;
 pub use reload::Reload;
 

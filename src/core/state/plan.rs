@@ -1,13 +1,14 @@
 //! Turns a command into a plan, and a plan into a new state.
 
-use super::effect::{Answer, Effect, Need};
+use super::effect::{Answer, Effect, Log, Need};
 use super::{State, World};
-use crate::core::addr::{Host, LogTarget};
+use crate::core::addr::Host;
 use crate::core::command::server_keys::{Change, ServerConfig};
 use crate::core::command::{Command, ServerRef};
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines};
 use crate::core::error::{Error, Fault, one_line};
+use crate::core::log_target::LogTarget;
 use crate::core::report::replies;
 use crate::core::settings::{Kind, Setting, Settings, Value};
 use crate::core::snapshot::Role;
@@ -208,12 +209,18 @@ impl State {
             }
             Some(address) => needs.push(Need::Listener(address.endpoint.clone(), Box::new(new.clone()))),
         }
-        if new.log != old.log {
-            if new.log.as_ref().is_some_and(LogTarget::is_stdout) && !new.foreground {
-                let expected = "a file or host:port (a pen in the background has no standard output)";
-                return Err(Error::expected(expected, LogTarget::STDOUT).of("log"));
+        for (log, target, before) in [
+            (Log::Requests, &new.log, &old.log),
+            (Log::Connections, &new.connection_log, &old.connection_log),
+        ] {
+            if target == before {
+                continue;
             }
-            needs.push(Need::Log(new.log.clone()));
+            if target.as_ref().is_some_and(LogTarget::is_stdout) && !new.foreground {
+                let expected = "another target (a pen in the background has no standard output)";
+                return Err(Error::expected(expected, LogTarget::STDOUT).of(log.setting().word()));
+            }
+            needs.push(Need::Log(log, target.clone()));
         }
         Ok(needs)
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
+use crate::core::end_reason::EndReason;
 use crate::core::health::{CheckResult, Due, Health, Monitor};
 use crate::core::settings::OnDown;
 use crate::core::snapshot::{Backend, Role, Snapshot};
@@ -129,7 +130,7 @@ impl Checker {
             Health::Down => {
                 log::warn(format_args!("{backend} is down: check {check}: {reason}"));
                 if backend.on_down == OnDown::Close {
-                    self.shared.connections.close_server(backend.role);
+                    self.shared.connections.close_server(backend.role, EndReason::ServerDown);
                 }
             }
             _ => log::info(format_args!("{backend} is up: check {check}: {reason}")),

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::core::end_reason::EndReason;
 use crate::core::snapshot::ServerAddress;
 use crate::net::upstream_tls::TlsFailure;
 
@@ -60,6 +61,15 @@ impl Failure {
     pub fn no_server() -> Self {
         let error = io::Error::new(io::ErrorKind::NotFound, "no server is available");
         Failure { origin: Origin::Upstream, error }
+    }
+
+    /// How the connection of a client ends for which this is the last failure.
+    pub fn reason(&self) -> EndReason {
+        match self.origin {
+            Origin::Upstream | Origin::Internal => EndReason::NoServer,
+            Origin::Shortage => EndReason::Shortage,
+            Origin::Downstream => EndReason::ClientClosed,
+        }
     }
 
     /// Whether the next server may be tried.

@@ -10,13 +10,14 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::core::error::SystemReason;
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::sys::log;
 
+use super::connection_record::ConnectionRecord;
 use super::shared::Shared;
 use super::stream::Stream;
 pub(super) use attempt::attempt;
@@ -37,13 +38,13 @@ const PATIENCE: u32 = 2;
 ///
 /// # Errors
 /// No server took it, or the client has gone.
-pub async fn establish(
-    shared: &Shared,
+pub(super) async fn establish(
+    record: &ConnectionRecord,
     snapshot: &Snapshot,
     selection: &mut Selection,
     client: &Stream,
 ) -> Result<(Selected, Stream), Failure> {
-    let mut search = pin!(search(shared, snapshot, selection));
+    let mut search = pin!(search(record, snapshot, selection));
     // A server that is near is there before anything is spent on watching the client.
     if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(search.as_mut().poll(cx))).await {
         return found;
@@ -59,29 +60,31 @@ pub async fn establish(
 }
 
 async fn search(
-    shared: &Shared,
+    record: &ConnectionRecord,
     snapshot: &Snapshot,
     selection: &mut Selection,
 ) -> Result<(Selected, Stream), Failure> {
     let client = selection.client().ip();
     let mut last = None;
-    while let Some(selected) = selection.next(shared.now()) {
+    while let Some(selected) = selection.next(record.shared.now()) {
         // Held until it is known what became of the connect: with a server that fails nobody else is to begin.
+        record.waits();
         let place = selected.backend.stats.connecting.take(snapshot.pending_max).await;
+        record.waited();
         if place.is_none() {
             // The server has turned out to fail while this one waited.
             continue;
         }
-        let begin = Instant::now();
-        match connect(shared, snapshot, &selected.backend, client).await {
+        record.attempt();
+        match connect(&record.shared, snapshot, &selected.backend, client).await {
             Ok(stream) => {
-                selected.backend.stats.connect_times.record(begin.elapsed());
-                works(shared, &selected.backend);
+                selected.backend.stats.connect_times.record(record.connected());
+                works(&record.shared, &selected.backend);
                 drop(place);
                 return Ok((selected, stream));
             }
             Err(failure) => {
-                failed(shared, snapshot, selection, &selected, &failure);
+                failed(&record.shared, snapshot, selection, &selected, &failure);
                 if !failure.allows_next() {
                     return Err(failure);
                 }
@@ -89,7 +92,7 @@ async fn search(
             }
         }
     }
-    shared.reports.no_server(selection.why_none(shared.now()));
+    record.shared.reports.no_server(selection.why_none(record.shared.now()));
     Err(last.unwrap_or_else(Failure::no_server))
 }
 

@@ -80,6 +80,8 @@ pub struct Relay<M: TrafficMeter> {
     waker: Option<Waker>,
     fastclose: Fastclose,
     stop: bool,
+    /// Whose stream ended first.
+    first_end: Option<Side>,
     /// The client has sent something since the server did.
     answer_due: bool,
 }
@@ -110,6 +112,7 @@ impl<M: TrafficMeter> Relay<M> {
             waker: None,
             fastclose: settings.fastclose,
             stop: false,
+            first_end: None,
             answer_due: false,
         }
     }
@@ -183,7 +186,7 @@ impl<M: TrafficMeter> Relay<M> {
     }
 
     fn poll_directions(&mut self, cx: &mut Context<'_>, first: (Option<Step>, Option<Step>)) {
-        let Self { client, server, up, down, meter, filter, pipes, .. } = self;
+        let Self { client, server, up, down, meter, filter, pipes, first_end, .. } = self;
         let mut context = PollContext {
             cx,
             meter,
@@ -194,9 +197,15 @@ impl<M: TrafficMeter> Relay<M> {
             source_was_reset: down.was_reset(),
         };
         let fault = up.poll(&mut context, client, server, first.0);
+        if up.eof() {
+            first_end.get_or_insert(Side::Client);
+        }
         context.source_was_reset = up.was_reset();
         context.other_done = up.done();
         let fault = fault.or(down.poll(&mut context, server, client, first.1));
+        if down.eof() {
+            first_end.get_or_insert(Side::Server);
+        }
         self.note(fault);
     }
 
@@ -265,7 +274,7 @@ impl<M: TrafficMeter> Relay<M> {
             Some(fault) => Cause::Broken { side: fault.0, error: fault.1 },
             None => cause,
         };
-        End { to_server: self.up.moved(), to_client: self.down.moved(), cause }
+        End { to_server: self.up.moved(), to_client: self.down.moved(), cause, first: self.first_end }
     }
 
     /// How to close both sides of a connection that pen ends. `at_rest`: whether nothing moves or is awaited, up and down.
@@ -335,7 +344,8 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
         relay.note_progress(before);
         let active = relay.report_pending() || before != relay.moved();
         if let Some(how) = relay.orderly_close() {
-            return relay.close(cx, how, Cause::Closed);
+            let refused = relay.demand() == FilterDemand::Close;
+            return relay.close(cx, how, if refused { Cause::Refused } else { Cause::Closed });
         }
         let moved = relay.moved();
         if let Some(Finish::Soon(ending)) = relay.finish.as_deref_mut()

@@ -10,8 +10,11 @@ use tokio::task::AbortHandle;
 use crate::core::admission::Admission;
 use crate::core::admission::limits::ClientSlot;
 use crate::core::affinity::Client;
+use crate::core::end_reason::EndReason;
+use crate::net::accepted_client::AcceptedClient;
 use crate::net::connect::failure::{Failure, Origin, is_of_network};
-use crate::net::connections::{AcceptedClient, Connection, ConnectionEntry, ConnectionMeter, Permit};
+use crate::net::connection_record::ConnectionRecord;
+use crate::net::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
 use crate::net::filter::TrafficMeter;
 use crate::net::filter::dump::{self, Dump};
 use crate::net::filter::request_log::RequestLog;
@@ -42,6 +45,7 @@ struct FlowState {
     /// Counts it among those of its client.
     _slot: Option<ClientSlot>,
     entry: ConnectionEntry,
+    record: ConnectionRecord,
     upstream: Upstream,
     meter: ConnectionMeter,
     /// While the server has not answered: how to find another one.
@@ -55,7 +59,9 @@ struct FlowState {
 
 impl Drop for FlowState {
     fn drop(&mut self) {
-        self.shared.clients.add_traffic(&self.entry.connection);
+        let FlowState { shared, entry, record, upstream, .. } = self;
+        shared.clients.add_traffic(&entry.connection);
+        record.finish(&entry.connection, Some(&upstream.selected.backend));
     }
 }
 
@@ -87,8 +93,11 @@ impl UdpFlow {
         if let Some(n) = search.remembers(&upstream).filter(|n| remembered != Some(*n)) {
             shared.clients.remember(&entry.connection, n, &upstream.selected.backend.stats);
         }
+        let record = ConnectionRecord::new(shared, &snapshot);
+        record.attempt();
         let state = FlowState {
             shared: Arc::clone(shared),
+            record,
             _slot: slot,
             meter: upstream.connects(&entry),
             entry,
@@ -128,9 +137,12 @@ impl UdpFlow {
         self.changed.notified().await;
     }
 
-    /// Ends it: closes the socket and gives its room back.
-    pub(super) fn end(&self) {
+    /// Ends it: closes the socket and gives its room back. Without a reason, for whoever has asked for its end.
+    pub(super) fn end(&self, reason: Option<EndReason>) {
         let state = self.state().take();
+        if let (Some(state), Some(reason)) = (&state, reason) {
+            state.record.ends(reason);
+        }
         drop(state);
         self.changed.notify_one();
     }
@@ -315,6 +327,7 @@ impl FlowState {
             self.shared.clients.remember(&self.entry.connection, n, &self.upstream.selected.backend.stats);
         }
         self.search = Some(search);
+        self.record.attempt();
         self.meter = self.upstream.connects(&self.entry);
     }
 

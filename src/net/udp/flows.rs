@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::core::Millis;
 use crate::core::admission::Admission;
 use crate::core::affinity::Client;
+use crate::core::end_reason::EndReason;
 use crate::core::flow_table::{FlowId, FlowTable};
 use crate::core::snapshot::Snapshot;
 use crate::net::connect::failure::Origin;
@@ -56,11 +57,11 @@ impl Flows {
         self.table().by_token(token).map(|(id, flow)| (id, Arc::clone(flow)))
     }
 
-    /// Ends a flow. False when it has ended already.
-    pub(super) fn remove(&self, id: FlowId) -> bool {
+    /// Ends a flow, as [`UdpFlow::end`] does. False when it has ended already.
+    pub(super) fn remove(&self, id: FlowId, reason: Option<EndReason>) -> bool {
         let removed = self.table().remove(id);
         if let Some(flow) = &removed {
-            flow.end();
+            flow.end(reason);
         }
         removed.is_some()
     }
@@ -74,7 +75,7 @@ impl Flows {
         let now = self.shared.now();
         loop {
             let Some(flow) = self.table().expire(now, idle) else { break };
-            flow.end();
+            flow.end(Some(EndReason::Idle));
         }
         self.table().due(idle).unwrap_or(Millis::MAX).saturating_sub(now)
     }
@@ -119,7 +120,7 @@ impl Flows {
         drops.admitted();
         let (id, before) = self.table().insert(peer, client, Arc::clone(&flow), now);
         if let Some(before) = before {
-            before.end();
+            before.end(Some(EndReason::Evicted));
         }
         Some((id, flow))
     }
@@ -136,7 +137,7 @@ impl Flows {
                 return false;
             };
             drop(flows);
-            flow.end();
+            flow.end(Some(EndReason::Evicted));
         }
     }
 
@@ -156,7 +157,7 @@ impl Flows {
         let (limit, now, patience) = (snapshot.conn_max, self.shared.now(), snapshot.timeout);
         let flow = self.table().make_room(&client, limit, now, patience);
         if let Some(flow) = &flow {
-            flow.end();
+            flow.end(Some(EndReason::Evicted));
         }
         flow.is_some()
     }

@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::core::Millis;
+use crate::core::end_reason::EndReason;
 use crate::core::error::SystemReason;
 use crate::core::flow_table::FlowId;
 use crate::core::standing_queue::StandingQueue;
@@ -219,14 +220,14 @@ impl UdpListener {
                 exchange.expect_answers(|token| self.flows.by_token(token));
             }
             exchange.ask_and_receive(
-                |id| self.remove(id),
+                |id| self.remove(id, Some(EndReason::NoServer)),
                 |id, flow, upstream, received| match received {
                     Received::Answer(answer) => {
                         self.flows.was_answered(id, now) && flow.answered(upstream, answer)
                     }
                     Received::Failed(error) => {
                         if !flow.failed(upstream, error) {
-                            self.remove(id);
+                            self.remove(id, Some(EndReason::NoServer));
                         }
                         false
                     }
@@ -267,7 +268,7 @@ impl UdpListener {
                 }
                 match flow.next_to_server(datagram) {
                     Some(upstream) => exchange.ask(id, flow, upstream, at),
-                    None => self.remove(id),
+                    None => self.remove(id, Some(EndReason::NoServer)),
                 }
             }
             at += 1;
@@ -298,7 +299,7 @@ impl UdpListener {
         let (id, flow) = self.flows.admit(peer, now, self.socket.as_raw_fd())?;
         if let Err(error) = self.listen_to(id, &flow) {
             self.shared.drops.short(&error);
-            self.remove(id);
+            self.remove(id, Some(EndReason::Shortage));
             return None;
         }
         let task = tokio::spawn(answer(Arc::clone(self), id, Arc::clone(&flow)));
@@ -314,8 +315,9 @@ impl UdpListener {
         }
     }
 
-    fn remove(&self, id: FlowId) {
-        if self.flows.remove(id) {
+    /// Ends a flow, as [`UdpFlow::end`] does.
+    fn remove(&self, id: FlowId, reason: Option<EndReason>) {
+        if self.flows.remove(id, reason) {
             // A listener that pen has left ends with its last flow.
             self.changed.notify_one();
         }
@@ -344,7 +346,7 @@ impl UdpListener {
                 Err(error) => {
                     let goes_on = flow.failed(upstream, error);
                     if !goes_on {
-                        self.remove(id);
+                        self.remove(id, Some(EndReason::NoServer));
                     }
                     // Reading has cleared the error; answers may be behind it, or another socket in its place.
                     return goes_on;
@@ -363,7 +365,7 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.listener.remove(self.id);
+        self.listener.remove(self.id, None);
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -11,9 +10,9 @@ use std::time::{Duration, Instant};
 use crate::weblog::entry::Entry;
 
 use super::health::{Report, lines};
-use super::output::open_file;
-use super::queue::{Format, Order, Queue, SinkOptions};
-use super::target::SinkTarget;
+use super::output::Output;
+use super::queue::{Order, Queue, SinkOptions};
+use super::target::{Format, SinkTarget};
 use super::writer::Writer;
 
 /// How much longer than its deadline the shutdown waits for the writer's last report.
@@ -84,27 +83,23 @@ impl LogHandle {
         self.line(line);
     }
 
-    /// Changes the target (`None`: no log). Lines logged before go to the old one. A file is opened during this call.
+    /// Changes the target (`None`: no log), as [`LogHandle::put`] does. A file is opened during this call.
     ///
     /// # Errors
     /// The file cannot be opened; nothing has changed then.
     pub fn set(&self, target: Option<SinkTarget>) -> io::Result<()> {
-        let file = match &target {
-            Some(SinkTarget::File(path)) => Some(open_file(path)?),
-            Some(SinkTarget::Stdout) => Some(io::stdout().as_fd().try_clone_to_owned()?.into()),
-            _ => None,
-        };
-        let format = match &target {
-            None => Format::Off,
-            Some(SinkTarget::File(_) | SinkTarget::Stdout) => Format::File,
-            Some(SinkTarget::Udp { .. }) => Format::Datagram,
-        };
+        self.put(target.map(Output::open).transpose()?);
+        Ok(())
+    }
+
+    /// Changes the target (`None`: no log). Lines logged before go to the old one.
+    pub fn put(&self, output: Option<Output>) {
+        let format = output.as_ref().map_or(Format::Off, |output| output.target().format());
         let queue = &self.owner.0;
         let mut state = queue.lock();
         state.format = format;
         queue.on.store(format != Format::Off, Ordering::Relaxed);
-        queue.order(state, Order::Set(target.map(|target| (target, file))));
-        Ok(())
+        queue.order(state, Order::Set(output));
     }
 
     /// Reopens the file by its path, for rotation, after everything logged before is written to the old one. On failure

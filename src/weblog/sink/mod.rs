@@ -16,5 +16,6 @@ mod writer;
 
 pub use handle::LogHandle;
 pub use health::Report;
+pub use output::Output;
 pub use queue::SinkOptions;
 pub use target::SinkTarget;

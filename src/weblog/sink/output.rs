@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -13,11 +14,13 @@ use super::target::SinkTarget;
 use super::udp::UdpSender;
 
 /// An open target.
-pub(super) struct Output {
+#[derive(Debug)]
+pub struct Output {
     target: SinkTarget,
     to: Destination,
 }
 
+#[derive(Debug)]
 enum Destination {
     File {
         file: File,
@@ -31,19 +34,28 @@ enum Destination {
 ///
 /// # Errors
 /// See [`atomic_file::open_for_appending`].
-pub(super) fn open_file(path: &Path) -> io::Result<File> {
+fn open_file(path: &Path) -> io::Result<File> {
     atomic_file::open_for_appending(path)
 }
 
 impl Output {
-    /// Uses `file` as the open target, unless the target is not a file.
-    pub(super) fn new(target: SinkTarget, file: Option<File>) -> Option<Output> {
-        let to = match (&target, file) {
-            (SinkTarget::Udp { source, .. }, _) => Destination::Udp(Box::new(UdpSender::new(*source))),
-            (_, Some(file)) => Destination::File { file, mid_line: false },
-            (_, None) => return None,
+    /// Opens a target. A host name is resolved when the first line is written.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open(target: SinkTarget) -> io::Result<Output> {
+        let file = |file| Destination::File { file, mid_line: false };
+        let to = match &target {
+            SinkTarget::File(path) => file(open_file(path)?),
+            SinkTarget::Stdout => file(io::stdout().as_fd().try_clone_to_owned()?.into()),
+            SinkTarget::Udp { source, .. } => Destination::Udp(Box::new(UdpSender::new(*source))),
         };
-        Some(Output { target, to })
+        Ok(Output { target, to })
+    }
+
+    /// Where it writes to.
+    pub(super) fn target(&self) -> &SinkTarget {
+        &self.target
     }
 
     /// Whether lines should be collected rather than written one by one.

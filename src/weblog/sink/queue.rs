@@ -1,13 +1,13 @@
 //! The queue between producers of log lines and the writer.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::target::SinkTarget;
+use super::output::Output;
+use super::target::Format;
 
 /// The parameters of a log writer.
 #[derive(Clone, Copy, Debug)]
@@ -68,19 +68,10 @@ pub(super) struct Progress {
     pub(super) orders: u64,
 }
 
-/// The format of entries.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum Format {
-    #[default]
-    Off,
-    File,
-    Datagram,
-}
-
 /// An instruction to the writer, in sequence with the lines.
 pub(super) enum Order {
-    /// Write to another target; a file is open already.
-    Set(Option<(SinkTarget, Option<File>)>),
+    /// Write to another target.
+    Set(Option<Output>),
     /// Open the file again by its path.
     Reopen,
     /// Report losses so far.

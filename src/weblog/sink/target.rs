@@ -4,7 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use crate::core::addr::{self, LogTarget};
+use crate::core::addr;
+use crate::core::log_target::LogTarget;
 
 /// The target that a log writer writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,25 @@ pub enum SinkTarget {
         /// The local address to send from; any if `None`.
         source: Option<IpAddr>,
     },
+}
+
+/// The form in which entries are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Format {
+    #[default]
+    Off,
+    File,
+    Datagram,
+}
+
+impl SinkTarget {
+    /// The form in which it takes requests.
+    pub(super) fn format(&self) -> Format {
+        match self {
+            SinkTarget::File(_) | SinkTarget::Stdout => Format::File,
+            SinkTarget::Udp { .. } => Format::Datagram,
+        }
+    }
 }
 
 impl From<&LogTarget> for SinkTarget {

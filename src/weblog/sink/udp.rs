@@ -15,6 +15,7 @@ use super::target::SinkTarget;
 const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// A socket to penlogd, created when it is needed.
+#[derive(Debug)]
 pub(super) struct UdpSender {
     source: Option<IpAddr>,
     socket: Option<UdpSocket>,

@@ -160,7 +160,7 @@ impl Writer {
             Order::Set(target) => {
                 self.give_up(mark, GIVEN_UP);
                 self.health.begin_anew();
-                self.output = target.and_then(|(target, file)| Output::new(target, file));
+                self.output = target;
             }
             Order::Close(deadline) => self.deadline = Some(deadline),
         }

@@ -1,0 +1,77 @@
+//! The logs that the configuration names: of requests, and of connections that have ended.
+
+use std::time::Duration;
+
+use crate::core::Error;
+use crate::core::log_target::LogTarget;
+use crate::core::settings::Settings;
+use crate::core::state::Log;
+use crate::net::shared::Shared;
+use crate::sys::log;
+use crate::weblog::{LogHandle, Output, SinkOptions};
+
+/// Both logs.
+#[derive(Debug, Clone)]
+pub(super) struct Logs {
+    pub(super) requests: LogHandle,
+    pub(super) connections: LogHandle,
+}
+
+impl Logs {
+    /// Starts the writers, and opens what the settings name.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, with its name; or the system gives no thread.
+    pub(super) fn start(settings: &Settings) -> Result<Self, Error> {
+        let start = |log: Log, target: Option<&LogTarget>| {
+            let report: Box<dyn Fn(&str) + Send> = match log {
+                Log::Requests => Box::new(|text| log::warn(format_args!("{text}"))),
+                Log::Connections => Box::new(|text| log::warn(format_args!("connection_log: {text}"))),
+            };
+            let handle = LogHandle::start(SinkOptions::default(), report)?;
+            handle.put(open(target).map_err(|error| error.of(log.setting().word()))?);
+            Ok::<_, Error>(handle)
+        };
+        Ok(Logs {
+            requests: start(Log::Requests, settings.log.as_ref())?,
+            connections: start(Log::Connections, settings.connection_log.as_ref())?,
+        })
+    }
+
+    /// Those of a running pen.
+    pub(super) fn of(shared: &Shared) -> Self {
+        Logs { requests: shared.log.clone(), connections: shared.connection_log.handle.clone() }
+    }
+
+    /// The one of what is logged.
+    pub(super) fn get(&self, log: Log) -> &LogHandle {
+        match log {
+            Log::Requests => &self.requests,
+            Log::Connections => &self.connections,
+        }
+    }
+
+    /// Opens the files again, for rotation.
+    pub(super) fn reopen(&self) {
+        self.requests.reopen();
+        self.connections.reopen();
+    }
+
+    /// Ends both. What cannot be written in time is lost, which is reported.
+    pub(super) fn close(&self, patience: Duration) {
+        for (handle, prefix) in [(&self.requests, ""), (&self.connections, "connection_log: ")] {
+            if let Err(lost) = handle.close(patience) {
+                log::error(format_args!("{prefix}{lost}"));
+            }
+        }
+    }
+}
+
+/// Opens a target; `None` for no log.
+///
+/// # Errors
+/// A file that cannot be opened, with its name.
+pub(super) fn open(target: Option<&LogTarget>) -> Result<Option<Output>, Error> {
+    let Some(target) = target else { return Ok(None) };
+    Output::open(target.into()).map(Some).map_err(|e| Error::failed(target.to_string(), e))
+}

@@ -1,0 +1,73 @@
+//! Counters that all workers add to.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use thread_local::ThreadLocal;
+
+/// `N` counters. Each thread has its own, which nobody else writes, and they are summed when they are read.
+#[derive(Debug, Default)]
+pub struct Counters<const N: usize>(ThreadLocal<Own<N>>);
+
+/// Aligned so that no two threads write to the same cache line, nor to one that is fetched along with it.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Own<const N: usize>([AtomicU64; N]);
+
+impl<const N: usize> Default for Own<N> {
+    fn default() -> Self {
+        Own([const { AtomicU64::new(0) }; N])
+    }
+}
+
+impl<const N: usize> Counters<N> {
+    /// Adds one to counter `n`; one that there is not counts nothing.
+    pub fn count(&self, n: usize) {
+        self.add(n, 1);
+    }
+
+    /// Adds to counter `n`, likewise.
+    pub fn add(&self, n: usize, amount: u64) {
+        if let Some(counter) = self.0.get_or_default().0.get(n) {
+            // Only this thread ever writes it: no locked instruction.
+            counter.store(counter.load(Relaxed) + amount, Relaxed);
+        }
+    }
+
+    /// What each has counted so far.
+    pub fn totals(&self) -> [u64; N] {
+        let mut totals = [0; N];
+        for own in &self.0 {
+            for (total, counter) in totals.iter_mut().zip(&own.0) {
+                *total += counter.load(Relaxed);
+            }
+        }
+        totals
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn sums_are_exact_whichever_threads_count() {
+        let counters = Counters::<3>::default();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..3000 {
+                        counters.count(n % 4);
+                        counters.add(2, 10);
+                    }
+                });
+            }
+        });
+        assert_eq!(counters.totals(), [3000, 3000, 3000 + 120_000]);
+    }
+
+    #[test]
+    fn no_two_threads_share_a_cache_line() {
+        assert!(size_of::<Own<1>>() >= 128 && align_of::<Own<1>>() >= 128);
+    }
+}

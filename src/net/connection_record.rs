@@ -1,0 +1,174 @@
+//! What is to be said of a connection, or of a flow of datagrams, when it has ended: counts and a line of the connection log.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::core::Millis;
+use crate::core::affinity::Client;
+use crate::core::connection_line::ConnectionLine;
+use crate::core::end_reason::EndReason;
+use crate::core::settings::Keyword;
+use crate::core::snapshot::{Backend, Snapshot};
+use crate::core::tls_session::TlsSession;
+
+use super::client_name::ClientName;
+use super::connections::Connection;
+use super::shared::Shared;
+
+/// A time in microseconds that is not known yet.
+const NEVER: u64 = u64::MAX;
+
+/// How a connection goes, as far as nobody asks for it before the end.
+#[derive(Debug)]
+pub(in crate::net) struct ConnectionRecord {
+    /// What all connections share.
+    pub(in crate::net) shared: Arc<Shared>,
+    listener: Arc<str>,
+    began: Instant,
+    /// When what is being waited for began, in microseconds after that. It is kept here, as the tasks that wait are to be small.
+    mark: AtomicU64,
+    attempts: AtomicU32,
+    queue_micros: AtomicU64,
+    connect_micros: AtomicU64,
+    reason: OnceLock<EndReason>,
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(NEVER)
+}
+
+fn seconds(micros: &AtomicU64) -> Option<f64> {
+    Some(micros.load(Relaxed)).filter(|micros| *micros != NEVER).map(|micros| micros as f64 / 1e6)
+}
+
+impl ConnectionRecord {
+    /// Of a connection that begins.
+    pub(in crate::net) fn new(shared: &Arc<Shared>, snapshot: &Snapshot) -> Self {
+        ConnectionRecord {
+            shared: Arc::clone(shared),
+            listener: Arc::clone(&snapshot.listener),
+            began: Instant::now(),
+            mark: AtomicU64::new(0),
+            attempts: AtomicU32::new(0),
+            queue_micros: AtomicU64::new(NEVER),
+            connect_micros: AtomicU64::new(NEVER),
+            reason: OnceLock::new(),
+        }
+    }
+
+    /// It begins to wait for a place with a server.
+    pub(in crate::net) fn waits(&self) {
+        self.mark.store(micros(self.began.elapsed()), Relaxed);
+    }
+
+    /// That is over.
+    pub(in crate::net) fn waited(&self) {
+        let before = Some(self.queue_micros.load(Relaxed)).filter(|micros| *micros != NEVER);
+        self.queue_micros.store(before.unwrap_or(0).saturating_add(micros(self.since_mark())), Relaxed);
+    }
+
+    /// One more server is tried, from now on.
+    pub(in crate::net) fn attempt(&self) {
+        self.attempts.fetch_add(1, Relaxed);
+        self.mark.store(micros(self.began.elapsed()), Relaxed);
+    }
+
+    /// The server has taken it; gives how long that took.
+    pub(in crate::net) fn connected(&self) -> Duration {
+        let time = self.since_mark();
+        self.connect_micros.store(micros(time), Relaxed);
+        time
+    }
+
+    fn since_mark(&self) -> Duration {
+        self.began.elapsed().saturating_sub(Duration::from_micros(self.mark.load(Relaxed)))
+    }
+
+    /// It is about to end. The first reason counts.
+    pub(in crate::net) fn ends(&self, reason: EndReason) {
+        _ = self.reason.set(reason);
+    }
+
+    /// It has ended, with its server if it had one: counts it, and logs it.
+    pub(in crate::net) fn finish(&self, connection: &Connection, server: Option<&Backend>) {
+        let shared = &*self.shared;
+        // Who knows of no reason was dropped: by a panic, for whoever has asked for it, or with its worker.
+        let reason = self.reason.get().copied().or_else(|| connection.asked_to_end());
+        let reason = reason.unwrap_or_else(|| match thread::panicking() {
+            true => EndReason::InternalError,
+            false => EndReason::Shutdown,
+        });
+        let lasted = shared.now().saturating_sub(connection.began);
+        match reason {
+            EndReason::Denied | EndReason::Limited => shared.ends.refused(reason),
+            _ => shared.ends.ended(reason, Duration::from_millis(lasted)),
+        }
+        if !shared.connection_log.is_on() {
+            return;
+        }
+        let (to_server_bytes, to_client_bytes) = connection.delivered();
+        let tls: Option<&TlsSession> = connection.tls();
+        log(
+            shared,
+            &ConnectionLine {
+                server: server.map(|backend| backend.role.label()),
+                server_name: server.and_then(|backend| backend.name.as_deref()),
+                server_address: server.map(Backend::endpoint),
+                tls_version: tls.map(|tls| tls.version.as_str()),
+                tls_cipher: tls.map(|tls| tls.cipher.as_str()),
+                sni: tls.and_then(|tls| tls.server_name.as_deref()),
+                queue_seconds: seconds(&self.queue_micros),
+                connect_seconds: seconds(&self.connect_micros),
+                to_server_bytes,
+                to_client_bytes,
+                attempts: self.attempts.load(Relaxed),
+                ..line(shared, connection.name(), &self.listener, lasted, reason)
+            },
+        );
+    }
+}
+
+/// Counts and logs a client that was not served at all.
+pub(in crate::net) fn refused(shared: &Shared, snapshot: &Snapshot, client: ClientName, reason: EndReason) {
+    shared.ends.refused(reason);
+    if shared.connection_log.is_on() {
+        log(shared, &line(shared, client, &snapshot.listener, 0, reason));
+    }
+}
+
+/// A line about a client that has no server, and whose connection lasted so long.
+fn line<'a>(
+    shared: &Shared,
+    client: ClientName,
+    listener: &'a str,
+    lasted: Millis,
+    reason: EndReason,
+) -> ConnectionLine<'a> {
+    let ClientName { client, port } = client;
+    ConnectionLine {
+        start: shared.connection_log.ago(lasted),
+        client_address: Client::ip(client),
+        client_port: port,
+        listener,
+        server: None,
+        server_name: None,
+        server_address: None,
+        tls_version: None,
+        tls_cipher: None,
+        sni: None,
+        queue_seconds: None,
+        connect_seconds: None,
+        total_seconds: lasted as f64 / 1e3,
+        to_server_bytes: 0,
+        to_client_bytes: 0,
+        attempts: 0,
+        end: reason.word(),
+    }
+}
+
+/// Never waits for the log.
+fn log(shared: &Shared, line: &ConnectionLine<'_>) {
+    shared.connection_log.log(line, shared.snapshot.load().connection_log_format);
+}

@@ -1,0 +1,429 @@
+//! The connection log: a line for each connection that has ended, with how.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use pen::core::connection_line::ConnectionLine;
+use pen::core::end_reason::EndReason;
+use pen::core::settings::Keyword as _;
+
+use crate::support::client::End;
+use crate::support::tls::{Kind, Pair, TlsClient};
+use crate::support::tree::top;
+use crate::support::udp::{Asker, Server};
+use crate::support::{Backend, Client, Pen, Setup, wait_until};
+
+use super::tls;
+
+/// The lines so far; none where one is not whole.
+fn lines(file: &str) -> Vec<Value> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    assert!(text.is_empty() || text.ends_with('\n'), "whole lines only: {text:?}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+/// Waits for so many lines; there must not be more.
+#[track_caller]
+fn logged(file: &str, count: usize) -> Vec<Value> {
+    wait_until("the lines to be in the file", || lines(file).len() >= count);
+    let lines = lines(file);
+    assert_eq!(lines.len(), count, "{lines:#?}");
+    lines
+}
+
+/// The word of the one line of the client at that address.
+#[track_caller]
+fn end_of(lines: &[Value], client: SocketAddr) -> &str {
+    let own: Vec<&Value> = lines
+        .iter()
+        .filter(|line| {
+            line["client_address"] == client.ip().to_string() && line["client_port"] == client.port()
+        })
+        .collect();
+    assert_eq!(own.len(), 1, "{client}: {own:?}");
+    own[0]["end"].as_str().unwrap()
+}
+
+/// Does what its client's first line says.
+fn obedient() -> Backend {
+    Backend::new(|mut client| match client.line().as_str() {
+        "close" => {}
+        "reset" => client.reset(),
+        _ => {
+            client.send("well\n");
+            _ = client.0.read(&mut [0]);
+        }
+    })
+}
+
+fn setup(format: &str) -> (Setup, String) {
+    let setup = Setup::new();
+    let file = setup.file("connections");
+    let setup =
+        setup.command(format!("connection_log {file}")).command(format!("connection_log_format {format}"));
+    (setup, file)
+}
+
+/// Waits until no connection is left, of which each has its line then.
+fn all_ended(pen: &Pen) {
+    wait_until("no connections", || !pen.control("json connections").contains("\"connection\":"));
+}
+
+/// How it ends for the client, which ends then too.
+fn end(mut client: Client) -> End {
+    client.end()
+}
+
+fn address(client: &Client, n: u8) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, n], client.local_port()))
+}
+
+/// A client that has a server and holds it.
+fn held(pen: &Pen, n: u8) -> (Client, SocketAddr) {
+    let mut client = pen.client_from(n);
+    client.send("hold\n");
+    assert_eq!(client.line(), "well");
+    let address = address(&client, n);
+    (client, address)
+}
+
+#[test]
+fn every_connection_of_a_load_has_exactly_one_line_with_the_right_word() {
+    let backend = obedient();
+    let (setup, file) = setup("json");
+    let setup = setup.command("acl 7 deny 127.0.0.66").command("client_acl 7").command("client_conn_max 5");
+    let mut pen = setup.servers([&backend]).start();
+    let mut expected: Vec<(SocketAddr, &str)> = Vec::new();
+    for round in 0..5 {
+        let (client, at) = held(&pen, 2);
+        client.finish();
+        assert_eq!(end(client), End::Clean);
+        expected.push((at, "client-closed"));
+        let mut client = pen.client_from(3);
+        client.send("close\n");
+        expected.push((address(&client, 3), "server-closed"));
+        assert_eq!(end(client), End::Clean);
+        let (client, at) = held(&pen, 4);
+        client.reset();
+        expected.push((at, "client-reset"));
+        let mut client = pen.client_from(5);
+        client.send("reset\n");
+        expected.push((address(&client, 5), "server-reset"));
+        assert_eq!(end(client), End::Reset);
+        let client = pen.client_from(66);
+        expected.push((address(&client, 66), "denied"));
+        end(client);
+        let holding: Vec<_> = (0..5).map(|_| held(&pen, 7)).collect();
+        let client = pen.client_from(7);
+        expected.push((address(&client, 7), "limited"));
+        end(client);
+        for (client, at) in holding {
+            client.finish();
+            expected.push((at, "client-closed"));
+            drop(client);
+        }
+        // Each of them has its line before its address and port can come back.
+        wait_until("the lines of the round", || lines(&file).len() == expected.len());
+        assert_eq!(expected.len(), 11 * (round + 1));
+    }
+    let (client, at) = held(&pen, 8);
+    let number = (0..500).find(|n| pen.control(&format!("connection {n}")).contains("state = 2")).unwrap();
+    pen.control(&format!("close {number}"));
+    end(client);
+    expected.push((at, "closed-by-command"));
+    let (client, at) = held(&pen, 8);
+    pen.control("close server 0");
+    end(client);
+    expected.push((at, "closed-by-command"));
+    pen.control("server 0 state maint");
+    let client = pen.client_from(9);
+    expected.push((address(&client, 9), "no-server"));
+    end(client);
+    pen.control("server 0 state ready");
+    pen.control("dummy");
+    let mut client = pen.client_from(10);
+    expected.push((address(&client, 10), "dummy"));
+    client.send("x");
+    client.finish();
+    end(client);
+    pen.control("no dummy");
+    pen.control("http");
+    let mut client = pen.client_from(11);
+    expected.push((address(&client, 11), "bad-request"));
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n");
+    client.finish();
+    end(client);
+    pen.control("no http");
+    let (client, at) = held(&pen, 12);
+    pen.control("idle_timeout 1");
+    end(client);
+    expected.push((at, "idle"));
+    pen.control("idle_timeout 0");
+    let (client, at) = held(&pen, 13);
+    assert!(pen.terminate().is_some_and(|status| status.success()));
+    end(client);
+    expected.push((at, "shutdown"));
+    let lines = logged(&file, expected.len());
+    for (at, word) in expected {
+        assert_eq!(end_of(&lines, at), word, "{at}");
+    }
+}
+
+#[test]
+fn a_line_says_what_there_is_to_say() {
+    let backend = Backend::new(|mut client| {
+        assert_eq!(client.line(), "question");
+        client.send("an answer");
+    });
+    let refusing = crate::support::backend::Refusing::new();
+    let (setup, file) = setup("json");
+    let setup = setup.options("-r").server(refusing.address()).servers([&backend]);
+    let pen = setup.command("server 1 name web").command("blacklist 0").start();
+    let mut seen = 0;
+    // The first choice of some client is the server that refuses.
+    wait_until("a client that two servers were tried for", || {
+        let mut client = pen.client_from(2);
+        client.send("question\n");
+        assert_eq!(client.text(), "an answer");
+        drop(client);
+        seen += 1;
+        logged(&file, seen).last().unwrap()["attempts"] == 2
+    });
+    let line = logged(&file, seen).pop().unwrap();
+    assert_eq!(line["listener"], pen.address.to_string());
+    assert_eq!(line["server"], "1");
+    assert_eq!(line["server_name"], "web");
+    assert_eq!(line["server_address"], backend.address().to_string());
+    assert_eq!((&line["to_server_bytes"], &line["to_client_bytes"]), (&9.into(), &9.into()));
+    assert_eq!(line["tls_version"], Value::Null);
+    assert!(line["queue_seconds"].as_f64().unwrap() < 1.0, "{line}");
+    let connect = line["connect_seconds"].as_f64().unwrap();
+    assert!(connect > 0.0 && connect < 1.0, "{line}");
+    let start = line["start"].as_str().unwrap();
+    assert!(start.len() == "2026-11-22T18:48:25.123+01:00".len(), "{start}");
+    pen.control("connection_log_format text");
+    pen.control("server 0 state maint");
+    let mut client = pen.client_from(2);
+    let port = client.local_port();
+    client.send("question\n");
+    assert_eq!(client.text(), "an answer");
+    drop(client);
+    let last = || fs::read_to_string(&file).unwrap().lines().last().unwrap().to_owned();
+    wait_until("a line of text", || last().starts_with("start="));
+    let line = last();
+    for part in [
+        format!(
+            " client_address=127.0.0.2 client_port={port} listener={} server=1 server_name=web ",
+            pen.address
+        ),
+        " tls_version=- tls_cipher=- sni=- queue_seconds=0.".into(),
+        " to_server_bytes=9 to_client_bytes=9 attempts=1 end=server-closed".into(),
+    ] {
+        assert!(line.contains(&part), "{part}: {line}");
+    }
+}
+
+#[test]
+fn its_times_are_those_of_the_client() {
+    const NEAR: Duration = Duration::from_millis(10);
+    // Milliseconds are cut off, of two clocks.
+    const CUT: Duration = Duration::from_millis(2);
+    let backend = obedient();
+    let (setup, file) = setup("json");
+    let pen = setup.servers([&backend]).start();
+    let mut count = 0;
+    // The bounds from within hold always; those from without where the machine lets both run in time.
+    wait_until("the time of a connection that nothing has delayed", || {
+        let (wall, begin) = (SystemTime::now(), Instant::now());
+        let (mut client, _) = held(&pen, 2);
+        let (served_wall, served) = (SystemTime::now(), Instant::now());
+        assert!(client.is_silent_for(Duration::from_millis(150)));
+        let close = Instant::now();
+        client.finish();
+        assert_eq!(client.end(), End::Clean);
+        let end = Instant::now();
+        count += 1;
+        let line = logged(&file, count).pop().unwrap();
+        let total = Duration::from_secs_f64(line["total_seconds"].as_f64().unwrap());
+        assert!(total + CUT >= close - served, "{total:?} of {:?}", close - served);
+        let start: Timestamp = line["start"].as_str().unwrap().parse().unwrap();
+        let start = SystemTime::from(start);
+        assert!(start + CUT >= wall && start <= served_wall + CUT, "{start:?}: {wall:?} to {served_wall:?}");
+        total <= (end - begin) + NEAR && start + total <= wall + (end - begin) + NEAR
+    });
+}
+
+#[test]
+fn over_tls_it_says_what_was_agreed_on_and_what_was_not() {
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let mut file = String::new();
+    let pen = tls::pen(&authority, Kind::Ec, &backend, |setup| {
+        file = setup.file("connections");
+        setup.command(format!("connection_log {file}")).command("connection_log_format json")
+    });
+    let mut client = TlsClient::new(&authority).name("localhost").connect(pen.address);
+    assert_eq!(client.line(), "A");
+    let (version, cipher) = (client.version(), client.cipher());
+    client.finish();
+    assert_eq!(client.text(), "");
+    let line = logged(&file, 1).pop().unwrap();
+    assert_eq!((&line["tls_version"], &line["tls_cipher"]), (&version.into(), &cipher.into()));
+    assert_eq!((&line["sni"], &line["end"]), (&"localhost".into(), &"client-closed".into()));
+    let mut client = pen.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    client.end();
+    let line = logged(&file, 2).pop().unwrap();
+    assert_eq!((&line["end"], &line["server"]), (&"handshake-failed".into(), &Value::Null));
+    // Within a record.
+    let mut client = TlsClient::new(&authority).name("localhost").connect(pen.address);
+    assert_eq!(client.line(), "A");
+    client.0.get_mut().write_all(&[23, 3, 3, 0, 99, 1]).unwrap();
+    drop(client);
+    assert_eq!(logged(&file, 3).pop().unwrap()["end"], "client-reset");
+}
+
+#[test]
+fn a_server_that_goes_down_and_a_client_that_makes_room() {
+    let (backend, checked) = (obedient(), Backend::greeter("checked"));
+    let (setup, file) = setup("json");
+    let check = format!("check c type tcp port {} every 0.1 rise 1 fall 1", checked.port());
+    let pen = setup.options("-x 2").command(check).command("check_default c").servers([&backend]).start();
+    wait_until("the server to be up", || pen.control("json servers").contains("\"state\":\"up\""));
+    pen.control("server 0 on_down close");
+    let (mut client, at) = held(&pen, 2);
+    let silent = pen.client_from(3);
+    let (third, third_at) = held(&pen, 4);
+    let evicted = address(&silent, 3);
+    assert_eq!(end_of(&logged(&file, 1), evicted), "evicted");
+    checked.stop();
+    client.end();
+    drop(third);
+    let lines = logged(&file, 3);
+    assert_eq!(end_of(&lines, at), "server-down");
+    assert!(["server-down", "client-closed"].contains(&end_of(&lines, third_at)));
+}
+
+#[test]
+fn a_flow_of_datagrams_has_a_line() {
+    let server = Server::named("A");
+    let (setup, file) = setup("json");
+    let setup = setup.options("-U -x 2").command("acl 7 deny 127.0.0.66").command("client_acl 7");
+    let mut pen = setup.server(server.address).start();
+    let denied = Asker::new(66, pen.address);
+    denied.send(b"?");
+    let askers: Vec<Asker> = (2..5).map(|n| Asker::new(n, pen.address)).collect();
+    askers.iter().for_each(|asker| assert_eq!(asker.ask(b"?"), b"A"));
+    let line = logged(&file, 1).pop().unwrap();
+    assert_eq!((&line["end"], &line["client_address"]), (&"evicted".into(), &"127.0.0.2".into()));
+    assert_eq!((&line["server"], &line["attempts"]), (&"0".into(), &1.into()));
+    assert_eq!((&line["to_server_bytes"], &line["to_client_bytes"]), (&1.into(), &1.into()));
+    let shown: Value = serde_json::from_str(&pen.control("json connections")).unwrap();
+    let is_of_first = |row: &&Value| row["client_address"] == "127.0.0.3";
+    let row = shown["connections"].as_array().unwrap().iter().find(is_of_first).unwrap();
+    pen.control(&format!("close {}", row["connection"]));
+    assert_eq!(logged(&file, 2)[1]["end"], "closed-by-command");
+    pen.control("idle_timeout 1");
+    assert_eq!(logged(&file, 3)[2]["end"], "idle");
+    pen.control("idle_timeout 0");
+    assert_eq!(askers[0].ask(b"?"), b"A");
+    assert!(pen.terminate().is_some_and(|status| status.success()));
+    assert_eq!(logged(&file, 4)[3]["end"], "shutdown");
+}
+
+#[test]
+fn it_is_changed_rotated_and_refused_as_the_request_log_is() {
+    let backend = obedient();
+    let (setup, file) = setup("json");
+    let pen = setup.servers([&backend]).start();
+    assert_eq!(pen.control("connection_log"), format!("{file}\n"));
+    let run = || {
+        let (client, at) = held(&pen, 2);
+        client.finish();
+        at
+    };
+    let first = run();
+    logged(&file, 1);
+    let old = pen.file("connections.1");
+    fs::rename(&file, &old).unwrap();
+    let second = run();
+    logged(&old, 2);
+    pen.signal(Signal::SIGHUP);
+    pen.says("log opened anew");
+    let third = run();
+    assert_eq!(end_of(&logged(&file, 1), third), "client-closed");
+    assert_eq!([first, second].map(|at| end_of(&lines(&old), at).to_owned()), ["client-closed"; 2]);
+    // All or nothing, with the request log too.
+    let (requests, missing) = (pen.file("requests"), pen.file("missing/file"));
+    let commands = pen.write("commands", format!("log {requests}\nconnection_log {missing}\n"));
+    assert!(pen.control(&format!("include {}", commands)).contains("connection_log"));
+    assert_eq!(pen.control("log"), "");
+    assert_eq!(pen.control("connection_log"), format!("{file}\n"));
+    all_ended(&pen);
+    pen.control("no connection_log");
+    assert_eq!(pen.control("connection_log"), "");
+    run();
+    all_ended(&pen);
+    pen.control(&format!("connection_log {file}"));
+    let last = run();
+    assert_eq!(end_of(&logged(&file, 2), last), "client-closed");
+}
+
+#[test]
+fn lines_that_find_no_room_are_counted_and_nobody_waits() {
+    let backend = obedient();
+    let setup = Setup::new().command("connection_log /dev/full").command("client_conn_max 1");
+    let pen = setup.servers([&backend]).start();
+    let (mut held, _) = held(&pen, 2);
+    for _ in 0..100 {
+        pen.client_from(2).end();
+    }
+    pen.says("connection_log: cannot write log /dev/full: ");
+    held.finish();
+    assert_eq!(held.end(), End::Clean);
+}
+
+/// The first cells of the rows of a table of penctl(1), by the number of the table in its section.
+fn table_of(section: &str, n: usize) -> Vec<String> {
+    let page = fs::read_to_string(top().join("man1/penctl.1")).unwrap();
+    let (_, section) = page.split_once(&format!("\n.SS \"{section}\"\n")).unwrap();
+    let table = section.split("\n.S").next().unwrap().split("\n.TS\n").nth(n).unwrap();
+    let cell = |line: &str| Some(line.strip_prefix("\\fB")?.split_once("\\fR@")?.0.to_owned());
+    table.split("\n.TE").next().unwrap().lines().filter_map(cell).collect()
+}
+
+#[test]
+fn the_page_of_penctl_has_every_field_and_every_word() {
+    assert_eq!(table_of("Connection Log", 1), ConnectionLine::FIELDS);
+    assert_eq!(table_of("Connection Log", 2), EndReason::WORDS);
+}
+
+#[test]
+fn the_client_is_the_one_that_a_proxy_tells_of() {
+    let backend = obedient();
+    let (setup, file) = setup("json");
+    let setup =
+        setup.command("acl 6 permit 127.0.0.2").command("proxy_acl 6").command("proxy_protocol require");
+    let setup = setup.command("acl 7 deny 192.0.2.66").command("client_acl 7");
+    let pen = setup.servers([&backend]).start();
+    for (sender, first, client, word) in [
+        (2, "PROXY TCP4 192.0.2.1 192.0.2.9 4711 80\r\nclose\n", "192.0.2.1", "server-closed"),
+        (2, "PROXY TCP4 192.0.2.66 192.0.2.9 4711 80\r\nclose\n", "192.0.2.66", "denied"),
+        (2, "GET / HTTP/1.0\r\n\r\n", "127.0.0.2", "proxy-failed"),
+        (3, "", "127.0.0.3", "denied"),
+    ] {
+        let mut sending = pen.client_from(sender);
+        sending.send(first);
+        end(sending);
+        wait_until("its line", || lines(&file).iter().any(|line| line["client_address"] == client));
+        let lines = lines(&file);
+        assert_eq!(lines.last().unwrap()["end"], word, "{first}");
+        assert_eq!(lines.iter().filter(|line| line["client_address"] == client).count(), 1, "{lines:?}");
+    }
+}
