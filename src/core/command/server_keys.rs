@@ -20,7 +20,7 @@ const fn number(unit: &'static str, help: &'static str) -> Spec {
 table! {
     /// One server slot.
     ServerConfig {
-        acl: usize = 0, Spec::new(Kind::LIST, "the list that judges its clients");
+        acl: usize = 0, Spec::new(Kind::LIST, "the access list for its clients");
         address: Option<Host> = None, Spec::new(Kind::Host, "its host; a slot without one is unused");
         port: u16 = 0, Spec::new(Kind::Port, "its port; 0 makes the slot unused");
         max: u32 = 0, number("connections, 0 for no limit", "its soft limit of connections; 0 for none");
@@ -30,13 +30,13 @@ table! {
         prio: u32 = 0, number("its rank", "its priority; the lowest goes first");
         name: Option<String> = None, Spec::new(Kind::Name, "its name, which stands for its number");
         state: AdminState = AdminState::Ready,
-            Spec::new(Kind::Word(AdminState::WORDS), "whom it serves: all, its own clients, or nobody").omits_default();
+            Spec::new(Kind::Word(AdminState::WORDS), "the clients that it serves: all, those it had before, or none").omits_default();
         check: CheckChoice = CheckChoice::Default,
-            Spec::new(Kind::Name, "the check that tells whether it works, none, or default").omits_default();
+            Spec::new(Kind::Name, "the name of its check, none, or default").omits_default();
         on_down: OnDown = OnDown::Keep,
-            Spec::new(Kind::Word(OnDown::WORDS), "what becomes of its connections when its check finds it down")
+            Spec::new(Kind::Word(OnDown::WORDS), "the treatment of its connections when its check finds it down")
                 .omits_default();
-        tls: bool = false, Spec::new(Kind::Switch, "whether pen speaks TLS with it").omits_default();
+        tls: bool = false, Spec::new(Kind::Switch, "whether pen uses TLS with it").omits_default();
         tls_verify: bool = true,
             Spec::new(Kind::Switch, "whether its certificate must be valid for its name").omits_default();
         tls_name: Option<Host> = None,

@@ -62,27 +62,27 @@ const SHORTEST: Duration = Duration::from_millis(50);
 table! {
     /// A check.
     CheckConfig {
-        kind as "type": CheckType = CheckType::Tcp, Spec::new(Kind::Word(CheckType::WORDS), "what it does");
+        kind as "type": CheckType = CheckType::Tcp, Spec::new(Kind::Word(CheckType::WORDS), "what it tests");
         port: u16 = 0, Spec::new(Kind::Port, "the port that it connects to; 0 for the server's");
         tls: CheckSwitch = CheckSwitch::Server,
-            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether it speaks TLS; as its server's key tls");
+            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether it uses TLS; by default as the server's key tls");
         verify: CheckSwitch = CheckSwitch::Server,
-            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether the server's certificate must be valid for its name; as tls_verify");
-        sni: Option<String> = None, Spec::new(Kind::Text("a host name"), "the server name of TLS; that of the server's tls_name");
-        proxy: bool = false, Spec::new(Kind::Switch, "whether a PROXY header of the kind LOCAL goes first");
+            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether the server's certificate must be valid; by default as tls_verify");
+        sni: Option<String> = None, Spec::new(Kind::Text("a host name"), "the server name of TLS; by default the server's tls_name");
+        proxy: bool = false, Spec::new(Kind::Switch, "whether it begins with a PROXY header of the kind LOCAL");
         every: Duration = Duration::from_secs(2), seconds(SHORTEST, "seconds", "from one check to the next");
         timeout: Duration = Duration::from_secs(1), seconds(SHORTEST, "seconds", "how long it may take");
         rise: u32 = 2, count("successes in a row that take a server up");
         fall: u32 = 3, count("failures in a row that take a server down");
         fast: Duration = Duration::ZERO,
             seconds(Duration::ZERO, "seconds, 0 for those of every", "from one to the next while the state may change");
-        path: String = "/".to_owned(), Spec::new(Kind::Text("a path that begins with /"), "http: what it asks for");
-        host: Option<String> = None, Spec::new(Kind::Text("a host"), "http: the field Host; the server's host");
+        path: String = "/".to_owned(), Spec::new(Kind::Text("a path that begins with /"), "http: the path that it requests");
+        host: Option<String> = None, Spec::new(Kind::Text("a host"), "http: the field Host; by default the server's host");
         method: HttpMethod = HttpMethod::Get, Spec::new(Kind::Word(HttpMethod::WORDS), "http: the method");
-        expect: Vec<u8> = Vec::new(), Spec::new(Kind::Bytes, "http: status codes; send, udp: what the answer holds");
-        body: Vec<u8> = Vec::new(), Spec::new(Kind::Bytes, "http: what the first 64 KiB of the body hold");
+        expect: Vec<u8> = Vec::new(), Spec::new(Kind::Bytes, "http: status codes; send, udp: a text in the answer");
+        body: Vec<u8> = Vec::new(), Spec::new(Kind::Bytes, "http: a text in the first 64 KiB of the body");
         send: Vec<u8> = Vec::new(), Spec::new(Kind::Bytes, "send, udp: what it sends");
-        name: Option<String> = None, Spec::new(Kind::Text("a host name"), "dns: the name that it asks for; the root");
+        name: Option<String> = None, Spec::new(Kind::Text("a host name"), "dns: the name that it queries; by default the root");
         program: Option<PathBuf> = None, Spec::new(Kind::Path, "exec: the program that it runs");
     }
 }

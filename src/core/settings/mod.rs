@@ -80,7 +80,7 @@ table::table! {
     Settings {
         // Switches.
         abort_on_error: bool = false,
-            switch("end with a core file at an internal error, rather than end one connection");
+            switch("end with a core file on an internal error, instead of ending one connection");
         ascii: bool = false, switch("dump communication as text rather than hexadecimal");
         batch: bool = true,
             switch("make system calls for many datagrams together, where the system can").at_start();
@@ -90,88 +90,88 @@ table::table! {
         http_rfc7239: bool = false, switch("add Forwarded (RFC 7239) to HTTP requests too");
         keepalive: bool = false, switch("set SO_KEEPALIVE on connections");
         nomemory: bool = false, switch("do not remember which server a client had");
-        prio: bool = false, switch("choose the available server of the lowest prio");
+        prio: bool = false, switch("choose the available server with the lowest prio");
         roundrobin: bool = false, switch("give each connection the next server, remember no client");
         stubborn: bool = false, switch("close a connection whose first choice of server fails");
         tcp_nodelay: bool = false, switch("set TCP_NODELAY on connections");
         transparent: bool = false, switch("connect to servers from the client's own address");
-        weight: bool = false, switch("choose the server of the fewest connections for its weight");
+        weight: bool = false, switch("choose the server with the fewest connections for its weight");
         udp: bool = false, switch("balance UDP datagrams instead of TCP connections").at_start();
         enable_exit: bool = false, switch("allow the command exit").at_start();
         // Under smf(5) the administrator cannot choose whether pen stays in the foreground.
         foreground: bool = false, switch("stay in the foreground").at_start().property(Property::None);
-        ssl_require_client_cert: bool = false, switch("require a valid certificate of each client").at_start().tls();
+        ssl_require_client_cert: bool = false, switch("require a valid certificate from each client").at_start().tls();
         ssl_compat: bool = false, switch("work around defects of old TLS clients").at_start().tls();
 
         // Numbers and times.
-        blacklist: Duration = secs(30), seconds("seconds", 0, "how long a server that failed is left out");
+        blacklist: Duration = secs(30), seconds("seconds", 0, "how long a failed server stays blacklisted");
         client_acl: usize = 0, list("the access list for clients");
         admin_acl: usize = 0, list("the access list for the admin listener");
         control_acl: usize = 0, list("the access list for the control port");
-        proxy_acl: usize = 0, list("the access list of proxies whose PROXY headers count");
+        proxy_acl: usize = 0, list("the access list of proxies that may send PROXY headers");
         client_conn_max: u32 = 0,
-            number("connections, 0 for any number", 0, 1 << 24, "most simultaneous connections of one client");
+            number("connections, 0 for no limit", 0, 1 << 24, "maximum concurrent connections of one client");
         client_rate_max: u32 = 0,
-            number("connections, 0 for any number", 0, 1 << 24, "most new connections of one client in client_rate_time");
+            number("connections, 0 for no limit", 0, 1 << 24, "maximum new connections of one client in client_rate_time");
         client_rate_time: Duration = secs(1),
-            Spec::new(Kind::seconds(1, "seconds"), "the time that client_rate_max is about").reply(Reply::Value);
+            Spec::new(Kind::seconds(1, "seconds"), "the period of client_rate_max").reply(Reply::Value);
         client_mask: ClientMask = ClientMask::default(),
-            text(Kind::Mask, "how many bits of an IPv4 and of an IPv6 address make a client").reply(Reply::Value);
+            text(Kind::Mask, "how many bits of an IPv4 and of an IPv6 address identify a client").reply(Reply::Value);
         clients_max: usize = 2048,
             number("clients", 1, 1 << 24, "size of the table of clients; only grows").grows();
         conn_max: usize = 500,
-            number("connections", 1, 1 << 24, "most simultaneous connections; only grows").grows();
-        debug: u32 = 0, number("level", 0, 9, "how much pen tells of what it does");
+            number("connections", 1, 1 << 24, "maximum concurrent connections; only grows").grows();
+        debug: u32 = 0, number("level", 0, 9, "the level of debug messages");
         fail_max: u32 = 1,
-            number("connects", 1, 1000, "connects that fail in a row before a server is left out");
+            number("connects", 1, 1000, "consecutive failed connects after which a server is blacklisted");
         idle_timeout: Duration = secs(0),
-            seconds("seconds, 0 for never", 0, "close a connection that was idle so long").reply(Reply::IdleTimeout);
+            seconds("seconds, 0 for never", 0, "close a connection that was idle for this long").reply(Reply::IdleTimeout);
         pending_max: usize = 100,
-            number("connections", 1, 1 << 24, "most connections in progress to one server").reply(Reply::Empty);
+            number("connections", 1, 1 << 24, "maximum connects in progress to one server").reply(Reply::Empty);
         slowstart: Duration = secs(0),
-            Spec::new(Kind::seconds(0, "seconds, 0 to take its whole share at once"), "how long a server that comes up takes to its share of new clients")
+            Spec::new(Kind::seconds(0, "seconds, 0 for the full share at once"), "how long a server that comes up takes to reach its share of new clients")
                 .reply(Reply::Value);
         stop_timeout: Duration = secs(0),
-            Spec::new(Kind::seconds(0, "seconds, 0 to end at once"), "how long connections may go on once pen is told to end")
+            Spec::new(Kind::seconds(0, "seconds, 0 to end at once"), "how long connections may continue once pen is told to end")
                 .reply(Reply::Value);
         timeout: Duration = secs(3), seconds("seconds", 1, "how long a connection to a server may take");
         tracking: Duration = secs(0), seconds("seconds, 0 for ever", 0, "how long a client is remembered");
         udp_flows_per_client: usize = 0,
             number("flows, 0 for no limit but the client's share when all are taken", 0, 1 << 24,
-                "most simultaneous UDP flows of one client address");
+                "maximum concurrent UDP flows of one client address");
         udp_retries: u32 = 3,
-            number("repetitions, 0 for any number", 0, 1000,
+            number("repetitions, 0 for no limit", 0, 1000,
                 "repetitions without an answer after which a UDP client goes to the next server");
         backlog: u32 = 500, number("connections", 50, 65535, "length of the listen queue").at_start();
-        multi_accept: usize = 100, number("connections", 1, 65535, "connections accepted in one go");
+        multi_accept: usize = 100, number("connections", 1, 65535, "connections accepted in a row");
         workers: usize = 0,
-            number("threads, 0 for one a core", 0, 256, "threads that serve connections").at_start();
+            number("threads, 0 for one per core", 0, 256, "threads that serve connections").at_start();
         ssl_handshake_timeout: Duration = secs(0),
             seconds("seconds, 0 for the connect timeout", 0, "how long a TLS handshake may take");
         ssl_client_renegotiation_interval: Duration = secs(3600),
-            seconds("seconds", 0, "accepted; clients never may renegotiate");
+            seconds("seconds", 0, "accepted, without effect: clients may not renegotiate");
 
         // Addresses, files and other texts: none is set by default, and `no word` unsets it.
         listen: Option<ListenAddress> = None,
-            text(Kind::Listen, "the address that clients connect to; with an address pen moves there")
+            text(Kind::Listen, "the address that clients connect to; setting it moves pen there")
                 .reply(Reply::Value).required().property(Property::Named("listenport"));
         control: Option<ListenAddress> = None,
             text(Kind::Listen, "the address of the control port").at_start().reply(Reply::Value);
         admin: Option<ListenAddress> = None,
-            text(Kind::Listen, "the address where pen tells how it is, over HTTP; a port alone is on 127.0.0.1")
+            text(Kind::Listen, "the address of the read-only HTTP interface; a port alone is on 127.0.0.1")
                 .at_start().reply(Reply::Value);
         user: Option<String> = None,
             text(Kind::Text("the name or number of a user"), "the user that pen becomes after binding").at_start();
         chroot: Option<PathBuf> = None,
-            text(Kind::Path, "the directory that pen locks itself into").at_start();
+            text(Kind::Path, "the directory that pen makes its root (chroot)").at_start();
         pidfile: Option<PathBuf> = None,
-            text(Kind::Path, "the file that holds pen's process id").at_start();
+            text(Kind::Path, "the file for pen's process id").at_start();
         emergency: Option<Endpoint> = None,
-            text(Kind::Endpoint, "the server for when no other is available");
+            text(Kind::Endpoint, "the server that is used when no other is available");
         abuse: Option<Endpoint> = None,
             text(Kind::Endpoint, "the server for clients that client_acl denies");
         check_default: Option<String> = None,
-            text(Kind::Name, "the check of servers that name none").reply(Reply::Value);
+            text(Kind::Name, "the check for servers that name none").reply(Reply::Value);
         log: Option<LogTarget> = None,
             text(Kind::Log, "log requests to a file or to a penlogd").reply(Reply::Value);
         connection_log: Option<LogTarget> = None,
@@ -184,42 +184,42 @@ table::table! {
         ssl_keyfile: Vec<PathBuf> = Vec::new(),
             text(Kind::Paths, "the private key in PEM form; repeatable").at_start().tls();
         ssl_cacert_file: Option<PathBuf> = None,
-            text(Kind::Path, "the authorities of client certificates").at_start().tls();
+            text(Kind::Path, "the certificate authorities for client certificates").at_start().tls();
         ssl_cacert_dir: Option<PathBuf> = None,
             text(Kind::Path, "a hashed directory of such authorities").at_start().tls();
         ssl_protocol: Option<SslProtocol> = None,
             text(Kind::Word(SslProtocol::WORDS), "the oldest TLS that clients may speak").at_start();
         ssl_ciphers: Option<String> = None,
-            text(Kind::Text("a list of ciphers as openssl-ciphers(1) has it"), "the ciphers offered to clients").tls();
+            text(Kind::Text("a list of ciphers in the form of openssl-ciphers(1)"), "the ciphers offered to clients").tls();
         ssl_ocsp_response: Option<PathBuf> = None,
             text(Kind::Path, "the OCSP response stapled to the certificate").rereads().tls();
         ssl_sni_path: Option<PathBuf> = None,
             text(Kind::Path, "the directory of certificates by name").rereads().tls();
 
         server_cacert_file: Option<PathBuf> = None,
-            text(Kind::Path, "the authorities of servers' certificates; those of the system");
+            text(Kind::Path, "the certificate authorities for servers' certificates");
         server_certfile: Option<PathBuf> = None,
             text(Kind::Path, "the certificate chain that servers may ask for, in PEM form");
         server_keyfile: Option<PathBuf> = None, text(Kind::Path, "its private key in PEM form");
         server_protocol: Option<SslProtocol> = None,
             text(Kind::Word(SslProtocol::WORDS), "the oldest TLS spoken to servers");
         server_ciphers: Option<String> = None,
-            text(Kind::Text("a list of ciphers as openssl-ciphers(1) has it"), "the ciphers offered to servers");
+            text(Kind::Text("a list of ciphers in the form of openssl-ciphers(1)"), "the ciphers offered to servers");
 
         // Words.
         connection_log_format: ConnectionLogFormat = ConnectionLogFormat::Text,
             text(Kind::Word(ConnectionLogFormat::WORDS), "how the lines of connection_log are written");
         http_forwarded: HttpForwarded = HttpForwarded::Keep,
-            text(Kind::Word(HttpForwarded::WORDS), "what becomes of an X-Forwarded-For that a client sent");
+            text(Kind::Word(HttpForwarded::WORDS), "the treatment of an X-Forwarded-For that a client sent");
         proxy_protocol: ProxyProtocol = ProxyProtocol::Off,
-            text(Kind::Word(ProxyProtocol::WORDS), "whether connections begin with a PROXY header that tells their client")
+            text(Kind::Word(ProxyProtocol::WORDS), "whether connections begin with a PROXY header")
                 .reply(Reply::Value);
         reload_mode: ReloadMode = ReloadMode::Keep,
             text(Kind::Word(ReloadMode::WORDS), "whether a reload keeps what the file no longer names");
         ssl_option: BTreeSet<SslOption> = BTreeSet::new(),
-            text(Kind::Words(SslOption::WORDS), "change what TLS may do; repeatable").tls();
+            text(Kind::Words(SslOption::WORDS), "enable or disable TLS versions; repeatable").tls();
         tcp_fastclose: Fastclose = Fastclose::default(),
-            text(Kind::Word(Fastclose::WORDS), "whose end of data ends both sides at once");
+            text(Kind::Word(Fastclose::WORDS), "the side whose end of data closes both at once");
     }
 }
 
