@@ -6,14 +6,17 @@ use std::fmt;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet,
-    prometheus_text, text,
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet, prometheus_text, text,
 };
-use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::core::report::model::{ServerRow, ServerState};
 use crate::core::settings::Keyword;
+
+use super::family::{Family, Writer, counter, encode_histogram, gauge, histogram};
+use super::serving_metrics::{
+    CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, RELOADS, Serving, TLS_HANDSHAKES,
+};
 
 /// The current values.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub struct Measurements {
     pub datagrams_dropped: Option<u64>,
     /// The servers.
     pub servers: Vec<ServerRow>,
+    /// The outcome of connections, and reloads.
+    pub serving: Serving,
     /// The process.
     pub process: Process,
 }
@@ -53,50 +58,6 @@ pub struct Process {
     pub open_descriptors: Option<u64>,
     /// The limit of them.
     pub max_descriptors: Option<u64>,
-}
-
-/// A family of metrics: all series with one name.
-#[derive(Debug, Clone, Copy)]
-pub struct Family {
-    /// Its name; for a counter, the series have `_total` appended.
-    pub name: &'static str,
-    /// Its description, without a full stop.
-    pub help: &'static str,
-    /// The type of its values.
-    pub kind: MetricType,
-}
-
-const fn gauge(name: &'static str, help: &'static str) -> Family {
-    Family { name, help, kind: MetricType::Gauge }
-}
-
-const fn counter(name: &'static str, help: &'static str) -> Family {
-    Family { name, help, kind: MetricType::Counter }
-}
-
-const fn histogram(name: &'static str, help: &'static str) -> Family {
-    Family { name, help, kind: MetricType::Histogram }
-}
-
-impl Family {
-    /// The names of its series.
-    pub fn series(&self) -> Vec<String> {
-        let ends: &[&str] = match self.kind {
-            MetricType::Counter => &["_total"],
-            MetricType::Histogram => &["_bucket", "_sum", "_count"],
-            _ => &[""],
-        };
-        ends.iter().map(|end| format!("{}{end}", self.name)).collect()
-    }
-
-    /// Its name in the documents, and the type of its values.
-    pub fn documented(&self) -> (String, &'static str) {
-        match self.kind {
-            MetricType::Counter => (format!("{}_total", self.name), "counter"),
-            MetricType::Histogram => (self.name.to_owned(), "histogram"),
-            _ => (self.name.to_owned(), "gauge"),
-        }
-    }
 }
 
 const BUILD_INFO: Family = gauge("pen_build_info", "1, with the versions of pen and of its TLS library");
@@ -124,13 +85,18 @@ const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
 const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Most open descriptors");
 
 /// All families.
-pub const FAMILIES: [Family; 18] = [
+pub const FAMILIES: [Family; 23] = [
     BUILD_INFO,
     CONNECTIONS,
     CONNECTIONS_LIMIT,
     CLIENTS,
     CLIENTS_LIMIT,
     DATAGRAMS_DROPPED,
+    CONNECTION_ENDS,
+    CONNECTION_TIME,
+    CLIENTS_REFUSED,
+    TLS_HANDSHAKES,
+    RELOADS,
     SERVER_STATE,
     SERVER_CONNECTIONS,
     SERVER_CONNECTIONS_LIMIT,
@@ -162,29 +128,6 @@ pub(super) fn encode(measurements: Measurements, accepted: &str) -> (&'static st
     }
 }
 
-/// Writes families in order.
-struct Writer<'a>(DescriptorEncoder<'a>);
-
-impl Writer<'_> {
-    fn family(&mut self, family: Family) -> Result<MetricEncoder<'_>, fmt::Error> {
-        self.0.encode_descriptor(family.name, family.help, None, family.kind)
-    }
-
-    fn gauge(&mut self, family: Family, value: Option<impl EncodeGaugeValue>) -> fmt::Result {
-        match value {
-            Some(value) => self.family(family)?.encode_gauge(&value),
-            None => Ok(()),
-        }
-    }
-
-    fn counter(&mut self, family: Family, value: Option<impl EncodeCounterValue>) -> fmt::Result {
-        match value {
-            Some(value) => self.family(family)?.encode_counter::<NoLabelSet, _, u64>(&value, None),
-            None => Ok(()),
-        }
-    }
-}
-
 /// The labels that identify a server, followed by `rest`.
 fn labels<'a>(row: &'a ServerRow, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
     let named = [("server", row.label()), ("address", row.endpoint())];
@@ -209,6 +152,7 @@ impl Collector for Measurements {
         out.gauge(CLIENTS, Some(self.clients))?;
         out.gauge(CLIENTS_LIMIT, Some(self.clients_max))?;
         out.counter(DATAGRAMS_DROPPED, self.datagrams_dropped)?;
+        self.serving.encode(&mut out)?;
         self.encode_servers(&mut out)?;
         let process = &self.process;
         out.gauge(START_TIME, Some(process.start_time_seconds))?;
@@ -257,17 +201,8 @@ impl Measurements {
         let mut times = out.family(SERVER_CONNECT_TIME)?;
         for row in &self.servers {
             let read = &row.connect_times;
-            let ranges: Vec<(f64, u64)> = read
-                .ranges()
-                .map(|(end, count)| (if end.is_finite() { end } else { f64::MAX }, count))
-                .collect();
-            let labels = labels(row, &[]);
-            times.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                read.sum_seconds(),
-                read.count(),
-                &ranges,
-                None,
-            )?;
+            let sum = (read.sum_seconds(), read.count());
+            encode_histogram(times.encode_family(&labels(row, &[]))?, sum, read.ranges())?;
         }
         Ok(())
     }

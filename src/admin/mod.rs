@@ -4,14 +4,18 @@
 
 mod body;
 mod dashboard;
+mod family;
 mod host;
 mod metrics;
 mod progress;
 mod routes;
 mod server;
+mod serving_metrics;
 mod source;
 
 pub use dashboard::Subject;
-pub use metrics::{FAMILIES, Family, Measurements, Process};
+pub use family::Family;
+pub use metrics::{FAMILIES, Measurements, Process};
 pub use server::{AdminListener, start};
+pub use serving_metrics::Serving;
 pub use source::Source;

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use crate::admin::{Measurements, Process, Source, Subject};
+use crate::admin::{Measurements, Process, Serving, Source, Subject};
 use crate::core::Millis;
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
@@ -36,6 +37,8 @@ pub(super) struct Documents {
     file: Option<String>,
     start_time: String,
     start_seconds: f64,
+    reloads: AtomicU64,
+    failed_reloads: AtomicU64,
 }
 
 /// `json why`: which server a client would get.
@@ -56,12 +59,20 @@ impl Documents {
             file: file.map(str::to_owned),
             start_time: clock::rfc3339(),
             start_seconds: clock::unix_seconds(),
+            reloads: AtomicU64::new(0),
+            failed_reloads: AtomicU64::new(0),
         }
     }
 
     /// Sets the configuration in force.
     pub(super) fn show(&self, config: Arc<Config>) {
         self.config.store(config);
+    }
+
+    /// Counts a reload.
+    pub(super) fn reloaded(&self, success: bool) {
+        let counter = if success { &self.reloads } else { &self.failed_reloads };
+        counter.fetch_add(1, Relaxed);
     }
 
     /// A document, made in pieces as it is read.
@@ -214,6 +225,15 @@ impl Source for Documents {
             clients_max: shared.clients.max(),
             datagrams_dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
             servers: Source::servers(self),
+            serving: Serving {
+                ends: shared.ends.read(),
+                refusals: shared.refusals.read().to_vec(),
+                handshakes: shared.handshakes.read().to_vec(),
+                reloads: [
+                    ("success", self.reloads.load(Relaxed)),
+                    ("failure", self.failed_reloads.load(Relaxed)),
+                ],
+            },
             process: Process {
                 start_time_seconds: self.start_seconds,
                 cpu_seconds: usage::cpu_seconds(),

@@ -165,6 +165,7 @@ impl Owner {
                 Err(errors)
             }
         };
+        self.documents.reloaded(outcome.is_ok());
         let effect = self.state.borrow().look_up_all();
         self.perform(vec![effect]);
         outcome

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::core::Millis;
 use crate::core::admission::limits::{ClientSlot, Limited};
 use crate::core::affinity::Client;
+use crate::core::refusals::Refusal;
 use crate::core::snapshot::Snapshot;
 use crate::sys::log;
 
@@ -33,6 +34,10 @@ pub(super) fn begin(
             Ok(Some(slot))
         }
         Err(limited) => {
+            shared.refusals.count(match limited {
+                Limited::Connections => Refusal::Connections,
+                Limited::Rate => Refusal::Rate,
+            });
             let reason = Reason(limited, snapshot);
             REFUSING.begin(format_args!("refusing connections of {client} and others like it: {reason}"));
             Err(limited)

@@ -17,6 +17,7 @@ use crate::core::affinity::Client;
 use crate::core::end_reason::EndReason;
 use crate::core::http::{Forwarding, Rewriter};
 use crate::core::proxy::Header;
+use crate::core::refusals::Refusal;
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::sys::log;
@@ -86,6 +87,7 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
     let sender = Sender::of(&snapshot, client);
     let (known, slot, welcome) = match sender {
         Sender::Nobody => {
+            shared.refusals.count(Refusal::Denied);
             shared.proxy_faults.denied(stranger.name(), shared.now());
             return connection_record::refused(shared, &snapshot, stranger.name(), EndReason::Denied);
         }
@@ -131,6 +133,7 @@ fn admit(
     let client = stranger.client;
     let admission = Admission::of(snapshot, client);
     if admission == Admission::Refuse {
+        shared.refusals.count(Refusal::Denied);
         return Err(EndReason::Denied);
     }
     let slot = limits::begin(shared, snapshot, client).map_err(|_| EndReason::Limited)?;
@@ -280,7 +283,10 @@ async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Opti
     };
     let connection = &session.entry.connection;
     let (client, limit) = (connection.name(), Duration::from_millis(snapshot.handshake_timeout));
-    let stream = Box::pin(tls::accept(server, tcp, tls::Handshake { client, limit })).await?;
+    let handshake = Box::pin(tls::accept(server, tcp, tls::Handshake { client, limit })).await;
+    let version = handshake.as_ref().map_or_else(|version| *version, |stream| stream.ssl().version_str());
+    session.shared().handshakes.count(version, handshake.is_ok());
+    let stream = handshake.ok()?;
     connection.secured(tls::session_of(stream.ssl()));
     Some(stream.into())
 }

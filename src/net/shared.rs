@@ -7,6 +7,8 @@ use arc_swap::ArcSwap;
 use crate::core::Millis;
 use crate::core::admission::limits::ClientLimits;
 use crate::core::connection_ends::ConnectionEnds;
+use crate::core::handshakes::Handshakes;
+use crate::core::refusals::Refusals;
 use crate::core::snapshot::Snapshot;
 use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
@@ -45,6 +47,10 @@ pub struct Shared {
     pub connection_log: ConnectionLog,
     /// How connections have ended.
     pub ends: ConnectionEnds,
+    /// Clients that were refused.
+    pub refusals: Refusals,
+    /// TLS handshakes with clients.
+    pub handshakes: Handshakes,
     /// Pipes for connections that move bulk.
     pub pipes: Pool,
     /// TLS towards clients, when pen was started with it.
@@ -79,6 +85,8 @@ impl Shared {
             log,
             connection_log: ConnectionLog::new(connection_log),
             ends: ConnectionEnds::default(),
+            refusals: Refusals::default(),
+            handshakes: Handshakes::default(),
             pipes: Pool::new(PIPES),
             tls,
             upstream_tls: UpstreamTls::default(),

@@ -6,12 +6,14 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
+use openssl::ssl::SslVersion;
 use pen::admin::{FAMILIES, Family};
 use serde_json::Value;
 
 use crate::support::backend::Backend;
 use crate::support::http::{admin_of, ask, get};
 use crate::support::pen::free_port;
+use crate::support::tls::{Kind, Pair, TlsClient};
 use crate::support::tree::{tool, top};
 use crate::support::{Client, Pen, Setup, wait_for, wait_until};
 
@@ -228,4 +230,85 @@ fn a_server_that_was_removed_is_no_second_series_of_its_successor() {
     assert_eq!(series(&text).len(), lines, "{text}");
     client.send("12345");
     assert_eq!(client.bytes(5), b"12345");
+}
+
+/// The counters that are not 0 of a family with one label.
+fn counted(pen: &Pen, family: &str, label: &str) -> BTreeMap<String, f64> {
+    let text = get(admin_of(pen), "/metrics").body;
+    let label_of = |name: &str| {
+        let labels = name.strip_prefix(family)?.strip_prefix('{')?.strip_suffix('}')?;
+        Some(labels.strip_prefix(&format!("{label}=\""))?.strip_suffix('"')?.to_owned())
+    };
+    let values = series(&text).into_iter().filter(|(_, value)| *value > 0.0);
+    values.filter_map(|(name, value)| Some((label_of(&name)?, value))).collect()
+}
+
+fn counts<const N: usize>(counts: [(&str, f64); N]) -> BTreeMap<String, f64> {
+    counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+#[test]
+fn ends_refusals_and_reloads_are_counted_by_what_they_were() {
+    let setup = Setup::new().command("acl 7 deny 127.0.0.66").command("client_acl 7");
+    let (pen, _backend, mut client) = measured(setup);
+    pen.client_from(66).end();
+    pen.control("client_conn_max 1");
+    pen.client().end();
+    pen.control("client_conn_max 0");
+    pen.control("client_rate_max 1");
+    pen.control("client_rate_time 1000");
+    pen.client().end();
+    pen.control("client_rate_max 0");
+    client.finish();
+    client.end();
+    let ended = counts([("client-closed", 1.0), ("denied", 1.0), ("limited", 2.0)]);
+    wait_until("the end to be counted", || {
+        counted(&pen, "pen_connection_ends_total", "reason").values().sum::<f64>() >= 4.0
+    });
+    assert_eq!(counted(&pen, "pen_connection_ends_total", "reason"), ended);
+    assert_eq!(
+        counted(&pen, "pen_clients_refused_total", "reason"),
+        counts([("client_conn_max", 1.0), ("client_rate_max", 1.0), ("denied", 1.0)])
+    );
+    let values = series(&get(admin_of(&pen), "/metrics").body);
+    assert_eq!(values["pen_connection_duration_seconds_count"], 1.0);
+    assert_eq!(values["pen_connection_duration_seconds_bucket{le=\"+Inf\"}"], 1.0);
+    assert_eq!(counted(&pen, "pen_reloads_total", "result"), counts([]));
+    pen.control("reload");
+    assert_eq!(counted(&pen, "pen_reloads_total", "result"), counts([("success", 1.0)]));
+}
+
+#[test]
+fn a_reload_that_fails_is_counted_as_such() {
+    let backend = Backend::echo();
+    let setup = Setup::new();
+    let file = setup.write("conf", "timeout 5\n");
+    let pen = setup.option("-F", &file).command("admin %").server(backend.address()).start();
+    fs::write(&file, "timeout x\n").unwrap();
+    assert!(pen.control("reload").starts_with("error: "));
+    assert_eq!(counted(&pen, "pen_reloads_total", "result"), counts([("failure", 1.0)]));
+}
+
+#[test]
+fn handshakes_are_counted_by_version_and_result() {
+    let (authority, backend) = (Pair::root("ca"), Backend::greeter("A"));
+    let pen = super::tls::pen(&authority, Kind::Ec, &backend, |setup| setup.command("admin %"));
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3, SslVersion::TLS1_3] {
+        assert_eq!(
+            TlsClient::new(&authority).name("localhost").version(version).connect(pen.address).line(),
+            "A"
+        );
+    }
+    let mut client = pen.client();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    client.end();
+    wait_until("the handshakes to be counted", || {
+        let values = series(&get(admin_of(&pen), "/metrics").body);
+        let count = |version, result| {
+            values[&format!("pen_tls_handshakes_total{{version=\"{version}\",result=\"{result}\"}}")]
+        };
+        let failed: f64 =
+            ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "unknown"].map(|v| count(v, "failure")).iter().sum();
+        (count("TLSv1.2", "success"), count("TLSv1.3", "success"), failed) == (1.0, 2.0, 1.0)
+    });
 }

@@ -24,6 +24,9 @@ use super::server::Server;
 use super::sni::Slot;
 use super::worker::worker;
 
+/// The version of a handshake that did not begin.
+const NO_VERSION: &str = "unknown";
+
 /// How long a client that was turned down may take to read why.
 const PARTING: Duration = Duration::from_secs(2);
 
@@ -41,13 +44,16 @@ pub(in crate::net) struct Handshake {
     pub(in crate::net) limit: Duration,
 }
 
-/// Makes the handshake with a client, once that has begun it: until then it costs no state of the library. `None` when there was none in time; the client was told why, as far as TLS has a
-/// word for it, and so was the log.
+/// Makes the handshake with a client, once that has begun it: until then it costs no state of the library.
+///
+/// # Errors
+/// The version of TLS that the handshake had come to when it failed or took too long. The client was told why, as far as
+/// TLS has an alert for it, and so was the log.
 pub(in crate::net) async fn accept(
     server: &Server,
     tcp: Socket,
     how: Handshake,
-) -> Option<SslStream<Socket>> {
+) -> Result<SslStream<Socket>, &'static str> {
     // The ticket and the first answer are two short writes: Nagle would hold the second back until the client has
     // acknowledged the first. Fails only on a socket that is broken, which shows when it is read.
     _ = SockRef::from(&tcp).set_tcp_nodelay(true);
@@ -55,14 +61,14 @@ pub(in crate::net) async fn accept(
     let late = || log::debug(1, format_args!("TLS: {}: no handshake in {:?}", how.client, how.limit));
     if timeout_at(deadline, poll_fn(|cx| tcp.poll_readable(cx))).await.is_err() {
         late();
-        return None;
+        return Err(NO_VERSION);
     }
     let ssl = server.current().new_ssl();
     let (mut stream, slot) = match ssl.and_then(|(ssl, slot)| Ok((SslStream::new(ssl, tcp)?, slot))) {
         Ok(ready) => ready,
         Err(errors) => {
             log::error(format_args!("TLS: no handshake is possible: {errors}"));
-            return None;
+            return Err(NO_VERSION);
         }
     };
     let failure = match timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await {
@@ -71,12 +77,12 @@ pub(in crate::net) async fn accept(
                 let (shown, worker) = (session(stream.ssl()).notes().join(", "), worker());
                 log::debug(2, format_args!("TLS: {}: {shown}, worker {worker}", how.client));
             }
-            return Some(stream);
+            return Ok(stream);
         }
         Ok(Err(failure)) => failure,
         Err(_) => {
             late();
-            return None;
+            return Err(stream.ssl().version_str());
         }
     };
     report(how.client, stream.ssl(), &failure);
@@ -87,7 +93,7 @@ pub(in crate::net) async fn accept(
         let parting = Box::pin(part(stream.get_mut()));
         _ = timeout_at(deadline.min(Instant::now() + PARTING), parting).await;
     }
-    None
+    Err(stream.ssl().version_str())
 }
 
 async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&Slot>) -> Result<(), Error> {

@@ -8,6 +8,7 @@ use crate::core::admission::Admission;
 use crate::core::affinity::Client;
 use crate::core::end_reason::EndReason;
 use crate::core::flow_table::{FlowId, FlowTable};
+use crate::core::refusals::Refusal;
 use crate::core::snapshot::Snapshot;
 use crate::net::connect::failure::Origin;
 use crate::net::connections::Permit;
@@ -88,11 +89,13 @@ impl Flows {
         let client = Client::new(peer.client.ip());
         let admission = Admission::of(&snapshot, client);
         if admission == Admission::Refuse || peer.client.port() == 0 {
+            self.shared.refusals.count(Refusal::Denied);
             // No server would serve the client, or it could not be answered.
             drops.because("its client is denied");
             return None;
         }
         if !self.keeps_to_its_limit(client, &snapshot) {
+            self.shared.refusals.count(Refusal::Flows);
             drops.because("its client has as many flows as it may");
             return None;
         }
