@@ -71,6 +71,7 @@ mod it {
     mod status;
     mod stop;
     mod tls;
+    mod tls_alpn;
     mod tls_clients;
     mod tls_ends;
     mod tls_files;

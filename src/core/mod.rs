@@ -5,6 +5,7 @@ pub mod addr;
 pub mod address_order;
 pub mod admission;
 pub mod affinity;
+pub mod alpn;
 pub mod backend;
 pub mod command;
 pub mod config;

@@ -13,6 +13,8 @@ pub struct TlsSession {
     pub resumed: bool,
     /// The server name that the client requested (RFC 6066), if it is printable.
     pub server_name: Option<String>,
+    /// The protocol that was negotiated (ALPN, RFC 7301), if one was, and if its name is printable.
+    pub alpn: Option<String>,
 }
 
 impl TlsSession {
@@ -22,6 +24,7 @@ impl TlsSession {
         vec![
             format!("tls = {}, cipher = {}{resumed}", self.version, self.cipher),
             format!("sni = {}", self.server_name.as_deref().unwrap_or("-")),
+            format!("alpn = {}", self.alpn.as_deref().unwrap_or("-")),
         ]
     }
 }

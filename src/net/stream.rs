@@ -114,6 +114,14 @@ impl Stream {
         }
     }
 
+    /// The protocol that was negotiated in the TLS handshake (ALPN), if one was.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(s) => s.ssl().selected_alpn_protocol(),
+        }
+    }
+
     /// Half close: tells the peer that no more bytes follow (for TLS close_notify, then FIN). Reading goes on.
     ///
     /// # Errors

@@ -189,6 +189,16 @@ impl TlsClient {
         self
     }
 
+    /// Offers these protocols (ALPN).
+    pub(crate) fn protocols(mut self, names: &[&str]) -> Self {
+        let length = |name: &str| u8::try_from(name.len()).unwrap();
+        let wire: Vec<u8> = names.iter().flat_map(|n| [&[length(n)], n.as_bytes()].concat()).collect();
+        if !wire.is_empty() {
+            self.context.set_alpn_protos(&wire).unwrap();
+        }
+        self
+    }
+
     /// Accepts only these signature algorithms.
     pub(crate) fn signatures(mut self, list: &str) -> Self {
         self.context.set_sigalgs_list(list).unwrap();

@@ -5,7 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use openssl::ssl::{NameType, Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion};
+use openssl::ssl::{
+    AlpnError, NameType, Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion,
+};
 
 use socket2::SockAddr;
 
@@ -45,6 +47,12 @@ impl TlsServer {
     pub(crate) fn demands(mut self, authority: &Pair) -> Self {
         self.0.cert_store_mut().add_cert(authority.cert.clone()).unwrap();
         self.0.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+        self
+    }
+
+    /// Chooses among the protocols that are offered (ALPN).
+    pub(crate) fn selects(mut self, choose: impl Fn(&[u8]) -> Option<&[u8]> + Send + Sync + 'static) -> Self {
+        self.0.set_alpn_select_callback(move |_, offered| choose(offered).ok_or(AlpnError::NOACK));
         self
     }
 

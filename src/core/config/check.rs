@@ -2,6 +2,7 @@
 
 use super::Config;
 use crate::core::addr::{Endpoint, Host};
+use crate::core::alpn;
 use crate::core::error::Error;
 use crate::core::settings::ProxyProtocol;
 
@@ -15,6 +16,9 @@ impl Config {
         self.check_checks()?;
         let settings = &self.settings;
         self.check_tls_names()?;
+        if let Some(list) = &settings.ssl_alpn {
+            alpn::judge(list, settings.http).map_err(|error| error.of("ssl_alpn"))?;
+        }
         if !settings.udp {
             return Ok(());
         }

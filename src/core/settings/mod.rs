@@ -86,7 +86,7 @@ table::table! {
             switch("make system calls for many datagrams together, where the system can").at_start();
         dummy: bool = false, switch("answer every request as a tiny web server, as a test target");
         hash: bool = false, switch("choose a new client's server by a hash of its address");
-        http: bool = false, switch("add X-Forwarded-For and X-Forwarded-Proto to HTTP requests");
+        http: bool = false, switch("add X-Forwarded-For and X-Forwarded-Proto to HTTP requests").tls();
         http_rfc7239: bool = false, switch("add Forwarded (RFC 7239) to HTTP requests too");
         keepalive: bool = false, switch("set SO_KEEPALIVE on connections");
         nomemory: bool = false, switch("do not remember which server a client had");
@@ -191,6 +191,9 @@ table::table! {
             text(Kind::Word(SslProtocol::WORDS), "the oldest TLS that clients may speak").at_start();
         ssl_ciphers: Option<String> = None,
             text(Kind::Text("a list of ciphers in the form of openssl-ciphers(1)"), "the ciphers offered to clients").tls();
+        ssl_alpn: Option<String> = None,
+            text(Kind::Text("names of protocols, with commas between"), "the protocols that clients may negotiate (ALPN)")
+                .tls();
         ssl_ocsp_response: Option<PathBuf> = None,
             text(Kind::Path, "the OCSP response stapled to the certificate").rereads().tls();
         ssl_sni_path: Option<PathBuf> = None,

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
+use crate::core::alpn;
 use crate::core::error::SystemReason;
 use crate::core::health::{CheckType, dns, http};
 use crate::net::connect::attempt;
@@ -30,7 +31,8 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     }
     if let Some(peer) = &probe.check.tls {
         probe.stage.set(Stage::Handshake);
-        stream = probe.upstream_tls.connect(peer, stream).await.map_err(Failure::from)?;
+        let alpn = (config.kind == CheckType::Http).then_some(alpn::HTTP.as_bytes());
+        stream = probe.upstream_tls.connect(peer, alpn, stream).await.map_err(Failure::from)?;
     }
     probe.stage.set(Stage::Answer);
     match config.kind {

@@ -28,46 +28,48 @@ const DELAY: Duration = Duration::from_millis(250);
 /// The least that RFC 8305 8 allows, for servers of very many addresses.
 const DELAY_MIN: Duration = Duration::from_millis(10);
 
+/// For whom a server is looked for.
+pub(super) struct Seeker<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) snapshot: &'a Snapshot,
+    /// The client's address.
+    pub(super) client: Option<IpAddr>,
+    /// The protocol to offer to a server that speaks TLS.
+    pub(super) alpn: Option<&'a [u8]>,
+}
+
 /// Connects to a server, within the time that the configuration gives a connect.
 ///
 /// # Errors
 /// That of the address that counts, see [`Failure::or`].
-pub(super) async fn connect(
-    shared: &Shared,
-    snapshot: &Snapshot,
-    backend: &Backend,
-    client: Option<IpAddr>,
-) -> Result<Stream, Failure> {
-    let timeout = Duration::from_millis(snapshot.timeout);
+pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failure> {
+    let timeout = Duration::from_millis(seeker.snapshot.timeout);
+    let target = Target { seeker, peer: backend.tls.as_ref(), connected: false.into() };
     match backend.addresses.as_slice() {
         [] => Err(Failure::no_server()),
-        [only] => match &backend.tls {
-            None => {
-                let connected = within(timeout, pin!(attempt(snapshot, only, client))).await;
-                connected.unwrap_or_else(|_| Err(Failure::timed_out()))
-            }
-            Some(peer) => {
-                let target = Target { shared, snapshot, peer: Some(peer), client, connected: false.into() };
-                // Boxed: it is large, and most servers have no TLS.
-                let secured = Box::pin(tokio::time::timeout(timeout, target.attempt(only))).await;
-                secured.unwrap_or_else(|_| Err(target.timed_out()))
-            }
-        },
+        [only] if target.peer.is_none() => {
+            let connected = within(timeout, pin!(attempt(seeker.snapshot, only, seeker.client))).await;
+            connected.unwrap_or_else(|_| Err(Failure::timed_out()))
+        }
+        // Boxed: it is large, and most servers have no TLS.
+        [only] => {
+            let secured = Box::pin(tokio::time::timeout(timeout, target.attempt(only))).await;
+            secured.unwrap_or_else(|_| Err(target.timed_out()))
+        }
         // Boxed: it is large, and most servers have one address.
         several => {
-            let (stream, address) = Box::pin(staggered(shared, snapshot, backend, several, client)).await?;
+            let (stream, address) = Box::pin(staggered(&target, backend, several)).await?;
             backend.stats.remember_address(mark(address));
             Ok(stream)
         }
     }
 }
 
-/// Whom attempts are to reach, for whom, and how far they have come.
+/// What attempts are to reach, and how far they have come.
 struct Target<'a> {
-    shared: &'a Shared,
-    snapshot: &'a Snapshot,
+    seeker: &'a Seeker<'a>,
+    /// The server, where it speaks TLS.
     peer: Option<&'a Arc<TlsPeer>>,
-    client: Option<IpAddr>,
     /// An address has taken the connection.
     connected: AtomicBool,
 }
@@ -75,10 +77,11 @@ struct Target<'a> {
 impl Target<'_> {
     /// One attempt: connects to the address, and makes the TLS handshake if there is to be one.
     async fn attempt(&self, address: &ServerAddress) -> Result<Stream, Failure> {
-        let stream = attempt(self.snapshot, address, self.client).await?;
+        let Seeker { shared, snapshot, client, alpn } = *self.seeker;
+        let stream = attempt(snapshot, address, client).await?;
         let Some(peer) = self.peer else { return Ok(stream) };
         self.connected.store(true, Relaxed);
-        Ok(Box::pin(self.shared.upstream_tls.connect(peer, stream)).await?)
+        Ok(Box::pin(shared.upstream_tls.connect(peer, alpn, stream)).await?)
     }
 
     /// The time of the attempts is over.
@@ -106,14 +109,11 @@ impl<'a> Attempts<'a, '_> {
 }
 
 async fn staggered<'a>(
-    shared: &'a Shared,
-    snapshot: &'a Snapshot,
-    backend: &'a Backend,
+    target: &Target<'_>,
+    backend: &Backend,
     addresses: &'a [ServerAddress],
-    client: Option<IpAddr>,
 ) -> Result<(Stream, &'a ServerAddress), Failure> {
-    let timeout = Duration::from_millis(snapshot.timeout);
-    let target = Target { shared, snapshot, peer: backend.tls.as_ref(), client, connected: false.into() };
+    let timeout = Duration::from_millis(target.seeker.snapshot.timeout);
     let share = timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     let delay = share.clamp(DELAY_MIN, DELAY);
     let mut next = order(addresses, backend.stats.worked()).into_iter();

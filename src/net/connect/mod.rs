@@ -7,11 +7,11 @@ pub mod reports;
 pub mod setup;
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use crate::core::alpn;
 use crate::core::error::SystemReason;
 use crate::core::select::{Selected, Selection};
 use crate::core::snapshot::{Backend, Snapshot};
@@ -20,6 +20,7 @@ use crate::sys::log;
 use super::connection_record::ConnectionRecord;
 use super::shared::Shared;
 use super::stream::Stream;
+use addresses::Seeker;
 pub(super) use attempt::attempt;
 use failure::{Failure, Origin};
 
@@ -44,7 +45,11 @@ pub(super) async fn establish(
     selection: &mut Selection,
     client: &Stream,
 ) -> Result<(Selected, Stream), Failure> {
-    let mut search = pin!(search(record, snapshot, selection));
+    // What the client speaks is what the server is to speak.
+    let http = snapshot.content.http.then_some(alpn::HTTP.as_bytes());
+    let alpn = client.alpn().or(http);
+    let seeker = Seeker { shared: &record.shared, snapshot, client: selection.client().ip(), alpn };
+    let mut search = pin!(search(record, &seeker, selection));
     // A server that is near is there before anything is spent on watching the client.
     if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(search.as_mut().poll(cx))).await {
         return found;
@@ -61,10 +66,10 @@ pub(super) async fn establish(
 
 async fn search(
     record: &ConnectionRecord,
-    snapshot: &Snapshot,
+    seeker: &Seeker<'_>,
     selection: &mut Selection,
 ) -> Result<(Selected, Stream), Failure> {
-    let client = selection.client().ip();
+    let snapshot = seeker.snapshot;
     let mut last = None;
     while let Some(selected) = selection.next(record.shared.now()) {
         // Held until it is known what became of the connect: with a server that fails nobody else is to begin.
@@ -76,7 +81,7 @@ async fn search(
             continue;
         }
         record.attempt();
-        match connect(&record.shared, snapshot, &selected.backend, client).await {
+        match connect(seeker, &selected.backend).await {
             Ok(stream) => {
                 selected.backend.stats.connect_times.record(record.connected());
                 works(&record.shared, &selected.backend);
@@ -98,22 +103,17 @@ async fn search(
 
 /// Connects to a server. Where the system is out of descriptors or memory, waits for some, since the client is accepted
 /// already and the server is not to blame. Gives up in the end, when the shortage is none that ends with a connection.
-async fn connect(
-    shared: &Shared,
-    snapshot: &Snapshot,
-    backend: &Backend,
-    client: Option<IpAddr>,
-) -> Result<Stream, Failure> {
+async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failure> {
     let mut tries = SHORTAGE_TRIES;
     loop {
-        match addresses::connect(shared, snapshot, backend, client).await {
+        match addresses::connect(seeker, backend).await {
             Err(failure) if failure.origin == Origin::Shortage && tries > 0 => {
-                shared.reports.shortage(&failure);
+                seeker.shared.reports.shortage(&failure);
                 tries -= 1;
             }
             result => return result,
         }
-        _ = Box::pin(tokio::time::timeout(SHORTAGE_PAUSE, shared.connections.freed())).await;
+        _ = Box::pin(tokio::time::timeout(SHORTAGE_PAUSE, seeker.shared.connections.freed())).await;
     }
 }
 

@@ -6,12 +6,13 @@ use foreign_types::{ForeignType as _, ForeignTypeRef};
 use openssl::error::ErrorStack;
 use openssl::sha::Sha256;
 use openssl::ssl::{
-    SslContext, SslContextBuilder, SslContextRef, SslMethod, SslOptions, SslSessionCacheMode, SslVerifyMode,
-    SslVersion,
+    AlpnError, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslOptions, SslSessionCacheMode,
+    SslVerifyMode, SslVersion,
 };
 use openssl::stack::Stack;
 use openssl::x509::X509;
 
+use crate::core::alpn;
 use crate::sys::tls as sys;
 
 use super::credentials::Credential;
@@ -19,7 +20,7 @@ use super::identity::Authorities;
 use super::ocsp::Stapling;
 use super::protocols;
 use super::sessions::Sessions;
-use super::settings::{Oldest, TlsSettings};
+use super::settings::{Alpn, Oldest, TlsSettings};
 use super::tickets::Keys;
 
 /// How clients come back without a full handshake, whichever worker they meet.
@@ -73,6 +74,7 @@ pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> 
             }
         }
     }
+    negotiate(&mut context, &settings.alpn);
     clients(&mut context, parts)?;
     resume(&mut context, parts.resumption)?;
     let staplings: Vec<(X509, Arc<Stapling>)> = credentials
@@ -92,6 +94,16 @@ pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> 
     // Without it OpenSSL forgets the name that the client sent.
     context.set_servername_callback(|_, _| Ok(()));
     Ok(context)
+}
+
+/// Lets clients choose among the protocols of `alpn` (RFC 7301 3.2).
+fn negotiate(context: &mut SslContextBuilder, alpn: &Alpn) {
+    let (own, otherwise) = match alpn {
+        Alpn::Nothing => return,
+        Alpn::Http => (vec![alpn::HTTP.to_owned()], AlpnError::NOACK),
+        Alpn::Listed(own) => (own.clone(), AlpnError::ALERT_FATAL),
+    };
+    context.set_alpn_select_callback(move |_, offered| alpn::choose(&own, offered).ok_or(otherwise));
 }
 
 /// Why old protocols that the settings allow are not spoken all the same.

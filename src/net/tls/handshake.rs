@@ -163,5 +163,11 @@ pub(crate) fn session(ssl: &SslRef) -> TlsSession {
         cipher: ssl.current_cipher().map_or("-", |c| c.name()).to_owned(),
         resumed: ssl.session_reused(),
         server_name: name.map(str::to_owned),
+        alpn: ssl.selected_alpn_protocol().and_then(printable),
     }
+}
+
+fn printable(name: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(name).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_graphic()).then(|| text.to_owned())
 }

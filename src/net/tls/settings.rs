@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use openssl::ssl::SslVersion;
 
 use crate::core::addr::Host;
+use crate::core::alpn;
 use crate::core::settings::{Keyword, Settings, SslOption, SslProtocol};
 
 /// The files of one certificate.
@@ -39,7 +40,29 @@ pub struct TlsSettings {
     pub(super) require: bool,
     pub(super) compat: bool,
     pub(super) ciphers: Option<String>,
+    pub(super) alpn: Alpn,
     pub(super) oldest: Oldest,
+}
+
+/// The protocols that clients may negotiate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Alpn {
+    /// None: what a client offers is passed over.
+    Nothing,
+    /// HTTP/1.1, because of HTTP mode; a client that offers others only is served all the same.
+    Http,
+    /// Those of ssl_alpn; a client that offers others only is refused.
+    Listed(Vec<String>),
+}
+
+impl Alpn {
+    fn of(settings: &Settings) -> Self {
+        match &settings.ssl_alpn {
+            Some(list) => Alpn::Listed(alpn::names(list).map(str::to_owned).collect()),
+            None if settings.http => Alpn::Http,
+            None => Alpn::Nothing,
+        }
+    }
 }
 
 /// The oldest protocol that clients may speak.
@@ -113,6 +136,7 @@ impl TlsSettings {
             require: settings.ssl_require_client_cert,
             compat: settings.ssl_compat,
             ciphers: settings.ssl_ciphers.clone(),
+            alpn: Alpn::of(settings),
             oldest: Oldest::of(&settings.ssl_option).max(Oldest::of_protocol(settings.ssl_protocol)),
         })
     }
@@ -132,6 +156,7 @@ pub fn notices(settings: &Settings) -> Vec<String> {
             (settings.ssl_cacert_dir.is_some(), "ssl_cacert_dir (-A)"),
             (settings.ssl_sni_path.is_some(), "ssl_sni_path"),
             (settings.ssl_ocsp_response.is_some(), "ssl_ocsp_response"),
+            (settings.ssl_alpn.is_some(), "ssl_alpn"),
             (settings.ssl_require_client_cert, "ssl_require_client_cert (-R)"),
         ];
         given.iter().filter(|(given, _)| *given).for_each(|(_, what)| say(what, needs));

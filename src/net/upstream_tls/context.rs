@@ -8,6 +8,7 @@ use openssl::ex_data::Index;
 use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode};
 
 use crate::core::addr::Host;
+use crate::core::alpn;
 use crate::core::upstream_tls::{TlsPeer, UpstreamTlsSettings};
 use crate::net::tls::identity::{Authorities, Identity};
 use crate::net::tls::protocols;
@@ -56,7 +57,7 @@ impl Context {
     ///
     /// # Errors
     /// When OpenSSL has no memory, or does not take the name.
-    pub(super) fn new_ssl(&self, peer: &Arc<TlsPeer>) -> Result<Ssl, ErrorStack> {
+    pub(super) fn new_ssl(&self, peer: &Arc<TlsPeer>, alpn: Option<&[u8]>) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
         match &peer.name {
             Some(Host::Name(name)) => {
@@ -66,6 +67,9 @@ impl Context {
             }
             Some(Host::Ip(ip)) => ssl.param_mut().set_ip(plain(*ip))?,
             Some(Host::Unix(_)) | None => {}
+        }
+        if let Some(alpn) = alpn {
+            ssl.set_alpn_protos(&alpn::wire([alpn]))?;
         }
         ssl.set_verify(if peer.verify { SslVerifyMode::PEER } else { SslVerifyMode::NONE });
         if let Some(session) = self.sessions.find(peer) {

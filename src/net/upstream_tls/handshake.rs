@@ -30,13 +30,15 @@ pub enum TlsFailure {
 }
 
 impl UpstreamTls {
-    /// Makes the handshake with a server that is connected; takes as long as the server does.
+    /// Makes the handshake with a server that is connected, and offers it the protocol `alpn`; takes as long as the server
+    /// does.
     ///
     /// # Errors
     /// The handshake has failed, or the certificate is refused: a failure of the server.
     pub(in crate::net) async fn connect(
         &self,
         peer: &Arc<TlsPeer>,
+        alpn: Option<&[u8]>,
         stream: Stream,
     ) -> Result<Stream, TlsFailure> {
         let Stream::Plain(socket) = stream else { return Ok(stream) };
@@ -44,7 +46,7 @@ impl UpstreamTls {
             let current = self.current.load();
             let contexts = current.as_ref().map_or(&[][..], |loaded| &loaded.contexts[..]);
             let own = contexts.get(worker() % contexts.len().max(1));
-            own.map(|context| context.new_ssl(peer))
+            own.map(|context| context.new_ssl(peer, alpn))
         };
         let here = |why: String| TlsFailure::Here(format!("TLS: {why}"));
         let ssl = match ssl {
