@@ -69,13 +69,53 @@ on_solaris! {
         }
         run(&["svcs", "-H", DEFAULT]);
 
+        // Nor does a second attempt succeed, or one after the instance has been disabled, which makes smf(5) forget the
+        // process.
+        let process = run(&["penctl", "/var/run/pen/default/control", "pid"]).trim().to_owned();
+        assert_eq!(state(DEFAULT), "maintenance");
+        let refused = pkgrm();
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        assert!(text(&refused).contains(&format!("{DEFAULT} has not been stopped")), "{}", text(&refused));
+        assert!(text(&refused).contains(&process), "{}", text(&refused));
+        run(&["svcadm", "disable", "-s", DEFAULT]);
+        let refused = pkgrm();
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        let why = format!("{DEFAULT} is disabled but runs, end its process {process}");
+        assert!(text(&refused).contains(&why), "{}", text(&refused));
+        assert!(Path::new("/usr/bin/pen").exists());
+        run(&["kill", &process]);
+        crate::support::wait_for("the end of pen", || {
+            (!Path::new("/var/run/pen/default/control").exists()).then_some(())
+        });
+
         // Once it can stop, all goes.
         run(&["svccfg", "-s", "network/pen", "setprop", "stop/exec", "=", "astring:", ":kill"]);
         run(&["svcadm", "refresh", DEFAULT]);
-        run(&["svcadm", "clear", DEFAULT]);
+        run(&["svcadm", "enable", "-s", DEFAULT]);
         let removed = pkgrm();
         assert!(removed.status.success(), "{}", text(&removed));
         assert!(!Path::new("/usr/bin/pen").exists());
+    }
+
+    /// What pkgrm has stopped before it is refused serves again.
+    fn a_removal_that_is_refused_stops_no_other_instance() {
+        pkgadd(&package());
+        fs::write("/etc/pen/pen.conf", "listen 80\n").unwrap();
+        run(&["svcadm", "enable", "-s", DEFAULT]);
+        let stuck = "svc:/network/pen:zz";
+        run(&["svccfg", "-s", "network/pen", "add", "zz"]);
+        run(&["svccfg", "-s", stuck, "addpg", "pen", "application"]);
+        run(&["svccfg", "-s", stuck, "setprop", "pen/listenport", "=", "astring:", "81"]);
+        run(&["svccfg", "-s", stuck, "addpg", "stop", "method"]);
+        run(&["svccfg", "-s", stuck, "setprop", "stop/exec", "=", "astring:", "/bin/false"]);
+        run(&["svccfg", "-s", stuck, "setprop", "stop/timeout_seconds", "=", "count:", "60"]);
+        run(&["svccfg", "-s", stuck, "setprop", "stop/type", "=", "astring:", "method"]);
+        run(&["svcadm", "refresh", stuck]);
+        run(&["svcadm", "enable", "-s", stuck]);
+        let refused = pkgrm();
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        assert!(text(&refused).contains(&format!("{stuck} cannot be disabled")), "{}", text(&refused));
+        crate::support::wait_for("the other instance", || (state(DEFAULT) == "online").then_some(()));
     }
 
     /// A manifest that cannot be imported ends the installation, and the next one imports it.
@@ -123,6 +163,43 @@ on_solaris! {
         assert!(!try_run(&["svcs", "-H", DEFAULT]).status.success());
         pkgadd(&package());
         assert_eq!(state(DEFAULT), "disabled");
+    }
+
+    /// The manifest of an installed service is there at all times: the next boot deletes a service that has none.
+    fn the_manifest_of_a_service_is_never_missing() {
+        if !in_a_sandbox("the_manifest_of_a_service_is_never_missing") {
+            return;
+        }
+        pkgadd(&package());
+        let admin = admin();
+        let admin = admin.path().to_str().unwrap();
+        let before = fs::read_to_string(MANIFEST).unwrap();
+        {
+            // Nothing to copy, and no import.
+            let _fails = Svccfg::instead("exit 1");
+            let failed = try_pkgadd(&package(), admin);
+            assert_eq!(failed.status.code(), Some(1), "{}", text(&failed));
+        }
+        assert_eq!(fs::read_to_string(MANIFEST).unwrap(), before);
+
+        // Ended from outside while it is copied.
+        let new = before.replace("load balancer for", "balancer of");
+        let new = Altered::new().file("var/svc/manifest/network/pen.xml", &new);
+        let copy = "#!/bin/sh\ncase \"$*\" in *pen.xml*) kill -9 $PPID ;; esac\nexec /usr/bin/cp \"$@\"\n";
+        fs::write("/usr/sbin/cp", copy).unwrap();
+        fs::set_permissions("/usr/sbin/cp", fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(!try_pkgadd(new.path(), admin).status.success());
+        fs::remove_file("/usr/sbin/cp").unwrap();
+        assert_eq!(fs::read_to_string(MANIFEST).unwrap(), before);
+        pkgadd(new.path());
+        assert!(run(&["svcs", "-l", DEFAULT]).contains("balancer of"));
+        let left = || fs::read_dir("/var/svc/manifest/network").unwrap().count();
+        assert_eq!(left(), 1);
+
+        // What an installation has left that was ended goes with the package.
+        fs::write(format!("{MANIFEST}.old"), "").unwrap();
+        assert!(pkgrm().status.success());
+        assert_eq!(left(), 0);
     }
 
     /// What was removed can be installed again, though the repository remembers manifests by their hash.

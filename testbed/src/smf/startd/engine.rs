@@ -57,9 +57,8 @@ impl Engine {
         let (verb, name) = line.split_once(' ').unwrap_or((line, ""));
         let Ok(fmri) = Fmri::parse(name) else { return Some("error: no FMRI".into()) };
         if verb == "delete" {
-            if let Some(primary) = self.instances.remove(&fmri).and_then(|inst| inst.primary) {
-                process::signal(primary.pid, Signal::SIGKILL);
-            }
+            // What runs of it runs on, as with svc.startd(1M).
+            self.instances.remove(&fmri);
             return Some("ok".into());
         }
         self.settle();
@@ -77,6 +76,7 @@ impl Engine {
                 log::line(&fmri, "Leaving maintenance because clear requested.");
                 inst.clear();
                 inst.stuck = false;
+                inst.abandon();
                 inst.state = State::Offline;
                 write_state(&fmri, inst, None, "clear_request");
             }

@@ -129,6 +129,12 @@ impl Inst {
         self.faults.len() > count
     }
 
+    /// Abandons the contract on the way out of maintenance: processes that a stop method has left there run on, and no
+    /// command of smf(5) knows of them any more.
+    pub(crate) fn abandon(&mut self) {
+        self.primary = None;
+    }
+
     /// Clears the failures: an administrator has handled them.
     pub(crate) fn clear(&mut self) {
         self.failures = 0;

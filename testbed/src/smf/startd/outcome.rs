@@ -108,9 +108,7 @@ pub(super) fn helper_done(fmri: &Fmri, inst: &mut Inst, result: Result<i32, i32>
             if result == Ok(0) {
                 return stop_method_done(fmri, inst, after);
             }
-            if let Some(primary) = &inst.primary {
-                process::signal(primary.pid, Signal::SIGKILL);
-            }
+            // As svc.startd(1M) does, which leaves the processes of the service running.
             inst.stuck = true;
             stopped(fmri, inst, After::Maintenance("stop_method_failed"));
         }

@@ -64,6 +64,9 @@ impl Engine {
             }
             State::Offline | State::Maintenance if !enabled && !inst.stuck => {
                 log::line(fmri, "Disabled.");
+                if inst.state == State::Maintenance {
+                    inst.abandon();
+                }
                 inst.state = State::Disabled;
                 inst.maintenance = false;
                 write_state(fmri, inst, None, "none");
