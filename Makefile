@@ -46,6 +46,7 @@ check-solaris-link: FORCE
 SECONDS = 3600
 soak: FORCE
 	@sh tools/deps.sh check
+	$(CARGO) test --locked --lib -- --ignored core::queue::simulation
 	PEN_CHAOS_SECONDS=$(SECONDS) $(CARGO) test --locked --test it -- it::chaos --nocapture
 
 # Pen side by side with others; minutes on a quiet machine

@@ -55,6 +55,7 @@ mod it {
     mod penlog;
     mod penlogd;
     mod proxy_in;
+    mod queue;
     mod reload;
     mod reqlog;
     mod selection;
@@ -70,6 +71,7 @@ mod it {
     mod static_scripts;
     mod status;
     mod stop;
+    mod tarpit;
     mod tls;
     mod tls_alpn;
     mod tls_clients;

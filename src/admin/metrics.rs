@@ -17,6 +17,10 @@ use super::family::{Family, Writer, counter, encode_histogram, gauge, histogram}
 use super::serving_metrics::{
     CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, RELOADS, Serving, TLS_HANDSHAKES,
 };
+use super::unserved_metrics::{
+    QUEUE_CONNECTIONS, QUEUE_LIMIT, QUEUE_RESULTS, QUEUE_TIME, TARPIT_CONNECTIONS, TARPIT_LIMIT,
+    TARPIT_RESULTS, Unserved,
+};
 
 /// The current values.
 #[derive(Debug, Clone)]
@@ -39,6 +43,8 @@ pub struct Measurements {
     pub servers: Vec<ServerRow>,
     /// The outcome of connections, and reloads.
     pub serving: Serving,
+    /// Connections without a server.
+    pub unserved: Unserved,
     /// The process.
     pub process: Process,
 }
@@ -85,7 +91,7 @@ const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
 const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Most open descriptors");
 
 /// All families.
-pub const FAMILIES: [Family; 23] = [
+pub const FAMILIES: [Family; 30] = [
     BUILD_INFO,
     CONNECTIONS,
     CONNECTIONS_LIMIT,
@@ -97,6 +103,13 @@ pub const FAMILIES: [Family; 23] = [
     CLIENTS_REFUSED,
     TLS_HANDSHAKES,
     RELOADS,
+    QUEUE_CONNECTIONS,
+    QUEUE_LIMIT,
+    QUEUE_RESULTS,
+    QUEUE_TIME,
+    TARPIT_CONNECTIONS,
+    TARPIT_LIMIT,
+    TARPIT_RESULTS,
     SERVER_STATE,
     SERVER_CONNECTIONS,
     SERVER_CONNECTIONS_LIMIT,
@@ -153,6 +166,7 @@ impl Collector for Measurements {
         out.gauge(CLIENTS_LIMIT, Some(self.clients_max))?;
         out.counter(DATAGRAMS_DROPPED, self.datagrams_dropped)?;
         self.serving.encode(&mut out)?;
+        self.unserved.encode(&mut out)?;
         self.encode_servers(&mut out)?;
         let process = &self.process;
         out.gauge(START_TIME, Some(process.start_time_seconds))?;

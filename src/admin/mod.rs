@@ -12,6 +12,7 @@ mod routes;
 mod server;
 mod serving_metrics;
 mod source;
+mod unserved_metrics;
 
 pub use dashboard::Subject;
 pub use family::Family;
@@ -19,3 +20,4 @@ pub use metrics::{FAMILIES, Measurements, Process};
 pub use server::{AdminListener, start};
 pub use serving_metrics::Serving;
 pub use source::Source;
+pub use unserved_metrics::Unserved;

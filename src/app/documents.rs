@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use crate::admin::{Measurements, Process, Serving, Source, Subject};
+use crate::admin::{Measurements, Process, Serving, Source, Subject, Unserved};
 use crate::core::Millis;
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
-use crate::core::json::{self, Document, Head, Version};
+use crate::core::json::{self, Document, Head, ServersHead, Version};
+use crate::core::queue::QueueResult;
 use crate::core::report::model::{self, CheckRow, ClientRow, ConnectionRow, ServerRow, ServerState, Status};
 use crate::core::report::pieces::{Pieces, Rows, lines};
 use crate::core::report::{html, replies, text};
@@ -83,7 +84,14 @@ impl Documents {
             Document::Clients => json::list(&head, "clients", self.clients(0)),
             Document::Config => json::config(&head, &self.config.load(), self.file.as_deref()),
             Document::Connections => json::list(&head, "connections", self.connections()),
-            Document::Servers => json::list(&head, "servers", self.servers()),
+            Document::Servers => {
+                let head = ServersHead {
+                    time: head.time,
+                    queue_connections: self.shared.queue.waiting(),
+                    queue_max: self.shared.snapshot.load().queue_max,
+                };
+                json::list(&head, "servers", self.servers())
+            }
             Document::Version => json::document(&self.version(head)),
         }
     }
@@ -224,6 +232,17 @@ impl Source for Documents {
             clients: shared.clients.count(),
             clients_max: shared.clients.max(),
             datagrams_dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
+            unserved: Unserved {
+                queued: shared.queue.waiting(),
+                queue_max: shared.snapshot.load().queue_max,
+                queue_results: QueueResult::ALL
+                    .map(|result| (result.word(), shared.queue_counts.of(result)))
+                    .into(),
+                queue_times: shared.queue_counts.waits(),
+                held: shared.tarpit.count(),
+                held_max: shared.snapshot.load().tarpit_max,
+                tarpit_results: [("held", shared.tarpit.accepted()), ("refused", shared.tarpit.refused())],
+            },
             servers: Source::servers(self),
             serving: Serving {
                 ends: shared.ends.read(),

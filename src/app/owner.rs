@@ -94,6 +94,12 @@ impl Owner {
         summary(state.config()) + &file
     }
 
+    /// Holds the clients that `tarpit_acl` denies.
+    pub(super) fn hold_denied(&self) -> impl Future<Output = ()> + 'static {
+        let shared = Arc::clone(&self.shared);
+        async move { shared.tarpit.run(&shared.lifecycle, &shared.snapshot).await }
+    }
+
     /// Stops accepting clients, since pen is to end. Returns how long the present connections may continue; `None` if
     /// pen ends at once.
     pub(super) fn begin_drain(&self) -> Option<Duration> {

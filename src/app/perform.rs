@@ -173,7 +173,7 @@ impl Performer {
             }
             Effect::Publish(snapshot, config) => {
                 self.documents.show(config);
-                self.shared.snapshot.store(Arc::clone(&snapshot));
+                snapshot.wakeup.changes(|| self.shared.snapshot.store(Arc::clone(&snapshot)));
                 self.checker.configure(&snapshot);
                 self.shared.connections.look_again();
             }

@@ -93,6 +93,7 @@ impl Running {
                 resolver.dns.run(|name, addresses| resolver.found(name, addresses)).await;
             });
             tokio::task::spawn_local(Rc::clone(&owner.checker).run());
+            tokio::task::spawn_local(owner.hold_denied());
             let requests = Requests::serve(&owner);
             let why = attend(&owner, &requests, &mut signals).await;
             log::info(format_args!("pen {VERSION} stopping on {why}: {}", owner.summary()));

@@ -18,6 +18,8 @@ keywords! {
         Idle = "idle",
         /// No server took it.
         NoServer = "no-server",
+        /// It had waited for a place at a server for as long as `queue_timeout` allows.
+        QueueTimeout = "queue-timeout",
         /// The list of `client_acl`, or of `proxy_acl`, denies the client.
         Denied = "denied",
         /// The client had reached a limit of its own.

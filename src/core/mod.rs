@@ -26,6 +26,7 @@ pub mod lexer;
 pub mod log_target;
 pub mod number_set;
 pub mod proxy;
+pub mod queue;
 pub mod refusals;
 pub mod report;
 pub mod select;

@@ -9,6 +9,7 @@ use super::backend::{ServerStats, Turns};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::Check;
+use super::queue::Wakeup;
 use super::settings::{
     AdminState, ConnectionLogFormat, Fastclose, HttpForwarded, OnDown, ProxyProtocol, Settings,
 };
@@ -140,6 +141,7 @@ pub struct StatsTable {
     /// The regular server chosen last.
     pub cursor: Arc<AtomicUsize>,
     turns: Arc<Turns>,
+    wakeup: Arc<Wakeup>,
     /// Servers that were removed and still have connections.
     removed: Vec<Arc<Backend>>,
     /// The addresses and the check of each server in the last snapshot, by [`Role::number`].
@@ -171,14 +173,14 @@ impl StatsTable {
         self.removed.push(backend);
         self.published.remove(&Role::Regular(n).number());
         if let Some(stats) = self.servers.get_mut(n) {
-            *stats = Arc::default();
+            *stats = Arc::new(ServerStats::new(Arc::clone(&self.wakeup)));
         }
     }
 
     /// The counters of a server slot.
     pub fn server(&mut self, n: usize) -> &Arc<ServerStats> {
         if self.servers.len() <= n {
-            self.servers.resize_with(n + 1, Arc::default);
+            self.servers.resize_with(n + 1, || Arc::new(ServerStats::new(Arc::clone(&self.wakeup))));
         }
         &self.servers[n]
     }
@@ -206,6 +208,10 @@ pub struct Snapshot {
     pub proxy_protocol: ProxyProtocol,
     /// The list of who may send one.
     pub proxy_acl: usize,
+    /// The list whose denied clients are held, if there is one.
+    pub tarpit_acl: Option<usize>,
+    /// How many of them.
+    pub tarpit_max: usize,
     /// The limits for each client.
     pub allowance: Allowance,
     /// How many leading bits identify a client, except for access lists and logs.
@@ -241,6 +247,10 @@ pub struct Snapshot {
     pub handshake_timeout: Millis,
     /// The maximum number of connects to one server in progress.
     pub pending_max: usize,
+    /// Connections that wait for a place at a server at most, 0 for none.
+    pub queue_max: usize,
+    /// How long each of them may.
+    pub queue_timeout: Millis,
     /// The maximum number of connections.
     pub conn_max: usize,
     /// After how many repetitions without an answer a UDP client goes to the next server; 0 for never.
@@ -257,6 +267,8 @@ pub struct Snapshot {
     pub cursor: Arc<AtomicUsize>,
     /// Turns among servers that are equally good; shared by all snapshots.
     pub turns: Arc<Turns>,
+    /// Who is told of places that become free; shared by all snapshots.
+    pub wakeup: Arc<Wakeup>,
 }
 
 /// The rule by which a server is chosen for a new client.
@@ -356,6 +368,7 @@ impl Snapshot {
             }))
         };
         let handshake = Some(settings.ssl_handshake_timeout).filter(|time| !time.is_zero());
+        let queue_timeout = Some(settings.queue_timeout).filter(|time| !time.is_zero());
         live.removed.retain(|backend| backend.stats.connections() > 0);
         let snapshot = Snapshot {
             emergency: special(&settings.emergency, Role::Emergency, &live.emergency),
@@ -374,6 +387,8 @@ impl Snapshot {
             client_acl: settings.client_acl,
             proxy_protocol: settings.proxy_protocol,
             proxy_acl: settings.proxy_acl,
+            tarpit_acl: settings.tarpit_acl,
+            tarpit_max: 0,
             allowance: Allowance {
                 connections: settings.client_conn_max,
                 rate: settings.client_rate_max,
@@ -406,6 +421,8 @@ impl Snapshot {
             idle_timeout: millis(settings.idle_timeout),
             handshake_timeout: millis(handshake.unwrap_or(settings.timeout)),
             pending_max: settings.pending_max,
+            queue_max: settings.queue_max,
+            queue_timeout: millis(queue_timeout.unwrap_or(settings.timeout)),
             conn_max: settings.conn_max,
             udp_retries: settings.udp_retries,
             batch: settings.batch,
@@ -414,6 +431,7 @@ impl Snapshot {
             fastclose: settings.tcp_fastclose,
             cursor: Arc::clone(&live.cursor),
             turns: Arc::clone(&live.turns),
+            wakeup: Arc::clone(&live.wakeup),
         };
         let slots = (0..snapshot.backends.len()).map(Role::Regular);
         for role in slots.chain([Role::Emergency, Role::Abuse]) {

@@ -1,9 +1,7 @@
 //! The connections that pen has: how many there may be, which there are, and how each is doing.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{
-    AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
 };
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
@@ -24,6 +22,8 @@ use super::accepted_client::AcceptedClient;
 use super::client_name::ClientName;
 use super::filter::TrafficMeter;
 use super::known_client::KnownClient;
+use super::requests::{END, Inbox, LOOK, Requests};
+use super::silent::{SILENCE, Silent};
 
 /// One connection, shared between the task that serves it and those who ask about it.
 #[derive(Debug)]
@@ -46,14 +46,13 @@ pub struct Connection {
     rx: AtomicU64,
     /// Its number, and its place among [`Slots::silent`].
     id: usize,
-    arrival: u64,
+    silent: AtomicU64,
     /// Where it is entered.
     table: Weak<ConnectionTable>,
     /// What of `sx` and `rx` is counted for the client already.
     counted: [AtomicU64; 2],
-    /// What it is asked to do, [`LOOK`] or [`END`].
-    requests: AtomicU8,
-    waker: OnceLock<Waker>,
+    /// What it is asked to do.
+    inbox: Inbox,
     task: OnceLock<AbortHandle>,
     tls: OnceLock<Box<TlsSession>>,
     /// Why it was asked to end, first.
@@ -83,7 +82,7 @@ impl Connection {
             peer: known,
             announced: OnceLock::new(),
             began,
-            state: AtomicU8::new(1),
+            state: AtomicU8::new(CONNECTING),
             downfd,
             upfd: AtomicI32::new(-1),
             server: AtomicI64::new(-1),
@@ -92,11 +91,10 @@ impl Connection {
             sx: AtomicU64::new(0),
             rx: AtomicU64::new(0),
             id: 0,
-            arrival: 0,
+            silent: AtomicU64::new(0),
             table: Weak::new(),
             counted: Default::default(),
-            requests: AtomicU8::new(0),
-            waker: OnceLock::new(),
+            inbox: Inbox::default(),
             task: OnceLock::new(),
             tls: OnceLock::new(),
             asked_to_end: OnceLock::new(),
@@ -107,7 +105,7 @@ impl Connection {
     pub fn connected(self: &Arc<Self>, backend: &Backend, upfd: i32) -> ConnectionMeter {
         self.server.store(backend.role.number(), Relaxed);
         self.upfd.store(upfd, Relaxed);
-        self.state.store(2, Relaxed);
+        self.state.store(CONNECTED, Relaxed);
         ConnectionMeter { connection: Arc::clone(self), server: Arc::clone(&backend.stats) }
     }
 
@@ -118,39 +116,41 @@ impl Connection {
 
     /// The task that looks at [`Connection::take_requests`], once, however long nothing else happens.
     pub fn wakes(&self, task: &Waker) {
-        _ = self.waker.set(task.clone());
+        self.inbox.wakes(task);
     }
 
     /// What it was asked to do since this was called last.
     pub fn take_requests(&self) -> Option<Requests> {
-        // Asked for every message, hence first without a locked instruction.
-        if self.requests.load(Relaxed) == 0 {
-            return None;
-        }
-        let requests = self.requests.swap(0, Acquire);
-        Some(Requests { look: requests & LOOK != 0, end: requests & END != 0 })
+        self.inbox.take()
     }
 
     /// Bytes were delivered; if they are the `first`, it is no longer silent.
     fn spoke(&self, first: bool) {
         if first && let Some(table) = self.table.upgrade() {
-            table.slots().silent.remove(&self.arrival);
+            table.slots().silent.remove(self.silent.load(Relaxed));
         }
     }
 
-    fn request(&self, what: u8) -> bool {
-        self.requests.fetch_or(what, Release);
-        let waker = self.waker.get();
-        if let Some(waker) = waker {
-            waker.wake_by_ref();
+    /// It waits in the queue from now on. It is not its client's fault that it is silent, and it makes no room for others.
+    pub fn waits(&self) {
+        self.state.store(WAITING, Relaxed);
+        if let Some(table) = self.table.upgrade() {
+            table.slots().silent.remove(self.silent.load(Relaxed));
         }
-        waker.is_some()
+    }
+
+    /// It waits no longer at `now`.
+    pub fn has_waited(&self, now: Millis) {
+        self.state.store(CONNECTING, Relaxed);
+        if let Some(table) = self.table.upgrade() {
+            self.silent.store(table.slots().silent.add(self.id, now), Relaxed);
+        }
     }
 
     /// Ends it for `reason`; where it moves no bytes yet at once.
     fn end(&self, reason: EndReason) {
         _ = self.asked_to_end.set(reason);
-        if !self.request(END)
+        if !self.inbox.ask(END)
             && let Some(task) = self.task.get()
         {
             task.abort();
@@ -197,7 +197,8 @@ impl Connection {
         ConnectionRow {
             connection: id,
             state: match self.state.load(Relaxed) {
-                2 => ConnectionState::Connected,
+                CONNECTED => ConnectionState::Connected,
+                WAITING => ConnectionState::Waiting,
                 _ => ConnectionState::Connecting,
             },
             client_address: self.client().client.ip(),
@@ -217,19 +218,12 @@ impl Connection {
     }
 }
 
-/// To look at settings again that concern connections in progress.
-const LOOK: u8 = 1;
-/// To end.
-const END: u8 = 2;
-
-/// What a connection is asked to do.
-#[derive(Debug, Clone, Copy)]
-pub struct Requests {
-    /// To look at settings again that concern connections in progress.
-    pub look: bool,
-    /// To end.
-    pub end: bool,
-}
+/// It has no server yet.
+const CONNECTING: u8 = 1;
+/// It has one.
+const CONNECTED: u8 = 2;
+/// It waits in the queue.
+const WAITING: u8 = 3;
 
 /// Counts a connection's bytes for itself and for its server.
 #[derive(Debug)]
@@ -277,15 +271,11 @@ pub struct ConnectionTable {
 #[derive(Debug, Default)]
 struct Slots {
     connections: Slab<Arc<Connection>>,
-    /// Those that have carried no byte yet, in the order in which they came: who makes room when there is none.
-    silent: BTreeMap<u64, usize>,
-    arrivals: u64,
+    /// Those that have carried no byte yet.
+    silent: Silent,
     /// The number of the connection that was opened last.
     last: usize,
 }
-
-/// How long a connection may be silent before it makes room for another one.
-const SILENCE: Millis = 1_000;
 
 /// Entries of a table that are looked at under one hold of its lock, for which workers may have to wait: some 10
 /// microseconds.
@@ -348,7 +338,7 @@ impl ConnectionTable {
     /// Has all connections look at the settings again.
     pub fn settings_changed(self: &Arc<Self>) {
         for (_, connection) in self.walk() {
-            connection.request(LOOK);
+            connection.inbox.ask(LOOK);
         }
     }
 
@@ -365,13 +355,11 @@ impl ConnectionTable {
     /// been silent for a while. Returns when to try again, in milliseconds; `None` if there is no silent connection.
     pub fn make_room(&self, now: Millis) -> Option<Millis> {
         let mut slots = self.slots();
-        let (arrival, id) = slots.silent.first_key_value().map(|(arrival, id)| (*arrival, *id))?;
+        let id = match slots.silent.take(now)? {
+            Ok(id) => id,
+            Err(time) => return Some(time),
+        };
         let connection = slots.connections.get(id).cloned()?;
-        let age = now.saturating_sub(connection.began);
-        if age < SILENCE {
-            return Some(SILENCE - age);
-        }
-        slots.silent.remove(&arrival);
         drop(slots);
         _ = connection.asked_to_end.set(EndReason::Evicted);
         if let Some(task) = connection.task.get() {
@@ -458,14 +446,11 @@ impl Permit {
     pub fn enter(self, connection: Connection) -> ConnectionEntry {
         let mut connection = Connection { table: Arc::downgrade(&self.0), ..connection };
         let mut slots = self.0.slots();
-        connection.arrival = slots.arrivals;
-        slots.arrivals += 1;
-        let place = slots.connections.vacant_entry();
-        connection.id = place.key();
+        connection.id = slots.connections.vacant_key();
+        connection.silent = slots.silent.add(connection.id, connection.began).into();
         let connection = Arc::new(connection);
-        place.insert(Arc::clone(&connection));
+        slots.connections.insert(Arc::clone(&connection));
         slots.last = connection.id;
-        slots.silent.insert(connection.arrival, connection.id);
         drop(slots);
         ConnectionEntry { permit: self, connection }
     }
@@ -490,6 +475,6 @@ impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         let mut slots = self.permit.0.slots();
         slots.connections.try_remove(self.connection.id);
-        slots.silent.remove(&self.connection.arrival);
+        slots.silent.remove(self.connection.silent.load(Relaxed));
     }
 }

@@ -7,9 +7,12 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 
+use crate::core::admission::{self, sender};
+use crate::core::affinity::Client;
 use crate::sys::listen::{self, SocketFile};
 
 use super::session::Accepted;
+use super::shared::Shared;
 use super::socket::Socket;
 
 /// The listening socket. All workers share it: a second pen on the port fails to bind, and a worker that pauses leaves no
@@ -86,19 +89,29 @@ impl Listener {
         self.retired.load(Relaxed)
     }
 
-    /// Accepts one client from the queue.
+    /// Accepts one client from the queue; `None` for one that is held instead of being served.
     ///
     /// # Errors
     /// `WouldBlock` when there is none; else as accept(2).
-    pub(super) fn accept_queued(&self) -> io::Result<Accepted> {
+    pub(super) fn accept_queued(&self, shared: &Shared) -> io::Result<Option<Accepted>> {
         let (socket, peer) = listen::accept(self)?;
+        let snapshot = shared.snapshot.load();
+        let client = peer.map(|peer| Client::new(peer.ip()));
+        // What comes from a proxy is not a client's connection, whoever it tells of.
+        if let Some(client) = client
+            && admission::tarpit_denies(&snapshot, client)
+            && sender::Sender::of(&snapshot, client) == sender::Sender::Client
+        {
+            shared.tarpit.hold(socket, snapshot.tarpit_max);
+            return Ok(None);
+        }
         let stream = match &self.socket {
             // Some systems know no address of a client that has gone already; none must not pass for a Unix client.
             ListeningSocket::Tcp(_) if peer.is_none() => return Err(io::ErrorKind::ConnectionAborted.into()),
             ListeningSocket::Tcp(_) => Socket::tcp(socket)?.into(),
             ListeningSocket::Unix(..) => Socket::unix(socket)?.into(),
         };
-        Ok(Accepted { stream, peer })
+        Ok(Some(Accepted { stream, peer }))
     }
 }
 

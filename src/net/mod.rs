@@ -19,10 +19,13 @@ mod limits;
 pub mod listener;
 pub mod proxy;
 pub mod relay;
+mod requests;
 pub mod session;
 pub mod shared;
+mod silent;
 pub mod socket;
 pub mod stream;
+pub mod tarpit;
 #[cfg(test)]
 mod tests;
 pub mod tls;

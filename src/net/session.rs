@@ -132,14 +132,15 @@ fn admit(
 ) -> Result<(KnownClient, Option<ClientSlot>, Welcome), EndReason> {
     let client = stranger.client;
     let admission = Admission::of(snapshot, client);
-    if admission == Admission::Refuse {
+    // One that a proxy announces cannot be held: the connection is the proxy's.
+    if matches!(admission, Admission::Refuse | Admission::Tarpit) {
         shared.refusals.count(Refusal::Denied);
         return Err(EndReason::Denied);
     }
     let slot = limits::begin(shared, snapshot, client).map_err(|_| EndReason::Limited)?;
     let key = client.masked(snapshot.client_mask);
     let (id, remembered) = match admission {
-        Admission::Abuse | Admission::Refuse => (None, None),
+        Admission::Abuse | Admission::Refuse | Admission::Tarpit => (None, None),
         Admission::Admit => {
             let (id, remembered) = shared.clients.record_connect(key, snapshot.tracking);
             (Some(id), remembered)
@@ -261,9 +262,17 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
     }
     let KnownClient { client, port, .. } = *session.entry.connection.client();
     let port = port.unwrap_or(0);
-    let mut selection = Selection::new(Arc::clone(snapshot), client, port, remembered, admission);
+    // Boxed, since the task is to be small as long as it has no server.
+    let mut selection = Box::new(Selection::new(Arc::clone(snapshot), client, port, remembered, admission));
     let record = &session.held.record;
-    let found = connect::establish(record, snapshot, &mut selection, &stream).await;
+    let found = match connect::establish(record, snapshot, &mut selection, &stream).await {
+        Ok(None) => {
+            let connection = &session.entry.connection;
+            Box::pin(connect::by_queue(record, snapshot, &mut selection, &stream, connection)).await
+        }
+        Ok(Some(found)) => Ok(found),
+        Err(failure) => Err(failure),
+    };
     let (selected, server) = found.map_err(|failure| record.ends(failure.reason())).ok()?;
     // Set once: a connection has one server.
     _ = session.held.server.set(Arc::clone(&selected.backend));

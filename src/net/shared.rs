@@ -8,7 +8,9 @@ use crate::core::Millis;
 use crate::core::admission::limits::ClientLimits;
 use crate::core::connection_ends::ConnectionEnds;
 use crate::core::handshakes::Handshakes;
+use crate::core::queue::{Queue, QueueCounts};
 use crate::core::refusals::Refusals;
+use crate::core::select::Selection;
 use crate::core::snapshot::Snapshot;
 use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
@@ -21,6 +23,7 @@ use super::connections::ConnectionTable;
 use super::failures::Failures;
 use super::lifecycle::Lifecycle;
 use super::proxy;
+use super::tarpit::Tarpit;
 use super::tls;
 use super::udp::drops::Drops;
 use super::upstream_tls::UpstreamTls;
@@ -41,6 +44,12 @@ pub struct Shared {
     pub clients: Arc<Clients>,
     /// The connections of each client.
     pub limits: Arc<ClientLimits>,
+    /// Connections that wait for a place at a server.
+    pub queue: Queue<Selection>,
+    /// What became of them.
+    pub queue_counts: QueueCounts,
+    /// Connections that are held.
+    pub tarpit: Tarpit,
     /// The request log.
     pub log: LogHandle,
     /// The connection log.
@@ -78,6 +87,9 @@ impl Shared {
     ) -> Self {
         let clock = Clock::start();
         Shared {
+            queue: Queue::new(Arc::clone(&snapshot.wakeup)),
+            queue_counts: QueueCounts::default(),
+            tarpit: Tarpit::default(),
             snapshot: ArcSwap::new(snapshot),
             lifecycle: Lifecycle::default(),
             limits: Arc::default(),

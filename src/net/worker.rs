@@ -154,8 +154,9 @@ impl Worker {
         for _ in 0..LAST_CLIENTS {
             let limit = self.shared.snapshot.load().conn_max;
             let Some(permit) = self.shared.connections.try_permit(limit) else { return };
-            match listening.accept_queued() {
-                Ok(accepted) => self.serve(accepted, permit),
+            match listening.accept_queued(&self.shared) {
+                Ok(Some(accepted)) => self.serve(accepted, permit),
+                Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_shortage(&error) => {
                     return;
                 }
@@ -207,8 +208,9 @@ impl Worker {
                     return self.accept_last(&listening).await;
                 }
             };
-            match listening.accept_queued() {
-                Ok(accepted) => self.serve(accepted, permit),
+            match listening.accept_queued(&self.shared) {
+                Ok(Some(accepted)) => self.serve(accepted, permit),
+                Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(permit);
                     if !more_may_come(&listening, end).await {
@@ -249,10 +251,12 @@ impl Worker {
         loop {
             queue.readable().await?;
             let permit = self.permit().await;
-            match queue.try_io(Interest::READABLE, || listening.accept_queued()) {
+            match queue.try_io(Interest::READABLE, || listening.accept_queued(&self.shared)) {
                 Ok(accepted) => {
                     FULL.end(format_args!("accepting connections again"));
-                    self.serve(accepted, permit);
+                    if let Some(accepted) = accepted {
+                        self.serve(accepted, permit);
+                    }
                     if self.handle.connections() >= limit {
                         match self.handle.limit() {
                             Some(more) => limit = more,

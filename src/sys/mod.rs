@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod datagram;
 mod emulation;
 mod error;
+pub mod hangup;
 pub mod inherited;
 pub mod limits;
 pub mod listen;

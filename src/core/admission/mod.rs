@@ -12,6 +12,8 @@ use super::snapshot::Snapshot;
 pub enum Admission {
     /// Regular servers may serve it.
     Admit,
+    /// `tarpit_acl` denies it: its connection is held, and nothing is sent to it.
+    Tarpit,
     /// `client_acl` denies it, and the abuse server serves it. It is not entered in the affinity table.
     Abuse,
     /// `client_acl` denies it, and it is closed at once.
@@ -23,11 +25,18 @@ impl Admission {
     pub fn of(snapshot: &Snapshot, client: Client) -> Self {
         let permitted = snapshot.acls.get(snapshot.client_acl).is_none_or(|acl| acl.permits(client.ip()));
         match &snapshot.abuse {
+            _ if tarpit_denies(snapshot, client) => Admission::Tarpit,
             _ if permitted => Admission::Admit,
             Some(_) => Admission::Abuse,
             None => Admission::Refuse,
         }
     }
+}
+
+/// Whether `tarpit_acl` names a list that denies `client`.
+pub fn tarpit_denies(snapshot: &Snapshot, client: Client) -> bool {
+    let list = snapshot.tarpit_acl.and_then(|n| snapshot.acls.get(n));
+    list.is_some_and(|acl| !acl.permits(client.ip()))
 }
 
 #[cfg(test)]
@@ -58,5 +67,15 @@ mod tests {
             assert_eq!(Admission::of(&snapshot, client(3)), Admission::Admit);
             assert_eq!(Admission::of(&snapshot, Client::UNIX), Admission::Admit);
         }
+    }
+
+    #[test]
+    fn the_tarpit_goes_before_the_list_of_clients() {
+        let client = |n| Client::new([10, 0, 0, n].into());
+        let lines = ["acl 1 deny 10.0.0.2", "client_acl 1", "abuse 127.0.0.1:9", "tarpit_acl 1"];
+        let snapshot = snapshot(&lines);
+        assert_eq!(Admission::of(&snapshot, client(2)), Admission::Tarpit);
+        assert_eq!(Admission::of(&snapshot, client(3)), Admission::Admit);
+        assert_eq!(Admission::of(&snapshot, Client::UNIX), Admission::Admit);
     }
 }

@@ -72,6 +72,11 @@ impl Blacklist {
         _ = self.0.compare_exchange(claim.0.get(), word(0, FAILED), Relaxed, Relaxed);
     }
 
+    /// Whether it is left out, or tried, after a failure.
+    pub(super) fn is_for_failure(&self) -> bool {
+        matches!(self.0.load(Relaxed) & 3, FAILED | TRIAL)
+    }
+
     /// The server works. True if it was blacklisted for a failure, or on trial. The blacklisting by a command stays.
     pub(super) fn lift(&self) -> bool {
         // Read first: this runs for every connection, and the cache line is shared between cores.

@@ -8,6 +8,7 @@ mod places;
 use super::Millis;
 use super::health::{CheckResult, Health};
 use super::histogram::Histogram;
+use super::queue::Wakeup;
 use super::traffic::Traffic;
 use blacklist::Blacklist;
 pub use blacklist::{Claim, Standing};
@@ -46,9 +47,16 @@ pub struct ServerStats {
     failures: AtomicU64,
     /// The reason of the last failure.
     last_failure: Mutex<Option<Arc<str>>>,
+    /// Of the queue, for whoever waits for a place at it.
+    wakeup: Arc<Wakeup>,
 }
 
 impl ServerStats {
+    /// Of a server that `wakeup` tells of to those who wait for a place.
+    pub fn new(wakeup: Arc<Wakeup>) -> Self {
+        ServerStats { wakeup, ..ServerStats::default() }
+    }
+
     /// Its connections, including those being made.
     pub fn connections(&self) -> u32 {
         self.connections.load(Relaxed)
@@ -67,7 +75,7 @@ impl ServerStats {
 
     /// Gives a connection back.
     pub fn release(&self) {
-        self.connections.fetch_sub(1, Relaxed);
+        self.wakeup.frees(|| self.connections.fetch_sub(1, Relaxed));
     }
 
     /// Whether a new connection may use the server. When its time on the blacklist is over, exactly one connection gets
@@ -82,7 +90,7 @@ impl ServerStats {
 
     /// The connection of `claim` is over, see [`ServerStats::admit`]. If it gave no result, the next one may try.
     pub fn end_trial(&self, claim: Claim) {
-        self.blacklist.give_up(claim);
+        self.wakeup.frees(|| self.blacklist.give_up(claim));
     }
 
     /// The blacklist state at `now`.
@@ -96,7 +104,7 @@ impl ServerStats {
         if self.failed_in_a_row.load(Relaxed) != 0 {
             self.failed_in_a_row.store(0, Relaxed);
         }
-        self.blacklist.lift()
+        self.blacklist.is_for_failure() && self.wakeup.changes(|| self.blacklist.lift())
     }
 
     /// The server failed at `now`. After `limit` consecutive failures it is blacklisted for `time`: true if it was not
@@ -107,7 +115,7 @@ impl ServerStats {
         if in_a_row < limit && self.standing(now) == Standing::Clear {
             return false;
         }
-        let news = self.blacklist.fail(now, time);
+        let news = self.wakeup.changes(|| self.blacklist.fail(now, time));
         self.connecting.dismiss();
         news
     }
@@ -130,7 +138,7 @@ impl ServerStats {
     /// Records the health that its checks have found. When it is down, connections that wait for one of its connect
     /// places go elsewhere.
     pub fn set_health(&self, health: Health, now: Millis) {
-        self.health.set(health, now);
+        self.wakeup.changes(|| self.health.set(health, now));
         if health == Health::Down {
             self.connecting.dismiss();
         }
@@ -181,7 +189,7 @@ impl ServerStats {
 
     /// A command blacklists the server until then, whatever its connections find; 0 takes it off the blacklist.
     pub fn blacklist_until(&self, until: Millis) {
-        self.blacklist.order(until);
+        self.wakeup.changes(|| self.blacklist.order(until));
         self.changes.fetch_add(1, Relaxed);
     }
 

@@ -78,7 +78,7 @@ const TOPICS: [Topic; 10] = [
             "why",
         ],
     ),
-    ("Access lists", &["acl", "client_acl", "control_acl", "admin_acl"]),
+    ("Access lists", &["acl", "client_acl", "tarpit_acl", "control_acl", "admin_acl"]),
     (
         "Connections",
         &[
@@ -88,6 +88,8 @@ const TOPICS: [Topic; 10] = [
             "client_conn_max",
             "client_rate*",
             "pending_max",
+            "queue*",
+            "proxy_*",
             "backlog",
             "multi_accept",
             "workers",
@@ -104,7 +106,7 @@ const TOPICS: [Topic; 10] = [
     ),
     ("HTTP", &["http*", "dummy"]),
     ("TLS", &["ssl_*", "server_*"]),
-    ("Logs and statistics", &["log", "debug", "ascii", "web_stats", "status", "json"]),
+    ("Logs and statistics", &["log", "connection_log*", "debug", "ascii", "web_stats", "status", "json"]),
     ("Configuration", &["show", "write", "diff", "reload*", "include", "no"]),
     (
         "How pen runs",

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Commands of C pen that only selected among its implementations.
 const OBSOLETE: [&str; 6] = ["block", "delayed_forward", "epoll", "kqueue", "poll", "select"];
 /// Commands of C pen whose features this pen does not have.
-const UNAVAILABLE: [&str; 5] = ["dsr_if", "dsr_ip", "tarpit_acl", "idlers", "peek"];
+const UNAVAILABLE: [&str; 4] = ["dsr_if", "dsr_ip", "idlers", "peek"];
 
 const CONNECTION: Kind = Kind::Number { min: 0, max: 1 << 32, unit: "a connection" };
 const DESCRIPTOR: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "a descriptor" };

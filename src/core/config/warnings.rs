@@ -75,11 +75,13 @@ impl Config {
     /// Access lists that are in use and empty. List 0 is the default.
     fn empty_lists(&self) -> Vec<Error> {
         let settings = &self.settings;
+        let tarpit = settings.tarpit_acl.map(|n| ("tarpit_acl", n));
         let global = [
             ("client_acl", settings.client_acl),
             ("control_acl", settings.control_acl),
             ("proxy_acl", settings.proxy_acl),
         ];
+        let global = global.into_iter().chain(tarpit);
         let global = global.map(|(word, n)| (word.to_owned(), n));
         let of_servers =
             self.servers.iter().enumerate().map(|(n, server)| (format!("server {n}"), server.acl));

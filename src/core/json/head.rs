@@ -2,6 +2,17 @@
 
 use serde::Serialize;
 
+/// What the document of the servers begins with.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServersHead {
+    /// When it was begun, as for [`Head`].
+    pub time: String,
+    /// Connections that wait in the queue for a place at a server.
+    pub queue_connections: usize,
+    /// How many may.
+    pub queue_max: usize,
+}
+
 /// The first fields of every document.
 #[derive(Debug, Clone, Serialize)]
 pub struct Head {

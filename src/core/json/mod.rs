@@ -12,6 +12,6 @@ mod version;
 
 pub use config::config;
 pub use document::Document;
-pub use head::Head;
+pub use head::{Head, ServersHead};
 pub use pieces::{document, list};
 pub use version::Version;

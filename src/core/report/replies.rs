@@ -13,7 +13,7 @@ pub fn connection(id: usize, row: Option<&ConnectionRow>) -> String {
         );
     };
     let state = match row.state {
-        ConnectionState::Connecting => 1,
+        ConnectionState::Connecting | ConnectionState::Waiting => 1,
         ConnectionState::Connected => 2,
     };
     let pending = u64::from(row.pending_to_client_bytes) + u64::from(row.pending_to_server_bytes);

@@ -24,9 +24,9 @@ use std::sync::Arc;
 pub struct Explanation {
     /// The client.
     client: String,
-    /// What `client_acl` says of it.
+    /// What `client_acl` says of it, or `tarpit_acl` if that denies it.
     list: ListVerdict,
-    /// What follows from that: `admit`, `abuse` or `refuse`.
+    /// What follows from that: `admit`, `abuse`, `refuse` or `tarpit`.
     admission: &'static str,
     /// The server that it had.
     remembered: Option<Remembered>,
@@ -36,6 +36,17 @@ pub struct Explanation {
     servers: Vec<Candidate>,
     /// The server that it would get.
     choice: Option<Choice>,
+    /// Where every server that could serve it is full: the queue.
+    queue: Option<QueueState>,
+}
+
+/// How the queue is for one more client.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+struct QueueState {
+    /// How many wait already.
+    ahead: usize,
+    /// How many may.
+    max: usize,
 }
 
 /// What an access list says of a client.
@@ -120,6 +131,10 @@ impl Explanation {
     ) -> Self {
         let client = Client::new(address.ip);
         let admission = Admission::of(snapshot, client);
+        let list = match (admission, snapshot.tarpit_acl) {
+            (Admission::Tarpit, Some(list)) => list,
+            _ => snapshot.client_acl,
+        };
         let last = record.filter(|_| admission == Admission::Admit).and_then(|record| {
             let age = now.saturating_sub(record.seen);
             let fresh = snapshot.tracking == 0 || age <= snapshot.tracking;
@@ -131,13 +146,16 @@ impl Explanation {
         let named =
             |backend: &Arc<Backend>| Choice { server: backend.role.slot(), name: backend.to_string() };
         let slots = snapshot.backends.iter().flatten();
+        let queue = search.queue(now);
+        let waits = queue.as_ref().is_some_and(|queue| queue.ahead < queue.max);
         Explanation {
             client: address.to_string(),
-            list: ListVerdict::of(&snapshot.acls, snapshot.client_acl, client),
+            list: ListVerdict::of(&snapshot.acls, list, client),
             admission: match admission {
                 Admission::Admit => "admit",
                 Admission::Abuse => "abuse",
                 Admission::Refuse => "refuse",
+                Admission::Tarpit => "tarpit",
             },
             remembered: last.map(|(server, age, used)| Remembered {
                 server,
@@ -155,36 +173,52 @@ impl Explanation {
                 .chain(&snapshot.abuse)
                 .map(|backend| search.candidate_of(backend, now))
                 .collect(),
-            choice: search.peek(now).map(named),
+            choice: search.peek(now).map(named).filter(|_| !waits),
+            queue,
         }
     }
 }
 
 impl Selection {
+    /// The queue, for a search that has not begun and finds every server full that could serve the client.
+    fn queue(&self, now: Millis) -> Option<QueueState> {
+        let snapshot = &*self.snapshot;
+        let is_full =
+            self.admission() == Admission::Admit && self.peek_regular(now).is_none() && self.is_held_up(now);
+        let queue = QueueState { ahead: snapshot.wakeup.waiting(), max: snapshot.queue_max };
+        (is_full && queue.max > 0).then_some(queue)
+    }
+
     /// The server that [`Selection::next`] would return, for a search that has not begun.
     fn peek(&self, now: Millis) -> Option<&Arc<Backend>> {
         let snapshot = &*self.snapshot;
         let works = |backend: &&Arc<Backend>| !backend.addresses.is_empty();
         match self.admission() {
-            Admission::Refuse => return None,
+            Admission::Refuse | Admission::Tarpit => return None,
             Admission::Abuse => return snapshot.abuse.as_ref().filter(works),
             Admission::Admit => {}
         }
         let stubborn = snapshot.policy.stubborn;
-        let found = match self.first_choice() {
-            Some(n) if self.can_attempt(n, now) => Some(n),
-            Some(n) if stubborn => Some(n).filter(|n| self.can_retry(*n, now)),
-            choice => {
-                let found = self.candidate(now, choice, &NumberSet::default());
-                found.or_else(|| self.failed_servers(now).into_iter().next().filter(|_| stubborn))
-            }
-        };
+        let found = self.peek_regular(now);
         let emergency = || snapshot.emergency.as_ref().filter(works);
         let slot = |n: usize| snapshot.backends.get(n)?.as_ref();
         match found {
             Some(n) => slot(n),
             None if stubborn => None,
             None => emergency().or_else(|| slot(*self.failed_servers(now).first()?)),
+        }
+    }
+
+    /// The same, of the servers that have a number.
+    fn peek_regular(&self, now: Millis) -> Option<usize> {
+        let stubborn = self.snapshot.policy.stubborn;
+        match self.first_choice() {
+            Some(n) if self.can_attempt(n, now) => Some(n),
+            Some(n) if stubborn => Some(n).filter(|n| self.can_retry(*n, now)),
+            choice => {
+                let found = self.candidate(now, choice, &NumberSet::default());
+                found.or_else(|| self.failed_servers(now).into_iter().next().filter(|_| stubborn))
+            }
         }
     }
 
@@ -292,6 +326,7 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "client {}: {}", self.client, self.list)?;
         match (self.admission, &self.remembered) {
+            ("tarpit", _) => writeln!(f, "its connection is held, and nothing is sent to it (tarpit_acl)")?,
             ("refuse", _) => writeln!(f, "it is denied, and there is no abuse server")?,
             ("abuse", _) => writeln!(f, "it is denied, and the abuse server serves it")?,
             (_, None) => writeln!(f, "no server is remembered")?,
@@ -309,8 +344,20 @@ impl fmt::Display for Explanation {
             let separator = if reasons.is_empty() { "" } else { ": " };
             writeln!(f, "{} {verdict}{separator}{}", server.name, reasons.join(", "))?;
         }
+        if let Some(QueueState { ahead, max }) = self.queue {
+            if ahead < max {
+                let connections = if ahead == 1 { "connection" } else { "connections" };
+                return writeln!(
+                    f,
+                    "it would wait in the queue, behind {ahead} {connections} (queue_max {max})"
+                );
+            }
+            let wait = if ahead == 1 { "connection waits" } else { "connections wait" };
+            writeln!(f, "the queue is full: {ahead} {wait} (queue_max {max})")?;
+        }
         match &self.choice {
             Some(choice) => writeln!(f, "it would get {}", choice.name),
+            None if self.admission == "tarpit" => writeln!(f, "it would be held"),
             None => writeln!(f, "it would be closed"),
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod explain;
 mod rules;
+pub mod waiting;
 
 use super::admission::Admission;
 use super::affinity::Client;
@@ -34,7 +35,7 @@ impl Drop for Selected {
 }
 
 /// The search for one connection's server: each call of [`Selection::next`] returns one that was not tried yet.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Selection {
     snapshot: Arc<Snapshot>,
     client: Client,
@@ -57,6 +58,18 @@ enum Stage {
     /// The emergency server has failed too: servers on the blacklist are next.
     LastResort,
     Done,
+}
+
+/// What a step of the search has found.
+#[derive(Debug)]
+pub enum Next {
+    /// A server to try.
+    Server(Selected),
+    /// Servers that could serve the client and that have as many connections as they may. The search goes on after
+    /// [`Selection::pass_over_full`].
+    Full,
+    /// No server that is left.
+    None,
 }
 
 /// Why there is no server.
@@ -83,7 +96,7 @@ impl Selection {
         let stage = match admission {
             Admission::Admit => Stage::First,
             Admission::Abuse => Stage::Abuse,
-            Admission::Refuse => Stage::Done,
+            Admission::Refuse | Admission::Tarpit => Stage::Done,
         };
         let policy = snapshot.policy;
         // With round robin clients are not remembered, and the hash distinguishes connections by their port.
@@ -105,22 +118,60 @@ impl Selection {
 
     /// The next server to try at `now`; on `None` the connection is closed.
     pub fn next(&mut self, now: Millis) -> Option<Selected> {
-        let stubborn = self.snapshot.policy.stubborn;
+        loop {
+            match self.step(now) {
+                Next::Server(selected) => return Some(selected),
+                Next::Full => self.pass_over_full(),
+                Next::None => return None,
+            }
+        }
+    }
+
+    /// The same for a client that may wait for a place.
+    pub fn step(&mut self, now: Millis) -> Next {
         loop {
             let (selected, then) = match self.stage {
-                Stage::Done => return None,
+                Stage::Done => return Next::None,
                 Stage::Abuse => (special(self.snapshot.abuse.as_ref()), Stage::Done),
-                Stage::First => (self.first(now), if stubborn { Stage::Done } else { Stage::Emergency }),
-                Stage::After(last) => (self.search(now, Some(last)), Stage::Emergency),
+                Stage::First | Stage::After(_) => (self.regular(now), self.after_regular()),
                 Stage::Emergency => (special(self.snapshot.emergency.as_ref()), Stage::LastResort),
                 Stage::LastResort => (self.last_resort(now), Stage::Done),
             };
             if let Some(selected) = selected {
                 self.stage = self.chosen(&selected);
-                return Some(selected);
+                return Next::Server(selected);
+            }
+            if self.wants_regular() && self.is_held_up(now) {
+                return Next::Full;
             }
             self.stage = then;
         }
+    }
+
+    /// Whether the search is for one of the servers that have limits.
+    pub fn wants_regular(&self) -> bool {
+        matches!(self.stage, Stage::First | Stage::After(_))
+    }
+
+    /// The client does not wait for a server that is full: whoever serves when none of those can is next.
+    pub fn pass_over_full(&mut self) {
+        if self.wants_regular() {
+            self.stage = self.after_regular();
+        }
+    }
+
+    /// A server that is available, in the stages that look for one.
+    fn regular(&mut self, now: Millis) -> Option<Selected> {
+        match self.stage {
+            Stage::First => self.first(now),
+            Stage::After(last) => self.search(now, Some(last)),
+            _ => None,
+        }
+    }
+
+    /// What follows where none is.
+    fn after_regular(&self) -> Stage {
+        if self.snapshot.policy.stubborn { Stage::Done } else { Stage::Emergency }
     }
 
     /// The server could not be reached and is blacklisted. True if it was not on the blacklist before.

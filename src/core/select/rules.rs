@@ -95,6 +95,12 @@ impl Selection {
 
     /// Whether the server may be used for this client, provided that it works.
     pub(super) fn may_serve(&self, n: usize, backend: &Backend, now: Millis) -> bool {
+        self.serves_with_room(n, backend)
+            && self.limit(n, backend, now).is_none_or(|limit| backend.stats.connections() < limit)
+    }
+
+    /// Whether the server may be used for this client, if it works and has room.
+    pub(super) fn serves_with_room(&self, n: usize, backend: &Backend) -> bool {
         let own = self.remembered == Some(n);
         let weighted = own || self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
         weighted
@@ -102,7 +108,6 @@ impl Selection {
             && self.is_in_service(n, backend)
             && !backend.addresses.is_empty()
             && self.snapshot.acls[backend.acl].permits(self.client.ip())
-            && self.limit(n, backend, now).is_none_or(|limit| backend.stats.connections() < limit)
     }
 
     /// Whether a server in slow start takes this client: its share of new clients grows with time. With the hash, the

@@ -44,8 +44,10 @@ impl Setting {
     /// The reply to a change of the setting, or to the word alone.
     pub fn reply(self, settings: &Settings) -> String {
         match (self.spec().reply, self.get(settings)) {
+            (Reply::Tarpit, Value::None) => "tarpit_acl = -1\n".into(),
             (Reply::Empty | Reply::None, _) | (_, Value::None) => String::new(),
             (Reply::Value, value) => format!("{value}\n"),
+            (Reply::Tarpit, value) => format!("tarpit_acl = {value}\n"),
             (Reply::IdleTimeout, value) => format!("Idle timeout: {value} seconds\n"),
         }
     }
@@ -109,6 +111,8 @@ table::table! {
         admin_acl: usize = 0, list("the access list for the admin listener");
         control_acl: usize = 0, list("the access list for the control port");
         proxy_acl: usize = 0, list("the access list of proxies that may send PROXY headers");
+        tarpit_acl: Option<usize> = None,
+            text(Kind::LIST, "the access list whose denied clients are held and sent nothing").reply(Reply::Tarpit);
         client_conn_max: u32 = 0,
             number("connections, 0 for no limit", 0, 1 << 24, "maximum concurrent connections of one client");
         client_rate_max: u32 = 0,
@@ -128,6 +132,11 @@ table::table! {
             seconds("seconds, 0 for never", 0, "close a connection that was idle for this long").reply(Reply::IdleTimeout);
         pending_max: usize = 100,
             number("connections", 1, 1 << 24, "maximum connects in progress to one server").reply(Reply::Empty);
+        queue_max: usize = 0,
+            number("connections, 0 for none", 0, 1 << 24, "most connections that wait while every server is full");
+        queue_timeout: Duration = secs(0),
+            Spec::new(Kind::seconds(0, "seconds, 0 for the connect timeout"), "how long a connection may wait for a place at a server")
+                .reply(Reply::Value);
         slowstart: Duration = secs(0),
             Spec::new(Kind::seconds(0, "seconds, 0 for the full share at once"), "how long a server that comes up takes to reach its share of new clients")
                 .reply(Reply::Value);

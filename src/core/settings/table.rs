@@ -23,6 +23,8 @@ pub enum Reply {
     Value,
     /// `Idle timeout: N seconds`
     IdleTimeout,
+    /// `tarpit_acl = N`, -1 for none
+    Tarpit,
     /// Nothing.
     Empty,
     /// None; the word requires a value.

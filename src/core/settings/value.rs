@@ -148,6 +148,19 @@ field!(ClientMask: Mask);
 field!(number u16);
 field!(number u32);
 field!(number usize);
+
+impl Field for Option<usize> {
+    fn value(&self) -> Value {
+        self.map_or(Value::None, |n| n.value())
+    }
+
+    fn assign(&mut self, value: &Value) {
+        let mut number = 0;
+        number.assign(value);
+        *self = matches!(value, Value::Number(_)).then_some(number);
+    }
+}
+
 field!(Duration: Seconds);
 field!(Vec<u8>: Bytes);
 field!(optional IpAddr: Ip);

@@ -75,6 +75,9 @@ pub struct Start {
     pub programs: bool,
 }
 
+/// Connections that `tarpit_acl` holds at most: to look who of them has gone is to take no more than some milliseconds.
+const TARPIT_MAX: usize = 16_384;
+
 /// The state of a running pen.
 #[derive(Debug)]
 pub struct State {
@@ -208,6 +211,9 @@ impl State {
             effects.push(Effect::ShortOfDescriptors(self.descriptors));
             snapshot.conn_max = self.descriptors;
         }
+        // Of two descriptors a connection, those that `conn_max` leaves.
+        let left = (self.descriptors - snapshot.conn_max.min(self.descriptors)).saturating_mul(2);
+        snapshot.tarpit_max = left.min(TARPIT_MAX);
         self.snapshot = Arc::new(snapshot);
         effects.push(Effect::Publish(Arc::clone(&self.snapshot), Arc::new(self.config.clone())));
         effects

@@ -5,24 +5,28 @@ mod attempt;
 pub mod failure;
 pub mod reports;
 pub mod setup;
+mod waiting;
 
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::core::Millis;
 use crate::core::alpn;
+use crate::core::end_reason::EndReason;
 use crate::core::error::SystemReason;
-use crate::core::select::{Selected, Selection};
+use crate::core::select::{Next, Selected, Selection};
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::sys::log;
 
 use super::connection_record::ConnectionRecord;
+use super::connections::Connection;
 use super::shared::Shared;
 use super::stream::Stream;
 use addresses::Seeker;
 pub(super) use attempt::attempt;
 use failure::{Failure, Origin};
+use waiting::Queued;
 
 /// How long pen that is out of descriptors waits for a connection to end before it looks again, here and in accepting.
 pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
@@ -32,10 +36,10 @@ const SHORTAGE_TRIES: u32 = 60;
 /// For how many times the timeout of a connect pen goes on looking for a server for a client that has ended its direction without
 /// having sent anything. It may wait for a server that speaks first, as `nc HOST PORT </dev/null` does, and nothing tells it from one
 /// that has gone: there is time for a server that does not answer, and for another one.
-const PATIENCE: u32 = 2;
+const PATIENCE: Millis = 2;
 
-/// Finds a server that takes the connection: tries each that `selection` names until one does. Ends when `client` gives up
-/// before there is one.
+/// Finds a server that takes the connection: tries each that `selection` names until one does. `None` where servers are full and the
+/// client is to wait for one of them, see [`by_queue`]. Ends when `client` gives up before there is one.
 ///
 /// # Errors
 /// No server took it, or the client has gone.
@@ -44,40 +48,114 @@ pub(super) async fn establish(
     snapshot: &Snapshot,
     selection: &mut Selection,
     client: &Stream,
+) -> Result<Option<(Selected, Stream)>, Failure> {
+    let seeker = seeker(record, snapshot, selection, client);
+    let search = pin!(search(record, &seeker, selection, || None));
+    while_present(client, patience(snapshot), search).await?
+}
+
+/// The same where servers are full: waits for a place, as often as a server that had one then fails.
+///
+/// # Errors
+/// As [`establish`].
+pub(super) async fn by_queue(
+    record: &ConnectionRecord,
+    snapshot: &Snapshot,
+    selection: &mut Selection,
+    client: &Stream,
+    connection: &Connection,
 ) -> Result<(Selected, Stream), Failure> {
-    // What the client speaks is what the server is to speak.
-    let http = snapshot.content.http.then_some(alpn::HTTP.as_bytes());
-    let alpn = client.alpn().or(http);
-    let seeker = Seeker { shared: &record.shared, snapshot, client: selection.client().ip(), alpn };
-    let mut search = pin!(search(record, &seeker, selection));
-    // A server that is near is there before anything is spent on watching the client.
-    if let Poll::Ready(found) = poll_fn(|cx| Poll::Ready(search.as_mut().poll(cx))).await {
-        return found;
-    }
-    // Boxed: it is large, and most connections have no need of it for long.
-    let patience = Duration::from_millis(snapshot.timeout).saturating_mul(PATIENCE);
-    let client_gone = Box::pin(client.abandoned(patience));
-    tokio::select! {
-        biased;
-        found = search => found,
-        () = client_gone => Err(Failure::client_gone()),
+    let seeker = seeker(record, snapshot, selection, client);
+    let mut queued = None;
+    loop {
+        // Whoever leaves before there is a server has mostly lost patience with the wait: there is no reason to wait for longer.
+        let wait = Box::pin(waiting::wait(&record.shared, selection, &mut queued, connection));
+        record.waits();
+        let given = while_present(client, 0, wait).await?;
+        record.waited();
+        let search = Box::pin(search(record, &seeker, selection, || given));
+        match while_present(client, patience(snapshot), search).await? {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
+            Err(failure) => {
+                if failure.reason() == EndReason::NoServer && queued.is_some_and(Queued::is_over) {
+                    record.ends(EndReason::QueueTimeout);
+                }
+                return Err(failure);
+            }
+        }
     }
 }
 
+fn seeker<'a>(
+    record: &'a ConnectionRecord,
+    snapshot: &'a Snapshot,
+    selection: &Selection,
+    client: &'a Stream,
+) -> Seeker<'a> {
+    // What the client speaks is what the server is to speak.
+    let http = snapshot.content.http.then_some(alpn::HTTP.as_bytes());
+    let alpn = client.alpn().or(http);
+    Seeker { shared: &record.shared, snapshot, client: selection.client().ip(), alpn }
+}
+
+/// How long pen goes on looking for a server for a client that may have gone.
+fn patience(snapshot: &Snapshot) -> Millis {
+    snapshot.timeout.saturating_mul(PATIENCE)
+}
+
+/// The outcome of a future, unless the client gives up before: that it has is an error.
+struct WhilePresent<'a, F> {
+    future: F,
+    client: &'a Stream,
+    patience: Millis,
+    /// Boxed: it is large, and most connections have no need of it for long.
+    client_gone: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
+}
+
+impl<F: Future + Unpin> Future for WhilePresent<'_, F> {
+    type Output = Result<F::Output, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        // A server that is near is there before anything is spent on watching the client.
+        if let Poll::Ready(found) = Pin::new(&mut this.future).poll(cx) {
+            return Poll::Ready(Ok(found));
+        }
+        let (client, patience) = (this.client, Duration::from_millis(this.patience));
+        let client_gone = this.client_gone.get_or_insert_with(|| Box::pin(client.abandoned(patience)));
+        client_gone.as_mut().poll(cx).map(|()| Err(Failure::client_gone()))
+    }
+}
+
+fn while_present<F>(client: &Stream, patience: Millis, future: F) -> WhilePresent<'_, F> {
+    WhilePresent { future, client, patience, client_gone: None }
+}
+
+/// Begins with the server that was `given` in the queue, if there is one. `None` where servers are full and the client is to wait
+/// for one of them.
 async fn search(
     record: &ConnectionRecord,
     seeker: &Seeker<'_>,
     selection: &mut Selection,
-) -> Result<(Selected, Stream), Failure> {
+    given: impl FnOnce() -> Option<Selected>,
+) -> Result<Option<(Selected, Stream)>, Failure> {
     let snapshot = seeker.snapshot;
     let mut last = None;
-    while let Some(selected) = selection.next(record.shared.now()) {
+    let mut next = given().map_or_else(|| step(&record.shared, snapshot, selection), Next::Server);
+    loop {
+        let selected = match next {
+            Next::Server(selected) => selected,
+            Next::Full => return Ok(None),
+            Next::None => break,
+        };
         // Held until it is known what became of the connect: with a server that fails nobody else is to begin.
         record.waits();
         let place = selected.backend.stats.connecting.take(snapshot.pending_max).await;
         record.waited();
         if place.is_none() {
             // The server has turned out to fail while this one waited.
+            next = step(&record.shared, snapshot, selection);
             continue;
         }
         record.attempt();
@@ -86,7 +164,7 @@ async fn search(
                 selected.backend.stats.connect_times.record(record.connected());
                 works(&record.shared, &selected.backend);
                 drop(place);
-                return Ok((selected, stream));
+                return Ok(Some((selected, stream)));
             }
             Err(failure) => {
                 failed(&record.shared, snapshot, selection, &selected, &failure);
@@ -96,9 +174,23 @@ async fn search(
                 last = Some(failure);
             }
         }
+        next = step(&record.shared, snapshot, selection);
     }
     record.shared.reports.no_server(selection.why_none(record.shared.now()));
     Err(last.unwrap_or_else(Failure::no_server))
+}
+
+/// The next server. Full where the client is to wait: nobody overtakes those who do.
+fn step(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> Next {
+    if selection.wants_regular() && shared.queue.waiting() > 0 {
+        return Next::Full;
+    }
+    match selection.step(shared.now()) {
+        Next::Full if snapshot.queue_max == 0 => {
+            selection.next(shared.now()).map_or(Next::None, Next::Server)
+        }
+        next => next,
+    }
 }
 
 /// Connects to a server. Where the system is out of descriptors or memory, waits for some, since the client is accepted

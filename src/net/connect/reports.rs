@@ -13,6 +13,7 @@ pub struct Reports {
     shortage: Condition,
     down: Condition,
     full: Condition,
+    queue_full: Condition,
     /// The emergency server serves.
     emergency: Condition,
     /// Servers that cannot be reached and are not blacklisted for that, by [`crate::core::snapshot::Role::number`].
@@ -50,6 +51,20 @@ impl Reports {
     /// A check of this server has found out something.
     pub fn checked(&self, backend: &Backend) {
         self.unchecked.end(&backend.role.number(), format_args!("checking {backend} again"));
+    }
+
+    /// A client could not wait for a server, since `limit` others do.
+    pub fn queue_full(&self, limit: usize) {
+        if limit > 0 {
+            self.queue_full.begin(format_args!(
+                "every server is full, and {limit} connections wait, as many as queue_max allows"
+            ));
+        }
+    }
+
+    /// A client waits for a server.
+    pub fn queued(&self) {
+        self.queue_full.end(format_args!("there is room in the queue again"));
     }
 
     /// A client was closed because no server is left.

@@ -88,7 +88,7 @@ impl Flows {
         let snapshot = self.shared.snapshot.load();
         let client = Client::new(peer.client.ip());
         let admission = Admission::of(&snapshot, client);
-        if admission == Admission::Refuse || peer.client.port() == 0 {
+        if matches!(admission, Admission::Refuse | Admission::Tarpit) || peer.client.port() == 0 {
             self.shared.refusals.count(Refusal::Denied);
             // No server would serve the client, or it could not be answered.
             drops.because("its client is denied");

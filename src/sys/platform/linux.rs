@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{IpBindAddressNoPort, Ipv4RecvErr, Ipv6RecvErr};
+use rustix::event::PollFlags;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
@@ -18,6 +19,9 @@ use crate::sys::emulation::is_portable;
 
 /// The smallest pipe size at which splicing is faster than copying.
 const SMALLEST: usize = 64 << 10;
+
+/// What poll(2) reports of a peer that has ended its stream, whatever is still to be read.
+pub(in crate::sys) const PEER_ENDED: Option<PollFlags> = Some(PollFlags::RDHUP);
 
 /// Allows `socket` to bind to foreign addresses of the same family as `family` (ip(7), IP_TRANSPARENT).
 pub(in crate::sys) fn transparent(socket: &impl AsFd, family: IpAddr) -> io::Result<()> {

@@ -6,9 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::event::PollFlags;
 use rustix::net::SendFlags;
 
 use super::call::{RawCall, Returned};
+
+/// poll(2) has no event for the end of a peer's stream alone.
+pub(in crate::sys) const PEER_ENDED: Option<PollFlags> = None;
 
 /// Only Linux is supported here.
 pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::Result<()> {

@@ -11,6 +11,8 @@ use crate::core::tls_session::TlsSession;
 pub enum ConnectionState {
     /// It has no server yet.
     Connecting,
+    /// It waits in the queue until a server has a place.
+    Waiting,
     /// It has one.
     Connected,
 }

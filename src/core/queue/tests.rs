@@ -1,0 +1,187 @@
+//! The queue by itself, with numbers for places.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Wake;
+
+use super::*;
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// Places that are free.
+type Free = Arc<AtomicUsize>;
+
+#[derive(Debug)]
+struct Anyone;
+
+impl Waiter for Anyone {
+    type View = (Free, bool);
+    type Place = ();
+
+    fn look(&mut self, (free, open): &Self::View) -> Look<()> {
+        match free.fetch_update(Relaxed, Relaxed, |n| n.checked_sub(1)) {
+            Ok(_) => Look::Place(()),
+            Err(_) if *open => Look::Full,
+            Err(_) => Look::None,
+        }
+    }
+
+    fn has_room((free, _): &Self::View) -> bool {
+        free.load(Relaxed) > 0
+    }
+
+    fn next_change(_: &Self::View) -> Option<Millis> {
+        None
+    }
+}
+
+struct Fixture {
+    free: Free,
+    queue: Queue<Anyone>,
+    open: bool,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Fixture { free: Free::default(), queue: Queue::new(Arc::default()), open: true }
+    }
+
+    fn view(&self) -> (Free, bool) {
+        (Arc::clone(&self.free), self.open)
+    }
+
+    fn join(&self, wakes: &Arc<Wakes>, limit: usize) -> Option<Ticket<'_, Anyone>> {
+        let waker = Waker::from(Arc::clone(wakes));
+        self.queue.join(Anyone, None, limit, &waker, || self.view())
+    }
+
+    fn poll(&self, ticket: &Ticket<'_, Anyone>, wakes: &Arc<Wakes>) -> Option<bool> {
+        match ticket.poll(&Waker::from(Arc::clone(wakes)), || self.view(), &mut None) {
+            Poll::Ready((_, place)) => Some(place.is_some()),
+            Poll::Pending => None,
+        }
+    }
+
+    fn free_one(&self) {
+        self.queue.wakeup.frees(|| self.free.fetch_add(1, Relaxed));
+    }
+}
+
+fn wakes<const N: usize>() -> [Arc<Wakes>; N] {
+    std::array::from_fn(|_| Arc::default())
+}
+
+fn count(wakes: &Wakes) -> usize {
+    wakes.0.swap(0, Relaxed)
+}
+
+#[test]
+fn a_free_place_wakes_the_first_alone_and_is_his() {
+    let fixture = Fixture::new();
+    let all: [_; 3] = wakes();
+    let tickets = all.each_ref().map(|wakes| fixture.join(wakes, 9).unwrap());
+    assert_eq!(fixture.queue.waiting(), 3);
+    fixture.free_one();
+    assert_eq!(all.each_ref().map(|wakes| count(wakes)), [1, 0, 0]);
+    // Whoever comes in between does not get it.
+    let [late] = wakes();
+    let late_ticket = fixture.join(&late, 9).unwrap();
+    assert_eq!(fixture.poll(&late_ticket, &late), None);
+    assert_eq!(fixture.poll(&tickets[0], &all[0]), Some(true));
+    // The next one is the first now, and looks once for itself.
+    assert_eq!(count(&all[1]), 1);
+    assert_eq!(fixture.poll(&tickets[1], &all[1]), None);
+    assert_eq!(count(&all[2]), 0);
+}
+
+#[test]
+fn a_first_that_leaves_before_it_looks_hands_the_wakeup_on() {
+    let fixture = Fixture::new();
+    let all: [_; 2] = wakes();
+    let [first, second] = all.each_ref().map(|wakes| fixture.join(wakes, 9).unwrap());
+    fixture.free_one();
+    drop(first);
+    assert_eq!(count(&all[1]), 1);
+    assert_eq!(fixture.poll(&second, &all[1]), Some(true));
+    assert_eq!(fixture.queue.waiting(), 0);
+}
+
+#[test]
+fn a_queue_takes_no_more_than_its_limit_unless_a_place_is_free() {
+    let fixture = Fixture::new();
+    let all: [_; 3] = wakes();
+    let first = fixture.join(&all[0], 1).unwrap();
+    assert!(fixture.join(&all[1], 1).is_none());
+    assert_eq!(fixture.queue.waiting(), 1);
+    fixture.free.fetch_add(2, Relaxed);
+    let third = fixture.join(&all[2], 1).unwrap();
+    assert_eq!(count(&all[0]), 1, "it was given its place by whoever came");
+    assert_eq!([fixture.poll(&first, &all[0]), fixture.poll(&third, &all[2])], [Some(true); 2]);
+    assert!(fixture.join(&all[0], 0).is_none(), "without a queue nobody waits");
+}
+
+#[test]
+fn who_comes_back_has_his_old_place() {
+    let fixture = Fixture::new();
+    let all: [_; 2] = wakes();
+    let first = fixture.join(&all[0], 9).unwrap();
+    let second = fixture.join(&all[1], 9).unwrap();
+    fixture.free_one();
+    assert_eq!(fixture.poll(&first, &all[0]), Some(true));
+    let (arrival, waker) = (first.arrival(), Waker::from(Arc::clone(&all[0])));
+    drop(first);
+    let again = fixture.queue.join(Anyone, Some(arrival), 9, &waker, || fixture.view()).unwrap();
+    fixture.free_one();
+    assert_eq!(fixture.poll(&second, &all[1]), None);
+    assert_eq!(fixture.poll(&again, &all[0]), Some(true));
+}
+
+#[test]
+fn nobody_waits_for_nothing() {
+    let mut fixture = Fixture::new();
+    fixture.open = false;
+    let [wakes] = wakes();
+    let ticket = fixture.join(&wakes, 9).unwrap();
+    assert_eq!(fixture.poll(&ticket, &wakes), Some(false));
+    drop(ticket);
+    assert_eq!(fixture.queue.waiting(), 0);
+}
+
+/// Threads that take places and give them back: every one gets its place, and there are never more taken than there are.
+#[test]
+fn no_wakeup_is_lost_between_threads() {
+    const PLACES: usize = 3;
+    let fixture = Fixture::new();
+    fixture.free.store(PLACES, Relaxed);
+    let (most, taken) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                struct Unpark(std::thread::Thread);
+                impl Wake for Unpark {
+                    fn wake(self: Arc<Self>) {
+                        self.0.unpark();
+                    }
+                }
+                let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+                for _ in 0..500 {
+                    let ticket = fixture.queue.join(Anyone, None, 100, &waker, || fixture.view()).unwrap();
+                    while ticket.poll(&waker, || fixture.view(), &mut None).is_pending() {
+                        std::thread::park();
+                    }
+                    most.fetch_max(taken.fetch_add(1, Relaxed) + 1, Relaxed);
+                    taken.fetch_sub(1, Relaxed);
+                    fixture.free_one();
+                }
+            });
+        }
+    });
+    assert!(most.load(Relaxed) <= PLACES);
+    assert_eq!((fixture.queue.waiting(), fixture.free.load(Relaxed)), (0, PLACES));
+}
