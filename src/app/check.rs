@@ -1,7 +1,6 @@
 //! `--check`: checks a configuration on this machine without serving.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::cli::{Stop, pen};
@@ -10,14 +9,13 @@ use crate::core::command::Command;
 use crate::core::config::Config;
 use crate::core::config_file;
 use crate::core::error::{Error, Place};
-use crate::core::log_target::LogTarget;
 use crate::core::settings::{Settings, Value};
 use crate::sys::privileges::{self, Account};
-use crate::sys::{atomic_file, resolve};
+use crate::sys::resolve;
 
 use super::load::{self, LoadedConfig};
-use super::own_address;
 use super::startup::{load_upstream_tls, say, tls_server};
+use super::{missing, own_address};
 
 /// Checks a configuration and reports all errors and warnings, each with its line. Warnings are no failure.
 pub(super) fn check(options: &pen::PenOptions, services: &Services) -> ExitCode {
@@ -87,7 +85,7 @@ fn errors_of(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Servic
         Ok(notices) => notices.iter().for_each(|notice| say(notice)),
         Err(error) => errors.push(place(error.clone())),
     }
-    let own = own_names(config);
+    let others = own_names(config).into_iter().chain(missing::at_start(config)).collect::<Vec<_>>();
     match config.settings.user.as_deref().map(Account::lookup) {
         Some(Err(error)) => errors.push(place(Error::from(error).of("user"))),
         Some(Ok(account)) if privileges::running_as_root() => {
@@ -97,15 +95,15 @@ fn errors_of(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Servic
                     let tls_again = tls.and_then(|_| check_tls(config)).err().map(place);
                     let why = ", which reads it on HUP";
                     errors.extend(read_again.chain(tls_again).map(|e| of_user(e, &account, why)));
-                    let files = file_warnings(config).into_iter();
+                    let files = missing::as_user(config).into_iter();
                     files.for_each(|e| say(&of_user(place(e), &account, "").to_string()));
                 }
                 Err(error) => errors.push(error.into()),
             }
         }
-        _ => file_warnings(config).into_iter().for_each(|warning| say(&place(warning).to_string())),
+        _ => missing::as_user(config).into_iter().for_each(|warning| say(&place(warning).to_string())),
     }
-    own.into_iter().for_each(|warning| say(&place(warning).to_string()));
+    others.into_iter().for_each(|warning| say(&place(warning).to_string()));
     errors
 }
 
@@ -137,40 +135,4 @@ fn own_names(config: &Config) -> Vec<Error> {
         warnings.extend(own.iter().map(|ip| Error::new(own_address::notice(&name, *ip)).of(&subject)));
     }
     warnings
-}
-
-/// Files that pen would fail to write. Their directory may be created before pen starts, so this is a warning.
-fn file_warnings<'a>(config: &'a Config) -> Vec<Error> {
-    let settings = &config.settings;
-    let jail = settings.chroot.as_deref();
-    let log = |target: &'a Option<LogTarget>| match target {
-        Some(LogTarget::File(path)) => Some(path),
-        _ => None,
-    };
-    let files = [
-        ("log", log(&settings.log), true),
-        ("connection_log", log(&settings.connection_log), true),
-        ("web_stats", settings.web_stats.as_ref(), false),
-        ("pidfile", settings.pidfile.as_ref(), false),
-    ];
-    let mut warnings: Vec<Error> = files
-        .into_iter()
-        .filter_map(|(word, path, appended)| {
-            let path = path?;
-            let error = atomic_file::check(&inside(jail, path), appended).err()?;
-            Some(Error::failed(format!("{} could not be written", path.display()), error).of(word))
-        })
-        .collect();
-    if let Some(jail) = jail.filter(|jail| !jail.is_dir()) {
-        warnings.push(Error::new(format!("{} is no directory", jail.display())).of("chroot"));
-    }
-    warnings
-}
-
-/// The path as seen from outside the jail.
-fn inside(jail: Option<&Path>, path: &Path) -> PathBuf {
-    match jail {
-        Some(jail) => jail.join(path.strip_prefix("/").unwrap_or(path)),
-        None => path.to_owned(),
-    }
 }

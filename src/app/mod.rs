@@ -11,6 +11,7 @@ mod documents;
 mod listeners;
 mod load;
 mod logs;
+mod missing;
 mod own_address;
 mod owner;
 mod perform;

@@ -125,6 +125,8 @@ impl Loader<'_> {
             Ok(text) => text,
             Err(error) => return self.refuse(Error::failed("cannot be read", error), file, from),
         };
+        // Editors of other systems begin a file of UTF-8 with a byte order mark, which nobody sees.
+        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
         self.open.push(file.to_owned());
         let name: Arc<str> = file.into();
         for (n, line) in text.split(|byte| *byte == b'\n').enumerate() {
@@ -370,6 +372,8 @@ pub(crate) mod tests {
         let expected = "f:2: expected UTF-8 outside of comments, got user j\\xf6rg # j\\xf6rg";
         assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
         assert!(read(b"user j\x01\n").is_err());
+        assert_eq!(read(b"\xef\xbb\xbfblacklist 5\n").map(|lines| lines.len()), Ok(1));
+        assert!(read(b"blacklist 5\n\xef\xbb\xbfblacklist 5\n").is_err());
         // Line ends of other systems.
         assert_eq!(read(b"blacklist 5\r\n\r\n").map(|lines| lines.len()), Ok(1));
     }

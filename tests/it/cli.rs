@@ -272,6 +272,12 @@ fn check_warns_of_what_bites_later_each_with_its_line() {
         &format!("log {missing}/log"),
         &format!("web_stats {missing}/page"),
         &format!("pidfile {missing}/pid"),
+        &format!("control {missing}/control"),
+        &format!("admin {missing}/admin"),
+        "source 192.0.2.1",
+        &format!("check program type exec program {missing}/program"),
+        "admin_acl 4",
+        "http_forwarded replace",
     ];
     let file = setup.write("file", lines.join("\n"));
     let output = run_pen(["--check", "-F", &file]);
@@ -285,10 +291,25 @@ fn check_warns_of_what_bites_later_each_with_its_line() {
         &format!("6: log: {missing}/log could not be written: No such file"),
         &format!("7: web_stats: {missing}/page could not be written: No such file"),
         &format!("8: pidfile: {missing}/pid could not be written: No such file"),
+        &format!("9: control: the directory {missing} is not there"),
+        &format!("10: admin: the directory {missing} is not there"),
+        "11: source: no interface of this machine has the address 192.0.2.1 now",
+        &format!("12: check program program: {missing}/program could not be run: No such file"),
+        "13: admin_acl: access list 4 is empty",
+        "14: http_forwarded: has no effect without http",
     ] {
         assert!(text.contains(&format!("pen: {file}:{warning}")), "{warning} is not in {text}");
     }
-    assert_eq!(text.lines().count(), 7, "{text}");
+    assert_eq!(text.lines().count(), 13, "{text}");
+    let elsewhere = setup.write("elsewhere", "listen 192.0.2.1:80\nserver 0 address 10.0.0.1 port 80\n");
+    let output = run_pen(["--check", "-F", &elsewhere]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains(&format!("pen: {elsewhere}:1: listen: no interface of this machine")), "{text}");
+    let taken = setup.write("taken", "listen 8080\nadmin 8080\nserver 0 address 10.0.0.1 port 80\n");
+    let output = run_pen(["--check", "-F", &taken]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains(&format!("{taken}:2: admin: 8080 is taken by listen")), "{text}");
     // A start tells the same of what needs no look at the system.
     let output = run_pen(["-f", "-F", &file]);
     assert!(!output.status.success(), "there is no place for its log");
@@ -313,6 +334,7 @@ fn check_refuses_a_server_that_is_pen_itself_with_its_line() {
         assert_eq!(output.status.code(), Some(status), "{listen} {server}: {text}");
         let told = text.contains(&format!("{file}:2: server 0: ")) && text.contains("where pen listens");
         assert_eq!(told, server != "127.0.0.2 port 8080", "{listen} {server}: {text}");
+        assert!(!text.contains("port 1 "), "a Unix socket has no port: {text}");
     }
 }
 

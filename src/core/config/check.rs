@@ -10,7 +10,7 @@ impl Config {
     /// Whether pen can serve with this configuration.
     ///
     /// # Errors
-    /// Settings that exclude each other, or two servers with the same name.
+    /// Settings that exclude each other, two servers with the same name, or two sockets with the same address.
     pub fn check(&self) -> Result<(), Error> {
         self.check_names()?;
         self.check_checks()?;
@@ -19,6 +19,7 @@ impl Config {
         if let Some(list) = &settings.ssl_alpn {
             alpn::judge(list, settings.http).map_err(|error| error.of("ssl_alpn"))?;
         }
+        self.check_sockets()?;
         if !settings.udp {
             return Ok(());
         }
@@ -93,7 +94,11 @@ impl Config {
     fn own_address(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Option<(String, String)> {
         let numbered = self.servers.iter().enumerate().find_map(|(n, server)| {
             let host = server.address.as_ref().filter(|host| is_own(host, server.port))?;
-            Some((format!("server {n}"), format!("{host} port {}", server.port)))
+            let address = match host {
+                Host::Unix(path) => path.clone(),
+                host => format!("{host} port {}", server.port),
+            };
+            Some((format!("server {n}"), address))
         });
         let special = [(&self.settings.emergency, "emergency"), (&self.settings.abuse, "abuse")];
         numbered.or_else(|| {

@@ -5,6 +5,7 @@ mod check;
 mod checks;
 mod command_line;
 mod servers;
+mod sockets;
 mod warnings;
 
 use super::acl::{Acl, LISTS};

@@ -11,6 +11,7 @@ impl Config {
         let mut warnings = self.nobody_served();
         warnings.extend(self.empty_lists());
         warnings.extend(self.anybody_is_a_proxy());
+        warnings.extend(self.headers_without_http());
         warnings.extend((0..self.acls().len()).filter_map(|n| self.open_family(n)));
         for (n, server) in self.servers.iter().enumerate() {
             let mut warn = |text: String| warnings.push(Error::new(text).of(&format!("server {n}")));
@@ -72,6 +73,17 @@ impl Config {
         Some(Error::new(text).of("proxy_protocol"))
     }
 
+    /// Settings about headers that are not added: servers may believe what clients send in them.
+    fn headers_without_http(&self) -> Vec<Error> {
+        let Settings { http, http_forwarded, http_rfc7239, .. } = self.settings;
+        let set = [
+            (Settings::http_forwarded(), http_forwarded != Settings::default().http_forwarded),
+            (Settings::http_rfc7239(), http_rfc7239),
+        ];
+        let without = set.into_iter().filter(|(_, set)| *set && !http);
+        without.map(|(setting, _)| Error::new("has no effect without http (-H)").of(setting.word())).collect()
+    }
+
     /// Access lists that are in use and empty. List 0 is the default.
     fn empty_lists(&self) -> Vec<Error> {
         let settings = &self.settings;
@@ -79,6 +91,7 @@ impl Config {
         let global = [
             ("client_acl", settings.client_acl),
             ("control_acl", settings.control_acl),
+            ("admin_acl", settings.admin_acl),
             ("proxy_acl", settings.proxy_acl),
         ];
         let global = global.into_iter().chain(tarpit);
@@ -123,14 +136,15 @@ mod tests {
         let bad = format!(
             "{good}server 1 address 10.0.0.1\nserver 2 address a port 1\nserver 3 address b port 1 hard 3 max 4\n\
              server 4 address c port 1 hard 2\nserver 5 address /run/x acl 7\nserver 6 address /run/x\nclient_acl 3\n\
-             control_acl 4\nweight\n"
+             control_acl 4\nadmin_acl 6\nweight\n"
         );
         assert_eq!(
             warnings(&bad),
             [
-                "f:12: weight: every server has weight 0, so nobody is served",
+                "f:13: weight: every server has weight 0, so nobody is served",
                 "f:10: client_acl: access list 3 is empty, and permits everybody",
                 "f:11: control_acl: access list 4 is empty, and permits everybody",
+                "f:12: admin_acl: access list 6 is empty, and permits everybody",
                 "f:8: server 5: access list 7 is empty, and permits everybody",
                 "f:4: server 1: it has no port, and is not used",
                 "f:5: server 2: it has the address and the port of server 0",
@@ -143,6 +157,10 @@ mod tests {
         assert!(warnings(open)[0].starts_with("f:3: acl 1: IPv4 clients that no entry fits are permitted"));
         assert_eq!(warnings("control 8888\nserver 0 address a port 1\n").len(), 1);
         assert_eq!(warnings("blacklist 3\n").len(), 1);
+        let headers = "server 0 address a port 1\nhttp_forwarded replace\nhttp_rfc7239\n";
+        let without = |n, word| format!("f:{n}: {word}: has no effect without http (-H)");
+        assert_eq!(warnings(headers), [without(2, "http_forwarded"), without(3, "http_rfc7239")]);
+        assert_eq!(warnings(&format!("{headers}http\n")), Vec::<String>::new());
         let proxied =
             |lines: &str| warnings(&format!("server 0 address a port 1\nproxy_protocol accept\n{lines}"));
         assert!(proxied("")[0].starts_with("f:2: proxy_protocol: no proxy_acl says"));

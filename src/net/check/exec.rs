@@ -7,6 +7,7 @@ use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
+use crate::core::error::SystemReason;
 use crate::core::settings::Value;
 use crate::core::snapshot::ServerAddress;
 
@@ -33,8 +34,9 @@ pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
     probe.stage.set(Stage::Program);
     let config = &probe.check.config;
     let Some(program) = &config.program else { return Err(Trouble::Here("it has no program".into())) };
-    let here =
-        |what: &str, error: std::io::Error| Trouble::Here(format!("{}: {what}: {error}", program.display()));
+    let here = |what: &str, error: std::io::Error| {
+        Trouble::Here(format!("{}: {what}: {}", program.display(), SystemReason(&error)))
+    };
     let (address, port) = match probe.addresses().first() {
         Some(ServerAddress::Ip(address)) => (address.ip().to_string(), address.port()),
         Some(ServerAddress::Unix(path)) => (path.clone(), probe.backend.port),

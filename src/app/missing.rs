@@ -1,0 +1,95 @@
+//! What a configuration names and this machine does not have now, for `--check`. All of it may be there when pen starts, so
+//! these are warnings.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use crate::core::addr::Host;
+use crate::core::config::Config;
+use crate::core::error::Error;
+use crate::core::health::{CheckConfig, CheckType};
+use crate::core::log_target::LogTarget;
+use crate::sys::{atomic_file, resolve};
+
+/// Files that pen would fail to write, and programs that it would fail to start, as this user.
+pub(super) fn as_user(config: &Config) -> Vec<Error> {
+    let settings = &config.settings;
+    let jail = settings.chroot.as_deref();
+    let mut warnings = unwritable(config);
+    if let Some(jail) = jail.filter(|jail| !jail.is_dir()) {
+        warnings.push(Error::new(format!("{} is no directory", jail.display())).of("chroot"));
+    }
+    let programs = config.checks.iter().filter(|(_, check)| check.kind == CheckType::Exec);
+    for (name, check) in programs {
+        let Some(program) = &check.program else { continue };
+        if let Err(error) = accessat(CWD, inside(jail, program), Access::EXEC_OK, AtFlags::empty()) {
+            let what = format!("{} could not be run", program.display());
+            let subject = format!("check {name} {}", CheckConfig::program().word());
+            warnings.push(Error::failed(what, std::io::Error::from(error)).of(&subject));
+        }
+    }
+    warnings
+}
+
+/// Files that pen would fail to write.
+fn unwritable(config: &Config) -> Vec<Error> {
+    let settings = &config.settings;
+    let jail = settings.chroot.as_deref();
+    let log = |target: &Option<LogTarget>| match target {
+        Some(LogTarget::File(path)) => Some(path.clone()),
+        _ => None,
+    };
+    let files = [
+        ("log", log(&settings.log), true),
+        ("connection_log", log(&settings.connection_log), true),
+        ("web_stats", settings.web_stats.clone(), false),
+        ("pidfile", settings.pidfile.clone(), false),
+    ];
+    let unwritable = |(word, path, appended): (&str, Option<PathBuf>, bool)| {
+        let path = path?;
+        let error = atomic_file::check(&inside(jail, &path), appended).err()?;
+        Some(Error::failed(format!("{} could not be written", path.display()), error).of(word))
+    };
+    files.into_iter().filter_map(unwritable).collect()
+}
+
+/// Addresses that no interface has and directories of sockets that are not there. Asked as the user who starts pen: sockets are
+/// bound before it becomes another one.
+pub(super) fn at_start(config: &Config) -> Vec<Error> {
+    let settings = &config.settings;
+    let clients = settings.listen.as_ref().map(|address| ("listen", &address.endpoint.host));
+    // A socket of UDP may be bound to a broadcast or multicast address.
+    let clients = clients.filter(|_| !settings.udp);
+    let others = [("control", &settings.control), ("admin", &settings.admin)];
+    let others =
+        others.into_iter().filter_map(|(word, address)| Some((word, &address.as_ref()?.endpoint.host)));
+    let source = settings.source.filter(|_| !settings.transparent).map(Host::Ip);
+    let source = source.as_ref().map(|host| ("source", host));
+    let missing = |(word, host): (&str, &Host)| match host {
+        Host::Ip(ip) if is_missing(*ip) => {
+            Some(Error::new(format!("no interface of this machine has the address {ip} now")).of(word))
+        }
+        Host::Unix(path) => {
+            let directory = Path::new(path).parent().filter(|directory| !directory.is_dir())?;
+            Some(Error::new(format!("the directory {} is not there", directory.display())).of(word))
+        }
+        _ => None,
+    };
+    clients.into_iter().chain(others).chain(source).filter_map(missing).collect()
+}
+
+fn is_missing(ip: IpAddr) -> bool {
+    // Without its interface, an address of a link cannot be asked for.
+    let of_link = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    !ip.is_unspecified() && !of_link && !resolve::is_local(ip)
+}
+
+/// The path as seen from outside the jail.
+fn inside(jail: Option<&Path>, path: &Path) -> PathBuf {
+    match jail {
+        Some(jail) => jail.join(path.strip_prefix("/").unwrap_or(path)),
+        None => path.to_owned(),
+    }
+}
