@@ -23,7 +23,7 @@ impl Config {
         option(clients != default.clients_max, "-c", &|| format!(" {clients}"));
         for (letter, endpoint) in [("-e", &settings.emergency), ("-B", &settings.abuse)] {
             let word = endpoint.as_ref().map(ToString::to_string).unwrap_or_default();
-            option(endpoint.is_some(), letter, &|| format!(" {word}"));
+            option(endpoint.is_some(), letter, &|| format!(" {}", quoted_if_needed(&word)));
         }
         for (letter, path) in [("-j", &settings.chroot), ("-p", &settings.pidfile)] {
             let word = path.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
@@ -36,10 +36,17 @@ impl Config {
         option(true, "-F", &|| format!(" {}", quoted(file)));
         for (letter, address) in [("-C ", &settings.control), ("", &settings.listen)] {
             let word = address.as_ref().map(ToString::to_string).unwrap_or_default();
-            option(address.is_some(), letter, &|| word.clone());
+            option(address.is_some(), letter, &|| quoted_if_needed(&word));
         }
         line
     }
+}
+
+/// An address as C pen writes it, without quotes, unless a shell would take it for something else: the path of a socket may
+/// hold anything, and whoever may give commands to pen must not give any to the shell that restarts it.
+fn quoted_if_needed(address: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/.:-_[]".contains(c);
+    if address.chars().all(plain) { address.to_owned() } else { quoted(address) }
 }
 
 /// Quotes a word for a shell.
@@ -66,6 +73,10 @@ mod tests {
             ),
             "pen -f -X -c 3000 -e 127.0.0.1:7 -B 127.0.0.1:8 -p '/run/pid' -u 'nobody' -x 600 \
              -F '/etc/pen'\\''s' -C 127.0.0.1:88 127.0.0.1:80"
+        );
+        assert_eq!(
+            line("emergency \"/a b\"\nabuse /$(c)\ncontrol \"/d;e\"\nlisten [::1]:80\n"),
+            "pen -e '/a b' -B '/$(c)' -F '/etc/pen'\\''s' -C '/d;e' [::1]:80"
         );
         assert_eq!(line("udp\nlisten 53\n"), "pen -U -F '/etc/pen'\\''s' 53");
     }
