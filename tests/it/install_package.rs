@@ -231,6 +231,29 @@ on_solaris! {
         run(&["pkgchk", "SUNWpen"]);
     }
 
+    /// An admin file cannot move the package to a place where its service would not work.
+    fn another_base_directory_is_refused() {
+        let elsewhere = tempfile::tempdir_in("/var/tmp").unwrap();
+        let path = elsewhere.path().to_str().unwrap();
+        let as_usual = admin();
+        let moved = fs::read_to_string(as_usual.path()).unwrap();
+        let moved = moved.replace("basedir=default", &format!("basedir={path}"));
+        let mut admin = tempfile::NamedTempFile::new().unwrap();
+        admin.write_all(moved.as_bytes()).unwrap();
+        let refused = try_pkgadd(&package(), admin.path().to_str().unwrap());
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused));
+        let why = format!("expected the base directory /, got '{path}'");
+        assert!(text(&refused).contains(&why), "{}", text(&refused));
+        assert!(!elsewhere.path().join("usr/bin/pen").exists());
+
+        // As the message says.
+        let removed = pkgrm();
+        assert!(removed.status.success(), "{}", text(&removed));
+        pkgadd(&package());
+        assert_eq!(state(DEFAULT), "disabled");
+        run(&["pkgchk", "SUNWpen"]);
+    }
+
     /// Another version is no second instance: without a word about it in the admin file it is refused.
     fn another_version_replaces_this_one() {
         pkgadd(&package());
