@@ -4,7 +4,7 @@
 .POSIX:
 
 CARGO = cargo
-# Arguments of demo and bench: make demo ARGS=--once
+# Arguments of demo, package and bench: make demo ARGS=--once
 ARGS =
 # For install and uninstall: where it all goes, and below which root (for those who make packages).
 PREFIX = /usr/local
@@ -60,7 +60,7 @@ bench: FORCE
 # SUNWpen as a directory and as a datastream, in package/ of cargo's target directory
 package: FORCE
 	@sh tools/deps.sh build
-	$(CARGO) xtask package
+	$(CARGO) xtask package $(ARGS)
 
 clean: FORCE
 	$(CARGO) clean

@@ -201,6 +201,9 @@ fn the_package_is_for_one_system() {
     let place = tempfile::tempdir().unwrap();
     let root = proto_area(place.path());
     let root = root.to_str().unwrap();
+    let mut make = Command::new("make");
+    let told = make.current_dir(tree::top()).args(["-n", "package", "ARGS=--system sxce"]).output().unwrap();
+    assert!(text(&told).contains("xtask package --system sxce"), "{}", text(&told));
     let read = |file: &str| fs::read_to_string(place.path().join("out/SUNWpen").join(file)).unwrap();
     for system in fs::read_dir(tree::top().join("testbed/systems")).unwrap() {
         let system = system.unwrap().path();
