@@ -38,7 +38,7 @@ if [ -n "${CARGO_ENCODED_RUSTFLAGS-}" ]; then
     # What is in the environment takes the place of all configuration, so the maps have to be there too.
     CARGO_ENCODED_RUSTFLAGS=`{ printf '%s\037' "$CARGO_ENCODED_RUSTFLAGS"; printf '%s' "$maps" | tr '\012' '\037'; }`
     export CARGO_ENCODED_RUSTFLAGS
-    set --
+    [ $# -eq 0 ] || shift $#
 elif [ -n "${RUSTFLAGS-}" ]; then
     # Words, as cargo takes them; the maps may have blanks in them.
     CARGO_ENCODED_RUSTFLAGS=`{
@@ -47,7 +47,7 @@ elif [ -n "${RUSTFLAGS-}" ]; then
         printf '%s' "$maps" | tr '\012' '\037'
     }`
     export CARGO_ENCODED_RUSTFLAGS
-    set --
+    [ $# -eq 0 ] || shift $#
 else
     # Added to what the configuration has for the target.
     flags=`printf '%s\n' "$maps" | sed -e 's/[\\\\"]/\\\\&/g' -e 's/.*/"&"/' | tr '\012' ,`
@@ -70,6 +70,10 @@ for program in mergelogs pen penctl penlog penlogd; do
     for path in "$home" "$top" "$programs"; do
         case $path in
         /cargo | /pen | /pen/*) continue ;;
+        /*/*) ;;
+        # A name as short as /src is a part of others, of /pen/src here: what is below it tells more.
+        "$home") path=$home/registry/ ;;
+        "$top") path=$top/src/ ;;
         esac
         pattern=`printf '%s' "$path" | sed 's/[][\\\\.*^$]/\\\\&/g'`
         found=0

@@ -166,6 +166,27 @@ fn a_program_that_contains_a_path_of_this_machine_is_an_error() {
     assert!(build().status.success(), "{}", text(&build()));
 }
 
+/// A directory whose name is a part of what paths are mapped to, as /src is of /pen/src.
+#[test]
+fn a_short_path_of_this_machine_is_told_from_a_mapped_one() {
+    let place = tempfile::tempdir().unwrap();
+    let (cargo, directory) = built(place.path());
+    let build = || {
+        let mut build = Command::new("sh");
+        build.arg(tree::top().join("tools/build.sh")).env("CARGO", &cargo).env("CARGO_HOME", "/src");
+        build.output().unwrap()
+    };
+    let write = |content: &str| fs::write(directory.join("pen"), content).unwrap();
+    write("/pen/src/lib.rs /cargo/registry/libc/src/lib.rs");
+    assert!(build().status.success(), "{}", text(&build()));
+    write("/src/registry/src/index/libc/src/lib.rs");
+    assert!(
+        text(&build()).contains("pen contains /src/registry/, a path of this machine"),
+        "{}",
+        text(&build())
+    );
+}
+
 /// A program that could not be built is no success, though pen itself could be.
 #[test]
 fn a_build_that_fails_says_so() {
