@@ -2,8 +2,9 @@
 //!
 //! On Solaris and illumos, SO_REUSEADDR lets one socket listen on the wildcard address and another, of any user, on a
 //! specific address of the same port, or on `0.0.0.0` beside `[::]`. SO_EXCLBIND (getsockopt(3SOCKET)) prevents that
-//! and keeps the purpose of SO_REUSEADDR: to bind while old connections are in TIME_WAIT. Linux never lets two sockets
-//! listen there.
+//! and keeps the purpose of SO_REUSEADDR: to bind while old connections are in TIME_WAIT. But it also refuses a port while
+//! connections to it are established, so that pen cannot move back to a port that it has left before its clients there
+//! are gone: a restart closes them first. Linux never lets two sockets listen there.
 
 use std::ffi::c_int;
 use std::io;
