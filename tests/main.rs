@@ -71,6 +71,7 @@ mod it {
     mod static_scripts;
     mod status;
     mod stop;
+    mod syslog;
     mod tarpit;
     mod tls;
     mod tls_alpn;

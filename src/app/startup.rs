@@ -9,6 +9,7 @@ use crate::admin::AdminListener;
 use crate::core::addr::Services;
 use crate::core::config::Config;
 use crate::core::error::{Error, SystemReason, one_line};
+use crate::core::settings::Keyword as _;
 use crate::core::state::{self, State};
 use crate::net::shared::Shared;
 use crate::net::tls;
@@ -188,6 +189,7 @@ fn serve(
         (name, others)
     });
     let resolved = resolved.collect();
+    log::set_identity(config.settings.log_ident.as_deref(), config.settings.log_facility.word());
     log::connect();
     let programs = config.runs_programs();
     privileges::confine(config.settings.chroot.as_deref(), account.as_ref(), programs)?;

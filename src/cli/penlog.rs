@@ -64,7 +64,7 @@ fn target(
     let source = source.map(|text| text.parse::<IpAddr>().map_err(|_| bad_source(text))).transpose()?;
     match LogTarget::parse(&text, services)? {
         LogTarget::Penlogd { host, port } => Ok(PenlogOptions { host: host.to_string(), port, source }),
-        LogTarget::File(_) => Err(Error::expected("a name or an address as server_ip", server)),
+        _ => Err(Error::expected("a name or an address as server_ip", server)),
     }
 }
 

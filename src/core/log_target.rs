@@ -18,6 +18,44 @@ pub enum LogTarget {
         /// Its port.
         port: u16,
     },
+    /// The syslog of this system.
+    Syslog,
+    /// A log server, by RFC 5424.
+    SyslogServer {
+        /// How it is reached.
+        transport: SyslogTransport,
+        /// Its host, an address or a name.
+        host: Host,
+        /// Its port.
+        port: u16,
+    },
+}
+
+/// How a log server is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyslogTransport {
+    /// A datagram for each line.
+    Udp,
+    /// A connection, on which each line follows its length (RFC 6587).
+    Tcp,
+}
+
+impl SyslogTransport {
+    /// What an address begins with.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            SyslogTransport::Udp => "syslog://",
+            SyslogTransport::Tcp => "syslog+tcp://",
+        }
+    }
+
+    /// The port where an address has none.
+    fn port(self) -> u16 {
+        match self {
+            SyslogTransport::Udp => 514,
+            SyslogTransport::Tcp => 601,
+        }
+    }
 }
 
 impl LogTarget {
@@ -56,15 +94,40 @@ impl LogTarget {
         Ok(LogTarget::Penlogd { host, port })
     }
 
-    /// Reads the target of the connection log: `FILE`.
+    /// The targets of the connection log, for errors.
+    pub const CONNECTIONS: &str =
+        "the name of a file, syslog, syslog://host[:port] or syslog+tcp://host[:port]";
+
+    /// Reads the target of the connection log: `FILE`, `syslog`, `syslog://HOST[:PORT]` or `syslog+tcp://HOST[:PORT]`.
     ///
     /// # Errors
-    /// As [`LogTarget::parse`].
-    pub fn of_connections(text: &str, _services: &Services) -> Result<Self, Error> {
-        if text.is_empty() {
-            return Err(Error::expected("the name of a file", text));
+    /// Text that is none of these.
+    pub fn of_connections(text: &str, services: &Services) -> Result<Self, Error> {
+        if text == "syslog" {
+            return Ok(LogTarget::Syslog);
+        }
+        for transport in [SyslogTransport::Udp, SyslogTransport::Tcp] {
+            if let Some(address) = text.strip_prefix(transport.scheme()) {
+                return Self::server(transport, address, services)
+                    .ok_or_else(|| Error::expected(Self::CONNECTIONS, text));
+            }
+        }
+        if text.is_empty() || text.contains("://") {
+            return Err(Error::expected(Self::CONNECTIONS, text));
         }
         Ok(LogTarget::File(text.into()))
+    }
+
+    fn server(transport: SyslogTransport, address: &str, services: &Services) -> Option<Self> {
+        let has_port = !address.ends_with(']') && address.contains(':');
+        let address = if has_port { address.to_owned() } else { format!("{address}:{}", transport.port()) };
+        let Endpoint { host, port } = Endpoint::with_port(&address, services).ok()?;
+        let is_peer = match &host {
+            Host::Ip(ip) => !ip.is_unspecified(),
+            Host::Name(_) => true,
+            Host::Unix(_) => false,
+        };
+        (is_peer && port != 0).then_some(LogTarget::SyslogServer { transport, host, port })
     }
 }
 
@@ -74,6 +137,38 @@ impl fmt::Display for LogTarget {
             // The path was made from text, so `display` loses nothing.
             LogTarget::File(path) => path.display().fmt(f),
             LogTarget::Penlogd { host, port } => Endpoint { host: host.clone(), port: *port }.fmt(f),
+            LogTarget::Syslog => f.write_str("syslog"),
+            LogTarget::SyslogServer { transport, host, port } => {
+                write!(f, "{}{}", transport.scheme(), Endpoint { host: host.clone(), port: *port })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_of_the_connection_log() {
+        let shown = |text| LogTarget::of_connections(text, &Services::parse("")).map(|t| t.to_string()).ok();
+        for (text, target) in [
+            ("/var/log/x", "/var/log/x"),
+            ("x:514", "x:514"),
+            ("-", "-"),
+            ("syslog", "syslog"),
+            ("syslog://log", "syslog://log:514"),
+            ("syslog://10.0.0.1:99", "syslog://10.0.0.1:99"),
+            ("syslog+tcp://[::1]", "syslog+tcp://[::1]:601"),
+            ("syslog+tcp://[::1]:99", "syslog+tcp://[::1]:99"),
+        ] {
+            assert_eq!(shown(text).as_deref(), Some(target), "{text}");
+            assert_eq!(shown(target).as_deref(), Some(target), "{target}");
+        }
+        for bad in
+            ["", "syslog://", "syslog://:1", "syslog:///x", "syslog://h:0", "syslog://0.0.0.0", "http://x"]
+        {
+            assert_eq!(shown(bad), None, "{bad}");
         }
     }
 }

@@ -134,6 +134,7 @@ fn cores() -> ExitCode {
 /// Logs through the /dev/log of its first jail from inside a second one, where there is none.
 fn syslog() -> ExitCode {
     nix::unistd::chroot(&argument(1)).expect("root may");
+    log::set_identity(Some("edge"), "local3");
     log::connect();
     confine(Some(Path::new("/jail")), None, false).expect("root may");
     assert!(!Path::new("/dev/log").exists());
@@ -142,6 +143,8 @@ fn syslog() -> ExitCode {
     log::error(format_args!("an error"));
     log::warn(format_args!("100%s sure\nand two lines"));
     log::info(format_args!("information"));
+    log::flush(Duration::from_secs(30));
+    log::line("a line of another log");
     log::debug(1, format_args!("first level"));
     log::debug(2, format_args!("second level"));
     log::flush(Duration::from_secs(30));

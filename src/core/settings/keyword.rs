@@ -159,6 +159,34 @@ keywords! {
 }
 
 keywords! {
+    /// The facility of messages in syslog, as far as all systems have it.
+    SyslogFacility {
+        /// `user`
+        User = "user",
+        /// `daemon`
+        Daemon = "daemon",
+        /// `auth`
+        Auth = "auth",
+        /// `local0`
+        Local0 = "local0",
+        /// `local1`
+        Local1 = "local1",
+        /// `local2`
+        Local2 = "local2",
+        /// `local3`
+        Local3 = "local3",
+        /// `local4`
+        Local4 = "local4",
+        /// `local5`
+        Local5 = "local5",
+        /// `local6`
+        Local6 = "local6",
+        /// `local7`
+        Local7 = "local7",
+    }
+}
+
+keywords! {
     /// How the lines of the connection log are written.
     ConnectionLogFormat {
         /// As words of the form `name=value`.

@@ -162,7 +162,7 @@ impl Kind {
             Kind::Endpoint => "host:port or the path of a Unix socket".into(),
             Kind::Listen => "[host:]port or the path of a Unix socket".into(),
             Kind::Log => "the name of a file, or host:port of a penlogd".into(),
-            Kind::ConnectionLog => "the name of a file".into(),
+            Kind::ConnectionLog => LogTarget::CONNECTIONS.into(),
         }
     }
 

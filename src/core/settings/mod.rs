@@ -9,7 +9,7 @@ pub(crate) mod value;
 
 pub use keyword::{
     AdminState, CheckSwitch, ConnectionLogFormat, Fastclose, HttpForwarded, Keyword, OnDown, ProxyHeader,
-    ProxyProtocol, ReloadMode, SslOption, SslProtocol,
+    ProxyProtocol, ReloadMode, SslOption, SslProtocol, SyslogFacility,
 };
 pub use kind::Kind;
 pub use table::{Key, Property, Reply, Row, Spec, Table, When};
@@ -169,6 +169,8 @@ table::table! {
         admin: Option<ListenAddress> = None,
             text(Kind::Listen, "the address of the read-only HTTP interface; a port alone is on 127.0.0.1")
                 .at_start().reply(Reply::Value);
+        log_ident: Option<String> = None,
+            text(Kind::Name, "the name under which pen logs to syslog, instead of pen").at_start();
         user: Option<String> = None,
             text(Kind::Text("the name or number of a user"), "the user that pen becomes after binding").at_start();
         chroot: Option<PathBuf> = None,
@@ -184,7 +186,7 @@ table::table! {
         log: Option<LogTarget> = None,
             text(Kind::Log, "log requests to a file or to a penlogd").reply(Reply::Value);
         connection_log: Option<LogTarget> = None,
-            text(Kind::ConnectionLog, "log connections that have ended to a file").reply(Reply::Value);
+            text(Kind::ConnectionLog, "log connections that have ended, to a file or to syslog").reply(Reply::Value);
         source: Option<IpAddr> = None, text(Kind::Ip, "the local address of connections to servers");
         web_stats: Option<PathBuf> = None,
             text(Kind::Path, "the file that the command status writes").reply(Reply::Value);
@@ -219,6 +221,8 @@ table::table! {
             text(Kind::Text("a list of ciphers in the form of openssl-ciphers(1)"), "the ciphers offered to servers");
 
         // Words.
+        log_facility: SyslogFacility = SyslogFacility::User,
+            text(Kind::Word(SyslogFacility::WORDS), "the facility of pen's messages in syslog").at_start();
         connection_log_format: ConnectionLogFormat = ConnectionLogFormat::Text,
             text(Kind::Word(ConnectionLogFormat::WORDS), "how the lines of connection_log are written");
         http_forwarded: HttpForwarded = HttpForwarded::Keep,

@@ -6,10 +6,15 @@
 //! syslogd was restarted, and keeps the connection of [`connect`] across a chroot.
 
 mod condition;
+mod identity;
 mod output;
+mod program;
 mod queue;
+mod stderr;
 
 pub use condition::{Condition, Conditions};
+pub use identity::{Identity, identity, set_identity};
 pub use output::{
-    Target, connect, debug, debug_level, error, flush, info, set_debug_level, set_program, start, warn,
+    Target, connect, debug, debug_level, error, flush, info, line, set_debug_level, start, warn,
 };
+pub use program::set_program;

@@ -1,28 +1,27 @@
 //! The log functions and the targets of messages.
 
-use std::ffi::CStr;
 use std::fmt::Arguments;
 use std::io::{self, Write};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use nix::syslog::{Facility, Priority, Severity, syslog};
+use nix::syslog::{Priority, Severity, syslog};
 
+use super::identity::{facility, identity};
+use super::program::program;
 use super::queue::{Message, Queue};
+use super::stderr::Prefix;
 
 /// The target of messages once pen serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// Standard error, each line with its local time: `-f`.
+    /// Standard error, each line with its local time unless who reads it adds that: `-f`.
     Stderr,
-    /// The system's log, facility user.
+    /// The system's log.
     Syslog,
 }
 
 static QUEUE: Queue = Queue::new();
-static PROGRAM: OnceLock<&CStr> = OnceLock::new();
 static DEBUG: AtomicU32 = AtomicU32::new(0);
 
 /// Logs an error: pen cannot do what it was asked to do.
@@ -57,21 +56,12 @@ pub fn set_debug_level(level: u32) {
     DEBUG.store(level, Ordering::Relaxed);
 }
 
-/// Sets the program name for messages, if it is not pen. Call it before anything else.
-pub fn set_program(name: &'static CStr) {
-    // If it is set twice, the first name is kept.
-    let _ = PROGRAM.set(name);
-}
-
-fn program() -> &'static CStr {
-    PROGRAM.get().copied().unwrap_or(c"pen")
-}
-
 /// Connects to the system's log. Call it before a chroot, where the connection is impossible.
 #[allow(unsafe_code, reason = "nix's openlog keeps a dangling name on Solaris")]
 pub fn connect() {
-    // SAFETY: openlog(3) keeps the pointer to the name, which is a constant of the program (`'static`).
-    unsafe { libc::openlog(program().as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, libc::LOG_USER) }
+    let (name, facility) = (identity().ident, facility() as libc::c_int);
+    // SAFETY: openlog(3) keeps the pointer to the name, which lives as long as the process (`'static`).
+    unsafe { libc::openlog(name.as_ptr(), libc::LOG_PID | libc::LOG_NDELAY, facility) }
 }
 
 /// Starts the thread that writes messages. Call it once, after [`detach`](crate::sys::daemon::detach).
@@ -81,9 +71,8 @@ pub fn connect() {
 pub fn start(target: Target) -> io::Result<()> {
     match target {
         Target::Stderr => {
-            // Read once: a chroot jail may lack the time zone database.
-            let zone = TimeZone::system();
-            QUEUE.start(move |message| to_stderr(message, &zone))
+            let prefix = Prefix::of_stderr();
+            QUEUE.start(move |message| prefix.write(message))
         }
         Target::Syslog => QUEUE.start(to_syslog),
     }
@@ -103,18 +92,17 @@ fn emit(severity: Severity, text: Arguments<'_>) {
     }
 }
 
-fn to_stderr(message: &Message, zone: &TimeZone) {
-    let time = message.time.to_zoned(zone.clone());
-    for line in message.lines() {
-        let _ = writeln!(io::stderr(), "{}: {line}", time.strftime("%Y-%m-%d %H:%M:%S"));
-    }
-}
-
 fn to_syslog(message: &Message) {
     for line in message.lines() {
         // Fails only on a NUL, which `lines` has replaced.
-        let _ = syslog(Priority::new(message.severity, Facility::LOG_USER), line.as_str());
+        let _ = syslog(Priority::new(message.severity, facility()), line.as_str());
     }
+}
+
+/// Writes a line of another log to syslog, and waits for that. It is not to have control characters.
+pub fn line(text: &str) {
+    // Fails only on a NUL.
+    let _ = syslog(Priority::new(Severity::LOG_INFO, facility()), text);
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod handle;
 mod health;
 mod output;
 mod queue;
+mod syslog;
 mod target;
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,16 @@
 //! The output of a log writer: a file, standard output or penlogd.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::core::error::SystemReason;
-use crate::sys::atomic_file;
+use crate::sys::{atomic_file, log};
 
 use super::health::Health;
+use super::syslog::SyslogSender;
 use super::target::SinkTarget;
 use super::udp::UdpSender;
 
@@ -28,6 +29,8 @@ enum Destination {
         mid_line: bool,
     },
     Udp(Box<UdpSender>),
+    Syslog,
+    SyslogServer(Box<SyslogSender>),
 }
 
 /// Opens a log file for appending, creating it if necessary. Never waits (a FIFO without a reader is an error).
@@ -49,6 +52,10 @@ impl Output {
             SinkTarget::File(path) => file(open_file(path)?),
             SinkTarget::Stdout => file(io::stdout().as_fd().try_clone_to_owned()?.into()),
             SinkTarget::Udp { source, .. } => Destination::Udp(Box::new(UdpSender::new(*source))),
+            SinkTarget::Syslog => Destination::Syslog,
+            SinkTarget::SyslogServer { transport, .. } => {
+                Destination::SyslogServer(Box::new(SyslogSender::new(*transport)))
+            }
         };
         Ok(Output { target, to })
     }
@@ -91,6 +98,11 @@ impl Output {
                 sender.send_lines(lines, &self.target, health);
                 lines.len()
             }
+            Destination::Syslog => {
+                lines.lines().map_while(Result::ok).for_each(|line| log::line(&line));
+                lines.len()
+            }
+            Destination::SyslogServer(sender) => sender.send_lines(lines, &self.target, health),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use crate::core::addr;
-use crate::core::log_target::LogTarget;
+use crate::core::log_target::{LogTarget, SyslogTransport};
 
 /// The target that a log writer writes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,17 @@ pub enum SinkTarget {
         /// The local address to send from; any if `None`.
         source: Option<IpAddr>,
     },
+    /// The syslog of this system.
+    Syslog,
+    /// A log server.
+    SyslogServer {
+        /// How it is reached.
+        transport: SyslogTransport,
+        /// A name or an address.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
 }
 
 /// The form in which entries are written.
@@ -35,11 +46,21 @@ pub(super) enum Format {
 }
 
 impl SinkTarget {
+    /// The host and port that it sends to.
+    pub(super) fn peer(&self) -> Option<(&str, u16)> {
+        match self {
+            SinkTarget::Udp { host, port, .. } | SinkTarget::SyslogServer { host, port, .. } => {
+                Some((host, *port))
+            }
+            SinkTarget::File(_) | SinkTarget::Stdout | SinkTarget::Syslog => None,
+        }
+    }
+
     /// The form in which it takes requests.
     pub(super) fn format(&self) -> Format {
         match self {
-            SinkTarget::File(_) | SinkTarget::Stdout => Format::File,
             SinkTarget::Udp { .. } => Format::Datagram,
+            _ => Format::File,
         }
     }
 }
@@ -50,6 +71,10 @@ impl From<&LogTarget> for SinkTarget {
             LogTarget::File(path) => SinkTarget::from(path.as_path()),
             LogTarget::Penlogd { host, port } => {
                 SinkTarget::Udp { host: host.to_string(), port: *port, source: None }
+            }
+            LogTarget::Syslog => SinkTarget::Syslog,
+            LogTarget::SyslogServer { transport, host, port } => {
+                SinkTarget::SyslogServer { transport: *transport, host: host.to_string(), port: *port }
             }
         }
     }
@@ -71,6 +96,10 @@ impl fmt::Display for SinkTarget {
             SinkTarget::File(path) => write!(f, "{}", path.display()),
             SinkTarget::Stdout => f.write_str("standard output"),
             SinkTarget::Udp { host, port, .. } => f.write_str(&addr::with_port(host, *port)),
+            SinkTarget::Syslog => f.write_str("syslog"),
+            SinkTarget::SyslogServer { transport, host, port } => {
+                write!(f, "{}{}", transport.scheme(), addr::with_port(host, *port))
+            }
         }
     }
 }

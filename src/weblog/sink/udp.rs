@@ -42,7 +42,7 @@ impl UdpSender {
     }
 
     /// Sends a line. An error may belong to the line before it (the port was closed); this line is then tried again.
-    fn send(&mut self, line: &[u8], target: &SinkTarget, health: &mut Health) {
+    pub(super) fn send(&mut self, line: &[u8], target: &SinkTarget, health: &mut Health) {
         for _ in 0..2 {
             let sent = match self.socket(target) {
                 Ok(socket) => socket.send(line),
@@ -78,12 +78,10 @@ impl UdpSender {
     }
 
     fn connect(&mut self, target: &SinkTarget) -> io::Result<UdpSocket> {
-        let SinkTarget::Udp { host, port, .. } = target else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
+        let Some((host, port)) = target.peer() else { return Err(io::ErrorKind::Unsupported.into()) };
         if self.resolved.is_none_or(|at| at.elapsed() >= RESOLVE_AGAIN) {
             self.resolved = Some(Instant::now());
-            self.addresses = resolve(host, *port)?;
+            self.addresses = resolve(host, port)?;
             self.addresses.retain(|a| self.source.is_none_or(|source| source.is_ipv4() == a.is_ipv4()));
         }
         if self.addresses.is_empty() {
@@ -101,6 +99,6 @@ impl UdpSender {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the log's own thread may wait for DNS: nothing waits for it")]
-fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(super) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
 }
