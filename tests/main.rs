@@ -55,6 +55,7 @@ mod it {
     mod penlog;
     mod penlogd;
     mod proxy_in;
+    mod proxy_out;
     mod queue;
     mod reload;
     mod reqlog;

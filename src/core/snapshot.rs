@@ -11,7 +11,7 @@ use super::config::Config;
 use super::health::Check;
 use super::queue::Wakeup;
 use super::settings::{
-    AdminState, ConnectionLogFormat, Fastclose, HttpForwarded, OnDown, ProxyProtocol, Settings,
+    AdminState, ConnectionLogFormat, Fastclose, HttpForwarded, OnDown, ProxyHeader, ProxyProtocol, Settings,
 };
 use super::upstream_tls::TlsPeer;
 use std::collections::HashMap;
@@ -99,6 +99,8 @@ pub struct Backend {
     pub admin_state: AdminState,
     /// The treatment of its connections when it goes down.
     pub on_down: OnDown,
+    /// The PROXY header that it gets first.
+    pub proxy: ProxyHeader,
     /// Its check, if it has one.
     pub check: Option<Arc<Check>>,
     /// The TLS parameters for connections to it; `None` without TLS.
@@ -487,6 +489,7 @@ fn backend(
         acl: server.acl,
         admin_state: server.state,
         on_down: server.on_down,
+        proxy: server.proxy,
         check,
         tls: TlsPeer::of_server(server).map(Arc::new),
         identity: super::hash::server(&host, server.port),

@@ -69,7 +69,7 @@ impl TlsPeer {
 
 impl CheckSwitch {
     /// Resolves the switch of a check for a server whose own value is `server`.
-    fn of(self, server: bool) -> bool {
+    pub fn of(self, server: bool) -> bool {
         match self {
             CheckSwitch::Server => server,
             CheckSwitch::On => true,

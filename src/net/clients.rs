@@ -203,7 +203,7 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use super::*;
-    use crate::core::settings::{AdminState, OnDown};
+    use crate::core::settings::{AdminState, OnDown, ProxyHeader};
     use crate::core::snapshot::{Backend, Role};
     use crate::net::accepted_client::AcceptedClient;
     use crate::net::connections::ConnectionEntry;
@@ -249,6 +249,7 @@ mod tests {
             acl: 0,
             admin_state: AdminState::Ready,
             on_down: OnDown::Keep,
+            proxy: ProxyHeader::Off,
             check: None,
             tls: None,
             identity: 0,

@@ -15,7 +15,6 @@ use crate::core::admission::limits::ClientSlot;
 use crate::core::admission::sender::Sender;
 use crate::core::affinity::Client;
 use crate::core::end_reason::EndReason;
-use crate::core::http::{Forwarding, Rewriter};
 use crate::core::proxy::Header;
 use crate::core::refusals::Refusal;
 use crate::core::select::{Selected, Selection};
@@ -27,11 +26,10 @@ use super::accepted_client::AcceptedClient;
 use super::connect::{self, setup};
 use super::connection_record::{self, ConnectionRecord};
 use super::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
-use super::filter::StreamFilter;
-use super::filter::dump::{self, Dump};
-use super::filter::http::Http;
-use super::filter::request_log::RequestLog;
+use super::filter::chosen::Filters;
+use super::filter::dump;
 use super::known_client::KnownClient;
+use super::proxy::Caller;
 use super::relay::{Relay, RelaySettings};
 use super::shared::Shared;
 use super::stream::Stream;
@@ -239,7 +237,7 @@ fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<
     let snapshot = session.shared().snapshot.load();
     relay.change(snapshot.fastclose, idle_timeout(&snapshot));
     if let Some(selected) = logged {
-        relay.show_to(request_log(session, selected));
+        relay.show_to(filters(session, selected).request_log());
     }
 }
 
@@ -262,14 +260,12 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
     }
     let KnownClient { client, port, .. } = *session.entry.connection.client();
     let port = port.unwrap_or(0);
+    let caller = Caller { connection: &session.entry.connection, stream, header };
     // Boxed, since the task is to be small as long as it has no server.
     let mut selection = Box::new(Selection::new(Arc::clone(snapshot), client, port, remembered, admission));
     let record = &session.held.record;
-    let found = match connect::establish(record, snapshot, &mut selection, &stream).await {
-        Ok(None) => {
-            let connection = &session.entry.connection;
-            Box::pin(connect::by_queue(record, snapshot, &mut selection, &stream, connection)).await
-        }
+    let found = match connect::establish(record, snapshot, &mut selection, &caller).await {
+        Ok(None) => Box::pin(connect::by_queue(record, snapshot, &mut selection, &caller)).await,
         Ok(Some(found)) => Ok(found),
         Err(failure) => Err(failure),
     };
@@ -280,7 +276,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
         session.shared().clients.remember(&session.entry.connection, n, &selected.backend.stats);
     }
     let dumps = log::debug_level() >= dump::LEVEL;
-    let relay = relay(session, snapshot, &selected, (stream, header.as_deref()), server, dumps);
+    let relay = relay(session, snapshot, &selected, caller, server, dumps);
     Some(Joined { selected, relay, only_logs: !snapshot.content.http && !dumps })
 }
 
@@ -304,7 +300,7 @@ fn relay(
     session: &Session,
     snapshot: &Snapshot,
     selected: &Selected,
-    (client, header): (Stream, Option<&Header>),
+    client: Caller<'_>,
     server: Stream,
     dumps: bool,
 ) -> Relay<ConnectionMeter> {
@@ -314,52 +310,21 @@ fn relay(
         fastclose: snapshot.fastclose,
         idle: idle_timeout(snapshot),
     };
+    let Caller { stream: client, header, .. } = client;
     let https = header.is_some_and(|header| header.tls) || matches!(client, Stream::Tls(_));
-    let filter = filter(session, snapshot, selected, https, dumps);
+    let filter = filters(session, selected).chosen(snapshot, https, dumps);
     let mut relay = Relay::new(client, server, &settings, meter);
     relay.show_to(filter);
     relay
 }
 
+fn filters<'a>(session: &'a Session, selected: &'a Selected) -> Filters<'a> {
+    let client = session.entry.connection.client();
+    Filters { log: &session.shared().log, client, backend: &selected.backend }
+}
+
 fn idle_timeout(snapshot: &Snapshot) -> Option<Duration> {
     (snapshot.idle_timeout > 0).then(|| Duration::from_millis(snapshot.idle_timeout))
-}
-
-fn requests(session: &Session, selected: &Selected) -> RequestLog {
-    let client = session.entry.connection.client().client;
-    RequestLog::new(session.shared().log.clone(), client, Arc::clone(&selected.backend))
-}
-
-/// Who looks at requests for the log alone, while there is one.
-fn request_log(session: &Session, selected: &Selected) -> Option<Box<dyn StreamFilter + Send>> {
-    session.shared().log.is_on().then(|| Box::new(requests(session, selected)) as _)
-}
-
-fn filter(
-    session: &Session,
-    snapshot: &Snapshot,
-    selected: &Selected,
-    https: bool,
-    dumps: bool,
-) -> Option<Box<dyn StreamFilter + Send>> {
-    let client = session.entry.connection.client().client;
-    let filter: Option<Box<dyn StreamFilter + Send>> = if snapshot.content.http {
-        let requests = requests(session, selected);
-        let forwarding = Forwarding {
-            client: client.ip(),
-            https,
-            policy: snapshot.content.http_forwarded,
-            rfc7239: snapshot.content.http_rfc7239,
-        };
-        Some(Box::new(Http::new(Rewriter::new(forwarding), requests, session.entry.connection.name())))
-    } else {
-        request_log(session, selected)
-    };
-    if !dumps {
-        return filter;
-    }
-    let client = session.entry.connection.name();
-    Some(Box::new(Dump::new(filter, client, Arc::clone(&selected.backend), snapshot.content.ascii)))
 }
 
 #[cfg(test)]

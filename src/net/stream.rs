@@ -4,7 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -109,6 +109,7 @@ impl Stream {
     /// As write(2).
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self {
+            Self::Plain(s) if s.has_held() => Pin::new(s).poll_write(cx, buf),
             Self::Plain(s) => s.poll_write(cx, buf),
             Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
         }
@@ -122,13 +123,34 @@ impl Stream {
         }
     }
 
+    /// Whether bytes are held that are to go before all that is written; never for TLS, which has sent them with its first
+    /// message.
+    #[inline]
+    pub fn has_held(&self) -> bool {
+        matches!(self, Self::Plain(s) if s.has_held())
+    }
+
+    /// Sends what is held, see [`Socket::poll_send_held`].
+    ///
+    /// # Errors
+    /// As send(2).
+    pub fn poll_send_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(s) => s.poll_send_held(cx),
+            Self::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Half close: tells the peer that no more bytes follow (for TLS close_notify, then FIN). Reading goes on.
     ///
     /// # Errors
     /// As shutdown(2).
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(s) => Poll::Ready(s.shutdown()),
+            Self::Plain(s) => {
+                ready!(s.poll_send_held(cx))?;
+                Poll::Ready(s.shutdown())
+            }
             Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
         }
     }

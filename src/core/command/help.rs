@@ -25,7 +25,7 @@ pub const OTHERS: &[(&str, &str)] = &[
     ("reload", "read the file given with -F again, as HUP does, and show what has changed"),
     (
         "server N|NAME KEY VALUE...",
-        "change acl, address, port, max, hard, weight, prio, name, state, check, on_down, tls, tls_verify, tls_name or blacklist of a server",
+        "change acl, address, port, max, hard, weight, prio, name, state, check, on_down, proxy, tls, tls_verify, tls_name or blacklist of a server",
     ),
     ("servers", "show the servers"),
     ("show NAME", "show a setting as the command that sets it"),

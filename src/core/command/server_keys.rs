@@ -6,7 +6,7 @@ use crate::core::addr::{Host, Services};
 use crate::core::health::CheckChoice;
 use crate::core::lexer::Word;
 use crate::core::settings::table::table;
-use crate::core::settings::{AdminState, Field, Key, Keyword, Kind, OnDown, Spec, Value};
+use crate::core::settings::{AdminState, Field, Key, Keyword, Kind, OnDown, ProxyHeader, Spec, Value};
 use std::fmt;
 use std::time::Duration;
 
@@ -36,6 +36,8 @@ table! {
         on_down: OnDown = OnDown::Keep,
             Spec::new(Kind::Word(OnDown::WORDS), "the treatment of its connections when its check finds it down")
                 .omits_default();
+        proxy: ProxyHeader = ProxyHeader::Off,
+            Spec::new(Kind::Word(ProxyHeader::WORDS), "the PROXY header that it gets before the client's bytes").omits_default();
         tls: bool = false, Spec::new(Kind::Switch, "whether pen uses TLS with it").omits_default();
         tls_verify: bool = true,
             Spec::new(Kind::Switch, "whether its certificate must be valid for its name").omits_default();

@@ -4,7 +4,7 @@ use super::Config;
 use crate::core::addr::{Endpoint, Host};
 use crate::core::alpn;
 use crate::core::error::Error;
-use crate::core::settings::ProxyProtocol;
+use crate::core::settings::{ProxyHeader, ProxyProtocol};
 
 impl Config {
     /// Whether pen can serve with this configuration.
@@ -37,6 +37,12 @@ impl Config {
         }
         if settings.proxy_protocol != ProxyProtocol::Off {
             return excluded("proxy_protocol", "pen reads PROXY headers of connections only");
+        }
+        if let Some(n) = self.servers.iter().position(|server| server.proxy == ProxyHeader::V1) {
+            return excluded(
+                &format!("server {n} proxy v1"),
+                "version 1 is for connections only; v2 is for both",
+            );
         }
         let unix = |host: &Host| matches!(host, Host::Unix(_));
         if let Some(Endpoint { host: Host::Unix(path), .. }) = self.listening() {

@@ -69,7 +69,8 @@ table! {
         verify: CheckSwitch = CheckSwitch::Server,
             Spec::new(Kind::Word(CheckSwitch::WORDS), "whether the server's certificate must be valid; by default as tls_verify");
         sni: Option<String> = None, Spec::new(Kind::Text("a host name"), "the server name of TLS; by default the server's tls_name");
-        proxy: bool = false, Spec::new(Kind::Switch, "whether it begins with a PROXY header of the kind LOCAL");
+        proxy: CheckSwitch = CheckSwitch::Server,
+            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether it begins with a PROXY header that names no client; by default as proxy");
         every: Duration = Duration::from_secs(2), seconds(SHORTEST, "seconds", "from one check to the next");
         timeout: Duration = Duration::from_secs(1), seconds(SHORTEST, "seconds", "how long it may take");
         rise: u32 = 2, count("successes in a row that take a server up");

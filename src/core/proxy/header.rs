@@ -36,6 +36,8 @@ pub struct Header {
     pub addresses: Option<Addresses>,
     /// Whether the client speaks TLS to the proxy.
     pub tls: bool,
+    /// What else the proxy says, as the types, lengths and values of version 2: all but what is about the header itself.
+    pub values: Vec<u8>,
 }
 
 /// Why bytes that begin as a header does are none.

@@ -21,8 +21,24 @@ pub fn v1(addresses: Option<Addresses>) -> Vec<u8> {
     v1::print(addresses)
 }
 
+/// What else a header of version 2 says.
+#[derive(Debug, Clone, Copy)]
+pub enum Values<'a> {
+    /// Nothing.
+    None,
+    /// What pen knows of a client whose TLS it has ended.
+    Tls(&'a TlsFacts),
+    /// What the proxy in front of pen has said, see [`Header::values`](super::Header::values).
+    PassedOn(&'a [u8]),
+}
+
+/// The header of version 2 of a connection that is pen's own.
+pub fn v2_local() -> Vec<u8> {
+    [v2::SIGNATURE, &[v2::LOCAL, protocol::UNSPEC, 0, 0]].concat()
+}
+
 /// A header of version 2.
-pub fn v2(addresses: Option<Addresses>, transport: Transport, tls: Option<&TlsFacts>) -> Vec<u8> {
+pub fn v2(addresses: Option<Addresses>, transport: Transport, values: Values<'_>) -> Vec<u8> {
     let mut header = v2::SIGNATURE.to_vec();
     let transport = match transport {
         Transport::Stream => protocol::STREAM,
@@ -45,8 +61,14 @@ pub fn v2(addresses: Option<Addresses>, transport: Transport, tls: Option<&TlsFa
             header.extend(address.port().to_be_bytes());
         }
     }
-    if let Some(tls) = tls {
-        tls_facts(&mut header, tls);
+    match values {
+        Values::None => {}
+        Values::Tls(tls) => tls_facts(&mut header, tls),
+        // Read from a header of the same length at most, but for the addresses that this one may have instead of none.
+        Values::PassedOn(values) if header.len() - v2::PREAMBLE + values.len() <= usize::from(u16::MAX) => {
+            header.extend(values);
+        }
+        Values::PassedOn(_) => {}
     }
     let length = u16::try_from(header.len() - v2::PREAMBLE).unwrap_or_default().to_be_bytes();
     header[v2::PREAMBLE - 2..v2::PREAMBLE].copy_from_slice(&length);

@@ -1,4 +1,4 @@
-use super::print::{Transport, v1, v2};
+use super::print::{Transport, Values, v1, v2, v2_local};
 use super::v1::MAX as V1_MAX;
 use super::*;
 use proptest::prelude::*;
@@ -142,7 +142,7 @@ fn what_is_no_header_is_known_by_its_first_bytes() {
 #[test]
 fn addresses_that_are_not_known_are_not_told() {
     assert_eq!(v1(None), b"PROXY UNKNOWN\r\n");
-    for written in [v1(None), v2(None, Transport::Stream, None)] {
+    for written in [v1(None), v2(None, Transport::Stream, Values::None), v2_local()] {
         assert_eq!(header(&written), Header::default());
     }
 }
@@ -160,7 +160,7 @@ fn tls_is_told_as_the_specification_has_it() {
             resumed: false,
         }),
     };
-    let written = v2(addresses("1.2.3.4:5", "6.7.8.9:10"), Transport::Stream, Some(&tls));
+    let written = v2(addresses("1.2.3.4:5", "6.7.8.9:10"), Transport::Stream, Values::Tls(&tls));
     let ssl = b"\x07\0\0\0\0\x21\0\x07TLSv1.3\x22\0\x02me\x23\0\x01X";
     let tlvs = [b"\x01\0\x02h2\x02\0\x03a.b\x20\0\x18", &ssl[..]].concat();
     assert_eq!(ssl.len(), 0x18);
@@ -168,13 +168,32 @@ fn tls_is_told_as_the_specification_has_it() {
     assert!(header(&written).tls);
     // Without a certificate, and with one that was not found valid.
     let flags = |certificate| {
-        let written = v2(None, Transport::Stream, Some(&TlsFacts { certificate, ..TlsFacts::default() }));
-        (written[19], written[23])
+        let written = v2(
+            addresses("1.2.3.4:5", "6.7.8.9:10"),
+            Transport::Stream,
+            Values::Tls(&TlsFacts { certificate, ..TlsFacts::default() }),
+        );
+        (written[31], written[35])
     };
     assert_eq!(flags(None), (1, 1));
     assert_eq!(flags(Some(ClientCertificate { resumed: true, ..ClientCertificate::default() })), (5, 1));
     let long = TlsFacts { server_name: Some("x".repeat(70_000)), ..tls };
-    assert!(header(&v2(addresses("1.2.3.4:5", "6.7.8.9:10"), Transport::Stream, Some(&long))).tls);
+    assert!(header(&v2(addresses("1.2.3.4:5", "6.7.8.9:10"), Transport::Stream, Values::Tls(&long))).tls);
+}
+
+#[test]
+fn what_the_proxy_in_front_says_is_passed_on() {
+    let known = addresses("1.2.3.4:5", "6.7.8.9:10");
+    // A checksum and padding are about that header alone.
+    let front =
+        binary(&[0x21, 0x11, 0, 23, 1, 2, 3, 4, 6, 7, 8, 9, 0, 5, 0, 10, 4, 0, 1, 0, 0xea, 0, 1, 9, 5, 0, 0]);
+    let said = header(&front);
+    assert_eq!(said.values, [0xea, 0, 1, 9, 5, 0, 0]);
+    let written = v2(known, Transport::Stream, Values::PassedOn(&said.values));
+    assert_eq!(header(&written), said);
+    // More than fits is left out.
+    let much = [&[0xea, 0xff, 0xf8][..], &[0; 0xfff8]].concat();
+    assert!(header(&v2(known, Transport::Stream, Values::PassedOn(&much))).values.is_empty());
 }
 
 fn address() -> impl Strategy<Value = SocketAddr> {
@@ -189,7 +208,7 @@ fn address() -> impl Strategy<Value = SocketAddr> {
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let printed = (address(), address(), any::<bool>()).prop_map(|(from, to, text)| {
         let addresses = Some(Addresses::new(from, to));
-        if text { v1(addresses) } else { v2(addresses, Transport::Stream, None) }
+        if text { v1(addresses) } else { v2(addresses, Transport::Stream, Values::None) }
     });
     let damaged = (printed, any::<prop::sample::Index>(), any::<Option<u8>>(), "[ -~]{0,40}").prop_map(
         |(mut header, at, damage, behind)| {
@@ -210,7 +229,7 @@ proptest! {
         let addresses = Addresses::new(from, to);
         prop_assert_eq!(addresses.source.is_ipv4(), addresses.destination.is_ipv4());
         let some = Some(addresses);
-        let written = if text { v1(some) } else { v2(some, Transport::Stream, None) };
+        let written = if text { v1(some) } else { v2(some, Transport::Stream, Values::None) };
         prop_assert_eq!(header(&written).addresses, some);
     }
 

@@ -9,6 +9,8 @@ pub(super) const ALPN: u8 = 0x01;
 pub(super) const AUTHORITY: u8 = 0x02;
 /// A checksum of the header.
 const CRC32C: u8 = 0x03;
+/// Nothing.
+const NOOP: u8 = 0x04;
 /// What is known of the client's TLS.
 pub(super) const SSL: u8 = 0x20;
 /// Within [`SSL`]: the version of TLS.
@@ -51,11 +53,12 @@ pub struct ClientCertificate {
     pub resumed: bool,
 }
 
-/// Reads those of the header `whole` from `at` on; tells whether the client speaks TLS to the proxy. Types that are not known
-/// are passed over.
-pub(super) fn read(whole: &[u8], mut at: usize) -> Result<bool, Malformed> {
-    let mut tls = false;
+/// Reads those of the header `whole` from `at` on: whether the client speaks TLS to the proxy, and what is for servers too.
+/// Types that are not known are passed over.
+pub(super) fn read(whole: &[u8], mut at: usize) -> Result<(bool, Vec<u8>), Malformed> {
+    let (mut tls, mut values) = (false, Vec::new());
     while at < whole.len() {
+        let begin = at;
         let Some(&[kind, high, low]) = whole.get(at..at + 3) else { return malformed("whole TLVs") };
         at += 3;
         let end = at + usize::from(u16::from_be_bytes([high, low]));
@@ -67,7 +70,10 @@ pub(super) fn read(whole: &[u8], mut at: usize) -> Result<bool, Malformed> {
             (SSL, _) => return malformed("five bytes or more of PP2_TYPE_SSL"),
             _ => {}
         }
+        if kind != CRC32C && kind != NOOP {
+            values.extend_from_slice(&whole[begin..end]);
+        }
         at = end;
     }
-    Ok(tls)
+    Ok((tls, values))
 }

@@ -26,7 +26,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
         ("TCP6", rest) => Some(addresses::<Ipv6Addr>(rest)?),
         _ => return malformed("TCP4, TCP6 or UNKNOWN"),
     };
-    Ok(Parsed::Complete(Header { addresses, tls: false }, end + 1))
+    Ok(Parsed::Complete(Header { addresses, ..Header::default() }, end + 1))
 }
 
 fn addresses<A: FromStr + Into<IpAddr>>(words: &str) -> Result<Addresses, Malformed> {

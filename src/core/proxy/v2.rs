@@ -11,7 +11,7 @@ pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 pub(super) const PREAMBLE: usize = 16;
 
 /// Version 2, command LOCAL: the connection is the proxy's own.
-const LOCAL: u8 = 0x20;
+pub(super) const LOCAL: u8 = 0x20;
 /// Version 2, command PROXY.
 pub(super) const PROXY: u8 = 0x21;
 
@@ -68,9 +68,9 @@ fn content(whole: &[u8], protocol: u8) -> Result<Header, Malformed> {
     if rest.len() < length {
         return malformed("addresses as long as their family's");
     }
-    let tls = tlv::read(whole, PREAMBLE + length)?;
+    let (tls, values) = tlv::read(whole, PREAMBLE + length)?;
     // Datagrams do not come by a connection.
-    Ok(Header { addresses: addresses.filter(|_| transport == protocol::STREAM), tls })
+    Ok(Header { addresses: addresses.filter(|_| transport == protocol::STREAM), tls, values })
 }
 
 fn ipv4(bytes: &[u8]) -> Option<Addresses> {

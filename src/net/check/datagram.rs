@@ -37,6 +37,7 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
         CheckType::Dns => dns::question(config.name.as_deref(), id),
         _ => config.send.clone(),
     };
+    let question = [probe.proxy_header().unwrap_or_default(), question].concat();
     socket.send(&question).await.map_err(refused)?;
     let mut answer = vec![0; LARGEST];
     loop {

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 
 use crate::core::health::Check;
+use crate::core::proxy::print;
+use crate::core::settings::ProxyHeader;
 use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
 
 use crate::net::upstream_tls::UpstreamTls;
@@ -47,6 +49,13 @@ impl Probe<'_> {
             Stage::Answer => "no answer",
             Stage::Program => "no end of the program",
         }
+    }
+
+    /// The PROXY header that goes first, if one does: it says that the connection is pen's own, as far as its version can.
+    pub(super) fn proxy_header(&self) -> Option<Vec<u8>> {
+        let server = self.backend.proxy;
+        let wanted = self.check.config.proxy.of(server != ProxyHeader::Off);
+        wanted.then(|| if server == ProxyHeader::V1 { print::v1(None) } else { print::v2_local() })
     }
 
     /// Where it connects to: the addresses of the server, with the port of the check.

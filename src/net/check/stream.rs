@@ -19,15 +19,12 @@ const LOOKED_AT: usize = 128 * 1024;
 /// What a reason quotes of an answer.
 const QUOTED: usize = 60;
 
-/// A PROXY header of version 2 that says LOCAL: the connection is pen's own (proxy-protocol.txt 2.2).
-const PROXY_LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
-
 /// Carries the check out.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     let config = &probe.check.config;
     let mut stream = connect(probe).await?;
-    if config.proxy {
-        write(&mut stream, PROXY_LOCAL).await?;
+    if let Some(header) = probe.proxy_header() {
+        write(&mut stream, &header).await?;
     }
     if let Some(peer) = &probe.check.tls {
         probe.stage.set(Stage::Handshake);

@@ -5,9 +5,7 @@
 //! first the next time. With TLS the handshake is part of an attempt.
 
 use std::future::poll_fn;
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::core::address_order::{mark, order};
 use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
-use crate::core::upstream_tls::TlsPeer;
+use crate::net::proxy::Caller;
 use crate::net::shared::Shared;
 use crate::net::stream::Stream;
 
@@ -32,8 +30,8 @@ const DELAY_MIN: Duration = Duration::from_millis(10);
 pub(super) struct Seeker<'a> {
     pub(super) shared: &'a Shared,
     pub(super) snapshot: &'a Snapshot,
-    /// The client's address.
-    pub(super) client: Option<IpAddr>,
+    /// The client.
+    pub(super) caller: &'a Caller<'a>,
     /// The protocol to offer to a server that speaks TLS.
     pub(super) alpn: Option<&'a [u8]>,
 }
@@ -44,12 +42,15 @@ pub(super) struct Seeker<'a> {
 /// That of the address that counts, see [`Failure::or`].
 pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failure> {
     let timeout = Duration::from_millis(seeker.snapshot.timeout);
-    let target = Target { seeker, peer: backend.tls.as_ref(), connected: false.into() };
+    let target = Target { seeker, backend, connected: false.into() };
     match backend.addresses.as_slice() {
         [] => Err(Failure::no_server()),
-        [only] if target.peer.is_none() => {
-            let connected = within(timeout, pin!(attempt(seeker.snapshot, only, seeker.client))).await;
-            connected.unwrap_or_else(|_| Err(Failure::timed_out()))
+        [only] if backend.tls.is_none() => {
+            let Seeker { snapshot, caller, .. } = seeker;
+            let connected = within(timeout, pin!(attempt(snapshot, only, caller.ip()))).await;
+            let mut stream = connected.unwrap_or_else(|_| Err(Failure::timed_out()))?;
+            caller.introduce(backend.proxy, &mut stream);
+            Ok(stream)
         }
         // Boxed: it is large, and most servers have no TLS.
         [only] => {
@@ -68,8 +69,7 @@ pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<St
 /// What attempts are to reach, and how far they have come.
 struct Target<'a> {
     seeker: &'a Seeker<'a>,
-    /// The server, where it speaks TLS.
-    peer: Option<&'a Arc<TlsPeer>>,
+    backend: &'a Backend,
     /// An address has taken the connection.
     connected: AtomicBool,
 }
@@ -77,9 +77,10 @@ struct Target<'a> {
 impl Target<'_> {
     /// One attempt: connects to the address, and makes the TLS handshake if there is to be one.
     async fn attempt(&self, address: &ServerAddress) -> Result<Stream, Failure> {
-        let Seeker { shared, snapshot, client, alpn } = *self.seeker;
-        let stream = attempt(snapshot, address, client).await?;
-        let Some(peer) = self.peer else { return Ok(stream) };
+        let Seeker { shared, snapshot, caller, alpn } = *self.seeker;
+        let mut stream = attempt(snapshot, address, caller.ip()).await?;
+        caller.introduce(self.backend.proxy, &mut stream);
+        let Some(peer) = &self.backend.tls else { return Ok(stream) };
         self.connected.store(true, Relaxed);
         Ok(Box::pin(shared.upstream_tls.connect(peer, alpn, stream)).await?)
     }

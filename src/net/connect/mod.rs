@@ -20,7 +20,7 @@ use crate::core::snapshot::{Backend, Snapshot};
 use crate::sys::log;
 
 use super::connection_record::ConnectionRecord;
-use super::connections::Connection;
+use super::proxy::Caller;
 use super::shared::Shared;
 use super::stream::Stream;
 use addresses::Seeker;
@@ -39,33 +39,33 @@ const SHORTAGE_TRIES: u32 = 60;
 const PATIENCE: Millis = 2;
 
 /// Finds a server that takes the connection: tries each that `selection` names until one does. `None` where servers are full and the
-/// client is to wait for one of them, see [`by_queue`]. Ends when `client` gives up before there is one.
+/// client is to wait for one of them, see [`by_queue`]. Ends when `caller` gives up before there is one.
 ///
 /// # Errors
 /// No server took it, or the client has gone.
-pub(super) async fn establish(
+pub(in crate::net) async fn establish(
     record: &ConnectionRecord,
     snapshot: &Snapshot,
     selection: &mut Selection,
-    client: &Stream,
+    caller: &Caller<'_>,
 ) -> Result<Option<(Selected, Stream)>, Failure> {
-    let seeker = seeker(record, snapshot, selection, client);
+    let seeker = seeker(record, snapshot, caller);
     let search = pin!(search(record, &seeker, selection, || None));
-    while_present(client, patience(snapshot), search).await?
+    while_present(&caller.stream, patience(snapshot), search).await?
 }
 
 /// The same where servers are full: waits for a place, as often as a server that had one then fails.
 ///
 /// # Errors
 /// As [`establish`].
-pub(super) async fn by_queue(
+pub(in crate::net) async fn by_queue(
     record: &ConnectionRecord,
     snapshot: &Snapshot,
     selection: &mut Selection,
-    client: &Stream,
-    connection: &Connection,
+    caller: &Caller<'_>,
 ) -> Result<(Selected, Stream), Failure> {
-    let seeker = seeker(record, snapshot, selection, client);
+    let Caller { connection, stream: client, .. } = caller;
+    let seeker = seeker(record, snapshot, caller);
     let mut queued = None;
     loop {
         // Whoever leaves before there is a server has mostly lost patience with the wait: there is no reason to wait for longer.
@@ -87,16 +87,11 @@ pub(super) async fn by_queue(
     }
 }
 
-fn seeker<'a>(
-    record: &'a ConnectionRecord,
-    snapshot: &'a Snapshot,
-    selection: &Selection,
-    client: &'a Stream,
-) -> Seeker<'a> {
+fn seeker<'a>(record: &'a ConnectionRecord, snapshot: &'a Snapshot, caller: &'a Caller<'a>) -> Seeker<'a> {
     // What the client speaks is what the server is to speak.
     let http = snapshot.content.http.then_some(alpn::HTTP.as_bytes());
-    let alpn = client.alpn().or(http);
-    Seeker { shared: &record.shared, snapshot, client: selection.client().ip(), alpn }
+    let alpn = caller.stream.alpn().or(http);
+    Seeker { shared: &record.shared, snapshot, caller, alpn }
 }
 
 /// How long pen goes on looking for a server for a client that may have gone.

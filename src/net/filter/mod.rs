@@ -1,5 +1,6 @@
 //! Filters, which see and may change the bytes that a relay moves, and meters, which count them.
 
+pub(super) mod chosen;
 pub(super) mod dump;
 pub(super) mod http;
 pub(super) mod request_log;

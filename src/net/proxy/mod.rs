@@ -2,6 +2,8 @@
 
 mod faults;
 mod receive;
+mod send;
 
 pub use faults::Faults;
 pub(super) use receive::receive;
+pub(super) use send::Caller;

@@ -10,6 +10,7 @@ mod cert_loader;
 mod context;
 mod context_cache;
 mod credentials;
+mod facts;
 mod file_stamp;
 mod handshake;
 pub(in crate::net) mod identity;
@@ -24,6 +25,7 @@ mod tickets;
 pub(in crate::net) mod worker;
 
 pub use cert_index::host_name;
+pub(in crate::net) use facts::facts as facts_of;
 pub(super) use handshake::session as session_of;
 pub(in crate::net) use handshake::{Handshake, accept};
 pub use server::{Loaded, Server};

@@ -2,6 +2,7 @@
 //! calls as there can be.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ struct Question {
     upstream: Arc<UpstreamSocket>,
     /// Its place in the batch.
     at: usize,
+    /// That of itself behind a header; empty where it goes without.
+    framed: Range<usize>,
 }
 
 /// A flow whose server may have answered.
@@ -51,6 +54,8 @@ pub(super) struct Exchange {
     pub(super) several: bool,
     /// The tokens of sockets that are ready.
     pub(super) ready: Vec<u64>,
+    /// Datagrams behind the headers that their servers get.
+    pub(super) framed: Vec<u8>,
     calls: Calls,
     questions: Vec<Question>,
     answers: Vec<Answer>,
@@ -66,6 +71,7 @@ impl Exchange {
             batch: Batch::new(),
             several: false,
             ready: Vec::new(),
+            framed: Vec::new(),
             calls: Calls::new(together),
             questions: Vec::new(),
             answers: Vec::new(),
@@ -79,6 +85,7 @@ impl Exchange {
         self.batch.clear();
         self.ready.clear();
         self.questions.clear();
+        self.framed.clear();
         self.answers.clear();
     }
 
@@ -87,9 +94,16 @@ impl Exchange {
         self.questions.iter().any(|question| question.id == id)
     }
 
-    /// Lists the datagram at that place of the batch, to be sent by `upstream`.
-    pub(super) fn ask(&mut self, id: FlowId, flow: Arc<UdpFlow>, upstream: Arc<UpstreamSocket>, at: usize) {
-        self.questions.push(Question { id, flow, upstream, at });
+    /// Lists the datagram at the place `at` of the batch, to be sent by `upstream`: instead of it what was added to
+    /// [`Exchange::framed`] from `begin` on, if anything was.
+    pub(super) fn ask(
+        &mut self,
+        id: FlowId,
+        flow: Arc<UdpFlow>,
+        upstream: Arc<UpstreamSocket>,
+        (at, begin): (usize, usize),
+    ) {
+        self.questions.push(Question { id, flow, upstream, at, framed: begin..self.framed.len() });
     }
 
     /// Lists the flows that are ready, since their servers may have answered; `flow` gives those of tokens.
@@ -110,9 +124,13 @@ impl Exchange {
         mut over: impl FnMut(FlowId),
         mut came: impl FnMut(FlowId, &UdpFlow, &Arc<UpstreamSocket>, Received<'_>) -> bool,
     ) {
-        let Self { batch, calls, questions, answers, rooms, .. } = self;
+        let Self { batch, framed, calls, questions, answers, rooms, .. } = self;
         let bytes = |question: &Question| batch.get(question.at).map_or(&[][..], |(bytes, _)| bytes);
-        let sends = questions.iter().map(|question| Call::Send(question.upstream.as_fd(), bytes(question)));
+        let sent = |question: &Question| match &question.framed {
+            none if none.is_empty() => bytes(question),
+            place => framed.get(place.clone()).unwrap_or_default(),
+        };
+        let sends = questions.iter().map(|question| Call::Send(question.upstream.as_fd(), sent(question)));
         let receives = answers.iter().zip(rooms.chunks_exact_mut(DATAGRAM_MAX));
         let receives = receives.map(|(answer, room)| Call::Receive(answer.upstream.as_fd(), room));
         let (asked, received) = calls.make(sends.chain(receives)).split_at(questions.len());
@@ -123,6 +141,7 @@ impl Exchange {
             }
         }
         questions.clear();
+        framed.clear();
         for ((answer, returned), room) in answers.iter_mut().zip(received).zip(rooms.chunks(DATAGRAM_MAX)) {
             let received = match answer.upstream.clear_if_failed(returned.count()) {
                 Ok(length) => {

@@ -1,7 +1,7 @@
 //! One flow: a client, by address and port, and the socket to its server.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -11,6 +11,9 @@ use crate::core::admission::Admission;
 use crate::core::admission::limits::ClientSlot;
 use crate::core::affinity::Client;
 use crate::core::end_reason::EndReason;
+use crate::core::proxy::Addresses;
+use crate::core::proxy::print::{self, Transport, Values};
+use crate::core::settings::ProxyHeader;
 use crate::net::accepted_client::AcceptedClient;
 use crate::net::connect::failure::{Failure, Origin, is_of_network};
 use crate::net::connection_record::ConnectionRecord;
@@ -20,7 +23,7 @@ use crate::net::filter::dump::{self, Dump};
 use crate::net::filter::request_log::RequestLog;
 use crate::net::known_client::KnownClient;
 use crate::net::shared::Shared;
-use crate::sys::datagram::{Peer, UpstreamSocket};
+use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
 
 use super::upstream::{Search, Upstream};
@@ -55,6 +58,9 @@ struct FlowState {
     keeps: bool,
     /// How often the client has repeated it.
     repeated: u32,
+    /// Whom a server that wants it is told of, and the header that does so, before each datagram.
+    addresses: Option<Addresses>,
+    header: Vec<u8>,
 }
 
 impl Drop for FlowState {
@@ -66,12 +72,12 @@ impl Drop for FlowState {
 }
 
 impl UdpFlow {
-    /// A new client, which has room by `permit`, and the socket to its server. `downfd` is the descriptor it came by.
+    /// A new client, which has room by `permit`, and the socket to its server. It came by `socket`.
     pub(super) fn begin(
         shared: &Arc<Shared>,
         peer: Peer,
         (admission, slot): (Admission, Option<ClientSlot>),
-        downfd: RawFd,
+        socket: &DatagramSocket,
         permit: Permit,
     ) -> Result<Self, Failure> {
         let client = Client::new(peer.client.ip());
@@ -87,7 +93,7 @@ impl UdpFlow {
         let upstream = search.next(shared)?;
         let entry = permit.enter(Connection::new(AcceptedClient {
             known: KnownClient { client, key, port: Some(peer.client.port()), id: number },
-            downfd,
+            downfd: socket.as_raw_fd(),
             began: shared.now(),
         }));
         if let Some(n) = search.remembers(&upstream).filter(|n| remembered != Some(*n)) {
@@ -95,7 +101,10 @@ impl UdpFlow {
         }
         let record = ConnectionRecord::new(shared, &snapshot);
         record.attempt();
-        let state = FlowState {
+        let destination = socket.destination(&peer).ok();
+        let mut state = FlowState {
+            addresses: destination.map(|destination| Addresses::new(peer.client, destination)),
+            header: Vec::new(),
             shared: Arc::clone(shared),
             record,
             _slot: slot,
@@ -107,6 +116,7 @@ impl UdpFlow {
             keeps: false,
             repeated: 0,
         };
+        state.tell_of_client();
         Ok(UdpFlow { peer, client, state: Mutex::new(Some(state)), changed: Notify::new() })
     }
 
@@ -147,9 +157,13 @@ impl UdpFlow {
         self.changed.notify_one();
     }
 
-    /// Where a datagram for the server is to be sent; `None` when the flow is over. [`UdpFlow::sent`] is to be told the result
-    /// before this is asked for the next one.
-    pub(super) fn next_to_server(&self, datagram: &[u8]) -> Option<Arc<UpstreamSocket>> {
+    /// Where a datagram for the server is to be sent; `None` when the flow is over. Where a header goes before it, both are added
+    /// to `framed`, to be sent instead. [`UdpFlow::sent`] is to be told the result before this is asked for the next one.
+    pub(super) fn next_to_server(
+        &self,
+        datagram: &[u8],
+        framed: &mut Vec<u8>,
+    ) -> Option<Arc<UpstreamSocket>> {
         let mut state = self.state();
         let live = state.as_mut()?;
         if !live.upstream.is_right(&live.shared) {
@@ -162,6 +176,10 @@ impl UdpFlow {
         }
         if live.is_unanswered(datagram) && live.leave_silent(self.client, &self.peer) {
             self.changed.notify_one();
+        }
+        if !live.header.is_empty() {
+            framed.extend_from_slice(&live.header);
+            framed.extend_from_slice(datagram);
         }
         Some(Arc::clone(&live.upstream.socket))
     }
@@ -179,7 +197,7 @@ impl UdpFlow {
             upstream.clear_if_failed(result)
         } else {
             // The flow has left that server in the meantime.
-            live.upstream.socket.send(datagram)
+            live.send(datagram)
         };
         loop {
             match result {
@@ -200,7 +218,7 @@ impl UdpFlow {
                     return true;
                 }
             }
-            result = live.upstream.socket.send(datagram);
+            result = live.send(datagram);
         }
     }
 
@@ -329,6 +347,23 @@ impl FlowState {
         self.search = Some(search);
         self.record.attempt();
         self.meter = self.upstream.connects(&self.entry);
+        self.tell_of_client();
+    }
+
+    /// Makes the header that the flow's server gets.
+    fn tell_of_client(&mut self) {
+        self.header.clear();
+        if self.upstream.selected.backend.proxy != ProxyHeader::Off {
+            self.header = print::v2(self.addresses, Transport::Datagram, Values::None);
+        }
+    }
+
+    /// Sends a datagram to the server.
+    fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        match self.header.as_slice() {
+            [] => self.upstream.socket.send(datagram),
+            header => self.upstream.socket.send_behind(header, datagram),
+        }
     }
 
     /// Goes on to the next server, with the datagram that the one before did not take. False when there is none.
@@ -349,7 +384,7 @@ impl FlowState {
             if !self.keeps {
                 return true;
             }
-            match self.upstream.socket.send(&self.kept) {
+            match self.send(&self.kept) {
                 Ok(()) => {
                     // Counted for the server alone: the client has sent it only once.
                     self.upstream.selected.backend.stats.traffic.add_sent(self.kept.len() as u64);

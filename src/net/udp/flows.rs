@@ -1,6 +1,5 @@
 //! The flows of a socket that clients send to, and who may have one.
 
-use std::os::fd::RawFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::core::Millis;
@@ -14,7 +13,7 @@ use crate::net::connect::failure::Origin;
 use crate::net::connections::Permit;
 use crate::net::limits;
 use crate::net::shared::Shared;
-use crate::sys::datagram::Peer;
+use crate::sys::datagram::{DatagramSocket, Peer};
 
 use super::flow::UdpFlow;
 
@@ -81,9 +80,14 @@ impl Flows {
         self.table().due(idle).unwrap_or(Millis::MAX).saturating_sub(now)
     }
 
-    /// Makes a flow for a new client, whose datagram came by the descriptor `downfd`, if it may have one; else counts the
+    /// Makes a flow for a new client, whose datagram came by `socket`, if it may have one; else counts the
     /// datagram as dropped, with the reason.
-    pub(super) fn admit(&self, peer: Peer, now: Millis, downfd: RawFd) -> Option<(FlowId, Arc<UdpFlow>)> {
+    pub(super) fn admit(
+        &self,
+        peer: Peer,
+        now: Millis,
+        socket: &DatagramSocket,
+    ) -> Option<(FlowId, Arc<UdpFlow>)> {
         let drops = &self.shared.drops;
         let snapshot = self.shared.snapshot.load();
         let client = Client::new(peer.client.ip());
@@ -107,7 +111,7 @@ impl Flows {
             drops.full(snapshot.conn_max);
             return None;
         };
-        let flow = match UdpFlow::begin(&self.shared, peer, (admission, slot), downfd, permit) {
+        let flow = match UdpFlow::begin(&self.shared, peer, (admission, slot), socket, permit) {
             Ok(flow) => Arc::new(flow),
             Err(failure) if failure.origin == Origin::Shortage => {
                 drops.short(&failure.error);

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -266,8 +265,9 @@ impl UdpListener {
                 if exchange.has_question_of(id) {
                     return at;
                 }
-                match flow.next_to_server(datagram) {
-                    Some(upstream) => exchange.ask(id, flow, upstream, at),
+                let begin = exchange.framed.len();
+                match flow.next_to_server(datagram, &mut exchange.framed) {
+                    Some(upstream) => exchange.ask(id, flow, upstream, (at, begin)),
                     None => self.remove(id, Some(EndReason::NoServer)),
                 }
             }
@@ -296,7 +296,7 @@ impl UdpListener {
             self.shared.drops.because("pen takes no new clients there");
             return None;
         }
-        let (id, flow) = self.flows.admit(peer, now, self.socket.as_raw_fd())?;
+        let (id, flow) = self.flows.admit(peer, now, &self.socket)?;
         if let Err(error) = self.listen_to(id, &flow) {
             self.shared.drops.short(&error);
             self.remove(id, Some(EndReason::Shortage));

@@ -71,6 +71,15 @@ impl DatagramSocket {
         self.socket.local_addr()
     }
 
+    /// The address that a datagram of `peer` was sent to, as far as the system tells.
+    ///
+    /// # Errors
+    /// As getsockname(2).
+    pub fn destination(&self, peer: &Peer) -> io::Result<SocketAddr> {
+        let bound = self.local_addr()?;
+        Ok(peer.local.map_or(bound, |local| SocketAddr::new(local.ip, bound.port())))
+    }
+
     /// Receives one or more datagrams. False when the queue is empty afterwards.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
 //! The UDP socket of a flow, connected to its server.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::net::{RecvFlags, SendFlags};
+use socket2::SockRef;
 use tokio::io::Interest;
 
 use crate::sys::platform;
@@ -102,6 +103,15 @@ impl UpstreamSocket {
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
         let result = rustix::net::send(self, datagram, SendFlags::empty());
         self.clear_if_failed(result.map(|_| ()).map_err(io::Error::from))
+    }
+
+    /// As [`UpstreamSocket::send`], with `header` before the datagram.
+    ///
+    /// # Errors
+    /// As [`UpstreamSocket::send`].
+    pub fn send_behind(&self, header: &[u8], datagram: &[u8]) -> io::Result<()> {
+        let parts = [IoSlice::new(header), IoSlice::new(datagram)];
+        self.clear_if_failed(SockRef::from(self).send_vectored(&parts).map(|_| ()))
     }
 
     /// The result of a call, after which no error that it told is left in the system.

@@ -9,7 +9,7 @@ mod state;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use super::buffer::READ_SIZE;
 use crate::net::filter::{FilterDemand, TrafficMeter};
@@ -80,16 +80,12 @@ impl Direction {
                 (None, most) => self.poll_splice(with, source, most),
             };
             match step {
-                Poll::Pending => {
-                    self.awaits_source = true;
-                    return fault;
-                }
+                Poll::Pending => return self.await_source(with.cx, destination).or(fault),
                 Poll::Ready(Step::Moved(bytes)) => {
                     // Most messages come alone, or together with the end of the stream.
                     if bytes < READ_SIZE && self.pending() == 0 {
                         if source.poll_readable(with.cx).is_pending() {
-                            self.awaits_source = true;
-                            return fault;
+                            return self.await_source(with.cx, destination).or(fault);
                         }
                         first = source.is_at_end().then_some(Step::End);
                     }
@@ -114,6 +110,21 @@ impl Direction {
         fault
     }
 
+    /// The source has nothing now, and holds the waker. What the destination is to get before the source's bytes goes without
+    /// them: it may be the one that speaks first.
+    fn await_source(&mut self, cx: &mut Context<'_>, destination: &mut Stream) -> Option<Fault> {
+        self.awaits_source = true;
+        if destination.has_held() {
+            match destination.poll_send_held(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(e)) => return Some(self.die(e)),
+                // Whatever wakes the relay, this is to be tried again.
+                Poll::Pending => self.awaits_source = false,
+            }
+        }
+        None
+    }
+
     /// The destination takes nothing more: what is pending for it is lost.
     fn die(&mut self, error: io::Error) -> Fault {
         self.pending_write = None;
@@ -129,7 +140,7 @@ impl Direction {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::task::{Context, Waker};
+    use std::task::Waker;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;

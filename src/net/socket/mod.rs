@@ -1,6 +1,9 @@
 //! A stream socket with the fewest system calls: none is made where the event port has shown that it would return
 //! `WouldBlock`.
 
+mod beside;
+mod part;
+
 use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
@@ -14,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sys::socket::{self, Operation, PolledSocket};
 
+use part::Beside;
+
 /// A connected stream socket, TCP or Unix.
 #[derive(Debug)]
 pub struct Socket {
@@ -24,14 +29,8 @@ pub struct Socket {
     /// TLS has met an error of the connection. The system tells of it once, and of an end from then on (tcp(7)); what TLS
     /// had read before the error goes first, so that this end is met later, and must not pass for a clean one.
     is_broken: bool,
-    ahead: Option<Box<Ahead>>,
-}
-
-/// Bytes that were read before whoever reads the stream came, and those of them that it has got since.
-#[derive(Debug)]
-struct Ahead {
-    bytes: Vec<u8>,
-    taken: usize,
+    /// Most sockets have none.
+    beside: Option<Box<Beside>>,
 }
 
 impl Socket {
@@ -53,33 +52,7 @@ impl Socket {
 
     fn new(socket: OwnedFd, is_tcp: bool) -> io::Result<Self> {
         let io = PolledSocket::new(socket)?;
-        Ok(Self { io, is_tcp, has_ended: false, is_broken: false, ahead: None })
-    }
-
-    /// Puts bytes back that were read from it: they come first, to whoever takes them by [`Socket::take_ahead`] before each
-    /// read.
-    pub fn put_back(&mut self, bytes: Vec<u8>) {
-        self.ahead = (!bytes.is_empty()).then(|| Box::new(Ahead { bytes, taken: 0 }));
-    }
-
-    /// Takes bytes that were put back; `None` when there are none.
-    #[inline]
-    pub fn take_ahead(&mut self, into: &mut [u8]) -> Option<usize> {
-        let ahead = self.ahead.as_mut()?;
-        let rest = &ahead.bytes[ahead.taken..];
-        let count = rest.len().min(into.len());
-        into[..count].copy_from_slice(&rest[..count]);
-        ahead.taken += count;
-        if ahead.taken == ahead.bytes.len() {
-            self.ahead = None;
-        }
-        Some(count)
-    }
-
-    /// Whether bytes were put back and not taken.
-    #[inline]
-    pub fn has_ahead(&self) -> bool {
-        self.ahead.is_some()
+        Ok(Self { io, is_tcp, has_ended: false, is_broken: false, beside: None })
     }
 
     /// Waits for the end of a connect(2) that was begun.
@@ -264,7 +237,10 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
-        let result = ready!(Socket::poll_write(socket, cx, buf));
+        let result = ready!(match socket.has_held() {
+            true => socket.poll_write_held(cx, buf),
+            false => Socket::poll_write(socket, cx, buf),
+        });
         socket.is_broken |= result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset);
         Poll::Ready(result)
     }
