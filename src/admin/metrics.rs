@@ -13,6 +13,7 @@ use prometheus_client::registry::Registry;
 use crate::core::report::model::{ServerRow, ServerState};
 use crate::core::settings::Keyword;
 
+use super::check_metrics::{self, CHECK_RESULTS, CHECK_TIME, Checked};
 use super::family::{Family, Writer, counter, encode_histogram, gauge, histogram};
 use super::serving_metrics::{
     CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, RELOADS, Serving, TLS_HANDSHAKES,
@@ -45,6 +46,8 @@ pub struct Measurements {
     pub serving: Serving,
     /// Connections without a server.
     pub unserved: Unserved,
+    /// The checks of the servers.
+    pub checks: Vec<Checked>,
     /// The process.
     pub process: Process,
 }
@@ -91,7 +94,7 @@ const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
 const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Most open descriptors");
 
 /// All families.
-pub const FAMILIES: [Family; 30] = [
+pub const FAMILIES: [Family; 32] = [
     BUILD_INFO,
     CONNECTIONS,
     CONNECTIONS_LIMIT,
@@ -116,6 +119,8 @@ pub const FAMILIES: [Family; 30] = [
     SERVER_BYTES,
     SERVER_CONNECTS,
     SERVER_CONNECT_TIME,
+    CHECK_RESULTS,
+    CHECK_TIME,
     START_TIME,
     CPU,
     RESIDENT,
@@ -168,6 +173,7 @@ impl Collector for Measurements {
         self.serving.encode(&mut out)?;
         self.unserved.encode(&mut out)?;
         self.encode_servers(&mut out)?;
+        check_metrics::encode(&self.checks, &mut out)?;
         let process = &self.process;
         out.gauge(START_TIME, Some(process.start_time_seconds))?;
         out.counter(CPU, process.cpu_seconds)?;

@@ -3,6 +3,7 @@
 //! It has its own thread, so that no request delays a worker.
 
 mod body;
+mod check_metrics;
 mod dashboard;
 mod family;
 mod host;
@@ -14,6 +15,7 @@ mod serving_metrics;
 mod source;
 mod unserved_metrics;
 
+pub use check_metrics::Checked;
 pub use dashboard::Subject;
 pub use family::Family;
 pub use metrics::{FAMILIES, Measurements, Process};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use crate::admin::{Measurements, Process, Serving, Source, Subject, Unserved};
+use crate::admin::{Checked, Measurements, Process, Serving, Source, Subject, Unserved};
 use crate::core::Millis;
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
@@ -19,6 +19,7 @@ use crate::core::report::pieces::{Pieces, Rows, lines};
 use crate::core::report::{html, replies, text};
 use crate::core::select::explain::Explanation;
 use crate::core::settings::{AdminState, Keyword};
+use crate::core::snapshot::Backend;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::usage;
@@ -182,6 +183,14 @@ impl Documents {
         model::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect()
     }
 
+    fn checked(&self) -> Vec<Checked> {
+        let checked = |backend: &Arc<Backend>| {
+            let check = backend.check.as_ref()?.name.clone();
+            Some(Checked { server: backend.role.slot()?, check, counts: backend.stats.check_counts() })
+        };
+        self.shared.snapshot.load().backends.iter().flatten().filter_map(checked).collect()
+    }
+
     /// Whether pen takes new clients and one of the servers can serve them.
     fn serves_by(&self, servers: &[ServerRow]) -> bool {
         let works = |row: &ServerRow| {
@@ -243,6 +252,7 @@ impl Source for Documents {
                 held_max: shared.snapshot.load().tarpit_max,
                 tarpit_results: [("held", shared.tarpit.accepted()), ("refused", shared.tarpit.refused())],
             },
+            checks: self.checked(),
             servers: Source::servers(self),
             serving: Serving {
                 ends: shared.ends.read(),

@@ -10,7 +10,7 @@ use openssl::ssl::SslVersion;
 use pen::admin::{FAMILIES, Family};
 use serde_json::Value;
 
-use crate::support::backend::Backend;
+use crate::support::backend::{Backend, Refusing};
 use crate::support::http::{admin_of, ask, get};
 use crate::support::pen::free_port;
 use crate::support::tls::{Kind, Pair, TlsClient};
@@ -36,6 +36,12 @@ fn measured(setup: Setup) -> (Pen, Backend, Client) {
     assert_eq!(client.bytes(5), b"12345");
     wait_until("the bytes to be counted", || pen.control("servers").contains("sx 5 rx 5"));
     (pen, backend, client)
+}
+
+/// Has its server checked.
+fn check(pen: &Pen) {
+    pen.control("check port type tcp");
+    pen.control("server 0 check port");
 }
 
 #[test]
@@ -70,8 +76,34 @@ fn values_are_what_happened() {
 }
 
 #[test]
+fn checks_are_counted_by_their_results() {
+    let (works, refuses) = (Backend::echo(), Refusing::new());
+    let setup = Setup::new().command("admin %").command("check port type tcp every 0.1 fast 0.1");
+    let pen = setup.servers([&works]).server(refuses.address()).command("check_default port").start();
+    let counted = |server: usize, result: &str| {
+        let values = series(&get(admin_of(&pen), "/metrics").body);
+        let labels = format!("server=\"{server}\",check=\"port\"");
+        let results = format!("pen_check_results_total{{{labels},result=\"{result}\"}}");
+        (values[&results], values[&format!("pen_check_duration_seconds_count{{{labels}}}")])
+    };
+    for (server, good, bad) in [(0, "success", "failure"), (1, "failure", "success")] {
+        wait_until("three checks", || counted(server, good).0 >= 3.0);
+        assert_eq!(counted(server, bad).0, 0.0);
+        let (results, times) = counted(server, good);
+        // One may have ended between the two.
+        assert!((results - times).abs() <= 1.0, "{results} results, {times} times");
+    }
+    // Another check counts anew.
+    pen.control("check other type tcp every 1000");
+    pen.control("server 0 check other");
+    let values = series(&get(admin_of(&pen), "/metrics").body);
+    assert!(values["pen_check_results_total{server=\"0\",check=\"other\",result=\"success\"}"] <= 1.0);
+}
+
+#[test]
 fn every_series_is_documented_and_there() {
     let (pen, _backend, _client) = measured(Setup::new());
+    check(&pen);
     let datagrams = Setup::new().options("-U").command("admin %").start();
     let mut found = BTreeSet::new();
     for pen in [&pen, &datagrams] {
@@ -148,6 +180,7 @@ impl Prometheus {
 #[test]
 fn a_prometheus_has_the_values() {
     let (pen, backend, _client) = measured(Setup::new());
+    check(&pen);
     if tool("prometheus").is_none() {
         return;
     }

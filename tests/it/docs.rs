@@ -65,6 +65,7 @@ documents! {
     dns: "doc/howto/dns.txt", Package;
     checks: "doc/howto/checks.txt", Package;
     maintenance: "doc/howto/maintenance.txt", Package;
+    limits: "doc/howto/limits.txt", Package;
     tls: "doc/howto/tls.txt", Authority;
     monitoring: "doc/howto/monitoring.txt", Package;
     vrrp: "doc/howto/vrrp.txt", Package;

@@ -1,7 +1,7 @@
 //! The results of a server's checks, for all threads to read. Only the main thread changes them.
 
 use crate::core::Millis;
-use crate::core::health::{CheckResult, Health};
+use crate::core::health::{CheckCounts, CheckResult, Health};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -15,6 +15,7 @@ pub(super) struct HealthRecord {
     /// When it last became up after being down, or after a change of server; 0 otherwise.
     risen: AtomicU64,
     last: Mutex<Option<Arc<CheckResult>>>,
+    counts: Mutex<Arc<CheckCounts>>,
 }
 
 const ALL: [Health; 4] = [Health::Unchecked, Health::Unknown, Health::Up, Health::Down];
@@ -43,6 +44,7 @@ impl HealthRecord {
         self.risen.store(0, Relaxed);
         self.period.fetch_add(1, Relaxed);
         *self.last.lock() = None;
+        *self.counts.lock() = Arc::default();
     }
 
     /// When it last became up after being down, or after a change of server; 0 otherwise.
@@ -53,6 +55,11 @@ impl HealthRecord {
     /// See [`crate::core::health::Monitor::configure`].
     pub(super) fn period(&self) -> u64 {
         self.period.load(Relaxed)
+    }
+
+    /// The counts of results since they were last discarded.
+    pub(super) fn counts(&self) -> Arc<CheckCounts> {
+        Arc::clone(&self.counts.lock())
     }
 
     /// The last result of a check.

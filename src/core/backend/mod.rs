@@ -6,7 +6,7 @@ mod health;
 mod places;
 
 use super::Millis;
-use super::health::{CheckResult, Health};
+use super::health::{CheckCounts, CheckResult, Health};
 use super::histogram::Histogram;
 use super::queue::Wakeup;
 use super::traffic::Traffic;
@@ -163,6 +163,11 @@ impl ServerStats {
     /// A number that changes with each [`ServerStats::forget_health`].
     pub fn period(&self) -> u64 {
         self.health.period()
+    }
+
+    /// The counts of results of its check, since it has that check at that address.
+    pub fn check_counts(&self) -> Arc<CheckCounts> {
+        self.health.counts()
     }
 
     /// The last result of a check.

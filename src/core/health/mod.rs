@@ -3,6 +3,7 @@
 //! Pure: results, time and the seed are passed in. `src/net/check` does the network part.
 
 pub mod check;
+mod counts;
 pub mod dns;
 pub mod http;
 mod monitor;
@@ -12,5 +13,6 @@ mod tests;
 mod track;
 
 pub use check::{Check, CheckChoice, CheckConfig, CheckKey, CheckType};
+pub use counts::CheckCounts;
 pub use monitor::{Due, Monitor, Rule};
 pub use track::{CheckResult, Health, Track};

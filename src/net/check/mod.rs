@@ -106,6 +106,7 @@ impl Checker {
         if backend.stats.period() != due.period {
             return;
         }
+        backend.stats.check_counts().count(outcome.success(), took);
         let (success, reason) = match outcome {
             Outcome::Success(reason) => (true, reason),
             Outcome::Failure(reason) => (false, reason),
