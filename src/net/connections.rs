@@ -226,7 +226,7 @@ const CONNECTED: u8 = 2;
 const WAITING: u8 = 3;
 
 /// Counts a connection's bytes for itself and for its server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ConnectionMeter {
     /// The connection.
     pub connection: Arc<Connection>,
@@ -245,6 +245,10 @@ impl TrafficMeter for ConnectionMeter {
         let first = count(&self.connection.rx, bytes);
         self.connection.spoke(first && self.connection.sx.load(Relaxed) == 0);
         self.server.traffic.add_sent(bytes as u64);
+    }
+
+    fn awaits_look(&self) -> bool {
+        self.connection.inbox.is_asked()
     }
 
     fn pending(&self, to_server: usize, to_client: usize) {

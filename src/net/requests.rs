@@ -44,6 +44,11 @@ impl Inbox {
         waker.is_some()
     }
 
+    /// Whether anything was asked for that was not taken.
+    pub(super) fn is_asked(&self) -> bool {
+        self.requests.load(Relaxed) != 0
+    }
+
     /// What was asked for since this was called last.
     pub(super) fn take(&self) -> Option<Requests> {
         // Asked for every message, hence first without a locked instruction.

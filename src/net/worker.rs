@@ -59,9 +59,10 @@ pub fn start(
     sockets: Sockets,
 ) -> io::Result<JoinHandle<()>> {
     let watched = Arc::clone(&listening);
+    let together = shared.snapshot.load().batch;
     let begin = move || {
         tls::this_is_worker(number);
-        socket::prepare()?;
+        socket::prepare(together)?;
         watch::can_watch(&*watched)
     };
     runtime::start_thread(format!("worker {number}"), begin, move |runtime| {

@@ -6,9 +6,9 @@ use std::ptr;
 
 use super::datagram::Destination;
 use super::log;
-use super::platform::Ring;
 use super::platform::call::RawCall;
 pub use super::platform::call::Returned;
+use super::platform::together::Together;
 
 /// A call that never waits.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub enum Call<'a> {
 /// Makes calls, and keeps the memory that it takes to list them.
 #[derive(Debug, Default)]
 pub struct Calls {
-    ring: Option<Ring>,
+    together: Together,
     raw: Vec<RawCall>,
     messages: Vec<libc::msghdr>,
     parts: Vec<libc::iovec>,
@@ -37,15 +37,7 @@ unsafe impl Send for Calls {}
 impl Calls {
     /// Makes calls `together`, if that is wanted and the system can.
     pub fn new(together: bool) -> Self {
-        let ring = match Ring::new() {
-            _ if !together => None,
-            Ok(ring) => Some(ring),
-            Err(error) => {
-                log::debug(1, format_args!("calls are made one by one: no io_uring: {error}"));
-                None
-            }
-        };
-        Calls { ring, ..Self::default() }
+        Calls { together: together_if(together), ..Self::default() }
     }
 
     /// Makes all calls, in their order, and tells what each returned. None is in progress afterwards.
@@ -55,11 +47,11 @@ impl Calls {
         self.parts.clear();
         calls.for_each(|call| self.list(call));
         self.point_to_messages();
-        self.returned.clear();
-        self.returned.resize(self.raw.len(), Returned::default());
         // SAFETY: what the lists point to was lent for 'a, which lasts until this returns, and the lists themselves are not changed
         // until the calls are over.
-        unsafe { self.perform() };
+        if !unsafe { self.together.make(&self.raw, &mut self.returned) } {
+            log::debug(1, format_args!("calls are made one by one: io_uring takes no more"));
+        }
         &self.returned
     }
 
@@ -93,32 +85,17 @@ impl Calls {
             }
         }
     }
+}
 
-    /// # Safety
-    /// What is listed must be valid until this returns.
-    unsafe fn perform(&mut self) {
-        let mut made = 0;
-        // One call by itself is cheaper without the ring.
-        if self.raw.len() > 1
-            && let Some(ring) = &mut self.ring
-        {
-            // SAFETY: as promised.
-            match unsafe { ring.make(&self.raw, &mut self.returned) } {
-                Ok(()) => made = self.raw.len(),
-                Err(count) => made = count,
-            }
-            if made < self.raw.len() {
-                log::debug(1, format_args!("calls are made one by one: io_uring takes no more"));
-                self.ring = None;
-            }
-        }
-        for (at, (call, returned)) in self.raw.iter().zip(&mut self.returned).enumerate() {
-            if at >= made || returned.is_interrupted() {
-                // SAFETY: as promised.
-                *returned = unsafe { call.make() };
-            }
-        }
+/// What makes calls `together`, if that is wanted and the system can; it says so where it cannot.
+pub(super) fn together_if(wanted: bool) -> Together {
+    if !wanted {
+        return Together::default();
     }
+    Together::by_ring().unwrap_or_else(|error| {
+        log::debug(1, format_args!("calls are made one by one: no io_uring: {error}"));
+        Together::default()
+    })
 }
 
 #[cfg(test)]

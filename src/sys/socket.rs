@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,9 +14,12 @@ use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::Interest;
 use tokio::time::Instant;
 
+use super::calls;
 use super::error::context;
 use super::platform::{self, PolledFd, events};
 use super::watch::Watch;
+
+pub use super::platform::carried::{Carried, Carrier, LANE_ROOM, Rest};
 
 /// The interval for checking whether a peer with unread data is still there, if the event port does not report it.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
@@ -30,13 +34,37 @@ enum Kind {
     Tokio(Watch),
 }
 
-/// Creates the event port for [`PolledSocket::new`]; otherwise the first socket creates it. Call it within the runtime,
+/// Creates the event port for [`PolledSocket::new`], which makes system calls `together` where it can; otherwise the first socket creates it. Call it within the runtime,
 /// while descriptors are available.
 ///
 /// # Errors
 /// There is no descriptor left.
-pub fn prepare() -> io::Result<()> {
-    if platform::has_event_port() { platform::prepare_event_port() } else { Ok(()) }
+pub fn prepare(together: bool) -> io::Result<()> {
+    if platform::has_event_port() {
+        platform::prepare_event_port(calls::together_if(together))
+    } else {
+        Ok(())
+    }
+}
+
+/// A way from one socket to another for short messages that nobody has to look at: the event port carries them itself while the
+/// lane is open, many at a time, and wakes the task for anything else. It closes when it has left something to the task.
+#[derive(Debug)]
+pub struct Lane(Arc<platform::Lane>);
+
+impl Lane {
+    /// Opens or closes it. It may be open only while its task waits for the source of the lane, and the destination has taken all
+    /// that came before.
+    #[inline]
+    pub fn set_open(&self, open: bool) {
+        self.0.set_open(open);
+    }
+
+    /// What it has carried since this was last asked, if anything.
+    #[inline]
+    pub fn take(&self) -> Option<Carried> {
+        self.0.take()
+    }
 }
 
 /// The operation that a socket must be ready for.
@@ -116,6 +144,15 @@ impl PolledSocket {
     #[inline]
     pub fn short_means_exhausted(&self) -> bool {
         matches!(&self.0, Kind::Own(fd) if !fd.any(events::URGENT))
+    }
+
+    /// Makes a closed lane from here to `destination`, for `carrier`. Returns `None` if the event port has no lanes. A socket is
+    /// the source of one lane at most.
+    pub fn lane_to(&self, destination: &Self, carrier: Box<dyn Carrier>) -> Option<Lane> {
+        match (&self.0, &destination.0) {
+            (Kind::Own(source), Kind::Own(destination)) => Some(Lane(source.lane_to(destination, carrier))),
+            _ => None,
+        }
     }
 
     /// Whether urgent data has arrived, as far as the system reports it.

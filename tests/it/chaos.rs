@@ -250,6 +250,11 @@ fn plain_connections_survive_it() {
 }
 
 #[test]
+fn ones_whose_calls_are_made_one_by_one_survive_it() {
+    chaos(Setup::new().command("no batch"), plain);
+}
+
+#[test]
 fn portable_ones_survive_it() {
     chaos(Setup::new().environment("PEN_PORTABLE", "1"), plain);
 }

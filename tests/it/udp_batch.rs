@@ -61,6 +61,14 @@ fn calls_are_made_together_where_the_system_allows_it_and_nobody_forbids_it() {
     }
 }
 
+#[test]
+fn each_worker_has_a_ring_of_its_own() {
+    let setup = || Setup::new().command("workers 3").server("127.0.0.1:9");
+    let pen = setup().start();
+    assert_eq!(rings(&pen), if has_rings() { 3 } else { 0 });
+    assert_eq!(rings(&setup().command("no batch").start()), 0);
+}
+
 /// After a change of user and of the root directory too.
 #[test]
 fn calls_are_made_together_by_a_user_in_a_jail() {

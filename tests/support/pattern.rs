@@ -7,6 +7,7 @@ use super::{Client, Setup};
 /// Runs a test with each way of moving data.
 pub(crate) fn each_way(test: impl Fn(Setup)) {
     test(Setup::new());
+    test(Setup::new().command("no batch"));
     test(Setup::new().environment("PEN_PORTABLE", "1"));
     test(Setup::new().environment("PEN_PORTABLE", "oneshot"));
 }

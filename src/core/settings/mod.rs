@@ -85,7 +85,7 @@ table::table! {
             switch("end with a core file on an internal error, instead of ending one connection");
         ascii: bool = false, switch("dump communication as text rather than hexadecimal");
         batch: bool = true,
-            switch("make system calls for many datagrams together, where the system can").at_start();
+            switch("make system calls for many connections together, where the system can").at_start();
         dummy: bool = false, switch("answer every request as a tiny web server, as a test target");
         hash: bool = false, switch("choose a new client's server by a hash of its address");
         http: bool = false, switch("add X-Forwarded-For and X-Forwarded-Proto to HTTP requests").tls();

@@ -15,7 +15,16 @@ pub trait TrafficMeter {
     fn to_server(&self, bytes: usize);
     /// Bytes read and not yet written, a direction each; called when they have changed, and with zeros at the end.
     fn pending(&self, to_server: usize, to_client: usize);
+    /// Whether the task of the connection was asked to look at something before it passes on more.
+    fn awaits_look(&self) -> bool {
+        false
+    }
 }
+
+/// A meter of which lanes have copies.
+pub trait SharedMeter: TrafficMeter + Clone + Send + Sync + 'static {}
+
+impl<M: TrafficMeter + Clone + Send + Sync + 'static> SharedMeter for M {}
 
 /// No counting.
 impl TrafficMeter for () {
@@ -31,6 +40,10 @@ impl<M: TrafficMeter + ?Sized> TrafficMeter for Arc<M> {
 
     fn to_server(&self, bytes: usize) {
         (**self).to_server(bytes);
+    }
+
+    fn awaits_look(&self) -> bool {
+        (**self).awaits_look()
     }
 
     fn pending(&self, to_server: usize, to_client: usize) {

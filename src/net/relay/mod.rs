@@ -19,6 +19,7 @@ mod direction;
 mod end;
 mod ending;
 mod idle;
+mod lanes;
 mod side;
 
 use std::future::Future;
@@ -27,14 +28,16 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use crate::core::settings::Fastclose;
+use crate::sys::socket::Carried;
 use crate::sys::splice::Pool;
 
-use super::filter::{FilterDemand, StreamFilter, TrafficMeter};
+use super::filter::{FilterDemand, SharedMeter, StreamFilter};
 use super::stream::Stream;
 use closing::{CloseMode, LingeringClose};
 use direction::{Direction, DirectionState, Fault, Outcome, PollContext, Step};
 use ending::{Ending, Progress};
 use idle::Idle;
+use lanes::Lanes;
 
 pub use end::{Cause, End};
 pub use side::Side;
@@ -61,7 +64,7 @@ enum Finish {
 /// The future. Its output comes once, when both sockets may be closed; dropping it earlier ends the connection at once, as
 /// pen ends one by itself.
 #[must_use = "a future does nothing unless polled"]
-pub struct Relay<M: TrafficMeter> {
+pub struct Relay<M: SharedMeter> {
     client: Stream,
     server: Stream,
     up: Direction,
@@ -84,9 +87,11 @@ pub struct Relay<M: TrafficMeter> {
     first_end: Option<Side>,
     /// The client has sent something since the server did.
     answer_due: bool,
+    lanes: Lanes,
+    messages: u8,
 }
 
-impl<M: TrafficMeter> Relay<M> {
+impl<M: SharedMeter> Relay<M> {
     /// Between two established streams.
     pub fn new(
         client: impl Into<Stream>,
@@ -114,6 +119,8 @@ impl<M: TrafficMeter> Relay<M> {
             stop: false,
             first_end: None,
             answer_due: false,
+            lanes: None,
+            messages: 0,
         }
     }
 
@@ -161,28 +168,46 @@ impl<M: TrafficMeter> Relay<M> {
         self.idle.is_some() || self.finish.is_some()
     }
 
+    /// Takes over what the lanes have carried; what that leaves to be done for each direction.
+    fn take_over(&mut self, [up, down]: [Option<Carried>; 2]) -> [Option<Outcome>; 2] {
+        self.answer_due = lanes::answer_due(up.as_ref(), down.as_ref()).unwrap_or(self.answer_due);
+        [
+            up.and_then(|carried| self.up.take_over(carried)),
+            down.and_then(|carried| self.down.take_over(carried)),
+        ]
+    }
+
     /// Passes on what has come. Ready when there is more to do, with the step that each direction has left to be taken.
     #[inline]
     fn fast_path(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Step>, Option<Step>)> {
+        let carried = lanes::close(&self.lanes);
+        let [up, down] = if let [None, None] = carried { [None, None] } else { self.take_over(carried) };
         if self.filter.is_some() || self.has_timer() || matches!(self.client, Stream::Tls(_)) {
-            return Poll::Ready((None, None));
+            return Poll::Ready((self.step(up), self.step(down)));
         }
         let before = self.moved();
-        let up = self.up.fast_path(cx, &self.meter, &self.client, &self.server);
-        let down = self.down.fast_path(cx, &self.meter, &self.server, &self.client);
+        let up = up.unwrap_or_else(|| self.up.fast_path(cx, &self.meter, &self.client, &self.server));
+        let down = down.unwrap_or_else(|| self.down.fast_path(cx, &self.meter, &self.server, &self.client));
         self.note_progress(before);
         if let (Outcome::Idle, Outcome::Idle) = (&up, &down) {
+            let (streams, directions) = ((&self.client, &self.server), (&self.up, &self.down));
+            lanes::open(&mut self.lanes, &mut self.messages, streams, directions, &self.meter);
             return Poll::Pending;
         }
-        let mut step = |outcome| match outcome {
+        Poll::Ready((self.step(Some(up)), self.step(Some(down))))
+    }
+
+    /// The step that an outcome leaves to be taken, after its fault is noted.
+    #[inline]
+    fn step(&mut self, outcome: Option<Outcome>) -> Option<Step> {
+        match outcome? {
             Outcome::Idle => None,
             Outcome::Continue(step) => step,
             Outcome::Dead(fault) => {
                 self.note(Some(fault));
                 None
             }
-        };
-        Poll::Ready((step(up), step(down)))
+        }
     }
 
     fn poll_directions(&mut self, cx: &mut Context<'_>, first: (Option<Step>, Option<Step>)) {
@@ -310,7 +335,7 @@ impl<M: TrafficMeter> Relay<M> {
     }
 }
 
-impl<M: TrafficMeter + Unpin> Future for Relay<M> {
+impl<M: SharedMeter + Unpin> Future for Relay<M> {
     type Output = End;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
@@ -370,9 +395,12 @@ impl<M: TrafficMeter + Unpin> Future for Relay<M> {
     }
 }
 
-impl<M: TrafficMeter> Drop for Relay<M> {
+impl<M: SharedMeter> Drop for Relay<M> {
     fn drop(&mut self) {
         if !self.closed {
+            let carried = lanes::close(&self.lanes);
+            // How the connection ends depends on what was delivered and what was not.
+            self.take_over(carried);
             self.close_now(&mut Context::from_waker(Waker::noop()), [true, !self.answer_due]);
         }
         if self.pending != (0, 0) {

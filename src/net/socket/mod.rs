@@ -15,7 +15,7 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::sys::socket::{self, Operation, PolledSocket};
+use crate::sys::socket::{self, Carrier, Lane, Operation, PolledSocket};
 
 use part::Beside;
 
@@ -138,6 +138,11 @@ impl Socket {
     #[inline]
     pub fn has_urgent(&self) -> bool {
         self.io.has_urgent()
+    }
+
+    /// As [`PolledSocket::lane_to`].
+    pub fn lane_to(&self, destination: &Self, carrier: Box<dyn Carrier>) -> Option<Lane> {
+        self.io.lane_to(&destination.io, carrier)
     }
 
     /// Half close: no more will be written.

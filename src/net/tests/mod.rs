@@ -3,6 +3,7 @@
 mod ending;
 mod ends;
 mod filter;
+mod lanes;
 mod schedule;
 mod tls;
 mod urgent;
@@ -19,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::net::filter::TrafficMeter;
+use crate::net::filter::{SharedMeter, TrafficMeter};
 use crate::net::relay::{End, Relay, RelaySettings};
 use crate::net::socket::Socket;
 use crate::sys::splice::Pool;
@@ -81,7 +82,7 @@ fn side(stream: TcpStream) -> Socket {
 }
 
 /// The far ends of a client's and a server's connection, and the relay between them, which is not at work yet.
-async fn at_rest<M: TrafficMeter>(
+async fn at_rest<M: SharedMeter>(
     settings: &RelaySettings,
     small: bool,
     meter: M,
@@ -94,6 +95,17 @@ async fn rig(settings: &RelaySettings, small: bool) -> Rig {
     let counts = Arc::new(Counts::default());
     let (client, server, relay) = at_rest(settings, small, counts.clone()).await;
     Rig { client, server, relay: tokio::spawn(relay), counts }
+}
+
+/// Messages after which a relay has lanes, and more.
+const WARM: usize = 8;
+
+/// A question and its answer, a byte each.
+async fn talk(client: &mut TcpStream, server: &mut TcpStream) {
+    client.write_all(b"?").await.unwrap();
+    server.read_exact(&mut [0]).await.unwrap();
+    server.write_all(b"!").await.unwrap();
+    client.read_exact(&mut [0]).await.unwrap();
 }
 
 fn spliced() -> RelaySettings {

@@ -27,7 +27,8 @@ enum Act {
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         6 => (1_usize..200_000).prop_map(Act::Write),
-        2 => (1_usize..2_000).prop_map(Act::Write),
+        4 => (1_usize..2_000).prop_map(Act::Write),
+        1 => (4_090_usize..4_100).prop_map(Act::Write),
         6 => (1_usize..200_000).prop_map(Act::Read),
         3 => (1_u8..20).prop_map(Act::Yield),
         1 => Just(Act::HalfClose),
@@ -39,6 +40,32 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         }
         acts
     })
+}
+
+/// How messages that are short are carried.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By the task.
+    Task,
+    /// By lanes, with calls made together or not.
+    Lanes { together: bool },
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![Just(Way::Task), any::<bool>().prop_map(|together| Way::Lanes { together })]
+}
+
+impl Way {
+    /// To be called first on a worker. Returns after how many messages the relay has lanes.
+    fn prepare(self) -> usize {
+        match self {
+            Way::Task => 0,
+            Way::Lanes { together } => {
+                crate::sys::socket::prepare(together).unwrap();
+                WARM
+            }
+        }
+    }
 }
 
 /// What one peer did and saw.
@@ -146,17 +173,21 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_schedule(client_acts in acts(), server_acts in acts(), small: bool, splice: bool) {
+    fn any_schedule(client_acts in acts(), server_acts in acts(), small: bool, splice: bool, way in way()) {
         let settings = if splice { spliced() } else { RelaySettings::default() };
         static DATA: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| (noise(4_000_000, 11), noise(4_000_000, 12)));
         let (up, down) = &*DATA;
         run(async {
-            let Rig { client, server, relay, counts } = rig(&settings, small).await;
+            let warm = way.prepare();
+            let Rig { mut client, mut server, relay, counts } = rig(&settings, small).await;
+            for _ in 0..warm {
+                talk(&mut client, &mut server).await;
+            }
             let (at_client, at_server, end) =
                 tokio::join!(act(client, client_acts, up), act(server, server_acts, down), relay);
             let end = end.unwrap();
-            check(&at_client, &at_server, up, end.to_server as usize);
-            check(&at_server, &at_client, down, end.to_client as usize);
+            check(&at_client, &at_server, up, end.to_server as usize - warm);
+            check(&at_server, &at_client, down, end.to_client as usize - warm);
             assert_eq!(counts.pending.load(Relaxed), 0);
             assert!(counts.most_pending.load(Relaxed) <= if splice { PIPE_SIZE } else { READ_SIZE });
             if !at_client.reset && !at_server.reset {

@@ -7,17 +7,21 @@
 use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use slab::Slab;
 use tokio::io::Interest;
 
+use super::carried::Carrier;
 use super::events::{CLOSED, ERROR, READABLE, URGENT, WRITABLE};
+use super::lanes::Lanes;
+use super::slot::{Lane, Slot, lock};
+use super::together::Together;
 use crate::sys::watch::Watch;
 
 /// The number of events per call.
@@ -30,29 +34,12 @@ const WATCHED: EventFlags = EventFlags::IN
     .union(EventFlags::PRI)
     .union(EventFlags::ET);
 
-/// The reported events of a socket, and the task that waits for them.
-#[derive(Debug, Default)]
-struct Slot {
-    events: AtomicU32,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Slot {
-    /// Adds `events`; wakes the waiting task if any of them are new.
-    fn tell(&self, events: u32) {
-        if events & !self.events.fetch_or(events, Relaxed) != 0
-            && let Some(waker) = &*lock(&self.waker)
-        {
-            waker.wake_by_ref();
-        }
-    }
-}
-
 /// The event port of a thread.
 #[derive(Debug)]
 struct Port {
     epoll: Arc<OwnedFd>,
     slots: Mutex<Slab<Arc<Slot>>>,
+    lanes: Mutex<Lanes>,
     /// Whether its task still runs: it ends with its runtime.
     works: AtomicBool,
 }
@@ -61,21 +48,21 @@ thread_local! {
     static PORT: RefCell<Weak<Port>> = const { RefCell::new(Weak::new()) };
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code that holds a lock of this file can panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Port {
     /// The event port of this thread's runtime, made on first use.
-    fn here() -> io::Result<Arc<Self>> {
+    fn here(together: impl FnOnce() -> Together) -> io::Result<Arc<Self>> {
         PORT.with_borrow_mut(|port| {
             if let Some(port) = port.upgrade().filter(|port| port.works.load(Relaxed)) {
                 return Ok(port);
             }
             let epoll = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
             let watch = Watch::shared(&epoll, Interest::READABLE)?;
-            let new = Arc::new(Self { epoll, slots: Mutex::default(), works: AtomicBool::new(true) });
+            let new = Arc::new(Self {
+                epoll,
+                slots: Mutex::default(),
+                lanes: Mutex::new(Lanes::new(together())),
+                works: AtomicBool::new(true),
+            });
             tokio::spawn(Work { port: Arc::clone(&new) }.run(watch));
             *port = Arc::downgrade(&new);
             Ok(new)
@@ -91,19 +78,30 @@ impl Port {
             return true;
         };
         // No socket is removed in between: only this thread uses them.
-        let slots = lock(&self.slots);
+        let (slots, mut lanes) = (lock(&self.slots), lock(&self.lanes));
+        lanes.begin();
         for event in &*events {
             if let Some(slot) = usize::try_from(event.data.u64()).ok().and_then(|at| slots.get(at)) {
-                slot.tell(bits(event.flags));
+                let events = bits(event.flags);
+                if !lanes.take(slot, events) {
+                    slot.tell(events);
+                }
             }
         }
+        drop(slots);
+        lanes.carry();
         events.len() == BATCH
     }
 }
 
 /// Creates the event port of this thread's runtime if there is none yet.
-pub(in crate::sys) fn prepare_event_port() -> io::Result<()> {
-    Port::here().map(|_| ())
+pub(in crate::sys) fn prepare_event_port(together: Together) -> io::Result<()> {
+    Port::here(|| together).map(drop)
+}
+
+/// By the ring, if there can be one.
+fn by_ring() -> Together {
+    Together::by_ring().unwrap_or_default()
 }
 
 fn bits(flags: EventFlags) -> u32 {
@@ -162,7 +160,7 @@ impl Drop for Place {
 impl PolledFd {
     /// Watches a non-blocking socket. Call it within a single-threaded runtime.
     pub(in crate::sys) fn new(socket: OwnedFd) -> io::Result<Self> {
-        let port = Port::here()?;
+        let port = Port::here(by_ring)?;
         let slot = Arc::new(Slot::default());
         let at = lock(&port.slots).insert(Arc::clone(&slot));
         let place = Place { port, at };
@@ -173,26 +171,27 @@ impl PolledFd {
     /// Ready when any of `events` has been reported; otherwise stores the waker, replacing the one before.
     #[inline]
     pub(in crate::sys) fn poll_any(&self, cx: &mut Context<'_>, events: u32) -> Poll<()> {
-        if self.any(events) {
-            return Poll::Ready(());
-        }
-        let mut waker = lock(&self.slot.waker);
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
+        self.slot.poll_any(cx.waker(), events)
     }
 
     /// Whether any of `events` has been reported.
     #[inline]
     pub(in crate::sys) fn any(&self, events: u32) -> bool {
-        self.slot.events.load(Relaxed) & events != 0
+        self.slot.any(events)
     }
 
     /// A call on this thread has found the socket not ready. Later changes are reported again.
     #[inline]
     pub(in crate::sys) fn clear(&self, events: u32) {
-        self.slot.events.fetch_and(!events, Relaxed);
+        self.slot.clear(events);
+    }
+
+    /// Makes a closed lane for `carrier` to `destination`, in the place of the one before.
+    pub(in crate::sys) fn lane_to(&self, destination: &Self, carrier: Box<dyn Carrier>) -> Arc<Lane> {
+        let to = (destination.socket.as_raw_fd(), &destination.slot);
+        let lane = Arc::new(Lane::new(self.socket.as_raw_fd(), to, carrier));
+        self.slot.set_lane(Some(Arc::clone(&lane)));
+        lane
     }
 }
 
@@ -208,7 +207,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
     use std::sync::atomic::AtomicUsize;
-    use std::task::Wake;
+    use std::task::{Wake, Waker};
 
     use super::*;
 
@@ -298,9 +297,9 @@ mod tests {
     #[test]
     fn a_socket_leaves_nothing_behind_and_a_runtime_no_port() {
         let port = run(async {
-            let port = Port::here().unwrap();
+            let port = Port::here(by_ring).unwrap();
             let pairs: Vec<_> = (0..3).map(|_| pair()).collect();
-            assert!(Arc::ptr_eq(&port, &Port::here().unwrap()));
+            assert!(Arc::ptr_eq(&port, &Port::here(by_ring).unwrap()));
             assert_eq!(lock(&port.slots).len(), 3);
             drop(pairs);
             assert!(lock(&port.slots).is_empty());
@@ -308,7 +307,7 @@ mod tests {
         });
         // A socket that outlives its runtime cannot be used in the next one.
         run(async {
-            assert!(!Arc::ptr_eq(&port, &Port::here().unwrap()));
+            assert!(!Arc::ptr_eq(&port, &Port::here(by_ring).unwrap()));
             let (member, mut far) = pair();
             far.write_all(b"x").unwrap();
             poll_fn(|cx| member.poll_any(cx, READABLE)).await;

@@ -3,24 +3,32 @@
 //! Both can be tested on Linux: see `emulation`.
 
 pub(super) mod call;
+pub(super) mod carried;
 #[cfg(target_os = "linux")]
 mod epoll;
 pub(super) mod events;
 #[cfg(target_os = "linux")]
+mod lanes;
+#[cfg(target_os = "linux")]
 mod linux;
+#[cfg(not(target_os = "linux"))]
+mod no_ring;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 #[cfg(target_os = "linux")]
 mod ready_port;
 #[cfg(target_os = "linux")]
 mod ring;
+#[cfg(target_os = "linux")]
+mod slot;
+pub(super) mod together;
 
 #[cfg(target_os = "linux")]
 pub(super) use {
     epoll::{PolledFd, prepare_event_port},
     linux::*,
     ready_port::ReadyPort,
-    ring::Ring,
+    slot::Lane,
 };
 
 #[cfg(not(target_os = "linux"))]

@@ -3,13 +3,15 @@
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::event::PollFlags;
 use rustix::net::SendFlags;
 
-use super::call::{RawCall, Returned};
+use super::carried::{Carried, Carrier};
+use super::together::Together;
 
 /// poll(2) has no event for the end of a peer's stream alone.
 pub(in crate::sys) const PEER_ENDED: Option<PollFlags> = None;
@@ -60,7 +62,7 @@ pub(in crate::sys) fn has_event_port() -> bool {
 pub(in crate::sys) const LAST: SendFlags = SendFlags::empty();
 
 /// Nothing to do: tokio's runtime has its own event port.
-pub(in crate::sys) fn prepare_event_port() -> io::Result<()> {
+pub(in crate::sys) fn prepare_event_port(_together: Together) -> io::Result<()> {
     Ok(())
 }
 
@@ -82,6 +84,10 @@ impl PolledFd {
     }
 
     pub(in crate::sys) fn clear(&self, _events: u32) {
+        match *self {}
+    }
+
+    pub(in crate::sys) fn lane_to(&self, _destination: &Self, _carrier: Box<dyn Carrier>) -> Arc<Lane> {
         match *self {}
     }
 }
@@ -118,25 +124,6 @@ impl KernelPipe {
     }
 }
 
-/// Never made: calls are made one by one.
-#[derive(Debug)]
-pub(in crate::sys) enum Ring {}
-
-impl Ring {
-    pub(in crate::sys) fn new() -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    #[allow(unsafe_code, reason = "the interface of Linux")]
-    pub(in crate::sys) unsafe fn make(
-        &mut self,
-        _calls: &[RawCall],
-        _returned: &mut [Returned],
-    ) -> Result<(), usize> {
-        match *self {}
-    }
-}
-
 /// Never made: there is only tokio's event port.
 #[derive(Debug)]
 pub(in crate::sys) enum ReadyPort {}
@@ -155,6 +142,20 @@ impl ReadyPort {
     }
 
     pub(in crate::sys) async fn wait(&self) -> io::Result<()> {
+        match *self {}
+    }
+}
+
+/// Never made: there is no event port of pen's own.
+#[derive(Debug)]
+pub(in crate::sys) enum Lane {}
+
+impl Lane {
+    pub(in crate::sys) fn set_open(&self, _open: bool) {
+        match *self {}
+    }
+
+    pub(in crate::sys) fn take(&self) -> Option<Carried> {
         match *self {}
     }
 }

@@ -126,7 +126,7 @@ impl Direction {
     }
 
     /// The destination takes nothing more: what is pending for it is lost.
-    fn die(&mut self, error: io::Error) -> Fault {
+    pub(super) fn die(&mut self, error: io::Error) -> Fault {
         self.pending_write = None;
         self.pipe = None;
         self.state = DirectionState::Dead;

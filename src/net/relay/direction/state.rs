@@ -6,6 +6,7 @@ use std::task::Context;
 use crate::net::filter::{StreamFilter, TrafficMeter};
 use crate::net::relay::buffer::{PendingWrite, READ_SIZE};
 use crate::net::relay::side::Side;
+use crate::sys::socket::LANE_ROOM;
 use crate::sys::splice::{Pipe, Pool};
 
 /// Full reads one after the other that make a direction a bulk one, worth a pipe.
@@ -60,6 +61,8 @@ pub(in crate::net::relay) struct Direction {
     pub(super) reset: bool,
     /// The source had nothing when it was last read and holds the waker.
     pub(super) awaits_source: bool,
+    /// What was read last is short enough for a lane.
+    pub(super) short: bool,
 }
 
 /// The side whose socket had an error, and the error.
@@ -89,6 +92,7 @@ impl Direction {
             eof: false,
             reset: false,
             awaits_source: false,
+            short: false,
         }
     }
 
@@ -110,6 +114,23 @@ impl Direction {
     pub(in crate::net::relay) fn pending(&self) -> usize {
         self.pending_write.as_ref().map_or(0, |pending_write| pending_write.bytes().len())
             + self.pipe.as_ref().map_or(0, Pipe::len)
+    }
+
+    /// Whether the message that was read last is one for a lane.
+    pub(in crate::net::relay) fn has_short_messages(&self) -> bool {
+        self.short
+    }
+
+    /// Its lane has delivered so many bytes.
+    pub(in crate::net::relay) fn note_carried(&mut self, bytes: u64, was_long: bool) {
+        self.moved += bytes;
+        self.full = 0;
+        self.short = !was_long;
+    }
+
+    /// Keeps bytes that were read: they are to be delivered before anything else is read.
+    pub(in crate::net::relay) fn keep(&mut self, bytes: PendingWrite) {
+        self.pending_write = Some(bytes);
     }
 
     /// Whether its source has ended and everything is delivered: nothing more will happen.
@@ -135,6 +156,7 @@ impl Direction {
     /// Counts full reads in a row, by which bulk data shows.
     pub(super) fn note_read(&mut self, bytes: usize) {
         self.full = if bytes == READ_SIZE { self.full.saturating_add(1) } else { 0 };
+        self.short = bytes < LANE_ROOM;
     }
 
     pub(super) fn count<M: TrafficMeter>(&mut self, meter: &M, bytes: usize) {

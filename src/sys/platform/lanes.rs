@@ -1,0 +1,140 @@
+//! One turn of an event port for the messages that lanes carry: all of them are read, then all are written.
+#![allow(unsafe_code, reason = "the calls are listed as pointers, which borrow checks cannot follow")]
+
+use std::io;
+use std::sync::Arc;
+
+use super::call::{RawCall, Returned};
+use super::carried::{LANE_ROOM as ROOM, Rest};
+use super::events::{READABLE, WRITABLE};
+use super::slot::{Lane, Slot};
+use super::together::Together;
+
+/// The most messages of one turn.
+const MOST: usize = 256;
+
+/// Carries messages, and keeps the memory that it takes.
+#[derive(Debug)]
+pub(super) struct Lanes {
+    together: Together,
+    messages: Vec<Message>,
+    /// Pages that are never written cost no memory.
+    rooms: Box<[u8]>,
+    calls: Vec<RawCall>,
+    returned: Vec<Returned>,
+    turn: u64,
+}
+
+// SAFETY: the pointers in the list of calls are used by `Lanes::carry` alone, which lists them anew each time.
+unsafe impl Send for Lanes {}
+
+/// A message on its way.
+#[derive(Debug)]
+struct Message {
+    slot: Arc<Slot>,
+    lane: Arc<Lane>,
+    destination: Arc<Slot>,
+    length: usize,
+}
+
+impl Lanes {
+    pub(super) fn new(together: Together) -> Self {
+        Self {
+            together,
+            messages: Vec::new(),
+            rooms: vec![0; ROOM * MOST].into_boxed_slice(),
+            calls: Vec::new(),
+            returned: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    /// Begins a turn.
+    pub(super) fn begin(&mut self) {
+        self.turn += 1;
+        self.messages.clear();
+    }
+
+    /// Takes over what `events` tell of the socket, if its lane may carry that. False when the task is to be told.
+    pub(super) fn take(&mut self, slot: &Arc<Slot>, events: u32) -> bool {
+        if self.messages.len() == MOST {
+            return false;
+        }
+        let Some((lane, destination)) = slot.lane_for(events) else { return false };
+        self.messages.push(Message { slot: Arc::clone(slot), lane, destination, length: 0 });
+        slot.tell(events & !READABLE);
+        true
+    }
+
+    /// Carries all that was taken over, and tells the tasks of what is left.
+    pub(super) fn carry(&mut self) {
+        if self.messages.is_empty() {
+            return;
+        }
+        self.receive();
+        self.send();
+        self.messages.clear();
+    }
+
+    fn receive(&mut self) {
+        let Self { together, messages, rooms, calls, returned, .. } = self;
+        calls.clear();
+        calls.extend(messages.iter().zip(rooms.chunks_exact_mut(ROOM)).map(|(message, room)| {
+            RawCall::Receive { socket: message.lane.source, room: room.as_mut_ptr(), length: ROOM }
+        }));
+        // SAFETY: each has a room of its own, which nobody touches until the calls are over.
+        unsafe { together.make(calls, returned) };
+        for (message, returned) in messages.iter_mut().zip(returned) {
+            match returned.count() {
+                // The end of the stream is still there to be read.
+                Ok(0) => message.slot.tell(READABLE),
+                Ok(count) => message.length = count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    message.lane.leave(Rest::ReadFailed(error));
+                    message.slot.tell(READABLE);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        let Self { together, messages, rooms, calls, returned, turn } = self;
+        let full = || {
+            messages.iter().zip(rooms.chunks_exact(ROOM)).filter_map(|(message, room)| {
+                (message.length > 0).then_some((message, room.get(..message.length)?))
+            })
+        };
+        calls.clear();
+        calls.extend(full().map(|(message, bytes)| RawCall::Send {
+            socket: message.lane.destination,
+            bytes: bytes.as_ptr(),
+            length: bytes.len(),
+        }));
+        // SAFETY: the rooms are not changed until the calls are over.
+        unsafe { together.make(calls, returned) };
+        for ((Message { slot, lane, destination, .. }, bytes), returned) in full().zip(returned) {
+            let count = match returned.count() {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(error) => {
+                    lane.leave(Rest::WriteFailed(error));
+                    slot.tell(READABLE);
+                    continue;
+                }
+            };
+            let is_long = bytes.len() == ROOM;
+            lane.carry(*turn, count, is_long);
+            if count < bytes.len() {
+                destination.clear(WRITABLE);
+                lane.leave(Rest::Unwritten(bytes[count..].to_vec()));
+            }
+            if is_long || count < bytes.len() {
+                slot.tell(READABLE);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
