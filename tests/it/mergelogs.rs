@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -148,6 +148,21 @@ fn a_stamp_from_the_far_future_spoils_only_its_own_line() {
     let (first, rest) = MERGED.split_at(MERGED.find('\n').unwrap() + 1);
     assert_eq!(text(output.stdout), format!("{first}{}{rest}", damaged.replacen("9.9.9.9", "10.0.0.1", 1)));
     assert!(text(output.stderr).contains("1 line of "), "one of pen's log too");
+}
+
+#[test]
+fn nothing_is_appended_to_a_log_that_is_read() {
+    let directory = files(&[("pen", PEN), ("one", ONE)]);
+    let path = |name: &str| directory.path().join(name);
+    let appended = File::options().append(true).open(path("one")).unwrap();
+    let output = Command::new(MERGELOGS)
+        .args(["-p", path("pen").to_str().unwrap(), &format!("10.0.0.1:{}", path("one").display())])
+        .stdout(appended)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(output.stderr), "mergelogs: standard output: it is one of the logs to read\n");
+    assert_eq!(fs::read_to_string(path("one")).unwrap(), ONE);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -27,17 +28,21 @@ impl Output {
         path: Option<&Path>,
         mut inputs: impl Iterator<Item = &'a Metadata>,
     ) -> io::Result<Output> {
+        let old = match path {
+            Some(path) => std::fs::metadata(path).ok(),
+            // Lines that are appended to a log would be read from it, and appended again, without end.
+            None => io::stdout().as_fd().try_clone_to_owned().and_then(|to| File::from(to).metadata()).ok(),
+        };
+        let id = |m: &Metadata| (m.dev(), m.ino());
+        let old = old.filter(Metadata::is_file).map(|m| id(&m));
+        if old.is_some() && inputs.any(|input| Some(id(input)) == old) {
+            let output = path.map_or("standard output".into(), |path| format!("-o {}", path.display()));
+            let text = format!("{output}: it is one of the logs to read");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         let to: Box<dyn Write> = match path {
             None => Box::new(io::stdout().lock()),
-            Some(path) => {
-                let id = |m: &Metadata| (m.dev(), m.ino());
-                let old = std::fs::metadata(path).ok().filter(Metadata::is_file).map(|m| id(&m));
-                if old.is_some() && inputs.any(|input| Some(id(input)) == old) {
-                    let text = format!("-o {}: it is one of the logs to read", path.display());
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-                }
-                Box::new(File::create(path).map_err(|error| about(path, &error))?)
-            }
+            Some(path) => Box::new(File::create(path).map_err(|error| about(path, &error))?),
         };
         let path = path.unwrap_or(Path::new("standard output")).to_owned();
         Ok(Output { to, path, buffer: Vec::with_capacity(BUFFER * 2) })

@@ -1,5 +1,6 @@
 //! Text compressed by zstd(1): any number of frames, one after the other (RFC 8878).
 
+use std::error::Error;
 use std::io::{self, BufRead, Read};
 
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
@@ -44,7 +45,7 @@ impl<R: BufRead> ZstdReader<R> {
         self.active = false;
         match self.decoder.get_checksum_from_data() {
             Some(sum) if Some(sum) != self.decoder.get_calculated_checksum() => {
-                Err(io::Error::new(io::ErrorKind::InvalidData, "damaged zstd data: wrong checksum"))
+                Err(io::Error::new(io::ErrorKind::InvalidData, "wrong checksum"))
             }
             _ => Ok(()),
         }
@@ -76,5 +77,13 @@ impl<R: BufRead> Read for ZstdReader<R> {
 }
 
 fn damaged(error: FrameDecoderError) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("damaged or unsupported zstd data: {error}"))
+    let is_end = |cause: &(dyn Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
+    };
+    let mut cause: &(dyn Error + 'static) = &error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let kind = if is_end(cause) { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::InvalidData };
+    io::Error::new(kind, error.to_string())
 }
