@@ -23,7 +23,7 @@ use super::drops::Seen;
 use super::exchange::{Exchange, Received};
 use super::flow::UdpFlow;
 use super::flows::Flows;
-use super::inbox::Inbox;
+use super::notifier::Notifier;
 
 /// The most turns, or receive calls for one flow, before other tasks run.
 const TURNS_MAX: usize = 8;
@@ -52,7 +52,7 @@ pub(super) struct UdpListener {
     socket: Arc<DatagramSocket>,
     flows: Flows,
     /// What tells of datagrams, once it serves.
-    inbox: OnceLock<Inbox>,
+    notifier: OnceLock<Notifier>,
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
@@ -74,7 +74,7 @@ impl UdpListener {
         let listener = Arc::new(UdpListener {
             socket,
             flows: Flows::new(Arc::clone(&shared)),
-            inbox: OnceLock::new(),
+            notifier: OnceLock::new(),
             stage: Mutex::new(Stage::Open),
             changed: Notify::new(),
             queue: Mutex::default(),
@@ -133,18 +133,18 @@ impl UdpListener {
         *stage != Stage::Closed
     }
 
-    fn inbox(&self) -> io::Result<&Inbox> {
-        if let Some(inbox) = self.inbox.get() {
-            return Ok(inbox);
+    fn notifier(&self) -> io::Result<&Notifier> {
+        if let Some(notifier) = self.notifier.get() {
+            return Ok(notifier);
         }
-        let inbox = Inbox::of(&self.socket)?;
-        Ok(self.inbox.get_or_init(|| inbox))
+        let notifier = Notifier::of(&self.socket)?;
+        Ok(self.notifier.get_or_init(|| notifier))
     }
 
     async fn serve(self: Arc<Self>) {
-        let inbox = loop {
-            match self.inbox() {
-                Ok(inbox) => break inbox,
+        let notifier = loop {
+            match self.notifier() {
+                Ok(notifier) => break notifier,
                 Err(error) => {
                     log::error(format_args!("pen cannot receive: {}", SystemReason(&error)));
                     tokio::time::sleep(SHORTAGE_PAUSE).await;
@@ -155,11 +155,11 @@ impl UdpListener {
         let mut seen = Seen::default();
         while self.lives() {
             tokio::select! {
-                ready = inbox.ready() => {
+                ready = notifier.ready() => {
                     if let Err(error) = ready {
                         return log::error(format_args!("pen receives no longer: {}",SystemReason(&error)));
                     }
-                    match self.take_turns(inbox) {
+                    match self.take_turns(notifier) {
                         Ok(true) => tokio::task::yield_now().await,
                         Ok(false) => {}
                         Err(error) => {
@@ -189,12 +189,12 @@ impl UdpListener {
     ///
     /// # Errors
     /// As recvmsg(2) and epoll_wait(2); not `WouldBlock`.
-    fn take_turns(self: &Arc<Self>, inbox: &Inbox) -> io::Result<bool> {
+    fn take_turns(self: &Arc<Self>, notifier: &Notifier) -> io::Result<bool> {
         let mut exchange = lock(&self.exchange);
         let mut more = true;
         for _ in 0..TURNS_MAX {
             exchange.begin();
-            let received = inbox.receive(&mut exchange, |exchange| self.receive(exchange));
+            let received = notifier.receive(&mut exchange, |exchange| self.receive(exchange));
             self.pass_on(&mut exchange);
             more = received?;
             if !more {
@@ -309,8 +309,8 @@ impl UdpListener {
 
     /// Has the event port tell of what the flow's server answers, where there is one.
     fn listen_to(&self, id: FlowId, flow: &UdpFlow) -> io::Result<()> {
-        match (self.inbox.get(), flow.upstream()) {
-            (Some(inbox), Some(upstream)) => inbox.add(id.token(), &upstream),
+        match (self.notifier.get(), flow.upstream()) {
+            (Some(notifier), Some(upstream)) => notifier.add(id.token(), &upstream),
             _ => Ok(()),
         }
     }

@@ -8,8 +8,8 @@ pub(in crate::net) mod drops;
 mod exchange;
 mod flow;
 mod flows;
-mod inbox;
 mod listener;
+mod notifier;
 mod upstream;
 
 use std::io;

@@ -14,14 +14,14 @@ const CLIENTS: u64 = u64::MAX;
 
 /// What tells of datagrams.
 #[derive(Debug)]
-pub(super) enum Inbox {
+pub(super) enum Notifier {
     /// Of those of clients, and of answers.
     Port(FlowPort),
     /// Of those of clients. Each flow waits for its answers itself.
     Queue(Watch),
 }
 
-impl Inbox {
+impl Notifier {
     /// For the socket that clients send to. To be called within a runtime.
     ///
     /// # Errors
@@ -30,10 +30,10 @@ impl Inbox {
         match FlowPort::new() {
             Ok(port) => {
                 port.add(socket, CLIENTS)?;
-                Ok(Inbox::Port(port))
+                Ok(Notifier::Port(port))
             }
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
-                Watch::shared(&watch::duplicate(socket)?, Interest::READABLE).map(Inbox::Queue)
+                Watch::shared(&watch::duplicate(socket)?, Interest::READABLE).map(Notifier::Queue)
             }
             Err(error) => Err(error),
         }
@@ -45,8 +45,8 @@ impl Inbox {
     /// The event port has no room.
     pub(super) fn add(&self, token: u64, upstream: &UpstreamSocket) -> io::Result<()> {
         match self {
-            Inbox::Port(port) => port.add(upstream, token),
-            Inbox::Queue(_) => Ok(()),
+            Notifier::Port(port) => port.add(upstream, token),
+            Notifier::Queue(_) => Ok(()),
         }
     }
 
@@ -56,8 +56,8 @@ impl Inbox {
     /// The runtime is ending.
     pub(super) async fn ready(&self) -> io::Result<()> {
         match self {
-            Inbox::Port(port) => port.wait().await,
-            Inbox::Queue(watch) => watch.readable().await,
+            Notifier::Port(port) => port.wait().await,
+            Notifier::Queue(watch) => watch.readable().await,
         }
     }
 
@@ -72,14 +72,14 @@ impl Inbox {
         receive: impl FnOnce(&mut Exchange) -> io::Result<bool>,
     ) -> io::Result<bool> {
         match self {
-            Inbox::Port(port) => {
+            Notifier::Port(port) => {
                 port.ready(&mut exchange.ready)?;
                 if exchange.ready.contains(&CLIENTS) {
                     receive(exchange)?;
                 }
                 Ok(!exchange.ready.is_empty())
             }
-            Inbox::Queue(watch) => {
+            Notifier::Queue(watch) => {
                 let received = watch.try_io(Interest::READABLE, || match receive(exchange) {
                     Ok(false) => Err(io::ErrorKind::WouldBlock.into()),
                     result => result,
