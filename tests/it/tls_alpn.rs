@@ -52,8 +52,11 @@ fn a_list_is_negotiated_in_its_order_and_others_are_refused() {
     assert_eq!(got(&["http/1.1"]).unwrap().as_deref(), Some("http/1.1"));
     assert_eq!(got(&[]).unwrap(), None);
     assert!(got(&["postgresql"]).unwrap_err().contains("no application protocol"));
-    let tls = TlsClient::new(&authority).name("www.example.com").protocols(&["h2"]).connect(pen.address);
+    let mut tls = TlsClient::new(&authority).name("www.example.com").protocols(&["h2"]).connect(pen.address);
     assert_eq!(tls.0.ssl().selected_alpn_protocol(), Some(&b"h2"[..]));
+    // The client's side of the handshake ends before that of pen.
+    tls.send("x");
+    assert_eq!(tls.bytes(1), b"x");
     let shown: String = (0..8).map(|n| pen.control(&format!("connection {n}"))).collect();
     assert!(shown.contains("alpn = h2\n"), "{shown}");
     drop(tls);
