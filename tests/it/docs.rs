@@ -61,6 +61,7 @@ documents! {
     howto: "doc/HOWTO", File;
     http: "doc/howto/http.txt", Package;
     smtp: "doc/howto/smtp.txt", Package;
+    proxy: "doc/howto/proxy.txt", Package;
     ldap: "doc/howto/ldap.txt", Package;
     dns: "doc/howto/dns.txt", Package;
     checks: "doc/howto/checks.txt", Package;
