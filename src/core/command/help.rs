@@ -106,7 +106,10 @@ const TOPICS: [Topic; 10] = [
     ),
     ("HTTP", &["http*", "dummy"]),
     ("TLS", &["ssl_*", "server_*"]),
-    ("Logs and statistics", &["log", "connection_log*", "debug", "ascii", "web_stats", "status", "json"]),
+    (
+        "Logs and statistics",
+        &["log", "log_*", "connection_log*", "debug", "ascii", "web_stats", "status", "json"],
+    ),
     ("Configuration", &["show", "write", "diff", "reload*", "include", "no"]),
     (
         "How pen runs",
