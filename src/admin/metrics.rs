@@ -71,27 +71,25 @@ pub struct Process {
 
 const BUILD_INFO: Family = gauge("pen_build_info", "1, with the versions of pen and of its TLS library");
 const CONNECTIONS: Family = gauge("pen_connections", "Connections, or flows of datagrams");
-const CONNECTIONS_LIMIT: Family = gauge("pen_connections_limit", "Most connections at the same time");
+const CONNECTIONS_LIMIT: Family = gauge("pen_connections_limit", "Maximum concurrent connections");
 const CLIENTS: Family = gauge("pen_clients", "Clients that are remembered");
-const CLIENTS_LIMIT: Family = gauge("pen_clients_limit", "Most clients that are remembered");
+const CLIENTS_LIMIT: Family = gauge("pen_clients_limit", "Maximum number of clients that are remembered");
 const DATAGRAMS_DROPPED: Family = counter("pen_datagrams_dropped", "Datagrams that were not passed on");
-const SERVER_STATE: Family = gauge("pen_server_state", "1 for the state that the server is in, else 0");
+const SERVER_STATE: Family = gauge("pen_server_state", "1 for the current state of the server, else 0");
 const SERVER_CONNECTIONS: Family =
-    gauge("pen_server_connections", "Connections that the server has or that are being made");
+    gauge("pen_server_connections", "Connections of the server, including those being made");
 const SERVER_CONNECTIONS_LIMIT: Family =
-    gauge("pen_server_connections_limit", "Soft limit of the server's connections, 0 for none");
+    gauge("pen_server_connections_limit", "Soft limit of the server's connections, 0 for no limit");
 const SERVER_BYTES: Family = counter("pen_server_bytes", "Bytes sent to the server and received from it");
-const SERVER_CONNECTS: Family = counter("pen_server_connects", "Connects to the server, by how they ended");
-const SERVER_CONNECT_TIME: Family = histogram(
-    "pen_server_connect_duration_seconds",
-    "How long the connects to the server took that succeeded",
-);
-const START_TIME: Family = gauge("process_start_time_seconds", "When the process began, since 1970");
-const CPU: Family = counter("process_cpu_seconds", "Processor time of user and system");
-const RESIDENT: Family = gauge("process_resident_memory_bytes", "Memory in use");
-const VIRTUAL: Family = gauge("process_virtual_memory_bytes", "Addresses in use");
+const SERVER_CONNECTS: Family = counter("pen_server_connects", "Connects to the server, by result");
+const SERVER_CONNECT_TIME: Family =
+    histogram("pen_server_connect_duration_seconds", "Duration of successful connects to the server");
+const START_TIME: Family = gauge("process_start_time_seconds", "Start time of the process since 1970");
+const CPU: Family = counter("process_cpu_seconds", "Processor time, user and system");
+const RESIDENT: Family = gauge("process_resident_memory_bytes", "Resident memory");
+const VIRTUAL: Family = gauge("process_virtual_memory_bytes", "Virtual memory");
 const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
-const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Most open descriptors");
+const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Maximum number of open descriptors");
 
 /// All families.
 pub const FAMILIES: [Family; 32] = [

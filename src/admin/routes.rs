@@ -58,7 +58,7 @@ pub(super) fn answer<B>(
     let named = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     let head_only = request.method() == Method::HEAD;
     let found = if loopback && !host::is_own(named) {
-        text(StatusCode::MISDIRECTED_REQUEST, "This is not the host that the request names.\n")
+        text(StatusCode::MISDIRECTED_REQUEST, "The request names another host.\n")
     } else if !head_only && request.method() != Method::GET {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
     } else {

@@ -124,7 +124,7 @@ impl Dns {
                 let meanwhile = if names.known.contains(name) {
                     "its servers keep the address they have"
                 } else {
-                    "its servers are left out"
+                    "its servers are not used"
                 };
                 names.troubled.begin(
                     name.to_owned(),

@@ -40,7 +40,7 @@ fn address(endpoint: &Endpoint) -> Result<SocketAddr, Error> {
             Ok(None) => Err(Error::new(format!("{name} has no address"))),
             Err(error) => Err(Error::failed(name, error)),
         },
-        Host::Unix(path) => Err(Error::new(format!("{path} is no network address"))),
+        Host::Unix(path) => Err(Error::new(format!("{path} is not a network address"))),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn as_user(config: &Config) -> Vec<Error> {
     let jail = settings.chroot.as_deref();
     let mut warnings = unwritable(config);
     if let Some(jail) = jail.filter(|jail| !jail.is_dir()) {
-        warnings.push(Error::new(format!("{} is no directory", jail.display())).of("chroot"));
+        warnings.push(Error::new(format!("{} is not a directory", jail.display())).of("chroot"));
     }
     let programs = config.checks.iter().filter(|(_, check)| check.kind == CheckType::Exec);
     for (name, check) in programs {

@@ -108,7 +108,7 @@ impl Owner {
         self.shared.lifecycle.enter(LifeStage::Drain);
         let count = Count(self.shared.connections.count(), "connection");
         let seconds = Value::Seconds(time);
-        log::info(format_args!("stopping: no new clients, {count} may go on for {seconds} seconds"));
+        log::info(format_args!("stopping: no new clients, {count} may continue for {seconds} seconds"));
         Some(time)
     }
 
@@ -158,7 +158,7 @@ impl Owner {
                 let what = match file {
                     Some(file) => format!("{file} read again"),
                     None if self.shared.tls.is_some() => "certificates and keys read again".to_owned(),
-                    None => "log opened anew".to_owned(),
+                    None => "log reopened".to_owned(),
                 };
                 log::info(format_args!("{what} by pen {VERSION}: {}", summary(self.state.borrow().config())));
                 Ok(reload)
@@ -166,7 +166,7 @@ impl Owner {
             Err(errors) => {
                 errors.iter().for_each(|error| log::error(format_args!("{error}")));
                 if let Some(file) = file {
-                    log::error(format_args!("{file}: nothing of it is applied"));
+                    log::error(format_args!("{file}: it is not applied"));
                 }
                 Err(errors)
             }

@@ -177,7 +177,7 @@ fn serve(
     let foreground = config.settings.foreground;
     let resolved = dns::look_up_now(&config.names(), |name, error| {
         say(&format!(
-            "{name} cannot be resolved, its servers are left out until it can: {}",
+            "{name} cannot be resolved, its servers are not used until it can: {}",
             SystemReason(error)
         ));
     });

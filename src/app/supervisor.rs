@@ -131,7 +131,7 @@ fn serve_control(control: Option<(Control, usize)>, owner: &Rc<Owner>) -> Option
     };
     match listener {
         Ok(listener) => _ = tokio::task::spawn_local(server::serve(listener, Rc::clone(owner), clients_max)),
-        Err(error) => log::error(format_args!("the control socket does not work: {}", SystemReason(&error))),
+        Err(error) => log::error(format_args!("the control socket failed: {}", SystemReason(&error))),
     }
     file
 }
@@ -140,7 +140,7 @@ fn serve_control(control: Option<(Control, usize)>, owner: &Rc<Owner>) -> Option
 async fn drain(owner: &Owner, requests: &Requests, signals: &mut Signals) {
     let Some(time) = owner.begin_drain() else { return };
     tokio::select! {
-        () = owner.drained() => log::info(format_args!("stopping: no connection is left")),
+        () = owner.drained() => log::info(format_args!("stopping: no connections are left")),
         () = tokio::time::sleep(time) => log::info(format_args!("stopping: the time of stop_timeout is over")),
         _ = attend(owner, requests, signals) => log::info(format_args!("stopping at once")),
     }

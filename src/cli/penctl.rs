@@ -38,8 +38,8 @@ pub enum Task {
 
 /// The tasks of penctl itself: their words, and a line of help.
 const TASKS: [(&str, &str); 2] = [
-    ("check-health", "say by the exit status, as Nagios has it, whether the servers are up"),
-    ("watch [SECONDS [COUNT]]", "show the servers again and again (1)"),
+    ("check-health", "report whether the servers are up, as a Nagios plugin"),
+    ("watch [SECONDS [COUNT]]", "show the servers repeatedly (1)"),
 ];
 
 /// The control socket of the service's default instance, where no address is given.
@@ -151,7 +151,7 @@ fn help() -> String {
         "{USAGE}\n       penctl --help | -V | --version | --completions shell\n\nCommands; see penctl(1).\n"
     );
     let tasks = TASKS.map(|(usage, help)| (usage.to_owned(), help)).to_vec();
-    for (heading, commands) in help::topics().into_iter().chain([("By penctl itself", tasks)]) {
+    for (heading, commands) in help::topics().into_iter().chain([("Commands of penctl itself", tasks)]) {
         if commands.is_empty() {
             continue;
         }

@@ -146,7 +146,7 @@ fn threads() -> Option<usize> {
         .map(Iterator::count)
 }
 
-#[allow(unsafe_code, reason = "fork(2) has no safe form")]
+#[allow(unsafe_code, reason = "fork(2) has no safe wrapper")]
 fn fork() -> nix::Result<ForkResult> {
     // SAFETY: the child of a process with several threads may only use async-signal-safe functions. `detach`, the only
     // caller, has checked that there is only one thread, so the child is a complete copy without restrictions.

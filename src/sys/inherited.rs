@@ -22,7 +22,7 @@ static DESCRIPTORS: OnceLock<Vec<RawFd>> = OnceLock::new();
 ///
 /// # Errors
 /// The system refuses.
-#[allow(unsafe_code, reason = "signal(2) has no safe form")]
+#[allow(unsafe_code, reason = "signal(2) has no safe wrapper")]
 pub fn reset() -> io::Result<()> {
     keep_from_programs(DESCRIPTORS.get_or_init(open_descriptors));
     let refused = |error| context("signals", error);
@@ -36,7 +36,7 @@ pub fn reset() -> io::Result<()> {
 }
 
 /// Hides the inherited descriptors from the programs that pen starts.
-#[allow(unsafe_code, reason = "a flag of a descriptor by number has no safe form")]
+#[allow(unsafe_code, reason = "a flag of a descriptor by number has no safe wrapper")]
 fn keep_from_programs(descriptors: &[RawFd]) {
     for number in descriptors {
         // SAFETY: the call changes a flag of the descriptor, and nothing if it is no longer open.
@@ -45,7 +45,7 @@ fn keep_from_programs(descriptors: &[RawFd]) {
 }
 
 /// Whether the program was started with SIGINT ignored, as a shell does for background jobs.
-#[allow(unsafe_code, reason = "sigaction(2) that only asks has no safe form")]
+#[allow(unsafe_code, reason = "sigaction(2) that only asks has no safe wrapper")]
 pub fn is_interrupt_ignored() -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: without a new action the call only writes to the given memory, which is read only if the call succeeded.
@@ -58,7 +58,7 @@ pub fn is_interrupt_ignored() -> bool {
 /// Closes the descriptors above the standard streams that were open when the program started: a daemon would keep them
 /// open as long as it serves, for example a lock, or a pipe whose reader waits for its end. Call it once everything
 /// that a command line may name (`/dev/fd/63`) has been read.
-#[allow(unsafe_code, reason = "closing by number has no safe form")]
+#[allow(unsafe_code, reason = "closing by number has no safe wrapper")]
 pub(super) fn close_descriptors() {
     for number in DESCRIPTORS.get().into_iter().flatten() {
         // SAFETY: the descriptor was open before the program opened anything, so nothing in it owns this number.
@@ -77,7 +77,7 @@ fn open_descriptors() -> Vec<RawFd> {
     numbers.into_iter().filter(|number| is_open(*number)).collect()
 }
 
-#[allow(unsafe_code, reason = "a number that may not be open has no safe form")]
+#[allow(unsafe_code, reason = "a number that may not be open has no safe wrapper")]
 fn is_open(number: RawFd) -> bool {
     // SAFETY: reading the flags changes nothing, and fails if the descriptor is not open.
     fcntl(unsafe { std::os::fd::BorrowedFd::borrow_raw(number) }, FcntlArg::F_GETFD).is_ok()

@@ -1,6 +1,6 @@
 //! OpenSSL functions for TLS to servers that the crate `openssl` does not wrap: resumption of sessions.
 
-#![allow(unsafe_code, reason = "a call into libssl that the crate openssl leaves to its user to judge")]
+#![allow(unsafe_code, reason = "an unsafe function of the crate openssl")]
 
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslContextBuilder, SslRef, SslSession, SslSessionCacheMode};

@@ -54,7 +54,10 @@ impl Watch {
         }
     }
 
-    #[allow(unsafe_code, reason = "tokio asks for a promise that no safe type of std makes")]
+    #[allow(
+        unsafe_code,
+        reason = "registering with tokio requires a guarantee that no safe type of std gives"
+    )]
     fn register(descriptor: Arc<OwnedFd>, interest: Interest) -> io::Result<Self> {
         // SAFETY: the AsyncFd holds a reference to the descriptor, which therefore stays open as long, and an OwnedFd
         // never changes its number.

@@ -139,7 +139,7 @@ fn a_default_holds_where_no_entry_fits() {
     assert_eq!(pen.choices([2, 3, 4, 5]), "A EOF EOF EOF");
     assert!(
         pen.control("why 127.0.0.4")
-            .starts_with("client 127.0.0.4: list 1 denies it by its default deny, no entry fits\n")
+            .starts_with("client 127.0.0.4: list 1 denies it by its default deny, no entry matches\n")
     );
     pen.control("write");
     assert!(pen.read("conf").contains("acl 1 deny 127.0.0.5 255.255.255.255\nacl 1 default deny\n"));
@@ -158,14 +158,14 @@ fn a_default_holds_where_no_entry_fits() {
 fn a_family_that_is_left_open_is_told() {
     let setup = Setup::new().servers(&greeters(1));
     let conf = setup.write("conf", "acl 2 permit ::2\nacl 2 deny 0.0.0.0/0\n");
-    let told = "acl 2: IPv6 clients that no entry fits are permitted";
+    let told = "acl 2: IPv6 clients that no entry matches are permitted";
     let checked = crate::support::pen::run_pen(["--check", "-F", &conf, "8080", "127.0.0.1:80"]);
     assert!(String::from_utf8_lossy(&checked.stderr).contains(told), "{checked:?}");
     let pen = setup.option("-F", &conf).start();
     pen.says(told);
     assert_eq!(pen.control("acl 1 permit 10.0.0.0/8"), "");
     let reply = pen.control("acl 1 deny ::/0");
-    assert!(reply.starts_with("acl 1: IPv4 clients that no entry fits are permitted"), "{reply}");
+    assert!(reply.starts_with("acl 1: IPv4 clients that no entry matches are permitted"), "{reply}");
     // It is done all the same, and the list is closed as the reply says.
     assert_eq!(pen.control("acl 1 default deny"), "");
     pen.control("client_acl 1");

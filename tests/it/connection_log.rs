@@ -355,7 +355,7 @@ fn it_is_changed_rotated_and_refused_as_the_request_log_is() {
     let second = run();
     logged(&old, 2);
     pen.signal(Signal::SIGHUP);
-    pen.says("log opened anew");
+    pen.says("log reopened");
     let third = run();
     assert_eq!(end_of(&logged(&file, 1), third), "client-closed");
     assert_eq!([first, second].map(|at| end_of(&lines(&old), at).to_owned()), ["client-closed"; 2]);

@@ -119,7 +119,7 @@ fn listening_at_a_name_that_is_looked_up_holds_nothing_up() {
     assert_eq!(pen.control("blacklist"), "6\n");
     assert_eq!(pen.choice(2), "A");
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
-    pen.says(&format!("{file}: nothing of it is applied"));
+    pen.says(&format!("{file}: it is not applied"));
     pen.says("late.example");
     assert_eq!(pen.control("blacklist"), "6\n");
 }

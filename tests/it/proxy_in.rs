@@ -29,7 +29,7 @@ fn proxied(pen: &Pen, bytes: &[u8]) -> Client {
 fn closed(pen: &Pen) -> usize {
     pen.control(&format!("web_stats {}", pen.file("page")));
     let page = pen.control("status");
-    let told = page.split("Connections closed for want of a right PROXY header: ").nth(1);
+    let told = page.split("Connections closed for a missing or wrong PROXY header: ").nth(1);
     told.map_or(0, |rest| rest.split('<').next().unwrap().trim().parse().unwrap())
 }
 

@@ -12,7 +12,7 @@ pub(super) fn hup(pen: &Pen) {
     pen.signal(Signal::SIGHUP);
     wait_until("the file to be read", || {
         let said = pen.stderr().split_off(before);
-        said.contains("read again") || said.contains("nothing of it is applied")
+        said.contains("read again") || said.contains("it is not applied")
     });
 }
 
@@ -139,7 +139,7 @@ fn a_server_that_the_file_names_no_longer_stays_and_is_reported() {
     assert_eq!(pen.choices([2, 2]), "B A");
     pen.write("file", line(0));
     hup(&pen);
-    pen.says("pen keeps: server 1");
+    pen.says("kept: server 1");
     assert_eq!(pen.choices([2, 2]), "B A");
 }
 
@@ -184,7 +184,7 @@ fn the_command_reload_does_what_hup_does_and_answers() {
     let reply = pen.penctl("reload");
     assert_eq!(reply.status.code(), Some(0));
     let notice = format!("# {file}:2: workers: a change needs a restart of pen\n");
-    let kept = format!("# {file} names no longer, and pen keeps: blacklist 5\n");
+    let kept = format!("# no longer in {file}, kept: blacklist 5\n");
     assert_eq!(String::from_utf8_lossy(&reply.stdout), format!("tracking 4\n{notice}{kept}"));
     wait_until("the log to be opened anew", || std::path::Path::new(&log).exists());
     pen.write("file", "tracking x\nfrobnicate\n");
@@ -247,7 +247,7 @@ fn a_server_that_is_removed_keeps_its_connections_and_gets_no_more() {
     assert_eq!(again.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&again.stderr),
-        "error: no server: expected a server that there is, got '7'\n"
+        "error: no server: expected an existing server, got '7'\n"
     );
 }
 
@@ -291,7 +291,7 @@ fn what_cannot_be_had_is_told_with_its_line_and_nothing_of_the_file_is_applied()
         let before = pen.stderr().len();
         hup(&pen);
         let said = pen.stderr().split_off(before);
-        assert!(said.contains(&place) && said.contains("nothing of it is applied"), "{line}: {said}");
+        assert!(said.contains(&place) && said.contains("it is not applied"), "{line}: {said}");
         assert_eq!(pen.control("blacklist"), "5\n", "{line}");
         assert!(pen.control("mode").contains("no roundrobin"), "{line}");
         assert_eq!(pen.control("listen"), format!("{}\n", pen.operand()), "{line}");

@@ -52,15 +52,12 @@ fn a_server_in_maintenance_serves_nobody_and_keeps_its_connections_until_they_ar
     assert_eq!(kept.text(), "");
     assert_eq!(pen.servers()[1].conn, 0);
     for (line, error) in [
-        (
-            "close server c",
-            "close server: expected the number or the name of a server that there is, got 'c'",
-        ),
+        ("close server c", "close server: expected the number or the name of an existing server, got 'c'"),
         (
             "close server",
             "close server: expected a number from 0 to 65535 (a server) or the name of one, got nothing",
         ),
-        ("wait 7 idle", "wait: expected the number or the name of a server that there is, got '7'"),
+        ("wait 7 idle", "wait: expected the number or the name of an existing server, got '7'"),
         ("wait a", "wait: expected idle, up or down, got nothing"),
         ("wait a full", "wait: expected idle, up or down, got 'full'"),
         (

@@ -133,7 +133,7 @@ fn pen_goes_on_without_new_clients_until_the_last_one_has_ended() {
             } else {
                 pen.signal(Signal::SIGTERM);
             }
-            pen.says("stopping: no new clients, 1 connection may go on for 100 seconds");
+            pen.says("stopping: no new clients, 1 connection may continue for 100 seconds");
             wait_until("new clients to be refused", || refuses(&pen));
             client.send("two");
             assert_eq!(client.bytes(3), b"two");
@@ -200,7 +200,7 @@ fn flows_of_udp_go_on_too() {
     let known = Asker::new(2, pen.address);
     assert_eq!(known.name(), "A");
     pen.signal(Signal::SIGTERM);
-    pen.says("stopping: no new clients, 1 connection may go on");
+    pen.says("stopping: no new clients, 1 connection may continue");
     // The thread that serves flows hears of it a little later. A stranger who comes before that is served.
     let mut strangers = 0;
     wait_until("strangers to be left out", || {

@@ -63,7 +63,7 @@ fn a_bad_pair_changes_nothing() {
     // HUP applies all or nothing, certificates and all.
     pen.write("pen.conf", "timeout 9\n");
     pen.signal(Signal::SIGHUP);
-    pen.says("pen.conf: nothing of it is applied");
+    pen.says("pen.conf: it is not applied");
     assert_eq!(pen.control("timeout"), "5\n");
     fs::remove_file(pen.file("pen.key")).unwrap();
     assert!(pen.control("ssl_reload").contains("pen.key: No such file"));

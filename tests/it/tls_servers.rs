@@ -79,7 +79,7 @@ fn a_server_that_is_not_the_right_one_has_failed_and_the_next_one_serves() {
         pen.says(&format!("s: TLS: its certificate is refused: {reason}"));
         let why = pen.control("why 127.0.0.9");
         let told = why.lines().find(|line| line.starts_with("server 0 (")).unwrap();
-        assert!(told.contains("it failed, and is left out for ") && told.contains(reason), "{why}");
+        assert!(told.contains("it failed, and stays blacklisted for ") && told.contains(reason), "{why}");
         assert_eq!(pen.control("server 0 tls_verify off blacklist 0"), "");
         assert_eq!(Client::from("127.0.0.8", pen.address).line(), format!("bad {name}"));
     }

@@ -51,12 +51,12 @@ fn why_tells_what_speaks_against_each_server() {
     let text = pen.control("why 127.0.0.2");
     let line =
         |what: &str| text.lines().find(|l| l.contains(what)).unwrap_or_else(|| panic!("no {what}: {text}"));
-    assert!(line("client 127.0.0.2").ends_with("list 0 permits it, no entry fits"), "{text}");
+    assert!(line("client 127.0.0.2").ends_with("list 0 permits it, no entry matches"), "{text}");
     assert!(
         line("server 0 (").contains("cannot serve: list 1 denies it by entry 0, deny 127.0.0.2"),
         "{text}"
     );
-    assert!(line("server 1 (").contains("cannot serve: a command leaves it out for "), "{text}");
+    assert!(line("server 1 (").contains("cannot serve: a command has blacklisted it for "), "{text}");
     assert!(line("server 2 (").contains("cannot serve: it has no port"), "{text}");
 
     pen.control("acl 3 deny 127.0.0.9");

@@ -77,6 +77,6 @@ fn root_stays_root_if_told_so() -> Result<(), &'static str> {
 fn others_cannot() -> Result<(), &'static str> {
     needs_root()?;
     let told = tell(role("confined by nobody"), &["daemon"]);
-    assert!(told.starts_with("error: cannot take the groups of user daemon: "), "{told}");
+    assert!(told.starts_with("error: cannot set the groups of user daemon: "), "{told}");
     Ok(())
 }

@@ -117,7 +117,7 @@ pub(super) fn page(subject: &Subject, history: &History) -> String {
                         ol id="changes" aria-live="polite" {
                             @for c in history.changes() { li { time { (c.time) } " " (change(c)) } }
                         }
-                        p .none { "None since pen began to look." }
+                        p .none { "None yet." }
                     }
                     (on_demand("connections", "Connections"))
                     (on_demand("clients", "Clients"))

@@ -89,7 +89,7 @@ impl Config {
     pub fn check_servers(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Result<(), Error> {
         match self.own_address(is_own) {
             Some((server, address)) => {
-                Err(Error::new(format!("{address} is where pen listens: it would be its own client"))
+                Err(Error::new(format!("{address} is pen's own address: pen would be its own client"))
                     .of(&server))
             }
             None => Ok(()),

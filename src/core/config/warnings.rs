@@ -56,7 +56,7 @@ impl Config {
     pub fn open_family(&self, n: usize) -> Option<Error> {
         let family = self.acls().get(n)?.left_open()?;
         let text = format!(
-            "{family} clients that no entry fits are permitted, the opposite of the last entry; \
+            "{family} clients that no entry matches are permitted, the opposite of the last entry; \
              acl {n} default deny would deny them"
         );
         Some(Error::new(text).of(&format!("acl {n}")))
@@ -154,7 +154,9 @@ mod tests {
             ]
         );
         let open = "server 0 address a port 1\nacl 1 permit 10.0.0.0/8\nacl 1 deny ::/0\n";
-        assert!(warnings(open)[0].starts_with("f:3: acl 1: IPv4 clients that no entry fits are permitted"));
+        assert!(
+            warnings(open)[0].starts_with("f:3: acl 1: IPv4 clients that no entry matches are permitted")
+        );
         assert_eq!(warnings("control 8888\nserver 0 address a port 1\n").len(), 1);
         assert_eq!(warnings("blacklist 3\n").len(), 1);
         let headers = "server 0 address a port 1\nhttp_forwarded replace\nhttp_rfc7239\n";

@@ -42,7 +42,7 @@ pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<S
                 return Some(Err("the head of the answer is too long".into()));
             }
             Ok(httparse::Status::Partial) => return None,
-            Err(error) => return Some(Err(format!("the answer is no HTTP: {error}"))),
+            Err(error) => return Some(Err(format!("the answer is not HTTP: {error}"))),
         };
         let status = head.code.unwrap_or_default();
         if (100..200).contains(&status) && status != 101 {

@@ -44,7 +44,7 @@ pub fn page(status: Status, clients: Rows<ClientRow>, connections: Rows<Connecti
         },
         match status.unannounced {
             0 => String::new(),
-            closed => format!("<p>Connections closed for want of a right PROXY header: {closed}</p>\n"),
+            closed => format!("<p>Connections closed for a missing or wrong PROXY header: {closed}</p>\n"),
         },
         status.dropped.map_or(String::new(), |dropped| format!("<p>Datagrams dropped: {dropped}</p>\n")),
         heads(CONNECTION_HEADS),

@@ -16,7 +16,11 @@ pub fn statistics(status: Status, clients: Rows<ClientRow>, connections: Rows<Co
         _ = writeln!(between, "Connections refused by limits of clients: {}", status.refused);
     }
     if status.unannounced > 0 {
-        _ = writeln!(between, "Connections closed for want of a right PROXY header: {}", status.unannounced);
+        _ = writeln!(
+            between,
+            "Connections closed for a missing or wrong PROXY header: {}",
+            status.unannounced
+        );
     }
     if let Some(dropped) = status.dropped {
         _ = writeln!(between, "Datagrams dropped: {dropped}");

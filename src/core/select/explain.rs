@@ -115,8 +115,8 @@ impl fmt::Display for ListVerdict {
         write!(f, "list {} {verdict} it", self.acl)?;
         match (&self.rule, self.entry) {
             (Some(rule), Some(entry)) => write!(f, " by entry {entry}, {rule}"),
-            (Some(rule), None) => write!(f, " by its {rule}, no entry fits"),
-            _ => f.write_str(", no entry fits"),
+            (Some(rule), None) => write!(f, " by its {rule}, no entry matches"),
+            _ => f.write_str(", no entry matches"),
         }
     }
 }
@@ -244,10 +244,10 @@ impl Selection {
                 }
                 Standing::Failed(until) => {
                     let seconds = left(until, now);
-                    obstacles.push(format!("it failed, and is left out for {seconds} s{failure}"));
+                    obstacles.push(format!("it failed, and stays blacklisted for {seconds} s{failure}"));
                 }
                 Standing::Ordered(until) => {
-                    obstacles.push(format!("a command leaves it out for {} s", left(until, now)));
+                    obstacles.push(format!("a command has blacklisted it for {} s", left(until, now)));
                 }
             }
             let reason = || match stats.last_check() {
@@ -278,7 +278,7 @@ impl Selection {
             let share = stats.share(now, snapshot.slowstart);
             if share < WHOLE {
                 merits.push(format!(
-                    "it came up a while ago, and takes {} % of its share (slowstart)",
+                    "it is in slow start, and takes {} % of its share (slowstart)",
                     share / 10
                 ));
             }
@@ -331,7 +331,7 @@ impl fmt::Display for Explanation {
             ("abuse", _) => writeln!(f, "it is denied, and the abuse server serves it")?,
             (_, None) => writeln!(f, "no server is remembered")?,
             (_, Some(Remembered { server, age_seconds, used })) => {
-                let used = if *used { "" } else { ", which does not count" };
+                let used = if *used { "" } else { ", which is not used" };
                 writeln!(f, "server {server} is remembered, from {age_seconds} s ago{used}")?;
             }
         }

@@ -87,7 +87,7 @@ impl State {
                 Ok((Answer::Text(String::new()), effects))
             }
             Command::NoServer(server) if self.config.is_unused(server) => {
-                Err(vec![Error::expected("a server that there is", server.to_string()).of("no server")])
+                Err(vec![Error::expected("an existing server", server.to_string()).of("no server")])
             }
             setting => self.set(setting, world).map_err(|e| vec![e]),
         }
@@ -97,8 +97,7 @@ impl State {
     fn used(&self, server: &ServerRef) -> Result<usize, Error> {
         let snapshot = self.snapshot();
         let used = |n: &usize| snapshot.backend(Role::Regular(*n)).is_some();
-        let expected =
-            || Error::expected("the number or the name of a server that there is", server.to_string());
+        let expected = || Error::expected("the number or the name of an existing server", server.to_string());
         self.config.slot(server).filter(used).ok_or_else(expected)
     }
 

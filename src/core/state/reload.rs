@@ -93,17 +93,15 @@ impl State {
                 }
                 let unnamed = |setting: &Setting| !applied.named.contains(&Subject::Setting(setting.word()));
                 let stays = fixed.into_iter().filter(unnamed).flat_map(|setting| exact.commands_of(setting));
-                notices.extend(stays.map(|command| {
-                    format!("{file} does not name, and pen keeps until a restart: {command}")
-                }));
+                notices
+                    .extend(stays.map(|command| format!("not in {file}, kept until a restart: {command}")));
                 exact
             }
             ReloadMode::Keep => {
                 let gone = |subject| self.file_named.contains(&subject) && !applied.named.contains(&subject);
                 let stays =
                     kept.changes_from(&exact).into_iter().filter_map(|command| part_about(command, gone));
-                notices
-                    .extend(stays.map(|command| format!("{file} names no longer, and pen keeps: {command}")));
+                notices.extend(stays.map(|command| format!("no longer in {file}, kept: {command}")));
                 kept
             }
         };

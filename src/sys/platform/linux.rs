@@ -187,7 +187,7 @@ impl KernelPipe {
         let (out, into) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let capacity = fcntl_setpipe_size(&into, size).or_else(|_| fcntl_getpipe_size(&into))?;
         if capacity < SMALLEST {
-            return Err(io::Error::other(format!("the system gives pipes of {capacity} bytes only")));
+            return Err(io::Error::other(format!("the system only allows pipes of {capacity} bytes")));
         }
         Ok(Self { out, into, capacity })
     }

@@ -110,7 +110,7 @@ pub fn confine(jail: Option<&Path>, account: Option<&Account>, programs: bool) -
     if let Some(account) = account {
         account
             .take_groups()
-            .map_err(|error| context(format_args!("cannot take the groups of user {account}"), error))?;
+            .map_err(|error| context(format_args!("cannot set the groups of user {account}"), error))?;
     }
     if let Some(jail) = jail {
         let refused = |error| context(format_args!("cannot chroot to {}", jail.display()), error);
@@ -123,7 +123,7 @@ pub fn confine(jail: Option<&Path>, account: Option<&Account>, programs: bool) -
         let retained =
             retained.map_err(|error| context("cannot keep the right to low ports alone", error))?;
         setgid(account.gid).map_err(|error| {
-            context(format_args!("cannot take the group {} of user {account}", account.gid), error)
+            context(format_args!("cannot set the group {} of user {account}", account.gid), error)
         })?;
         setuid(account.uid).map_err(|error| context(format_args!("cannot become user {account}"), error))?;
         if let Some(retained) = retained {
@@ -148,7 +148,7 @@ fn verify(account: &Account) -> io::Result<()> {
         return Err(io::Error::other(format!("the system did not make pen user {account}")));
     }
     if !account.uid.is_root() && way_back() {
-        return Err(io::Error::other(format!("as user {account}, root can still be had back")));
+        return Err(io::Error::other(format!("user {account} can still become root again")));
     }
     Ok(())
 }

@@ -93,7 +93,7 @@ mod system {
     #[repr(C)]
     struct PrivSet([u8; 0]);
 
-    #[allow(unsafe_code, reason = "setppriv(2) has no safe form")]
+    #[allow(unsafe_code, reason = "setppriv(2) has no safe wrapper")]
     unsafe extern "C" {
         fn priv_str_to_set(buf: *const c_char, sep: *const c_char, end: *mut *const c_char) -> *mut PrivSet;
         fn priv_allocset() -> *mut PrivSet;
@@ -110,7 +110,7 @@ mod system {
         Ok(())
     }
 
-    #[allow(unsafe_code, reason = "setppriv(2) has no safe form")]
+    #[allow(unsafe_code, reason = "setppriv(2) has no safe wrapper")]
     pub(super) fn drop_all_others((): Retained, programs: bool) -> io::Result<()> {
         let serving = if programs { WITH_PROGRAMS } else { SERVING };
         // SAFETY: the strings end in NUL and are static; `end` may be null (priv_str_to_set(3C)); each set comes from

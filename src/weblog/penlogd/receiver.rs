@@ -155,9 +155,9 @@ impl Receiver {
         match acl.map(read_acl).transpose() {
             Ok(Some(acl)) => {
                 self.acl = acl;
-                log::info(format_args!("log opened anew, ACL read again"));
+                log::info(format_args!("log reopened, ACL read again"));
             }
-            Ok(None) => log::info(format_args!("log opened anew")),
+            Ok(None) => log::info(format_args!("log reopened")),
             Err(error) => log::error(format_args!("{}; the ACL stays as it was", SystemReason(&error))),
         }
     }

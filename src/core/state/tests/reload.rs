@@ -12,15 +12,12 @@ fn what_a_file_no_longer_names_is_told() {
     };
     let (one, two) = ("server 0 address 10.0.0.1 port 1\n", "server 1 address 10.0.0.2 port 1\n");
     assert_eq!(reload(&format!("{one}{two}")), Ok(Vec::new()));
-    assert_eq!(
-        reload(one),
-        Ok(vec!["f names no longer, and pen keeps: server 1 address 10.0.0.2 port 1".into()])
-    );
+    assert_eq!(reload(one), Ok(vec!["no longer in f, kept: server 1 address 10.0.0.2 port 1".into()]));
     assert_eq!(
         reload("udp\n"),
         Ok(vec![
             "f:1: udp: a change needs a restart of pen".into(),
-            "f names no longer, and pen keeps: server 0 address 10.0.0.1 port 1".into(),
+            "no longer in f, kept: server 0 address 10.0.0.1 port 1".into(),
         ])
     );
     assert_eq!(reload("blacklist x\nhash on\n").unwrap_err().len(), 2);
@@ -46,9 +43,9 @@ fn an_exact_reload_takes_back_what_nobody_names() {
     let before = state.config.clone();
     let changes = "no hash\nblacklist 30\ntimeout 7\nno ssl_option\nno acl 1\nserver 0 max 0\nno server 1\n\
                    no server 2\nserver 4 address 10.0.0.5 port 5\n\
-                   # f does not name, and pen keeps until a restart: conn_max 700\n\
-                   # f does not name, and pen keeps until a restart: listen 80\n\
-                   # f does not name, and pen keeps until a restart: user nobody\n";
+                   # not in f, kept until a restart: conn_max 700\n\
+                   # not in f, kept until a restart: listen 80\n\
+                   # not in f, kept until a restart: user nobody\n";
     assert_eq!(reply_of(&mut state, &mut world, "diff"), changes);
     assert_eq!(state.config, before);
     let mut forgotten = Vec::new();
@@ -104,7 +101,7 @@ fn each_setting_that_stays_is_told_when_the_file_names_it_no_longer() {
     assert_eq!(reload(&all), Vec::<String>::new());
     let kept = reload(&format!("{server}\n"));
     let told: Vec<&str> =
-        kept.iter().map(|line| line.strip_prefix("f names no longer, and pen keeps: ").unwrap()).collect();
+        kept.iter().map(|line| line.strip_prefix("no longer in f, kept: ").unwrap()).collect();
     assert_eq!(
         told,
         ["hash", "blacklist 5", "log /l", "acl 2 permit 10.0.0.1 255.255.255.255", "server 0 max 5"]

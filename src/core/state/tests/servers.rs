@@ -41,7 +41,7 @@ fn a_server_that_is_removed_is_gone_with_its_last_connection() {
     assert_eq!(servers(&state).lines().count(), 2);
     apply(&mut state, &mut world, "no server 1").unwrap();
     assert!(!written(&mut state).contains("server 1"));
-    let error = "no server: expected a server that there is, got '1'\n";
+    let error = "no server: expected an existing server, got '1'\n";
     assert_eq!(refusal(&mut state, &mut world, "no server 1"), error);
     // In a file it says that there must be no such server.
     world.files.insert("g".into(), "no server 1\nno server 9\n".into());
@@ -119,7 +119,7 @@ fn a_server_that_is_pen_itself_is_refused_by_its_name_too() {
     apply(&mut state, &mut world, "server 1 address a.example port 1").unwrap();
     state.found("a.example".into(), vec!["10.0.0.8".parse().unwrap(), "10.0.0.9".parse().unwrap()]);
     let reason = |what: &str, address: &str| {
-        format!("{what}: {address} is where pen listens: it would be its own client\n")
+        format!("{what}: {address} is pen's own address: pen would be its own client\n")
     };
     for (line, what, address) in [
         ("server 2 address 10.0.0.9 port 80", "server 2", "10.0.0.9 port 80"),
