@@ -332,7 +332,7 @@ fn check_refuses_a_server_that_is_pen_itself_with_its_line() {
         let output = run_pen(["--check", "-F", &file]);
         let text = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(status), "{listen} {server}: {text}");
-        let told = text.contains(&format!("{file}:2: server 0: ")) && text.contains("where pen listens");
+        let told = text.contains(&format!("{file}:2: server 0: ")) && text.contains("pen's own address");
         assert_eq!(told, server != "127.0.0.2 port 8080", "{listen} {server}: {text}");
         assert!(!text.contains("port 1 "), "a Unix socket has no port: {text}");
     }

@@ -165,16 +165,16 @@ fn pen_is_no_server_of_its_own() {
         format!("abuse 127.0.0.1:{port}"),
     ] {
         let reply = pen.control(&line);
-        assert!(reply.starts_with("error: ") && reply.contains("where pen listens"), "{line}: {reply}");
+        assert!(reply.starts_with("error: ") && reply.contains("pen's own address"), "{line}: {reply}");
     }
     assert_eq!(pen.choices([2, 2]), "A A");
     let anywhere = Setup::new().listen("%").server(format!("127.0.0.1:{port}")).start();
     // On any address, this machine's own is pen's too.
     let own = anywhere.address.port();
-    assert!(anywhere.control(&format!("server 0 port {own}")).contains("where pen listens"));
+    assert!(anywhere.control(&format!("server 0 port {own}")).contains("pen's own address"));
     for host in [Some("127.3.2.1"), Some("0.0.0.0"), interface().as_deref()].into_iter().flatten() {
         let reply = anywhere.control(&format!("server 1 address {host} port {own}"));
-        assert!(reply.contains("where pen listens"), "{host}: {reply}");
+        assert!(reply.contains("pen's own address"), "{host}: {reply}");
     }
     // Its name is known later, and then that address is none of the server's.
     assert_eq!(anywhere.control(&format!("server 1 address localhost port {own}")), "");
@@ -191,7 +191,7 @@ fn pen_is_no_server_of_its_own() {
     std::os::unix::fs::symlink(&path, &link).unwrap();
     for server in [&path, &link] {
         let reply = unix.control(&format!("server 1 address {server}"));
-        assert!(reply.contains("where pen listens"), "{server}: {reply}");
+        assert!(reply.contains("pen's own address"), "{server}: {reply}");
     }
 }
 

@@ -142,7 +142,7 @@ fn pen_goes_on_without_new_clients_until_the_last_one_has_ended() {
             client.finish();
             assert_eq!(client.rest(), b"");
             assert_eq!(pen.wait().unwrap().code(), Some(0));
-            assert!(pen.stderr().contains("no connection is left"), "{}", pen.stderr());
+            assert!(pen.stderr().contains("no connections are left"), "{}", pen.stderr());
         }
     }
 }

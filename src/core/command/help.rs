@@ -78,11 +78,12 @@ const TOPICS: [Topic; 10] = [
             "why",
         ],
     ),
-    ("Access lists", &["acl", "client_acl", "tarpit_acl", "control_acl", "admin_acl"]),
+    ("Access lists", &["acl", "client_acl", "tarpit_acl", "control_acl", "admin_acl", "proxy_acl"]),
     (
         "Connections",
         &[
             "listen",
+            "proxy_protocol",
             "udp*",
             "conn_max",
             "client_conn_max",

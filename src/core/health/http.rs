@@ -137,7 +137,9 @@ mod tests {
         let refused = "HTTP/1.1 503 Service Unavailable\r\n\r\n";
         assert_eq!(say(&check("", ""), refused, false), Some(Err("status 503, expected 200-399".into())));
         assert_eq!(say(&check("503", ""), refused, false), Some(Ok("status 503".into())));
-        assert!(matches!(say(&check("", ""), "SSH-2.0-x\r\n", false), Some(Err(e)) if e.contains("no HTTP")));
+        assert!(
+            matches!(say(&check("", ""), "SSH-2.0-x\r\n", false), Some(Err(e)) if e.contains("not HTTP"))
+        );
         let interim = format!("HTTP/1.1 103 Early Hints\r\n\r\n{ok}");
         assert_eq!(say(&check("", ""), &interim, false), Some(Ok("status 200".into())));
     }
