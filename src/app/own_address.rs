@@ -54,7 +54,7 @@ pub(super) fn divide(
 
 /// The message about an address that is left out.
 pub(super) fn notice(name: &str, ip: IpAddr) -> String {
-    format!("{name} has the address {ip}, which is pen's own: it is not used")
+    format!("{name} has pen's own address {ip}, which is not used")
 }
 
 #[cfg(test)]

@@ -178,11 +178,11 @@ fn pen_is_no_server_of_its_own() {
     }
     // Its name is known later, and then that address is none of the server's.
     assert_eq!(anywhere.control(&format!("server 1 address localhost port {own}")), "");
-    anywhere.says("localhost has the address 127.0.0.1, which is pen's own: it is not used");
+    anywhere.says("localhost has pen's own address 127.0.0.1, which is not used");
     assert!(!anywhere.control("servers").contains("1 addr 127.0.0.1"));
     // At start, too.
     let named = Setup::new().listen("%").server("localhost").start();
-    named.says("localhost has the address 127.0.0.1, which is pen's own: it is not used");
+    named.says("localhost has pen's own address 127.0.0.1, which is not used");
     assert_eq!(named.choice(2), "EOF");
     let socket = Setup::new();
     let path = socket.file("socket");

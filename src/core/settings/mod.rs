@@ -224,7 +224,7 @@ table::table! {
         log_facility: SyslogFacility = SyslogFacility::User,
             text(Kind::Word(SyslogFacility::WORDS), "the facility of pen's messages in syslog").at_start();
         connection_log_format: ConnectionLogFormat = ConnectionLogFormat::Text,
-            text(Kind::Word(ConnectionLogFormat::WORDS), "how the lines of connection_log are written");
+            text(Kind::Word(ConnectionLogFormat::WORDS), "the format of the lines of connection_log");
         http_forwarded: HttpForwarded = HttpForwarded::Keep,
             text(Kind::Word(HttpForwarded::WORDS), "the treatment of an X-Forwarded-For that a client sent");
         proxy_protocol: ProxyProtocol = ProxyProtocol::Off,
