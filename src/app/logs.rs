@@ -1,4 +1,4 @@
-//! The logs that the configuration names: of requests, and of connections that have ended.
+//! The logs in the configuration: of requests, and of connections that have ended.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// Starts the writers, and opens what the settings name.
+    /// Starts the writers, and opens the configured targets.
     ///
     /// # Errors
-    /// A file that cannot be opened, with its name; or the system gives no thread.
+    /// A file cannot be opened, with its name; or the system cannot create a thread.
     pub(super) fn start(settings: &Settings) -> Result<Self, Error> {
         let start = |log: Log, target: Option<&LogTarget>| {
             let report: Box<dyn Fn(&str) + Send> = match log {
@@ -38,12 +38,12 @@ impl Logs {
         })
     }
 
-    /// Those of a running pen.
+    /// The logs of a running pen.
     pub(super) fn of(shared: &Shared) -> Self {
         Logs { requests: shared.log.clone(), connections: shared.connection_log.handle.clone() }
     }
 
-    /// The one of what is logged.
+    /// The handle of a log.
     pub(super) fn get(&self, log: Log) -> &LogHandle {
         match log {
             Log::Requests => &self.requests,
@@ -51,13 +51,13 @@ impl Logs {
         }
     }
 
-    /// Opens the files again, for rotation.
+    /// Reopens the files, for rotation.
     pub(super) fn reopen(&self) {
         self.requests.reopen();
         self.connections.reopen();
     }
 
-    /// Ends both. What cannot be written in time is lost, which is reported.
+    /// Ends both logs. Lines that cannot be written in time are lost, which is reported.
     pub(super) fn close(&self, patience: Duration) {
         for (handle, prefix) in [(&self.requests, ""), (&self.connections, "connection_log: ")] {
             if let Err(lost) = handle.close(patience) {
@@ -70,7 +70,7 @@ impl Logs {
 /// Opens a target; `None` for no log.
 ///
 /// # Errors
-/// A file that cannot be opened, with its name.
+/// A file cannot be opened, with its name.
 pub(super) fn open(target: Option<&LogTarget>) -> Result<Option<Output>, Error> {
     let Some(target) = target else { return Ok(None) };
     Output::open(target.into()).map(Some).map_err(|e| Error::failed(target.to_string(), e))

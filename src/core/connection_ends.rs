@@ -1,4 +1,4 @@
-//! How connections ended and how long they lasted, counted.
+//! Counts of how connections ended and how long they lasted.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use super::counters::Counters;
 use super::end_reason::EndReason;
 use super::settings::Keyword;
 
-/// The upper ends of the ranges of durations, in milliseconds. One more range has no upper end.
+/// The upper bounds of the ranges of durations, in milliseconds. One more range has no upper bound.
 const BOUNDS_MILLIS: [u64; 15] =
     [1, 5, 10, 50, 100, 500, 1_000, 5_000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000];
-/// The ranges, with the one that has no upper end.
+/// The number of ranges, including the one without an upper bound.
 const RANGES: usize = BOUNDS_MILLIS.len() + 1;
-/// Where the milliseconds of all of them are counted.
+/// The index of the sum of all durations in milliseconds.
 const SUM: usize = EndReason::COUNT + RANGES;
 
-/// Counts ends of connections: by reason, and of those that were served by duration.
+/// Counts ends of connections: by reason, and by duration for those that were served.
 #[derive(Debug, Default)]
 pub struct ConnectionEnds(Counters<{ SUM + 1 }>);
 
 impl ConnectionEnds {
-    /// A connection that was not served has ended for `reason`.
+    /// Counts a connection that was not served, and ended for `reason`.
     pub fn refused(&self, reason: EndReason) {
         self.0.count(reason as usize);
     }
 
-    /// A connection that lasted so long has.
+    /// Counts a connection that lasted this long.
     pub fn ended(&self, reason: EndReason, lasted: Duration) {
         let millis = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
         self.0.count(reason as usize);
@@ -32,29 +32,30 @@ impl ConnectionEnds {
         self.0.add(SUM, millis);
     }
 
-    /// What was counted so far.
+    /// The counts so far.
     pub fn read(&self) -> EndCounts {
         EndCounts(self.0.totals())
     }
 }
 
-/// What [`ConnectionEnds`] has counted.
+/// The counts of [`ConnectionEnds`].
 #[derive(Debug, Clone, Copy)]
 pub struct EndCounts([u64; SUM + 1]);
 
 impl EndCounts {
-    /// Each reason in its word, and how many connections have ended for it.
+    /// The word of each reason, and the number of connections that ended for it.
     pub fn reasons(&self) -> impl Iterator<Item = (&'static str, u64)> {
         EndReason::WORDS.iter().copied().zip(self.0)
     }
 
-    /// For each range of durations its upper end in seconds (infinity for the last) and how many are in it.
+    /// For each range of durations its upper bound in seconds (infinity for the last) and the number of connections in
+    /// it.
     pub fn ranges(&self) -> impl Iterator<Item = (f64, u64)> {
         let ends = BOUNDS_MILLIS.iter().map(|millis| *millis as f64 / 1e3).chain([f64::INFINITY]);
         ends.zip(self.0[EndReason::COUNT..SUM].iter().copied())
     }
 
-    /// All durations together, in seconds.
+    /// The sum of all durations, in seconds.
     pub fn sum_seconds(&self) -> f64 {
         self.0[SUM] as f64 / 1e3
     }

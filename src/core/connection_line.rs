@@ -1,4 +1,4 @@
-//! A line of the connection log: what there is to say of a connection that has ended.
+//! A line of the connection log, about a connection that has ended.
 //!
 //! penctl(1) has a table of the fields, which a test compares with [`ConnectionLine::FIELDS`]. Both forms have the same
 //! fields in the same order.
@@ -10,47 +10,47 @@ use serde::Serialize;
 
 use super::settings::keyword::ConnectionLogFormat;
 
-/// What a line says. What there is none of is `-` as text, and null in JSON.
+/// The fields of a line. A missing value is `-` as text, and null in JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ConnectionLine<'a> {
-    /// When it was accepted, as RFC 3339 has it.
+    /// When it was accepted, in RFC 3339 form.
     pub start: String,
-    /// The client's address; none for one of a Unix socket.
+    /// The client's address; `None` for a client of a Unix socket.
     pub client_address: Option<IpAddr>,
-    /// The client's port; likewise.
+    /// The client's port, likewise.
     pub client_port: Option<u16>,
-    /// The address that pen listened on, as it is configured.
+    /// The address that pen listened on, as configured.
     pub listener: &'a str,
     /// The number of its server, `emergency` or `abuse`.
     pub server: Option<String>,
-    /// The name of its server, if that has one.
+    /// The name of its server, if it has one.
     pub server_name: Option<&'a str>,
     /// The address and port of its server.
     pub server_address: Option<String>,
-    /// The version of TLS that it spoke with the client.
+    /// The TLS version used with the client.
     pub tls_version: Option<&'a str>,
     /// The cipher.
     pub tls_cipher: Option<&'a str>,
-    /// The server name that the client asked for.
+    /// The server name that the client requested.
     pub sni: Option<&'a str>,
-    /// How long it waited for a place with a server.
+    /// How long it waited for a connect place of a server.
     pub queue_seconds: Option<f64>,
-    /// How long the connect took that succeeded.
+    /// The duration of the successful connect.
     pub connect_seconds: Option<f64>,
-    /// From its acceptance to its end.
+    /// The time from its acceptance to its end.
     pub total_seconds: f64,
     /// Bytes delivered to the server.
     pub to_server_bytes: u64,
     /// Bytes delivered to the client.
     pub to_client_bytes: u64,
-    /// How many servers were tried.
+    /// The number of servers tried.
     pub attempts: u32,
     /// How it ended.
     pub end: &'static str,
 }
 
 impl ConnectionLine<'_> {
-    /// The names of the fields, in their order.
+    /// The names of the fields, in order.
     pub const FIELDS: [&'static str; 17] = [
         "start",
         "client_address",
@@ -76,7 +76,7 @@ impl ConnectionLine<'_> {
         let mut line = Vec::with_capacity(512);
         match format {
             ConnectionLogFormat::Text => self.write_text(&mut line),
-            // Fails for no value of these types.
+            // Cannot fail for values of these types.
             ConnectionLogFormat::Json => drop(serde_json::to_writer(&mut line, self)),
         }
         line.push(b'\n');
@@ -105,13 +105,13 @@ impl ConnectionLine<'_> {
         ];
         for (n, (name, value)) in Self::FIELDS.iter().zip(values).enumerate() {
             let blank = if n > 0 { " " } else { "" };
-            // Writing to memory does not fail.
+            // Writing to memory cannot fail.
             _ = write!(line, "{blank}{name}={}", value.as_deref().unwrap_or("-"));
         }
     }
 }
 
-/// A value of text without blanks, or as a JSON string.
+/// Text without blanks unchanged, other text as a JSON string.
 fn quoted(value: &str) -> String {
     if value.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'=')) && !value.is_empty() {
         return value.to_owned();

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use thread_local::ThreadLocal;
 
-/// `N` counters. Each thread has its own, which nobody else writes, and they are summed when they are read.
+/// `N` counters. Each thread has its own, which no other thread writes, and reading sums them.
 #[derive(Debug, Default)]
 pub struct Counters<const N: usize>(ThreadLocal<Own<N>>);
 
-/// Aligned so that no two threads write to the same cache line, nor to one that is fetched along with it.
+/// Aligned so that no two threads write to the same cache line or to an adjacent one that is prefetched with it.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Own<const N: usize>([AtomicU64; N]);
@@ -20,7 +20,7 @@ impl<const N: usize> Default for Own<N> {
 }
 
 impl<const N: usize> Counters<N> {
-    /// Adds one to counter `n`; one that there is not counts nothing.
+    /// Adds one to counter `n`; ignored if there is no such counter.
     pub fn count(&self, n: usize) {
         self.add(n, 1);
     }
@@ -28,12 +28,12 @@ impl<const N: usize> Counters<N> {
     /// Adds to counter `n`, likewise.
     pub fn add(&self, n: usize, amount: u64) {
         if let Some(counter) = self.0.get_or_default().0.get(n) {
-            // Only this thread ever writes it: no locked instruction.
+            // Only this thread writes it, so no locked instruction is needed.
             counter.store(counter.load(Relaxed) + amount, Relaxed);
         }
     }
 
-    /// What each has counted so far.
+    /// The sums so far.
     pub fn totals(&self) -> [u64; N] {
         let mut totals = [0; N];
         for own in &self.0 {

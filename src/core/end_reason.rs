@@ -10,25 +10,25 @@ keywords! {
         ClientClosed = "client-closed",
         /// The server ended first.
         ServerClosed = "server-closed",
-        /// The client broke off: with RST, within a TLS record, or by not answering TCP any more.
+        /// The client broke off: with RST, within a TLS record, or by no longer acknowledging TCP data.
         ClientReset = "client-reset",
-        /// The server did.
+        /// The server broke off in the same way.
         ServerReset = "server-reset",
-        /// Nothing moved for `idle_timeout`.
+        /// No bytes were transferred for `idle_timeout`.
         Idle = "idle",
-        /// No server took it.
+        /// No server accepted it.
         NoServer = "no-server",
         /// It had waited for a place at a server for as long as `queue_timeout` allows.
         QueueTimeout = "queue-timeout",
         /// The list of `client_acl`, or of `proxy_acl`, denies the client.
         Denied = "denied",
-        /// The client had reached a limit of its own.
+        /// The client had reached one of its limits.
         Limited = "limited",
-        /// There was no PROXY header where one is required, or it was bad, or not there in time.
+        /// A required PROXY header was missing, invalid, or late.
         ProxyFailed = "proxy-failed",
-        /// There was no TLS handshake, or not in time.
+        /// The TLS handshake failed or timed out.
         HandshakeFailed = "handshake-failed",
-        /// A request that cannot be passed on, in HTTP mode.
+        /// A request in HTTP mode could not be passed on.
         BadRequest = "bad-request",
         /// A command ended it.
         ClosedByCommand = "closed-by-command",
@@ -36,18 +36,18 @@ keywords! {
         ServerDown = "server-down",
         /// It made room for another one.
         Evicted = "evicted",
-        /// Pen was short of descriptors or memory.
+        /// Pen lacked descriptors or memory.
         Shortage = "shortage",
-        /// Pen answered by itself, as the command `dummy` says.
+        /// Pen answered itself, because of the command `dummy`.
         Dummy = "dummy",
         /// Pen ended.
         Shutdown = "shutdown",
-        /// A fault of pen itself, which is in its log.
+        /// An internal error of pen, which is in its log.
         InternalError = "internal-error",
     }
 }
 
 impl EndReason {
-    /// How many there are.
+    /// The number of reasons.
     pub const COUNT: usize = Self::WORDS.len();
 }

@@ -1,9 +1,9 @@
 //! The accept token: the worker that holds it accepts connections.
 //!
-//! If all workers waited on the listening socket, the system would wake every sleeping one for each client, and the worker
-//! that is awake anyway would get most of the connections. So only the holder of the token waits. It passes the token to the
-//! worker that has the fewest connections as soon as it has `margin` connections more than that one. All workers share one
-//! listening socket, so no client is left in a queue that nobody serves.
+//! If all workers waited on the listening socket, the system would wake every sleeping one for each client, and the
+//! worker that is awake anyway would get most of the connections. So only the holder of the token waits. It passes the
+//! token to the worker with the fewest connections as soon as it has `margin` connections more than that one. All
+//! workers share one listening socket, so no client is left in an unserved queue.
 //!
 //! With TLS every worker accepts all the time: a handshake takes a worker so long that an idle one must not wait for the
 //! token.
@@ -65,7 +65,7 @@ pub struct TokenHandle {
 }
 
 impl TokenHandle {
-    /// Waits until this worker holds the token. The wait may be cancelled and begun anew at any time.
+    /// Waits until this worker holds the token. The wait may be cancelled and restarted at any time.
     pub async fn acquired(&self) {
         while self.token.margin.is_some() && !self.holds() {
             self.token.workers[self.me].woken.notified().await;
@@ -82,7 +82,8 @@ impl TokenHandle {
         ConnectionCount(self.clone())
     }
 
-    /// The number of connections up to which this worker accepts; `None` when it has that many already and has passed the token.
+    /// The number of connections up to which this worker accepts; `None` if it has that many already and has passed the
+    /// token.
     pub fn limit(&self) -> Option<usize> {
         let Some(margin) = self.token.margin else { return Some(usize::MAX) };
         let count = |at: usize| self.token.workers[at].connections.load(Relaxed);
@@ -152,7 +153,7 @@ mod tests {
         for me in [0, 1, 2, 0] {
             let handles = [0, 1, 2].map(|n| token.handle(n));
             assert_eq!(handles.each_ref().map(has_token), [0, 1, 2].map(|n| n == me));
-            // Only the token that one has can be passed.
+            // Only the holder can pass the token.
             handles[(me + 1) % 3].pass();
             assert!(has_token(&handles[me]));
             handles[me].pass();
@@ -182,8 +183,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever begins and ends: exactly one has the token, the counts are exact, and connections that all stay are
-        /// shared out to within the margin.
+        /// Connections begin and end at random: exactly one worker has the token, the counts are exact, and connections
+        /// that all stay are balanced to within the margin.
         #[test]
         fn one_accepts_and_the_shares_are_even(
             workers in 1usize..6,

@@ -1,15 +1,15 @@
-//! A client that was accepted.
+//! A client whose connection was accepted.
 
 use crate::core::Millis;
 
 use super::known_client::KnownClient;
 
-/// What is known of a client when it has been accepted.
+/// What is known about a client when its connection is accepted.
 #[derive(Debug)]
 pub struct AcceptedClient {
-    /// Who connected.
+    /// The client that connected.
     pub known: KnownClient,
-    /// The descriptor towards it.
+    /// The descriptor of its socket.
     pub downfd: i32,
     /// When it was accepted.
     pub began: Millis,

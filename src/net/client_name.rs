@@ -1,16 +1,16 @@
-//! A client as messages name it.
+//! The name of a client in messages.
 
 use std::fmt;
 use std::net::SocketAddr;
 
 use crate::core::affinity::Client;
 
-/// A client's address and port, so that several connections of one host can be told apart.
+/// A client's address and port, so that several connections of one host can be distinguished.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::net) struct ClientName {
     /// Its address.
     pub(in crate::net) client: Client,
-    /// Its port; none for a client of a Unix socket.
+    /// Its port; `None` for a client of a Unix socket.
     pub(in crate::net) port: Option<u16>,
 }
 

@@ -1,7 +1,7 @@
-//! The clients that pen knows, shared by all workers.
+//! The affinity table, shared by all workers.
 //!
-//! Every connection asks here when it begins and when it ends. Whoever wants to see many clients looks at [`PIECE`] of them,
-//! gives the lock away to a worker that waits for it, and goes on.
+//! Every connection uses it at its beginning and its end. A scan of many clients processes [`PIECE`] of them, hands the
+//! lock to a waiting worker, and continues.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::core::number_set::NumberSet;
 use super::clock::Clock;
 use super::connections::{Connection, ConnectionTable, PIECE};
 
-/// The table of clients.
+/// The table of clients, with its lock and clock.
 #[derive(Debug)]
 pub struct Clients {
     table: Mutex<AffinityTable>,
@@ -28,66 +28,66 @@ impl Clients {
         Clients { table: Mutex::new(AffinityTable::new(max)), clock }
     }
 
-    /// A client connects. Returns its number and the server that it had, unless that was longer than `tracking` ago (0:
-    /// however long).
+    /// Records that a client connects. Returns its number and the server that it had, unless its last connection was
+    /// longer than `tracking` ago (0: no limit).
     pub fn record_connect(&self, client: Client, tracking: Millis) -> (usize, Option<usize>) {
         let mut table = self.table.lock();
-        // Asked for under the lock, so that the order of the table is that of the times in it.
+        // The time is read under the lock, so that the order of the table is that of its times.
         let now = self.clock.now();
         table.record_connect(client, now, tracking)
     }
 
-    /// The client of this connection was served by this server, the one of slot `server`.
+    /// Records the server of this connection's client, the one of slot `server`.
     pub fn remember(&self, connection: &Connection, server: usize, stats: &ServerStats) {
         let Some(id) = connection.client().id else { return };
         let mut table = self.table.lock();
-        // Asked for under the lock: a server that is removed is forgotten after that.
+        // Checked under the lock: a removed server is forgotten only after that.
         if !stats.is_removed() {
             table.remember(id, connection.client().key, server);
         }
     }
 
-    /// The server of this slot was removed.
+    /// Forgets a removed server, the one of this slot.
     pub fn forget(&self, server: usize) {
         self.table.lock().forget(server);
     }
 
-    /// Adds to its client what the connection has carried since this was done last.
+    /// Adds the connection's traffic since the last call to its client.
     pub fn add_traffic(&self, connection: &Connection) {
         if let Some(id) = connection.client().id {
             add_traffic(&mut self.table.lock(), id, connection);
         }
     }
 
-    /// What is known of a client.
+    /// The record of a client.
     pub fn look_up(&self, client: Client) -> Option<Record> {
         self.table.lock().look_up(client)
     }
 
-    /// Makes room for `max` clients; never fewer than now.
+    /// Makes room for `max` clients; the table never shrinks.
     pub fn grow(&self, max: usize) {
         self.table.lock().grow(max);
     }
 
-    /// How many clients there are.
+    /// The number of clients.
     pub fn count(&self) -> usize {
         self.table.lock().len()
     }
 
-    /// How many clients there is room for.
+    /// The maximum number of clients.
     pub fn max(&self) -> usize {
         self.table.lock().max()
     }
 }
 
 fn add_traffic(table: &mut AffinityTable, id: usize, connection: &Connection) {
-    // Under the lock: a connection's bytes are counted once, whoever asks at the same time.
+    // Under the lock: a connection's bytes are counted only once, even by concurrent callers.
     let (sx, rx) = connection.take_uncounted();
     table.add_traffic(id, connection.client().key, sx, rx);
 }
 
-/// A look at the clients that connected at some time or later, in order of their numbers, with the bytes of connections
-/// that are still open.
+/// An iterator over the clients that connected at or after a given time, in order of their numbers, including the bytes
+/// of open connections.
 #[derive(Debug)]
 pub struct ClientWalk {
     clients: Arc<Clients>,
@@ -97,11 +97,11 @@ pub struct ClientWalk {
 
 #[derive(Debug)]
 enum Stage {
-    /// Looking for those who connected lately.
+    /// Finding the clients that connected recently.
     Search(ScanId),
-    /// Adding what their connections have carried, from that number of a connection on.
+    /// Adding the traffic of their open connections, from this number of a connection on.
     Count(Wanted, usize),
-    /// Reading their records, from that number of a client on.
+    /// Reading their records, from this number of a client on.
     Read(Wanted, usize),
     Over,
 }
@@ -139,7 +139,7 @@ impl ClientWalk {
         ClientWalk { clients, connections, stage }
     }
 
-    /// Goes on a little and adds the clients that it came to, which may be none. False at the end.
+    /// Advances a little and adds the clients found, possibly none. False at the end.
     pub fn next(&mut self, found: &mut Vec<(Client, Record)>) -> bool {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Search(scan) => self.search(scan),
@@ -220,7 +220,7 @@ mod tests {
         AcceptedClient { known, downfd: -1, began: 0 }
     }
 
-    /// A pen's tables, with open connections of the first clients of `count`.
+    /// The tables of a pen with open connections of the first `open` of `count` clients.
     fn tables(count: u32, open: u32) -> (Arc<Clients>, Arc<ConnectionTable>, Vec<ConnectionEntry>) {
         let clients = Arc::new(Clients::new(count as usize, Clock::start()));
         let connections = Arc::<ConnectionTable>::default();

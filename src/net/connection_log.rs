@@ -1,4 +1,4 @@
-//! The connection log, as those who serve clients write to it.
+//! The connection log as used by the code that serves clients.
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -11,9 +11,9 @@ use crate::weblog::LogHandle;
 /// The connection log.
 #[derive(Debug)]
 pub struct ConnectionLog {
-    /// Who writes it.
+    /// Its writer.
     pub handle: LogHandle,
-    /// The zone of its times, read once: there may be none in a chroot.
+    /// The time zone, read once: a chroot jail may lack the time zone database.
     zone: TimeZone,
 }
 
@@ -23,18 +23,18 @@ impl ConnectionLog {
         ConnectionLog { handle, zone: TimeZone::system() }
     }
 
-    /// Whether there is one. Ask before preparing a line.
+    /// Whether it is enabled. Check this before preparing a line.
     pub(super) fn is_on(&self) -> bool {
         self.handle.is_on()
     }
 
-    /// Logs a line; never waits for that.
+    /// Logs a line without waiting.
     pub(super) fn log(&self, line: &ConnectionLine<'_>, format: ConnectionLogFormat) {
         self.handle.line(&line.write(format));
     }
 
-    /// The date and time of so long ago, as RFC 3339 has it. The monotonic clock has measured that, however the other one was
-    /// set since.
+    /// The date and time `time` ago in RFC 3339 form. The interval is measured by the monotonic clock, regardless of
+    /// changes of the other one.
     pub(super) fn ago(&self, time: Millis) -> String {
         let time = SignedDuration::from_millis(i64::try_from(time).unwrap_or(i64::MAX));
         let then = Timestamp::now().saturating_sub(time).unwrap_or(Timestamp::MIN);

@@ -1,4 +1,4 @@
-//! What is to be said of a connection, or of a flow of datagrams, when it has ended: counts and a line of the connection log.
+//! The record of a connection, or of a flow of datagrams, when it has ended: counts and a line of the connection log.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
@@ -20,14 +20,14 @@ use super::shared::Shared;
 /// A time in microseconds that is not known yet.
 const NEVER: u64 = u64::MAX;
 
-/// How a connection goes, as far as nobody asks for it before the end.
+/// The progress of a connection, which nobody needs before its end.
 #[derive(Debug)]
 pub(in crate::net) struct ConnectionRecord {
-    /// What all connections share.
+    /// The data that all connections share.
     pub(in crate::net) shared: Arc<Shared>,
     listener: Arc<str>,
     began: Instant,
-    /// When what is being waited for began, in microseconds after that. It is kept here, as the tasks that wait are to be small.
+    /// When the current wait began, in microseconds after `began`. It is stored here to keep the waiting tasks small.
     mark: AtomicU64,
     attempts: AtomicU32,
     queue_micros: AtomicU64,
@@ -44,7 +44,7 @@ fn seconds(micros: &AtomicU64) -> Option<f64> {
 }
 
 impl ConnectionRecord {
-    /// Of a connection that begins.
+    /// The record of a new connection.
     pub(in crate::net) fn new(shared: &Arc<Shared>, snapshot: &Snapshot) -> Self {
         ConnectionRecord {
             shared: Arc::clone(shared),
@@ -58,24 +58,24 @@ impl ConnectionRecord {
         }
     }
 
-    /// It begins to wait for a place with a server.
+    /// Starts a wait for a connect place of a server.
     pub(in crate::net) fn waits(&self) {
         self.mark.store(micros(self.began.elapsed()), Relaxed);
     }
 
-    /// That is over.
+    /// Ends the wait.
     pub(in crate::net) fn waited(&self) {
         let before = Some(self.queue_micros.load(Relaxed)).filter(|micros| *micros != NEVER);
         self.queue_micros.store(before.unwrap_or(0).saturating_add(micros(self.since_mark())), Relaxed);
     }
 
-    /// One more server is tried, from now on.
+    /// Starts an attempt with another server.
     pub(in crate::net) fn attempt(&self) {
         self.attempts.fetch_add(1, Relaxed);
         self.mark.store(micros(self.began.elapsed()), Relaxed);
     }
 
-    /// The server has taken it; gives how long that took.
+    /// The server has accepted it; returns how long that took.
     pub(in crate::net) fn connected(&self) -> Duration {
         let time = self.since_mark();
         self.connect_micros.store(micros(time), Relaxed);
@@ -91,10 +91,10 @@ impl ConnectionRecord {
         _ = self.reason.set(reason);
     }
 
-    /// It has ended, with its server if it had one: counts it, and logs it.
+    /// It has ended, with its server if it had one: counts and logs it.
     pub(in crate::net) fn finish(&self, connection: &Connection, server: Option<&Backend>) {
         let shared = &*self.shared;
-        // Who knows of no reason was dropped: by a panic, for whoever has asked for it, or with its worker.
+        // Without a reason it was dropped: by a panic, on request, or with its worker.
         let reason = self.reason.get().copied().or_else(|| connection.asked_to_end());
         let reason = reason.unwrap_or_else(|| match thread::panicking() {
             true => EndReason::InternalError,
@@ -130,7 +130,7 @@ impl ConnectionRecord {
     }
 }
 
-/// Counts and logs a client that was not served at all.
+/// Counts and logs a client that was refused.
 pub(in crate::net) fn refused(shared: &Shared, snapshot: &Snapshot, client: ClientName, reason: EndReason) {
     shared.ends.refused(reason);
     if shared.connection_log.is_on() {
@@ -138,7 +138,7 @@ pub(in crate::net) fn refused(shared: &Shared, snapshot: &Snapshot, client: Clie
     }
 }
 
-/// A line about a client that has no server, and whose connection lasted so long.
+/// A line about a client without a server whose connection lasted this long.
 fn line<'a>(
     shared: &Shared,
     client: ClientName,

@@ -1,4 +1,4 @@
-//! The connections that pen has: how many there may be, which there are, and how each is doing.
+//! The connections of pen: their limit, their table, and the state of each.
 
 use std::sync::atomic::{
     AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
@@ -25,12 +25,12 @@ use super::known_client::KnownClient;
 use super::requests::{END, Inbox, LOOK, Requests};
 use super::silent::{SILENCE, Silent};
 
-/// One connection, shared between the task that serves it and those who ask about it.
+/// One connection, shared between the task that serves it and the code that reports on it.
 #[derive(Debug)]
 pub struct Connection {
-    /// Who connected.
+    /// The client that connected.
     peer: KnownClient,
-    /// For whom, where a PROXY header tells of somebody else.
+    /// The client in the PROXY header, if that is another one.
     announced: OnceLock<Box<KnownClient>>,
     /// When it was accepted.
     pub began: Millis,
@@ -44,18 +44,18 @@ pub struct Connection {
     sx: AtomicU64,
     /// Bytes delivered to the server.
     rx: AtomicU64,
-    /// Its number, and its place among [`Slots::silent`].
+    /// Its number, and its key in [`Slots::silent`].
     id: usize,
     silent: AtomicU64,
-    /// Where it is entered.
+    /// The table that contains it.
     table: Weak<ConnectionTable>,
-    /// What of `sx` and `rx` is counted for the client already.
+    /// The part of `sx` and `rx` that is already counted for the client.
     counted: [AtomicU64; 2],
     /// What it is asked to do.
     inbox: Inbox,
     task: OnceLock<AbortHandle>,
     tls: OnceLock<Box<TlsSession>>,
-    /// Why it was asked to end, first.
+    /// The first reason why it was asked to end.
     asked_to_end: OnceLock<EndReason>,
 }
 
@@ -70,7 +70,7 @@ impl Connection {
         self.client().name()
     }
 
-    /// Who connected has said, once, for which client.
+    /// Sets the client in the PROXY header, once.
     pub fn announce(&self, client: KnownClient) {
         _ = self.announced.set(Box::new(client));
     }
@@ -101,7 +101,7 @@ impl Connection {
         }
     }
 
-    /// It has its server now, by the descriptor `upfd`. Gives what counts for both.
+    /// Records its server and the descriptor `upfd`. Returns the meter that counts for both.
     pub fn connected(self: &Arc<Self>, backend: &Backend, upfd: i32) -> ConnectionMeter {
         self.server.store(backend.role.number(), Relaxed);
         self.upfd.store(upfd, Relaxed);
@@ -109,22 +109,22 @@ impl Connection {
         ConnectionMeter { connection: Arc::clone(self), server: Arc::clone(&backend.stats) }
     }
 
-    /// The task that serves it, for [`ConnectionTable::close`].
+    /// Sets the task that serves it, for [`ConnectionTable::close`].
     pub fn served_by(&self, task: AbortHandle) {
         _ = self.task.set(task);
     }
 
-    /// The task that looks at [`Connection::take_requests`], once, however long nothing else happens.
+    /// Sets the task that polls [`Connection::take_requests`], once, so that a request wakes it.
     pub fn wakes(&self, task: &Waker) {
         self.inbox.wakes(task);
     }
 
-    /// What it was asked to do since this was called last.
+    /// The requests since the last call.
     pub fn take_requests(&self) -> Option<Requests> {
         self.inbox.take()
     }
 
-    /// Bytes were delivered; if they are the `first`, it is no longer silent.
+    /// Bytes were delivered; after the `first` it is no longer silent.
     fn spoke(&self, first: bool) {
         if first && let Some(table) = self.table.upgrade() {
             table.slots().silent.remove(self.silent.load(Relaxed));
@@ -147,7 +147,7 @@ impl Connection {
         }
     }
 
-    /// Ends it for `reason`; where it moves no bytes yet at once.
+    /// Ends it for `reason`, at once if it does not move bytes yet.
     fn end(&self, reason: EndReason) {
         _ = self.asked_to_end.set(reason);
         if !self.inbox.ask(END)
@@ -157,12 +157,12 @@ impl Connection {
         }
     }
 
-    /// The client speaks TLS: what was agreed on with it, once.
+    /// Sets the parameters of the client's TLS session, once.
     pub fn secured(&self, session: TlsSession) {
         _ = self.tls.set(Box::new(session));
     }
 
-    /// What was agreed on with a client that speaks TLS.
+    /// The parameters of the client's TLS session.
     pub fn tls(&self) -> Option<&TlsSession> {
         self.tls.get().map(AsRef::as_ref)
     }
@@ -177,7 +177,7 @@ impl Connection {
         (self.rx.load(Relaxed), self.sx.load(Relaxed))
     }
 
-    /// Bytes delivered since this was called last: to the client, to the server. Not to be called twice at a time.
+    /// Bytes delivered since the last call: to the client, to the server. Must not be called concurrently.
     pub fn take_uncounted(&self) -> (u64, u64) {
         let take = |all: &AtomicU64, counted: &AtomicU64| {
             let now = all.load(Relaxed);
@@ -192,7 +192,7 @@ impl Connection {
         [self.downfd, self.upfd.load(Relaxed)].iter().any(|f| i64::from(*f) == fd)
     }
 
-    /// How it is doing at `now`, as connection `id`.
+    /// Its state at `now`, as connection `id`.
     pub fn row(&self, id: usize, now: Millis) -> ConnectionRow {
         ConnectionRow {
             connection: id,
@@ -257,7 +257,8 @@ impl TrafficMeter for ConnectionMeter {
     }
 }
 
-/// Adds to what only one thread, the worker, ever writes: no locked instruction. Returns whether there was nothing before.
+/// Adds to a counter that only one thread, the worker, writes, without a locked instruction. Returns whether it was 0
+/// before.
 fn count(counter: &AtomicU64, bytes: usize) -> bool {
     let before = counter.load(Relaxed);
     counter.store(before + bytes as u64, Relaxed);
@@ -281,7 +282,7 @@ struct Slots {
     last: usize,
 }
 
-/// Entries of a table that are looked at under one hold of its lock, for which workers may have to wait: some 10
+/// How many entries of a table are processed under one hold of its lock, for which workers may have to wait: about 10
 /// microseconds.
 pub(super) const PIECE: usize = 64;
 
@@ -290,23 +291,23 @@ impl ConnectionTable {
         self.slots.lock()
     }
 
-    /// Adds the connections from number `from` on, [`PIECE`] at most; returns where to go on, if there may be more.
+    /// Adds up to [`PIECE`] connections from number `from` on; returns where to continue, if there may be more.
     pub(super) fn piece(&self, from: usize, into: &mut Vec<(usize, Arc<Connection>)>) -> Option<usize> {
         let slots = self.slots();
         let (end, all) = (from.saturating_add(PIECE), slots.connections.capacity());
         let ids = from..end.min(all);
         into.extend(ids.filter_map(|id| Some((id, Arc::clone(slots.connections.get(id)?)))));
-        // To a worker that waits, rather than to whoever comes back for the next piece first.
+        // Hands the lock to a waiting worker, rather than to the caller's next piece.
         MutexGuard::unlock_fair(slots);
         (end < all).then_some(end)
     }
 
-    /// A look at all connections, by number.
+    /// An iterator over all connections, by number.
     pub fn walk(self: &Arc<Self>) -> ConnectionWalk {
         ConnectionWalk { table: Arc::clone(self), next: Some(0), piece: Vec::new().into_iter() }
     }
 
-    /// Waits until there is room for one more connection; `limit` is asked anew whenever one has ended.
+    /// Waits until there is room for one more connection; `limit` is re-evaluated whenever one has ended.
     pub async fn permit(self: &Arc<Self>, limit: impl Fn() -> usize) -> Permit {
         loop {
             if let Some(permit) = self.try_permit(limit()) {
@@ -314,7 +315,7 @@ impl ConnectionTable {
             }
             let freed = self.freed.notified();
             tokio::pin!(freed);
-            // Listens before the last look, so that an end in between is not missed.
+            // Listens before the last check, so that an end in between is not missed.
             freed.as_mut().enable();
             if let Some(permit) = self.try_permit(limit()) {
                 return permit;
@@ -323,7 +324,7 @@ impl ConnectionTable {
         }
     }
 
-    /// Room for one more connection, if fewer than `limit` there are.
+    /// A permit for one more connection, if there are fewer than `limit`.
     pub fn try_permit(self: &Arc<Self>, limit: usize) -> Option<Permit> {
         let taken = self.permits.fetch_update(Relaxed, Relaxed, |n| (n < limit).then(|| n + 1));
         taken.ok().map(|_| Permit(Arc::clone(self)))
@@ -334,19 +335,19 @@ impl ConnectionTable {
         self.freed.notified().await;
     }
 
-    /// Those who wait for room look again: the limit has grown.
+    /// Wakes the tasks that wait for room: the limit has grown.
     pub fn look_again(&self) {
         self.freed.notify_waiters();
     }
 
-    /// Has all connections look at the settings again.
+    /// Makes all connections re-read the settings.
     pub fn settings_changed(self: &Arc<Self>) {
         for (_, connection) in self.walk() {
             connection.inbox.ask(LOOK);
         }
     }
 
-    /// Ends a connection; false when there is none of that number.
+    /// Ends a connection; false if there is none with that number.
     pub fn close(&self, id: usize) -> bool {
         let connection = self.slots().connections.get(id).cloned();
         if let Some(connection) = &connection {
@@ -355,7 +356,7 @@ impl ConnectionTable {
         connection.is_some()
     }
 
-    /// Makes room: ends the oldest connection that has carried no byte, such as one that is in its TLS handshake, if it has
+    /// Makes room: ends the oldest connection that has carried no byte, for example one in its TLS handshake, if it has
     /// been silent for a while. Returns when to try again, in milliseconds; `None` if there is no silent connection.
     pub fn make_room(&self, now: Millis) -> Option<Millis> {
         let mut slots = self.slots();
@@ -383,22 +384,22 @@ impl ConnectionTable {
         self.walk().for_each(|(_, connection)| connection.end(EndReason::Shutdown));
     }
 
-    /// How many there are.
+    /// The number of connections.
     pub fn count(&self) -> usize {
         self.permits.load(Relaxed)
     }
 
-    /// The number of the connection that was opened last; 0 before there was one.
+    /// The number of the connection that was opened last; 0 before the first one.
     pub fn last(&self) -> usize {
         self.slots().last
     }
 
-    /// Waits until `done` says so, which is asked whenever a connection has ended.
+    /// Waits until `done` returns true; it is called whenever a connection has ended.
     pub async fn until(&self, done: impl Fn() -> bool) {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
-            // Listens before it looks, so that an end in between is not missed.
+            // Listens before the check, so that an end in between is not missed.
             freed.as_mut().enable();
             if done() {
                 return;
@@ -407,7 +408,7 @@ impl ConnectionTable {
         }
     }
 
-    /// How connection `id` is doing at `now`.
+    /// The state of connection `id` at `now`.
     pub fn row(&self, id: usize, now: Millis) -> Option<ConnectionRow> {
         self.slots().connections.get(id).map(|c| c.row(id, now))
     }
@@ -418,7 +419,7 @@ impl ConnectionTable {
     }
 }
 
-/// A look at all connections, a piece at a time; those that begin or end meanwhile may be left out.
+/// An iterator over all connections in pieces; connections that begin or end in the meantime may be missing.
 #[derive(Debug)]
 pub struct ConnectionWalk {
     table: Arc<ConnectionTable>,
@@ -441,7 +442,7 @@ impl Iterator for ConnectionWalk {
     }
 }
 
-/// Room for one connection.
+/// A permit for one connection.
 #[derive(Debug)]
 pub struct Permit(Arc<ConnectionTable>);
 
@@ -467,7 +468,7 @@ impl Drop for Permit {
     }
 }
 
-/// A connection's place in the connections, given back when dropped.
+/// A connection's entry in the table, removed when dropped.
 #[derive(Debug)]
 pub struct ConnectionEntry {
     permit: Permit,

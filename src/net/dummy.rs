@@ -1,4 +1,4 @@
-//! The tiny web server of the command `dummy`, a target for tests: one fixed answer, then the end.
+//! The tiny web server of the command `dummy`, a target for tests: one fixed answer, then the connection ends.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::stream::Stream;
 const ANSWER: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\nContent-Type: text/html\r\n\r\nPen is serving.";
 
-/// A client that sends nothing, or takes nothing, is closed after so long.
+/// A client that sends or reads nothing for this long is closed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Answers the first bytes that come, whatever they are.
@@ -22,10 +22,10 @@ pub(super) async fn serve(mut stream: Stream) {
             rest = rest.get(written..).unwrap_or_default();
         }
         poll_fn(|cx| stream.poll_shutdown(cx)).await?;
-        // Closing over what it still sends would reset the connection, and the client could lose the answer.
+        // Closing a connection with unread bytes would reset it, and the client could lose the answer.
         while poll_fn(|cx| stream.poll_read(cx, &mut request)).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // Whatever goes wrong, the connection is over.
+    // In any case the connection is over.
     _ = tokio::time::timeout(PATIENCE, answered).await;
 }

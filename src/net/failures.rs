@@ -1,4 +1,4 @@
-//! Failures of servers that workers have met, for the main thread, which has these servers checked at once.
+//! Failures of servers that workers have found, for the main thread, which checks these servers at once.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ pub struct Failures {
 }
 
 impl Failures {
-    /// A server has failed; one that nobody checks is not told of.
+    /// Reports a failed server, unless it has no check.
     pub fn tell(&self, backend: &Backend) {
         if let (Some(server), Some(_)) = (backend.role.slot(), &backend.check) {
             self.servers.lock().insert(server);
@@ -23,12 +23,12 @@ impl Failures {
         }
     }
 
-    /// Waits until one has failed.
+    /// Waits until a server has failed.
     pub async fn told(&self) {
         self.notify.notified().await;
     }
 
-    /// Those that have failed since this was asked last.
+    /// The servers that have failed since the last call.
     pub fn take(&self) -> BTreeSet<usize> {
         std::mem::take(&mut *self.servers.lock())
     }

@@ -1,24 +1,24 @@
-//! The client of a connection as pen knows it.
+//! The identity of a connection's client, and its place in pen's tables.
 
 use crate::core::affinity::Client;
 
 use super::client_name::ClientName;
 
-/// A client, and its places in pen's tables.
+/// A client, with its keys in pen's tables.
 #[derive(Debug, Clone, Copy)]
 pub struct KnownClient {
-    /// Who it is.
+    /// The client.
     pub client: Client,
-    /// As which client the affinity table knows it.
+    /// Its key in the affinity table.
     pub key: Client,
-    /// Its port; none for one of a Unix socket.
+    /// Its port; `None` for a client of a Unix socket.
     pub port: Option<u16>,
-    /// Its number in the affinity table, if it is there.
+    /// Its number in the affinity table, if it is in there.
     pub id: Option<usize>,
 }
 
 impl KnownClient {
-    /// As messages name it.
+    /// Its name in messages.
     pub(in crate::net) fn name(&self) -> ClientName {
         ClientName { client: self.client, port: self.port }
     }

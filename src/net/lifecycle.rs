@@ -1,19 +1,19 @@
-//! The stages of pen's life, which everyone who serves clients follows.
+//! The stages of pen's life, which all threads that serve clients follow.
 
 use tokio::sync::watch;
 
-/// How far pen has come. Stages follow each other in this order; the second may be left out.
+/// The stage of pen's life. Stages follow in this order; the second may be skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LifeStage {
-    /// It takes clients and serves them.
+    /// It accepts and serves clients.
     Serve,
-    /// It takes no new clients and serves those that it has.
+    /// It accepts no new clients and serves the present ones.
     Drain,
-    /// It ends the connections that are left, and itself.
+    /// It ends the remaining connections, and itself.
     End,
 }
 
-/// The stage that pen is in, shared by all threads.
+/// The current stage, shared by all threads.
 #[derive(Debug)]
 pub struct Lifecycle(watch::Sender<LifeStage>);
 
@@ -24,7 +24,7 @@ impl Default for Lifecycle {
 }
 
 impl Lifecycle {
-    /// The stage that pen is in.
+    /// The current stage.
     pub fn stage(&self) -> LifeStage {
         *self.0.borrow()
     }

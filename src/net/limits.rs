@@ -1,4 +1,4 @@
-//! The limits of each client, as those who accept ask for them.
+//! The limits of each client, as used by the code that accepts connections.
 
 use std::fmt;
 
@@ -11,11 +11,11 @@ use crate::sys::log;
 
 use super::shared::Shared;
 
-/// How long nobody must have been refused for the log to say that it is over.
+/// How long no client must have been refused before the end of the condition is logged.
 const CALM: Millis = 10_000;
 
-/// Counts a connection of `client` until the slot, which clients of a Unix socket have none of, is dropped. `Err` when it is
-/// to be refused; that is counted, and reported once while it lasts.
+/// Counts a connection of `client` until the slot is dropped; clients of a Unix socket have none. `Err` when it must be
+/// refused; that is counted, and reported once while it lasts.
 pub(super) fn begin(
     shared: &Shared,
     snapshot: &Snapshot,

@@ -15,14 +15,14 @@ use super::session::Accepted;
 use super::shared::Shared;
 use super::socket::Socket;
 
-/// The listening socket. All workers share it: a second pen on the port fails to bind, and a worker that pauses leaves no
-/// clients in a queue of its own.
+/// The listening socket. All workers share it: a second pen on the port fails to bind, and a worker that pauses leaves
+/// no clients in a separate queue.
 #[derive(Debug)]
 pub struct Listener {
     socket: ListeningSocket,
     /// The system drops new connections; the queue may still grow by those whose handshake has begun.
     retired: AtomicBool,
-    /// Dropped when the socket is closed: fields are dropped in their order.
+    /// Dropped after the socket is closed: fields are dropped in order.
     _open: Sender<()>,
 }
 
@@ -38,7 +38,7 @@ enum ListeningSocket {
 pub type Closed = Receiver<()>;
 
 impl Listener {
-    /// A listener on an IP address, and how to know that it is closed.
+    /// A listener on an IP address, and a channel that reports when it is closed.
     pub fn tcp(listener: TcpListener) -> (Self, Closed) {
         Self::new(ListeningSocket::Tcp(listener))
     }
@@ -61,21 +61,21 @@ impl Listener {
         }
     }
 
-    /// Lets no new connection begin, as far as the system can. Clients that are in the queue, or whose handshake has begun,
-    /// would be reset if the socket were closed before they are accepted.
+    /// Prevents new connections, as far as the system can. Clients in the queue, or whose handshake has begun, would be
+    /// reset if the socket were closed before they are accepted.
     pub fn retire(&self) {
         let retired = match &self.socket {
             ListeningSocket::Tcp(listener) => listen::drop_new_connections(listener),
             ListeningSocket::Unix(file, _) => {
                 file.remove();
-                // A client that has found the file is in the queue at once: none is on its way.
+                // A client that has opened the file is in the queue at once: there are no clients in transit.
                 false
             }
         };
         self.retired.store(retired, Relaxed);
     }
 
-    /// Undoes [`Listener::retire`] for an IP address; a path is bound anew.
+    /// Undoes [`Listener::retire`] for an IP address; a path is bound again instead.
     pub fn reactivate(&self) {
         if let ListeningSocket::Tcp(listener) = &self.socket
             && self.retired.swap(false, Relaxed)
@@ -92,7 +92,7 @@ impl Listener {
     /// Accepts one client from the queue; `None` for one that is held instead of being served.
     ///
     /// # Errors
-    /// `WouldBlock` when there is none; else as accept(2).
+    /// `WouldBlock` when there is none; otherwise see accept(2).
     pub(super) fn accept_queued(&self, shared: &Shared) -> io::Result<Option<Accepted>> {
         let (socket, peer) = listen::accept(self)?;
         let snapshot = shared.snapshot.load();
@@ -106,7 +106,8 @@ impl Listener {
             return Ok(None);
         }
         let stream = match &self.socket {
-            // Some systems know no address of a client that has gone already; none must not pass for a Unix client.
+            // Some systems report no address for a client that has already gone; it must not be taken for a Unix
+            // client.
             ListeningSocket::Tcp(_) if peer.is_none() => return Err(io::ErrorKind::ConnectionAborted.into()),
             ListeningSocket::Tcp(_) => Socket::tcp(socket)?.into(),
             ListeningSocket::Unix(..) => Socket::unix(socket)?.into(),

@@ -40,24 +40,23 @@ use super::{dummy, limits, proxy, tls};
 pub struct Accepted {
     /// Its stream.
     pub stream: Stream,
-    /// Its address, but for a Unix client.
+    /// Its address, except for a Unix client.
     pub peer: Option<SocketAddr>,
 }
 
-/// A connection in the connections, and the promise to add its bytes to its client's and to log it when it is over, however
-/// it ends.
+/// A connection in the table; when it is over, however it ends, its bytes are added to its client's and it is logged.
 #[derive(Debug)]
 struct Session {
     held: Box<Held>,
     entry: ConnectionEntry,
 }
 
-/// What a session has until it ends. Boxed: the task that serves it is to be small.
+/// The data of a session until its end. Boxed: the task that serves it must be small.
 #[derive(Debug)]
 struct Held {
-    /// Counts it among those of its worker; no longer when the end of the entry is told.
+    /// Counts it for its worker until its entry is removed.
     _count: ConnectionCount,
-    /// Counts it among those of its client, likewise.
+    /// Counts it for its client, likewise.
     slot: Option<ClientSlot>,
     record: ConnectionRecord,
     server: OnceLock<Arc<Backend>>,
@@ -77,7 +76,7 @@ impl Drop for Session {
     }
 }
 
-/// Starts the task that serves a client on this worker, which counts it.
+/// Starts the task that serves a client on this worker, and counts it for the worker.
 pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connection_count: ConnectionCount) {
     let snapshot = shared.snapshot.load_full();
     let client = accepted.peer.map_or(Client::UNIX, |peer| Client::new(peer.ip()));
@@ -108,7 +107,7 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
         server: OnceLock::new(),
     };
     let session = Session { held: Box::new(held), entry };
-    // Boxed: the task that serves the connection has room for it all its life otherwise.
+    // Boxed: otherwise the task that serves the connection would keep room for it all its life.
     let task = match welcome {
         Some(welcome) => {
             let arrival = Box::new(Arrival { accepted, welcome, header: None });
@@ -119,7 +118,7 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
     connection.served_by(task.abort_handle());
 }
 
-/// Whether a client is served, with what is counted for it from now on.
+/// Whether a client is served, and the slot that counts it from now on.
 ///
 /// # Errors
 /// Why it is refused.
@@ -147,7 +146,7 @@ fn admit(
     Ok((KnownClient { key, id, ..stranger }, slot, Welcome { admission, remembered }))
 }
 
-/// How a client is to be served.
+/// How to serve a client.
 #[derive(Debug, Clone, Copy)]
 struct Welcome {
     /// Admit or Abuse.
@@ -156,15 +155,15 @@ struct Welcome {
     remembered: Option<usize>,
 }
 
-/// A client that is to be served.
+/// A client to be served.
 struct Arrival {
     accepted: Accepted,
     welcome: Welcome,
-    /// What a proxy has said of it.
+    /// The header of a proxy.
     header: Option<Box<Header>>,
 }
 
-/// Reads the PROXY header that a connection begins with, and serves the client that it tells of.
+/// Reads the PROXY header at the beginning of a connection, and serves the client that it names.
 async fn receive(mut session: Session, snapshot: Arc<Snapshot>, mut accepted: Accepted, required: bool) {
     let Stream::Plain(socket) = &mut accepted.stream else { return };
     let faults = &session.shared().proxy_faults;
@@ -196,7 +195,7 @@ async fn receive(mut session: Session, snapshot: Arc<Snapshot>, mut accepted: Ac
 }
 
 async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Box<Arrival>) {
-    // Boxed: what only the beginning needs is freed before the connection grows old.
+    // Boxed: data that only the beginning needs is freed early.
     let joining = Box::pin(join(&session, &snapshot, arrival));
     let Some(Joined { selected, mut relay, only_logs }) = joining.await else { return };
     drop(snapshot);
@@ -227,12 +226,12 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Box<Arrival>)
 struct Joined {
     selected: Selected,
     relay: Relay<ConnectionMeter>,
-    /// Whoever looks at its requests does so for the request log alone.
+    /// Whether the filter of its requests only serves the request log.
     only_logs: bool,
 }
 
-/// Applies to a connection in progress what has changed since it began, as in C pen: the request log for `logged`, and what
-/// ends a connection.
+/// Applies changes of the settings to a connection in progress, as in C pen: the request log for `logged`, and settings
+/// that end a connection.
 fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<&Selected>) {
     let snapshot = session.shared().snapshot.load();
     relay.change(snapshot.fastclose, idle_timeout(&snapshot));
@@ -241,7 +240,7 @@ fn follow(session: &Session, relay: &mut Relay<ConnectionMeter>, logged: Option<
     }
 }
 
-/// Joins a client to its server; `None` when the connection is over before it has one.
+/// Connects a client to a server; `None` when the connection ends before it has one.
 async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>) -> Option<Joined> {
     let Arrival { accepted: Accepted { stream, peer }, welcome: Welcome { admission, remembered }, header } =
         *arrival;
@@ -252,7 +251,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
         session.held.record.ends(EndReason::HandshakeFailed);
         return None;
     };
-    // Boxed, like all that is large and that most connections have no need of.
+    // Boxed, like everything large that most connections do not need.
     if snapshot.content.dummy {
         Box::pin(dummy::serve(stream)).await;
         session.held.record.ends(EndReason::Dummy);
@@ -280,7 +279,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
     Some(Joined { selected, relay, only_logs: !snapshot.content.http && !dumps })
 }
 
-/// The stream after the TLS handshake, if there is to be one; `None` when it has failed.
+/// The stream after the TLS handshake, if one is required; `None` when it has failed.
 async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Option<Stream> {
     let (tcp, server) = match (stream, &session.shared().tls) {
         (Stream::Plain(socket), Some(server)) if socket.is_tcp() => (socket, server),
@@ -331,7 +330,7 @@ fn idle_timeout(snapshot: &Snapshot) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    /// The size of the future that an asynchronous function of three arguments gives.
+    /// The size of the future of an asynchronous function of three arguments.
     fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
@@ -340,7 +339,7 @@ mod tests {
     fn the_tasks_of_a_connection_are_small() {
         let (serve, join) = (size(serve), size(join));
         assert!(serve <= 640, "{serve} bytes as long as it lasts");
-        // More is no longer served by the fast path of some allocators.
+        // Larger sizes are not served by the fast path of some allocators.
         assert!(join <= 1032, "{join} bytes as long as it has no server");
     }
 }

@@ -1,4 +1,4 @@
-//! What all workers and the owner of the configuration share.
+//! The data that all workers and the owner of the configuration share.
 
 use std::sync::Arc;
 
@@ -28,19 +28,20 @@ use super::tls;
 use super::udp::drops::Drops;
 use super::upstream_tls::UpstreamTls;
 
-/// Pipes, two descriptors each: what Linux gives a user without privilege (pipe(7): pipe-user-pages-soft, 64 MiB).
+/// The number of pipes, with two descriptors each: as many as Linux allows an unprivileged user (pipe(7):
+/// pipe-user-pages-soft, 64 MiB).
 const PIPES: usize = 64;
 
-/// The shared state. Workers read the snapshot and never wait for whoever replaces it.
+/// The shared state. Workers read the snapshot and never wait for the thread that replaces it.
 #[derive(Debug)]
 pub struct Shared {
     /// The configuration in force.
     pub snapshot: ArcSwap<Snapshot>,
-    /// How far pen has come.
+    /// The stage of pen's life.
     pub lifecycle: Lifecycle,
     /// The connections.
     pub connections: Arc<ConnectionTable>,
-    /// The clients.
+    /// The affinity table.
     pub clients: Arc<Clients>,
     /// The connections of each client.
     pub limits: Arc<ClientLimits>,
@@ -60,7 +61,7 @@ pub struct Shared {
     pub refusals: Refusals,
     /// TLS handshakes with clients.
     pub handshakes: Handshakes,
-    /// Pipes for connections that move bulk.
+    /// Pipes for connections with bulk data.
     pub pipes: Pool,
     /// TLS towards clients, when pen was started with it.
     pub tls: Option<tls::Server>,
@@ -72,13 +73,13 @@ pub struct Shared {
     pub proxy_faults: proxy::Faults,
     /// Servers that are to be checked at once.
     pub failures: Failures,
-    /// What keeps clients from their servers.
+    /// Problems between clients and their servers.
     pub reports: Reports,
     clock: Clock,
 }
 
 impl Shared {
-    /// The state of a pen that begins to serve.
+    /// The state of a pen that starts to serve.
     pub fn new(
         snapshot: Arc<Snapshot>,
         clients_max: usize,
@@ -111,12 +112,12 @@ impl Shared {
         }
     }
 
-    /// Now, on the monotonic clock that everything in pen goes by.
+    /// The time on the monotonic clock that all of pen uses.
     pub fn now(&self) -> Millis {
         self.clock.now()
     }
 
-    /// A look at the clients that connected at `since` or later.
+    /// An iterator over the clients that connected at `since` or later.
     pub fn clients_since(&self, since: Millis) -> ClientWalk {
         ClientWalk::new(Arc::clone(&self.clients), Arc::clone(&self.connections), since)
     }

@@ -18,7 +18,7 @@ use crate::sys::tls::has_unread;
 
 use super::socket::Socket;
 
-/// An established stream, its handshakes done.
+/// An established stream; its handshakes are done.
 #[derive(Debug)]
 pub enum Stream {
     /// Bytes as the socket carries them.
@@ -31,7 +31,7 @@ impl Stream {
     /// Reads into `buf`; 0 is the end of the stream: a FIN, for TLS a close_notify or a FIN without one.
     ///
     /// # Errors
-    /// As read(2). A TLS stream that ends within a record is [`io::ErrorKind::UnexpectedEof`].
+    /// See read(2). A TLS stream that ends within a record is [`io::ErrorKind::UnexpectedEof`].
     pub fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(s) => match s.take_ahead(buf) {
@@ -42,11 +42,11 @@ impl Stream {
         }
     }
 
-    /// As [`Stream::poll_read`], but takes no waker: `WouldBlock` when there is nothing now, for bytes that were put back, and
-    /// always for TLS.
+    /// Like [`Stream::poll_read`], but takes no waker: `WouldBlock` when there is nothing now, for bytes that were put
+    /// back, and always for TLS.
     ///
     /// # Errors
-    /// As read(2).
+    /// See read(2).
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(s) if !s.has_ahead() => s.try_read(buf),
@@ -54,11 +54,11 @@ impl Stream {
         }
     }
 
-    /// As [`Stream::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing now, and always for TLS.
-    /// The end goes with `last` bytes, which [`Stream::poll_shutdown`] is to follow at once.
+    /// Like [`Stream::poll_write`], but takes no waker: `WouldBlock` when the socket accepts nothing now, and always
+    /// for TLS. With `last` the end is sent with the bytes; [`Stream::poll_shutdown`] must follow at once.
     ///
     /// # Errors
-    /// As write(2).
+    /// See write(2).
     pub fn try_write(&self, buf: &[u8], last: bool) -> io::Result<usize> {
         match self {
             Self::Plain(s) => s.try_write(buf, last),
@@ -66,8 +66,8 @@ impl Stream {
         }
     }
 
-    /// Whether something may have come since [`Stream::poll_read`] or [`Stream::poll_fill`] had nothing; costs no system
-    /// call. While not, the waker that they were given is still in its place.
+    /// Whether data may have arrived since [`Stream::poll_read`] or [`Stream::poll_fill`] had nothing; costs no system
+    /// call. If not, the waker that they were given is still registered.
     pub fn may_be_readable(&self) -> bool {
         match self {
             Self::Plain(s) => s.may_be_readable(),
@@ -80,13 +80,13 @@ impl Stream {
     pub async fn abandoned(&self, patience: Duration) {
         match self {
             Self::Plain(s) => s.abandoned(patience).await,
-            // What it sent with its handshake has been read already, into the library's buffer.
+            // Its data after the handshake has already been read into the library's buffer.
             Self::Tls(s) if has_unread(s.ssl()) => std::future::pending().await,
             Self::Tls(s) => s.get_ref().abandoned(patience).await,
         }
     }
 
-    /// As [`Stream::may_be_readable`], and takes the waker while there is nothing.
+    /// Like [`Stream::may_be_readable`], and registers the waker if there is nothing.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Plain(s) => s.poll_readable(cx),
@@ -94,7 +94,7 @@ impl Stream {
         }
     }
 
-    /// Whether the end is known to follow what has been read, and nothing else; costs no system call.
+    /// Whether the end is known to directly follow the data read so far; costs no system call.
     pub fn is_at_end(&self) -> bool {
         match self {
             Self::Plain(s) => s.is_at_end(),
@@ -102,11 +102,11 @@ impl Stream {
         }
     }
 
-    /// Writes what the socket takes now; may be fewer bytes than given. For TLS, a call after `Pending` must offer at
-    /// least the same bytes again (SSL_write(3)).
+    /// Writes what the socket accepts now, possibly fewer bytes than given. For TLS, a call after `Pending` must offer
+    /// at least the same bytes again (SSL_write(3)).
     ///
     /// # Errors
-    /// As write(2).
+    /// See write(2).
     pub fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(s) if s.has_held() => Pin::new(s).poll_write(cx, buf),
@@ -141,10 +141,10 @@ impl Stream {
         }
     }
 
-    /// Half close: tells the peer that no more bytes follow (for TLS close_notify, then FIN). Reading goes on.
+    /// Half close: tells the peer that no more bytes follow (for TLS close_notify, then FIN). Reading continues.
     ///
     /// # Errors
-    /// As shutdown(2).
+    /// See shutdown(2).
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(s) => {
@@ -155,13 +155,13 @@ impl Stream {
         }
     }
 
-    /// Whether closing it, once the peer has ended, tells the peer of a clean end without a half close before.
+    /// Whether closing it after the peer has ended sends a clean end even without a half close before.
     pub fn closes_cleanly(&self) -> bool {
         !matches!(self, Self::Tls(_))
     }
 
-    /// Makes the close that follows a reset (RST, RFC 9293 3.10.5) instead of a clean end. A Unix socket has no such
-    /// thing: there the peer sees an end.
+    /// Makes the following close a reset (RST, RFC 9293 3.10.5) instead of a clean end. Unix sockets have no reset: the
+    /// peer sees an end.
     pub fn set_reset_on_close(&self) {
         let tcp = match self {
             Self::Plain(s) => s.is_tcp(),
@@ -173,7 +173,7 @@ impl Stream {
         }
     }
 
-    /// Whether bytes have come that were not read.
+    /// Whether there are received bytes that were not read.
     pub fn has_unread(&self) -> bool {
         let buffered = match self {
             Self::Plain(s) => s.has_ahead(),
@@ -182,7 +182,7 @@ impl Stream {
         buffered || SockRef::from(self).peek(&mut [MaybeUninit::uninit()]).is_ok_and(|count| count > 0)
     }
 
-    /// Whether splice(2) can move the bytes of this stream: not those that pen itself encrypts.
+    /// Whether splice(2) can move the bytes of this stream: not if pen itself encrypts them.
     pub fn may_splice(&self) -> bool {
         !matches!(self, Self::Tls(_))
     }
@@ -191,7 +191,8 @@ impl Stream {
     /// [`Stream::poll_read`] knows.
     ///
     /// # Errors
-    /// As [`Pipe::fill`]; `Unsupported` where [`Stream::may_splice`] says so, after urgent data and for bytes that were put back.
+    /// See [`Pipe::fill`]; `Unsupported` if [`Stream::may_splice`] is false, after urgent data and for bytes that were
+    /// put back.
     pub fn poll_fill(&self, cx: &mut Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(s) if !s.has_urgent() && !s.has_ahead() => {
@@ -201,10 +202,10 @@ impl Stream {
         }
     }
 
-    /// Moves bytes out of `pipe`, as many as the socket takes now.
+    /// Moves as many bytes out of `pipe` as the socket accepts now.
     ///
     /// # Errors
-    /// As [`Pipe::drain`].
+    /// See [`Pipe::drain`].
     pub fn poll_drain(&self, cx: &mut Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(s) => s.poll_when_ready(cx, Operation::Write, || pipe.drain(s)),
@@ -240,7 +241,7 @@ impl From<SslStream<Socket>> for Stream {
     }
 }
 
-/// A TLS read gives one record, 16 KiB at most: gathers as many as are there, so that one write takes them on.
+/// A TLS read returns one record, 16 KiB at most: collects all available records, so that one write passes them on.
 fn poll_read_records(
     stream: &mut SslStream<Socket>,
     cx: &mut Context<'_>,
@@ -250,7 +251,7 @@ fn poll_read_records(
         let before = into.filled().len();
         match Pin::new(&mut *stream).poll_read(cx, &mut into) {
             Poll::Ready(Ok(())) if into.filled().len() > before => {}
-            // The bytes read so far are returned; the next call gets the same end, error or `Pending` again.
+            // The bytes read so far are returned; the next call meets the same end, error or `Pending` again.
             _ if before > 0 => break,
             Poll::Ready(Ok(())) => return Poll::Ready(end_of_tls(stream)),
             Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
@@ -260,8 +261,8 @@ fn poll_read_records(
     Poll::Ready(Ok(into.filled().len()))
 }
 
-/// The end of a TLS stream: close_notify, or FIN without it, by which browsers and many libraries end theirs. Data that
-/// was to come in a record of which a part is there was cut off for certain (RFC 8446 6.1).
+/// The end of a TLS stream: close_notify, or FIN without it, as browsers and many libraries end theirs. If part of a
+/// record has arrived, its data was certainly cut off (RFC 8446 6.1).
 fn end_of_tls(stream: &SslStream<Socket>) -> io::Result<usize> {
     if !stream.get_ref().has_ended() {
         return Ok(0);

@@ -1,4 +1,4 @@
-//! A worker: a thread that accepts connections and serves those that it accepted to their end.
+//! A worker: a thread that accepts connections and serves them until they end.
 
 use std::convert::Infallible;
 use std::io;
@@ -25,8 +25,8 @@ use super::session::{self, Accepted};
 use super::shared::Shared;
 use super::tls;
 
-/// The sockets that a worker is told to listen on, one after the other. It receives every one of them, since it serves the
-/// clients that are left in the queue of each socket that pen leaves.
+/// The sockets on which a worker is to listen, one after the other. It receives all of them, since it serves the
+/// clients that are left in the queue of each retired socket.
 pub type Sockets = mpsc::UnboundedReceiver<Arc<Listener>>;
 
 /// The listener that a worker accepts from, and the next ones.
@@ -47,10 +47,10 @@ impl ActiveListener {
     }
 }
 
-/// Starts the worker of `handle`, which then listens.
+/// Starts the worker of `handle`; on return it listens.
 ///
 /// # Errors
-/// When the system gives no thread or no event port, or nothing to watch the listening socket with.
+/// The system cannot create a thread or an event port, or cannot watch the listening socket.
 pub fn start(
     number: usize,
     shared: Arc<Shared>,
@@ -66,15 +66,15 @@ pub fn start(
         watch::can_watch(&*watched)
     };
     runtime::start_thread(format!("worker {number}"), begin, move |runtime| {
-        // As a task of its own: waking the future that a runtime blocks on costs a system call. A panic in it has been
-        // logged; the worker goes on, for the sake of its connections and of those that wait.
+        // In a separate task: waking the future that a runtime blocks on costs a system call. A panic in it has been
+        // logged; the worker continues, for its connections and those that wait.
         let worker = Worker { shared, handle };
         let listener = Arc::new(Mutex::new(ActiveListener { sockets, listening: Some(listening) }));
         while runtime.block_on(runtime.spawn(worker.clone().work(Arc::clone(&listener)))).is_err() {
             runtime.block_on(tokio::time::sleep(SHORTAGE_PAUSE));
         }
         runtime.block_on(worker.finish());
-        // Connections that are left are dropped with the runtime.
+        // The remaining connections are dropped with the runtime.
     })
 }
 
@@ -84,19 +84,19 @@ struct Worker {
     handle: TokenHandle,
 }
 
-/// How long a worker that ends waits for its connections, which end within little more than a second.
+/// How long a worker waits at its end for its connections, which end within little more than a second.
 const LAST: Duration = Duration::from_secs(2);
 /// How long a worker waits for room before it looks for silent connections again, in milliseconds.
 const ROOM_PAUSE: Millis = 1_000;
-/// The most clients that are accepted from the queue of a socket that is about to be closed.
+/// The maximum number of clients that are accepted from the queue of a socket before it is closed.
 const LAST_CLIENTS: usize = 4096;
 /// How long a retired listener stays open for clients whose handshake has begun: at least a round trip.
 const IN_FLIGHT: Duration = Duration::from_millis(200);
-/// How often its queue is looked at meanwhile.
+/// How often its queue is checked in that time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Worker {
-    /// The life of a worker: it accepts and serves clients, serves those that it has, and ends.
+    /// The life of a worker: it accepts and serves clients, then serves the present ones, and ends.
     async fn work(self, listener: Arc<Mutex<ActiveListener>>) {
         let mut listener = listener.lock().await;
         self.accept(&mut listener).await;
@@ -111,13 +111,13 @@ impl Worker {
         self.shared.lifecycle.reaches(LifeStage::End).await;
     }
 
-    /// Lets its connections, which are told to end, do so.
+    /// Waits for its connections, which are told to end.
     async fn finish(&self) {
         let done = self.shared.connections.until(|| self.handle.connections() == 0);
         _ = tokio::time::timeout(LAST, done).await;
     }
 
-    /// Accepts clients until pen takes no more.
+    /// Accepts clients until pen accepts no more.
     async fn accept(&self, listener: &mut ActiveListener) {
         while let Some(listening) = listener.listening.clone() {
             let left = tokio::select! {
@@ -133,15 +133,15 @@ impl Worker {
                 }
             };
             if let Some(left) = left {
-                // In a task of its own: while pen is full it takes long, and neither the end of pen nor the next change of the
-                // listener waits for it.
+                // In a separate task: while pen is full it takes long, and neither the end of pen nor the next change
+                // of the listener must wait for it.
                 tokio::spawn(self.clone().serve_queue(left));
             }
         }
     }
 
-    /// Accepts the clients in the queue of a socket that is about to be closed, as far as there is room: they connected while
-    /// pen still took clients.
+    /// Accepts the clients in the queue of a socket that is about to be closed, as far as there is room: they connected
+    /// while pen still accepted clients.
     async fn accept_last(&self, listening: &Listener) {
         let end = Instant::now() + IN_FLIGHT;
         self.accept_all(listening);
@@ -150,7 +150,7 @@ impl Worker {
         }
     }
 
-    /// Accepts the clients that are in the queue now, as far as there is room.
+    /// Accepts the clients in the queue, as far as there is room.
     fn accept_all(&self, listening: &Listener) {
         for _ in 0..LAST_CLIENTS {
             let limit = self.shared.snapshot.load().conn_max;
@@ -171,8 +171,8 @@ impl Worker {
         session::start(&self.shared, accepted, permit, self.handle.count_connection());
     }
 
-    /// Waits for a permit for one more connection. Call it only once a client is waiting: connections that have carried no byte
-    /// are ended to make room.
+    /// Waits for a permit for one more connection. Call it only once a client is waiting: it closes connections that
+    /// have carried no byte to make room.
     async fn permit(&self) -> Permit {
         static FULL: log::Condition = log::Condition::new();
         let connections = &self.shared.connections;
@@ -194,12 +194,12 @@ impl Worker {
         }
     }
 
-    /// Waits until a connection has ended, when the system has no descriptors or memory for one more.
+    /// Waits until a connection has ended, when the system has no descriptors or memory for another one.
     async fn pause(&self) {
         _ = tokio::time::timeout(SHORTAGE_PAUSE, self.shared.connections.freed()).await;
     }
 
-    /// Serves the clients in the queue of a listener that pen has left.
+    /// Serves the clients in the queue of a retired listener.
     async fn serve_queue(self, listening: Arc<Listener>) {
         let end = Instant::now() + IN_FLIGHT;
         loop {
@@ -231,7 +231,7 @@ impl Worker {
     /// Accepts whenever this worker holds the token.
     ///
     /// # Errors
-    /// It cannot watch the socket.
+    /// The socket cannot be watched.
     async fn accept_with_token(&self, listening: &Listener) -> io::Result<Infallible> {
         let socket = watch::duplicate(listening)?;
         loop {
@@ -276,7 +276,7 @@ impl Worker {
                     drop(permit);
                     self.pause().await;
                 }
-                // The client is gone already, as accept(2) says; the next one may be there.
+                // The client has already gone, see accept(2); there may be another one.
                 Err(error) => {
                     log::debug(1, format_args!("accept: {error}"));
                     tokio::task::yield_now().await;

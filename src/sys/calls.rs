@@ -1,4 +1,5 @@
-//! Calls on many sockets, made together where the system can: most of what a proxy costs is the way into the kernel and back.
+//! Calls on many sockets, made together if the system supports it: most of the cost of a proxy is entering and leaving
+//! the kernel.
 #![allow(unsafe_code, reason = "the calls are listed as pointers, which borrow checks cannot follow")]
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -10,18 +11,18 @@ use super::platform::call::RawCall;
 pub use super::platform::call::Returned;
 use super::platform::together::Together;
 
-/// A call that never waits.
+/// A non-blocking call.
 #[derive(Debug)]
 pub enum Call<'a> {
-    /// Receives into the room.
+    /// Receives into the buffer.
     Receive(BorrowedFd<'a>, &'a mut [u8]),
-    /// Sends to whom the socket is connected to.
+    /// Sends to the peer that the socket is connected to.
     Send(BorrowedFd<'a>, &'a [u8]),
-    /// Sends a datagram to somebody.
+    /// Sends a datagram to a destination.
     SendTo(BorrowedFd<'a>, &'a [u8], &'a Destination),
 }
 
-/// Makes calls, and keeps the memory that it takes to list them.
+/// Makes calls, and reuses the memory for listing them.
 #[derive(Debug, Default)]
 pub struct Calls {
     together: Together,
@@ -31,24 +32,24 @@ pub struct Calls {
     returned: Vec<Returned>,
 }
 
-// SAFETY: the pointers in the lists are used by [`Calls::make`] alone, which lists them anew each time.
+// SAFETY: only [`Calls::make`] uses the pointers in the lists, and it fills the lists anew each time.
 unsafe impl Send for Calls {}
 
 impl Calls {
-    /// Makes calls `together`, if that is wanted and the system can.
+    /// Makes calls `together` if requested and supported by the system.
     pub fn new(together: bool) -> Self {
         Calls { together: together_if(together), ..Self::default() }
     }
 
-    /// Makes all calls, in their order, and tells what each returned. None is in progress afterwards.
+    /// Makes all calls in order and returns their results. None is in progress afterwards.
     pub fn make<'a>(&mut self, calls: impl Iterator<Item = Call<'a>>) -> &[Returned] {
         self.raw.clear();
         self.messages.clear();
         self.parts.clear();
         calls.for_each(|call| self.list(call));
         self.point_to_messages();
-        // SAFETY: what the lists point to was lent for 'a, which lasts until this returns, and the lists themselves are not changed
-        // until the calls are over.
+        // SAFETY: the memory that the lists point to is borrowed for 'a, which lasts until this returns, and the lists
+        // themselves are not changed until the calls are over.
         if !unsafe { self.together.make(&self.raw, &mut self.returned) } {
             log::debug(1, format_args!("calls are made one by one: io_uring takes no more"));
         }
@@ -72,7 +73,7 @@ impl Calls {
         });
     }
 
-    /// Connects the messages with their parts and the calls with their messages, when these have their places.
+    /// Links the messages to their parts and the calls to their messages, once these have their final addresses.
     fn point_to_messages(&mut self) {
         let mut messages = self.messages.iter_mut().zip(&mut self.parts);
         for call in &mut self.raw {

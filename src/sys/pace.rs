@@ -1,4 +1,4 @@
-//! Leaves the processors to those who serve clients, while a long reply is made for somebody who watches.
+//! Yields the CPU to workers while a long reply is made for a monitoring client.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep};
 
-/// Work between two rests. It is less than a scheduler's time slice, so that a worker which becomes ready meanwhile hardly waits.
+/// The time of work between two rests. It is shorter than a scheduler's time slice, so that a worker which becomes
+/// ready in it hardly waits.
 const BURST: Duration = Duration::from_micros(250);
-/// The rest after a burst: the resolution of tokio's timer. A long reply takes a quarter of a processor at most, and a short
+/// The rest after a burst: the resolution of tokio's timer. A long reply uses at most a quarter of a CPU, and a short
 /// one is not delayed.
 const REST: Duration = Duration::from_millis(1);
 
-/// The pace of one long piece of work that is done in steps.
+/// The pace of a long piece of work that is done in steps.
 #[derive(Debug, Default)]
 pub struct Pace {
     worked: Duration,
@@ -20,7 +21,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Does a step.
+    /// Runs a step.
     pub fn step<T>(&mut self, step: impl FnOnce() -> T) -> T {
         let begin = Instant::now();
         let result = step();
@@ -28,7 +29,7 @@ impl Pace {
         result
     }
 
-    /// Ready when the next step may be done. Without a rest that is at once.
+    /// Ready when the next step may run: at once unless a rest is due.
     pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.rest.is_none() && self.worked >= BURST {
             self.worked = Duration::ZERO;
@@ -41,7 +42,7 @@ impl Pace {
         Poll::Ready(())
     }
 
-    /// Rests if it is time to; lets other tasks run in any case.
+    /// Rests if a rest is due; lets other tasks run in any case.
     pub async fn rest(&mut self) {
         tokio::task::yield_now().await;
         std::future::poll_fn(|cx| self.poll_rest(cx)).await;

@@ -1,24 +1,24 @@
-//! Who may tell by a PROXY header which client it connects for.
+//! Whether a sender may name another client in a PROXY header.
 
 use crate::core::affinity::Client;
 use crate::core::settings::ProxyProtocol;
 use crate::core::snapshot::Snapshot;
 
-/// What whoever connects is taken for, before a byte of it is read.
+/// The role of a sender, decided before any of its data is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
-    /// The client itself: nothing that it sends is taken for a header.
+    /// The client itself: its data is never taken for a header.
     Client,
     /// A proxy that may send a header, or the client itself.
     ProxyOrClient,
-    /// A proxy, which is to send a header.
+    /// A proxy that must send a header.
     Proxy,
-    /// Nobody who may connect: a header is required, and one from there would not count.
+    /// A sender that must not connect: a header is required, and it may not send one.
     Nobody,
 }
 
 impl Sender {
-    /// What the configuration says of `who` has connected.
+    /// The role of `who` under this configuration.
     pub fn of(snapshot: &Snapshot, who: Client) -> Self {
         let permitted = || snapshot.acls.get(snapshot.proxy_acl).is_none_or(|acl| acl.permits(who.ip()));
         match snapshot.proxy_protocol {
@@ -58,7 +58,7 @@ mod tests {
                 config.apply(&Command::parse(line, &services).unwrap().unwrap(), Phase::Start).unwrap();
             }
             let snapshot = Snapshot::new(&config, &mut StatsTable::default(), &Resolved::new());
-            // Who connects to a Unix socket is on this machine, and no list is about him.
+            // A sender on a Unix socket is on this machine, and no list applies to it.
             assert_eq!([known, other, Client::UNIX].map(|who| Sender::of(&snapshot, who)), senders, "{word}");
         }
     }

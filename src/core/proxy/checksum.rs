@@ -1,10 +1,10 @@
-//! The checksum that a header of version 2 may carry.
+//! The checksum in a header of version 2.
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 
 const CRC32C: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
 
-/// The CRC32c of `bytes`, where the four bytes at `at` count as zero: those that hold it.
+/// The CRC32c of `bytes`, with the four bytes at `at`, which contain it, taken as zero.
 pub(super) fn of(bytes: &[u8], at: usize) -> u32 {
     let mut digest = CRC32C.digest();
     digest.update(bytes.get(..at).unwrap_or(bytes));

@@ -1,9 +1,9 @@
-//! What a header says, and what bytes are.
+//! The contents of a header, and the classification of bytes.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Who a connection is from, and to which address it was made. Both are of one family.
+/// The source and destination of a connection. Both are of the same family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
     /// The client's.
@@ -13,7 +13,7 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    /// Of two addresses, which may be IPv4 ones inside IPv6.
+    /// Converts two addresses, which may be IPv4-mapped.
     pub fn new(source: SocketAddr, destination: SocketAddr) -> Self {
         let canonical = |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         let (from, to) = (canonical(source), canonical(destination));
@@ -28,19 +28,19 @@ impl Addresses {
     }
 }
 
-/// What a header says.
+/// The contents of a header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Header {
-    /// The addresses. None where the connection is the proxy's own (LOCAL), or the header does not tell (UNKNOWN, UNSPEC, a
-    /// Unix socket): those of the connection itself count then.
+    /// The addresses. `None` if the connection is the proxy's own (LOCAL), or the header does not contain any (UNKNOWN,
+    /// UNSPEC, a Unix socket): those of the connection itself are used then.
     pub addresses: Option<Addresses>,
-    /// Whether the client speaks TLS to the proxy.
+    /// Whether the client uses TLS with the proxy.
     pub tls: bool,
     /// What else the proxy says, as the types, lengths and values of version 2: all but what is about the header itself.
     pub values: Vec<u8>,
 }
 
-/// Why bytes that begin as a header does are none.
+/// Why bytes that begin like a header are invalid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed {
     /// What was expected.
@@ -58,13 +58,13 @@ pub(super) const fn malformed<T>(expected: &'static str) -> Result<T, Malformed>
     Err(Malformed { expected })
 }
 
-/// What the first bytes of a connection are.
+/// The classification of a connection's first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parsed {
-    /// The beginning of a header: only more bytes can tell.
+    /// The beginning of a header: more bytes are needed to decide.
     Partial,
-    /// No header: they begin with something else.
+    /// Not a header: they begin differently.
     Absent,
-    /// A header of so many bytes.
+    /// A header of this many bytes.
     Complete(Header, usize),
 }

@@ -1,5 +1,5 @@
-//! The PROXY protocol (HAProxy's proxy-protocol.txt), versions 1 and 2: what a proxy says of a client before the client's own
-//! bytes.
+//! The PROXY protocol (HAProxy's proxy-protocol.txt), versions 1 and 2: a header with the client's addresses that a
+//! proxy sends before the client's own bytes.
 
 mod checksum;
 mod header;

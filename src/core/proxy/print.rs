@@ -1,4 +1,4 @@
-//! Writing a header.
+//! Writes a header.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use super::tlv::{self, TlsFacts};
 use super::v1;
 use super::v2::{self, protocol};
 
-/// What the bytes behind a header are.
+/// The kind of data after a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// A stream.
@@ -16,7 +16,7 @@ pub enum Transport {
     Datagram,
 }
 
-/// A header of version 1. Without addresses, as for a client of a Unix socket, it says that they are unknown.
+/// A header of version 1. Without addresses, as for a client of a Unix socket, it declares them unknown.
 pub fn v1(addresses: Option<Addresses>) -> Vec<u8> {
     v1::print(addresses)
 }
@@ -75,7 +75,8 @@ pub fn v2(addresses: Option<Addresses>, transport: Transport, values: Values<'_>
     header
 }
 
-/// The longest value that is written: a server name, a protocol, a common name. Longer ones are none that can be.
+/// The maximum length of a value that is written: a server name, a protocol, a common name. Longer ones cannot be
+/// valid.
 const LONGEST: usize = 1024;
 
 fn value(header: &mut Vec<u8>, kind: u8, value: &[u8]) {
@@ -103,7 +104,7 @@ fn tls_facts(header: &mut Vec<u8>, tls: &TlsFacts) {
             flags |= tlv::CLIENT_CERT_CONN;
         }
     }
-    // Zero says that there was a certificate, and that it was found valid.
+    // Zero means that there was a certificate, and that it was valid.
     let verify = u32::from(!certificate.is_some_and(|certificate| certificate.verified));
     let mut ssl = vec![flags];
     ssl.extend(verify.to_be_bytes());

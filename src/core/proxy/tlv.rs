@@ -1,17 +1,17 @@
-//! What a header of version 2 says beside the addresses, as type, length and value.
+//! The additional fields of a header of version 2: type, length and value.
 
 use super::checksum;
 use super::header::{Malformed, malformed};
 
 /// The protocol that the client speaks (RFC 7301).
 pub(super) const ALPN: u8 = 0x01;
-/// The server name that the client asked for.
+/// The server name that the client requested.
 pub(super) const AUTHORITY: u8 = 0x02;
 /// A checksum of the header.
 const CRC32C: u8 = 0x03;
 /// Nothing.
 const NOOP: u8 = 0x04;
-/// What is known of the client's TLS.
+/// The parameters of the client's TLS.
 pub(super) const SSL: u8 = 0x20;
 /// Within [`SSL`]: the version of TLS.
 pub(super) const SSL_VERSION: u8 = 0x21;
@@ -20,36 +20,36 @@ pub(super) const SSL_CN: u8 = 0x22;
 /// Within [`SSL`]: the cipher.
 pub(super) const SSL_CIPHER: u8 = 0x23;
 
-/// The client has connected by TLS.
+/// The client uses TLS.
 pub(super) const CLIENT_SSL: u8 = 0x01;
-/// It has shown a certificate on this connection.
+/// It has presented a certificate on this connection.
 pub(super) const CLIENT_CERT_CONN: u8 = 0x02;
-/// It has shown one in this TLS session.
+/// It has presented one in this TLS session.
 pub(super) const CLIENT_CERT_SESS: u8 = 0x04;
 
-/// What pen knows of a client whose TLS it has ended.
+/// The TLS parameters of a client whose TLS pen terminates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TlsFacts {
     /// The version, as OpenSSL writes it.
     pub version: String,
     /// The cipher, as OpenSSL writes it.
     pub cipher: String,
-    /// The server name that the client asked for.
+    /// The server name that the client requested.
     pub server_name: Option<String>,
     /// The protocol that was agreed on (RFC 7301).
     pub alpn: Option<Vec<u8>>,
-    /// The client's certificate, if it has shown one.
+    /// The client's certificate, if it has presented one.
     pub certificate: Option<ClientCertificate>,
 }
 
-/// A certificate that a client has shown.
+/// A certificate presented by a client.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClientCertificate {
     /// The common name of its subject, if it has one.
     pub common_name: Option<String>,
     /// Whether it was found valid.
     pub verified: bool,
-    /// Whether it was shown in an earlier connection of the session, and not in this one.
+    /// Whether it was presented in an earlier connection of the session, and not in this one.
     pub resumed: bool,
 }
 

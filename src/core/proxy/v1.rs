@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use super::header::{Addresses, Header, Malformed, Parsed, malformed};
 
-/// What it begins with.
+/// The beginning of a header.
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";
-/// The most bytes of a line, its end included.
+/// The maximum length of a line, including its end.
 pub(super) const MAX: usize = 107;
 
-/// Reads a header that begins with [`SIGNATURE`].
+/// Parses a header that begins with [`SIGNATURE`].
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let seen = bytes.get(..MAX).unwrap_or(bytes);
     let Some(end) = memchr::memchr(b'\n', seen) else {
@@ -43,12 +43,12 @@ fn addresses<A: FromStr + Into<IpAddr>>(words: &str) -> Result<Addresses, Malfor
 }
 
 fn port(word: &str) -> Option<u16> {
-    // The standard library takes "+80" and "080" too.
+    // The standard library also accepts "+80" and "080".
     let canonical = word == "0" || !word.starts_with(['0', '+']);
     word.parse().ok().filter(|_| canonical)
 }
 
-/// Writes a header; without addresses one that does not tell them.
+/// Writes a header; without addresses it declares them unknown.
 pub(super) fn print(addresses: Option<Addresses>) -> Vec<u8> {
     let Some(Addresses { source, destination }) = addresses else {
         return b"PROXY UNKNOWN\r\n".to_vec();

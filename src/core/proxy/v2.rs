@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::header::{Addresses, Header, Malformed, Parsed, malformed};
 use super::tlv;
 
-/// What it begins with.
+/// The beginning of a header.
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The bytes before the addresses.
 pub(super) const PREAMBLE: usize = 16;

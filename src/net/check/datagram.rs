@@ -19,7 +19,7 @@ use super::stream::holds;
 /// The largest datagram.
 const LARGEST: usize = 65_535;
 
-/// Carries the check out.
+/// Carries out the check.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     let config = &probe.check.config;
     let ip = |address: &ServerAddress| match address {
@@ -44,7 +44,7 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
         let count = socket.recv(&mut answer).await.map_err(refused)?;
         let answer = answer.get(..count).unwrap_or_default();
         let verdict = match config.kind {
-            // The answer to another question is not the one.
+            // An answer to another query does not count.
             CheckType::Dns => dns::judge(answer, id),
             // An empty datagram is an answer too.
             _ if config.expect.is_empty() => Some(Ok("it answers".into())),

@@ -29,7 +29,7 @@ impl Drop for Group {
     }
 }
 
-/// Carries the check out.
+/// Carries out the check.
 pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
     probe.stage.set(Stage::Program);
     let config = &probe.check.config;
@@ -58,8 +58,8 @@ pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
     let leader = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
     let mut group = Group(leader);
     let mut output = Vec::new();
-    // To the end of it before the program is waited for: until then nobody else can have its number, by which its group is
-    // killed.
+    // The output is read to its end before the program is waited for: until then no other process can get the program's
+    // ID, which is used to kill its process group.
     if let Some(stdout) = child.stdout.take() {
         stdout.take(OUTPUT_MAX).read_to_end(&mut output).await.map_err(|error| here("its output", error))?;
     }

@@ -25,12 +25,12 @@ use super::shared::Shared;
 use outcome::Outcome;
 use prober::Prober;
 
-/// Who checks the servers.
+/// The component that checks the servers.
 #[derive(Debug)]
 pub struct Checker {
     shared: Arc<Shared>,
     monitor: RefCell<Monitor>,
-    /// Other servers are to be checked.
+    /// Notified when the set of servers to check changes.
     changed: Notify,
     prober: Rc<Prober>,
 }
@@ -39,13 +39,13 @@ pub struct Checker {
 type Ended = (Due, Outcome, Duration);
 
 impl Checker {
-    /// Checks nothing yet. `seed` is what the intervals differ by.
+    /// A checker without servers. `seed` randomizes the intervals.
     pub fn new(shared: Arc<Shared>, seed: u64) -> Self {
         let prober = Rc::new(Prober::new(Arc::clone(&shared)));
         Checker { shared, monitor: RefCell::new(Monitor::new(seed)), changed: Notify::new(), prober }
     }
 
-    /// From now on the servers of this snapshot are checked, which is the one in force.
+    /// Checks the servers of this snapshot from now on; it is the one in force.
     pub fn configure(&self, snapshot: &Snapshot) {
         let wanted = snapshot.backends.iter().flatten().filter_map(|backend| {
             let rule = backend.check.as_ref()?.config.rule();
@@ -55,7 +55,7 @@ impl Checker {
         self.changed.notify_one();
     }
 
-    /// Checks servers for ever. To be run on a [`tokio::task::LocalSet`].
+    /// Checks servers forever. Must run on a [`tokio::task::LocalSet`].
     pub async fn run(self: Rc<Self>) {
         let (sender, mut ended) = mpsc::unbounded_channel();
         loop {
@@ -65,7 +65,7 @@ impl Checker {
                 self.begin(due, &sender);
             }
             let next = self.monitor.borrow().next();
-            // A millisecond later, since the clock's are cut off.
+            // A millisecond later, since the clock rounds down.
             let pause = next.map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
             tokio::select! {
                 Some(first) = ended.recv() => {
@@ -93,7 +93,7 @@ impl Checker {
             let _place = prober.place(&backend).await;
             let begin = Instant::now();
             let outcome = prober.probe(&snapshot, &backend).await;
-            // Who is to hear of it ends with pen.
+            // The receiver ends with pen.
             _ = ended.send((due, outcome, begin.elapsed()));
         });
     }
@@ -123,7 +123,7 @@ impl Checker {
         backend.stats.note_check(CheckResult { success, reason, took, at: now });
     }
 
-    /// The health of a server is another one now.
+    /// Records and reports the new health of a server.
     fn becomes(&self, backend: &Backend, health: Health, reason: &str) {
         backend.stats.set_health(health, self.shared.now());
         let check = backend.check.as_ref().map(|check| check.name.as_str()).unwrap_or_default();

@@ -1,21 +1,21 @@
-//! What a check has found, or what kept it from that.
+//! The result of a check, or why it has none.
 
 use crate::core::error::SystemReason;
 use crate::net::connect::failure::{Failure, Origin};
 
-/// What a check has found.
+/// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The server does what it should; what it did.
+    /// The server works; the reason.
     Success(String),
-    /// It does not; what is wrong.
+    /// The server does not work; the reason.
     Failure(String),
-    /// Nothing, for a reason on this side: it says nothing about the server.
+    /// No result, for a reason on this side: it says nothing about the server.
     Unknown(String),
 }
 
 impl Outcome {
-    /// As the server's health is judged by it.
+    /// The result for the server's health.
     pub(super) fn success(&self) -> Option<bool> {
         match self {
             Outcome::Success(_) => Some(true),
@@ -25,12 +25,12 @@ impl Outcome {
     }
 }
 
-/// What kept a check from a success.
+/// Why a check did not succeed.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// The server.
+    /// Through the server's fault.
     Server(String),
-    /// Pen or its system.
+    /// Through pen's or its system's.
     Here(String),
 }
 

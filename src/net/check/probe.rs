@@ -9,17 +9,17 @@ use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
 
 use crate::net::upstream_tls::UpstreamTls;
 
-/// How far a check has come.
+/// The stage that a check has reached.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Stage {
-    /// It connects.
+    /// Connecting.
     #[default]
     Connect,
-    /// It makes the TLS handshake.
+    /// TLS handshake.
     Handshake,
-    /// It waits for an answer.
+    /// Waiting for an answer.
     Answer,
-    /// Its program runs.
+    /// Running its program.
     Program,
 }
 
@@ -32,16 +32,16 @@ pub(super) struct Probe<'a> {
     pub(super) stage: Cell<Stage>,
 }
 
-/// The id of a question, which nobody can guess.
+/// The ID of a query, which must be unpredictable.
 pub(super) fn random_id() -> u16 {
     let mut id = [0; 2];
-    // Without randomness any id is as good.
+    // Without randomness any ID will do.
     _ = openssl::rand::rand_bytes(&mut id);
     u16::from_be_bytes(id)
 }
 
 impl Probe<'_> {
-    /// What it was waiting for when its time was over.
+    /// What it was waiting for when it timed out.
     pub(super) fn late(&self) -> &'static str {
         match self.stage.get() {
             Stage::Connect => "no connection",
@@ -58,7 +58,7 @@ impl Probe<'_> {
         wanted.then(|| if server == ProxyHeader::V1 { print::v1(None) } else { print::v2_local() })
     }
 
-    /// Where it connects to: the addresses of the server, with the port of the check.
+    /// The addresses to connect to: those of the server, with the port of the check.
     pub(super) fn addresses(&self) -> Vec<ServerAddress> {
         let mut addresses = self.backend.addresses.clone();
         for address in &mut addresses {

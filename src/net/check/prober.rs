@@ -1,4 +1,4 @@
-//! Who carries checks out, each in the time that it has.
+//! Runs checks, each within its timeout.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::outcome::{Outcome, Trouble};
 use super::probe::{Probe, Stage};
 use super::{datagram, exec, stream};
 
-/// Programs at once.
+/// The maximum number of concurrent programs.
 const PROGRAMS_MAX: usize = 16;
 
-/// What all checks share.
+/// The data that all checks share.
 #[derive(Debug)]
 pub(super) struct Prober {
     programs: Semaphore,
@@ -25,19 +25,19 @@ pub(super) struct Prober {
 }
 
 impl Prober {
-    /// Carries out checks of the servers of this pen.
+    /// A prober for the servers of this pen.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Prober { programs: Semaphore::new(PROGRAMS_MAX), shared }
     }
 
-    /// Waits until the check of this server may begin: programs are few at a time.
+    /// Waits until the check of this server may begin: the number of programs is limited.
     pub(super) async fn place(&self, backend: &Backend) -> Option<SemaphorePermit<'_>> {
         let runs = backend.check.as_ref().is_some_and(|check| check.config.kind == CheckType::Exec);
         // The semaphore is never closed.
         if runs { self.programs.acquire().await.ok() } else { None }
     }
 
-    /// Checks a server, for as long as that may take.
+    /// Checks a server within the timeout of its check.
     pub(super) async fn probe(&self, snapshot: &Snapshot, backend: &Backend) -> Outcome {
         let Some(check) = backend.check.as_ref().map(Arc::as_ref) else {
             return Outcome::Unknown("it has no check".into());
@@ -59,7 +59,7 @@ impl Prober {
     }
 }
 
-/// Carries a check out, however long that takes.
+/// Runs a check without a time limit.
 async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
     match (probe.check.config.kind, probe.check.datagrams) {
         (CheckType::Exec, _) => exec::run(probe).await,

@@ -14,12 +14,12 @@ use crate::net::stream::Stream;
 use super::outcome::Trouble;
 use super::probe::{Probe, Stage, random_id};
 
-/// How much of an answer is looked at.
+/// The maximum number of bytes of an answer that are read.
 const LOOKED_AT: usize = 128 * 1024;
-/// What a reason quotes of an answer.
+/// The maximum number of bytes of an answer that a reason quotes.
 const QUOTED: usize = 60;
 
-/// Carries the check out.
+/// Carries out the check.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     let config = &probe.check.config;
     let mut stream = connect(probe).await?;
@@ -63,7 +63,7 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     }
 }
 
-/// Whether an answer holds what is expected; anything, where that is empty.
+/// Whether an answer contains the expected text; any answer if that is empty.
 pub(super) fn holds(answer: &[u8], expected: &[u8], ended: bool) -> Option<Result<String, String>> {
     let quote = |bytes: &[u8]| bytes.get(..QUOTED).unwrap_or(bytes).escape_ascii().to_string();
     if !answer.is_empty() && memchr::memmem::find(answer, expected).is_some() {
@@ -78,7 +78,7 @@ pub(super) fn holds(answer: &[u8], expected: &[u8], ended: bool) -> Option<Resul
     })
 }
 
-/// Connects to the server; with several addresses to the first that answers in its share of the time.
+/// Connects to the server; if it has several addresses, to the first that answers within its share of the time.
 async fn connect(probe: &Probe<'_>) -> Result<Stream, Trouble> {
     let addresses = probe.addresses();
     let share = probe.check.config.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
@@ -100,7 +100,7 @@ async fn connect(probe: &Probe<'_>) -> Result<Stream, Trouble> {
     })
 }
 
-/// One of several addresses has a time of its own; a single one that of the check.
+/// One of several addresses has its own time limit; a single one has that of the check.
 async fn within(
     share: Duration,
     count: usize,
@@ -120,7 +120,7 @@ async fn write(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// Reads until `judge` has seen enough.
+/// Reads until `judge` has a verdict.
 async fn read(
     stream: &mut Stream,
     judge: impl Fn(&[u8], bool) -> Option<Result<String, String>>,
@@ -134,7 +134,7 @@ async fn read(
         };
         answer.extend_from_slice(chunk.get(..count).unwrap_or_default());
         let ended = count == 0 || answer.len() >= LOOKED_AT;
-        // What came before a reset may be enough.
+        // The data before a reset may suffice.
         match (judge(&answer, ended && error.is_none()), error) {
             (Some(verdict), _) => return verdict.map_err(Trouble::Server),
             (None, Some(error)) => return Err(broken(&error)),

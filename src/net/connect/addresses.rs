@@ -1,7 +1,7 @@
-//! Connecting to a server of one address or several.
+//! Connecting to a server with one address or several.
 //!
-//! With several, attempts are staggered as RFC 8305 5 has it: while one has no answer yet, the next begins after a short
-//! delay, and the first that succeeds is taken. All of them share the time of the connect. The address that worked is tried
+//! With several, attempts are staggered as in RFC 8305 5: while one is unanswered, the next begins after a short delay,
+//! and the first that succeeds is used. All of them share the time of the connect. The address that worked is tried
 //! first the next time. With TLS the handshake is part of an attempt.
 
 use std::future::poll_fn;
@@ -21,9 +21,9 @@ use crate::net::stream::Stream;
 use super::attempt::{attempt, within};
 use super::failure::Failure;
 
-/// How long an attempt goes on alone (RFC 8305 8: Connection Attempt Delay).
+/// How long an attempt has before the next one begins (RFC 8305 8: Connection Attempt Delay).
 const DELAY: Duration = Duration::from_millis(250);
-/// The least that RFC 8305 8 allows, for servers of very many addresses.
+/// The minimum of RFC 8305 8, for servers with very many addresses.
 const DELAY_MIN: Duration = Duration::from_millis(10);
 
 /// For whom a server is looked for.
@@ -36,10 +36,10 @@ pub(super) struct Seeker<'a> {
     pub(super) alpn: Option<&'a [u8]>,
 }
 
-/// Connects to a server, within the time that the configuration gives a connect.
+/// Connects to a server, within the configured time.
 ///
 /// # Errors
-/// That of the address that counts, see [`Failure::or`].
+/// The failure that counts, see [`Failure::or`].
 pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failure> {
     let timeout = Duration::from_millis(seeker.snapshot.timeout);
     let target = Target { seeker, backend, connected: false.into() };
@@ -70,12 +70,12 @@ pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<St
 struct Target<'a> {
     seeker: &'a Seeker<'a>,
     backend: &'a Backend,
-    /// An address has taken the connection.
+    /// Whether an address has accepted the connection.
     connected: AtomicBool,
 }
 
 impl Target<'_> {
-    /// One attempt: connects to the address, and makes the TLS handshake if there is to be one.
+    /// One attempt: connects to the address, and performs the TLS handshake if required.
     async fn attempt(&self, address: &ServerAddress) -> Result<Stream, Failure> {
         let Seeker { shared, snapshot, caller, alpn } = *self.seeker;
         let mut stream = attempt(snapshot, address, caller.ip()).await?;
@@ -85,7 +85,7 @@ impl Target<'_> {
         Ok(Box::pin(shared.upstream_tls.connect(peer, alpn, stream)).await?)
     }
 
-    /// The time of the attempts is over.
+    /// The failure when the time of the attempts is over.
     fn timed_out(&self) -> Failure {
         if self.connected.load(Relaxed) { Failure::handshake_timed_out() } else { Failure::timed_out() }
     }
@@ -93,11 +93,11 @@ impl Target<'_> {
 
 type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Stream, Failure>> + Send + 'a>>;
 
-/// The attempts that are in progress.
+/// The attempts in progress.
 struct Attempts<'a, 't>(Vec<(&'a ServerAddress, Attempt<'t>)>);
 
 impl<'a> Attempts<'a, '_> {
-    /// The outcome of one that has ended, which is removed.
+    /// The outcome of an attempt that has ended, which is removed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<(&'a ServerAddress, Result<Stream, Failure>)> {
         for at in 0..self.0.len() {
             if let Poll::Ready(outcome) = self.0[at].1.as_mut().poll(cx) {
@@ -122,7 +122,7 @@ async fn staggered<'a>(
     let mut failure = Failure::no_server();
     let end = Instant::now() + timeout;
     loop {
-        // One more: the first, or because one has failed, or none has answered for a while.
+        // Starts another attempt: the first, or because one has failed or none has answered for a while.
         if let Some(n) = next.next() {
             attempts.0.push((&addresses[n], Box::pin(target.attempt(&addresses[n]))));
         } else if attempts.0.is_empty() {

@@ -18,13 +18,13 @@ use crate::sys::socket;
 use super::failure::Failure;
 use super::setup;
 
-/// How long pen waits before it tries a Unix server again whose backlog is full.
+/// How long pen waits before it retries a Unix server with a full backlog.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
-/// Connects to `address` on behalf of `client`; takes as long as the system does.
+/// Connects to `address` on behalf of `client`, without a time limit of its own.
 ///
 /// # Errors
-/// As connect(2), with whose failure it is.
+/// See connect(2), with the origin of the failure.
 pub(in crate::net) async fn attempt(
     snapshot: &Snapshot,
     address: &ServerAddress,
@@ -32,7 +32,8 @@ pub(in crate::net) async fn attempt(
 ) -> Result<Stream, Failure> {
     let socket = loop {
         match begin(snapshot, address, client) {
-            // The backlog of a Unix server is full (connect(2), Linux): where TCP would try again by itself, nothing wakes us.
+            // The backlog of a Unix server is full (connect(2), Linux): TCP would retry by itself, but here nothing
+            // wakes the task.
             Err(failure) if failure.error.kind() == io::ErrorKind::WouldBlock => {
                 tokio::time::sleep(FULL_PAUSE).await;
             }
@@ -67,18 +68,18 @@ fn open(snapshot: &Snapshot, address: SocketAddr, client: Option<IpAddr>) -> io:
     Ok(socket)
 }
 
-/// Begins to connect.
+/// Starts to connect.
 fn start(socket: &PlainSocket, address: &SockAddr) -> io::Result<()> {
     match socket.connect(address) {
-        // It goes on all the same (connect(2)).
+        // The connect continues (connect(2)).
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
         result => result,
     }
 }
 
-/// Waits for `connect`, but not for long. A server that is near answers before the event port is asked the next time, and
-/// most are: only when it has not does a timer begin, since setting one costs a system call.
+/// Waits for `connect` up to a timeout. Most servers are near and answer before the event port is polled the next time;
+/// the timer starts only if not, since setting one costs a system call.
 pub(super) async fn within<T>(
     timeout: Duration,
     mut connect: Pin<&mut impl Future<Output = T>>,
@@ -87,6 +88,6 @@ pub(super) async fn within<T>(
         return Ok(result);
     }
     tokio::task::yield_now().await;
-    // Boxed: it is large, and most connections have no need of it.
+    // Boxed: it is large, and most connections do not need it.
     Box::pin(tokio::time::timeout(timeout, connect)).await
 }

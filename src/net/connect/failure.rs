@@ -1,4 +1,4 @@
-//! Why a connection to a server could not be made, and what follows from that.
+//! Why a connection to a server failed, and the consequences.
 
 use std::io;
 
@@ -6,26 +6,26 @@ use crate::core::end_reason::EndReason;
 use crate::core::snapshot::ServerAddress;
 use crate::net::upstream_tls::TlsFailure;
 
-/// Whose failure it is.
+/// The origin of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The server's, or that of the network between: it is left out for a while, and the next server is tried.
+    /// The server, or the network between: the server is blacklisted, and the next one is tried.
     Upstream,
-    /// Pen's or its system's, on the way to this server, such as no local port that is left for it. It says nothing about
+    /// Pen or its system, on the way to this server, for example a lack of local ports for it. It says nothing about
     /// the server; the next one is tried.
     Internal,
-    /// Pen or its system lacks descriptors or memory: no server can be reached now, and none is to blame.
+    /// Pen or its system lacks descriptors or memory: no server can be reached now, and none has failed.
     Shortage,
-    /// The client's: it has gone.
+    /// The client, which has gone.
     Downstream,
 }
 
 /// A failure to connect.
 #[derive(Debug)]
 pub struct Failure {
-    /// Whose it is.
+    /// Its origin.
     pub origin: Origin,
-    /// What the system said.
+    /// The error of the system.
     pub error: io::Error,
 }
 
@@ -40,7 +40,7 @@ impl From<TlsFailure> for Failure {
 }
 
 impl Failure {
-    /// The server took the connection and did not end the TLS handshake in time.
+    /// The server accepted the connection and did not complete the TLS handshake in time.
     pub fn handshake_timed_out() -> Self {
         let error = io::Error::new(io::ErrorKind::TimedOut, "TLS handshake: timed out");
         Failure { origin: Origin::Upstream, error }
@@ -52,7 +52,7 @@ impl Failure {
         Failure { origin: Origin::Upstream, error }
     }
 
-    /// The client has gone before it had a server.
+    /// The client left before it had a server.
     pub fn client_gone() -> Self {
         Failure { origin: Origin::Downstream, error: io::ErrorKind::ConnectionAborted.into() }
     }
@@ -63,7 +63,7 @@ impl Failure {
         Failure { origin: Origin::Upstream, error }
     }
 
-    /// How the connection of a client ends for which this is the last failure.
+    /// How a client's connection ends if this is the last failure.
     pub fn reason(&self) -> EndReason {
         match self.origin {
             Origin::Upstream | Origin::Internal => EndReason::NoServer,
@@ -77,7 +77,7 @@ impl Failure {
         matches!(self.origin, Origin::Upstream | Origin::Internal)
     }
 
-    /// What pen did by itself has failed, such as making a socket.
+    /// An operation of pen itself has failed, such as creating a socket.
     pub fn of_pen(error: io::Error) -> Self {
         let origin = if is_shortage(&error) { Origin::Shortage } else { Origin::Internal };
         Failure { origin, error }
@@ -87,7 +87,7 @@ impl Failure {
     pub fn of_connect(address: &ServerAddress, error: io::Error) -> Self {
         let origin = match address {
             _ if is_shortage(&error) => Origin::Shortage,
-            // What can be wrong with a path is the server's.
+            // An error of a path is the server's.
             ServerAddress::Unix(_) => Origin::Upstream,
             ServerAddress::Ip(_) if is_of_network(&error) => Origin::Upstream,
             ServerAddress::Ip(_) => Origin::Internal,
@@ -95,8 +95,8 @@ impl Failure {
         Failure { origin, error }
     }
 
-    /// Of two failures of a server the one that counts: where one of its addresses could not even be tried for a shortage,
-    /// nothing is known; where one has failed, the server has.
+    /// The more significant of two failures of a server: if one of its addresses could not be tried because of a
+    /// shortage, the state of the server is unknown; if one has failed, the server has.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         let rank = |failure: &Self| match failure.origin {
@@ -109,7 +109,8 @@ impl Failure {
     }
 }
 
-/// Whether the peer or the network between has answered so, or has not answered (connect(2), udp(7), RFC 1122 4.1.3.3).
+/// Whether the error is an answer, or the lack of one, from the peer or the network (connect(2), udp(7), RFC 1122
+/// 4.1.3.3).
 pub fn is_of_network(error: &io::Error) -> bool {
     const CODES: [i32; 9] = [
         libc::ECONNREFUSED,

@@ -1,4 +1,4 @@
-//! Connecting to servers: finds one that takes a client's connection.
+//! Connecting to servers: finds one that accepts a client's connection.
 
 mod addresses;
 mod attempt;
@@ -28,21 +28,21 @@ pub(super) use attempt::attempt;
 use failure::{Failure, Origin};
 use waiting::Queued;
 
-/// How long pen that is out of descriptors waits for a connection to end before it looks again, here and in accepting.
+/// How long pen waits for a connection to end when it is out of descriptors, here and in accepting.
 pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
-/// How often it looks for one client: half a minute.
+/// How often it waits for one client: half a minute in total.
 const SHORTAGE_TRIES: u32 = 60;
 
-/// For how many times the timeout of a connect pen goes on looking for a server for a client that has ended its direction without
-/// having sent anything. It may wait for a server that speaks first, as `nc HOST PORT </dev/null` does, and nothing tells it from one
-/// that has gone: there is time for a server that does not answer, and for another one.
+/// How many connect timeouts pen spends on finding a server for a client that has closed its direction without sending
+/// anything. The client may wait for a server that speaks first, as `nc HOST PORT </dev/null` does, and cannot be
+/// distinguished from one that has gone: the time suffices for one server that does not answer, and for another one.
 const PATIENCE: Millis = 2;
 
 /// Finds a server that takes the connection: tries each that `selection` names until one does. `None` where servers are full and the
 /// client is to wait for one of them, see [`by_queue`]. Ends when `caller` gives up before there is one.
 ///
 /// # Errors
-/// No server took it, or the client has gone.
+/// No server accepted it, or the client has gone.
 pub(in crate::net) async fn establish(
     record: &ConnectionRecord,
     snapshot: &Snapshot,
@@ -144,12 +144,12 @@ async fn search(
             Next::Full => return Ok(None),
             Next::None => break,
         };
-        // Held until it is known what became of the connect: with a server that fails nobody else is to begin.
+        // Held until the result of the connect is known: if the server fails, no other connect to it should begin.
         record.waits();
         let place = selected.backend.stats.connecting.take(snapshot.pending_max).await;
         record.waited();
         if place.is_none() {
-            // The server has turned out to fail while this one waited.
+            // The server has failed while this connection waited.
             next = step(&record.shared, snapshot, selection);
             continue;
         }
@@ -188,8 +188,8 @@ fn step(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> Next
     }
 }
 
-/// Connects to a server. Where the system is out of descriptors or memory, waits for some, since the client is accepted
-/// already and the server is not to blame. Gives up in the end, when the shortage is none that ends with a connection.
+/// Connects to a server. If the system is out of descriptors or memory, waits for some, since the client is already
+/// accepted and the server has not failed. Gives up in the end if the shortage does not end with connections.
 async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failure> {
     let mut tries = SHORTAGE_TRIES;
     loop {
@@ -204,7 +204,7 @@ async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failu
     }
 }
 
-/// The server works.
+/// Records that the server works.
 pub(super) fn works(shared: &Shared, backend: &Backend) {
     if backend.stats.works() {
         log::info(format_args!("{backend} works again"));
@@ -212,7 +212,8 @@ pub(super) fn works(shared: &Shared, backend: &Backend) {
     shared.reports.connected(backend);
 }
 
-/// The server could not be reached. If that is its failure it is left out, which is reported once each time.
+/// Records a failed connect. If it is the server's failure, the server is blacklisted, which is reported once each
+/// time.
 pub(super) fn failed(
     shared: &Shared,
     snapshot: &Snapshot,

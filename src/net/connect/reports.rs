@@ -1,4 +1,4 @@
-//! What keeps clients from their servers, reported once while it lasts.
+//! Problems between clients and their servers, reported once while they last.
 
 use crate::core::error::SystemReason;
 use crate::core::select::NoServer;
@@ -14,11 +14,11 @@ pub struct Reports {
     down: Condition,
     full: Condition,
     queue_full: Condition,
-    /// The emergency server serves.
+    /// The emergency server is in use.
     emergency: Condition,
-    /// Servers that cannot be reached and are not blacklisted for that, by [`crate::core::snapshot::Role::number`].
+    /// Servers that cannot be reached and are not blacklisted for it, by [`crate::core::snapshot::Role::number`].
     unreachable: Conditions<i64>,
-    /// Servers whose checks find out nothing, likewise.
+    /// Servers whose checks have no result, likewise.
     unchecked: Conditions<i64>,
 }
 
@@ -28,7 +28,7 @@ impl Reports {
         self.shortage.begin(format_args!("cannot connect to servers: {}", SystemReason(&failure.error)));
     }
 
-    /// This server cannot be reached, and is not blacklisted for that.
+    /// This server cannot be reached, and is not blacklisted for it.
     pub fn unreachable(&self, backend: &Backend, failure: &Failure) {
         let on_whose_side = match failure.origin {
             Origin::Internal => " for a reason on this side",
@@ -40,7 +40,7 @@ impl Reports {
         );
     }
 
-    /// A check of this server has found out nothing, for a reason on this side.
+    /// A check of this server has no result, for a reason on this side.
     pub fn unchecked(&self, backend: &Backend, reason: &str) {
         self.unchecked.begin(
             backend.role.number(),
@@ -48,7 +48,7 @@ impl Reports {
         );
     }
 
-    /// A check of this server has found out something.
+    /// A check of this server has a result.
     pub fn checked(&self, backend: &Backend) {
         self.unchecked.end(&backend.role.number(), format_args!("checking {backend} again"));
     }
@@ -80,7 +80,7 @@ impl Reports {
         }
     }
 
-    /// A client has this server, which works.
+    /// A client is connected to this server, which works.
     pub fn connected(&self, backend: &Backend) {
         self.shortage.end(format_args!("connecting to servers again"));
         if backend.role != Role::Abuse {

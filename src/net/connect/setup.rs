@@ -1,4 +1,4 @@
-//! How the socket of a connection is set up.
+//! Setup of connection sockets.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,9 +10,9 @@ use crate::core::error::SystemReason;
 use crate::core::snapshot::Snapshot;
 use crate::sys::{log, socket};
 
-/// Sets what the configuration asks for on a TCP connection.
+/// Sets the configured options on a TCP connection.
 pub fn set_options(snapshot: &Snapshot, socket: &SockRef<'_>) {
-    // A socket that is broken already tells so when it is read.
+    // An error of a broken socket is reported when it is read.
     if snapshot.sockets.tcp_nodelay {
         _ = socket.set_tcp_nodelay(true);
     }
@@ -21,11 +21,11 @@ pub fn set_options(snapshot: &Snapshot, socket: &SockRef<'_>) {
     }
 }
 
-/// Binds a socket that is to connect to `address` on behalf of `client` where the configuration asks for it. Where the system
-/// does not let it have the client's address, that is reported, and the server sees pen's.
+/// Binds a socket for connecting to `address` on behalf of `client`, if the configuration asks for it. If the system
+/// refuses the client's address, that is reported, and the server sees pen's.
 ///
 /// # Errors
-/// As bind(2).
+/// See bind(2).
 pub fn bind(
     snapshot: &Snapshot,
     socket: &impl AsFd,

@@ -1,4 +1,4 @@
-//! Dumps of what passes, for `-dd`: in hexadecimal or, with `-a`, in ASCII.
+//! Dumps of traffic, for `-dd`: in hexadecimal or, with `-a`, in ASCII.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use crate::sys::log;
 
 use super::{FilterDemand, FilterVerdict, StreamFilter};
 
-/// The debug level from which on connections are dumped.
+/// The minimum debug level at which connections are dumped.
 pub(in crate::net) const LEVEL: u32 = 2;
 
-/// The most bytes of one message, since pen's log holds back so many messages and not so many bytes.
+/// The maximum number of bytes in one message, since pen's log limits the number of queued messages and not their size.
 const MESSAGE: usize = 1024;
 
 /// Bytes dumped on one line.
 const HEXADECIMAL: usize = 32;
 const ASCII: usize = 80;
 
-/// Writes every byte that passes to pen's own log, and passes it to another filter.
+/// Writes all traffic to pen's own log, and passes it to another filter.
 pub(in crate::net) struct Dump {
     inner: Option<Box<dyn StreamFilter + Send>>,
     client: ClientName,
@@ -38,7 +38,7 @@ impl Dump {
         Dump { inner, client, backend, ascii }
     }
 
-    /// Dumps what one side sent.
+    /// Dumps data from one side.
     pub(in crate::net) fn show(&self, who: &str, chunk: &[u8]) {
         for bytes in chunk.chunks(MESSAGE) {
             let (client, label, port) = (self.client, &self.backend.label, self.backend.port);
@@ -77,7 +77,7 @@ impl StreamFilter for Dump {
         }
     }
 
-    /// Also after the client has ended: its answer is still to come.
+    /// Also after the client has ended: the answer is still to come.
     fn opaque_response(&self) -> u64 {
         0
     }
@@ -94,7 +94,7 @@ impl StreamFilter for Dump {
     }
 }
 
-/// Bytes as lines, each behind a line feed.
+/// Bytes as lines, each preceded by a line feed.
 struct Bytes<'a> {
     bytes: &'a [u8],
     ascii: bool,

@@ -1,4 +1,4 @@
-//! HTTP mode (`-H`): tells the server who the client is, in each request, and logs each.
+//! HTTP mode (`-H`): adds the client's identity to each request, and logs it.
 
 use crate::core::http::{Ending, Rewriter};
 use crate::net::client_name::ClientName;

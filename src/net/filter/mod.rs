@@ -13,7 +13,7 @@ pub trait TrafficMeter {
     fn to_client(&self, bytes: usize);
     /// `bytes` more were delivered to the server.
     fn to_server(&self, bytes: usize);
-    /// Bytes read and not yet written, a direction each; called when they have changed, and with zeros at the end.
+    /// Bytes read and not yet written, for each direction; called when they have changed, and with zeros at the end.
     fn pending(&self, to_server: usize, to_client: usize);
     /// Whether the task of the connection was asked to look at something before it passes on more.
     fn awaits_look(&self) -> bool {
@@ -51,32 +51,32 @@ impl<M: TrafficMeter + ?Sized> TrafficMeter for Arc<M> {
     }
 }
 
-/// What [`StreamFilter::request`] made of a chunk.
+/// The result of [`StreamFilter::request`] for a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterVerdict {
-    /// The chunk goes on as it is; `out` is not looked at.
+    /// The chunk is passed on unchanged; `out` is ignored.
     Pass,
-    /// What is in `out` goes on instead, which may be nothing while the filter waits for more.
+    /// `out` is passed on instead, which may be empty while the filter waits for more.
     Replace,
 }
 
-/// What a filter wants of the relay before it reads more of the client.
+/// What a filter requires of the relay before more of the client is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FilterDemand {
-    /// Nothing: the client's next bytes.
+    /// Nothing: read the client's next bytes.
     Read,
-    /// Nothing is to be read of the client until the server has sent something.
+    /// Read nothing of the client until the server has sent something.
     Wait,
-    /// [`StreamFilter::request`] is to be called with an empty chunk, to go on with what was held back.
+    /// Call [`StreamFilter::request`] with an empty chunk, to continue with held bytes.
     Resume,
-    /// The client's stream is to count as ended.
+    /// Treat the client's stream as ended.
     End,
-    /// The connection is to end, both ways, once the client has got what [`StreamFilter::farewell`] says.
+    /// End the connection in both directions once the client has got [`StreamFilter::farewell`].
     Close,
 }
 
-/// Sees, and may rewrite, what the client sends (for HTTP header insertion, the request log). Bytes that it wants to
-/// see are copied rather than spliced.
+/// Sees, and may rewrite, the data of the client (for HTTP header insertion, the request log). Data that it must see is
+/// copied rather than spliced.
 pub trait StreamFilter {
     /// The most bytes of one chunk; 0 counts as 1.
     fn max_read(&self) -> usize {
@@ -86,7 +86,7 @@ pub trait StreamFilter {
     /// A chunk as it was read from the client. `out` is empty on entry.
     fn request(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> FilterVerdict;
 
-    /// What it wants before more of the client is read.
+    /// What it requires before more of the client is read.
     fn demand(&self) -> FilterDemand {
         FilterDemand::Read
     }
@@ -96,28 +96,28 @@ pub trait StreamFilter {
         &[]
     }
 
-    /// The client's stream has ended: puts what was held back into `out`, which is empty on entry. Nothing is asked of
-    /// the filter after that, unless it still wants to see what the server sends or to close.
+    /// The client's stream has ended: puts held bytes into `out`, which is empty on entry. After that the filter is
+    /// only called if it still wants to see the server's data or to close.
     fn finish(&mut self, out: &mut Vec<u8>);
 
-    /// How many of the client's next bytes need no look; a long run of them may be passed on unseen. `u64::MAX`: all
-    /// that will ever come.
+    /// How many of the client's next bytes need not be seen; a long run of them may bypass the filter. `u64::MAX`: the
+    /// rest of the stream.
     fn opaque(&self) -> u64 {
         0
     }
 
-    /// `bytes` of the client were passed on unseen; at most [`StreamFilter::opaque`].
+    /// `bytes` of the client bypassed the filter; at most [`StreamFilter::opaque`].
     fn skip(&mut self, _bytes: u64) {}
 
-    /// As [`StreamFilter::opaque`], of the server's next bytes, which otherwise are shown to
-    /// [`StreamFilter::response`]. By default all that will ever come.
+    /// Like [`StreamFilter::opaque`] for the server's next bytes; the others are passed to [`StreamFilter::response`].
+    /// By default the rest of the stream.
     fn opaque_response(&self) -> u64 {
         u64::MAX
     }
 
-    /// `bytes` of the server were passed on unseen; at most [`StreamFilter::opaque_response`].
+    /// `bytes` of the server bypassed the filter; at most [`StreamFilter::opaque_response`].
     fn skip_response(&mut self, _bytes: u64) {}
 
-    /// A chunk that the server sent, before it goes on unchanged to the client.
+    /// A chunk from the server, before it is passed unchanged to the client.
     fn response(&mut self, _chunk: &[u8]) {}
 }

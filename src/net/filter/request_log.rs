@@ -1,4 +1,4 @@
-//! The request log of a connection without HTTP mode: the first line of what the client sends.
+//! The request log of a connection without HTTP mode: the first line of each chunk that the client sends.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -21,7 +21,7 @@ pub(in crate::net) struct RequestLog {
 }
 
 impl RequestLog {
-    /// A log of what `client` asks of `backend`.
+    /// A log of the requests of `client` to `backend`.
     pub(in crate::net) fn new(log: LogHandle, client: Client, backend: Arc<Backend>) -> Self {
         RequestLog { log, client, backend }
     }
@@ -36,7 +36,7 @@ impl RequestLog {
     }
 }
 
-/// Without -H: one line for each read; every byte passes as it is.
+/// Without -H: one line for each read; all bytes pass unchanged.
 impl StreamFilter for RequestLog {
     fn max_read(&self) -> usize {
         LOGGED_READ

@@ -1,4 +1,4 @@
-//! Connections that were closed for their PROXY header, or for want of one: counted, and reported once while it lasts.
+//! Connections that were closed because of a wrong or missing PROXY header: counted, and reported once while it lasts.
 
 use std::fmt;
 use std::io;
@@ -10,26 +10,26 @@ use crate::core::proxy::Malformed;
 use crate::net::client_name::ClientName;
 use crate::sys::log;
 
-/// A header that is none, or does not come.
+/// Wrong or missing headers.
 static WRONG: log::Condition = log::Condition::new();
-/// Connections of addresses that may send none.
+/// Connections from addresses that may not send a header.
 static DENIED: log::Condition = log::Condition::new();
 
-/// How long nobody must have been denied for the log to say that it is over.
+/// How long no sender must have been denied before the end of the condition is logged.
 const CALM: Millis = 10_000;
 
-/// Why a connection ends that was to begin with a header.
+/// Why a connection that must begin with a header ends.
 #[derive(Debug)]
 pub(in crate::net) enum Fault {
-    /// It begins with something else.
+    /// It begins with other data.
     Absent,
     /// The header breaks the protocol's rules.
     Malformed(Malformed),
-    /// It did not come within that many milliseconds.
+    /// It did not arrive within this many milliseconds.
     Late(Millis),
-    /// The connection ended within it.
+    /// The connection ended within the header.
     CutOff,
-    /// The connection ended without a byte, as those do that only test whether pen is there.
+    /// The connection ended without a byte, as do those that only test whether pen is there.
     Empty,
     /// The connection broke.
     Broken(io::Error),
@@ -48,18 +48,18 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How many connections were closed, and why.
+/// Counts of closed connections by reason.
 #[derive(Debug, Default)]
 pub struct Faults {
     denied: AtomicU64,
     wrong: AtomicU64,
     late: AtomicU64,
-    /// When one was denied last.
+    /// When a sender was last denied.
     last_denied: AtomicU64,
 }
 
 impl Faults {
-    /// `sender` may not send a header, and one is required.
+    /// `sender` may not send a header, although one is required.
     pub(in crate::net) fn denied(&self, sender: ClientName, now: Millis) {
         self.denied.fetch_add(1, Relaxed);
         self.last_denied.store(now, Relaxed);
@@ -73,7 +73,7 @@ impl Faults {
         ));
     }
 
-    /// What came from `sender` is no header.
+    /// `sender` sent a wrong header, or none.
     pub(in crate::net) fn fault(&self, sender: ClientName, fault: &Fault) {
         log::debug(1, format_args!("{sender}: {fault}"));
         match fault {
@@ -84,7 +84,7 @@ impl Faults {
         WRONG.begin(format_args!("closing connections of {sender} and others: {fault}"));
     }
 
-    /// A header was right, at `now`.
+    /// A correct header was received at `now`.
     pub(in crate::net) fn none(&self, now: Millis) {
         WRONG.end(format_args!("PROXY headers are right again"));
         if now.saturating_sub(self.last_denied.load(Relaxed)) >= CALM {
@@ -92,7 +92,7 @@ impl Faults {
         }
     }
 
-    /// How many there were: of addresses that `proxy_acl` denies, with a wrong header, and with none in time.
+    /// The counts: senders denied by `proxy_acl`, wrong headers, and missing headers.
     pub fn counts(&self) -> [u64; 3] {
         [&self.denied, &self.wrong, &self.late].map(|count| count.load(Relaxed))
     }

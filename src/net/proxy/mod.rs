@@ -1,4 +1,4 @@
-//! PROXY headers: what a proxy in front of pen says of its clients, and what pen says to servers.
+//! PROXY headers: received from a proxy in front of pen, and sent to servers.
 
 mod faults;
 mod receive;

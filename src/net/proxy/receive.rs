@@ -1,4 +1,4 @@
-//! The header with which a proxy in front of pen begins a connection.
+//! The PROXY header at the beginning of a connection.
 
 use std::future::poll_fn;
 use std::io;
@@ -13,18 +13,18 @@ use crate::net::socket::Socket;
 
 use super::faults::Fault;
 
-/// Reads the header that a connection begins with, within `limit`. What has come with it is put back, and so is all where
-/// there is no header and none is `required`.
+/// Reads the header at the beginning of a connection, within `limit`. Data received with it is put back; without a
+/// header everything is, unless one is `required`.
 ///
 /// # Errors
-/// Why the connection is to be closed.
+/// Why the connection must be closed.
 pub(in crate::net) async fn receive(
     socket: &mut Socket,
     required: bool,
     limit: Millis,
 ) -> Result<Header, Fault> {
     let mut reading = pin!(read(socket, required));
-    // It mostly comes together with the connection: no timer is set then.
+    // The header usually arrives together with the connection: no timer is set then.
     if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
         return result;
     }
@@ -55,7 +55,8 @@ async fn read(socket: &mut Socket, required: bool) -> Result<Header, Fault> {
     }
 }
 
-/// Reads what is there; true at the end of the stream. A connection that waits for its first bytes has no memory for them.
+/// Reads the available data; true at the end of the stream. A connection that waits for its first bytes has no buffer
+/// for them.
 async fn read_more(socket: &Socket, bytes: &mut Vec<u8>) -> io::Result<bool> {
     poll_fn(|cx| {
         buffer::with_read_buffer(|buffer| {

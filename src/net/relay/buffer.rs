@@ -1,18 +1,18 @@
-//! The memory of the data path: one read buffer a worker, and a small store of buffers for bytes that a slow peer
-//! has not taken yet.
+//! The memory of the data path: one read buffer per worker, and a small store of buffers for bytes that a slow peer has
+//! not accepted yet.
 //!
-//! A connection owns memory only while it has something undelivered, so an idle one costs its sockets alone.
+//! A connection owns memory only while it has undelivered data, so an idle one costs only its sockets.
 
 use std::cell::RefCell;
 use std::io;
 
-/// Bytes one read asks for, and the size of the worker's read buffer.
+/// The size of a read, and of the worker's read buffer.
 pub(crate) const READ_SIZE: usize = 64 * 1024;
 
-/// Buffers a worker keeps for the next slow peer: 4 MiB at most.
+/// The number of buffers that a worker keeps for the next slow peer: 4 MiB at most.
 const SPARE: usize = 64;
 
-/// A buffer that grew beyond this is given back to the system rather than kept.
+/// A buffer that grew beyond this is freed rather than kept.
 const KEEP: usize = 2 * READ_SIZE;
 
 thread_local! {
@@ -20,7 +20,7 @@ thread_local! {
     static STORE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `f` with the worker's read buffer. Not to be nested.
+/// Runs `f` with the worker's read buffer. Must not be nested.
 pub(crate) fn with_read_buffer<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
     READ.with_borrow_mut(|buffer| f(buffer))
 }
@@ -30,12 +30,12 @@ pub(crate) fn take() -> Vec<u8> {
     STORE.with_borrow_mut(Vec::pop).unwrap_or_default()
 }
 
-/// Gives a buffer back; its content is forgotten.
+/// Returns a buffer to the store; its contents are discarded.
 pub(crate) fn give(mut buffer: Vec<u8>) {
     if buffer.capacity() == 0 || buffer.capacity() > KEEP {
         return;
     }
-    // While a thread ends its store may be gone already: the memory is then simply freed.
+    // While a thread ends its store may already be gone: the memory is then freed.
     let _ = STORE.try_with(|store| {
         let mut store = store.borrow_mut();
         if store.len() < SPARE {
@@ -66,7 +66,7 @@ impl PendingWrite {
         Self { data, written }
     }
 
-    /// Fills it by `read`, with [`READ_SIZE`] bytes at most.
+    /// Reads into a new one with `read`, at most [`READ_SIZE`] bytes.
     pub(crate) fn read(read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Self> {
         let mut pending = Self { data: take(), written: 0 };
         pending.data.resize(READ_SIZE, 0);
@@ -75,7 +75,7 @@ impl PendingWrite {
         Ok(pending)
     }
 
-    /// What is still to be written.
+    /// The bytes still to be written.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.data.get(self.written..).unwrap_or_default()
     }

@@ -17,15 +17,15 @@ use super::buffer;
 use crate::net::stream::Stream;
 use crate::sys::socket::unacknowledged;
 
-/// How long a peer may take to acknowledge anything more.
+/// How long a peer may take before it acknowledges more data.
 pub(crate) const STALL: Duration = Duration::from_secs(30);
-/// The same where the system does not tell what is unacknowledged.
+/// The same on a system that does not report unacknowledged data.
 const BLIND: Duration = Duration::from_secs(1);
-/// How long a peer that goes on sending may take to see the end, once it has acknowledged everything.
+/// How long a peer that continues to send may take to notice the end, once it has acknowledged everything.
 const GRACE: Duration = Duration::from_secs(1);
-/// First and longest time between two checks.
+/// The first and the longest interval between two checks.
 const CHECK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(250));
-/// Reads that are discarded at one check.
+/// The number of reads that are discarded per check.
 const DISCARD: u32 = 16;
 
 /// How one socket is closed.
@@ -33,22 +33,23 @@ const DISCARD: u32 = 16;
 pub(crate) enum CloseMode {
     /// At once: both directions have ended, or the peer is gone.
     Close,
-    /// The peer has been told of the end but may go on sending: that is discarded, so that no RST overtakes the last bytes.
+    /// The peer has been sent the end but may continue to send: its data is discarded, so that no RST overtakes the
+    /// last bytes.
     Drain {
-        /// The peer is also given time to end by itself.
+        /// Whether the peer is given time to end by itself.
         patient: bool,
     },
     /// With RST: the stream was cut off, and the peer must not take it for complete.
     Reset,
 }
 
-/// The close of one socket.
+/// The closing of one socket.
 #[derive(Debug)]
 struct PeerClose {
     mode: CloseMode,
-    /// Bytes that were unacknowledged at the last check.
+    /// The number of unacknowledged bytes at the last check.
     unacknowledged: usize,
-    /// When the present wait ends.
+    /// When the current wait ends.
     until: Option<Instant>,
     acknowledged: bool,
     done: bool,
@@ -100,7 +101,7 @@ impl PeerClose {
     }
 }
 
-/// Whether the connection was reset. The system never stops counting what such a peer has left unacknowledged.
+/// Whether the connection was reset. The system counts such a peer's unacknowledged bytes forever.
 fn is_gone(stream: &Stream) -> bool {
     SockRef::from(stream).peer_addr().is_err_and(|error| error.kind() == io::ErrorKind::NotConnected)
 }
@@ -119,13 +120,13 @@ fn discard(cx: &mut Context<'_>, stream: &mut Stream) -> bool {
     })
 }
 
-/// The close of both sockets.
+/// The closing of both sockets.
 #[derive(Debug)]
 pub(crate) struct LingeringClose {
     client: PeerClose,
     server: PeerClose,
     wait: Duration,
-    /// When both are closed whatever is unacknowledged.
+    /// When both are closed even if bytes are unacknowledged.
     deadline: Option<Instant>,
     tick: Option<Pin<Box<Sleep>>>,
 }
@@ -141,7 +142,7 @@ impl LingeringClose {
         }
     }
 
-    /// Bounds the time that it takes.
+    /// Limits the time for it.
     pub(crate) fn within(mut self, limit: Duration) -> Self {
         self.deadline = Some(Instant::now() + limit);
         self

@@ -1,4 +1,4 @@
-//! How a connection went.
+//! The result of a connection.
 
 use std::io;
 
@@ -6,41 +6,41 @@ use crate::core::end_reason::EndReason;
 
 use super::side::Side;
 
-/// How a connection went.
+/// The result of a connection.
 #[derive(Debug)]
 pub struct End {
     /// Bytes delivered to the server.
     pub to_server: u64,
     /// Bytes delivered to the client.
     pub to_client: u64,
-    /// Why it is over.
+    /// Why it ended.
     pub cause: Cause,
-    /// Whose stream ended first, if one of them did.
+    /// The side whose stream ended first, if one did.
     pub first: Option<Side>,
 }
 
-/// Why a connection is over.
+/// Why a connection ended.
 #[derive(Debug)]
 pub enum Cause {
-    /// Both sides ended, or one that is enough by `tcp_fastclose`.
+    /// Both sides ended, or one that suffices by `tcp_fastclose`.
     Closed,
-    /// The filter has turned the client's request down, and answered it.
+    /// The filter has rejected the client's request, and answered it.
     Refused,
-    /// Nothing moved for the idle timeout.
+    /// Nothing was transferred for the idle timeout.
     Idle,
     /// Pen has ended it: for a command, or at its own end.
     Ended,
     /// The first error, and the side whose socket had it.
     Broken {
-        /// Whose.
+        /// The side.
         side: Side,
-        /// What read(2), write(2), shutdown(2) or TLS said.
+        /// The error of read(2), write(2), shutdown(2) or TLS.
         error: io::Error,
     },
 }
 
 impl End {
-    /// The word for it; none where whoever has asked for the end knows it.
+    /// The reason for the log; `None` if the code that requested the end knows it.
     pub fn reason(&self) -> Option<EndReason> {
         let closed = |side| match side {
             Side::Client => EndReason::ClientClosed,

@@ -1,4 +1,4 @@
-//! The end of a connection on which nothing moves.
+//! The end of an idle connection.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The idle timeout. A message only notes the time; when the timer fires, it is set anew to what is due by then.
+/// The idle timeout. A message only records the time; when the timer fires, it is set again for the time remaining.
 pub(super) struct Idle {
     pub(super) period: Duration,
     last: Instant,

@@ -1,17 +1,18 @@
 //! A connection in progress: one future that moves bytes both ways between a client and its server.
 //!
-//! A message costs one read and one write: [`Stream::poll_read`] knows from a short read that the socket is empty and
-//! does not ask again. Nothing is read in a direction while bytes of it are undelivered, which bounds the memory of a
-//! connection and lets TCP slow down its sender.
+//! A message costs one read and one write: [`Stream::poll_read`] recognizes from a short read that the socket is empty
+//! and does not read again. Nothing is read in a direction while it has undelivered bytes, which bounds the memory of a
+//! connection and lets TCP slow down the sender.
 //!
 //! How a connection ends:
 //!
-//! - End of stream on one side is passed on as a half close after the bytes before it; with both, it is over.
-//! - A side that breaks off (RST, truncated TLS): what was read is delivered, then the other side is reset. A FIN
+//! - The end of stream on one side is passed on as a half close after the bytes before it; with both, the connection is
+//!   over.
+//! - A side that breaks off (RST, truncated TLS): the bytes read are delivered, then the other side is reset. A FIN
 //!   would make a truncated stream look complete.
-//! - A side that takes no more (EPIPE, ECONNRESET on write): its own last bytes are still read and delivered, since a
-//!   server may answer and close before it has read all of a request.
-//! - Ended by pen, for a command, at pen's own end or because it is idle: reset where more was to come, else closed.
+//! - A side that accepts no more data (EPIPE, ECONNRESET on write): its own last bytes are still read and delivered,
+//!   since a server may answer and close before it has read all of a request.
+//! - Ended by pen, for a command, at pen's own end or because it is idle: reset if more was to come, otherwise closed.
 
 pub(crate) mod buffer;
 mod closing;
@@ -42,27 +43,27 @@ use lanes::Lanes;
 pub use end::{Cause, End};
 pub use side::Side;
 
-/// What the settings say of a connection.
+/// The settings of a connection.
 #[derive(Clone, Debug, Default)]
 pub struct RelaySettings {
-    /// Pipes for bulk data; `None` to copy always.
+    /// Pipes for bulk data; `None` to always copy.
     pub pipes: Option<Pool>,
     /// See [`Fastclose`].
     pub fastclose: Fastclose,
-    /// The connection ends when no byte has moved for so long; `None` for never.
+    /// The connection ends when no byte has moved for this long; `None` for never.
     pub idle: Option<Duration>,
 }
 
-/// How far a connection has come that is about to end.
+/// The progress of a connection that is about to end.
 enum Finish {
     /// It is told to end.
     Soon(Ending),
-    /// Its sockets are being closed, and what is to be given as the cause.
+    /// Its sockets are being closed; the cause is reported afterwards.
     Closing(LingeringClose, Cause),
 }
 
-/// The future. Its output comes once, when both sockets may be closed; dropping it earlier ends the connection at once, as
-/// pen ends one by itself.
+/// The future. Its output is returned once, when both sockets may be closed; dropping it earlier ends the connection at
+/// once, like one that pen ends.
 #[must_use = "a future does nothing unless polled"]
 pub struct Relay<M: SharedMeter> {
     client: Stream,
@@ -74,16 +75,16 @@ pub struct Relay<M: SharedMeter> {
     pipes: Option<Pool>,
     idle: Option<Box<Idle>>,
     finish: Option<Box<Finish>>,
-    /// The output is given, and how to close both sockets is settled.
+    /// The output has been returned, and how to close both sockets is decided.
     closed: bool,
     fault: Option<Box<Fault>>,
-    /// The undelivered bytes that the meter was last told of.
+    /// The undelivered bytes last passed to the meter.
     pending: (u32, u32),
-    /// The waker that the streams are to call.
+    /// The waker that the streams must call.
     waker: Option<Waker>,
     fastclose: Fastclose,
     stop: bool,
-    /// Whose stream ended first.
+    /// The side whose stream ended first.
     first_end: Option<Side>,
     /// The client has sent something since the server did.
     answer_due: bool,
@@ -92,7 +93,7 @@ pub struct Relay<M: SharedMeter> {
 }
 
 impl<M: SharedMeter> Relay<M> {
-    /// Between two established streams.
+    /// A relay between two established streams.
     pub fn new(
         client: impl Into<Stream>,
         server: impl Into<Stream>,
@@ -124,12 +125,12 @@ impl<M: SharedMeter> Relay<M> {
         }
     }
 
-    /// Shows what the client sends from now on to `filter`, which may rewrite it; `None` for nobody.
+    /// Passes the client's data from now on to `filter`, which may rewrite it; `None` for no filter.
     pub fn show_to(&mut self, filter: Option<Box<dyn StreamFilter + Send>>) {
         self.filter = filter;
     }
 
-    /// The settings are others now. The time of a new idle timeout begins now.
+    /// Changes the settings. A new idle timeout starts now.
     pub fn change(&mut self, fastclose: Fastclose, idle: Option<Duration>) {
         self.fastclose = fastclose;
         if self.idle.as_ref().map(|idle| idle.period) != idle && !self.is_stalled() {
@@ -137,7 +138,7 @@ impl<M: SharedMeter> Relay<M> {
         }
     }
 
-    /// Ends the connection soon, so that nobody takes what it has got for complete if more was to come.
+    /// Ends the connection soon, so that partial data is not taken for complete.
     pub fn end_soon(&mut self) {
         if self.finish.is_none() {
             self.finish = Some(Box::new(Finish::Soon(Ending::new(self.moved()))));
@@ -148,7 +149,8 @@ impl<M: SharedMeter> Relay<M> {
         [self.up.moved(), self.down.moved()]
     }
 
-    /// Keeps who has sent last, when so many bytes had moved before. Where both have since, it is taken to be the server.
+    /// Records which side has sent last, given the bytes that had moved before. If both have since, it is taken to be
+    /// the server.
     #[inline]
     fn note_progress(&mut self, before: [u64; 2]) {
         let [up, down] = self.moved();
@@ -159,7 +161,7 @@ impl<M: SharedMeter> Relay<M> {
         }
     }
 
-    /// Whether a source has broken off and what it sent is not delivered yet.
+    /// Whether a source has broken off and its data is not delivered yet.
     fn is_stalled(&self) -> bool {
         self.up.state() == DirectionState::Failed || self.down.state() == DirectionState::Failed
     }
@@ -177,7 +179,7 @@ impl<M: SharedMeter> Relay<M> {
         ]
     }
 
-    /// Passes on what has come. Ready when there is more to do, with the step that each direction has left to be taken.
+    /// Passes on available data. Ready when there is more to do, with the step that each direction has left.
     #[inline]
     fn fast_path(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Step>, Option<Step>)> {
         let carried = lanes::close(&self.lanes);
@@ -241,7 +243,7 @@ impl<M: SharedMeter> Relay<M> {
         }
     }
 
-    /// What the filter wants.
+    /// What the filter requires.
     fn demand(&self) -> FilterDemand {
         self.filter.as_ref().map_or(FilterDemand::Read, |filter| filter.demand())
     }
@@ -283,7 +285,7 @@ impl<M: SharedMeter> Relay<M> {
         Some(LingeringClose::new(client, server))
     }
 
-    /// Closes both sockets, and waits for that where it takes time.
+    /// Closes both sockets, and waits for that if it takes time.
     fn close(&mut self, cx: &mut Context<'_>, mut how: LingeringClose, cause: Cause) -> Poll<End> {
         if how.poll(cx, &mut self.client, &mut self.server).is_pending() {
             self.finish = Some(Box::new(Finish::Closing(how, cause)));
@@ -302,7 +304,8 @@ impl<M: SharedMeter> Relay<M> {
         End { to_server: self.up.moved(), to_client: self.down.moved(), cause, first: self.first_end }
     }
 
-    /// How to close both sides of a connection that pen ends. `at_rest`: whether nothing moves or is awaited, up and down.
+    /// How to close both sides of a connection that pen ends. `at_rest`: whether no data is moving or expected, up and
+    /// down.
     fn close_modes(&self, at_rest: [bool; 2]) -> (CloseMode, CloseMode) {
         let progress = |direction, source: &Stream, at_rest| Progress {
             direction,
@@ -313,7 +316,7 @@ impl<M: SharedMeter> Relay<M> {
         ending::close_modes(&up, &progress(&self.down, &self.server, at_rest[1]))
     }
 
-    /// Ends the connection at once: what peers have not acknowledged yet is lost where more was to come.
+    /// Ends the connection at once: unacknowledged data is lost where more was to come.
     fn close_now(&mut self, cx: &mut Context<'_>, at_rest: [bool; 2]) {
         self.closed = true;
         let modes = self.close_modes(at_rest);
@@ -325,7 +328,7 @@ impl<M: SharedMeter> Relay<M> {
         }
     }
 
-    /// Tells of a clean end whom the close of the socket does not tell, as far as that goes without waiting.
+    /// Sends a clean end to peers that closing the socket does not tell, as far as that is possible without waiting.
     fn say_end(&mut self, cx: &mut Context<'_>, modes: (CloseMode, CloseMode)) {
         for (mode, stream) in [(modes.0, &mut self.client), (modes.1, &mut self.server)] {
             if mode == CloseMode::Close && !stream.closes_cleanly() {
@@ -355,7 +358,7 @@ impl<M: SharedMeter + Unpin> Future for Relay<M> {
         let first = ready!(relay.fast_path(cx));
         let mut demand = relay.demand();
         relay.poll_directions(cx, first);
-        // What the server has sent may be what the client's side waits for.
+        // The server's data may be what the client's direction waits for.
         while relay.demand() != std::mem::replace(&mut demand, relay.demand()) {
             relay.stop |= demand == FilterDemand::Close;
             relay.poll_directions(cx, (None, None));
@@ -382,12 +385,12 @@ impl<M: SharedMeter + Unpin> Future for Relay<M> {
             return relay.close(cx, how, Cause::Ended);
         }
         if relay.idle.is_none() && relay.is_stalled() {
-            // The destination must not take for ever.
+            // The destination must not take forever.
             relay.idle = Some(Box::new(Idle::new(closing::STALL)));
         }
         if let Some(idle) = &mut relay.idle {
             ready!(idle.poll(cx, active));
-            // An answer that has not come by then is not awaited: the client may send one way only.
+            // An answer that has not come by then is not awaited: the client may only send.
             relay.close_now(cx, [true; 2]);
             return Poll::Ready(relay.end(Cause::Idle));
         }

@@ -3,14 +3,14 @@
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who connected to pen (downstream).
+    /// The peer that connected to pen (downstream).
     Client,
-    /// Whom pen connected to (upstream).
+    /// The peer that pen connected to (upstream).
     Server,
 }
 
 impl Side {
-    /// The one across.
+    /// The opposite one.
     pub fn other(self) -> Self {
         match self {
             Self::Client => Self::Server,

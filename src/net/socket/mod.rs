@@ -1,4 +1,4 @@
-//! A stream socket with the fewest system calls: none is made where the event port has shown that it would return
+//! A stream socket with a minimum of system calls: none is made if the event port has shown that it would return
 //! `WouldBlock`.
 
 mod beside;
@@ -26,15 +26,16 @@ pub struct Socket {
     is_tcp: bool,
     /// TLS has read up to the end of the stream.
     has_ended: bool,
-    /// TLS has met an error of the connection. The system tells of it once, and of an end from then on (tcp(7)); what TLS
-    /// had read before the error goes first, so that this end is met later, and must not pass for a clean one.
+    /// TLS has met an error of the connection. The system reports it once, and an end from then on (tcp(7)); TLS first
+    /// returns the data that it had read before the error, so this end is met later, and must not be taken for a clean
+    /// one.
     is_broken: bool,
     /// Most sockets have none.
     beside: Option<Box<Beside>>,
 }
 
 impl Socket {
-    /// Of TCP, connected, and not blocking. To be called within a runtime, like all that makes one.
+    /// A connected, non-blocking TCP socket. Call it within a runtime, like all constructors.
     ///
     /// # Errors
     /// There is no room in the event port.
@@ -42,7 +43,7 @@ impl Socket {
         Self::new(socket, true)
     }
 
-    /// As [`Socket::tcp`], of the Unix kind.
+    /// Like [`Socket::tcp`], for a Unix socket.
     ///
     /// # Errors
     /// There is no room in the event port.
@@ -55,32 +56,32 @@ impl Socket {
         Ok(Self { io, is_tcp, has_ended: false, is_broken: false, beside: None })
     }
 
-    /// Waits for the end of a connect(2) that was begun.
+    /// Waits for the end of a connect(2) in progress.
     ///
     /// # Errors
-    /// As connect(2).
+    /// See connect(2).
     pub async fn connected(self) -> io::Result<Self> {
         poll_fn(|cx| self.io.poll_ready(cx, Operation::Write)).await?;
         self.io.connected()?;
         Ok(self)
     }
 
-    /// Waits until the peer has given up: it has reset the connection, or it has ended it, with nothing left to be read, and
-    /// `patience` is over since. To be called while nothing else waits for this socket.
+    /// Waits until the peer has given up: it has reset the connection, or it has closed it with no data left to be read
+    /// and `patience` has passed since. Call it while no other task waits for this socket.
     pub async fn abandoned(&self, patience: Duration) {
         if self.has_ahead() {
-            // It waits for the answer to that.
+            // The client waits for an answer to that data.
             std::future::pending().await
         }
         self.io.abandoned(patience).await;
     }
 
-    /// Whether what reads it as a stream of bytes has met its end.
+    /// Whether its byte-stream reader has met the end.
     pub fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Whether it is one of TCP.
+    /// Whether it is a TCP socket.
     pub fn is_tcp(&self) -> bool {
         self.is_tcp
     }
@@ -88,43 +89,43 @@ impl Socket {
     /// Reads; 0 is the end.
     ///
     /// # Errors
-    /// As recv(2).
+    /// See recv(2).
     pub fn poll_read(&self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.poll_io(cx, Operation::Read, || self.try_read(buf))
     }
 
-    /// As [`Socket::poll_read`], but takes no waker: `WouldBlock` when the socket has nothing.
+    /// Like [`Socket::poll_read`], but takes no waker: `WouldBlock` when the socket has no data.
     ///
     /// # Errors
-    /// As recv(2).
+    /// See recv(2).
     #[inline]
     pub fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let wanted = buf.len();
         self.try_transfer(Operation::Read, wanted, || socket::receive(self.as_fd(), buf))
     }
 
-    /// Writes what the socket takes.
+    /// Writes as much as the socket accepts.
     ///
     /// # Errors
-    /// As send(2).
+    /// See send(2).
     pub fn poll_write(&self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_io(cx, Operation::Write, || self.try_write(buf, false))
     }
 
-    /// As [`Socket::poll_write`], but takes no waker: `WouldBlock` when the socket takes nothing. The end goes with `last`
-    /// bytes, which [`Socket::shutdown`] is to follow at once.
+    /// Like [`Socket::poll_write`], but takes no waker: `WouldBlock` when the socket accepts nothing. With `last` the
+    /// end is sent with the bytes; [`Socket::shutdown`] must follow at once.
     ///
     /// # Errors
-    /// As send(2).
+    /// See send(2).
     #[inline]
     pub fn try_write(&self, buf: &[u8], last: bool) -> io::Result<usize> {
         self.try_transfer(Operation::Write, buf.len(), || socket::send(self.as_fd(), buf, last))
     }
 
-    /// Calls `f`, which reads or writes and gives `WouldBlock` when the socket is not ready.
+    /// Calls `f`, which reads or writes and returns `WouldBlock` when the socket is not ready.
     ///
     /// # Errors
-    /// As `f`.
+    /// Errors of `f`.
     pub fn poll_when_ready<R>(
         &self,
         cx: &mut Context<'_>,
@@ -134,7 +135,7 @@ impl Socket {
         self.poll_io(cx, operation, || self.io.try_io(operation, &mut f))
     }
 
-    /// Whether urgent data has come. Splice(2) does not get past it: it finds nothing, or an end.
+    /// Whether urgent data has arrived. splice(2) does not get past it: it returns nothing, or an end.
     #[inline]
     pub fn has_urgent(&self) -> bool {
         self.io.has_urgent()
@@ -148,7 +149,7 @@ impl Socket {
     /// Half close: no more will be written.
     ///
     /// # Errors
-    /// As shutdown(2), but for a peer that is gone: reading tells how.
+    /// See shutdown(2), except for a peer that is gone: reading reports that.
     pub fn shutdown(&self) -> io::Result<()> {
         match SockRef::from(self).shutdown(Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
@@ -156,14 +157,14 @@ impl Socket {
         }
     }
 
-    /// Whether something may have come since it had nothing to read; costs no system call. While not, the waker is still in
-    /// its place.
+    /// Whether data may have arrived since there was nothing to read; costs no system call. If not, the waker is still
+    /// registered.
     #[inline]
     pub fn may_be_readable(&self) -> bool {
         self.has_ahead() || self.io.try_io(Operation::Read, || Ok(())).is_ok()
     }
 
-    /// As [`Socket::may_be_readable`], and takes the waker while there is nothing.
+    /// Like [`Socket::may_be_readable`], and registers the waker if there is nothing.
     #[inline]
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.has_ahead() {
@@ -172,12 +173,13 @@ impl Socket {
         self.io.poll_ready(cx, Operation::Read).map(|_| ())
     }
 
-    /// Whether the peer's end follows what has been read, and nothing else, as far as that is known without asking.
+    /// Whether the peer's end directly follows the data read so far, as far as that is known without a system call.
     pub fn is_at_end(&self) -> bool {
         self.is_tcp && !self.has_ahead() && self.io.is_at_end()
     }
 
-    /// Calls `try_it`, which takes no waker, until it returns something else than `WouldBlock`, or the socket is not ready.
+    /// Calls `try_it`, which takes no waker, until it returns anything other than `WouldBlock`, or the socket is not
+    /// ready.
     fn poll_io<R>(
         &self,
         cx: &mut Context<'_>,
@@ -192,8 +194,8 @@ impl Socket {
         }
     }
 
-    /// Calls `f`, which transfers up to `wanted` bytes. After fewer, the socket is known not to be ready for more, where
-    /// the system tells so.
+    /// Calls `f`, which transfers up to `wanted` bytes. After fewer, the socket is known not to be ready for more, on
+    /// systems that guarantee that.
     #[inline]
     fn try_transfer(
         &self,

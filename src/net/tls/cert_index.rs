@@ -1,7 +1,7 @@
-//! The names that clients ask for, and the directory of certificates by name.
+//! The directory of certificates by name, and the names that clients request.
 //!
-//! The directory is read as a whole into an index. A name that a client sends is looked up there and never becomes part of
-//! a path, so it cannot reach anything else, and a name without files costs no look at the disk.
+//! The directory is read as a whole into an index. A name that a client sends is looked up there and never becomes part
+//! of a path, so it cannot reach anything else, and a name without files costs no disk access.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -38,8 +38,8 @@ fn is_host_name(name: &str) -> bool {
         && name.rsplit('.').next().is_some_and(|last| last.bytes().any(|b| !b.is_ascii_digit()))
 }
 
-/// The host name in the body of a server_name extension (RFC 6066 3), in lower case; `None` when it holds none or what
-/// it holds is none.
+/// The host name in the body of a server_name extension (RFC 6066 3), in lower case; `None` if there is none or it is
+/// invalid.
 pub fn host_name(extension: &[u8]) -> Option<String> {
     const HOST_NAME: u8 = 0;
     let (length, list) = extension.split_first_chunk::<2>()?;
@@ -53,7 +53,7 @@ pub fn host_name(extension: &[u8]) -> Option<String> {
     Some(name.to_ascii_lowercase())
 }
 
-/// The ends of the names of files: of a certificate, of another one with an ECDSA key, and of the authorities of clients.
+/// The suffixes of file names: of a certificate, of a second one with an ECDSA key, and of the authorities for clients.
 const KINDS: [&str; 7] = ["crt", "key", "ocsp", "ecdsa.crt", "ecdsa.key", "ecdsa.ocsp", "ca"];
 
 /// The files of one name.
@@ -61,24 +61,24 @@ const KINDS: [&str; 7] = ["crt", "key", "ocsp", "ecdsa.crt", "ecdsa.key", "ecdsa
 pub(super) struct CertFiles {
     /// The name in lower case; `_.example.com` stands for all names one label longer than `example.com`.
     pub(super) name: String,
-    /// Of one certificate or two.
+    /// The files of one certificate or two.
     pub(super) files: Vec<Files>,
     /// The authorities of client certificates.
     pub(super) ca: Option<PathBuf>,
-    /// The same for all entries of a name that follow each other.
+    /// Shared by all successive entries of a name.
     state: Arc<Mutex<State>>,
 }
 
-/// What all workers know of the files of a name.
+/// The state of a name's files, shared by all workers.
 #[derive(Debug, Default)]
 struct State {
-    /// What the files held when they were last good.
+    /// The contents of the files when they were last valid.
     good: Option<Arc<Good>>,
-    /// When they were last looked at, and what they were then.
+    /// When they were last checked, and their stamp then.
     seen: Option<(Instant, Stamp)>,
 }
 
-/// What the files of a name held, for the contexts of all workers.
+/// The contents of a name's files, for the contexts of all workers.
 pub(super) struct Good {
     pub(super) credentials: Credentials,
     /// The name's own authorities.
@@ -94,26 +94,26 @@ impl fmt::Debug for Good {
 
 impl CertFiles {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is locked.
+        // No code that holds this lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What its files held when they were last good.
+    /// The contents of its files when they were last valid.
     pub(super) fn last_good(&self) -> Option<Arc<Good>> {
         self.state().good.clone()
     }
 
-    /// Remembers that.
+    /// Stores valid contents.
     pub(super) fn is_good(&self, good: &Arc<Good>) {
         self.state().good = Some(Arc::clone(good));
     }
 
-    /// Whether somebody has looked at the files for less than `age` and found them as in `stamp`.
+    /// Whether the files were checked less than `age` ago and had this stamp.
     pub(super) fn is_fresh(&self, stamp: &Stamp, age: Duration) -> bool {
         self.state().seen.as_ref().is_some_and(|(at, seen)| at.elapsed() < age && seen == stamp)
     }
 
-    /// Looks at the files.
+    /// Checks the files.
     pub(super) fn look(&self) -> Stamp {
         let stamp = self.stamp();
         self.state().seen = Some((Instant::now(), stamp.clone()));
@@ -126,7 +126,7 @@ impl CertFiles {
     }
 }
 
-/// What is in the directory.
+/// The contents of the directory.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     names: HashMap<String, Arc<CertFiles>>,
@@ -135,12 +135,12 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads the directory: NAME.crt, .key, .ca and .ocsp; without NAME.key the key is in NAME.crt; NAME.ecdsa.crt, .key and
-    /// .ocsp likewise, beside NAME.crt. Other files are passed over, and so are those of a name without NAME.crt. What was
-    /// known of the names `before` stays known.
+    /// Reads the directory: NAME.crt, .key, .ca and .ocsp; without NAME.key the key is in NAME.crt; NAME.ecdsa.crt,
+    /// .key and .ocsp likewise, beside NAME.crt. Other files are ignored, and so are those of a name without NAME.crt.
+    /// The state of the names in `before` is kept.
     ///
     /// # Errors
-    /// When the directory cannot be read.
+    /// The directory cannot be read.
     pub(super) fn scan(dir: &Path, before: &Index) -> Result<Self, String> {
         let mut found: HashMap<String, [Option<PathBuf>; KINDS.len()]> = HashMap::new();
         let mut index = Index::default();
@@ -154,7 +154,7 @@ impl Index {
             }
             let (file, path) = (entry.file_name(), entry.path());
             let parts = |kind: &str| file.to_str()?.strip_suffix(kind)?.strip_suffix('.');
-            // The longest end that fits.
+            // The longest matching suffix.
             let found_parts = (0..KINDS.len()).filter_map(|kind| Some((parts(KINDS[kind])?, kind)));
             let Some((stem, kind)) = found_parts.min_by_key(|(stem, _)| stem.len()) else {
                 pass_over(&path, "its name does not end in .crt, .key, .ca or .ocsp");
@@ -165,7 +165,7 @@ impl Index {
                 continue;
             }
             let slot = &mut found.entry(stem.to_ascii_lowercase()).or_default()[kind];
-            // Of two files that differ in case only, always the same one.
+            // Of two files that differ only in case, always the same one is used.
             let (kept, other) = match slot.take() {
                 Some(other) if other < path => (other, Some(path)),
                 other => (path, other),

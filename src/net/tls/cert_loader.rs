@@ -1,4 +1,4 @@
-//! The thread that looks at files while pen serves, so that no worker waits for a disk.
+//! The thread that checks files while pen serves, so that no worker waits for a disk.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,19 +13,19 @@ use crate::sys::log;
 
 use super::file_stamp::Stamp;
 
-/// How often files are looked at, at most, while handshakes ask for them.
+/// The minimum interval between checks of files that handshakes request.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 
-/// Lets something happen once in [`LOOK`].
+/// Limits an operation to once per [`LOOK`].
 #[derive(Debug)]
 pub(super) struct Throttle {
     origin: Instant,
-    /// Milliseconds since then, when it may happen again.
+    /// The time of the next allowed operation, in milliseconds since then.
     next: AtomicU64,
 }
 
 impl Throttle {
-    /// Lets it happen for the first time after [`LOOK`].
+    /// Allows the first operation after [`LOOK`].
     pub(super) fn new() -> Self {
         Throttle { origin: Instant::now(), next: AtomicU64::new(Self::millis(LOOK)) }
     }
@@ -34,7 +34,7 @@ impl Throttle {
         u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Whether it is to happen now; true for one caller only.
+    /// Whether the operation is due now; true for only one caller.
     pub(super) fn is_due(&self) -> bool {
         let now = Self::millis(self.origin.elapsed());
         let next = self.next.load(Relaxed);
@@ -42,22 +42,22 @@ impl Throttle {
     }
 }
 
-/// What the files of a name have become.
+/// The current state of a name's files.
 #[derive(Debug, Clone)]
 pub(super) struct Made {
-    /// The context; `None` when the files are bad.
+    /// The context; `None` if the files are invalid.
     pub(super) context: Option<SslContext>,
-    /// The state of the files.
+    /// The stamp of the files.
     pub(super) stamp: Stamp,
 }
 
-/// A look at files.
+/// A check of files.
 type Job = Box<dyn FnOnce(&mut Reported) + Send>;
 
-/// The jobs that the thread is to do.
+/// The jobs for the thread.
 pub(super) type Jobs = Receiver<Job>;
 
-/// How jobs get to the thread.
+/// Sends jobs to the thread.
 #[derive(Clone)]
 pub(super) struct Loader(Sender<Job>);
 
@@ -68,23 +68,23 @@ impl fmt::Debug for Loader {
 }
 
 impl Loader {
-    /// A way to a thread that does not run yet.
+    /// A loader for a thread that does not run yet.
     pub(super) fn new() -> (Self, Jobs) {
         let (sender, receiver) = mpsc::channel();
         (Loader(sender), receiver)
     }
 
-    /// Has a job done on the thread; never waits. Without a thread the job is dropped, and with it the sender that whoever
-    /// waits for the result listens to.
+    /// Runs a job on the thread; never waits. Without a thread the job is dropped, together with the sender for its
+    /// result.
     pub(super) fn ask(&self, job: impl FnOnce(&mut Reported) + Send + 'static) {
         _ = self.0.send(Box::new(job));
     }
 }
 
-/// Starts the thread; it ends when nobody can ask any more.
+/// Starts the thread; it ends when the last sender is dropped.
 ///
 /// # Errors
-/// When the system gives no thread.
+/// The system cannot create a thread.
 pub(super) fn start(jobs: Jobs) -> io::Result<()> {
     std::thread::Builder::new().name("tls files".into()).spawn(move || {
         let mut reported = Reported::default();
@@ -95,12 +95,12 @@ pub(super) fn start(jobs: Jobs) -> io::Result<()> {
     Ok(())
 }
 
-/// What was reported of the files of each name: once for each state of them, not for every worker and every look.
+/// The states of names' files that were reported: once for each state, not for every worker and every check.
 #[derive(Debug, Default)]
 pub(super) struct Reported(HashMap<String, Stamp>);
 
 impl Reported {
-    /// Warns of what is wrong with the files of a name in a state.
+    /// Warns about the files of a name in this state.
     pub(super) fn warn(&mut self, name: &str, stamp: &Stamp, text: &str) {
         if self.0.get(name) != Some(stamp) {
             self.0.insert(name.to_owned(), stamp.clone());

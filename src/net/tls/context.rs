@@ -23,14 +23,14 @@ use super::sessions::Sessions;
 use super::settings::{Alpn, Oldest, TlsSettings};
 use super::tickets::Keys;
 
-/// How clients come back without a full handshake, whichever worker they meet.
+/// How clients resume sessions, on any worker.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Resumption {
     pub(super) keys: Arc<Keys>,
     pub(super) sessions: Arc<Sessions>,
 }
 
-/// What a context is made of.
+/// The parts of a context.
 pub(super) struct Parts<'a> {
     pub(super) settings: &'a TlsSettings,
     /// At least one.
@@ -41,7 +41,7 @@ pub(super) struct Parts<'a> {
     pub(super) name: &'a str,
 }
 
-/// What is asked of clients.
+/// The client certificate that is requested or required.
 pub(super) fn verify_mode(settings: &TlsSettings) -> SslVerifyMode {
     if settings.require {
         SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT
@@ -50,10 +50,10 @@ pub(super) fn verify_mode(settings: &TlsSettings) -> SslVerifyMode {
     }
 }
 
-/// Makes a context that may still be added to.
+/// Makes a context that may still be extended.
 ///
 /// # Errors
-/// What OpenSSL does not accept, such as a key that it holds for too short.
+/// An error of OpenSSL, for example a key that it considers too short.
 pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> {
     let Parts { settings, credentials, .. } = parts;
     let mut context = SslContext::builder(SslMethod::tls_server())?;
@@ -106,7 +106,7 @@ fn negotiate(context: &mut SslContextBuilder, alpn: &Alpn) {
     context.set_alpn_select_callback(move |_, offered| alpn::choose(&own, offered).ok_or(otherwise));
 }
 
-/// Why old protocols that the settings allow are not spoken all the same.
+/// Why old protocols do not work although the settings allow them.
 pub(super) fn notice_of_old_protocols(context: &SslContextRef, settings: &TlsSettings) -> Option<String> {
     const OPENSSL_3: i64 = 0x3000_0000;
     let is_modern = settings.oldest >= Oldest::Tls12 || openssl::version::number() < OPENSSL_3;
@@ -135,18 +135,18 @@ fn clients(context: &mut SslContextBuilder, parts: &Parts<'_>) -> Result<(), Err
         id.update(&[0]);
         id.update(&authorities.fingerprint);
     }
-    // A session is resumed only under the name that it was made under, and only while the same authorities count.
+    // A session is resumed only under the name for which it was made, and only with the same authorities.
     context.set_session_id_context(&id.finish())
 }
 
 fn resume(context: &mut SslContextBuilder, resumption: &Resumption) -> Result<(), ErrorStack> {
-    // One ticket a handshake of TLS 1.3 rather than two: half the work, and a client that uses one gets the next.
+    // One ticket per TLS 1.3 handshake rather than two: half the work, and a client that uses one gets the next.
     context.set_num_tickets(1)?;
     sys::set_ticket_keys(context, Arc::clone(&resumption.keys) as _)?;
     context.set_session_cache_mode(SslSessionCacheMode::SERVER | SslSessionCacheMode::NO_INTERNAL);
     let sessions = Arc::clone(&resumption.sessions);
     context.set_new_session_callback(move |_, session| {
-        // In TLS 1.3 the ticket is all there is.
+        // In TLS 1.3 there are only tickets.
         if session.protocol_version() != SslVersion::TLS1_3
             && let Ok(der) = session.to_der()
         {

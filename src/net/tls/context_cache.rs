@@ -1,4 +1,4 @@
-//! The contexts of names that a worker has made, the latest used first.
+//! The contexts of names that a worker has made, most recently used first.
 
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
@@ -8,16 +8,16 @@ use lru::LruCache;
 
 use super::cert_loader::Made;
 
-/// Most contexts of names that all workers keep together, and what each worker may keep in any case.
+/// The maximum number of contexts of names that all workers keep together, and the minimum allowed to each.
 const CONTEXTS: usize = 4096;
 const CONTEXTS_EACH: usize = 64;
 
-/// The contexts that belong together: those of one reading of the settings.
+/// The contexts that belong together: those made from one load of the settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Set {
-    /// Later ones have a greater one.
+    /// A later set has a higher ID.
     id: u64,
-    /// Most contexts that a worker keeps.
+    /// The maximum number of contexts that a worker keeps.
     most: usize,
 }
 
@@ -37,8 +37,8 @@ struct Cache {
 }
 
 impl Cache {
-    /// The contexts of `set`; those of an earlier one are forgotten, and there are none for a set
-    /// that a later one has followed.
+    /// The contexts of `set`; those of an earlier set are dropped, and there are none for a set that is no longer the
+    /// latest.
     fn of(&mut self, set: Set) -> Option<&mut LruCache<String, Made>> {
         if self.id < set.id {
             self.id = set.id;
@@ -56,12 +56,12 @@ thread_local! {
     });
 }
 
-/// What this worker has made of the files of a name.
+/// The context that this worker has made from the files of a name.
 pub(super) fn find(set: Set, name: &str) -> Option<Made> {
     CACHE.with_borrow_mut(|cache| cache.of(set)?.get(name).cloned())
 }
 
-/// Keeps what was made.
+/// Stores a context.
 pub(super) fn keep(set: Set, name: &str, made: Made) {
     CACHE.with_borrow_mut(|cache| {
         if let Some(names) = cache.of(set) {

@@ -1,5 +1,5 @@
-//! The certificates of one name, or of a pen: one, or several of different kinds of keys, of which each client gets what it can
-//! verify. Each has its own chain and its own OCSP response.
+//! The certificates of one name, or of a pen: one, or several with different kinds of keys, of which each client gets
+//! one that it can verify. Each has its own chain and its own OCSP response.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ pub(super) struct Credential {
     pub(super) stapling: Option<Arc<Stapling>>,
 }
 
-/// What the files of the certificates hold, for the contexts of all workers.
+/// The contents of the certificates' files, for the contexts of all workers.
 pub(super) struct Credentials(Vec<(Material, Option<Arc<Stapling>>)>);
 
 impl Credentials {
-    /// Reads and checks the files. Also gives what the administrator should know, a line each.
+    /// Reads and checks the files. Also returns messages for the administrator.
     ///
     /// # Errors
-    /// What is wrong, with the name of the file.
+    /// The error, with the name of the file.
     pub(super) fn read(files: &[Files], authorities: &Authorities) -> Result<(Self, Vec<String>), String> {
         let mut notices = Vec::new();
         let mut found = Vec::with_capacity(files.len());
         let mut kinds = Vec::new();
-        // Of two of a kind the last one counts, as in OpenSSL.
+        // The last one of several of a kind counts, as in OpenSSL.
         for files in files.iter().rev() {
             let material = Material::read(files)?;
             let identity = material.identity()?;
@@ -46,10 +46,10 @@ impl Credentials {
         Ok((Credentials(parts.collect()), notices))
     }
 
-    /// Makes objects of them. Each call makes new ones, so that workers share no reference counts.
+    /// Creates objects from them. Each call creates new ones, so that workers share no reference counts.
     ///
     /// # Errors
-    /// As [`Material::identity`].
+    /// See [`Material::identity`].
     pub(super) fn make(&self, authorities: &Authorities) -> Result<Vec<Credential>, String> {
         let one = |(material, stapling): &(Material, Option<Arc<Stapling>>)| {
             let mut identity = material.identity()?;
@@ -65,7 +65,7 @@ impl Credentials {
     }
 }
 
-/// Reads the OCSP response of each certificate. Several may have one file: it is then about one of them.
+/// Reads the OCSP response of each certificate. Several certificates may share one file: it is then about one of them.
 fn staple(
     found: &[(Material, Identity, &Files)],
     authorities: &Authorities,

@@ -1,26 +1,27 @@
-//! Telling whether files have changed.
+//! Detects changes of files.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What stat(2) says of a file that changes with it: device, inode, size, time of modification.
+/// The metadata of stat(2) that changes with a file: device, inode, size, time of modification.
 type State = Option<(u64, u64, u64, i64, i64)>;
 
-/// The state of a few files; a file that is not there has a state too.
+/// The state of several files; a missing file has a state too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stamp(Vec<State>);
 
 impl Stamp {
-    /// Looks at the files.
+    /// Reads the state of the files.
     pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
         let state =
             |file| fs::metadata(file).ok().map(|m| (m.dev(), m.ino(), m.size(), m.mtime(), m.mtime_nsec()));
         Stamp(files.into_iter().map(state).collect())
     }
 
-    /// Whether a change made now would show: not while the last one is so young that a further one may get the same time.
+    /// Whether a change made now would be detected: not if the last one is so recent that another one may have the same
+    /// time.
     pub(super) fn is_settled(&self) -> bool {
         const TICK: i64 = 2;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());

@@ -1,4 +1,4 @@
-//! The handshake of one client.
+//! The TLS handshake with a client.
 
 use std::future::poll_fn;
 use std::io;
@@ -27,35 +27,35 @@ use super::worker::worker;
 /// The version of a handshake that did not begin.
 const NO_VERSION: &str = "unknown";
 
-/// How long a client that was turned down may take to read why.
+/// How long a rejected client may take to read the alert.
 const PARTING: Duration = Duration::from_secs(2);
 
 thread_local! {
-    /// One step of one handshake at a time, and a look at all other connections of the worker before the next.
+    /// Only one step of one handshake at a time; all other connections of the worker are served before the next.
     static TURN: Arc<Semaphore> = Arc::new(Semaphore::new(1));
 }
 
-/// A handshake that is to be made.
+/// A handshake to be made.
 #[derive(Debug)]
 pub(in crate::net) struct Handshake {
-    /// Who connected, for the log.
+    /// The client, for the log.
     pub(in crate::net) client: ClientName,
     /// How long it may take.
     pub(in crate::net) limit: Duration,
 }
 
-/// Makes the handshake with a client, once that has begun it: until then it costs no state of the library.
+/// Performs the handshake with a client once that has begun it: until then it uses no state of the library.
 ///
 /// # Errors
-/// The version of TLS that the handshake had come to when it failed or took too long. The client was told why, as far as
-/// TLS has an alert for it, and so was the log.
+/// The TLS version that the handshake had reached when it failed or timed out. The client was sent an alert, as far as
+/// TLS has one for the reason, and the failure was logged.
 pub(in crate::net) async fn accept(
     server: &Server,
     tcp: Socket,
     how: Handshake,
 ) -> Result<SslStream<Socket>, &'static str> {
-    // The ticket and the first answer are two short writes: Nagle would hold the second back until the client has
-    // acknowledged the first. Fails only on a socket that is broken, which shows when it is read.
+    // The ticket and the first answer are two short writes: Nagle's algorithm would delay the second until the client
+    // has acknowledged the first. Fails only on a broken socket, which is detected when it is read.
     _ = SockRef::from(&tcp).set_tcp_nodelay(true);
     let deadline = Instant::now() + how.limit;
     let late = || log::debug(1, format_args!("TLS: {}: no handshake in {:?}", how.client, how.limit));
@@ -87,9 +87,8 @@ pub(in crate::net) async fn accept(
     };
     report(how.client, stream.ssl(), &failure);
     if failure.ssl_error().is_some() {
-        // The alert is on its way. Closing with bytes unread would reset the connection, and the client might never
-        // see it.
-        // Boxed for its buffer, which every handshake would have room for otherwise.
+        // The alert is on its way. Closing a connection with unread bytes would reset it, and the client might never
+        // see the alert. Boxed for its buffer, for which every handshake would have room otherwise.
         let parting = Box::pin(part(stream.get_mut()));
         _ = timeout_at(deadline.min(Instant::now() + PARTING), parting).await;
     }
@@ -99,7 +98,7 @@ pub(in crate::net) async fn accept(
 async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&Slot>) -> Result<(), Error> {
     let turn = TURN.with(Arc::clone);
     'turn: loop {
-        // Never closed, so never an error.
+        // The semaphore is never closed, so this is never an error.
         let permit = turn.acquire().await;
         for again in [true, false] {
             let step = poll_fn(|cx| Poll::Ready(stream.as_mut().poll_accept(cx))).await;
@@ -113,8 +112,8 @@ async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&Slot>) -> 
                 (Poll::Pending, _) => {}
             }
             if again {
-                // Everyone else who is ready goes first, and so does whoever becomes ready meanwhile. The second look
-                // makes sure that nothing which came in this time is missed.
+                // All other ready tasks run first, including those that become ready meanwhile. The second poll makes
+                // sure that no data which came in this time is missed.
                 tokio::task::yield_now().await;
             }
         }
@@ -123,7 +122,7 @@ async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&Slot>) -> 
     }
 }
 
-/// Waits for the event that the poll just before this has registered for.
+/// Waits for the event that the preceding poll has registered for.
 async fn woken() {
     let mut waited = false;
     poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
@@ -139,8 +138,8 @@ async fn part(tcp: &mut Socket) -> io::Result<()> {
 /// SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE of `openssl/sslerr.h`.
 const NO_CERTIFICATE: i32 = 199;
 
-/// Tells of a client that was turned down. Only what an administrator asked for, client certificates, is worth a line by
-/// itself; anyone can make a handshake fail in any other way.
+/// Reports a rejected client. Only client certificates, which an administrator requested, are worth a separate line;
+/// anyone can make a handshake fail in other ways.
 fn report(client: ClientName, ssl: &SslRef, failure: &Error) {
     let missing = failure
         .ssl_error()
@@ -155,7 +154,7 @@ fn report(client: ClientName, ssl: &SslRef, failure: &Error) {
     }
 }
 
-/// What was agreed on in the handshake.
+/// The parameters agreed on in the handshake.
 pub(crate) fn session(ssl: &SslRef) -> TlsSession {
     let name = ssl.servername(NameType::HOST_NAME).filter(|n| n.bytes().all(|b| b.is_ascii_graphic()));
     TlsSession {

@@ -1,4 +1,4 @@
-//! Certificates and keys as they come from files, checked so that what is wrong with them is told by name.
+//! Certificates and keys from files, checked so that errors name the fault and the file.
 
 use std::fs;
 use std::io;
@@ -51,7 +51,7 @@ fn private_key(file: &Path, text: &[u8]) -> Result<PKey<Private>, String> {
         KeyForm::Missing => return Err(at(file, "holds no private key in PEM form")),
         KeyForm::Plain => {}
     }
-    // Without the callback OpenSSL would ask at the terminal.
+    // Without the callback OpenSSL would prompt on the terminal.
     PKey::private_key_from_pem_callback(text, |_| Ok(0))
         .map_err(|errors| at(file, format_args!("the private key is damaged: {}", reason(&errors))))
 }
@@ -69,7 +69,7 @@ impl Material {
     /// Reads the certificate and the key.
     ///
     /// # Errors
-    /// The file that cannot be read, and why; no file of several has the key.
+    /// The file that cannot be read, with the reason; or no file contains the key.
     pub(in crate::net) fn read(files: &Files) -> Result<Self, String> {
         let cert_text = Zeroizing::new(read(&files.cert)?);
         let (key, key_text) = match &files.keys[..] {
@@ -79,10 +79,10 @@ impl Material {
         Ok(Material { cert: files.cert.clone(), key: key.clone(), cert_text, key_text })
     }
 
-    /// Makes objects of it. Each call makes new ones, so that workers share no reference counts.
+    /// Creates objects from it. Each call creates new ones, so that workers share no reference counts.
     ///
     /// # Errors
-    /// What is damaged, or does not belong together.
+    /// What is damaged, or does not match.
     pub(in crate::net) fn identity(&self) -> Result<Identity, String> {
         let (cert, key) = (&self.cert, &self.key);
         let mut chain = certificates(cert, &self.cert_text)?;
@@ -96,7 +96,7 @@ impl Material {
     }
 }
 
-/// The file of several that has the key of a certificate, and its text.
+/// The file that contains the key of a certificate, and its text.
 fn key_of<'a>(
     cert: &Path,
     cert_text: &[u8],
@@ -105,7 +105,7 @@ fn key_of<'a>(
     let public = certificates(cert, cert_text)?.remove(0).public_key().map_err(|e| at(cert, reason(&e)))?;
     for file in files {
         let text = Zeroizing::new(read(file)?);
-        // The certificate's own file need not have a key in it.
+        // The certificate's own file need not contain a key.
         if file == cert && pem::key_form(&text) == KeyForm::Missing {
             continue;
         }
@@ -119,13 +119,13 @@ fn key_of<'a>(
 /// A certificate with its key.
 pub(in crate::net) struct Identity {
     pub(in crate::net) leaf: X509,
-    /// What leads from it to an authority, as far as the file has it.
+    /// The chain from it to an authority, as far as the file contains it.
     pub(in crate::net) chain: Vec<X509>,
     pub(in crate::net) key: PKey<Private>,
 }
 
 impl Identity {
-    /// What an administrator should know although pen serves with it.
+    /// A message for the administrator about a problem that does not prevent serving.
     pub(in crate::net) fn warning(&self, files: &Files) -> Option<String> {
         let now = Asn1Time::days_from_now(0).ok()?;
         if *self.leaf.not_after() < now {
@@ -137,14 +137,14 @@ impl Identity {
         }
     }
 
-    /// Completes a chain that the file has not, once here rather than by OpenSSL in each handshake.
+    /// Completes a chain that is not in the file, once here rather than by OpenSSL in each handshake.
     pub(in crate::net) fn complete(&mut self, authorities: &Authorities) {
         if !self.chain.is_empty() {
             return;
         }
         let mut last: &X509Ref = &self.leaf;
         while let Some(issuer) = authorities.issuer(last) {
-            // A root is known to the client or of no use, and a circle must end.
+            // The client knows a root or does not trust it, and a cycle must end.
             if is_self_signed(issuer) || self.chain.iter().any(|c| same(c, issuer)) {
                 break;
             }
@@ -153,7 +153,7 @@ impl Identity {
         }
     }
 
-    /// The certificate of who issued the leaf.
+    /// The certificate of the leaf's issuer.
     pub(super) fn issuer<'a>(&'a self, authorities: &'a Authorities) -> Option<&'a X509Ref> {
         let own = is_self_signed(&self.leaf).then_some(&*self.leaf);
         let in_chain =
@@ -170,20 +170,21 @@ fn same(a: &X509Ref, b: &X509Ref) -> bool {
     matches!((a.to_der(), b.to_der()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// The most bytes of names that clients are told to choose a certificate by; longer lists are left out, which allows any.
+/// The maximum size of the list of authority names that clients choose a certificate by; a longer list is omitted,
+/// which allows any.
 const NAMES_MAX: usize = 16 * 1024;
 
-/// Those who issue client certificates, or those of servers.
+/// Authorities for client certificates, or for those of servers.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Authorities {
     certificates: Vec<X509>,
-    /// Stands for the set: a session made under one set is not resumed under another.
+    /// Identifies the set: a session made under one set is not resumed under another.
     pub(super) fingerprint: Vec<u8>,
 }
 
 impl Authorities {
-    /// Reads the files: one of certificates, and a directory that c_rehash(1) has prepared. Nothing is left to be read later,
-    /// so that a handshake never waits for a disk.
+    /// Reads the files: one with certificates, and a directory prepared by c_rehash(1). Nothing is read later, so a
+    /// handshake never waits for a disk.
     ///
     /// # Errors
     /// The file that cannot be read or is damaged.
@@ -199,7 +200,7 @@ impl Authorities {
         Self::of(all).map_err(|e| reason(&e))
     }
 
-    /// Reads the authorities that the system has, as OpenSSL knows their places. What of them cannot be read is left out.
+    /// Reads the system's authorities from OpenSSL's default locations. Files that cannot be read are skipped.
     pub(in crate::net) fn of_system() -> Self {
         let (file, dir) = default_authorities();
         let mut all = Vec::new();
@@ -217,10 +218,10 @@ impl Authorities {
         Ok(Authorities { certificates, fingerprint })
     }
 
-    /// What client certificates are verified with.
+    /// The store that client certificates are verified against.
     ///
     /// # Errors
-    /// When OpenSSL has no memory.
+    /// OpenSSL has no memory.
     pub(in crate::net) fn store(&self) -> Result<X509Store, ErrorStack> {
         let mut store = X509StoreBuilder::new()?;
         for certificate in &self.certificates {
@@ -237,10 +238,10 @@ impl Authorities {
         self.certificates.iter().map(|c| &**c).find(|c| c.issued(certificate) == X509VerifyResult::OK)
     }
 
-    /// The names that a client is told to choose its certificate by; none for any.
+    /// The names by which a client chooses its certificate; none for any.
     ///
     /// # Errors
-    /// When OpenSSL has no memory.
+    /// OpenSSL has no memory.
     pub(super) fn names(&self) -> Result<Vec<X509Name>, ErrorStack> {
         let ders =
             self.certificates.iter().map(|c| c.subject_name().to_der()).collect::<Result<Vec<_>, _>>()?;

@@ -1,9 +1,9 @@
 //! TLS towards clients.
 //!
-//! Whoever owns the configuration reads and checks files ([`Server::load`]) and puts the result in force as a whole
-//! ([`Server::install`]); handshakes that are in progress end with what they began with. Each worker has contexts of its
-//! own, since one that all share costs a tenth more, made of the same files and with the same ticket keys, so that a
-//! client resumes its session on any worker.
+//! The owner of the configuration reads and checks files ([`Server::load`]) and puts the result in force as a whole
+//! ([`Server::install`]); handshakes in progress end with the data that they began with. Each worker has its own
+//! contexts, since a shared one costs a tenth more; they are made from the same files and with the same ticket keys, so
+//! that a client can resume its session on any worker.
 
 mod cert_index;
 mod cert_loader;

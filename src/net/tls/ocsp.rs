@@ -1,5 +1,4 @@
-//! OCSP stapling (RFC 6066 8): a response that a file holds goes to the client with the certificate, for as long as it is
-//! valid.
+//! OCSP stapling (RFC 6066 8): a response from a file is sent to clients with the certificate as long as it is valid.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,12 +14,12 @@ use crate::sys::log;
 use super::file_stamp::Stamp;
 use super::identity::{Authorities, Identity, at, read, reason};
 
-/// How far the clocks of pen and of the responder may differ, in seconds.
+/// The maximum difference between the clocks of pen and of the responder, in seconds.
 const SKEW: u32 = 300;
-/// The greatest age of a response that does not say how long it is valid, in seconds: a week.
+/// The maximum age of a response without an end of validity, in seconds: a week.
 const AGE_MAX: u32 = 7 * 24 * 3600;
 
-/// A response, and which of the ids it is about.
+/// A response, and the index of its ID.
 struct Staple {
     der: Vec<u8>,
     basic: OcspBasicResponse,
@@ -30,7 +29,7 @@ struct Staple {
 /// The response of one certificate, read again when its file changes.
 pub(super) struct Stapling {
     path: PathBuf,
-    /// What responders call the certificate: by SHA-1, as nearly all do, or by SHA-256.
+    /// The certificate's IDs in responses: by SHA-1, which nearly all responders use, or by SHA-256.
     ids: [OcspCertId; 2],
     current: ArcSwapOption<Staple>,
     seen: Mutex<Stamp>,
@@ -43,10 +42,10 @@ impl fmt::Debug for Stapling {
 }
 
 impl Stapling {
-    /// Reads the response for a certificate. Gives a warning, too, when it may not be shown at present.
+    /// Reads the response for a certificate. Also returns a warning if it must not be sent at present.
     ///
     /// # Errors
-    /// A file that cannot be read or is no response about this certificate; an issuer that cannot be found.
+    /// The file cannot be read or is not a response about this certificate; the issuer cannot be found.
     pub(super) fn load(
         path: &Path,
         identity: &Identity,
@@ -80,7 +79,7 @@ impl Stapling {
         }
     }
 
-    /// Whether clients may be shown it now.
+    /// Whether it may be sent to clients now.
     fn check(&self, staple: &Staple) -> Result<(), String> {
         let status = self.ids.get(staple.id).and_then(|id| staple.basic.find_status(id));
         let status = status.ok_or("the OCSP response is not about the certificate")?;
@@ -92,7 +91,7 @@ impl Stapling {
         validity.map_err(|e| format!("the OCSP response is not valid now: {}", reason(&e)))
     }
 
-    /// Hands the response to `staple` if there is one that is valid now; tells whether it did.
+    /// Passes the response to `staple` if one is valid now; returns whether it did.
     pub(super) fn with_valid<E>(&self, staple: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<bool, E> {
         match &*self.current.load() {
             Some(current) if self.check(current).is_ok() => staple(&current.der).map(|()| true),
@@ -100,10 +99,10 @@ impl Stapling {
         }
     }
 
-    /// Reads the file again if it has changed. A bad one changes nothing and is told once.
+    /// Reads the file again if it has changed. An invalid one changes nothing and is reported once.
     pub(super) fn refresh(&self) {
         let stamp = Stamp::of([self.path.as_path()]);
-        // A panic elsewhere leaves the stamp as it was.
+        // A panic elsewhere leaves the stamp unchanged.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if *seen == stamp {
             return;

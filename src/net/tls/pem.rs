@@ -9,7 +9,7 @@ const DASHES: &[u8] = b"-----";
 /// One block.
 #[derive(Debug, PartialEq, Eq)]
 struct Block<'a> {
-    /// What it says that it is, such as `CERTIFICATE`.
+    /// Its label, such as `CERTIFICATE`.
     label: &'a [u8],
     /// From the first dash to the last; up to the end of the file if its end is missing.
     text: &'a [u8],
@@ -37,11 +37,11 @@ fn blocks(mut rest: &[u8]) -> impl Iterator<Item = Block<'_>> {
     })
 }
 
-/// The certificates of a file in their order, and `None` in the place of one that is damaged.
+/// The certificates of a file in order, with `None` for a damaged one.
 pub(super) fn certificates(pem: &[u8]) -> impl Iterator<Item = Option<X509>> {
     blocks(pem).filter_map(|block| match block.label {
         b"CERTIFICATE" | b"X509 CERTIFICATE" => Some(X509::from_pem(block.text).ok()),
-        // The certificate, and behind it what OpenSSL is to trust it for.
+        // The certificate, followed by the purposes that OpenSSL trusts it for.
         b"TRUSTED CERTIFICATE" => {
             let text: String = block
                 .body
@@ -55,18 +55,18 @@ pub(super) fn certificates(pem: &[u8]) -> impl Iterator<Item = Option<X509>> {
     })
 }
 
-/// What a file has for a private key.
+/// The form of a file's private key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyForm {
     /// None.
     Missing,
-    /// One that a passphrase protects (RFC 5958, or RFC 1421 as older tools write it).
+    /// Protected by a passphrase (RFC 5958, or RFC 1421 as older tools write it).
     Encrypted,
-    /// One that anybody can read.
+    /// Unprotected.
     Plain,
 }
 
-/// Looks for the first private key of a file.
+/// Finds the form of the first private key in a file.
 pub(super) fn key_form(pem: &[u8]) -> KeyForm {
     let key = blocks(pem).find(|block| block.label.ends_with(b"PRIVATE KEY"));
     match key {

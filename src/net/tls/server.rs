@@ -1,4 +1,4 @@
-//! What is in force, and loading what is to be.
+//! The TLS data in force, and loading of new data.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ use super::settings::{Files, TlsSettings};
 use super::sni::{Slot, Sni};
 use super::worker::worker;
 
-/// What has been loaded for one set of settings.
+/// The data loaded for one set of settings.
 #[derive(Debug)]
 pub struct Loaded {
     settings: TlsSettings,
-    /// One a worker.
+    /// One per worker.
     contexts: Vec<SslContext>,
-    /// The OCSP responses, and when they are looked at.
+    /// The OCSP responses, and when they are next checked.
     staplings: (Vec<Arc<Stapling>>, Throttle),
     sni: Option<Arc<Sni>>,
 }
@@ -39,7 +39,7 @@ impl Loaded {
         self.sni.as_ref().map_or(Ok(()), scan)
     }
 
-    /// The state of a new connection on this worker, and where its choice of a context waits, if it has one.
+    /// The state of a new connection on this worker, and the slot of its pending choice of a context, if it has one.
     pub(super) fn new_ssl(&self) -> Result<(Ssl, Option<Arc<Slot>>), ErrorStack> {
         let worker = worker() % self.contexts.len().max(1);
         let Some(context) = self.contexts.get(worker) else { return Err(ErrorStack::get()) };
@@ -49,7 +49,7 @@ impl Loaded {
     }
 }
 
-/// TLS of a pen: what is in force, and what outlives a reload.
+/// The TLS state of a pen: the data in force, and data that survives reloads.
 #[derive(Debug)]
 pub struct Server {
     maker: Maker,
@@ -57,7 +57,7 @@ pub struct Server {
     jobs: Mutex<Option<Jobs>>,
 }
 
-/// What every set of contexts is made with.
+/// The data with which all contexts are made.
 #[derive(Debug)]
 struct Maker {
     resumption: Resumption,
@@ -66,11 +66,11 @@ struct Maker {
 }
 
 impl Server {
-    /// Reads and checks all files for the first time, but for the directory of names, which [`Server::begin`] reads. Also
-    /// gives what the administrator should know, a line each.
+    /// Reads and checks all files for the first time, except the directory of names, which [`Server::begin`] reads.
+    /// Also returns messages for the administrator.
     ///
     /// # Errors
-    /// As [`Server::load`].
+    /// See [`Server::load`].
     pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), Error> {
         let (loader, jobs) = Loader::new();
         let maker = Maker { resumption: Resumption::default(), workers, loader };
@@ -82,18 +82,18 @@ impl Server {
     /// Checks the files of every name, used or not.
     ///
     /// # Errors
-    /// The directory of names cannot be read; what is wrong with the first bad name.
+    /// The directory of names cannot be read, or the error of the first invalid name.
     pub fn check_names(&self) -> Result<Vec<String>, Error> {
         let current = self.current();
         current.scan()?;
         current.sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None).map_err(Error::new))
     }
 
-    /// Begins to look at files while pen serves. To be called when pen is the user, and in the directory, that it stays
-    /// in: the directory of names is read from there. Gives a warning for each file that a reload will not find.
+    /// Starts to check files while pen serves. Call it when pen has its final user and root directory: the directory of
+    /// names is read from there. Returns a warning for each file that a reload will not be able to read.
     ///
     /// # Errors
-    /// The directory of names cannot be read; the system gives no thread.
+    /// The directory of names cannot be read, or the system cannot create a thread.
     pub fn begin(&self) -> Result<Vec<String>, Error> {
         let current = self.current();
         current.scan()?;
@@ -119,11 +119,11 @@ impl Server {
         Ok(unreadable.chain(current.sni.iter().flat_map(|sni| sni.passed_over())).collect())
     }
 
-    /// Reads and checks all files again, those of names only if clients have asked for them. Also gives what the
-    /// administrator should know, a line each.
+    /// Reads and checks all files again, those of names only if clients have requested them. Also returns messages for
+    /// the administrator.
     ///
     /// # Errors
-    /// What is wrong, with the file's name.
+    /// The error, with the file's name.
     pub fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Error> {
         let (loaded, mut notices) = self.maker.load(settings)?;
         loaded.scan()?;
@@ -133,12 +133,12 @@ impl Server {
         Ok((loaded, notices))
     }
 
-    /// Lets handshakes that begin from now on use `loaded`.
+    /// Makes handshakes that begin from now on use `loaded`.
     pub fn install(&self, loaded: Loaded) {
         self.current.store(Arc::new(loaded));
     }
 
-    /// What is in force; has its OCSP response looked at now and then.
+    /// The data in force; also has its OCSP responses checked regularly.
     pub(super) fn current(&self) -> Guard<Arc<Loaded>> {
         let current = self.current.load();
         let (staplings, looks) = &current.staplings;
@@ -190,7 +190,7 @@ impl Maker {
     }
 }
 
-/// What OpenSSL does not take.
+/// The error for settings that OpenSSL rejects.
 fn refusal(settings: &TlsSettings, errors: &ErrorStack) -> Error {
     match &settings.ciphers {
         Some(list) if super::protocols::knows_no_cipher(errors) => {

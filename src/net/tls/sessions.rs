@@ -1,7 +1,7 @@
-//! Sessions of TLS 1.2 clients that take no tickets, for all workers.
+//! Sessions of TLS 1.2 clients that do not use tickets, for all workers.
 //!
-//! OpenSSL keeps such sessions a context, and so a worker; a client comes back to any of them. Here they are in one
-//! table of a bounded size, in DER form.
+//! OpenSSL stores such sessions per context, and so per worker; a client may reconnect to any worker. Here they are in
+//! one table of bounded size, in DER form.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -10,9 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 use zeroize::Zeroizing;
 
-/// Most sessions kept; the one unused for longest makes room.
+/// The maximum number of sessions; the one unused for longest is replaced.
 const SESSIONS: usize = 8192;
-/// A session of more bytes, with a very long client certificate, is not kept: so the table is 32 MiB at most.
+/// A larger session, with a very long client certificate, is not stored: so the table is at most 32 MiB.
 const LARGEST: usize = 4096;
 
 /// The table.
@@ -36,18 +36,18 @@ impl Sessions {
     }
 
     fn table(&self) -> MutexGuard<'_, LruCache<Vec<u8>, Zeroizing<Vec<u8>>>> {
-        // A panic elsewhere leaves the table as it was between two calls.
+        // A panic elsewhere leaves the table consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a session.
+    /// Stores a session.
     pub(super) fn keep(&self, id: &[u8], der: Vec<u8>) {
         if !id.is_empty() && der.len() <= LARGEST {
             self.table().put(id.to_vec(), Zeroizing::new(der));
         }
     }
 
-    /// The session of that id.
+    /// The session with that ID.
     pub(super) fn find(&self, id: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         self.table().get(id).cloned()
     }

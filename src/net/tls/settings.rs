@@ -1,4 +1,4 @@
-//! What the configuration says of TLS.
+//! The TLS settings of the configuration.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,27 +12,27 @@ use crate::core::settings::{Keyword, Settings, SslOption, SslProtocol};
 /// The files of one certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::net) struct Files {
-    /// The certificate, and those that lead from it to an authority.
+    /// The certificate and its chain.
     pub(in crate::net) cert: PathBuf,
-    /// Where its private key may be, at least one file: the one that belongs to it counts.
+    /// The files that may contain its private key, at least one: the matching key is used.
     pub(in crate::net) keys: Vec<PathBuf>,
-    /// The OCSP response to staple to it.
+    /// The OCSP response to staple.
     pub(in crate::net) ocsp: Option<PathBuf>,
 }
 
 impl Files {
-    /// All of them.
+    /// All files.
     pub(in crate::net) fn all(&self) -> impl Iterator<Item = &Path> {
         std::iter::once(&self.cert).chain(&self.keys).chain(&self.ocsp).map(PathBuf::as_path)
     }
 }
 
-/// What contexts are made by.
+/// The settings that contexts are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsSettings {
-    /// A certificate or several, of different kinds of keys.
+    /// One certificate or several, with different kinds of keys.
     pub(super) files: Vec<Files>,
-    /// The authorities of client certificates, a file of them and a directory.
+    /// The authorities for client certificates, a file and a directory.
     pub(super) ca: Option<PathBuf>,
     pub(super) ca_dir: Option<PathBuf>,
     pub(super) sni_path: Option<PathBuf>,
@@ -65,7 +65,7 @@ impl Alpn {
     }
 }
 
-/// The oldest protocol that clients may speak.
+/// The oldest protocol version for clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::net) enum Oldest {
     Tls10,
@@ -84,7 +84,7 @@ impl Oldest {
         }
     }
 
-    /// What `ssl_protocol` or `server_protocol` asks for beyond what is spoken anyway: `Tls10` for nothing.
+    /// The value of `ssl_protocol` or `server_protocol` if it excludes versions: `Tls10` if not.
     fn of_protocol(protocol: Option<SslProtocol>) -> Self {
         match protocol {
             Some(SslProtocol::Tls13) => Oldest::Tls13,
@@ -93,7 +93,7 @@ impl Oldest {
         }
     }
 
-    /// The oldest spoken to servers.
+    /// The oldest version for servers.
     pub(in crate::net) fn towards_servers(protocol: Option<SslProtocol>) -> Self {
         Self::of_protocol(protocol).max(Oldest::Tls12)
     }
@@ -115,7 +115,7 @@ impl Oldest {
 }
 
 impl TlsSettings {
-    /// What the settings say of TLS; `None` when clients are to be served without it.
+    /// The TLS settings of a configuration; `None` if clients are served without TLS.
     pub fn of(settings: &Settings) -> Option<Self> {
         if settings.ssl_certfile.is_empty() {
             return None;
@@ -144,7 +144,7 @@ impl TlsSettings {
 
 const NEEDS_A_WORD: &str = "pen speaks it only with ssl_option allow_tlsv1";
 
-/// Which settings have no effect on TLS although it may look as if they had: a line each.
+/// The settings that have no effect on TLS although they may seem to: one line each.
 pub fn notices(settings: &Settings) -> Vec<String> {
     let mut notices = Vec::new();
     let mut say = |what: &str, why: &str| notices.push(format!("{what}: has no effect: {why}"));

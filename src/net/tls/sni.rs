@@ -1,8 +1,8 @@
-//! Certificates by server name: which context a handshake goes on with.
+//! Certificates by server name: the context with which a handshake continues.
 //!
-//! The choice is made when the ClientHello has come and before anything else, since OpenSSL resumes sessions before it
-//! calls back for the server name: a session is thus looked for under the name that the client asks for. Where files
-//! have to be read first, the handshake stops and its task waits for the [loader](super::cert_loader).
+//! The choice is made right after the ClientHello, since OpenSSL resumes sessions before it calls back for the server
+//! name: a session is thus looked up under the name that the client requests. If files have to be read first, the
+//! handshake stops and its task waits for the [loader](super::cert_loader).
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -31,18 +31,18 @@ pub(super) struct Sni {
     set: Set,
     dir: PathBuf,
     settings: TlsSettings,
-    /// For names that have no authorities of their own.
+    /// For names without their own authorities.
     authorities: Arc<Authorities>,
     resumption: Resumption,
     index: ArcSwap<Index>,
-    /// The state of the directory that the index is of, once it is sure that the index holds all of it.
+    /// The state of the directory when it was indexed, once the index is certain to be complete.
     seen: Mutex<Option<Stamp>>,
     scans: Throttle,
     loader: Loader,
 }
 
 impl Sni {
-    /// Knows no name before the first [`Sni::scan`].
+    /// Has no names before the first [`Sni::scan`].
     pub(super) fn new(
         dir: PathBuf,
         settings: &TlsSettings,
@@ -67,10 +67,10 @@ impl Sni {
     /// Reads the directory again if it has changed.
     ///
     /// # Errors
-    /// As [`Index::scan`]; what was known stays.
+    /// See [`Index::scan`]; the previous index is kept.
     pub(super) fn scan(&self) -> Result<(), String> {
         let stamp = Stamp::of([self.dir.as_path()]);
-        // Nothing panics while it is locked.
+        // No code that holds this lock can panic.
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.as_ref() == Some(&stamp) {
             return Ok(());
@@ -81,15 +81,15 @@ impl Sni {
         Ok(())
     }
 
-    /// The files of the directory that serve no name, each with the reason.
+    /// The files of the directory that belong to no name, each with the reason.
     pub(super) fn passed_over(&self) -> Vec<String> {
         self.index.load().passed_over.clone()
     }
 
-    /// Checks the files of all names, or only of those that clients have been served with under `before`.
+    /// Checks the files of all names, or only of those that clients have used under `before`.
     ///
     /// # Errors
-    /// What is wrong with the first bad name.
+    /// The error of the first invalid name.
     pub(super) fn check(&self, before: Option<&Sni>) -> Result<Vec<String>, String> {
         let (index, before) = (self.index.load(), before.map(|sni| sni.index.load()));
         let mut notices = index.passed_over.clone();
@@ -105,9 +105,9 @@ impl Sni {
         Ok(notices)
     }
 
-    /// Reads a name's files. Also gives what the administrator should know.
+    /// Reads a name's files. Also returns messages for the administrator.
     fn read(&self, entry: &CertFiles) -> Result<(Good, Vec<String>), String> {
-        // Before the files, so that a change while they are read is seen the next time.
+        // Before the files, so that a change while they are read is detected the next time.
         let stamp = entry.stamp();
         let own = entry.ca.as_deref().map(|ca| Authorities::load(Some(ca), None)).transpose()?;
         let (credentials, notices) =
@@ -128,8 +128,8 @@ impl Sni {
         Ok(context.build())
     }
 
-    /// Makes a context for one worker of what a name's files hold, or of what they held when they were last good; also
-    /// gives what the administrator should know.
+    /// Makes a context for one worker from a name's files, or from their last valid contents; also returns messages for
+    /// the administrator.
     pub(super) fn make(&self, entry: &CertFiles, stamp: &Stamp) -> (Option<SslContext>, Vec<String>) {
         let last = entry.last_good();
         if let Some(good) = last.as_ref().filter(|good| good.stamp == *stamp) {
@@ -149,7 +149,7 @@ impl Sni {
         }
     }
 
-    /// Reads the directory again for a handshake that waits, which may be gone.
+    /// Reads the directory again for a waiting handshake, which may be gone.
     fn scan_for(&self, done: oneshot::Sender<()>) {
         static UNREADABLE: log::Condition = log::Condition::new();
         match self.scan() {
@@ -159,7 +159,7 @@ impl Sni {
         _ = done.send(());
     }
 
-    /// Makes a context for a handshake that waits. Without an answer, the files are as in `known`.
+    /// Makes a context for a waiting handshake. No answer means that the files are unchanged since `known`.
     fn make_for(
         &self,
         entry: &CertFiles,
@@ -167,7 +167,7 @@ impl Sni {
         reported: &mut Reported,
         answer: oneshot::Sender<Made>,
     ) {
-        // Of many handshakes that ask at once, one look does for all.
+        // One check serves many concurrent requests.
         if known.is_some_and(|known| entry.is_fresh(known, LOOK)) {
             return;
         }
@@ -183,7 +183,7 @@ impl Sni {
     /// The callback for a ClientHello.
     ///
     /// # Errors
-    /// When OpenSSL has no memory.
+    /// OpenSSL has no memory.
     pub(super) fn choose(self: &Arc<Self>, ssl: &mut SslRef) -> Result<ClientHelloResponse, ErrorStack> {
         let Some(slot) = ssl.ex_data(slot_index()?).cloned() else { return Ok(ClientHelloResponse::SUCCESS) };
         let scanned = match slot.replace(Step::First) {
@@ -195,7 +195,7 @@ impl Sni {
             return Ok(ClientHelloResponse::SUCCESS);
         };
         if !scanned && self.scans.is_due() {
-            // Files may have come or gone.
+            // Files may have been added or removed.
             let (done, wait) = oneshot::channel();
             let sni = Arc::clone(self);
             self.loader.ask(move |_| sni.scan_for(done));
@@ -217,8 +217,8 @@ impl Sni {
         Ok(ClientHelloResponse::RETRY)
     }
 
-    /// Goes on under another context. OpenSSL takes over certificate and session id context; what is asked of the client
-    /// belongs to the connection and has to be said again.
+    /// Continues with another context. OpenSSL takes over certificate and session id context; the requirements for the
+    /// client belong to the connection and have to be set again.
     fn switch(&self, ssl: &mut SslRef, to: Option<&SslContext>) -> Result<ClientHelloResponse, ErrorStack> {
         if let Some(context) = to {
             ssl.set_ssl_context(context)?;
@@ -228,43 +228,43 @@ impl Sni {
     }
 }
 
-/// How far the choice of a context has come.
+/// The state of the choice of a context.
 #[derive(Debug, Default)]
 enum Step {
     #[default]
     First,
     Scanning(oneshot::Receiver<()>),
     Scanned,
-    /// A name, its context if the files have not changed, and what has become of them otherwise.
+    /// A name, its context if the files have not changed, and the channel for their new state otherwise.
     Making(Arc<Sni>, String, Option<SslContext>, oneshot::Receiver<Made>),
     Made(Option<SslContext>),
 }
 
-/// What the callback and the task of a handshake tell each other.
+/// The communication between the callback and the task of a handshake.
 #[derive(Debug, Default)]
 pub(super) struct Slot(Mutex<Step>);
 
 impl Slot {
     fn replace(&self, step: Step) -> Step {
-        // Nothing panics while it is locked.
+        // No code that holds this lock can panic.
         std::mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), step)
     }
 
-    /// A slot for a connection.
+    /// Creates the slot of a connection.
     ///
     /// # Errors
-    /// When OpenSSL has no memory.
+    /// OpenSSL has no memory.
     pub(super) fn of(ssl: &mut Ssl) -> Result<Arc<Self>, ErrorStack> {
         let slot = Arc::<Self>::default();
         ssl.set_ex_data(slot_index()?, Arc::clone(&slot));
         Ok(slot)
     }
 
-    /// Waits for what the callback has asked for.
+    /// Waits for the result that the callback has requested.
     pub(super) async fn ready(&self) {
         let next = match self.replace(Step::First) {
             Step::Scanning(wait) => {
-                // Without an answer what is known has to do.
+                // Without an answer the known data is used.
                 _ = wait.await;
                 Step::Scanned
             }

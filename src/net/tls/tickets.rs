@@ -1,8 +1,8 @@
-//! The keys of session tickets, shared by all workers and kept through reloads.
+//! The keys of session tickets, shared by all workers and kept across reloads.
 //!
-//! A key seals tickets for an hour and opens them for two more, so that a ticket is good for two hours at least, which
-//! is how long OpenSSL lets a session live. Keys are random, never leave the process and are forgotten after that:
-//! whoever takes the machine later cannot open recorded sessions of TLS 1.2.
+//! A key seals tickets for an hour and opens them for two more, so that a ticket is valid for at least two hours, which
+//! is the lifetime of sessions in OpenSSL. Keys are random, never leave the process and are erased after that: an
+//! attacker who takes over the machine later cannot decrypt recorded TLS 1.2 sessions.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -12,9 +12,9 @@ use openssl::rand::rand_bytes;
 
 use crate::sys::tls::{TicketKey, TicketKeys};
 
-/// How long a key seals.
+/// How long a key seals tickets.
 const PERIOD: Duration = Duration::from_secs(3600);
-/// How many periods a key opens.
+/// For how many periods a key opens tickets.
 const PERIODS: u32 = 3;
 
 struct Aged {
@@ -42,7 +42,7 @@ fn random_key() -> Option<TicketKey> {
 
 impl Keys {
     fn with<R>(&self, f: impl FnOnce(&mut Vec<Aged>) -> R) -> R {
-        // A panic elsewhere leaves the keys as they were between two calls.
+        // A panic elsewhere leaves the keys consistent.
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -1,4 +1,4 @@
-//! Which worker a thread is.
+//! The number of a thread's worker.
 
 use std::cell::Cell;
 
@@ -6,7 +6,7 @@ thread_local! {
     static WORKER: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Says which worker this thread is, so that it gets its own contexts.
+/// Sets the worker number of this thread, so that it uses its own contexts.
 pub fn this_is_worker(number: usize) {
     WORKER.set(number);
 }

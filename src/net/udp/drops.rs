@@ -27,7 +27,7 @@ pub struct Drops {
     overflowed: AtomicU64,
 }
 
-/// What [`Drops::look`] has seen.
+/// The counts at a call of [`Drops::look`].
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Seen {
     busy: u64,

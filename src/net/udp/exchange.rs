@@ -1,5 +1,5 @@
-//! What passes between clients and servers in one turn: all that is there is read first, then all is written, in as few system
-//! calls as there can be.
+//! The datagrams between clients and servers in one pass: all available ones are read first, then all are written, with
+//! as few system calls as possible.
 
 use std::io;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::sys::datagram::{Batch, DATAGRAM_MAX, DatagramSocket, Destination, Ups
 
 use super::flow::UdpFlow;
 
-/// The most answers that are received in one turn.
+/// The maximum number of answers received in one pass.
 const ANSWERS_MAX: usize = 64;
 
 /// A datagram of a client, to be sent to the flow's server.
@@ -21,7 +21,7 @@ struct Question {
     id: FlowId,
     flow: Arc<UdpFlow>,
     upstream: Arc<UpstreamSocket>,
-    /// Its place in the batch.
+    /// Its index in the batch.
     at: usize,
     /// That of itself behind a header; empty where it goes without.
     framed: Range<usize>,
@@ -33,11 +33,11 @@ struct Answer {
     id: FlowId,
     flow: Arc<UdpFlow>,
     upstream: Arc<UpstreamSocket>,
-    /// How long the answer is, if it is to be sent to the client.
+    /// The length of the answer, if it is to be sent to the client.
     length: Option<usize>,
 }
 
-/// What came of an attempt to receive an answer.
+/// The result of an attempt to receive an answer.
 pub(super) enum Received<'a> {
     /// An answer.
     Answer(&'a [u8]),
@@ -45,12 +45,12 @@ pub(super) enum Received<'a> {
     Failed(io::Error),
 }
 
-/// The memory of a turn, which the next one uses again.
+/// The memory of a pass, which the next one reuses.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// What clients have sent.
+    /// The datagrams from clients.
     pub(super) batch: Batch,
-    /// Whether clients have sent more than one datagram in a turn.
+    /// Whether clients have sent more than one datagram in a pass.
     pub(super) several: bool,
     /// The tokens of sockets that are ready.
     pub(super) ready: Vec<u64>,
@@ -59,13 +59,13 @@ pub(super) struct Exchange {
     calls: Calls,
     questions: Vec<Question>,
     answers: Vec<Answer>,
-    /// Room for as many answers. Pages that are never written cost no memory.
+    /// Buffers for this many answers. Pages that are never written take no memory.
     rooms: Box<[u8]>,
     destinations: Vec<Destination>,
 }
 
 impl Exchange {
-    /// Makes system calls `together` where the system can.
+    /// Makes system calls `together` if the system supports it.
     pub(super) fn new(together: bool) -> Self {
         Exchange {
             batch: Batch::new(),
@@ -80,7 +80,7 @@ impl Exchange {
         }
     }
 
-    /// Begins a turn, and forgets what the one before may have left.
+    /// Begins a pass, and discards data that the previous one may have left.
     pub(super) fn begin(&mut self) {
         self.batch.clear();
         self.ready.clear();
@@ -89,7 +89,7 @@ impl Exchange {
         self.answers.clear();
     }
 
-    /// Whether a datagram of the flow is listed. The next one may have to go elsewhere, depending on what becomes of that.
+    /// Whether a datagram of the flow is listed. The next one may have to go elsewhere, depending on its result.
     pub(super) fn has_question_of(&self, id: FlowId) -> bool {
         self.questions.iter().any(|question| question.id == id)
     }
@@ -106,19 +106,19 @@ impl Exchange {
         self.questions.push(Question { id, flow, upstream, at, framed: begin..self.framed.len() });
     }
 
-    /// Lists the flows that are ready, since their servers may have answered; `flow` gives those of tokens.
+    /// Lists the ready flows, since their servers may have answered; `flow` returns the flow of a token.
     pub(super) fn expect_answers(&mut self, flow: impl Fn(u64) -> Option<(FlowId, Arc<UdpFlow>)>) {
         let flows = self.ready.iter().filter_map(|token| flow(*token));
         let answers = flows.filter_map(|(id, flow)| {
             let upstream = flow.upstream()?;
             Some(Answer { id, flow, upstream, length: None })
         });
-        // The next turn is told of those that there is no room for.
+        // The next pass reports those for which there is no room.
         self.answers.extend(answers.take(ANSWERS_MAX));
     }
 
-    /// Sends what is listed for servers, and receives what flows that are listed were answered. Tells `over` of flows that have
-    /// ended thereby. `came` is told what was received, and whether it is for the client.
+    /// Sends the datagrams listed for servers, and receives the answers of the listed flows. Calls `over` for flows
+    /// that have ended by that, and `came` for received data, with whether it is for the client.
     pub(super) fn ask_and_receive(
         &mut self,
         mut over: impl FnMut(FlowId),
@@ -149,7 +149,7 @@ impl Exchange {
                     Received::Answer(room.get(..length).unwrap_or(room))
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // What else it is ready for.
+                    // The other events that it is ready for.
                     answer.upstream.clear_errors();
                     continue;
                 }
@@ -161,7 +161,7 @@ impl Exchange {
         }
     }
 
-    /// Sends the answers that were received to their clients by `socket`.
+    /// Sends the received answers to their clients through `socket`.
     pub(super) fn pass_answers_on(&mut self, socket: &DatagramSocket) {
         let Self { calls, answers, rooms, destinations, .. } = self;
         destinations.clear();

@@ -28,17 +28,17 @@ use crate::sys::log;
 
 use super::upstream::{Search, Upstream};
 
-/// The largest datagram that is kept until there is an answer, to be sent to the next server. Requests mostly fit into
+/// The largest datagram that is kept until there is an answer, to be sent to the next server. Requests usually fit into
 /// one packet; larger ones are lost with their server.
 const KEPT: usize = 4096;
 
-/// A flow. What it holds is given back as soon as it ends, whoever still refers to it.
+/// A flow. Its resources are released as soon as it ends, even if there are still references to it.
 #[derive(Debug)]
 pub(super) struct UdpFlow {
     peer: Peer,
     client: Client,
     state: Mutex<Option<FlowState>>,
-    /// Notified when it has another socket, or none any more.
+    /// Notified when it has another socket, or none.
     changed: Notify,
 }
 
@@ -51,9 +51,9 @@ struct FlowState {
     record: ConnectionRecord,
     upstream: Upstream,
     meter: ConnectionMeter,
-    /// While the server has not answered: how to find another one.
+    /// The search for another server, while this one has not answered.
     search: Option<Search>,
-    /// The last datagram that has no answer, if there is one that is not too large.
+    /// The last unanswered datagram, unless it is too large.
     kept: Vec<u8>,
     keeps: bool,
     /// How often the client has repeated it.
@@ -121,11 +121,11 @@ impl UdpFlow {
     }
 
     fn state(&self) -> MutexGuard<'_, Option<FlowState>> {
-        // After a panic the flow is ended by its task.
+        // After a panic its task ends the flow.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who it is.
+    /// The client.
     pub(super) fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -147,7 +147,8 @@ impl UdpFlow {
         self.changed.notified().await;
     }
 
-    /// Ends it: closes the socket and gives its room back. Without a reason, for whoever has asked for its end.
+    /// Ends it: closes the socket and releases its permit. Without a reason if the code that requested the end knows
+    /// it.
     pub(super) fn end(&self, reason: Option<EndReason>) {
         let state = self.state().take();
         if let (Some(state), Some(reason)) = (&state, reason) {
@@ -184,7 +185,8 @@ impl UdpFlow {
         Some(Arc::clone(&live.upstream.socket))
     }
 
-    /// A datagram was sent to the server by `upstream`, or to the next when that one is not there. False when the flow is over.
+    /// Handles the result of sending a datagram through `upstream`; sends it to the next server if that one is
+    /// unreachable. False when the flow has ended.
     pub(super) fn sent(
         &self,
         datagram: &[u8],
@@ -222,14 +224,15 @@ impl UdpFlow {
         }
     }
 
-    /// The socket `upstream` had an error. False when the flow is over: there is no other server.
+    /// Handles an error of the socket `upstream`. False when the flow has ended: there is no other server.
     pub(super) fn failed(&self, upstream: &Arc<UpstreamSocket>, error: io::Error) -> bool {
         let mut state = self.state();
         let Some(live) = &mut *state else { return false };
         if !Arc::ptr_eq(&live.upstream.socket, upstream) {
             return true; // That server is left already.
         }
-        // EACCES is what ICMPv6 makes of a router that lets nothing through to the server (RFC 4443 3.1, code 1).
+        // EACCES is the system's error for an ICMPv6 message from a router that blocks access to the server (RFC 4443
+        // 3.1, code 1).
         let is_prohibited = error.kind() == io::ErrorKind::PermissionDenied;
         if !is_of_network(&error) && !is_prohibited {
             log::debug(1, format_args!("receiving for {}: {error}", live.entry.connection.name()));
@@ -240,8 +243,8 @@ impl UdpFlow {
         found
     }
 
-    /// Its server has answered by `upstream`. False when the answer is not for the client: the flow has ended or has left that
-    /// server.
+    /// Handles an answer of its server from `upstream`. False when the answer is not for the client: the flow has ended
+    /// or has left that server.
     pub(super) fn answered(&self, upstream: &Arc<UpstreamSocket>, datagram: &[u8]) -> bool {
         let mut state = self.state();
         let Some(live) = &mut *state else { return false };
@@ -255,7 +258,7 @@ impl UdpFlow {
         true
     }
 
-    /// An answer of so many bytes was sent to the client.
+    /// Records that an answer of this many bytes was sent to the client.
     pub(super) fn passed_on(&self, length: usize, result: io::Result<()>) {
         let mut state = self.state();
         let Some(live) = &mut *state else { return };
@@ -272,7 +275,7 @@ impl FlowState {
         Dump::new(None, self.entry.connection.name(), Arc::clone(backend), ascii)
     }
 
-    /// The server's socket took a datagram.
+    /// The server's socket has accepted a datagram.
     fn sent(&mut self, datagram: &[u8]) {
         self.meter.to_server(datagram.len());
         if self.shared.log.is_on() {
@@ -292,7 +295,7 @@ impl FlowState {
         }
     }
 
-    /// The server works, and took what it was sent.
+    /// The server works, and has received the datagram.
     fn answered(&mut self) {
         self.keeps = false;
         self.repeated = 0;
@@ -300,7 +303,7 @@ impl FlowState {
         self.upstream.works(&self.shared);
     }
 
-    /// Goes to another server, since this one may not serve the flow any more. False when there is none.
+    /// Moves to another server, since this one may no longer serve the flow. False if there is none.
     fn move_on(&mut self, client: Client, peer: &Peer) -> bool {
         let remembered = self.upstream.selected.backend.role.slot();
         let mut search = Search::new(&self.shared, client, peer.client.port(), remembered);
@@ -312,14 +315,14 @@ impl FlowState {
         true
     }
 
-    /// Whether the client has repeated a request that its server does not answer as often as `udp_retries` says.
+    /// Whether the client has repeated an unanswered request `udp_retries` times.
     fn is_unanswered(&self, datagram: &[u8]) -> bool {
         let limit = self.shared.snapshot.load().udp_retries;
         limit > 0 && self.repeated + 1 >= limit && self.keeps && self.kept == datagram
     }
 
-    /// Goes to another server than the one that does not answer this client. Other clients still get that
-    /// server: it may refuse this one alone. False when there is no other server, and the flow stays.
+    /// Moves to another server than the one that does not answer this client. Other clients keep that server: it may
+    /// refuse only this client. False if there is no other server, and the flow stays.
     fn leave_silent(&mut self, client: Client, peer: &Peer) -> bool {
         self.repeated = 0;
         self.shared.failures.tell(&self.upstream.selected.backend);
@@ -333,7 +336,7 @@ impl FlowState {
             format_args!("{silent} does not answer {client}, which goes to {}", upstream.selected.backend),
         );
         self.upstream = upstream;
-        // The caller sends the datagram to the new server, as one that was not sent before.
+        // The caller sends the datagram to the new server, as if it had not been sent before.
         self.keeps = false;
         self.use_server(search);
         true
@@ -370,7 +373,7 @@ impl FlowState {
     fn fail_over(&mut self, client: Client, peer: &Peer, error: io::Error) -> bool {
         let mut error = error;
         loop {
-            // Only a search by the configuration in force knows which servers were tried and which are still meant.
+            // Only a search with the configuration in force knows which servers were tried and which are still valid.
             let current = self.search.take().filter(|search| search.is_current(&self.shared));
             let mut search = current.unwrap_or_else(|| {
                 let remembered = self.upstream.selected.backend.role.slot();
@@ -386,7 +389,7 @@ impl FlowState {
             }
             match self.send(&self.kept) {
                 Ok(()) => {
-                    // Counted for the server alone: the client has sent it only once.
+                    // Counted only for the server: the client has sent it only once.
                     self.upstream.selected.backend.stats.traffic.add_sent(self.kept.len() as u64);
                     return true;
                 }

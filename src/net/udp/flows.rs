@@ -1,4 +1,4 @@
-//! The flows of a socket that clients send to, and who may have one.
+//! The flows of a socket that clients send to, and the admission of new ones.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ use crate::sys::datagram::{DatagramSocket, Peer};
 
 use super::flow::UdpFlow;
 
-/// How long a flow may be idle where `idle_timeout` does not say.
+/// How long a flow may be idle if `idle_timeout` is not set.
 const IDLE: Millis = 60_000;
 
 /// The flows.
@@ -28,13 +28,13 @@ pub(super) struct Flows {
 }
 
 impl Flows {
-    /// None yet.
+    /// An empty set of flows.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Flows { shared, table: Mutex::default() }
     }
 
     fn table(&self) -> MutexGuard<'_, FlowTable<Peer, Client, Arc<UdpFlow>>> {
-        // A panic in between two calls leaves the value consistent.
+        // A panic between two calls leaves the value consistent.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -42,22 +42,22 @@ impl Flows {
         self.table().is_empty()
     }
 
-    /// A datagram of this client has come; its flow, if it has one.
+    /// Records a datagram of this client and returns its flow, if it has one.
     pub(super) fn of_client(&self, peer: &Peer, now: Millis) -> Option<(FlowId, Arc<UdpFlow>)> {
         self.table().from_client(peer, now).map(|(id, flow)| (id, Arc::clone(flow)))
     }
 
-    /// A datagram of this flow's server has come. False when the flow has ended.
+    /// Records a datagram of this flow's server. False when the flow has ended.
     pub(super) fn was_answered(&self, id: FlowId, now: Millis) -> bool {
         self.table().from_server(id, now)
     }
 
-    /// The flow of a token, unless it has ended.
+    /// The flow with this token, unless it has ended.
     pub(super) fn by_token(&self, token: u64) -> Option<(FlowId, Arc<UdpFlow>)> {
         self.table().by_token(token).map(|(id, flow)| (id, Arc::clone(flow)))
     }
 
-    /// Ends a flow, as [`UdpFlow::end`] does. False when it has ended already.
+    /// Ends a flow, as [`UdpFlow::end`] does. False if it had already ended.
     pub(super) fn remove(&self, id: FlowId, reason: Option<EndReason>) -> bool {
         let removed = self.table().remove(id);
         if let Some(flow) = &removed {
@@ -66,7 +66,7 @@ impl Flows {
         removed.is_some()
     }
 
-    /// Ends the flows that were idle for too long; returns when the next one will have been, in milliseconds.
+    /// Ends the flows that were idle for too long; returns when the next one will be, in milliseconds.
     pub(super) fn end_idle(&self) -> Millis {
         let idle = match self.shared.snapshot.load().idle_timeout {
             0 => IDLE,
@@ -115,7 +115,7 @@ impl Flows {
             Ok(flow) => Arc::new(flow),
             Err(failure) if failure.origin == Origin::Shortage => {
                 drops.short(&failure.error);
-                // The descriptor is free once its task has seen the end: for who comes next.
+                // The descriptor is free once its task has noticed the end, and can serve a later client.
                 self.make_room(client, &snapshot);
                 return None;
             }
@@ -132,7 +132,7 @@ impl Flows {
         Some((id, flow))
     }
 
-    /// Whether a client may have one more flow under `udp_flows_per_client`, where one of its own can end for that.
+    /// Whether a client may have one more flow under `udp_flows_per_client`, possibly after ending one of its own.
     fn keeps_to_its_limit(&self, client: Client, snapshot: &Snapshot) -> bool {
         let limit = snapshot.udp_flows_per_client;
         loop {
@@ -148,7 +148,7 @@ impl Flows {
         }
     }
 
-    /// A permit for one more flow of `client`; without a free one, a flow of less importance is ended.
+    /// A permit for one more flow of `client`; if none is free, a less important flow is ended.
     fn permit(&self, client: Client, snapshot: &Snapshot) -> Option<Permit> {
         loop {
             if let Some(permit) = self.shared.connections.try_permit(snapshot.conn_max) {

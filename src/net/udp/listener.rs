@@ -25,9 +25,9 @@ use super::flow::UdpFlow;
 use super::flows::Flows;
 use super::notifier::Notifier;
 
-/// The most turns, or receive calls for one flow, before other tasks run.
+/// The maximum number of passes, or of receive calls for one flow, before other tasks run.
 const TURNS_MAX: usize = 8;
-/// The most receive calls when pen leaves a socket: enough for a full receive buffer.
+/// The maximum number of receive calls when pen leaves a socket: enough for a full receive buffer.
 const LAST_RECEIVES_MAX: usize = 128;
 /// The longest time between two searches for idle flows, since `idle_timeout` may have changed.
 const SWEEP: Millis = 1_000;
@@ -37,9 +37,9 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// The stage of a listener's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// It takes new clients.
+    /// It accepts new clients.
     Open,
-    /// Pen listens elsewhere: it serves the flows that it has.
+    /// Pen listens elsewhere: it serves the present flows.
     Leaving,
     /// It has ended.
     Closed,
@@ -51,24 +51,24 @@ pub(super) struct UdpListener {
     shared: Arc<Shared>,
     socket: Arc<DatagramSocket>,
     flows: Flows,
-    /// What tells of datagrams, once it serves.
+    /// The source of events, once it serves.
     notifier: OnceLock<Notifier>,
     stage: Mutex<Stage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
-    /// Tells whether more arrives than pen can forward.
+    /// Determines whether more arrives than pen can forward.
     queue: Mutex<StandingQueue>,
-    /// The memory of a turn, which no task holds while it waits.
+    /// The memory of a pass, which no task holds while it waits.
     exchange: Mutex<Exchange>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic in between two calls leaves the value consistent.
+    // A panic between two calls leaves the value consistent.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl UdpListener {
-    /// Begins to serve a socket, on this thread.
+    /// Starts to serve a socket on this thread.
     pub(super) fn open(shared: Arc<Shared>, socket: Arc<DatagramSocket>) -> Arc<Self> {
         let batch = shared.snapshot.load().batch;
         let listener = Arc::new(UdpListener {
@@ -83,7 +83,7 @@ impl UdpListener {
         });
         tokio::spawn({
             let listener = Arc::clone(&listener);
-            // A panic has been logged; the listener goes on and keeps its flows.
+            // A panic has been logged; the listener continues and keeps its flows.
             async move {
                 while tokio::spawn(Arc::clone(&listener).serve()).await.is_err() {
                     tokio::time::sleep(SHORTAGE_PAUSE).await;
@@ -98,7 +98,7 @@ impl UdpListener {
         Arc::ptr_eq(&self.socket, socket)
     }
 
-    /// Accepts the clients whose datagrams are in the buffer already, and no other ones; ends with its last flow.
+    /// Accepts the clients whose datagrams are already in the buffer, and no others; ends with its last flow.
     pub(super) fn leave(self: &Arc<Self>) {
         let mut exchange = lock(&self.exchange);
         for _ in 0..LAST_RECEIVES_MAX {
@@ -114,7 +114,7 @@ impl UdpListener {
         self.changed.notify_one();
     }
 
-    /// Takes new clients again; false when it has ended in the meantime.
+    /// Accepts new clients again; false if it has ended in the meantime.
     pub(super) fn come_back(&self) -> bool {
         let mut stage = lock(&self.stage);
         if *stage == Stage::Closed {
@@ -124,7 +124,7 @@ impl UdpListener {
         true
     }
 
-    /// Whether it goes on; ends it when pen has left it and no flow is left.
+    /// Whether it continues; ends it when pen has left it and no flow is left.
     fn lives(&self) -> bool {
         let mut stage = lock(&self.stage);
         if *stage == Stage::Leaving && self.flows.is_empty() {
@@ -176,19 +176,19 @@ impl UdpListener {
                 () = self.changed.notified() => {}
             }
         }
-        // What came before the last flow ended is not for it to answer.
+        // Datagrams that came before the last flow ended are not answered.
     }
 
-    /// Ends the flows that were idle for too long; returns when to look again, in milliseconds.
+    /// Ends the flows that were idle for too long; returns when to check again, in milliseconds.
     fn sweep(&self) -> Millis {
-        // A millisecond later, since the clock's are cut off.
+        // A millisecond later, since the clock rounds down.
         self.flows.end_idle().saturating_add(1).min(SWEEP)
     }
 
-    /// Serves what is there until there is no more, [`TURNS_MAX`] turns at most. Returns whether there may be more.
+    /// Serves the available datagrams, in at most [`TURNS_MAX`] passes. Returns whether there may be more.
     ///
     /// # Errors
-    /// As recvmsg(2) and epoll_wait(2); not `WouldBlock`.
+    /// See recvmsg(2) and epoll_wait(2); not `WouldBlock`.
     fn take_turns(self: &Arc<Self>, notifier: &Notifier) -> io::Result<bool> {
         let mut exchange = lock(&self.exchange);
         let mut more = true;
@@ -201,14 +201,14 @@ impl UdpListener {
                 break;
             }
         }
-        // A buffer that was full held more than one.
+        // A full buffer contained more than one datagram.
         if mem::take(&mut exchange.several) {
             self.shared.drops.overflowed(self.socket.newly_overflowed());
         }
         Ok(more)
     }
 
-    /// Passes on what clients have sent, and what the servers of flows that are ready have answered.
+    /// Passes on the datagrams of clients, and the answers for flows that are ready.
     fn pass_on(self: &Arc<Self>, exchange: &mut Exchange) {
         let now = self.shared.now();
         let (mut at, mut is_last) = (0, false);
@@ -236,7 +236,7 @@ impl UdpListener {
         }
     }
 
-    /// Receives what clients have sent. Returns whether there may be more.
+    /// Receives datagrams of clients. Returns whether there may be more.
     fn receive(&self, exchange: &mut Exchange) -> io::Result<bool> {
         let more = match self.socket.receive(&mut exchange.batch) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(true),
@@ -251,8 +251,8 @@ impl UdpListener {
         Ok(more)
     }
 
-    /// Lists datagrams of clients, from the one at `first` on, until the end or the first that depends on what becomes of one that
-    /// is listed. Returns where that is.
+    /// Lists datagrams of clients, from index `first` on, until the end or the first that depends on the result of a
+    /// listed one. Returns its index.
     fn list_questions(self: &Arc<Self>, exchange: &mut Exchange, first: usize, now: Millis) -> usize {
         let mut at = first;
         while let Some((datagram, peer)) = exchange.batch.get(at) {
@@ -276,8 +276,8 @@ impl UdpListener {
         at
     }
 
-    /// Whether what was just received has waited for so long in a queue that never empties that it is to be shed. It has
-    /// not waited for long where there is no `more` behind it.
+    /// Whether the datagrams just received have waited too long in a queue that never empties, and are to be dropped.
+    /// Not if there are no `more` after them.
     fn is_late(&self, more: bool) -> bool {
         let waited = if more { self.socket.waited() } else { Duration::ZERO };
         let mut queue = lock(&self.queue);
@@ -290,7 +290,7 @@ impl UdpListener {
         late
     }
 
-    /// Makes a flow for a new client if it may have one; else counts the datagram as dropped, with the reason.
+    /// Makes a flow for a new client if it may have one; otherwise counts the datagram as dropped, with the reason.
     fn admit(self: &Arc<Self>, peer: Peer, now: Millis) -> Option<(FlowId, Arc<UdpFlow>)> {
         if *lock(&self.stage) != Stage::Open {
             self.shared.drops.because("pen takes no new clients there");
@@ -307,7 +307,7 @@ impl UdpListener {
         Some((id, flow))
     }
 
-    /// Has the event port tell of what the flow's server answers, where there is one.
+    /// Makes the event port report the answers of the flow's server, if there is an event port.
     fn listen_to(&self, id: FlowId, flow: &UdpFlow) -> io::Result<()> {
         match (self.notifier.get(), flow.upstream()) {
             (Some(notifier), Some(upstream)) => notifier.add(id.token(), &upstream),
@@ -318,12 +318,12 @@ impl UdpListener {
     /// Ends a flow, as [`UdpFlow::end`] does.
     fn remove(&self, id: FlowId, reason: Option<EndReason>) {
         if self.flows.remove(id, reason) {
-            // A listener that pen has left ends with its last flow.
+            // A retired listener ends with its last flow.
             self.changed.notify_one();
         }
     }
 
-    /// Forwards the answers of a server; true when there may be more. Removes the flow when it is over.
+    /// Forwards the answers of a server; true if there may be more. Removes the flow when it has ended.
     fn take_answers(&self, id: FlowId, flow: &UdpFlow, upstream: &Arc<UpstreamSocket>) -> bool {
         let batch = &mut lock(&self.exchange).batch;
         for _ in 0..TURNS_MAX {
@@ -348,7 +348,7 @@ impl UdpListener {
                     if !goes_on {
                         self.remove(id, Some(EndReason::NoServer));
                     }
-                    // Reading has cleared the error; answers may be behind it, or another socket in its place.
+                    // Reading has cleared the error; there may be answers after it, or another socket in its place.
                     return goes_on;
                 }
             }

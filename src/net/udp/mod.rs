@@ -1,8 +1,9 @@
 //! UDP: one thread serves all flows, which keeps the datagrams of each in order.
 //!
-//! A flow is a client's address and port (and, where pen is bound to any address, the address that the client sent to). Each
-//! flow has a socket of its own, connected to its server, and a task that forwards the answers. Datagrams of clients are
-//! forwarded as they are read. A datagram that a socket does not take at once is dropped, as UDP allows, and counted.
+//! A flow is a client's address and port (and, if pen is bound to the wildcard address, the address that the client
+//! sent to). Each flow has its own socket, connected to its server, and a task that forwards the answers. Datagrams of
+//! clients are forwarded as they are read. A datagram that a socket does not accept at once is dropped, as UDP allows,
+//! and counted.
 
 pub(in crate::net) mod drops;
 mod exchange;
@@ -25,13 +26,13 @@ use super::lifecycle::LifeStage;
 use super::shared::Shared;
 use listener::UdpListener;
 
-/// The sockets that clients are to send to, one after the other.
+/// The sockets that clients send to, one after the other.
 pub type Sockets = mpsc::UnboundedReceiver<Arc<DatagramSocket>>;
 
-/// Starts the thread, which then listens.
+/// Starts the thread; on return it listens.
 ///
 /// # Errors
-/// When the system gives no thread or no event port, or nothing to watch the socket with.
+/// The system cannot create a thread or an event port, or cannot watch the socket.
 pub fn start(
     shared: Arc<Shared>,
     socket: Arc<DatagramSocket>,

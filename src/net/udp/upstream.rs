@@ -23,21 +23,22 @@ use crate::sys::datagram::UpstreamSocket;
 pub(super) struct Upstream {
     pub(super) selected: Selected,
     pub(super) socket: Arc<UpstreamSocket>,
-    /// Which of the server's addresses the socket is connected to.
+    /// The index of the server's address that the socket is connected to.
     address: usize,
-    /// The addresses that were not tried, the next one last.
+    /// The addresses not yet tried, the next one last.
     untried: Vec<usize>,
-    /// As [`crate::core::backend::ServerStats::changes`] was when this was last known to be right.
+    /// The value of [`crate::core::backend::ServerStats::changes`] when this was last known to be valid.
     changes: u64,
 }
 
 impl Upstream {
-    /// The flow of `entry` has this server now; gives what counts for both.
+    /// The flow of `entry` now uses this server; returns the meter that counts for both.
     pub(super) fn connects(&self, entry: &ConnectionEntry) -> ConnectionMeter {
         entry.connection.connected(&self.selected.backend, self.socket.as_raw_fd())
     }
 
-    /// Whether the flow may stay: neither has a command blacklisted or removed the server, nor has the server left this address.
+    /// Whether the flow may stay: no command has blacklisted or removed the server, and the server still has this
+    /// address.
     #[inline]
     pub(super) fn is_right(&mut self, shared: &Shared) -> bool {
         let changes = self.selected.backend.stats.changes();
@@ -71,8 +72,8 @@ impl Upstream {
     }
 }
 
-/// The search for a flow's server. UDP has no handshake that shows whether the selected server works: the search goes on
-/// when it turns out not to.
+/// The search for a flow's server. UDP has no handshake that shows whether the selected server works: the search
+/// continues if it does not.
 #[derive(Debug)]
 pub(super) struct Search {
     snapshot: Arc<Snapshot>,
@@ -80,7 +81,7 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Begins the search for a client that sends from `port`, and that had the server `remembered`.
+    /// Begins the search for a client that sends from `port`, and had the server `remembered`.
     pub(super) fn new(shared: &Shared, client: Client, port: u16, remembered: Option<usize>) -> Self {
         let snapshot = shared.snapshot.load_full();
         let admission = Admission::of(&snapshot, client);
@@ -88,20 +89,20 @@ impl Search {
         Search { snapshot, selection }
     }
 
-    /// Whether the configuration is still the one that this search goes by.
+    /// Whether the configuration is still the one that this search uses.
     pub(super) fn is_current(&self, shared: &Shared) -> bool {
         Arc::ptr_eq(&self.snapshot, &shared.snapshot.load())
     }
 
-    /// The next server that a socket can be connected to. That shows only that there is a route to it.
+    /// The next server to which a socket can be connected. That only shows that there is a route to it.
     ///
     /// # Errors
-    /// No server is left, or the system gives no socket.
+    /// There is no server left, or the system refuses a socket.
     pub(super) fn next(&mut self, shared: &Shared) -> Result<Upstream, Failure> {
         let mut last = None;
         while let Some(selected) = self.selection.next(shared.now()) {
             let mut untried = attempts(&selected.backend);
-            // Read first: the flow looks again when it has changed since.
+            // Read first: the flow checks again if it has changed since.
             let changes = selected.backend.stats.changes();
             match self.connect(&selected.backend, &mut untried) {
                 Ok((socket, address)) => return Ok(Upstream { selected, socket, address, untried, changes }),
@@ -112,8 +113,8 @@ impl Search {
         Err(last.unwrap_or_else(Failure::no_server))
     }
 
-    /// Another server than that of `upstream`, which does not answer this client, and may answer others. `None` where there is
-    /// none, or pen is stubborn.
+    /// Another server than that of `upstream`, which does not answer this client but may answer others. `None` if there
+    /// is none, or if pen is stubborn.
     pub(super) fn instead(&mut self, shared: &Shared, upstream: &Upstream) -> Option<Upstream> {
         let slot = upstream.selected.backend.role.slot().filter(|_| !self.snapshot.policy.stubborn)?;
         self.selection.exclude(slot);
@@ -130,10 +131,10 @@ impl Search {
         None
     }
 
-    /// The next server when that of `upstream` has failed: another address of it first. Puts what it finds there.
+    /// The next server when that of `upstream` has failed: another address of it first. Stores the result there.
     ///
     /// # Errors
-    /// As [`Search::next`].
+    /// See [`Search::next`].
     pub(super) fn after(
         &mut self,
         shared: &Shared,
@@ -150,7 +151,7 @@ impl Search {
         Ok(())
     }
 
-    /// Connects to the first of a server's `untried` addresses that a socket can be connected to.
+    /// Connects to the first of a server's `untried` addresses to which a socket can be connected.
     fn connect(
         &self,
         backend: &Backend,
@@ -172,19 +173,19 @@ impl Search {
         Err(failure.unwrap_or_else(Failure::no_server))
     }
 
-    /// All addresses of a server have failed. The failure again, if the next server may be tried.
+    /// All addresses of a server have failed. Returns the failure again if the next server may be tried.
     fn failed(&self, shared: &Shared, selected: &Selected, failure: Failure) -> Result<Failure, Failure> {
         connect::failed(shared, &self.snapshot, &self.selection, selected, &failure);
         if failure.allows_next() { Ok(failure) } else { Err(failure) }
     }
 
-    /// The server that the client is to be sent back to, of one that this search has found.
+    /// The server that the client is to be sent back to, given one that this search has found.
     pub(super) fn remembers(&self, upstream: &Upstream) -> Option<usize> {
         self.selection.remembers(&upstream.selected)
     }
 }
 
-/// The numbers of a server's addresses, the one to be tried first last.
+/// The indices of a server's addresses, the first one to try last.
 fn attempts(backend: &Backend) -> Vec<usize> {
     let mut order = address_order::order(&backend.addresses, backend.stats.worked());
     order.reverse();

@@ -1,4 +1,4 @@
-//! An OpenSSL context for one worker, and what the worker can resume.
+//! An OpenSSL context for one worker, with its sessions.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -25,10 +25,10 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Makes one.
+    /// Makes a context.
     ///
     /// # Errors
-    /// What OpenSSL does not accept.
+    /// An error of OpenSSL.
     pub(super) fn new(
         settings: &UpstreamTlsSettings,
         identity: Option<&Identity>,
@@ -53,10 +53,10 @@ impl Context {
         Ok(Context { context: context.build(), sessions })
     }
 
-    /// The state of a connection to a server, whose handshake is to come.
+    /// The state of a new connection to a server, before its handshake.
     ///
     /// # Errors
-    /// When OpenSSL has no memory, or does not take the name.
+    /// OpenSSL has no memory, or rejects the name.
     pub(super) fn new_ssl(&self, peer: &Arc<TlsPeer>, alpn: Option<&[u8]>) -> Result<Ssl, ErrorStack> {
         let mut ssl = Ssl::new(&self.context)?;
         match &peer.name {
@@ -80,7 +80,7 @@ impl Context {
     }
 }
 
-/// An IPv4 address as such, however it is written.
+/// An IPv4-mapped address as IPv4.
 fn plain(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
@@ -94,7 +94,7 @@ fn use_identity(context: &mut SslContextBuilder, identity: &Identity) -> Result<
     Ok(())
 }
 
-/// Where a connection has whom it is with, for the sessions that the server gives it.
+/// The index under which a connection stores its peer, for the sessions that the server issues.
 fn peer_index() -> Result<Index<Ssl, Arc<TlsPeer>>, ErrorStack> {
     static INDEX: OnceLock<Index<Ssl, Arc<TlsPeer>>> = OnceLock::new();
     match INDEX.get() {

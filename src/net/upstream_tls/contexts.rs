@@ -1,4 +1,4 @@
-//! What is in force of TLS towards servers, and loading what is to be.
+//! The data in force for TLS towards servers, and loading of new data.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,26 +15,25 @@ use crate::net::tls::identity::{Authorities, Material, at, reason};
 use crate::net::tls::protocols::knows_no_cipher;
 use crate::net::tls::settings::Files;
 
-/// What has been loaded for one set of settings: a context for each worker.
+/// The data loaded for one set of settings: a context for each worker.
 #[derive(Debug)]
 pub struct LoadedUpstream {
     pub(super) contexts: Vec<Context>,
-    /// The authorities of the system, if they count.
+    /// The system's authorities, if they are used.
     system: Option<Arc<Authorities>>,
 }
 
-/// TLS towards servers: what is in force.
+/// TLS towards servers: the data in force.
 #[derive(Debug, Default)]
 pub struct UpstreamTls {
     pub(super) current: ArcSwapOption<LoadedUpstream>,
 }
 
 impl UpstreamTls {
-    /// Reads and checks what the settings name, for so many workers. Also gives what the administrator should know, a line
-    /// each.
+    /// Reads and checks the files of the settings, for so many workers. Also returns messages for the administrator.
     ///
     /// # Errors
-    /// What is wrong, with the name of the file or the setting.
+    /// The error, with the name of the file or the setting.
     pub fn load(
         &self,
         settings: &UpstreamTlsSettings,
@@ -88,7 +87,7 @@ impl UpstreamTls {
         Ok((LoadedUpstream { contexts, system }, notices))
     }
 
-    /// The authorities of the system; those that were read before, where there are none to be found, as in a jail.
+    /// The system's authorities; those read earlier if none are found, as in a jail.
     fn system(&self, needed: bool) -> Arc<Authorities> {
         let found = if needed { Authorities::of_system() } else { Authorities::default() };
         let current = self.current.load();
@@ -99,13 +98,13 @@ impl UpstreamTls {
         }
     }
 
-    /// Lets handshakes that begin from now on use `loaded`.
+    /// Makes handshakes that begin from now on use `loaded`.
     pub fn install(&self, loaded: LoadedUpstream) {
         self.current.store(Some(Arc::new(loaded)));
     }
 }
 
-/// A warning for each file of the settings that a reload will not find, for whoever pen is now.
+/// A warning for each file of the settings that a reload will not be able to read, as pen's current user.
 pub fn unreadable(settings: &UpstreamTlsSettings) -> Vec<String> {
     let files = [&settings.ca, &settings.cert, &settings.key].into_iter().flatten();
     let warning = |file: &Path| {

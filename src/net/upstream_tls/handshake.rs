@@ -20,12 +20,12 @@ use crate::sys::log;
 
 use super::contexts::UpstreamTls;
 
-/// Why there is no TLS with a server.
+/// Why TLS with a server failed.
 #[derive(Debug)]
 pub enum TlsFailure {
-    /// The server is to blame.
+    /// Through the server's fault.
     Server(String),
-    /// Pen is.
+    /// Through pen's fault.
     Here(String),
 }
 
@@ -34,7 +34,7 @@ impl UpstreamTls {
     /// does.
     ///
     /// # Errors
-    /// The handshake has failed, or the certificate is refused: a failure of the server.
+    /// The handshake has failed, or the certificate is rejected: a failure of the server.
     pub(in crate::net) async fn connect(
         &self,
         peer: &Arc<TlsPeer>,
@@ -58,8 +58,8 @@ impl UpstreamTls {
             return Err(TlsFailure::Server(why.into()));
         }
         if socket.is_tcp() {
-            // The last message of the handshake and the first request are two short writes, as with clients. Fails only on a
-            // socket that is broken, which shows when it is read.
+            // The last message of the handshake and the first request are two short writes, as with clients. Fails only
+            // on a broken socket, which is detected when it is read.
             _ = SockRef::from(&socket).set_tcp_nodelay(true);
         }
         let mut stream = SslStream::new(ssl, socket).map_err(|errors| here(reason(&errors)))?;
@@ -76,7 +76,7 @@ impl UpstreamTls {
     }
 }
 
-/// Why the handshake has failed.
+/// The reason why the handshake failed.
 fn told(peer: &TlsPeer, stream: &SslStream<Socket>, error: &Error) -> String {
     if let Some(why) = refusal(peer, stream.ssl()) {
         return why;
@@ -91,7 +91,7 @@ fn told(peer: &TlsPeer, stream: &SslStream<Socket>, error: &Error) -> String {
     }
 }
 
-/// Why the certificate is refused, if it is.
+/// Why the certificate is rejected, if it is.
 fn refusal(peer: &TlsPeer, ssl: &SslRef) -> Option<String> {
     /// X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH of `openssl/x509_vfy.h`.
     const MISMATCHES: [i32; 2] = [62, 64];

@@ -1,7 +1,8 @@
 //! TLS towards servers.
 //!
-//! As towards clients, all files are read before a change is in force ([`UpstreamTls::load`]), and each worker has a context of its
-//! own. With it goes what the worker can resume: a change of the settings, or files read again, begin anew.
+//! As towards clients, all files are read before a change is in force ([`UpstreamTls::load`]), and each worker has its
+//! own context, together with the sessions that it can resume: a change of the settings, or a reload of files, starts
+//! without sessions.
 
 mod context;
 mod contexts;

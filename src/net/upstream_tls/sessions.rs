@@ -1,7 +1,8 @@
-//! The sessions that a worker can resume: the latest of each server.
+//! The sessions that a worker can resume: the latest one for each server.
 //!
-//! In TLS 1.3 a session may be offered more than once: what RFC 8446 C.4 has against that is that an observer sees who comes back,
-//! and that a balancer comes back is no secret. So there is one for every connection of a burst.
+//! In TLS 1.3 a session may be offered more than once: RFC 8446 C.4 advises against it because an observer can
+//! recognize a returning client, but that a balancer returns is no secret. So every connection of a burst has a session
+//! to offer.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use parking_lot::Mutex;
 use crate::core::upstream_tls::TlsPeer;
 use crate::sys::tls_client::ClientSession;
 
-/// Servers of which a worker keeps a session; the one unused for longest makes room.
+/// The maximum number of servers for which a worker stores a session; the one unused for longest is replaced.
 const SERVERS: usize = 256;
 
 /// The sessions.
@@ -30,7 +31,7 @@ impl Sessions {
         Sessions(Mutex::new(LruCache::new(NonZeroUsize::new(servers).unwrap_or(NonZeroUsize::MIN))))
     }
 
-    /// Keeps the session that the server has given.
+    /// Stores the session that the server has issued.
     pub(super) fn keep(&self, peer: &Arc<TlsPeer>, session: ClientSession) {
         self.0.lock().put(Arc::clone(peer), session);
     }

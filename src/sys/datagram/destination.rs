@@ -1,4 +1,4 @@
-//! Where an answer goes, in the form that sendmsg(2) takes.
+//! The destination of an answer, in the form of sendmsg(2).
 #![allow(unsafe_code, reason = "a msghdr is made of pointers")]
 
 use std::mem;
@@ -8,7 +8,7 @@ use socket2::SockAddr;
 use super::peer::Peer;
 use super::pktinfo::{self, Control};
 
-/// The client, and which of pen's addresses the answer leaves from.
+/// The client, and the address of pen that the answer leaves from.
 #[derive(Debug)]
 pub struct Destination {
     client: SockAddr,
@@ -16,15 +16,15 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// For an answer to `peer`.
+    /// The destination of an answer to `peer`.
     pub fn of(peer: &Peer) -> Self {
         let source = peer.local.map(|local| pktinfo::source(local.ip, local.interface));
         Self { client: peer.client.into(), source }
     }
 
-    /// The header of a message to there, which has no bytes yet. It points into this.
+    /// The header of a message to this destination, without its bytes. It points into this.
     pub(in crate::sys) fn header(&self) -> libc::msghdr {
-        // SAFETY: all zeros is a value of it.
+        // SAFETY: all zeros is a valid value.
         let mut header: libc::msghdr = unsafe { mem::zeroed() };
         header.msg_name = self.client.as_ptr().cast_mut().cast();
         header.msg_namelen = self.client.len();

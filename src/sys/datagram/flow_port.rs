@@ -1,24 +1,24 @@
-//! Waiting for datagrams on many sockets at once.
+//! Waits for datagrams on many sockets at once.
 
 use std::io;
 use std::os::fd::AsFd;
 
 use crate::sys::platform::ReadyPort;
 
-/// An event port for the socket that clients send to and those of their flows, each known by a token.
+/// An event port for the socket that clients send to and those of their flows, each identified by a token.
 #[derive(Debug)]
 pub struct FlowPort(ReadyPort);
 
 impl FlowPort {
-    /// To be called within a runtime.
+    /// Call it within a runtime.
     ///
     /// # Errors
-    /// `Unsupported` where the system has none that suits; no descriptor is left.
+    /// `Unsupported` if the system has no suitable one; or there is no descriptor left.
     pub fn new() -> io::Result<Self> {
         ReadyPort::new().map(Self)
     }
 
-    /// Tells by `token` when there are datagrams or an error in the socket, until that is closed.
+    /// Reports datagrams or an error of the socket by `token`, until the socket is closed.
     ///
     /// # Errors
     /// The event port has no room.
@@ -26,11 +26,10 @@ impl FlowPort {
         self.0.add(socket, token)
     }
 
-    /// Replaces `tokens` by those of sockets that are ready, none if there is none. A socket stays ready until all that it has
-    /// is received.
+    /// Replaces `tokens` by those of ready sockets. A socket stays ready until all its datagrams are received.
     ///
     /// # Errors
-    /// As epoll_wait(2).
+    /// See epoll_wait(2).
     pub fn ready(&self, tokens: &mut Vec<u64>) -> io::Result<()> {
         self.0.ready(tokens)
     }

@@ -1,4 +1,4 @@
-//! A call on a socket in the form in which the system takes it.
+//! A call on a socket in the system's form.
 #![allow(
     unsafe_code,
     reason = "the calls of a batch are made by the system after they were listed, from plain pointers"
@@ -7,7 +7,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
-/// A call that never waits. Whoever makes it answers for the memory that it points to.
+/// A non-blocking call. The caller is responsible for the memory that it points to.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::sys) enum RawCall {
     /// recv(2)
@@ -18,33 +18,33 @@ pub(in crate::sys) enum RawCall {
     SendMessage { socket: RawFd, message: *const libc::msghdr },
 }
 
-/// What a call returned: its count, or the negative number of its error.
+/// The result of a call: its count, or the negative error number.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Returned(pub(super) i32);
 
 impl Returned {
-    /// How many bytes the call has received or sent.
+    /// The number of bytes that the call has received or sent.
     ///
     /// # Errors
-    /// As recv(2) and send(2).
+    /// See recv(2) and send(2).
     pub fn count(self) -> io::Result<usize> {
         usize::try_from(self.0).map_err(|_| io::Error::from_raw_os_error(self.0.saturating_neg()))
     }
 
-    /// Whether a signal has come first: the call is to be made again.
+    /// Whether a signal interrupted it: the call must be repeated.
     pub(in crate::sys) fn is_interrupted(self) -> bool {
         self.0 == -libc::EINTR
     }
 }
 
 impl RawCall {
-    /// Makes the call by itself.
+    /// Makes this single call.
     ///
     /// # Safety
-    /// What it points to must be valid, for as long as it says, and must not be in use elsewhere.
+    /// The memory that it points to must be valid for the given length, and must not be in use elsewhere.
     pub(in crate::sys) unsafe fn make(self) -> Returned {
         loop {
-            // SAFETY: as promised.
+            // SAFETY: guaranteed by the caller.
             let count = unsafe {
                 match self {
                     RawCall::Receive { socket, room, length } => {

@@ -1,4 +1,4 @@
-//! An event port that tells, whenever it is asked, which sockets are ready at that time (epoll(7), level-triggered).
+//! An event port that reports on request which sockets are ready at that time (epoll(7), level-triggered).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -12,10 +12,10 @@ use tokio::io::Interest;
 use crate::sys::emulation;
 use crate::sys::watch::Watch;
 
-/// The most sockets that are told at once.
+/// The maximum number of sockets reported at once.
 const MOST: usize = 64;
 
-/// The event port. Closing a socket is all it takes to leave it.
+/// The event port. Closing a socket removes it.
 #[derive(Debug)]
 pub(in crate::sys) struct ReadyPort {
     epoll: Arc<OwnedFd>,
@@ -23,7 +23,7 @@ pub(in crate::sys) struct ReadyPort {
 }
 
 impl ReadyPort {
-    /// To be called within a runtime.
+    /// Call it within a runtime.
     pub(in crate::sys) fn new() -> io::Result<Self> {
         if emulation::is_portable() {
             return Err(io::ErrorKind::Unsupported.into());
@@ -33,18 +33,19 @@ impl ReadyPort {
         Ok(Self { epoll, watch })
     }
 
-    /// From now on tells by `token` when the socket may be read or has an error.
+    /// Reports the socket by `token` from now on when it is readable or has an error.
     pub(in crate::sys) fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
         Ok(epoll::add(&*self.epoll, socket, EventData::new_u64(token), EventFlags::IN)?)
     }
 
-    /// Replaces `tokens` by those of sockets that are ready, of some if they are many. None are left out for ever.
+    /// Replaces `tokens` by those of ready sockets, or of some of them if there are many. Repeated calls report every
+    /// one.
     pub(in crate::sys) fn ready(&self, tokens: &mut Vec<u64>) -> io::Result<()> {
         tokens.clear();
         let mut room = [const { MaybeUninit::<Event>::uninit() }; MOST];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // The port is told of as readable when a socket becomes ready, not while one stays so: only a port in which none is
-        // ready may be waited for.
+        // The port is reported as readable when a socket becomes ready, not while one stays ready: only a port without
+        // a ready socket may be waited for.
         let result = self.watch.try_io(Interest::READABLE, || {
             let (events, _) = epoll::wait(&*self.epoll, &mut room[..], Some(&now))?;
             tokens.extend(events.iter().map(|event| event.data.u64()));

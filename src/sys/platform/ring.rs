@@ -1,5 +1,5 @@
-//! Calls given to the kernel together (io_uring(7)), used as a batch and nothing else: every call says that it must not wait
-//! (MSG_DONTWAIT), so that it is over when the kernel has taken it, and none is in progress when [`Ring::make`] returns.
+//! Calls passed to the kernel together (io_uring(7)), only in batches: every call is non-blocking (MSG_DONTWAIT), so it
+//! is over when the kernel has taken it, and none is in progress when [`Ring::make`] returns.
 #![allow(unsafe_code, reason = "the kernel is given pointers, which are valid until all calls are over")]
 
 use std::io;
@@ -12,10 +12,10 @@ use super::call::{RawCall, Returned};
 /// io_uring_enter(2), IORING_ENTER_GETEVENTS: wait for completions.
 const GETEVENTS: u32 = 1;
 
-/// The most calls that the kernel takes at once.
+/// The maximum number of calls that the kernel takes at once.
 const ENTRIES: u32 = 128;
 
-/// A thread's way to give calls to the kernel together.
+/// A thread's ring for passing calls to the kernel together.
 pub(in crate::sys) struct Ring(IoUring);
 
 impl std::fmt::Debug for Ring {
@@ -25,10 +25,10 @@ impl std::fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// A ring.
+    /// Creates a ring.
     ///
     /// # Errors
-    /// The system has none, forbids it (kernel.io_uring_disabled, a filter of system calls) or has no room for one.
+    /// The system has none, forbids it (kernel.io_uring_disabled, a system call filter) or has no memory for one.
     pub(in crate::sys) fn new() -> io::Result<Self> {
         if crate::sys::emulation::is_portable() {
             return Err(io::ErrorKind::Unsupported.into());
@@ -43,36 +43,38 @@ impl Ring {
         Ok(Self(ring))
     }
 
-    /// Makes `calls` in their order and puts what they returned into `returned`, at the same places. All of them are over then.
+    /// Makes `calls` in order and stores their results in `returned`, at the same indices. All of them are over then.
     ///
     /// # Errors
-    /// The kernel takes no more: how many of the first calls were made. The ring must not be used again.
+    /// The kernel takes no more: the number of calls that were made, from the first on. The ring must not be used
+    /// again.
     ///
     /// # Safety
-    /// What the calls point to must be valid and not in use elsewhere until this returns.
+    /// The memory that the calls point to must be valid and not in use elsewhere until this returns.
     pub(in crate::sys) unsafe fn make(
         &mut self,
         calls: &[RawCall],
         returned: &mut [Returned],
     ) -> Result<(), usize> {
-        // SAFETY: as promised.
+        // SAFETY: guaranteed by the caller.
         unsafe { make(&mut self.0, calls, returned) }
     }
 }
 
-/// What of the kernel is needed, of which the tests have a stand-in.
+/// The functions of the kernel that are used; tests have a replacement.
 trait Queue {
-    /// Lists a call, to be taken with the next [`Queue::submit`]. False when there is no room.
+    /// Lists a call for the next [`Queue::submit`]. False when there is no room.
     ///
     /// # Safety
-    /// What it points to must be valid and not in use elsewhere until its completion has been returned, or the queue is gone
-    /// without having taken it.
+    /// The memory that it points to must be valid and not in use elsewhere until its completion has been returned, or
+    /// until the queue is dropped without having taken it.
     unsafe fn list(&mut self, call: RawCall, number: u64) -> bool;
 
-    /// Gives the kernel what is listed, and returns how many calls it took: the first ones. An error says that it took none.
+    /// Passes the listed calls to the kernel, and returns how many it took, from the first on. An error means that it
+    /// took none.
     fn submit(&mut self) -> io::Result<usize>;
 
-    /// Waits until there are so many completions that were not fetched.
+    /// Waits until this many completions can be fetched.
     fn wait(&mut self, completions: usize) -> io::Result<()>;
 
     /// Fetches one completion, with the number of its call.
@@ -93,7 +95,7 @@ impl Queue for IoUring {
                 opcode::SendMsg::new(Fd(socket), message).flags(libc::MSG_DONTWAIT as u32).build()
             }
         };
-        // SAFETY: as promised.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.submission().push(&entry.user_data(number)) }.is_ok()
     }
 
@@ -112,15 +114,15 @@ impl Queue for IoUring {
     }
 }
 
-/// [`Ring::make`], with any queue.
+/// [`Ring::make`] with any queue.
 ///
 /// # Safety
-/// As [`Ring::make`].
+/// See [`Ring::make`].
 unsafe fn make(queue: &mut impl Queue, calls: &[RawCall], returned: &mut [Returned]) -> Result<(), usize> {
     let mut first = 0;
     while first < calls.len() {
         let rest = calls.iter().enumerate().skip(first).take(ENTRIES as usize);
-        // SAFETY: as promised; below, all that the kernel takes is waited for.
+        // SAFETY: guaranteed by the caller; below, everything that the kernel takes is waited for.
         let listed = rest.take_while(|(at, call)| unsafe { queue.list(**call, *at as u64) }).count();
         let taken = give(queue, listed, returned);
         first += taken;
@@ -131,8 +133,8 @@ unsafe fn make(queue: &mut impl Queue, calls: &[RawCall], returned: &mut [Return
     Ok(())
 }
 
-/// Gives the kernel what is listed and waits for all of that. Returns how many calls it took, less than `listed` when it fails to
-/// take more.
+/// Passes the listed calls to the kernel and waits for all of them. Returns how many calls it took: less than `listed`
+/// if it failed to take more.
 fn give(queue: &mut impl Queue, listed: usize, returned: &mut [Returned]) -> usize {
     let (mut taken, mut completed, mut takes) = (0, 0, true);
     loop {
@@ -155,8 +157,8 @@ fn give(queue: &mut impl Queue, listed: usize, returned: &mut [Returned]) -> usi
                 Err(error) => takes = error.kind() == io::ErrorKind::Interrupted,
             }
         } else if queue.wait(taken - completed).is_err() {
-            // The calls do not wait: only a kernel that works otherwise has not completed what it took. Their memory is in use
-            // until it has.
+            // The calls do not block, so a correct kernel has completed all that it took. Their memory is in use until
+            // it has.
             std::thread::yield_now();
         }
     }

@@ -10,7 +10,7 @@ use crate::net::relay::buffer::{self, PendingWrite};
 use crate::net::stream::Stream;
 
 impl Direction {
-    /// One read, and at once the write of what it returned; only what the destination does not take is kept.
+    /// One read, and at once the write of its result; only bytes that the destination does not accept are kept.
     pub(super) fn poll_copy<M: TrafficMeter>(
         &mut self,
         with: &mut PollContext<'_, '_, M>,
@@ -35,7 +35,7 @@ impl Direction {
         })
     }
 
-    /// Writes what a chunk has become, and keeps what the destination does not take.
+    /// Writes the (possibly rewritten) chunk, and keeps the bytes that the destination does not accept.
     pub(super) fn write_or_keep<M: TrafficMeter>(
         &mut self,
         with: &mut PollContext<'_, '_, M>,
@@ -57,7 +57,7 @@ impl Direction {
         Ok(())
     }
 
-    /// Writes until all is written or the destination takes no more for now; returns the number of bytes written.
+    /// Writes until all is written or the destination accepts no more for now; returns the number of bytes written.
     fn write<M: TrafficMeter>(
         &mut self,
         with: &mut PollContext<'_, '_, M>,
@@ -79,7 +79,7 @@ impl Direction {
         Ok(written)
     }
 
-    /// Writes what is pending; ready when nothing is.
+    /// Writes the pending bytes; ready when there are none left.
     pub(super) fn poll_deliver<M: TrafficMeter>(
         &mut self,
         with: &mut PollContext<'_, '_, M>,

@@ -1,5 +1,5 @@
-//! The fast path of a direction: a message that comes alone, which is most of what a relay does, is read and written
-//! without looking at anything else. All other cases are left to [`Direction::poll`].
+//! The fast path of a direction: a single message, which is the most common case, is read and written without checking
+//! anything else. All other cases are left to [`Direction::poll`].
 
 use std::io::ErrorKind;
 use std::task::Context;
@@ -9,18 +9,18 @@ use crate::net::filter::TrafficMeter;
 use crate::net::relay::buffer::{self, PendingWrite, READ_SIZE};
 use crate::net::stream::Stream;
 
-/// What [`Direction::fast_path`] leaves to be done.
+/// The work that [`Direction::fast_path`] leaves.
 pub(in crate::net::relay) enum Outcome {
-    /// Nothing: the source has nothing more and holds the waker.
+    /// None: the source has no more data and holds the waker.
     Idle,
-    /// [`Direction::poll`] has to go on, with this step if there is one.
+    /// [`Direction::poll`] has to continue, with this step if there is one.
     Continue(Option<Step>),
-    /// The destination takes nothing more, which the other direction has to know before it goes on.
+    /// The destination accepts no more data, which the other direction has to know before it continues.
     Dead(Fault),
 }
 
 impl Direction {
-    /// Passes on what has come, where no filter is to see it.
+    /// Passes on available data that no filter has to see.
     #[inline]
     pub(in crate::net::relay) fn fast_path<M: TrafficMeter>(
         &mut self,
@@ -48,7 +48,8 @@ impl Direction {
         }
     }
 
-    /// One read and one write. Returns whether that was all: the source had no more, and the destination took it.
+    /// One read and one write. Returns whether that was all: the source had no more data, and the destination accepted
+    /// it.
     #[inline]
     fn pass_on<M: TrafficMeter>(
         &mut self,
@@ -64,7 +65,8 @@ impl Direction {
                 Err(e) => return Err(Step::ReadFailed(e)),
             };
             self.note_read(chunk.len());
-            // An end of stream that comes with the last bytes, as from a server that answers and closes, is sent with them.
+            // The end of stream that follows the last bytes, as from a server that answers and closes, is sent with
+            // them.
             let last = chunk.len() < READ_SIZE && source.is_at_end();
             let written = match destination.try_write(chunk, last) {
                 Ok(n) => n,

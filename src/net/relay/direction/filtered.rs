@@ -1,5 +1,5 @@
-//! What a filter has to do with one direction: it sees and may rewrite what the client sends, sees what the server sends,
-//! and may have the last word.
+//! The filter in one direction: it sees and may rewrite the client's data, sees the server's data, and may send the
+//! last bytes.
 
 use super::state::{Direction, DirectionState, PollContext, Step};
 use crate::net::filter::{FilterDemand, FilterVerdict, StreamFilter, TrafficMeter};
@@ -10,7 +10,7 @@ use crate::net::stream::Stream;
 type Filter = Option<Box<dyn StreamFilter + Send>>;
 
 impl Direction {
-    /// What the filter wants before more is read: of the client only, but for the end.
+    /// What the filter requires before more is read: for the client only, except for an end.
     pub(super) fn demand(&self, filter: &Filter) -> FilterDemand {
         match filter {
             Some(filter) if self.to == Side::Server => filter.demand(),
@@ -18,7 +18,7 @@ impl Direction {
         }
     }
 
-    /// How many of the source's next bytes may be passed on unseen: 0 where it is not worth it.
+    /// How many of the source's next bytes may bypass the filter: 0 if it is not worth it.
     pub(super) fn unseen(&self, filter: &Filter) -> usize {
         let unseen = match (filter, self.to) {
             (None, _) => u64::MAX,
@@ -31,7 +31,7 @@ impl Direction {
         }
     }
 
-    /// So many bytes of the source were passed on unseen.
+    /// So many bytes of the source bypassed the filter.
     pub(super) fn skip(&self, bytes: usize, filter: &mut Filter) {
         match (filter, self.to) {
             (None, _) => {}
@@ -48,7 +48,7 @@ impl Direction {
         }
     }
 
-    /// Shows a chunk to the filter, if it is to see it.
+    /// Passes a chunk to the filter, if it must see it.
     pub(super) fn show(&self, chunk: &[u8], filter: &mut Filter, out: &mut Vec<u8>) -> FilterVerdict {
         let unseen = self.unseen(filter);
         match (filter, self.to) {
@@ -62,7 +62,7 @@ impl Direction {
         FilterVerdict::Pass
     }
 
-    /// Goes on with what the filter has held back.
+    /// Continues with the bytes that the filter has held.
     pub(super) fn resume<M: TrafficMeter>(
         &mut self,
         with: &mut PollContext<'_, '_, M>,
@@ -77,7 +77,7 @@ impl Direction {
         }
     }
 
-    /// No more is read from the source. What a filter held back, or says last, is to be delivered too.
+    /// Nothing more is read from the source. Bytes that a filter held, or sends last, must be delivered too.
     pub(super) fn end(&mut self, state: DirectionState, filter: &mut Filter) {
         self.state = state;
         let Some(installed) = filter else { return };

@@ -1,4 +1,4 @@
-//! One direction of a relay: from a source to a destination, in order, holding no more than one read.
+//! One direction of a relay: from a source to a destination, in order, holding at most one read.
 
 mod copy;
 mod fast_path;
@@ -18,13 +18,13 @@ use crate::net::stream::Stream;
 pub(super) use fast_path::Outcome;
 pub(super) use state::{Direction, DirectionState, Fault, PollContext, Step};
 
-/// Bytes of one direction before other connections of the worker get their turn; a read counts as [`READ_SIZE`] at
-/// least.
+/// The number of bytes of one direction before other connections of the worker are served; a read counts as at least
+/// [`READ_SIZE`].
 const BURST: usize = 16 * READ_SIZE;
 
 impl Direction {
-    /// Moves what can be moved, and registers the waker for what cannot. `first` is the step that
-    /// [`Direction::fast_path`] has left to be taken. Returns the error that the direction met in this call, with its side.
+    /// Moves all data that can be moved, and registers the waker for the rest. `first` is the step that
+    /// [`Direction::fast_path`] has left. Returns the error of this call, with its side.
     pub(in crate::net::relay) fn poll<M: TrafficMeter>(
         &mut self,
         with: &mut PollContext<'_, '_, M>,
@@ -82,7 +82,7 @@ impl Direction {
             match step {
                 Poll::Pending => return self.await_source(with.cx, destination).or(fault),
                 Poll::Ready(Step::Moved(bytes)) => {
-                    // Most messages come alone, or together with the end of the stream.
+                    // Most messages arrive singly, or together with the end of the stream.
                     if bytes < READ_SIZE && self.pending() == 0 {
                         if source.poll_readable(with.cx).is_pending() {
                             return self.await_source(with.cx, destination).or(fault);
@@ -125,13 +125,13 @@ impl Direction {
         None
     }
 
-    /// The destination takes nothing more: what is pending for it is lost.
+    /// The destination accepts no more data: its pending bytes are lost.
     pub(super) fn die(&mut self, error: io::Error) -> Fault {
         self.pending_write = None;
         self.pipe = None;
         self.state = DirectionState::Dead;
-        // EPIPE follows the peer's FIN, so its own bytes end properly. Any other error was the one report of a reset that
-        // the system gives: read(2) then returns what came before it and 0 (tcp(7)), which must not pass for a clean end.
+        // EPIPE follows the peer's FIN, so its own bytes end properly. Any other error was the system's only report of
+        // a reset: read(2) then returns the bytes before it and 0 (tcp(7)), which must not be taken for a clean end.
         self.reset = error.kind() != io::ErrorKind::BrokenPipe;
         (self.to, error)
     }
@@ -164,7 +164,7 @@ mod tests {
         }
         let mut direction = Direction::to(Side::Server, true);
         direction.pipe = Some(pipe);
-        direction.bulk = 0; // As EINVAL sets it.
+        direction.bulk = 0; // The state after EINVAL.
         drop(from);
         let mut got = Vec::new();
         let mut cx = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! Bulk data: moved through a pipe, without a copy into pen's memory.
+//! Bulk data, moved through a pipe without being copied into pen's memory.
 
 use std::io;
 use std::task::Poll;
@@ -7,14 +7,14 @@ use super::state::{Direction, PollContext, Step};
 use crate::net::stream::Stream;
 use crate::sys::splice::Pool;
 
-/// Full reads in a row before a pipe is asked for again when there was none.
+/// The number of consecutive full reads before a pipe is requested again if there was none.
 const NO_PIPE: u32 = 64;
 
-/// Bytes that make a pipe worth its cost: copying fewer costs less.
+/// The number of bytes from which a pipe is worth its cost: copying fewer is cheaper.
 const WORTH: u32 = 16 * 1024;
 
-/// How often fewer than [`WORTH`] may come before the direction counts as bulk no longer. A source may be slower than pen
-/// for a moment in the middle of bulk data.
+/// How often fewer than [`WORTH`] bytes may come before the direction no longer counts as bulk. A source may be slower
+/// than pen for a moment in the middle of bulk data.
 const PATIENCE: u32 = 8;
 
 impl Direction {
@@ -59,7 +59,7 @@ impl Direction {
                 Poll::Pending
             }
             Poll::Ready(Ok(0)) => {
-                // Urgent data looks like the end of the stream: only a read can tell.
+                // Urgent data looks like the end of the stream: only a read can distinguish them.
                 self.pipe = None;
                 self.full = 0;
                 Poll::Ready(Step::Moved(0))

@@ -1,4 +1,4 @@
-//! What a direction is made of, and how far it has come.
+//! The parts of a direction, and its state.
 
 use std::io;
 use std::task::Context;
@@ -9,21 +9,21 @@ use crate::net::relay::side::Side;
 use crate::sys::socket::LANE_ROOM;
 use crate::sys::splice::{Pipe, Pool};
 
-/// Full reads one after the other that make a direction a bulk one, worth a pipe.
+/// The number of consecutive full reads after which a direction is bulk, and worth a pipe.
 const BULK: u32 = 2;
 
-/// How far a direction has come.
+/// The state of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::net::relay) enum DirectionState {
     /// Bytes may follow.
     Open,
-    /// The source has ended; what was read goes out, then the half close.
+    /// The source has ended; the bytes read are delivered, then the half close.
     Ended,
-    /// The source broke off; what was read goes out, but no clean end may follow it.
+    /// The source broke off; the bytes read are delivered, but no clean end may follow.
     Failed,
-    /// All is delivered, the half close too.
+    /// Everything is delivered, including the half close.
     Shut,
-    /// The destination takes nothing more.
+    /// The destination accepts no more data.
     Dead,
 }
 
@@ -33,11 +33,11 @@ pub(in crate::net::relay) struct PollContext<'a, 'w, M> {
     pub(in crate::net::relay) meter: &'a M,
     pub(in crate::net::relay) filter: &'a mut Option<Box<dyn StreamFilter + Send>>,
     pub(in crate::net::relay) pool: Option<&'a Pool>,
-    /// Nothing more is to be read: the direction ends after what was read.
+    /// Nothing more must be read: the direction ends after the bytes already read.
     pub(in crate::net::relay) stop: bool,
-    /// The other direction is done, so closing the destination tells it what a half close would.
+    /// The other direction is done, so closing the destination has the effect of a half close.
     pub(in crate::net::relay) other_done: bool,
-    /// A write to the source has failed with a reset, so an end of stream that read(2) reports is not a clean one.
+    /// A write to the source has failed with a reset, so an end of stream from read(2) is not a clean one.
     pub(in crate::net::relay) source_was_reset: bool,
 }
 
@@ -48,18 +48,18 @@ pub(in crate::net::relay) struct Direction {
     /// Held while the source sends bulk data; filled only when empty.
     pub(super) pipe: Option<Pipe>,
     pub(super) moved: u64,
-    /// Full reads in a row; and how many of them make it worth a pipe, 0 for never.
+    /// The number of consecutive full reads; and how many make a pipe worth its cost, 0 for never.
     pub(super) full: u32,
     pub(super) bulk: u32,
     /// Bytes that went through the pipe since it was taken.
     pub(super) spliced: u32,
     pub(super) to: Side,
     pub(super) state: DirectionState,
-    /// The source itself has ended, rather than the relay by fastclose.
+    /// The source itself has ended, rather than the relay because of fastclose.
     pub(super) eof: bool,
     /// The destination was reset, rather than closed for reading by its peer.
     pub(super) reset: bool,
-    /// The source had nothing when it was last read and holds the waker.
+    /// The source had no data when it was last read, and holds the waker.
     pub(super) awaits_source: bool,
     /// What was read last is short enough for a lane.
     pub(super) short: bool,
@@ -68,7 +68,7 @@ pub(in crate::net::relay) struct Direction {
 /// The side whose socket had an error, and the error.
 pub(in crate::net::relay) type Fault = (Side, io::Error);
 
-/// What a source, or in passing it on a destination, gave.
+/// The result of a read from the source, or of passing data on to the destination.
 pub(in crate::net::relay) enum Step {
     /// So many bytes were read.
     Moved(usize),
@@ -78,7 +78,7 @@ pub(in crate::net::relay) enum Step {
 }
 
 impl Direction {
-    /// A direction towards `side`, which may use splice or not.
+    /// A direction towards `side`; `splice` allows splicing.
     pub(in crate::net::relay) fn to(side: Side, splice: bool) -> Self {
         Self {
             pending_write: None,
@@ -96,7 +96,7 @@ impl Direction {
         }
     }
 
-    /// The waker has changed, so the source does not hold the present one.
+    /// The waker has changed, so the source no longer holds the current one.
     pub(in crate::net::relay) fn forget_waker(&mut self) {
         self.awaits_source = false;
     }
@@ -153,7 +153,7 @@ impl Direction {
         self.bulk != 0 && self.full >= self.bulk
     }
 
-    /// Counts full reads in a row, by which bulk data shows.
+    /// Counts consecutive full reads, which indicate bulk data.
     pub(super) fn note_read(&mut self, bytes: usize) {
         self.full = if bytes == READ_SIZE { self.full.saturating_add(1) } else { 0 };
         self.short = bytes < LANE_ROOM;
