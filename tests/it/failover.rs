@@ -359,7 +359,7 @@ fn no_server_left_is_said_once_while_it_lasts() {
     let pen = Setup::new().server(format!("{}:1", backend.address())).start();
     let (held, _) = pen.hold(2);
     assert_eq!(pen.choices([3, 4]), "EOF EOF");
-    pen.says("every server has as many connections as it may");
+    pen.says("all servers are at their limits of connections");
     drop(held);
     pen.becomes_idle();
     assert_eq!(pen.choice(3), "A");

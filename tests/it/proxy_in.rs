@@ -295,7 +295,7 @@ fn a_wrong_header_closes_the_connection() {
         let mut good = proxied(&pen, &v1("203.0.113.5:1", EDGE));
         good.finish();
         assert_eq!(good.text(), "done");
-        pen.says("PROXY headers are right again");
+        pen.says("PROXY headers are valid again");
     }
     assert_eq!(recorder.accepted(), 2);
     let pen = behind("require").server(recorder.address()).start();
@@ -317,7 +317,7 @@ fn a_header_is_to_come_within_the_timeout() {
         for client in &mut late {
             assert_eq!(client.rest(), b"");
         }
-        pen.says("no whole PROXY header within 1 s");
+        pen.says("no complete PROXY header within 1 s");
         assert_eq!(closed(&pen), 2);
     }
 }

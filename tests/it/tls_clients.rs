@@ -63,7 +63,7 @@ fn a_good_certificate_is_let_in() {
 fn a_missing_certificate_is_an_alert_and_a_line() {
     let case = case();
     assert!(case.refusal(SslVersion::TLS1_2, None).contains("alert handshake failure"));
-    case.pen.says_with_port("TLS: 127.0.0.1:", ": turned down without a client certificate");
+    case.pen.says_with_port("TLS: 127.0.0.1:", ": rejected without a client certificate");
     assert!(case.refusal(SslVersion::TLS1_3, None).contains("alert certificate required"));
     wait_until("a line each", || case.pen.stderr().lines().filter(|l| l.contains("TLS: ")).count() == 2);
 }
@@ -78,8 +78,8 @@ fn a_wrong_certificate_is_an_alert_and_a_line() {
         assert!(case.refusal(version, Some(&expired)).contains("alert certificate expired"));
     }
     wait_until("a line each", || case.pen.stderr().lines().filter(|l| l.contains("TLS: ")).count() == 4);
-    case.pen.says("client certificate turned down: self");
-    case.pen.says("client certificate turned down: certificate has expired");
+    case.pen.says("client certificate rejected: self");
+    case.pen.says("client certificate rejected: certificate has expired");
 }
 
 #[test]

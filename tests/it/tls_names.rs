@@ -172,7 +172,7 @@ fn a_change_of_files_is_found_without_a_reload() {
     replace(&dir.join("one.example.key"), new.key_pem());
     wait_until("a look at the files", || {
         assert_eq!(serial("one.example"), before);
-        pen.stderr().contains("what is in use stays")
+        pen.stderr().contains("the old files stay in use")
     });
     replace(&dir.join("one.example.crt"), new.cert_pem());
     wait_until("the new certificate", || serial("one.example") != before);
@@ -184,7 +184,7 @@ fn a_change_of_files_is_found_without_a_reload() {
     fs::write(dir.join("new.example.ca"), "junk").unwrap();
     wait_until("a look at the new file", || {
         assert_eq!(served(&authority, &pen, "new.example"), "new.example");
-        pen.stderr().contains("new.example.ca: holds no certificate")
+        pen.stderr().contains("new.example.ca: contains no certificate")
     });
     // And a name that is there no more.
     fs::remove_file(dir.join("new.example.crt")).unwrap();
@@ -204,7 +204,8 @@ fn bad_files_of_a_name_are_a_line_and_the_default_certificate() {
     for _ in 0..10 {
         assert_eq!(served(&authority, &pen, "bad.example"), "localhost");
     }
-    let lines = pen.stderr().lines().filter(|l| l.contains("bad.example.crt: holds no certificate")).count();
+    let lines =
+        pen.stderr().lines().filter(|l| l.contains("bad.example.crt: contains no certificate")).count();
     assert_eq!(lines, 1, "{}", pen.stderr());
     let (cert, key, dir) = (pen.file("pen.crt"), pen.file("pen.key"), pen.file("names"));
     let command = format!("ssl_sni_path {dir}");
@@ -212,7 +213,7 @@ fn bad_files_of_a_name_are_a_line_and_the_default_certificate() {
         ["--check", "-E", &cert, "-K", &key, "-O", &command, "127.0.0.1:0", "127.0.0.1:1"].map(str::to_owned),
     );
     assert!(!checked.status.success());
-    assert!(String::from_utf8_lossy(&checked.stderr).contains("bad.example.crt: holds no certificate"));
+    assert!(String::from_utf8_lossy(&checked.stderr).contains("bad.example.crt: contains no certificate"));
     // A name that never worked does not stand in the way of the others.
     assert_eq!(pen.control("ssl_reload"), "");
 }

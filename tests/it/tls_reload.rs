@@ -90,7 +90,7 @@ fn a_name_in_use_that_has_gone_bad_refuses_the_reload() {
     authority.issue("localhost").write(pen.path(), "pen");
     fs::write(pen.path().join("names/one.example.key"), "junk").unwrap();
     let refused = pen.control("ssl_reload");
-    assert!(refused.contains("one.example.key: holds no private key"), "{refused}");
+    assert!(refused.contains("one.example.key: contains no private key"), "{refused}");
     assert_eq!((name(), serial(&authority, &pen)), ("one.example".into(), before.clone()));
     authority.issue("one.example").write(&pen.path().join("names"), "one.example");
     assert_eq!(pen.control("ssl_reload"), "");
@@ -136,12 +136,14 @@ fn files_that_a_reload_will_not_find_are_told_at_start() {
         give_to_nobody(s.path());
         s.no_user().options("-u nobody")
     });
-    pen.says("pen.key: Permission denied: pen serves with what it has read, but a reload will fail");
+    pen.says(
+        "pen.key: Permission denied: pen serves with the files that it has read, but a reload will fail",
+    );
     let before = serial(&authority, &pen);
     authority.issue("localhost").write(pen.path(), "pen");
     private(&pen.path().join("pen.key"));
     pen.signal(Signal::SIGHUP);
-    pen.says("pen.key: Permission denied; what is in use stays");
+    pen.says("pen.key: Permission denied; the old files stay in use");
     assert_eq!(serial(&authority, &pen), before);
 }
 
@@ -173,7 +175,7 @@ fn in_a_jail_a_reload_reads_the_files_inside() {
     let setup = setup.option("-E", file("pen.crt")).option("-K", file("pen.key"));
     let setup = setup.command("ssl_sni_path /names");
     let pen = setup.servers([&backend]).start();
-    pen.says("pen.key: No such file or directory: pen serves with what it has read");
+    pen.says("pen.key: No such file or directory: pen serves with the files that it has read");
     let tls = TlsClient::new(&authority).name("one.example").connect(pen.address);
     assert_eq!(tls.server_name(), "one.example");
     let before = serial(&authority, &pen);

@@ -257,11 +257,11 @@ fn what_cannot_be_is_refused() {
         ),
         (
             vec!["server 0 address 127.0.0.1 port 1 tls on", &format!("server_cacert_file {bad}")],
-            "bad.pem: holds no certificate in PEM form",
+            "bad.pem: contains no certificate in PEM form",
         ),
         (
             vec!["server 0 address 127.0.0.1 port 1 tls on", &format!("server_certfile {bad}")],
-            "bad.pem: holds no certificate in PEM form",
+            "bad.pem: contains no certificate in PEM form",
         ),
         (
             vec!["server_protocol tls9"],
@@ -286,7 +286,8 @@ fn a_running_pen_takes_tls_up_and_reads_its_files_again() {
     pen.says("its certificate is refused: unable to get local issuer certificate");
     fs::write(pen.path().join("ca.pem"), "damaged").unwrap();
     assert!(
-        pen.control("ssl_reload").contains("ca.pem: holds no certificate in PEM form; what is in use stays")
+        pen.control("ssl_reload")
+            .contains("ca.pem: contains no certificate in PEM form; the old files stay in use")
     );
     fs::write(pen.path().join("ca.pem"), other.cert_pem()).unwrap();
     assert_eq!(pen.control("ssl_reload"), "");

@@ -23,7 +23,7 @@ fn beyond_the_limit_new_clients_are_dropped_and_told_of_once() {
     for _ in 0..3 {
         askers.iter().for_each(|asker| asker.send(b"hello"));
     }
-    pen.says("dropping what new clients send: there are 2 flows");
+    pen.says("dropping datagrams of new clients: there are 2 flows");
     // The queue is one: what came before this has been looked at when it arrives.
     askers[0].send(b"hello");
     let peers = server.peers(7);
@@ -74,7 +74,7 @@ fn without_descriptors_it_drops_says_so_once_and_resumes() {
     let before = process::cpu_time(pen.pid());
     let asker = Asker::new(3, pen.address);
     (0..50).for_each(|_| asker.send(b"hello"));
-    pen.says("dropping what new clients send: Too many open files");
+    pen.says("dropping datagrams of new clients: Too many open files");
     asker.0.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     asker.0.recv(&mut [0]).expect_err("nobody answers");
     let used = process::cpu_time(pen.pid()) - before;
@@ -275,7 +275,7 @@ fn a_flow_that_never_pauses_moves_when_its_server_is_left_out_moved_or_removed()
 }
 
 /// What pen says when more comes than it can pass on.
-const LATE: &str = "dropping what has waited for 20 ms";
+const LATE: &str = "dropping those that waited 20 ms";
 
 #[test]
 fn in_a_flood_what_has_waited_for_long_is_dropped_and_the_rest_is_in_time() {

@@ -66,5 +66,5 @@ fn datagrams_that_the_system_drops_are_counted() {
     let counted =
         wait_for("drops that are counted", || Some(dropped(&pen)).filter(|count| *count > SENT / 2));
     assert!(counted < SENT, "{counted}");
-    pen.says("more comes than the receive buffer holds");
+    pen.says("the receive buffer is full, the system drops datagrams");
 }

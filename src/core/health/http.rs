@@ -37,7 +37,7 @@ pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<S
             Ok(httparse::Status::Partial) if ended && answer.is_empty() => {
                 return Some(Err("the server closed the connection without an answer".into()));
             }
-            Ok(httparse::Status::Partial) if ended => return Some(Err("the answer breaks off".into())),
+            Ok(httparse::Status::Partial) if ended => return Some(Err("the answer was cut off".into())),
             Ok(httparse::Status::Partial) if rest.len() >= LOOKED_AT => {
                 return Some(Err("the head of the answer is too long".into()));
             }
@@ -131,7 +131,7 @@ mod tests {
         let say = |check: &CheckConfig, answer: &str, ended| judge(check, answer.as_bytes(), ended);
         assert_eq!(say(&check("", ""), ok, false), Some(Ok("status 200".into())));
         assert_eq!(say(&check("", ""), "HTTP/1.1 20", false), None);
-        assert_eq!(say(&check("", ""), "HTTP/1.1 20", true), Some(Err("the answer breaks off".into())));
+        assert_eq!(say(&check("", ""), "HTTP/1.1 20", true), Some(Err("the answer was cut off".into())));
         let nothing = "the server closed the connection without an answer";
         assert_eq!(say(&check("", ""), "", true), Some(Err(nothing.into())));
         let refused = "HTTP/1.1 503 Service Unavailable\r\n\r\n";

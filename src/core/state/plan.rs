@@ -161,7 +161,7 @@ impl State {
             return Err(Error::new(why));
         }
         let plan = Plan { config: self.config.clone(), rereads: true, ..Plan::default() };
-        self.run(plan, world).map_err(|error| Error::new(format!("{error}; what is in use stays")))
+        self.run(plan, world).map_err(|error| Error::new(format!("{error}; the old files stay in use")))
     }
 
     fn write(&self, file: Option<&str>, world: &mut dyn World) -> Outcome<Answer> {

@@ -52,9 +52,9 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
                 let length = usize::from(u16::from_be_bytes([*answer.first()?, *answer.get(1)?]));
                 match answer.get(2..2 + length) {
                     Some(message) => {
-                        dns::judge(message, id).or(Some(Err("the answer is to another question".into())))
+                        dns::judge(message, id).or(Some(Err("the answer is for another query".into())))
                     }
-                    None => ended.then(|| Err("the answer breaks off".into())),
+                    None => ended.then(|| Err("the answer was cut off".into())),
                 }
             })
             .await
@@ -138,7 +138,7 @@ async fn read(
         match (judge(&answer, ended && error.is_none()), error) {
             (Some(verdict), _) => return verdict.map_err(Trouble::Server),
             (None, Some(error)) => return Err(broken(&error)),
-            (None, None) if ended => return Err(Trouble::Server("the answer breaks off".into())),
+            (None, None) if ended => return Err(Trouble::Server("the answer was cut off".into())),
             (None, None) => {}
         }
     }

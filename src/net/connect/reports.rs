@@ -73,7 +73,7 @@ impl Reports {
             NoServer::Down => self.down.begin(format_args!("no server is left, new clients are closed")),
             NoServer::Full => {
                 self.full.begin(format_args!(
-                    "every server has as many connections as it may, new clients are closed"
+                    "all servers are at their limits of connections, new clients are closed"
                 ));
             }
             NoServer::ForClient => log::debug(1, format_args!("no server may serve this client")),

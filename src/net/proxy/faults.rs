@@ -40,7 +40,7 @@ impl fmt::Display for Fault {
         match self {
             Fault::Absent => f.write_str("expected a PROXY header, got other bytes"),
             Fault::Malformed(malformed) => write!(f, "in its PROXY header: {malformed}"),
-            Fault::Late(limit) => write!(f, "no whole PROXY header within {} s", *limit as f64 / 1000.0),
+            Fault::Late(limit) => write!(f, "no complete PROXY header within {} s", *limit as f64 / 1000.0),
             Fault::CutOff => f.write_str("the connection ended within the PROXY header"),
             Fault::Empty => f.write_str("the connection ended before a PROXY header"),
             Fault::Broken(error) => SystemReason(error).fmt(f),
@@ -86,9 +86,9 @@ impl Faults {
 
     /// A correct header was received at `now`.
     pub(in crate::net) fn none(&self, now: Millis) {
-        WRONG.end(format_args!("PROXY headers are right again"));
+        WRONG.end(format_args!("PROXY headers are valid again"));
         if now.saturating_sub(self.last_denied.load(Relaxed)) >= CALM {
-            DENIED.end(format_args!("nobody connects any more who may not send a PROXY header"));
+            DENIED.end(format_args!("no more connections from addresses that may not send a PROXY header"));
         }
     }
 

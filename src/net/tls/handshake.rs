@@ -146,9 +146,9 @@ fn report(client: ClientName, ssl: &SslRef, failure: &Error) {
         .is_some_and(|errors| errors.errors().iter().any(|e| e.reason_code() == NO_CERTIFICATE));
     let verified = ssl.verify_result();
     if missing {
-        log::warn(format_args!("TLS: {client}: turned down without a client certificate"));
+        log::warn(format_args!("TLS: {client}: rejected without a client certificate"));
     } else if verified != X509VerifyResult::OK {
-        log::warn(format_args!("TLS: {client}: client certificate turned down: {}", verified.error_string()));
+        log::warn(format_args!("TLS: {client}: client certificate rejected: {}", verified.error_string()));
     } else {
         log::debug(1, format_args!("TLS: {client}: handshake failed: {failure}"));
     }

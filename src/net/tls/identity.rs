@@ -37,7 +37,7 @@ pub(in crate::net) fn read(file: &Path) -> Result<Vec<u8>, String> {
 fn certificates(file: &Path, text: &[u8]) -> Result<Vec<X509>, String> {
     let found: Option<Vec<X509>> = pem::certificates(text).collect();
     match found {
-        Some(found) if found.is_empty() => Err(at(file, "holds no certificate in PEM form")),
+        Some(found) if found.is_empty() => Err(at(file, "contains no certificate in PEM form")),
         Some(found) => Ok(found),
         None => Err(at(file, "a certificate is damaged")),
     }
@@ -48,7 +48,7 @@ fn private_key(file: &Path, text: &[u8]) -> Result<PKey<Private>, String> {
         KeyForm::Encrypted => {
             return Err(at(file, "the private key has a passphrase, and pen has nobody to ask for it"));
         }
-        KeyForm::Missing => return Err(at(file, "holds no private key in PEM form")),
+        KeyForm::Missing => return Err(at(file, "contains no private key in PEM form")),
         KeyForm::Plain => {}
     }
     // Without the callback OpenSSL would prompt on the terminal.

@@ -117,7 +117,7 @@ impl Stapling {
                 self.current.store(Some(Arc::new(staple)));
                 log::info(format_args!("{}: new OCSP response", self.path.display()));
             }
-            Err(error) => log::warn(format_args!("{error}; the OCSP response in use stays")),
+            Err(error) => log::warn(format_args!("{error}; the old OCSP response stays in use")),
         }
     }
 }

@@ -110,7 +110,7 @@ impl Server {
             Some(at(
                 file,
                 format_args!(
-                    "{}: pen serves with what it has read, but a reload will fail",
+                    "{}: pen serves with the files that it has read, but a reload will fail",
                     SystemReason(&error)
                 ),
             ))

@@ -173,7 +173,7 @@ pub fn notices(settings: &Settings) -> Vec<String> {
     }
     let renegotiation = settings.ssl_client_renegotiation_interval;
     if renegotiation != Settings::default().ssl_client_renegotiation_interval {
-        say("ssl_client_renegotiation_interval", "clients never may renegotiate");
+        say("ssl_client_renegotiation_interval", "clients may never renegotiate");
     }
     let given = |option| settings.ssl_option.contains(&option);
     for option in &settings.ssl_option {
@@ -181,7 +181,7 @@ pub fn notices(settings: &Settings) -> Vec<String> {
             SslOption::NoSslv2 | SslOption::NoSslv3 => "pen never speaks it",
             SslOption::NoTlsv1 if !given(SslOption::AllowTlsv1) => NEEDS_A_WORD,
             SslOption::NoTlsv11 if !given(SslOption::AllowTlsv11) => NEEDS_A_WORD,
-            SslOption::CipherServerPreference => "pen's order of ciphers always counts",
+            SslOption::CipherServerPreference => "pen's order of ciphers is always used",
             _ => continue,
         };
         say(&format!("ssl_option {}", option.word()), why);

@@ -143,7 +143,7 @@ impl Sni {
                 (Some(context), notices)
             }
             (Err(error), Some(good)) => {
-                (self.context(entry, &good).ok(), vec![format!("{error}; what is in use stays")])
+                (self.context(entry, &good).ok(), vec![format!("{error}; the old files stay in use")])
             }
             (Err(error), None) => (None, vec![format!("{error}; the default certificate is used")]),
         }

@@ -54,25 +54,25 @@ impl Drops {
     pub(super) fn late(&self, count: usize) {
         self.all.fetch_add(count as u64, Relaxed);
         LATE.begin(format_args!(
-            "UDP: more comes than can be passed on, dropping what has waited for {TARGET} ms"
+            "UDP: datagrams arrive faster than they can be passed on, dropping those that waited {TARGET} ms"
         ));
     }
 
     /// Datagrams no longer wait too long.
     pub(super) fn in_time(&self) {
-        LATE.end(format_args!("UDP: everything that comes is passed on in time again"));
+        LATE.end(format_args!("UDP: all datagrams are passed on in time again"));
     }
 
     /// Counts a datagram of a new client, since there are `limit` flows already.
     pub(super) fn full(&self, limit: usize) {
         self.add();
-        FULL.begin(format_args!("UDP: dropping what new clients send: there are {limit} flows"));
+        FULL.begin(format_args!("UDP: dropping datagrams of new clients: there are {limit} flows"));
     }
 
     /// Counts a datagram of a new client, since the system gives no further socket.
     pub(super) fn short(&self, error: &io::Error) {
         self.add();
-        SHORT.begin(format_args!("UDP: dropping what new clients send: {}", SystemReason(error)));
+        SHORT.begin(format_args!("UDP: dropping datagrams of new clients: {}", SystemReason(error)));
     }
 
     /// A flow has begun.
@@ -86,7 +86,7 @@ impl Drops {
         self.add();
         if is_busy(error) {
             self.busy.fetch_add(1, Relaxed);
-            BUSY.begin(format_args!("UDP: dropping what the system's buffers do not take"));
+            BUSY.begin(format_args!("UDP: dropping datagrams, the system's buffers are full"));
         } else {
             log::debug(1, format_args!("datagram to {whom} dropped: {error}"));
         }
@@ -97,9 +97,7 @@ impl Drops {
         if count > 0 {
             self.all.fetch_add(count.into(), Relaxed);
             self.overflowed.fetch_add(count.into(), Relaxed);
-            OVERFLOW.begin(format_args!(
-                "UDP: more comes than the receive buffer holds, the system drops the rest"
-            ));
+            OVERFLOW.begin(format_args!("UDP: the receive buffer is full, the system drops datagrams"));
         }
     }
 
@@ -107,10 +105,10 @@ impl Drops {
     pub(super) fn look(&self, before: Seen) -> Seen {
         let now = Seen { busy: self.busy.load(Relaxed), overflowed: self.overflowed.load(Relaxed) };
         if now.busy == before.busy {
-            BUSY.end(format_args!("UDP: the system's buffers take everything again"));
+            BUSY.end(format_args!("UDP: the system's buffers have room again"));
         }
         if now.overflowed == before.overflowed {
-            OVERFLOW.end(format_args!("UDP: the receive buffer holds everything again"));
+            OVERFLOW.end(format_args!("UDP: the receive buffer has room again"));
         }
         now
     }

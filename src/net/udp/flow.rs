@@ -333,7 +333,7 @@ impl FlowState {
         let silent = &self.upstream.selected.backend;
         log::debug(
             1,
-            format_args!("{silent} does not answer {client}, which goes to {}", upstream.selected.backend),
+            format_args!("{silent} does not answer {client}, which moves to {}", upstream.selected.backend),
         );
         self.upstream = upstream;
         // The caller sends the datagram to the new server, as if it had not been sent before.

@@ -157,7 +157,7 @@ impl UdpListener {
             tokio::select! {
                 ready = notifier.ready() => {
                     if let Err(error) = ready {
-                        return log::error(format_args!("pen receives no longer: {}",SystemReason(&error)));
+                        return log::error(format_args!("pen no longer receives: {}",SystemReason(&error)));
                     }
                     match self.take_turns(notifier) {
                         Ok(true) => tokio::task::yield_now().await,

@@ -109,7 +109,7 @@ pub fn unreadable(settings: &UpstreamTlsSettings) -> Vec<String> {
     let files = [&settings.ca, &settings.cert, &settings.key].into_iter().flatten();
     let warning = |file: &Path| {
         let error = read_file::check_readable(file).err()?;
-        let why = "pen uses what it has read, but a reload will fail";
+        let why = "pen uses the files that it has read, but a reload will fail";
         Some(at(file, format_args!("{}: {why}", SystemReason(&error))))
     };
     files.filter_map(|file| warning(file)).collect()

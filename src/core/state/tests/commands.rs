@@ -47,7 +47,7 @@ fn files_of_tls_are_read_when_that_is_asked_for() {
     }
     let mut world = Model { refuses: Some(0), ..Model::default() };
     let error = refusal(&mut state, &mut world, "ssl_reload");
-    assert_eq!(error, "ssl_reload: refused; what is in use stays\n");
+    assert_eq!(error, "ssl_reload: refused; the old files stay in use\n");
 }
 
 #[test]
