@@ -370,7 +370,7 @@ fn no_server_left_is_said_once_while_it_lasts() {
     let _again = Backend::greeter_on(&address, "again");
     assert_eq!(pen.choice(2), "again");
     wait_until("the end to be told", || pen.stderr().matches("new clients are served again").count() == 2);
-    for text in ["no server is left, new clients are closed", "every server has as many"] {
+    for text in ["no server is left, new clients are closed", "all servers are at their limits"] {
         assert_eq!(pen.stderr().matches(text).count(), 1, "{}", pen.stderr());
     }
     assert!(!pen.stderr().contains("os error"), "{}", pen.stderr());

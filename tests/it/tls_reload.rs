@@ -56,7 +56,8 @@ fn a_bad_pair_changes_nothing() {
     replace(&pen.path().join("pen.crt"), other.cert_pem());
     let refused = pen.control("ssl_reload");
     assert!(
-        refused.contains("pen.key: is not the key of the certificate in ") && refused.contains("stays"),
+        refused.contains("pen.key: is not the key of the certificate in ")
+            && refused.contains("the old files stay in use"),
         "{refused}"
     );
     assert_eq!(serial(&authority, &pen), before);

@@ -37,7 +37,7 @@ fn beyond_the_limit_new_clients_are_dropped_and_told_of_once() {
         server.received().iter().any(|(peer, _)| !peers.contains(peer))
     });
     pen.says("serving new clients again");
-    assert_eq!(pen.stderr().matches("dropping what").count(), 1, "{}", pen.stderr());
+    assert_eq!(pen.stderr().matches("dropping datagrams").count(), 1, "{}", pen.stderr());
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn without_descriptors_it_drops_says_so_once_and_resumes() {
     asker.0.recv(&mut [0]).expect_err("nobody answers");
     let used = process::cpu_time(pen.pid()) - before;
     assert!(used <= Duration::from_millis(100), "{used:?}");
-    assert_eq!(pen.stderr().matches("dropping what").count(), 1, "{}", pen.stderr());
+    assert_eq!(pen.stderr().matches("dropping datagrams").count(), 1, "{}", pen.stderr());
     assert!(limit(1000));
     asker.send(b"hello");
     server.peers(2);
