@@ -270,7 +270,7 @@ fn the_end_of_pen_finds_those_who_wait() {
     becomes(&pen, 1);
     // Until the time of stop_timeout is over, places go on to be given.
     pen.signal(Signal::SIGTERM);
-    pen.says("may go on for");
+    pen.says("may continue for");
     drop(held);
     assert_eq!(clients[0].line(), "A");
     drop(clients);
