@@ -42,6 +42,11 @@ check-solaris-link: FORCE
 	@sh tools/deps.sh check
 	$(CARGO) xtask link-solaris
 
+# Whether two builds in two places make the same programs; minutes, for nights and for changes of the toolchain
+check-reproducible: FORCE
+	@sh tools/deps.sh build
+	sh tools/reproducible.sh
+
 # An hour of random conversations under commands, HUPs and moves, every byte checked; SECONDS=60 for a shorter one
 SECONDS = 3600
 soak: FORCE
