@@ -302,7 +302,7 @@ impl UdpListener {
             self.remove(id, Some(EndReason::Shortage));
             return None;
         }
-        let task = tokio::spawn(answer(Arc::clone(self), id, Arc::clone(&flow)));
+        let task = tokio::spawn(answer(End { listener: Arc::clone(self), id }, Arc::clone(&flow)));
         flow.served_by(task.abort_handle());
         Some((id, flow))
     }
@@ -370,8 +370,10 @@ impl Drop for End {
 }
 
 /// Passes a flow's answers on until it ends.
-async fn answer(listener: Arc<UdpListener>, id: FlowId, flow: Arc<UdpFlow>) {
-    let end = End { listener, id };
+///
+/// `end` is made before: a task that is aborted before it first runs drops its arguments and nothing else.
+async fn answer(end: End, flow: Arc<UdpFlow>) {
+    let id = end.id;
     while let Some(upstream) = flow.upstream() {
         tokio::select! {
             ready = upstream.ready() => {
