@@ -63,6 +63,7 @@ mod it {
     mod server_names;
     mod server_state;
     mod signals;
+    mod sni_server;
     mod source;
     mod static_build;
     mod static_documents;

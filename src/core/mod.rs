@@ -32,6 +32,7 @@ pub mod report;
 pub mod select;
 pub mod settings;
 pub mod snapshot;
+pub mod sni_route;
 pub mod standing_queue;
 pub mod state;
 pub mod tls_session;

@@ -13,6 +13,7 @@ use super::queue::Wakeup;
 use super::settings::{
     AdminState, ConnectionLogFormat, Fastclose, HttpForwarded, OnDown, ProxyHeader, ProxyProtocol, Settings,
 };
+use super::sni_route::SniRoutes;
 use super::upstream_tls::TlsPeer;
 use std::collections::HashMap;
 use std::fmt;
@@ -202,6 +203,8 @@ pub struct Snapshot {
     pub abuse: Option<Arc<Backend>>,
     /// Servers that were removed and had connections when this was made.
     pub removed: Vec<Arc<Backend>>,
+    /// Which servers are for which server name of TLS that pen relays.
+    pub sni_routes: Option<SniRoutes>,
     /// The access lists.
     pub acls: Vec<Acl>,
     /// The list for clients.
@@ -385,6 +388,8 @@ impl Snapshot {
                 })
                 .collect(),
             removed: live.removed.clone(),
+            // Checked before the configuration was put in force.
+            sni_routes: config.sni_routes().unwrap_or_default(),
             acls: config.acls().to_vec(),
             client_acl: settings.client_acl,
             proxy_protocol: settings.proxy_protocol,

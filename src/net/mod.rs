@@ -3,6 +3,7 @@
 pub mod accept_token;
 pub mod accepted_client;
 pub mod check;
+pub mod client_hello;
 mod client_name;
 pub mod clients;
 pub mod clock;

@@ -33,7 +33,7 @@ use super::proxy::Caller;
 use super::relay::{Relay, RelaySettings};
 use super::shared::Shared;
 use super::stream::Stream;
-use super::{dummy, limits, proxy, tls};
+use super::{client_hello, dummy, limits, proxy, tls};
 
 /// A client that was accepted.
 #[derive(Debug)]
@@ -259,9 +259,16 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
     }
     let KnownClient { client, port, .. } = *session.entry.connection.client();
     let port = port.unwrap_or(0);
-    let caller = Caller { connection: &session.entry.connection, stream, header };
+    let mut caller = Caller { connection: &session.entry.connection, stream, header };
     // Boxed, since the task is to be small as long as it has no server.
     let mut selection = Box::new(Selection::new(Arc::clone(snapshot), client, port, remembered, admission));
+    if let (Some(routes), Stream::Plain(socket)) = (&snapshot.sni_routes, &mut caller.stream)
+        && admission == Admission::Admit
+    {
+        // Boxed, likewise.
+        let name = Box::pin(client_hello::server_name(socket, snapshot.timeout)).await;
+        selection.restrict(routes.servers(name.as_deref()));
+    }
     let record = &session.held.record;
     let found = match connect::establish(record, snapshot, &mut selection, &caller).await {
         Ok(None) => Box::pin(connect::by_queue(record, snapshot, &mut selection, &caller)).await,

@@ -253,6 +253,15 @@ impl TlsClient {
 /// The first message of a client, which can be sent any number of times: the server then does all the work of a
 /// handshake.
 pub(crate) fn client_hello() -> Vec<u8> {
+    recorded(|_| {})
+}
+
+/// The same with a server name.
+pub(crate) fn client_hello_for(name: &str) -> Vec<u8> {
+    recorded(|ssl| ssl.set_hostname(name).unwrap())
+}
+
+fn recorded(change: impl FnOnce(&mut Ssl)) -> Vec<u8> {
     struct Recorder(Vec<u8>);
     impl Read for Recorder {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -269,7 +278,9 @@ pub(crate) fn client_hello() -> Vec<u8> {
         }
     }
     let context = SslContext::builder(SslMethod::tls_client()).unwrap().build();
-    match Ssl::new(&context).unwrap().connect(Recorder(Vec::new())) {
+    let mut ssl = Ssl::new(&context).unwrap();
+    change(&mut ssl);
+    match ssl.connect(Recorder(Vec::new())) {
         Err(HandshakeError::WouldBlock(stream)) => stream.get_ref().0.clone(),
         _ => panic!("a handshake without an answer"),
     }

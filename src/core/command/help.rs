@@ -106,7 +106,7 @@ const TOPICS: [Topic; 10] = [
         ],
     ),
     ("HTTP", &["http*", "dummy"]),
-    ("TLS", &["ssl_*", "server_*"]),
+    ("TLS", &["ssl_*", "server_*", "sni_server"]),
     (
         "Logs and statistics",
         &["log", "log_*", "connection_log*", "debug", "ascii", "web_stats", "status", "json"],

@@ -132,6 +132,10 @@ fn of_setting(setting: Setting, args: &[Word], services: &Services) -> Parsed<Co
             let both = format!("{} {}", v4.text()?, v6.text()?);
             Ok(Command::Set(setting, kind.parse(&Word::plain(&both), services)?))
         }
+        [_, _, ..] if kind == Kind::SniRoute => {
+            let words = args.iter().map(Word::text).collect::<Parsed<Vec<_>>>()?;
+            Ok(Command::Set(setting, kind.parse(&Word::plain(&words.join(" ")), services)?))
+        }
         [_, extra, ..] => Err(Error::extra(extra.text()?)),
         [extra] if kind == Kind::Switch => Err(Error::extra(extra.text()?)),
         [arg] => Ok(Command::Set(setting, kind.parse(arg, services)?)),

@@ -56,6 +56,13 @@ impl Config {
                 let added = added.unwrap_or(&new).iter().map(|path| set(Value::Paths(vec![path.clone()])));
                 first.into_iter().chain(added).collect()
             }
+            (Value::SniRoutes(new), Value::SniRoutes(old)) => {
+                let added = new.strip_prefix(&old[..]);
+                let first = added.is_none().then(|| set(Value::None));
+                let added =
+                    added.unwrap_or(&new).iter().map(|route| set(Value::SniRoutes(vec![route.clone()])));
+                first.into_iter().chain(added).collect()
+            }
             (new, _) => vec![set(new)],
         }
     }

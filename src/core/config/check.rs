@@ -3,8 +3,10 @@
 use super::Config;
 use crate::core::addr::{Endpoint, Host};
 use crate::core::alpn;
+use crate::core::command::ServerRef;
 use crate::core::error::Error;
 use crate::core::settings::{ProxyHeader, ProxyProtocol};
+use crate::core::sni_route::SniRoutes;
 
 impl Config {
     /// Whether pen can serve with this configuration.
@@ -16,6 +18,7 @@ impl Config {
         self.check_checks()?;
         let settings = &self.settings;
         self.check_tls_names()?;
+        self.sni_routes()?;
         if let Some(list) = &settings.ssl_alpn {
             alpn::judge(list, settings.http).map_err(|error| error.of("ssl_alpn"))?;
         }
@@ -26,6 +29,9 @@ impl Config {
         let excluded = |other: &str, why: &str| Err(Error::new(format!("-U (udp) excludes {other}: {why}")));
         if !settings.ssl_certfile.is_empty() {
             return excluded("-E (ssl_certfile)", "TLS needs connections");
+        }
+        if !settings.sni_server.is_empty() {
+            return excluded("sni_server", "TLS needs connections");
         }
         if let Some(n) = self.servers.iter().position(|server| server.tls) {
             return excluded(&format!("server {n} tls"), "TLS needs connections");
@@ -63,6 +69,22 @@ impl Config {
             Some(server) => excluded(&server, "a Unix socket takes connections only"),
             None => Ok(()),
         }
+    }
+
+    /// The routes of `sni_server`; `None` where there are none.
+    ///
+    /// # Errors
+    /// A server that there is not.
+    pub fn sni_routes(&self) -> Result<Option<SniRoutes>, Error> {
+        let routes = &self.settings.sni_server;
+        if routes.is_empty() {
+            return Ok(None);
+        }
+        let slot = |word: &str| {
+            let server = ServerRef::parse(word)?;
+            self.slot(&server).ok_or_else(|| Error::expected("the name of a server", word))
+        };
+        SniRoutes::new(routes, self.servers.len(), slot).map(Some)
     }
 
     /// Whether the host name that a server's certificate is verified against is given and valid.

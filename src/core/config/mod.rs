@@ -135,6 +135,9 @@ impl Config {
             Value::Paths(paths) => {
                 paths.into_iter().map(|path| Command::Set(setting, Value::Paths(vec![path]))).collect()
             }
+            Value::SniRoutes(routes) => {
+                routes.into_iter().map(|route| Command::Set(setting, Value::SniRoutes(vec![route]))).collect()
+            }
             value => vec![Command::Set(setting, value)],
         }
     }
@@ -158,7 +161,7 @@ impl Config {
         rest.extend(self.checks.iter().map(|(name, check)| Command::Check(name.clone(), check.changes())));
         rest.sort_by_key(|command| match command {
             // Their order counts.
-            Command::Set(setting, Value::Paths(_)) => setting.word().to_owned(),
+            Command::Set(setting, Value::Paths(_) | Value::SniRoutes(_)) => setting.word().to_owned(),
             command => command.to_string().trim_start_matches("no ").to_owned(),
         });
         let slots = self.servers.iter().enumerate().filter(|(_, server)| **server != ServerConfig::default());
@@ -217,6 +220,9 @@ pub(crate) mod tests {
             "ssl_certfile /b",
             "ssl_certfile \"/a b\"",
             "no ssl_certfile",
+            "sni_server *.example.com web1 2",
+            "sni_server a.b 3",
+            "no sni_server",
             "no emergency",
             "check web type http path /a expect 200",
             "check smtp type send expect \"220\\r\" every 0.5",

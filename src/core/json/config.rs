@@ -50,6 +50,7 @@ fn value(value: &Value) -> Json {
         Value::Seconds(time) => time.as_secs_f64().into(),
         Value::Words(words) => words.clone().into(),
         Value::Paths(paths) => paths.clone().into(),
+        Value::SniRoutes(routes) => routes.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
         other => other.to_string().into(),
     }
 }

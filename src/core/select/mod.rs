@@ -43,6 +43,8 @@ pub struct Selection {
     remembered: Option<usize>,
     stage: Stage,
     tried: NumberSet,
+    /// The servers that the client may have, where its server name decides.
+    route: Option<Arc<NumberSet>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -102,13 +104,24 @@ impl Selection {
         // With round robin clients are not remembered, and the hash distinguishes connections by their port.
         let key = hash::client(client.masked(snapshot.client_mask), if policy.hash_port { port } else { 0 });
         let remembered = remembered.filter(|_| policy.affinity);
-        Selection { snapshot, client, key, remembered, stage, tried: NumberSet::default() }
+        Selection { snapshot, client, key, remembered, stage, tried: NumberSet::default(), route: None }
     }
 
     /// Excludes a server from this search, although it is not known to fail.
     pub fn exclude(&mut self, server: usize) {
         self.tried.insert(server);
         self.remembered = self.remembered.filter(|n| *n != server);
+    }
+
+    /// Of the regular servers, the client may have only these.
+    pub fn restrict(&mut self, servers: &Arc<NumberSet>) {
+        self.remembered = self.remembered.filter(|n| servers.contains(*n));
+        self.route = Some(Arc::clone(servers));
+    }
+
+    /// Whether the client may have the server, as far as its server name decides.
+    fn is_on_route(&self, n: usize) -> bool {
+        self.route.as_ref().is_none_or(|servers| servers.contains(n))
     }
 
     /// The client.
@@ -203,7 +216,9 @@ impl Selection {
         };
         let full = |b: &Backend| b.max != 0 && b.stats.connections() >= b.max;
         let mut usable = self.snapshot.backends.iter().flatten().filter(|b| usable(b)).peekable();
-        if (!stubborn && !self.tried.is_empty()) || usable.peek().is_none() {
+        if self.route.is_some() {
+            NoServer::ForClient
+        } else if (!stubborn && !self.tried.is_empty()) || usable.peek().is_none() {
             NoServer::Down
         } else if usable.all(|b| full(b)) {
             NoServer::Full

@@ -69,7 +69,7 @@ impl Selection {
                 let count = self.snapshot.backends.len();
                 let turn = (1..=count).map(|step| (last.wrapping_add(step)) % count);
                 turn.filter_map(|n| self.snapshot.backends[n].as_ref().map(|b| (n, b)))
-                    .find(|(n, b)| !self.tried.contains(*n) && usable(*n, b))
+                    .find(|(n, b)| self.is_untried(*n) && usable(*n, b))
             }
         };
         chosen.map(|(n, _)| n)
@@ -84,7 +84,12 @@ impl Selection {
     /// The servers that were not tried for this client, by number.
     pub(super) fn untried(&self) -> impl Iterator<Item = (usize, &Arc<Backend>)> {
         let all = self.snapshot.backends.iter().enumerate();
-        all.filter_map(|(n, b)| b.as_ref().map(|b| (n, b))).filter(|(n, _)| !self.tried.contains(*n))
+        all.filter_map(|(n, b)| b.as_ref().map(|b| (n, b))).filter(|(n, _)| self.is_untried(*n))
+    }
+
+    /// Whether the server is one for this client, and was not tried.
+    fn is_untried(&self, n: usize) -> bool {
+        !self.tried.contains(n) && self.is_on_route(n)
     }
 
     /// Whether the server may be used for this client at `now`.

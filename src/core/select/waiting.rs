@@ -96,6 +96,12 @@ impl Selection {
             _ => false,
         };
         self.remembered = self.remembered.filter(|n| snapshot.policy.affinity && is_same(*n));
+        if let Some(route) = &self.route {
+            let mut servers = NumberSet::default();
+            let count = before.backends.len();
+            (0..count).filter(|n| route.contains(*n) && is_same(*n)).for_each(|n| servers.insert(n));
+            self.route = Some(Arc::new(servers));
+        }
         let mut tried = NumberSet::default();
         (0..before.backends.len())
             .filter(|n| self.tried.contains(*n) && is_same(*n))

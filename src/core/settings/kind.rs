@@ -7,6 +7,7 @@ use crate::core::addr::{Endpoint, Host, ListenAddress, Services};
 use crate::core::affinity::ClientMask;
 use crate::core::lexer::Word;
 use crate::core::log_target::LogTarget;
+use crate::core::sni_route::SniRoute;
 use std::time::Duration;
 
 /// A kind of value, with its bounds.
@@ -50,6 +51,8 @@ pub enum Kind {
     Paths,
     /// How many leading bits of an address identify a client, for IPv4 and for IPv6: two words, or one with a blank.
     Mask,
+    /// A server name or a pattern, and the servers for it: several words, or one with blanks.
+    SniRoute,
     /// An IP address.
     Ip,
     /// A host.
@@ -127,6 +130,7 @@ impl Kind {
                 let (v4, v6) = arg.split_once(' ').ok_or_else(not)?;
                 ClientMask::parse(v4, v6.trim_start()).map(Value::Mask).ok_or_else(not)
             }
+            Kind::SniRoute => SniRoute::parse(arg).map(|route| Value::SniRoutes(vec![route])).ok_or_else(not),
             Kind::Ip => arg.parse().map(Value::Ip).map_err(|_| not()),
             Kind::Host => Host::parse(arg).map(Value::Host),
             Kind::Port => services.port(arg).map(|port| Value::Number(port.into())).map_err(|_| not()),
@@ -156,6 +160,7 @@ impl Kind {
             Kind::Path => "the name of a file or directory".into(),
             Kind::Paths => "the name of a file".into(),
             Kind::Mask => "two numbers, of bits of IPv4 (0 to 32) and of IPv6 (0 to 128)".into(),
+            Kind::SniRoute => SniRoute::FORM.into(),
             Kind::Ip => "an IP address".into(),
             Kind::Host => "an IP address, a host name or a path with a /".into(),
             Kind::Port => "a number from 0 to 65535 or a service name".into(),
@@ -174,6 +179,7 @@ impl Kind {
             Kind::Word(words) => words.join("|"),
             Kind::Words(_) => "WORD".into(),
             Kind::Mask => "V4 V6".into(),
+            Kind::SniRoute => "HOST SERVER...".into(),
             Kind::Name => "NAME".into(),
             _ => "TEXT".into(),
         }

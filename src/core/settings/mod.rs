@@ -18,6 +18,7 @@ pub use value::{Field, Value};
 use super::addr::{Endpoint, ListenAddress};
 use super::affinity::ClientMask;
 use super::log_target::LogTarget;
+use super::sni_route::SniRoute;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ impl Setting {
     pub fn off(self) -> Option<Value> {
         match self.default() {
             Value::Switch(_) => Some(Value::Switch(false)),
-            Value::None | Value::Words(_) | Value::Paths(_) => Some(Value::None),
+            Value::None | Value::Words(_) | Value::Paths(_) | Value::SniRoutes(_) => Some(Value::None),
             _ => None,
         }
     }
@@ -210,6 +211,8 @@ table::table! {
         ssl_sni_path: Option<PathBuf> = None,
             text(Kind::Path, "the directory of certificates by name").rereads().tls();
 
+        sni_server: Vec<SniRoute> = Vec::new(),
+            text(Kind::SniRoute, "the servers for a server name, where pen relays TLS without ending it; repeatable");
         server_cacert_file: Option<PathBuf> = None,
             text(Kind::Path, "the certificate authorities for servers' certificates");
         server_certfile: Option<PathBuf> = None,
@@ -252,6 +255,7 @@ mod tests {
             Kind::Word(words) | Kind::Words(words) => words.to_vec(),
             Kind::Text(_) | Kind::Bytes | Kind::Path | Kind::Paths => vec!["/a b"],
             Kind::Mask => vec!["24 64", "0 0"],
+            Kind::SniRoute => vec!["*.example.com web 1"],
             Kind::Name => vec!["web-1"],
             Kind::Ip | Kind::Host => vec!["10.0.0.1", "::1"],
             Kind::Port => vec!["0", "80"],

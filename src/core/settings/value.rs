@@ -5,6 +5,7 @@ use crate::core::addr::{Endpoint, Host, ListenAddress};
 use crate::core::affinity::ClientMask;
 use crate::core::lexer;
 use crate::core::log_target::LogTarget;
+use crate::core::sni_route::SniRoute;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -34,6 +35,8 @@ pub enum Value {
     Bytes(Vec<u8>),
     /// How many leading bits of an address identify a client: two words.
     Mask(ClientMask),
+    /// Server names with their servers, in the order in which they were given: several words each.
+    SniRoutes(Vec<SniRoute>),
     /// An IP address.
     Ip(IpAddr),
     /// A host without a port.
@@ -52,6 +55,7 @@ impl Value {
         match self {
             Value::Bytes(bytes) => lexer::escape(bytes),
             Value::Mask(mask) => mask.to_string(),
+            Value::SniRoutes(_) => self.to_string(),
             other => lexer::quote(&other.to_string()),
         }
     }
@@ -71,6 +75,10 @@ impl fmt::Display for Value {
             Value::Text(text) => f.write_str(text),
             Value::Bytes(bytes) => f.write_str(&lexer::escape(bytes)),
             Value::Mask(mask) => mask.fmt(f),
+            Value::SniRoutes(routes) => {
+                let routes: Vec<String> = routes.iter().map(ToString::to_string).collect();
+                f.write_str(&routes.join(", "))
+            }
             Value::Ip(ip) => ip.fmt(f),
             Value::Host(host) => host.fmt(f),
             Value::Endpoint(endpoint) => endpoint.fmt(f),
@@ -210,6 +218,28 @@ impl Field for Vec<PathBuf> {
                 for path in paths.iter().map(PathBuf::from) {
                     if !self.contains(&path) {
                         self.push(path);
+                    }
+                }
+            }
+            Value::None => self.clear(),
+            _ => {}
+        }
+    }
+}
+
+impl Field for Vec<SniRoute> {
+    fn value(&self) -> Value {
+        Value::SniRoutes(self.clone())
+    }
+
+    /// Adds the routes to those that are there, of which none is left when they are unset. One of the same pattern is replaced.
+    fn assign(&mut self, value: &Value) {
+        match value {
+            Value::SniRoutes(routes) => {
+                for route in routes {
+                    match self.iter_mut().find(|known| known.pattern == route.pattern) {
+                        Some(known) => known.clone_from(route),
+                        None => self.push(route.clone()),
                     }
                 }
             }
