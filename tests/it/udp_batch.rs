@@ -27,9 +27,13 @@ fn rings(pen: &Pen) -> usize {
 
 /// Whether this system has io_uring, and lets this process use it.
 fn has_rings() -> bool {
-    let pen = Setup::new().options("-U").start();
+    let pen = Setup::new().options("-U -d").start();
+    wait_until("a ring, or word that there is none", || rings(&pen) == 1 || pen.stderr().contains(NO_RING));
     rings(&pen) == 1
 }
+
+/// What pen says with -d where it cannot have a ring.
+const NO_RING: &str = "calls are made one by one: no io_uring";
 
 /// A program that runs another one without io_uring: a filter of system calls has io_uring_setup(2) fail with EPERM, as those
 /// of containers do.
@@ -45,18 +49,18 @@ exec @ARGV or die "exec: $!";
 fn calls_are_made_together_where_the_system_allows_it_and_nobody_forbids_it() {
     let server = Server::named("A");
     let setup = || Setup::new().options("-U -d").server(server.address);
-    let told = "calls are made one by one: no io_uring";
     let pen = setup().start();
-    assert_eq!(rings(&pen) == 0, pen.stderr().contains(told), "{}", pen.stderr());
+    wait_until("a ring, or word that there is none", || rings(&pen) == 1 || pen.stderr().contains(NO_RING));
+    assert_eq!(rings(&pen) == 0, pen.stderr().contains(NO_RING), "{}", pen.stderr());
     let pen = setup().command("no batch").start();
     assert_eq!(rings(&pen), 0);
-    assert!(!pen.stderr().contains(told), "nobody asked for it");
+    assert!(!pen.stderr().contains(NO_RING), "nobody asked for it");
     if cfg!(target_arch = "x86_64") {
         let setup = setup();
         let script = setup.write("without-rings", WITHOUT_RINGS);
         let pen = setup.wrapper(&format!("perl {script}")).start();
         assert_eq!(rings(&pen), 0);
-        pen.says(told);
+        pen.says(NO_RING);
         assert_eq!(Asker::new(2, pen.address).name(), "A");
     }
 }
@@ -65,7 +69,8 @@ fn calls_are_made_together_where_the_system_allows_it_and_nobody_forbids_it() {
 fn each_worker_has_a_ring_of_its_own() {
     let setup = || Setup::new().command("workers 3").server("127.0.0.1:9");
     let pen = setup().start();
-    assert_eq!(rings(&pen), if has_rings() { 3 } else { 0 });
+    let expected = if has_rings() { 3 } else { 0 };
+    wait_until("each worker to have its ring", || rings(&pen) == expected);
     assert_eq!(rings(&setup().command("no batch").start()), 0);
 }
 

@@ -176,8 +176,9 @@ impl Kind {
         match self {
             Kind::Number { .. } | Kind::Seconds { .. } => "N".into(),
             Kind::Switch => "on|off".into(),
-            Kind::Word(words) => words.join("|"),
-            Kind::Words(_) => "WORD".into(),
+            // A longer list would not fit on a line of a terminal; the help says what there is.
+            Kind::Word(words) if words.len() <= 8 => words.join("|"),
+            Kind::Word(_) | Kind::Words(_) => "WORD".into(),
             Kind::Mask => "V4 V6".into(),
             Kind::SniRoute => "HOST SERVER...".into(),
             Kind::Name => "NAME".into(),

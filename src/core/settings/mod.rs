@@ -225,7 +225,7 @@ table::table! {
 
         // Words.
         log_facility: SyslogFacility = SyslogFacility::User,
-            text(Kind::Word(SyslogFacility::WORDS), "the facility of pen's messages in syslog").at_start();
+            text(Kind::Word(SyslogFacility::WORDS), "syslog facility: user, daemon, auth or local0 to local7").at_start();
         connection_log_format: ConnectionLogFormat = ConnectionLogFormat::Text,
             text(Kind::Word(ConnectionLogFormat::WORDS), "the format of the lines of connection_log");
         http_forwarded: HttpForwarded = HttpForwarded::Keep,

@@ -216,7 +216,11 @@ impl State {
                 continue;
             }
             if target.as_ref().is_some_and(LogTarget::is_stdout) && !new.foreground {
-                let expected = "another target (a pen in the background has no standard output)";
+                let others = match log {
+                    Log::Requests => "a file or host:port",
+                    Log::Connections => "a file or a system log",
+                };
+                let expected = format!("{others} (a pen in the background has no standard output)");
                 return Err(Error::expected(expected, LogTarget::STDOUT).of(log.setting().word()));
             }
             needs.push(Need::Log(log, target.clone()));
