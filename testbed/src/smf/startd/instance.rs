@@ -129,8 +129,8 @@ impl Inst {
         self.faults.len() > count
     }
 
-    /// Abandons the contract on the way out of maintenance: processes that a stop method has left there run on, and no
-    /// command of smf(5) knows of them any more.
+    /// Abandons the contract, after a start method that has failed or on the way out of maintenance: processes that a method
+    /// has left there run on, and no command of smf(5) knows of them any more.
     pub(crate) fn abandon(&mut self) {
         self.primary = None;
     }

@@ -3,14 +3,12 @@
 use nix::sys::signal::Signal;
 
 use super::super::fmri::Fmri;
-use super::super::process;
 use super::super::repo::{Groups, Repository, View};
 use super::instance::{After, Inst, Phase, State};
 use super::log;
 
-/// Exit statuses of methods that put the instance into maintenance at once.
-const ERR_FATAL: i32 = 95;
-const ERR_CONFIG: i32 = 96;
+/// Exit statuses of methods that put the instance into maintenance at once: SMF_EXIT_ERR_NOSMF, _FATAL, _CONFIG and _PERM.
+const NOT_RETRIED: [i32; 4] = [94, 95, 96, 100];
 /// How many consecutive failures of a start method are allowed.
 const FAILURES: u8 = 3;
 
@@ -79,12 +77,10 @@ pub(super) fn start_done(fmri: &Fmri, inst: &mut Inst, result: Result<i32, i32>)
         inst.state = State::Online;
         return write_state(fmri, inst, None, "none");
     }
-    // Processes left behind by the method would prevent the next start.
-    if let Some(primary) = &inst.primary {
-        process::signal(primary.pid, Signal::SIGKILL);
-    }
+    // As in svc.startd(1M), what the method has left behind runs on and may be in the way of the next start.
+    inst.abandon();
     inst.failures += 1;
-    let at_once = matches!(result, Ok(ERR_FATAL | ERR_CONFIG));
+    let at_once = result.is_ok_and(|status| NOT_RETRIED.contains(&status));
     if at_once || inst.failures >= FAILURES {
         inst.state = State::Maintenance;
         inst.failures = 0;
