@@ -53,6 +53,17 @@ pub(super) enum BoundListener {
     Datagrams(Arc<DatagramSocket>),
 }
 
+impl BoundListener {
+    /// The IP address that it is bound to.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let address = match self {
+            BoundListener::Streams(listener, _) => listener.address(),
+            BoundListener::Datagrams(socket) => socket.local_addr().ok(),
+        };
+        address.map(|address| address.ip())
+    }
+}
+
 /// How long a command waits for retired listeners to close: somewhat longer than workers take for it.
 const CLOSING: Duration = Duration::from_millis(500);
 

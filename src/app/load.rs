@@ -108,10 +108,9 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     }
     notices.extend(overridden);
     let checked = config.check().and_then(|()| match config.listening() {
-        Some(listening) => {
-            let listening = own_address::resolved_now(listening);
-            config.check_servers(&|host, port| own_address::is_own(&listening, host, port))
-        }
+        Some(listening) => config.check_servers(&|host, port| {
+            own_address::is_own(listening, own_address::first_address, host, port)
+        }),
         None => Ok(()),
     });
     errors.extend(checked.err().map(|error| config_file::find(error, &all, &config)));

@@ -6,23 +6,28 @@ use crate::core::addr::{Endpoint, Host};
 use crate::core::config::Config;
 use crate::sys::{read_file, resolve};
 
-/// Whether a connection to `host` and `port` reaches a pen that listens on `listening`. False where one of them is a name:
-/// ask again with its addresses.
-pub(super) fn is_own(listening: &Endpoint, host: &Host, port: u16) -> bool {
+/// Whether a connection to `host` and `port` reaches a pen that listens on `listening`. If that is a name, `bound` gives its
+/// address. False for a host that is a name: ask again with its addresses.
+pub(super) fn is_own(
+    listening: &Endpoint,
+    bound: impl Fn(&str) -> Option<IpAddr>,
+    host: &Host,
+    port: u16,
+) -> bool {
     match (&listening.host, host) {
         (Host::Unix(own), Host::Unix(path)) => own == path || read_file::is_same(own.as_ref(), path.as_ref()),
         (_, Host::Ip(_)) if port != listening.port => false,
         (Host::Ip(own), Host::Ip(ip)) => reaches(*own, *ip),
+        (Host::Name(name), Host::Ip(ip)) => bound(name).is_some_and(|own| reaches(own, *ip)),
         _ => false,
     }
 }
 
-/// The listening endpoint with an address in place of a name. Waits for the resolver, so it is for a pen that does not serve yet.
-pub(super) fn resolved_now(listening: &Endpoint) -> Endpoint {
-    let Host::Name(name) = &listening.host else { return listening.clone() };
-    // Pen listens on the first. A name without an address is an error elsewhere.
-    let address = resolve::lookup_now(name).ok().and_then(|found| found.first().copied());
-    Endpoint { host: address.map_or_else(|| listening.host.clone(), Host::Ip), port: listening.port }
+/// The address that pen will listen on if `name` is its listening address. Waits for the resolver, so it is for a pen that does
+/// not serve yet.
+pub(super) fn first_address(name: &str) -> Option<IpAddr> {
+    // A name without an address is an error elsewhere.
+    resolve::lookup_now(name).ok()?.first().copied()
 }
 
 /// Whether a connection to `ip` reaches a socket that is bound to `own`.
@@ -39,17 +44,17 @@ fn reaches(own: IpAddr, ip: IpAddr) -> bool {
 }
 
 /// Divides the addresses of a name into those that its servers may have and those that are pen itself. The latter are only
-/// looked for if a server has that name and the port of `listening`, which has an address.
+/// looked for if a server has that name and the port that pen listens on; `bound` is as in [`is_own`].
 pub(super) fn divide(
     config: &Config,
-    listening: &Endpoint,
+    bound: impl Fn(&str) -> Option<IpAddr>,
     name: &str,
     addresses: Vec<IpAddr>,
 ) -> (Vec<IpAddr>, Vec<IpAddr>) {
-    if !config.has_server(name, listening.port) {
+    let Some(listening) = config.listening().filter(|own| config.has_server(name, own.port)) else {
         return (addresses, Vec::new());
-    }
-    addresses.into_iter().partition(|ip| !is_own(listening, &Host::Ip(*ip), listening.port))
+    };
+    addresses.into_iter().partition(|ip| !is_own(listening, &bound, &Host::Ip(*ip), listening.port))
 }
 
 /// The message about an address that is left out.

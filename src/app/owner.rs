@@ -199,19 +199,11 @@ impl Owner {
 
     /// Takes over the addresses that the resolver found for a name.
     pub(super) fn found(&self, name: String, addresses: Vec<IpAddr>) {
-        let addresses = self.without_own(&name, addresses);
+        let bound = |name: &str| self.performer.borrow().bound_address(name);
+        let (addresses, own) = own_address::divide(self.state.borrow().config(), bound, &name, addresses);
+        own.iter().for_each(|ip| log::error(format_args!("{}", own_address::notice(&name, *ip))));
         let effects = self.state.borrow_mut().found(name, addresses);
         self.perform(effects);
-    }
-
-    /// The addresses of a name without those that pen listens on, which are reported.
-    fn without_own(&self, name: &str, addresses: Vec<IpAddr>) -> Vec<IpAddr> {
-        let state = self.state.borrow();
-        let Some(listening) = state.config().listening() else { return addresses };
-        let listening = self.performer.borrow().with_address(listening);
-        let (addresses, own) = own_address::divide(state.config(), &listening, name, addresses);
-        own.iter().for_each(|ip| log::error(format_args!("{}", own_address::notice(name, *ip))));
-        addresses
     }
 
     async fn reply(&self, answer: Answer) -> Reply {

@@ -135,12 +135,10 @@ impl Performer {
         self.listening.retire();
     }
 
-    /// The listening endpoint with an address in place of a name: the one that was looked up for the command in progress, or
-    /// the one that pen is bound to.
-    pub(super) fn with_address(&self, listening: &Endpoint) -> Endpoint {
-        let Host::Name(name) = &listening.host else { return listening.clone() };
-        let address = self.names.address(name).or_else(|| self.listening.used().address());
-        Endpoint { host: address.map_or_else(|| listening.host.clone(), Host::Ip), port: listening.port }
+    /// The address of the listening name: the one that was looked up for the command in progress, or the one that pen is bound
+    /// to.
+    pub(super) fn bound_address(&self, name: &str) -> Option<IpAddr> {
+        self.names.address(name).or_else(|| self.listening.used().address())
     }
 
     /// Performs the effects of a plan that is in force.
@@ -241,7 +239,7 @@ impl World for Performer {
     }
 
     fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool {
-        own_address::is_own(&self.with_address(listening), host, port)
+        own_address::is_own(listening, |name| self.bound_address(name), host, port)
     }
 
     fn now(&self) -> Millis {

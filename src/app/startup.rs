@@ -181,10 +181,9 @@ fn serve(
             SystemReason(error)
         ));
     });
-    let listening = config.listening().map(own_address::resolved_now);
+    let bound = listener.address();
     let resolved = resolved.into_iter().map(|(name, addresses)| {
-        let Some(listening) = &listening else { return (name, addresses) };
-        let (others, own) = own_address::divide(&config, listening, &name, addresses);
+        let (others, own) = own_address::divide(&config, |_| bound, &name, addresses);
         own.iter().for_each(|ip| say(&own_address::notice(&name, *ip)));
         (name, others)
     });
