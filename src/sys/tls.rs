@@ -58,11 +58,22 @@ type Keys = Arc<dyn TicketKeys>;
 
 fn keys_index() -> Result<Index<SslContext, Keys>, ErrorStack> {
     static INDEX: OnceLock<Index<SslContext, Keys>> = OnceLock::new();
-    match INDEX.get() {
+    made_once(&INDEX, SslContext::new_ex_index)
+}
+
+/// The index of what is stored with each context or connection, made when it is first needed.
+///
+/// # Errors
+/// OpenSSL has no memory for one.
+pub fn made_once<O, D>(
+    index: &OnceLock<Index<O, D>>,
+    make: impl FnOnce() -> Result<Index<O, D>, ErrorStack>,
+) -> Result<Index<O, D>, ErrorStack> {
+    match index.get() {
         Some(index) => Ok(*index),
         None => {
-            let index = SslContext::new_ex_index()?;
-            Ok(*INDEX.get_or_init(|| index))
+            let made = make()?;
+            Ok(*index.get_or_init(|| made))
         }
     }
 }

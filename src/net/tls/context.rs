@@ -64,15 +64,7 @@ pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> 
     }
     protocols::limit(&mut context, options, settings.oldest, settings.ciphers.as_deref())?;
     for Credential { identity, .. } in *credentials {
-        context.set_certificate(&identity.leaf)?;
-        context.set_private_key(&identity.key)?;
-        for certificate in &identity.chain {
-            if credentials.len() > 1 {
-                sys::add_chain_certificate(&mut context, certificate)?;
-            } else {
-                context.add_extra_chain_cert(certificate.clone())?;
-            }
-        }
+        identity.use_in(&mut context, credentials.len() > 1)?;
     }
     negotiate(&mut context, &settings.alpn);
     clients(&mut context, parts)?;

@@ -8,13 +8,14 @@ use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
+use openssl::ssl::SslContextBuilder;
 use openssl::x509::store::{X509Store, X509StoreBuilder};
 use openssl::x509::{X509, X509Name, X509Ref, X509VerifyResult};
 use zeroize::Zeroizing;
 
 use crate::core::error::SystemReason;
 use crate::sys::read_file;
-use crate::sys::tls::default_authorities;
+use crate::sys::tls::{add_chain_certificate, default_authorities};
 
 use super::pem::{self, KeyForm};
 use super::settings::Files;
@@ -125,6 +126,27 @@ pub(in crate::net) struct Identity {
 }
 
 impl Identity {
+    /// Has a context use it; as one of `several` it has a chain of its own.
+    ///
+    /// # Errors
+    /// An error of OpenSSL, for example a key that it considers too short.
+    pub(in crate::net) fn use_in(
+        &self,
+        context: &mut SslContextBuilder,
+        several: bool,
+    ) -> Result<(), ErrorStack> {
+        context.set_certificate(&self.leaf)?;
+        context.set_private_key(&self.key)?;
+        for certificate in &self.chain {
+            if several {
+                add_chain_certificate(context, certificate)?;
+            } else {
+                context.add_extra_chain_cert(certificate.clone())?;
+            }
+        }
+        Ok(())
+    }
+
     /// A message for the administrator about a problem that does not prevent serving.
     pub(in crate::net) fn warning(&self, files: &Files) -> Option<String> {
         let now = Asn1Time::days_from_now(0).ok()?;

@@ -14,7 +14,7 @@ use openssl::ssl::{ClientHelloResponse, Ssl, SslContext, SslRef};
 use tokio::sync::oneshot;
 
 use crate::sys::log;
-use crate::sys::tls::server_name_extension;
+use crate::sys::tls::{made_once, server_name_extension};
 
 use super::cert_index::{CertFiles, Good, Index, host_name};
 use super::cert_loader::{LOOK, Loader, Made, Reported, Throttle};
@@ -284,11 +284,5 @@ impl Slot {
 
 fn slot_index() -> Result<ExIndex<Ssl, Arc<Slot>>, ErrorStack> {
     static INDEX: OnceLock<ExIndex<Ssl, Arc<Slot>>> = OnceLock::new();
-    match INDEX.get() {
-        Some(index) => Ok(*index),
-        None => {
-            let index = Ssl::new_ex_index()?;
-            Ok(*INDEX.get_or_init(|| index))
-        }
-    }
+    made_once(&INDEX, Ssl::new_ex_index)
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
-use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslMethod, SslOptions, SslVerifyMode};
+use openssl::ssl::{Ssl, SslContext, SslMethod, SslOptions, SslVerifyMode};
 
 use crate::core::addr::Host;
 use crate::core::alpn;
@@ -13,6 +13,7 @@ use crate::core::upstream_tls::{TlsPeer, UpstreamTlsSettings};
 use crate::net::tls::identity::{Authorities, Identity};
 use crate::net::tls::protocols;
 use crate::net::tls::settings::Oldest;
+use crate::sys::tls::made_once;
 use crate::sys::tls_client::keep_sessions;
 
 use super::sessions::Sessions;
@@ -40,7 +41,7 @@ impl Context {
         protocols::limit(&mut context, SslOptions::empty(), oldest, settings.ciphers.as_deref())?;
         context.set_cert_store(authorities.store()?);
         if let Some(identity) = identity {
-            use_identity(&mut context, identity)?;
+            identity.use_in(&mut context, false)?;
         }
         let sessions = Arc::<Sessions>::default();
         let kept = Arc::clone(&sessions);
@@ -85,23 +86,8 @@ fn plain(ip: IpAddr) -> IpAddr {
     ip.to_canonical()
 }
 
-fn use_identity(context: &mut SslContextBuilder, identity: &Identity) -> Result<(), ErrorStack> {
-    context.set_certificate(&identity.leaf)?;
-    context.set_private_key(&identity.key)?;
-    for certificate in &identity.chain {
-        context.add_extra_chain_cert(certificate.clone())?;
-    }
-    Ok(())
-}
-
 /// The index under which a connection stores its peer, for the sessions that the server issues.
 fn peer_index() -> Result<Index<Ssl, Arc<TlsPeer>>, ErrorStack> {
     static INDEX: OnceLock<Index<Ssl, Arc<TlsPeer>>> = OnceLock::new();
-    match INDEX.get() {
-        Some(index) => Ok(*index),
-        None => {
-            let index = Ssl::new_ex_index()?;
-            Ok(*INDEX.get_or_init(|| index))
-        }
-    }
+    made_once(&INDEX, Ssl::new_ex_index)
 }
