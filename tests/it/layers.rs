@@ -158,6 +158,18 @@ fn resolve(module: &str, path: &str, modules: &BTreeSet<String>) -> Option<Strin
     modules.contains(&at).then_some(at)
 }
 
+/// A file has one subject and is read in one go.
+#[test]
+fn files_are_short() {
+    let mut lengths: Vec<(usize, String)> =
+        sources("src").into_iter().map(|(name, text)| (text.lines().count(), name)).collect();
+    lengths.sort_unstable();
+    let long: Vec<_> = lengths.iter().filter(|(length, _)| *length > 500).collect();
+    assert!(long.is_empty(), "expected at most 500 lines, got {long:?}");
+    let (median, _) = lengths[lengths.len() / 2];
+    assert!(median < 160, "expected a median below 160 lines, got {median}");
+}
+
 #[test]
 fn the_core_is_pure() {
     for (name, text) in sources("src/core") {
