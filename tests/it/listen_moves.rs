@@ -65,6 +65,12 @@ fn move_to_and_fro(pen: &Pen, places: [&str; 2], connect: impl Fn(usize, &Fates)
     fates
 }
 
+/// Nobody who has connected is lost.
+fn assert_none_lost(fates: &Fates) {
+    assert!(fates.served.load(Relaxed) > 0);
+    assert_eq!(fates.lost.load(Relaxed), 0, "of {}", fates.served.load(Relaxed));
+}
+
 #[test]
 fn to_and_fro_nobody_who_has_connected_is_lost() {
     let backends = greeters(1);
@@ -74,14 +80,9 @@ fn to_and_fro_nobody_who_has_connected_is_lost() {
     let places = addresses.map(|address| address.to_string());
     let connect = |n: usize, fates: &Fates| {
         let stream = TcpStream::connect_timeout(&addresses[n], DEADLINE);
-        if let Ok(stream) = &stream {
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        }
-        fates.count(stream);
+        fates.count(stream.inspect(|stream| stream.set_read_timeout(Some(DEADLINE)).unwrap()));
     };
-    let fates = move_to_and_fro(&pen, [&places[0], &places[1]], connect);
-    assert!(fates.served.load(Relaxed) > 0);
-    assert_eq!(fates.lost.load(Relaxed), 0, "of {}", fates.served.load(Relaxed));
+    assert_none_lost(&move_to_and_fro(&pen, [&places[0], &places[1]], connect));
 }
 
 #[test]
@@ -92,14 +93,9 @@ fn between_paths_too() {
     let pen = setup.listen(&places[0]).servers(&backends).start();
     let connect = |n: usize, fates: &Fates| {
         let stream = UnixStream::connect(Path::new(&places[n]));
-        if let Ok(stream) = &stream {
-            stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        }
-        fates.count(stream);
+        fates.count(stream.inspect(|stream| stream.set_read_timeout(Some(DEADLINE)).unwrap()));
     };
-    let fates = move_to_and_fro(&pen, [&places[0], &places[1]], connect);
-    assert!(fates.served.load(Relaxed) > 0);
-    assert_eq!(fates.lost.load(Relaxed), 0, "of {}", fates.served.load(Relaxed));
+    assert_none_lost(&move_to_and_fro(&pen, [&places[0], &places[1]], connect));
 }
 
 #[test]

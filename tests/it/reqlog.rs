@@ -285,16 +285,8 @@ fn bulk_with_a_log_arrives_whole() {
     let setup = Setup::new();
     let file = setup.file("log");
     let pen = setup.options(format!("-l {file}")).server(echo.address()).start();
-    let mut client = pen.client_from(2);
     let sent: Vec<u8> = (0..4_000_000_u32).flat_map(|n| n.to_le_bytes()).collect();
-    let mut twin = client.twin();
-    let copy = sent.clone();
-    let sender = std::thread::spawn(move || {
-        twin.send(&copy);
-        twin.finish();
-    });
-    assert!(client.rest() == sent);
-    sender.join().unwrap();
+    pen.client_from(2).is_echoed(&sent);
     // A line for each read of at most 32 KiB.
     let least = sent.len() / 32768;
     let count = wait_for("the lines", || {

@@ -42,11 +42,10 @@ fn the_client_s_close_notify_is_a_half_close() {
 fn a_client_may_go_on_after_the_server_s_end() {
     let authority = Pair::root("ca");
     let (rest, after) = std::sync::mpsc::channel();
-    let rest = std::sync::Mutex::new(rest);
     let backend = Backend::new(move |mut client| {
         client.send("that is all");
         client.finish();
-        rest.lock().unwrap().send(client.text()).unwrap();
+        rest.send(client.text()).unwrap();
     });
     let pen = pen(&authority, Kind::Ec, &backend, same);
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
@@ -79,10 +78,9 @@ fn a_fin_without_close_notify_ends_the_stream_after_its_data() {
 fn a_stream_cut_off_within_a_record_is_reset_and_not_ended() {
     let authority = Pair::root("ca");
     let (ends, end) = std::sync::mpsc::channel();
-    let ends = std::sync::Mutex::new(ends);
     let backend = Backend::new(move |mut client| {
         client.bytes(4);
-        ends.lock().unwrap().send(client.end()).unwrap();
+        ends.send(client.end()).unwrap();
     });
     let pen = pen(&authority, Kind::Ec, &backend, same);
     for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {

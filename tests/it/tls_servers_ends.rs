@@ -1,7 +1,6 @@
 //! How streams end towards servers that speak TLS.
 
 use std::io::{Read as _, Write as _};
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -27,12 +26,11 @@ fn before(version: SslVersion, serve: impl Fn(Tls) + Send + Sync + 'static) -> (
 fn the_client_s_end_is_close_notify_and_then_fin() {
     for version in VERSIONS {
         let (ends, end) = channel();
-        let ends = Mutex::new(ends);
         let (pen, _server) = before(version, move |mut tls| {
             let (bytes, how) = tls.rest();
             // Beneath TLS there is nothing left but the end.
             let beneath = tls.0.get_mut().read(&mut [0; 16]).unwrap();
-            ends.lock().unwrap().send((bytes, how, beneath)).unwrap();
+            ends.send((bytes, how, beneath)).unwrap();
             // It is a half close: the server may go on.
             tls.send("got it all");
             tls.finish();
@@ -52,11 +50,10 @@ fn the_client_s_end_is_close_notify_and_then_fin() {
 fn a_client_may_go_on_after_the_server_s_close_notify() {
     for version in VERSIONS {
         let (rests, rest) = channel();
-        let rests = Mutex::new(rests);
         let (pen, _server) = before(version, move |mut tls| {
             tls.send("that is all");
             tls.finish();
-            rests.lock().unwrap().send(tls.text()).unwrap();
+            rests.send(tls.text()).unwrap();
         });
         let mut client = pen.client();
         assert_eq!(client.text(), "that is all");
@@ -70,11 +67,10 @@ fn a_client_may_go_on_after_the_server_s_close_notify() {
 fn a_server_s_fin_without_close_notify_ends_the_stream_after_its_data() {
     for version in VERSIONS {
         let (rests, rest) = channel();
-        let rests = Mutex::new(rests);
         let (pen, _server) = before(version, move |mut tls| {
             tls.send("answer");
             tls.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
-            rests.lock().unwrap().send(tls.text()).unwrap();
+            rests.send(tls.text()).unwrap();
         });
         let mut client = pen.client();
         assert_eq!(client.text(), "answer");
@@ -104,12 +100,11 @@ fn a_server_s_stream_cut_off_within_a_record_is_a_reset_for_the_client() {
 fn a_reset_is_passed_on_in_both_directions() {
     for version in VERSIONS {
         let (ends, end) = channel();
-        let ends = Mutex::new(ends);
         let (pen, _server) = before(version, move |mut tls| match &tls.bytes(1)[..] {
             b"r" => tls.0.get_ref().set_linger(Some(Duration::ZERO)).unwrap(),
             _ => {
                 tls.send("y");
-                ends.lock().unwrap().send(tls.rest().1).unwrap();
+                ends.send(tls.rest().1).unwrap();
             }
         });
         let mut client = pen.client();

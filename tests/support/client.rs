@@ -134,6 +134,19 @@ impl Client {
         self.0.set_linger(Some(Duration::ZERO)).unwrap();
     }
 
+    /// Sends bytes to the end while another thread reads them back, and asserts that they are the same.
+    #[track_caller]
+    pub(crate) fn is_echoed(&mut self, bytes: &[u8]) {
+        let mut twin = self.twin();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                twin.send(bytes);
+                twin.finish();
+            });
+            assert!(self.rest() == bytes);
+        });
+    }
+
     /// Another handle on the same connection, for a second thread.
     pub(crate) fn twin(&self) -> Client {
         Client(self.0.try_clone().unwrap())
