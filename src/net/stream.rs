@@ -79,10 +79,9 @@ impl Stream {
     /// Waits until the peer has given up, see [`Socket::abandoned`].
     pub async fn abandoned(&self, patience: Duration) {
         match self {
-            Self::Plain(s) => s.abandoned(patience).await,
-            // Its data after the handshake has already been read into the library's buffer.
-            Self::Tls(s) if has_unread(s.ssl()) => std::future::pending().await,
-            Self::Tls(s) => s.get_ref().abandoned(patience).await,
+            Self::Plain(s) => s.abandoned(patience, false).await,
+            // Its data after the handshake may have been read into the library's buffer.
+            Self::Tls(s) => s.get_ref().abandoned(patience, has_unread(s.ssl())).await,
         }
     }
 

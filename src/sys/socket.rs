@@ -169,13 +169,18 @@ impl PolledSocket {
     }
 
     /// Waits until the peer has given up: it has reset the connection, or it has closed it with no data left to be read
-    /// and `patience` has passed since. Call it while no other task waits for this socket.
-    pub async fn abandoned(&self, patience: Duration) {
+    /// and `patience` has passed since. Data that was read from it already may be `unread` by others. Call it while no other task
+    /// waits for this socket.
+    pub async fn abandoned(&self, patience: Duration, unread: bool) {
+        let state = |fd: BorrowedFd<'_>| match peer_state(fd) {
+            PeerState::Ended if unread => PeerState::Present,
+            state => state,
+        };
         match &self.0 {
             Kind::Own(fd) => {
                 poll_fn(|cx| fd.poll_any(cx, events::CLOSED | events::ERROR)).await;
                 let reset = poll_fn(|cx| fd.poll_any(cx, events::ERROR));
-                match peer_state(fd.as_fd()) {
+                match state(fd.as_fd()) {
                     PeerState::Reset => {}
                     PeerState::Ended => _ = tokio::time::timeout(patience, reset).await,
                     // It has closed its direction after sending data, and waits for the answer.
@@ -186,7 +191,7 @@ impl PolledSocket {
                 _ = poll_fn(|cx| watch.poll_readable(cx)).await;
                 let mut end = None;
                 loop {
-                    let left = match peer_state(watch.as_fd()) {
+                    let left = match state(watch.as_fd()) {
                         PeerState::Reset => return,
                         PeerState::Ended => {
                             let now = Instant::now();

@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 
+use nix::sys::signal::Signal;
 use openssl::ssl::SslVersion;
 
 use crate::support::client::Client;
 use crate::support::pen::run_pen;
 use crate::support::tls::{Pair, TlsClient, client_hello_for};
 use crate::support::tls_server::TlsServer;
-use crate::support::{Backend, Pen, Setup};
+use crate::support::{Backend, Pen, Setup, wait_until};
 
 /// A pen before three servers, each with a certificate for all names: A is for one name, B for a pattern, C for no name.
 fn start(authority: &Pair, change: impl FnOnce(Setup) -> Setup) -> (Pen, Vec<Backend>) {
@@ -96,6 +97,39 @@ fn a_hello_in_pieces_is_passed_on_untouched() {
         client.finish();
         assert_eq!(&other.received_by(n), bytes);
     }
+}
+
+#[test]
+fn what_comes_at_once_with_a_proxy_header_is_passed_on_whole() {
+    let (other, named) = (Backend::recorder(""), Backend::recorder(""));
+    let setup = Setup::new().servers([&other, &named]).command("sni_server www.example.com 1");
+    let pen = setup.command("proxy_protocol require").start();
+    let header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+    // More than a ClientHello may be long, in what pen reads first.
+    let bytes: Vec<u8> = (0..10_000_u32).flat_map(u32::to_be_bytes).collect();
+    pen.signal(Signal::SIGSTOP);
+    let mut client = pen.client();
+    client.send([header, &bytes[..]].concat());
+    client.finish();
+    pen.signal(Signal::SIGCONT);
+    assert!(other.received_by(0) == bytes);
+}
+
+#[test]
+fn a_client_that_waits_for_a_server_and_resets_leaves_the_queue() {
+    let server = Backend::recorder("");
+    let setup =
+        Setup::new().server(format!("{}:1", server.address())).command("sni_server www.example.com 0");
+    let pen = setup.command("queue_max 10").command("timeout 1000").start();
+    let hello = client_hello_for("www.example.com");
+    let mut held = pen.client();
+    held.send(&hello);
+    wait_until("a connection", || pen.servers()[0].conn == 1);
+    let mut waits = pen.client();
+    waits.send(&hello);
+    super::queue::becomes(&pen, 1);
+    waits.reset();
+    super::queue::becomes(&pen, 0);
 }
 
 #[test]

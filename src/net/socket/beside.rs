@@ -11,10 +11,12 @@ use super::Socket;
 use super::part::{Beside, Part};
 
 impl Socket {
-    /// Puts bytes back that were read from it: they come first, to whoever takes them by [`Socket::take_ahead`] before each
-    /// read.
-    pub fn put_back(&mut self, bytes: Vec<u8>) {
-        self.beside.get_or_insert_default().ahead = Part::new(bytes);
+    /// Puts bytes back that were read from it: they come first, before those that were put back earlier and are still there, to
+    /// whoever takes them by [`Socket::take_ahead`] before each read.
+    pub fn put_back(&mut self, mut bytes: Vec<u8>) {
+        let ahead = &mut self.beside.get_or_insert_default().ahead;
+        bytes.extend_from_slice(ahead.rest());
+        *ahead = Part::new(bytes);
         self.forget_done();
     }
 

@@ -67,13 +67,10 @@ impl Socket {
     }
 
     /// Waits until the peer has given up: it has reset the connection, or it has closed it with no data left to be read
-    /// and `patience` has passed since. Call it while no other task waits for this socket.
-    pub async fn abandoned(&self, patience: Duration) {
-        if self.has_ahead() {
-            // The client waits for an answer to that data.
-            std::future::pending().await
-        }
-        self.io.abandoned(patience).await;
+    /// and `patience` has passed since. Data that is put back, or `unread` elsewhere, counts as left to be read. Call it while no
+    /// other task waits for this socket.
+    pub async fn abandoned(&self, patience: Duration, unread: bool) {
+        self.io.abandoned(patience, unread || self.has_ahead()).await;
     }
 
     /// Whether its byte-stream reader has met the end.
