@@ -138,6 +138,9 @@ impl Owner {
                 performer.names = names;
                 let outcome = run(&mut self.state.borrow_mut(), &mut performer);
                 names = std::mem::take(&mut performer.names);
+                if outcome.is_err() {
+                    performer.discard();
+                }
                 outcome
             };
             let Some(name) = names.take_missing() else { return outcome };

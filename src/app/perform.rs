@@ -44,18 +44,20 @@ pub(super) struct Performer {
     checker: Rc<Checker>,
     /// Tells pen to end.
     stop: Rc<Notify>,
-    /// The socket bound for a plan that is not yet in force.
-    listener: Option<BoundListener>,
-    /// The TLS files read for a plan that is not yet in force.
-    tls: Option<tls::Loaded>,
-    /// The same for TLS to servers.
-    upstream_tls: Option<LoadedUpstream>,
     /// The number of workers.
     workers: usize,
-    /// Opened for a plan that is not in force.
-    logs: Vec<(Log, Option<Output>)>,
+    prepared: Prepared,
     /// The names of listening addresses in the command or reload in progress.
     pub(super) names: ListenNames,
+}
+
+/// The needs that were met for a plan that is not yet in force.
+#[derive(Debug, Default)]
+struct Prepared {
+    listener: Option<BoundListener>,
+    tls: Option<tls::Loaded>,
+    upstream_tls: Option<LoadedUpstream>,
+    logs: HashMap<Log, Option<Output>>,
 }
 
 /// The names of listening addresses that were looked up for one command or reload.
@@ -121,11 +123,8 @@ impl Performer {
             dns,
             checker,
             stop,
-            listener: None,
-            tls: None,
-            upstream_tls: None,
             workers,
-            logs: Vec::new(),
+            prepared: Prepared::default(),
             names: ListenNames::default(),
         }
     }
@@ -141,6 +140,11 @@ impl Performer {
         self.names.address(name).or_else(|| self.listening.used().address())
     }
 
+    /// Discards what was prepared for a plan that has failed: a socket would stay bound, and clients would wait in its queue.
+    pub(super) fn discard(&mut self) {
+        self.prepared = Prepared::default();
+    }
+
     /// Performs the effects of a plan that is in force.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         effects.into_iter().for_each(|effect| self.perform_one(effect));
@@ -149,23 +153,22 @@ impl Performer {
     fn perform_one(&mut self, effect: Effect) {
         match effect {
             Effect::UseTls => {
-                if let (Some(server), Some(loaded)) = (&self.shared.tls, self.tls.take()) {
+                if let (Some(server), Some(loaded)) = (&self.shared.tls, self.prepared.tls.take()) {
                     server.install(loaded);
                 }
             }
             Effect::UseUpstreamTls => {
-                if let Some(loaded) = self.upstream_tls.take() {
+                if let Some(loaded) = self.prepared.upstream_tls.take() {
                     self.shared.upstream_tls.install(loaded);
                 }
             }
             Effect::UseListener => {
-                if let Some(listener) = self.listener.take() {
+                if let Some(listener) = self.prepared.listener.take() {
                     self.listening.move_to(listener);
                 }
             }
             Effect::UseLog(log) => {
-                let opened = self.logs.iter().position(|(other, _)| *other == log);
-                if let Some((_, target)) = opened.map(|at| self.logs.swap_remove(at)) {
+                if let Some(target) = self.prepared.logs.remove(&log) {
                     Logs::of(&self.shared).get(log).put(target);
                 }
             }
@@ -213,16 +216,17 @@ impl World for Performer {
                 };
                 let (loaded, notices) = server.load(&settings)?;
                 notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
-                self.tls = Some(loaded);
+                self.prepared.tls = Some(loaded);
             }
             Need::UpstreamTls(settings) => {
                 let (loaded, notices) = self.shared.upstream_tls.load(settings, self.workers)?;
                 notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
-                self.upstream_tls = Some(loaded);
+                self.prepared.upstream_tls = Some(loaded);
             }
             Need::Listener(endpoint, settings) => {
                 let endpoint = self.names.resolve(endpoint)?;
-                self.listener = Some(listeners::listener(&endpoint, settings, self.listening.used())?);
+                let bound = listeners::listener(&endpoint, settings, self.listening.used())?;
+                self.prepared.listener = Some(bound);
             }
             Need::Write(file, lines) => {
                 let header =
@@ -231,8 +235,7 @@ impl World for Performer {
             }
             Need::Log(log, target) => {
                 let opened = logs::open(target.as_ref())?;
-                self.logs.retain(|(other, _)| other != log);
-                self.logs.push((*log, opened));
+                self.prepared.logs.insert(*log, opened);
             }
         }
         Ok(())

@@ -115,3 +115,26 @@ fn an_address_that_includes_one_just_left_is_waited_for() {
     assert!(refused.contains("in use"), "{refused}");
     assert_eq!(pen.choice(2), "A");
 }
+
+#[test]
+fn a_command_or_a_file_that_is_refused_leaves_nothing_bound() {
+    let backends = greeters(1);
+    let setup = Setup::new();
+    let file = setup.write("file", "");
+    let pen = setup.options(format!("-F {file}")).servers(&backends).start();
+    let (before, elsewhere) = (pen.control("listen"), format!("127.0.0.1:{}", free_port()));
+    // The log cannot be opened, which is found out after the socket is bound.
+    pen.write("file", format!("listen {elsewhere}\nlog /nowhere/at/all\n"));
+    assert!(pen.control("reload").starts_with("error: "));
+    assert_eq!(pen.control("listen"), before);
+    assert_eq!(TcpStream::connect(&elsewhere).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    pen.write("file", format!("listen {elsewhere}\n"));
+    assert!(!pen.control("reload").starts_with("error: "));
+    assert_eq!(pen.control("listen"), format!("{elsewhere}\n"));
+    // An address that is that of a server.
+    let taken = format!("127.0.0.1:{}", free_port());
+    assert_eq!(pen.control(&format!("server 1 address 127.0.0.1 port {}", &taken[10..])), "");
+    let refused = pen.control(&format!("listen {taken}"));
+    assert!(refused.starts_with("error: "), "{refused}");
+    assert_eq!(TcpStream::connect(&taken).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}

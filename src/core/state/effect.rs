@@ -29,7 +29,7 @@ pub enum Need {
 }
 
 /// What is logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Log {
     /// Requests.
     Requests,
