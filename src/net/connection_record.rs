@@ -35,6 +35,16 @@ pub(in crate::net) struct ConnectionRecord {
     reason: OnceLock<EndReason>,
 }
 
+/// A wait, until it is dropped: however it ends, the time is counted.
+#[derive(Debug)]
+pub(in crate::net) struct Wait<'a>(&'a ConnectionRecord);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.0.waited();
+    }
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(NEVER)
 }
@@ -58,13 +68,13 @@ impl ConnectionRecord {
         }
     }
 
-    /// Starts a wait for a connect place of a server.
-    pub(in crate::net) fn waits(&self) {
+    /// Starts a wait: in the queue for a server, or for a connect place of one.
+    pub(in crate::net) fn wait(&self) -> Wait<'_> {
         self.mark.store(micros(self.began.elapsed()), Relaxed);
+        Wait(self)
     }
 
-    /// Ends the wait.
-    pub(in crate::net) fn waited(&self) {
+    fn waited(&self) {
         let before = Some(self.queue_micros.load(Relaxed)).filter(|micros| *micros != NEVER);
         self.queue_micros.store(before.unwrap_or(0).saturating_add(micros(self.since_mark())), Relaxed);
     }

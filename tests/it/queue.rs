@@ -17,7 +17,7 @@ fn waiting(pen: &Pen) -> usize {
 }
 
 #[track_caller]
-fn becomes(pen: &Pen, count: usize) {
+pub(super) fn becomes(pen: &Pen, count: usize) {
     wait_until("so many to wait", || waiting(pen) == count);
 }
 
@@ -55,6 +55,19 @@ fn clients_are_served_in_order_of_arrival() {
         }
         assert_eq!((waiting(&pen), pen.servers()[0].conn), (0, 1));
     }
+}
+
+#[test]
+fn the_connection_log_has_the_time_of_who_left_while_it_waited() {
+    let backends = greeters(1);
+    let setup = single(&backends[0], "");
+    let log = setup.file("connections");
+    let pen = setup.command(format!("connection_log {log}")).start();
+    let _held = pen.hold(2);
+    drop(queue(&pen, 1));
+    becomes(&pen, 0);
+    wait_until("the line", || pen.read("connections").contains(" end=client-closed"));
+    assert!(pen.read("connections").contains(" queue_seconds=0."), "{}", pen.read("connections"));
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl ServerStats {
     /// `gone`, connections to these have to choose a server again.
     pub fn has_moved(&self, new: bool, gone: bool) {
         if new {
-            self.blacklist.lift();
+            self.wakeup.frees(|| self.blacklist.lift());
         }
         if gone {
             self.changes.fetch_add(1, Relaxed);

@@ -69,10 +69,8 @@ pub(in crate::net) async fn by_queue(
     let mut queued = None;
     loop {
         // Whoever leaves before there is a server has mostly lost patience with the wait: there is no reason to wait for longer.
-        let wait = Box::pin(waiting::wait(&record.shared, selection, &mut queued, connection));
-        record.waits();
+        let wait = Box::pin(waiting::wait(record, selection, &mut queued, connection));
         let given = while_present(client, 0, wait).await?;
-        record.waited();
         let search = Box::pin(search(record, &seeker, selection, || given));
         match while_present(client, patience(snapshot), search).await? {
             Ok(Some(found)) => return Ok(found),
@@ -145,9 +143,9 @@ async fn search(
             Next::None => break,
         };
         // Held until the result of the connect is known: if the server fails, no other connect to it should begin.
-        record.waits();
+        let wait = record.wait();
         let place = selected.backend.stats.connecting.take(snapshot.pending_max).await;
-        record.waited();
+        drop(wait);
         if place.is_none() {
             // The server has failed while this connection waited.
             next = step(&record.shared, snapshot, selection);

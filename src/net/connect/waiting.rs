@@ -11,6 +11,7 @@ use crate::core::Millis;
 use crate::core::queue::{Arrival, QueueResult};
 use crate::core::select::waiting::View;
 use crate::core::select::{Selected, Selection};
+use crate::net::connection_record::{ConnectionRecord, Wait};
 use crate::net::connections::Connection;
 use crate::net::shared::Shared;
 
@@ -31,6 +32,7 @@ impl Queued {
 /// Counts how a wait has ended, and [`QueueResult::Gone`] if it is dropped before.
 struct Outcome<'a> {
     shared: &'a Shared,
+    _wait: Wait<'a>,
     begin: Instant,
     result: QueueResult,
 }
@@ -44,13 +46,13 @@ impl Drop for Outcome<'_> {
 /// Waits for a place at a server that may serve `selection`. `None` where there is none to be had: the queue is full, the time
 /// is over, or nothing is left to wait for.
 pub(super) async fn wait(
-    shared: &Shared,
+    record: &ConnectionRecord,
     selection: &mut Selection,
     queued: &mut Option<Queued>,
     connection: &Connection,
 ) -> Option<Selected> {
-    let begin = Instant::now();
-    let mut outcome = Outcome { shared, begin, result: QueueResult::Gone };
+    let (shared, begin) = (&record.shared, Instant::now());
+    let mut outcome = Outcome { shared, _wait: record.wait(), begin, result: QueueResult::Gone };
     let view = || View { snapshot: shared.snapshot.load_full(), now: shared.now() };
     let snapshot = shared.snapshot.load_full();
     let before = queued.map(|queued| queued.arrival);
