@@ -216,9 +216,9 @@ impl Selection {
         };
         let full = |b: &Backend| b.max != 0 && b.stats.connections() >= b.max;
         let mut usable = self.snapshot.backends.iter().flatten().filter(|b| usable(b)).peekable();
-        if self.route.is_some() {
-            NoServer::ForClient
-        } else if (!stubborn && !self.tried.is_empty()) || usable.peek().is_none() {
+        // With a route, others than those that were tried in vain may work.
+        let all_tried = self.route.is_none() && !stubborn && !self.tried.is_empty();
+        if all_tried || usable.peek().is_none() {
             NoServer::Down
         } else if usable.all(|b| full(b)) {
             NoServer::Full

@@ -376,6 +376,20 @@ fn why_there_is_no_server_is_known() {
     assert_eq!(why(&["server 0 port 0", "server 1 port 0"]), NoServer::Down);
     assert_eq!(why(&["blacklist 0"]), NoServer::Down, "tried in vain");
     assert_eq!(why(&["server 0 acl 1", "server 1 acl 1", "acl 1 deny 0.0.0.9"]), NoServer::ForClient);
+    let why_on_route = |lines: &[&str]| {
+        let mut live = StatsTable::default();
+        let snapshot = snapshot(&mut live, &servers(2, lines));
+        let mut selection = search(&snapshot, client(9), None);
+        let mut route = NumberSet::default();
+        route.insert(0);
+        selection.restrict(&Arc::new(route));
+        while let Some(selected) = selection.next(1) {
+            selection.failed(&selected, 1);
+        }
+        selection.why_none(1)
+    };
+    assert_eq!(why_on_route(&["blacklist 30"]), NoServer::ForClient, "the other one works");
+    assert_eq!(why_on_route(&["server 0 port 0", "server 1 port 0"]), NoServer::Down);
 }
 
 #[test]
