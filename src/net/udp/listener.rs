@@ -309,9 +309,9 @@ impl UdpListener {
 
     /// Makes the event port report the answers of the flow's server, if there is an event port.
     fn listen_to(&self, id: FlowId, flow: &UdpFlow) -> io::Result<()> {
-        match (self.notifier.get(), flow.upstream()) {
-            (Some(notifier), Some(upstream)) => notifier.add(id.token(), &upstream),
-            _ => Ok(()),
+        match flow.upstream() {
+            Some(upstream) => self.notifier()?.add(id.token(), &upstream),
+            None => Ok(()),
         }
     }
 
