@@ -33,23 +33,27 @@ pub(super) fn as_user(config: &Config) -> Vec<Error> {
     warnings
 }
 
+/// The file of a log, unless it is the standard output.
+fn log_file(target: Option<&LogTarget>) -> Option<&Path> {
+    match target {
+        Some(target @ LogTarget::File(path)) if !target.is_stdout() => Some(path),
+        _ => None,
+    }
+}
+
 /// Files that pen would fail to write.
 fn unwritable(config: &Config) -> Vec<Error> {
     let settings = &config.settings;
     let jail = settings.chroot.as_deref();
-    let log = |target: &Option<LogTarget>| match target {
-        Some(LogTarget::File(path)) => Some(path.clone()),
-        _ => None,
-    };
     let files = [
-        ("log", log(&settings.log), true),
-        ("connection_log", log(&settings.connection_log), true),
-        ("web_stats", settings.web_stats.clone(), false),
-        ("pidfile", settings.pidfile.clone(), false),
+        ("log", log_file(settings.log.as_ref()), true),
+        ("connection_log", log_file(settings.connection_log.as_ref()), true),
+        ("web_stats", settings.web_stats.as_deref(), false),
+        ("pidfile", settings.pidfile.as_deref(), false),
     ];
-    let unwritable = |(word, path, appended): (&str, Option<PathBuf>, bool)| {
+    let unwritable = |(word, path, appended): (&str, Option<&Path>, bool)| {
         let path = path?;
-        let error = atomic_file::check(&inside(jail, &path), appended).err()?;
+        let error = atomic_file::check(&inside(jail, path), appended).err()?;
         Some(Error::failed(format!("{} could not be written", path.display()), error).of(word))
     };
     files.into_iter().filter_map(unwritable).collect()

@@ -80,12 +80,7 @@ impl LogTarget {
             return Ok(LogTarget::File(text.into()));
         }
         let Endpoint { host, port } = Endpoint::with_port(text, services)?;
-        let nowhere = match &host {
-            Host::Ip(ip) => ip.is_unspecified(),
-            Host::Name(_) => false,
-            Host::Unix(_) => true,
-        };
-        if nowhere {
+        if !is_peer(&host) {
             return Err(Error::expected("a file or host:port", text));
         }
         if port == 0 {
@@ -122,12 +117,16 @@ impl LogTarget {
         let has_port = !address.ends_with(']') && address.contains(':');
         let address = if has_port { address.to_owned() } else { format!("{address}:{}", transport.port()) };
         let Endpoint { host, port } = Endpoint::with_port(&address, services).ok()?;
-        let is_peer = match &host {
-            Host::Ip(ip) => !ip.is_unspecified(),
-            Host::Name(_) => true,
-            Host::Unix(_) => false,
-        };
-        (is_peer && port != 0).then_some(LogTarget::SyslogServer { transport, host, port })
+        (is_peer(&host) && port != 0).then_some(LogTarget::SyslogServer { transport, host, port })
+    }
+}
+
+/// Whether something can be sent to a host over the network.
+fn is_peer(host: &Host) -> bool {
+    match host {
+        Host::Ip(ip) => !ip.is_unspecified(),
+        Host::Name(_) => true,
+        Host::Unix(_) => false,
     }
 }
 
