@@ -26,19 +26,25 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// A connection that is told to end.
 pub(super) struct Ending {
     timer: Pin<Box<Sleep>>,
-    /// The bytes that each direction had moved at that time.
-    moved: [u64; 2],
+    /// The bytes that each direction had moved at that time, once the relay has been polled.
+    moved: Option<[u64; 2]>,
 }
 
 impl Ending {
-    /// Starts the wait, with the bytes that have moved up and down.
-    pub(super) fn new(moved: [u64; 2]) -> Self {
-        Self { timer: Box::pin(sleep(LAST)), moved }
+    /// Starts the wait.
+    pub(super) fn new() -> Self {
+        Self { timer: Box::pin(sleep(LAST)), moved: None }
     }
 
-    /// Ready when the time is over, with whether each direction is at rest, given the bytes that it has moved by now.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, moved: [u64; 2]) -> Poll<[bool; 2]> {
-        let [up, down] = self.moved;
+    /// Ready when the time is over, with whether each direction is at rest, given the bytes that it had moved `before` this poll
+    /// of the relay and has by now.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        before: [u64; 2],
+        moved: [u64; 2],
+    ) -> Poll<[bool; 2]> {
+        let [up, down] = *self.moved.get_or_insert(before);
         self.timer.as_mut().poll(cx).map(|()| [up == moved[0], down == moved[1]])
     }
 }

@@ -141,7 +141,7 @@ impl<M: SharedMeter> Relay<M> {
     /// Ends the connection soon, so that partial data is not taken for complete.
     pub fn end_soon(&mut self) {
         if self.finish.is_none() {
-            self.finish = Some(Box::new(Finish::Soon(Ending::new(self.moved()))));
+            self.finish = Some(Box::new(Finish::Soon(Ending::new())));
         }
     }
 
@@ -170,8 +170,16 @@ impl<M: SharedMeter> Relay<M> {
         self.idle.is_some() || self.finish.is_some()
     }
 
-    /// Takes over what the lanes have carried; what that leaves to be done for each direction.
-    fn take_over(&mut self, [up, down]: [Option<Carried>; 2]) -> [Option<Outcome>; 2] {
+    /// Closes the lanes and takes over what they have carried; what that leaves to be done for each direction.
+    #[inline]
+    fn take_over(&mut self) -> [Option<Outcome>; 2] {
+        match lanes::close(&self.lanes) {
+            [None, None] => [None, None],
+            carried => self.note_carried(carried),
+        }
+    }
+
+    fn note_carried(&mut self, [up, down]: [Option<Carried>; 2]) -> [Option<Outcome>; 2] {
         self.answer_due = lanes::answer_due(up.as_ref(), down.as_ref()).unwrap_or(self.answer_due);
         [
             up.and_then(|carried| self.up.take_over(carried)),
@@ -179,11 +187,14 @@ impl<M: SharedMeter> Relay<M> {
         ]
     }
 
-    /// Passes on available data. Ready when there is more to do, with the step that each direction has left.
+    /// Passes on available data, beginning with what the lanes have `left`. Ready when there is more to do, with the step that
+    /// each direction has left.
     #[inline]
-    fn fast_path(&mut self, cx: &mut Context<'_>) -> Poll<(Option<Step>, Option<Step>)> {
-        let carried = lanes::close(&self.lanes);
-        let [up, down] = if let [None, None] = carried { [None, None] } else { self.take_over(carried) };
+    fn fast_path(
+        &mut self,
+        cx: &mut Context<'_>,
+        [up, down]: [Option<Outcome>; 2],
+    ) -> Poll<(Option<Step>, Option<Step>)> {
         if self.filter.is_some() || self.has_timer() || matches!(self.client, Stream::Tls(_)) {
             return Poll::Ready((self.step(up), self.step(down)));
         }
@@ -354,8 +365,10 @@ impl<M: SharedMeter + Unpin> Future for Relay<M> {
             relay.up.forget_waker();
             relay.down.forget_waker();
         }
+        // What the lanes have carried was moved earlier.
+        let left = relay.take_over();
         let before = relay.moved();
-        let first = ready!(relay.fast_path(cx));
+        let first = ready!(relay.fast_path(cx, left));
         let mut demand = relay.demand();
         relay.poll_directions(cx, first);
         // The server's data may be what the client's direction waits for.
@@ -377,7 +390,7 @@ impl<M: SharedMeter + Unpin> Future for Relay<M> {
         }
         let moved = relay.moved();
         if let Some(Finish::Soon(ending)) = relay.finish.as_deref_mut()
-            && let Poll::Ready(at_rest) = ending.poll(cx, moved)
+            && let Poll::Ready(at_rest) = ending.poll(cx, before, moved)
         {
             let modes = relay.close_modes([at_rest[0], at_rest[1] && !relay.answer_due]);
             relay.say_end(cx, modes);
@@ -401,9 +414,8 @@ impl<M: SharedMeter + Unpin> Future for Relay<M> {
 impl<M: SharedMeter> Drop for Relay<M> {
     fn drop(&mut self) {
         if !self.closed {
-            let carried = lanes::close(&self.lanes);
             // How the connection ends depends on what was delivered and what was not.
-            self.take_over(carried);
+            self.take_over();
             self.close_now(&mut Context::from_waker(Waker::noop()), [true, !self.answer_due]);
         }
         if self.pending != (0, 0) {
