@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::datagram::Destination;
-use super::log;
 use super::platform::call::RawCall;
 pub use super::platform::call::Returned;
 use super::platform::together::Together;
@@ -38,7 +37,7 @@ unsafe impl Send for Calls {}
 impl Calls {
     /// Makes calls `together` if requested and supported by the system.
     pub fn new(together: bool) -> Self {
-        Calls { together: together_if(together), ..Self::default() }
+        Calls { together: Together::if_wanted(together), ..Self::default() }
     }
 
     /// Makes all calls in order and returns their results. None is in progress afterwards.
@@ -50,9 +49,7 @@ impl Calls {
         self.point_to_messages();
         // SAFETY: the memory that the lists point to is borrowed for 'a, which lasts until this returns, and the lists
         // themselves are not changed until the calls are over.
-        if !unsafe { self.together.make(&self.raw, &mut self.returned) } {
-            log::debug(1, format_args!("calls are made one by one: io_uring takes no more"));
-        }
+        unsafe { self.together.make(&self.raw, &mut self.returned) };
         &self.returned
     }
 
@@ -86,17 +83,6 @@ impl Calls {
             }
         }
     }
-}
-
-/// What makes calls `together`, if that is wanted and the system can; it says so where it cannot.
-pub(super) fn together_if(wanted: bool) -> Together {
-    if !wanted {
-        return Together::default();
-    }
-    Together::by_ring().unwrap_or_else(|error| {
-        log::debug(1, format_args!("calls are made one by one: no io_uring: {error}"));
-        Together::default()
-    })
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::Interest;
 use tokio::time::Instant;
 
-use super::calls;
 use super::error::context;
+use super::platform::together::Together;
 use super::platform::{self, PolledFd, events};
 use super::watch::Watch;
 
@@ -34,14 +34,14 @@ enum Kind {
     Tokio(Watch),
 }
 
-/// Creates the event port for [`PolledSocket::new`], which makes system calls `together` where it can; otherwise the first socket creates it. Call it within the runtime,
-/// while descriptors are available.
+/// Creates the event port for [`PolledSocket::new`], which makes system calls `together` where it can; otherwise the first
+/// socket creates it, without that. Call it within the runtime, while descriptors are available.
 ///
 /// # Errors
 /// There is no descriptor left.
 pub fn prepare(together: bool) -> io::Result<()> {
     if platform::has_event_port() {
-        platform::prepare_event_port(calls::together_if(together))
+        platform::prepare_event_port(Together::if_wanted(together))
     } else {
         Ok(())
     }

@@ -67,11 +67,17 @@ fn calls_are_made_together_where_the_system_allows_it_and_nobody_forbids_it() {
 
 #[test]
 fn each_worker_has_a_ring_of_its_own() {
-    let setup = || Setup::new().command("workers 3").server("127.0.0.1:9");
+    // Checks use sockets on the main thread, which needs no ring.
+    let checked = ["check c type tcp", "check c every 0.05", "check_default c"];
+    let setup =
+        || checked.iter().fold(Setup::new().command("workers 3").server("127.0.0.1:9"), |s, c| s.command(c));
     let pen = setup().start();
     let expected = if has_rings() { 3 } else { 0 };
     wait_until("each worker to have its ring", || rings(&pen) == expected);
-    assert_eq!(rings(&setup().command("no batch").start()), 0);
+    for (pen, expected) in [(pen, expected), (setup().command("no batch").start(), 0)] {
+        pen.says("is down");
+        assert_eq!(rings(&pen), expected);
+    }
 }
 
 /// After a change of user and of the root directory too.

@@ -99,11 +99,6 @@ pub(in crate::sys) fn prepare_event_port(together: Together) -> io::Result<()> {
     Port::here(|| together).map(drop)
 }
 
-/// By the ring, if there can be one.
-fn by_ring() -> Together {
-    Together::by_ring().unwrap_or_default()
-}
-
 fn bits(flags: EventFlags) -> u32 {
     let bit = |any: EventFlags, bit: u32| if flags.intersects(any) { bit } else { 0 };
     let broken = EventFlags::HUP | EventFlags::ERR;
@@ -160,7 +155,7 @@ impl Drop for Place {
 impl PolledFd {
     /// Watches a non-blocking socket. Call it within a single-threaded runtime.
     pub(in crate::sys) fn new(socket: OwnedFd) -> io::Result<Self> {
-        let port = Port::here(by_ring)?;
+        let port = Port::here(Together::default)?;
         let slot = Arc::new(Slot::default());
         let at = lock(&port.slots).insert(Arc::clone(&slot));
         let place = Place { port, at };
@@ -297,9 +292,9 @@ mod tests {
     #[test]
     fn a_socket_leaves_nothing_behind_and_a_runtime_no_port() {
         let port = run(async {
-            let port = Port::here(by_ring).unwrap();
+            let port = Port::here(Together::default).unwrap();
             let pairs: Vec<_> = (0..3).map(|_| pair()).collect();
-            assert!(Arc::ptr_eq(&port, &Port::here(by_ring).unwrap()));
+            assert!(Arc::ptr_eq(&port, &Port::here(Together::default).unwrap()));
             assert_eq!(lock(&port.slots).len(), 3);
             drop(pairs);
             assert!(lock(&port.slots).is_empty());
@@ -307,7 +302,7 @@ mod tests {
         });
         // A socket that outlives its runtime cannot be used in the next one.
         run(async {
-            assert!(!Arc::ptr_eq(&port, &Port::here(by_ring).unwrap()));
+            assert!(!Arc::ptr_eq(&port, &Port::here(Together::default).unwrap()));
             let (member, mut far) = pair();
             far.write_all(b"x").unwrap();
             poll_fn(|cx| member.poll_any(cx, READABLE)).await;

@@ -81,7 +81,7 @@ impl Road {
 
 /// With the ring, if there is one, and without.
 fn each_way(test: impl Fn(&mut Lanes)) {
-    test(&mut Lanes::new(Together::by_ring().unwrap_or_default()));
+    test(&mut Lanes::new(Together::if_wanted(true)));
     test(&mut Lanes::new(Together::default()));
 }
 
