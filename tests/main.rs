@@ -16,6 +16,7 @@ mod it {
     mod chaos;
     mod checks;
     mod checks_exec;
+    mod checks_programs;
     mod cli;
     mod client_limits;
     mod connection_log;

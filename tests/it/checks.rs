@@ -9,10 +9,9 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
-use crate::support::nginx::Nginx;
 use crate::support::schema::valid;
 use crate::support::udp::{self, Server};
-use crate::support::{Pen, Setup, process, skipped, wait_until};
+use crate::support::{Pen, Setup, wait_until};
 
 /// Checks that are quick to find out.
 const QUICK: &str = "every 0.1 timeout 0.5";
@@ -230,22 +229,6 @@ fn connections_of_a_server_that_goes_down_go_on_or_end_as_it_says() {
     assert_eq!(pen.servers()[0].conn, 1);
     kept.finish();
     assert_eq!(kept.text(), "");
-}
-
-#[test]
-fn nginx_that_is_stopped_killed_and_started_again() {
-    let directory = crate::support::directory::directory();
-    let start = || Nginx::start("127.0.0.1", directory.path(), "", "location / { return 200 well; }");
-    let (Some(nginx), Some(other)) = (start(), start()) else { return skipped("nginx", "no nginx") };
-    let pen = checked("type http body well", [nginx.address, other.address]);
-    (0..2).for_each(|n| becomes(&pen, n, "up"));
-    process::signal(nginx.pid(), Signal::SIGSTOP);
-    assert_eq!(failure(&pen, 0), "no answer after 0.5 s");
-    assert_eq!(ask(&pen, 2), "well");
-    process::signal(nginx.pid(), Signal::SIGCONT);
-    becomes(&pen, 0, "up");
-    drop(nginx);
-    assert_eq!(failure(&pen, 0), "Connection refused");
 }
 
 #[test]

@@ -1,16 +1,15 @@
 //! nginx as a server behind pen.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use super::port::reserve;
-use super::wait::wait_until;
+use super::daemon::{Daemon, free_address, installed};
 
 /// A running nginx with one worker in its own process.
 pub(crate) struct Nginx {
-    child: Child,
+    pub(crate) daemon: Daemon,
     pub(crate) address: SocketAddr,
 }
 
@@ -27,8 +26,8 @@ impl Nginx {
     }
 
     fn start_as(kind: &str, ip: &str, directory: &Path, http: &str, server: &str) -> Option<Nginx> {
-        let port = reserve(ip.parse().unwrap());
-        let address = format!("{ip}:{port}");
+        let program = installed("nginx")?;
+        let address = free_address(ip.parse().unwrap());
         let config = directory.join(format!("nginx-{address}.conf"));
         let dir = directory.display();
         let text = format!(
@@ -40,33 +39,8 @@ impl Nginx {
              server {{ listen {address}{kind}; {server} }} }}\n",
         );
         fs::write(&config, text).unwrap();
-        let program = ["/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/bin/nginx"]
-            .into_iter()
-            .find(|p| Path::new(p).exists())?;
-        let child = Command::new(program)
-            .arg("-p")
-            .arg(directory)
-            .arg("-c")
-            .arg(&config)
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let nginx = Nginx { child, address: address.parse().unwrap() };
-        wait_until("nginx to serve", || TcpStream::connect(nginx.address).is_ok());
-        Some(nginx)
-    }
-}
-
-impl Nginx {
-    /// Its process id.
-    pub(crate) fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        _ = self.child.kill();
-        _ = self.child.wait();
+        let mut command = Command::new(program);
+        command.arg("-p").arg(directory).arg("-c").arg(&config).stderr(Stdio::null());
+        Some(Nginx { daemon: Daemon::start(address, command), address })
     }
 }
