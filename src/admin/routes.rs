@@ -1,7 +1,7 @@
 //! Finds the response to a request.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use parking_lot::Mutex;
 
 use crate::core::report::pieces::Pieces;
@@ -62,7 +62,7 @@ pub(super) fn answer<B>(
     } else if !head_only && request.method() != Method::GET {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
     } else {
-        find(source, history, request.uri().path(), headers)
+        find(source, history, request.uri(), headers)
     };
     let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
     let pieces = if head_only { Box::new(std::iter::empty()) } else { found.pieces };
@@ -79,7 +79,8 @@ pub(super) fn answer<B>(
     response
 }
 
-fn find(source: &impl Source, history: &Mutex<History>, path: &str, headers: &HeaderMap) -> Found {
+fn find(source: &impl Source, history: &Mutex<History>, uri: &Uri, headers: &HeaderMap) -> Found {
+    let path = uri.path();
     let document = path.strip_prefix("/api/v1/").and_then(|name| source.document(name));
     if let Some(pieces) = document {
         return Found { status: StatusCode::OK, kind: JSON, pieces };
@@ -93,7 +94,8 @@ fn find(source: &impl Source, history: &Mutex<History>, path: &str, headers: &He
         }
         "/" => Found::here(HTML, dashboard::page(&source.subject(), &history.lock())),
         "/dashboard/data" => {
-            Found::here(JSON, dashboard::data(&source.subject(), &history.lock()).to_string())
+            let known = uri.query().and_then(|query| query.strip_prefix("points=")?.parse().ok());
+            Found::here(JSON, dashboard::data(&source.subject(), &history.lock(), known).to_string())
         }
         "/dashboard.css" => Found::here("text/css; charset=utf-8", dashboard::STYLE),
         "/dashboard.js" => Found::here("text/javascript; charset=utf-8", dashboard::SCRIPT),

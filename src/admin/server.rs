@@ -79,7 +79,13 @@ async fn look(source: Arc<impl Source>, history: Arc<Mutex<History>>) {
     loop {
         times.tick().await;
         let now = Instant::now();
-        history.lock().look(&source.servers(), &source.time(), now - std::mem::replace(&mut last, now));
+        let changes = source.state_changes();
+        let servers = source.servers();
+        let mut history = history.lock();
+        for (time, change) in &changes {
+            history.note(time, change);
+        }
+        history.look(&servers, &source.time(), now - std::mem::replace(&mut last, now));
     }
 }
 

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::core::report::pieces::Pieces;
 
-use crate::core::report::model::ServerRow;
+use crate::core::report::model::ObservedServer;
+use crate::core::state_changes::StateChange;
 
 use super::dashboard::Subject;
 use super::metrics::Measurements;
@@ -18,7 +19,9 @@ pub trait Source: Send + Sync + 'static {
     /// The current values of the metrics.
     fn measurements(&self) -> Measurements;
     /// The servers, except removed ones.
-    fn servers(&self) -> Vec<ServerRow>;
+    fn servers(&self) -> Vec<ObservedServer>;
+    /// The changes of servers' states since the last call, with their time in RFC 3339 form.
+    fn state_changes(&self) -> Vec<(String, StateChange)>;
     /// The contents of the dashboard.
     fn subject(&self) -> Subject;
     /// The time in RFC 3339 form.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
@@ -14,12 +15,15 @@ use crate::core::affinity::Client;
 use crate::core::config::Config;
 use crate::core::json::{self, Document, Head, ServersHead, Version};
 use crate::core::queue::QueueResult;
-use crate::core::report::model::{self, CheckRow, ClientRow, ConnectionRow, ServerRow, ServerState, Status};
+use crate::core::report::model::{
+    self, CheckRow, ClientRow, ConnectionRow, ObservedServer, ServerRow, ServerState, Status,
+};
 use crate::core::report::pieces::{Pieces, Rows, lines};
 use crate::core::report::{html, replies, text};
 use crate::core::select::explain::Explanation;
 use crate::core::settings::{AdminState, Keyword};
 use crate::core::snapshot::Backend;
+use crate::core::state_changes::StateChange;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::usage;
@@ -183,6 +187,10 @@ impl Documents {
         model::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect()
     }
 
+    fn present_rows(&self) -> Vec<ServerRow> {
+        self.server_rows().into_iter().filter(is_present).collect()
+    }
+
     fn checked(&self) -> Vec<Checked> {
         let checked = |backend: &Arc<Backend>| {
             let check = backend.check.as_ref()?.name.clone();
@@ -192,12 +200,12 @@ impl Documents {
     }
 
     /// Whether pen takes new clients and one of the servers can serve them.
-    fn serves_by(&self, servers: &[ServerRow]) -> bool {
+    fn serves_by<'a>(&self, servers: impl IntoIterator<Item = &'a ServerRow>) -> bool {
         let works = |row: &ServerRow| {
             let ready = row.role != "abuse" && row.admin_state == AdminState::Ready;
             ready && matches!(row.state, ServerState::Up | ServerState::Unknown | ServerState::Retrying)
         };
-        self.shared.lifecycle.stage() == LifeStage::Serve && servers.iter().any(works)
+        self.shared.lifecycle.stage() == LifeStage::Serve && servers.into_iter().any(works)
     }
 
     fn version(&self, Head { time }: Head) -> Version {
@@ -253,7 +261,7 @@ impl Source for Documents {
                 tarpit_results: [("held", shared.tarpit.accepted()), ("refused", shared.tarpit.refused())],
             },
             checks: self.checked(),
-            servers: Source::servers(self),
+            servers: self.present_rows(),
             serving: Serving {
                 ends: shared.ends.read(),
                 refusals: shared.refusals.read().to_vec(),
@@ -274,22 +282,39 @@ impl Source for Documents {
         }
     }
 
-    fn servers(&self) -> Vec<ServerRow> {
-        // A removed server may share number and address with its successor.
-        self.server_rows().into_iter().filter(|row| row.state != ServerState::Removed).collect()
+    fn servers(&self) -> Vec<ObservedServer> {
+        let (now, snapshot) = (self.shared.now(), self.shared.snapshot.load());
+        let observed = model::servers(&snapshot).map(|backend| ObservedServer::new(backend, now));
+        observed.filter(|server| is_present(&server.row)).collect()
+    }
+
+    fn state_changes(&self) -> Vec<(String, StateChange)> {
+        let now = self.shared.now();
+        let time = |at: Millis| clock::rfc3339_ago(Duration::from_millis(now.saturating_sub(at)));
+        self.shared.state_changes.take().into_iter().map(|change| (time(change.at), change)).collect()
     }
 
     fn subject(&self) -> Subject {
-        let listen = &self.config.load().settings.listen;
+        let config = self.config.load();
+        let settings = &config.settings;
         let servers = Source::servers(self);
         Subject {
-            listen: listen.as_ref().map(ToString::to_string).unwrap_or_default(),
+            listen: settings.listen.as_ref().map(ToString::to_string).unwrap_or_default(),
+            protocol: match (settings.udp, settings.http, settings.ssl_certfile.is_empty()) {
+                (true, ..) => "UDP",
+                (_, true, true) => "HTTP",
+                (_, true, false) => "HTTP over TLS",
+                (_, false, true) => "TCP",
+                (_, false, false) => "TLS",
+            },
             version: self.version(Head { time: clock::rfc3339() }),
             connections: self.shared.connections.count(),
             connections_max: self.shared.snapshot.load().conn_max,
             clients: self.shared.clients.count(),
             clients_max: self.shared.clients.max(),
-            can_serve: self.serves_by(&servers),
+            queue_connections: self.shared.queue.waiting(),
+            queue_max: self.shared.snapshot.load().queue_max,
+            can_serve: self.serves_by(servers.iter().map(|server| &server.row)),
             servers,
         }
     }
@@ -299,8 +324,13 @@ impl Source for Documents {
     }
 
     fn can_serve(&self) -> bool {
-        self.serves_by(&Source::servers(self))
+        self.serves_by(&self.present_rows())
     }
+}
+
+/// Whether a server is no removed one, which may share number and address with its successor.
+fn is_present(row: &ServerRow) -> bool {
+    row.state != ServerState::Removed
 }
 
 /// The rows in batches.

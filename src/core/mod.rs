@@ -35,6 +35,7 @@ pub mod snapshot;
 pub mod sni_route;
 pub mod standing_queue;
 pub mod state;
+pub mod state_changes;
 pub mod tls_session;
 pub mod traffic;
 pub mod upstream_tls;

@@ -12,6 +12,7 @@ use crate::core::queue::{Queue, QueueCounts};
 use crate::core::refusals::Refusals;
 use crate::core::select::Selection;
 use crate::core::snapshot::Snapshot;
+use crate::core::state_changes::StateChanges;
 use crate::sys::splice::Pool;
 use crate::weblog::LogHandle;
 
@@ -71,6 +72,8 @@ pub struct Shared {
     pub drops: Drops,
     /// Connections that were closed for their PROXY header.
     pub proxy_faults: proxy::Faults,
+    /// Changes of servers' states.
+    pub state_changes: StateChanges,
     /// Servers that are to be checked at once.
     pub failures: Failures,
     /// Problems between clients and their servers.
@@ -105,6 +108,7 @@ impl Shared {
             upstream_tls: UpstreamTls::default(),
             drops: Drops::default(),
             proxy_faults: proxy::Faults::default(),
+            state_changes: StateChanges::default(),
             failures: Failures::default(),
             reports: Reports::default(),
             clients: Arc::new(Clients::new(clients_max, clock)),

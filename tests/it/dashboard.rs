@@ -17,7 +17,9 @@ fn page(pen: &Pen, path: &str) -> Answer {
 #[test]
 fn the_page_says_all_without_javascript() {
     let backends = greeters(2);
-    let pen = Setup::new().command("admin %").servers(&backends).start();
+    let setup = Setup::new().command("admin %").command("check port type tcp every 100");
+    let pen = setup.command("check_default port").servers(&backends).start();
+    wait_until("the servers to be checked", || page(&pen, "/").body.matches(": passed").count() == 2);
     pen.control("server 1 max 7");
     pen.control("server 1 blacklist 60");
     let (_held, _) = pen.hold(1);
@@ -25,11 +27,15 @@ fn the_page_says_all_without_javascript() {
     assert_eq!((answer.status, &*answer.headers["content-type"]), (200, "text/html; charset=utf-8"));
     for text in [
         format!("<title>pen at {}</title>", pen.address),
-        "<p class=\"state up\" id=\"health\">serving</p>".into(),
+        "<p class=\"state up\" id=\"health\" role=\"status\">serving</p>".into(),
+        "<span class=\"protocol\">TCP</span>".into(),
         backends[0].address().to_string(),
-        "<span class=\"state blacklisted\">blacklisted, ".into(),
+        "<span class=\"state blacklisted\">blacklisted</span><span class=\"note\">by command, ".into(),
+        "<span>port: passed</span><span class=\"note\">".into(),
         "<span>0 of 7</span>".into(),
-        "1 of 500".into(),
+        "<dt>Servers up</dt><dd><span>1 of 2</span>".into(),
+        "<dt>Connections</dt><dd><span>1 of 500</span>".into(),
+        "<dt>Serving for</dt>".into(),
     ] {
         assert!(answer.body.contains(&text), "{text}: {}", answer.body);
     }
@@ -55,60 +61,130 @@ fn a_name_from_outside_is_text() {
     assert!(body.contains("/tmp/&lt;script&gt;"), "{body}");
 }
 
+/// The text of the elements of the page that `selector` finds.
+fn text(browser: &Browser, selector: &str) -> String {
+    let script =
+        format!("return Array.from(document.querySelectorAll({selector:?}), e => e.textContent).join(';')");
+    browser.run(&script).as_str().unwrap().to_owned()
+}
+
+/// The text of a cell of a server.
+fn cell(browser: &Browser, server: usize, column: &str) -> String {
+    text(browser, &format!("[data-id='{server}'] [data-name='{column}'] > :first-child"))
+}
+
 #[test]
 fn it_follows_what_happens() {
-    let mut backends = greeters(2);
-    let pen = Setup::new().options("-r -b 1000").command("admin %").servers(&backends).start();
+    let mut backends = [Backend::echo(), Backend::echo(), Backend::echo()].into_iter();
+    let mut next = || backends.next().unwrap();
+    let (dies, limited, drained) = (next(), next(), next());
+    let mut setup = Setup::new().options("-r").command("admin %");
+    for line in ["check port type tcp every 0.2 fall 2 rise 1", "check_default port"] {
+        setup = setup.command(line);
+    }
+    let pen = setup.servers([&dies, &limited, &drained]).start();
+    for line in ["server 0 name www1", "server 1 name www2 max 1", "server 2 name www3"] {
+        pen.control(line);
+    }
     let Some(browser) = Browser::start() else { return };
+    browser.shows(1280, 1100, "light");
     browser.open(&format!("http://{}/", admin_of(&pen)));
-    let state = |server: usize| {
-        let script = format!("return document.querySelector('[data-id=\"{server}\"] .state').className");
-        browser.run(&script).as_str().unwrap().to_owned()
+    let says = |server: usize, column: &str, wanted: &str| {
+        wait_until(&format!("server {server}: {column} {wanted}"), || {
+            cell(&browser, server, column) == wanted
+        });
     };
-    assert_eq!([state(0), state(1)], ["state up", "state up"]);
-    let address = backends.remove(1).stop();
-    pen.choice(2);
-    pen.choice(3);
+    for server in 0..3 {
+        says(server, "State", "up");
+        says(server, "Check", "port: passed");
+    }
+    assert_eq!(text(&browser, "#health"), "serving");
     let begin = Instant::now();
-    wait_until("the row of the dead server to say so", || state(1) == "state blacklisted");
+    let left = dies.stop();
+    says(0, "State", "down");
     let passed = begin.elapsed();
     assert!(passed < Duration::from_secs(3), "{passed:?}");
-    let _again = Backend::greeter_on(&address, "again");
-    pen.control("server 1 blacklist 0");
-    wait_until("the row of the server to say up again", || state(1) == "state up");
-    let changes = "return document.querySelector('#changes').textContent";
-    wait_until("both changes to be told", || {
-        let text = browser.run(changes);
-        let text = text.as_str().unwrap();
-        text.contains("up, now blacklisted") && text.contains("blacklisted, now up")
+    says(0, "Check", "port: failed");
+    let why = text(&browser, "[data-id='0'] .note");
+    assert!(why.matches("Connection refused").count() == 2, "why it is down, and the check: {why}");
+    let again = Backend::echo_on(&left);
+    let address = again.address();
+    says(0, "State", "up");
+    pen.control("server 2 state drain");
+    says(2, "State", "drain");
+    wait_until("the changes to be told", || {
+        let told = text(&browser, "#changes li");
+        [
+            format!("downwww1 ({address})was up: Connection refused"),
+            format!("upwww1 ({address})was down"),
+            format!("drainwww3 ({})was up", drained.address()),
+        ]
+        .iter()
+        .all(|change| told.contains(change))
     });
-    pen.control("server 1 state drain");
-    wait_until("the row of the drained server to say so", || state(1) == "state drain");
-    pen.control("server 1 state ready");
-    let (_held, _) = pen.hold(2);
-    let connections = "return Array.from(document.querySelectorAll('#servers tbody td:nth-child(4)'), c => +c.innerText)\
-        .reduce((a, b) => a + b)";
-    wait_until("the connections to be counted", || browser.run(connections) == json!(1));
+    // Traffic, and the bar of a limit.
+    let mut clients: Vec<_> = (0..2).map(|_| pen.client()).collect();
+    for client in &mut clients {
+        client.send([b'x'; 30_000]);
+        client.bytes(30_000);
+    }
+    says(1, "Connections", "1 of 1");
+    let bar = "return document.querySelector('[data-id=\"1\"] .bar.full:not([hidden]) .used').getAttribute('width')";
+    assert_eq!(browser.run(bar), json!("100"));
+    wait_until("the traffic to be drawn", || text(&browser, "#traffic .note").contains("KB/s"));
+    let drawn = "return document.querySelector('#traffic polyline').getAttribute('points').split(' ').length";
+    assert!(browser.run(drawn).as_u64() >= Some(1));
     let opened = |name: &str| {
         browser.run(&format!("document.querySelector('details[data-document={name}]').open = true"));
         wait_until("the rows of the table", || {
-            let script =
-                format!("return document.querySelectorAll('[data-document={name}] tbody tr').length");
-            browser.run(&script).as_u64() >= Some(1)
+            text(&browser, &format!("[data-document={name}] tbody")).contains("127.0.0.1")
         });
     };
     opened("connections");
     opened("clients");
+    for (width, height) in [(1280, 1100), (360, 2400)] {
+        for scheme in ["dark", "light"] {
+            browser.shows(width, height, scheme);
+            browser.keep_picture(&format!("dashboard-{width}-{scheme}"));
+        }
+    }
     // The keyboard reaches all that can be used, with a focus to be seen.
     let focusable = "return Array.from(document.querySelectorAll('a, button, input, summary, [tabindex]'))\
         .every(e => e.tabIndex >= 0)";
     assert_eq!(browser.run(focusable), json!(true));
-    browser.run("const f = document.getElementById('filter'); f.value = 'again-no'; f.dispatchEvent(new Event('input'))");
-    assert_eq!(
-        browser.run("return document.querySelectorAll('#servers tbody tr:not([hidden])').length"),
-        json!(0)
-    );
+    let listed = |script: &str| {
+        browser.run(script);
+        text(&browser, "#servers tbody tr:not([hidden]) th > :first-child")
+    };
+    let find = |word: &str| {
+        format!(
+            "const f = document.getElementById('filter'); f.value = '{word}'; f.dispatchEvent(new Event('input'))"
+        )
+    };
+    assert_eq!(listed(&find("WWW2")), "www2 (1)");
+    assert_eq!(listed(&find("")), "www1 (0);www2 (1);www3 (2)");
+    assert_eq!(listed("document.getElementById('troubled').click()"), "www3 (2)");
     assert_eq!(browser.console(), Vec::<String>::new());
+    drop(again);
+}
+
+#[test]
+fn it_tells_that_pen_is_gone_and_follows_its_successor() {
+    let backends = greeters(1);
+    let mut pen = Setup::new().command("admin %").servers(&backends).start();
+    let Some(browser) = Browser::start() else { return };
+    let at = admin_of(&pen);
+    browser.open(&format!("http://{at}/"));
+    pen.terminate();
+    wait_until("the page to tell", || {
+        browser.run("return document.getElementById('lost').hidden") == json!(false)
+    });
+    assert!(text(&browser, "#lost").starts_with("No answer since "));
+    let pen = Setup::new().command(format!("admin {}", at.port())).servers(&backends).start();
+    wait_until("the page of the next one", || {
+        text(&browser, "h1") == format!("pen at {}", pen.address)
+            && browser.run("return document.getElementById('lost').hidden") == json!(true)
+    });
 }
 
 #[test]
@@ -127,21 +203,24 @@ fn it_suits_every_screen_and_has_room_for_a_thousand_servers() {
         let too_wide = "return document.documentElement.scrollWidth > document.documentElement.clientWidth";
         assert_eq!(browser.run(too_wide), json!(false), "{width} {scheme}");
         // The page goes on following: a value that this script spoils is put right.
-        browser.run("document.querySelector('#servers tbody td').textContent = 'spoiled'");
+        browser.run("document.querySelector('#servers .state').textContent = 'spoiled'");
         wait_until("the page to follow", || {
-            browser.run("return document.querySelector('#servers tbody td').textContent") != "spoiled"
+            browser.run("return document.querySelector('#servers .state').textContent") != "spoiled"
         });
-        browser.keep_picture(&format!("dashboard-{width}-{scheme}"));
+        browser.keep_picture(&format!("dashboard-many-{width}-{scheme}"));
     }
     assert_eq!(browser.console(), Vec::<String>::new());
 }
 
 #[test]
 fn axe_finds_no_violation() {
-    let backends = greeters(3);
-    let pen = Setup::new().command("admin %").servers(&backends).start();
-    pen.control("server 1 max 7");
-    pen.control("server 2 blacklist 60");
+    let backends = greeters(4);
+    let setup = Setup::new().command("admin %").command("check port type tcp port 1");
+    let pen = setup.servers(&backends).start();
+    for line in ["server 1 max 7", "server 2 blacklist 60", "server 3 state drain", "server 0 check port"] {
+        pen.control(line);
+    }
+    wait_until("a server that is down", || page(&pen, "/api/v1/servers").body.contains("\"down\""));
     let (_held, _) = pen.hold(3);
     let axe = top().join("target/tools/node_modules/axe-core/axe.min.js");
     let Ok(axe) = std::fs::read_to_string(axe) else {

@@ -104,15 +104,12 @@ impl Backend {
 
     /// Sends everything back.
     pub(crate) fn echo() -> Backend {
-        Self::new(|client| {
-            let mut buffer = [0; 65536];
-            while let Ok(n @ 1..) = (&client.0).read(&mut buffer) {
-                if (&client.0).write_all(&buffer[..n]).is_err() {
-                    return;
-                }
-            }
-            client.finish();
-        })
+        Self::new(send_back)
+    }
+
+    /// The same on an address that another one has left.
+    pub(crate) fn echo_on(address: &SockAddr) -> Backend {
+        Self::on(address, send_back)
     }
 
     /// Records everything, and answers `reply` at the end.
@@ -223,6 +220,16 @@ fn record_new(shared: &Shared) -> usize {
     let mut received = shared.received.lock().unwrap();
     received.push(Received::default());
     received.len() - 1
+}
+
+fn send_back(client: Client) {
+    let mut buffer = [0; 65536];
+    while let Ok(n @ 1..) = (&client.0).read(&mut buffer) {
+        if (&client.0).write_all(&buffer[..n]).is_err() {
+            return;
+        }
+    }
+    client.finish();
 }
 
 fn drain(mut socket: &Socket) {

@@ -2,49 +2,71 @@
 
 // Rows of a table on demand that are shown at most.
 const MOST = 200;
+// The right end and the bottom of the box of a curve.
+const [RIGHT, BOTTOM] = document.querySelector(".curve").getAttribute("viewBox").split(" ").slice(2);
+
 const byId = (id) => document.getElementById(id);
 const body = document.querySelector("#servers tbody");
 const shown = new Map(Array.from(body.rows, (row) => [row.dataset.id, row]));
 let lost = null;
+// The points that the curves have on this page.
+let points = "";
 
 function text(element, value) {
     if (element.textContent !== value) element.textContent = value;
 }
 
-function fill(row, server) {
-    server.cells.forEach((value, n) => {
-        const cell = row.cells[n];
-        text(cell.firstElementChild ?? cell, value);
-    });
-    const state = row.querySelector(".state");
-    const classes = `state ${server.state}`;
-    if (state.className !== classes) state.className = classes;
-    const meter = row.querySelector("meter");
-    meter.hidden = !server.meter;
-    if (server.meter) [meter.value, meter.max] = server.meter;
-    const curve = row.querySelector("polyline");
-    if (curve.getAttribute("points") !== server.curve) curve.setAttribute("points", server.curve);
+function attribute(element, name, value) {
+    if (element.getAttribute(name) !== value) element.setAttribute(name, value);
+}
+
+// A text and the note below it.
+function fill(place, [value, note]) {
+    text(place.children[0], value);
+    text(place.children[1], note);
+}
+
+function fillBar(place, level) {
+    const bar = place.querySelector(".bar");
+    bar.toggleAttribute("hidden", !level);
+    if (!level) return;
+    attribute(bar, "class", level.class);
+    attribute(bar.querySelector(".used"), "width", String(level.used));
+}
+
+function fillCurve(place, { line, peak }) {
+    attribute(place.querySelector("polyline"), "points", line);
+    const area = line && `${line.split(",")[0]},${BOTTOM} ${line} ${RIGHT},${BOTTOM}`;
+    attribute(place.querySelector("polygon"), "points", area);
+    text(place.querySelector(".note"), peak);
+}
+
+function fillRow(row, server) {
+    server.cells.forEach((cell, n) => fill(row.cells[n], cell));
+    attribute(row.querySelector(".state"), "class", `state ${server.state}`);
+    fillBar(row, server.bar);
+    if (server.curve) fillCurve(row.lastElementChild, server.curve);
 }
 
 function filter() {
     const wanted = byId("filter").value.toLowerCase();
-    for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    const troubled = byId("troubled").checked;
+    for (const row of body.rows) {
+        const isUp = row.querySelector(".state").classList.contains("up");
+        row.hidden = (troubled && isUp) || !row.textContent.toLowerCase().includes(wanted);
+    }
 }
 
-function show(data) {
-    const health = byId("health");
-    text(health, data.health);
-    health.className = `state ${data.state}`;
-    document.querySelectorAll("#facts dd").forEach((fact, n) => text(fact, data.facts[n]));
+function showServers(servers) {
     const present = new Set();
-    data.rows.forEach((server, n) => {
+    servers.forEach((server, n) => {
         let row = shown.get(server.id);
         if (!row) {
             row = byId("row").content.firstElementChild.cloneNode(true);
             row.dataset.id = server.id;
             shown.set(server.id, row);
         }
-        fill(row, server);
+        fillRow(row, server);
         if (body.rows[n] !== row) body.insertBefore(row, body.rows[n] ?? null);
         present.add(server.id);
     });
@@ -54,26 +76,52 @@ function show(data) {
             shown.delete(id);
         }
     }
-    const list = byId("changes");
-    const known = list.firstElementChild?.textContent;
-    const fresh = [];
-    for (const change of data.changes) {
-        const item = document.createElement("li");
-        const time = document.createElement("time");
-        time.textContent = change.time;
-        item.append(time, ` ${change.text}`);
-        if (item.textContent === known) break;
-        fresh.push(item);
+    if (byId("filter").value || byId("troubled").checked) filter();
+}
+
+function changeItem(change) {
+    const item = document.createElement("li");
+    item.dataset.number = change.number;
+    const time = document.createElement("time");
+    time.dateTime = change.time;
+    time.textContent = `${change.day} ${change.clock}`;
+    item.append(time);
+    for (const [name, value] of [[`state ${change.state}`, change.state], ["", change.server], ["note", change.note]]) {
+        const part = document.createElement("span");
+        part.className = name;
+        part.textContent = value;
+        item.append(part);
     }
-    list.prepend(...fresh);
-    while (list.children.length > data.changes.length) list.lastElementChild.remove();
-    if (byId("filter").value) filter();
+    return item;
+}
+
+function showChanges(changes) {
+    const list = byId("changes");
+    const known = Number(list.firstElementChild?.dataset.number ?? 0);
+    list.prepend(...changes.filter((change) => change.number > known).map(changeItem));
+    while (list.children.length > changes.length) list.lastElementChild.remove();
+}
+
+function show(data) {
+    // Another pen, and possibly another version of this page.
+    if (data.start !== document.body.dataset.start) return location.reload();
+    const health = byId("health");
+    text(health, data.health);
+    attribute(health, "class", `state ${data.state}`);
+    document.querySelectorAll("#facts dd").forEach((place, n) => {
+        fill(place, data.facts[n].cell);
+        fillBar(place, data.facts[n].bar);
+    });
+    if (data.curve) fillCurve(byId("traffic"), data.curve);
+    showServers(data.rows);
+    showChanges(data.changes);
+    points = data.points;
 }
 
 async function follow() {
     if (!document.hidden) {
         try {
-            const answer = await fetch("dashboard/data");
+            const answer = await fetch(`dashboard/data?points=${points}`);
             if (!answer.ok) throw new Error(answer.statusText);
             show(await answer.json());
             lost = null;
@@ -110,24 +158,49 @@ async function firstRows(name) {
     }
 }
 
+// The columns of the tables on demand: the heading, and what a row of the document has for it.
+const COLUMNS = {
+    connections: [
+        ["Connection", (row) => row.connection],
+        ["Client", (row) => [row.client_address, row.client_port].filter((part) => part !== null).join(" port ")],
+        ["State", (row) => row.state],
+        ["Server", (row) => row.server],
+        ["Seconds", (row) => row.age_seconds],
+        ["Bytes to server", (row) => row.to_server_bytes],
+        ["Bytes to client", (row) => row.to_client_bytes],
+        ["TLS", (row) => row.tls && `${row.tls.version} ${row.tls.server_name ?? ""}`],
+    ],
+    clients: [
+        ["Client", (row) => row.address],
+        ["Server", (row) => row.server],
+        ["Last connected, seconds ago", (row) => row.age_seconds],
+        ["Connections", (row) => row.connects],
+        ["Bytes from it", (row) => row.received_bytes],
+        ["Bytes to it", (row) => row.sent_bytes],
+    ],
+};
+
+function tableRow(kind, values) {
+    const row = document.createElement("tr");
+    for (const value of values) {
+        const cell = document.createElement(kind);
+        if (kind === "th") cell.scope = "col";
+        const isNumber = typeof value === "number";
+        cell.classList.toggle("number", isNumber);
+        cell.textContent = isNumber ? value.toLocaleString() : value || "-";
+        row.append(cell);
+    }
+    return row;
+}
+
 async function read(details) {
     const note = details.querySelector(".note");
-    const [head, content] = [details.querySelector("thead"), details.querySelector("tbody")];
+    const columns = COLUMNS[details.dataset.document];
     try {
         const { rows, more } = await firstRows(details.dataset.document);
-        const names = rows.length ? Object.keys(rows[0]) : [];
-        const line = (cells, kind) => {
-            const row = document.createElement("tr");
-            for (const value of cells) {
-                const cell = document.createElement(kind);
-                if (kind === "th") cell.scope = "col";
-                cell.textContent = value === null ? "-" : typeof value === "string" ? value : JSON.stringify(value);
-                row.append(cell);
-            }
-            return row;
-        };
-        head.replaceChildren(...(names.length ? [line(names.map((name) => name.replaceAll("_", " ")), "th")] : []));
-        content.replaceChildren(...rows.map((row) => line(names.map((name) => row[name]), "td")));
+        details.querySelector("thead").replaceChildren(tableRow("th", columns.map(([name]) => name)));
+        const lines = rows.map((row) => tableRow("td", columns.map(([, value]) => value(row))));
+        details.querySelector("tbody").replaceChildren(...lines);
         note.textContent = more ? `The first ${MOST} of more.` : `${rows.length} in all.`;
     } catch {
         note.textContent = "No answer.";
@@ -139,4 +212,5 @@ for (const details of document.querySelectorAll("details[data-document]")) {
     details.querySelector("button").addEventListener("click", () => read(details));
 }
 byId("filter").addEventListener("input", filter);
+byId("troubled").addEventListener("change", filter);
 follow();

@@ -1,86 +1,165 @@
 //! Values formatted for people.
 
-use crate::core::report::model::ServerRow;
+use serde::Serialize;
 
-use super::history::{History, POINTS};
+use crate::core::report::model::{CheckRow, ObservedServer};
+use crate::core::settings::Keyword as _;
 
-/// Headings of the columns that are plain text, in their order.
+use super::history::{Change, History, POINTS};
+
+/// Headings of the columns of the table of servers, in their order, before the one with the curve.
 pub(super) const COLUMNS: [&str; 10] = [
     "Server",
-    "Address",
     "State",
+    "Check",
     "Connections",
-    "New per second",
-    "To it per second",
-    "From it per second",
-    "Connect, median",
-    "Connect, 99 %",
-    "Failed",
+    "New/s",
+    "Sent/s",
+    "Received/s",
+    "Connect p50",
+    "Connect p99",
+    "Failures",
 ];
+
+/// The column of the state.
+pub(super) const STATE: usize = 1;
+/// The column of the connections.
+pub(super) const CONNECTIONS: usize = 3;
+
+/// A cell of the table: its text, and a note below it. Either may be empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Cell(pub(super) String, pub(super) String);
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Cell(text, String::new())
+    }
+}
 
 /// A server as a row of the page.
 pub(super) struct Row {
     pub(super) id: String,
     /// The word for its state, which is also the CSS class of its colour.
     pub(super) state: &'static str,
-    /// The texts of [`COLUMNS`].
-    pub(super) cells: [String; COLUMNS.len()],
-    /// Its connections, and their limit if there is one.
-    pub(super) meter: Option<(u32, u32)>,
-    /// The points of its curve, in a box of [`POINTS`] by [`HEIGHT`].
-    pub(super) curve: String,
+    /// The cells of [`COLUMNS`].
+    pub(super) cells: [Cell; COLUMNS.len()],
+    /// How much of its limit of connections is used, if it has one.
+    pub(super) bar: Option<Bar>,
+    /// Its traffic.
+    pub(super) curve: Curve,
 }
-
-/// The height of the box of a curve.
-pub(super) const HEIGHT: f64 = 16.0;
 
 impl Row {
     /// The row of a server, with its history.
-    pub(super) fn new(row: &ServerRow, history: &History) -> Self {
+    pub(super) fn new(server: &ObservedServer, history: &History) -> Self {
+        let ObservedServer { row, check, .. } = server;
         let id = row.label();
         let rates = history.rates(&id);
         let state = row.standing();
-        let standing = match row.blacklisted_seconds {
-            seconds if seconds > 0.0 => format!("{state}, {seconds:.0} s left"),
-            _ => state.to_owned(),
-        };
-        let connections = match row.max {
-            0 => row.connections.to_string(),
-            max => format!("{} of {max}", row.connections),
-        };
+        let name = row.name.as_ref().map_or_else(|| id.clone(), |name| format!("{name} ({id})"));
         Row {
             cells: [
-                row.name.as_ref().map_or_else(|| id.clone(), |name| format!("{name} ({id})")),
-                row.endpoint(),
-                standing,
-                connections,
-                format!("{:.0}", rates.connects),
-                bytes(rates.sent),
-                bytes(rates.received),
-                row.connect_p50_seconds.map_or_else(|| "-".into(), duration),
-                row.connect_p99_seconds.map_or_else(|| "-".into(), duration),
-                row.failures.to_string(),
+                Cell(name, row.endpoint()),
+                Cell(state.to_owned(), why(server)),
+                check.as_ref().map_or_else(|| Cell::from("none".to_owned()), checked),
+                match row.max {
+                    0 => row.connections.to_string(),
+                    max => format!("{} of {max}", row.connections),
+                }
+                .into(),
+                format!("{:.0}", rates.connects).into(),
+                bytes(rates.sent).into(),
+                bytes(rates.received).into(),
+                row.connect_p50_seconds.map_or_else(|| "-".into(), duration).into(),
+                row.connect_p99_seconds.map_or_else(|| "-".into(), duration).into(),
+                row.failures.to_string().into(),
             ],
-            meter: (row.max > 0).then_some((row.connections, row.max)),
-            curve: curve(history.curve(&id)),
+            bar: Bar::new(u64::from(row.connections), u64::from(row.max)),
+            curve: Curve::new(history.curve(&id)),
             state,
             id,
         }
     }
 }
 
-/// The points of a polyline: now is at the right, and the largest value at the top.
-fn curve(values: impl ExactSizeIterator<Item = f64>) -> String {
-    let values: Vec<f64> = values.collect();
-    let most = values.iter().copied().fold(1.0, f64::max);
-    let first = POINTS.saturating_sub(values.len());
-    let point =
-        |(n, value): (usize, &f64)| format!("{},{:.1}", first + n, HEIGHT - value / most * (HEIGHT - 1.0));
-    values.iter().enumerate().map(point).collect::<Vec<_>>().join(" ")
+/// Why a server stands as it does, and for how much longer.
+fn why(server: &ObservedServer) -> String {
+    let row = &server.row;
+    // The word of an administrator hides that of the state.
+    let hidden =
+        (row.standing() != row.state.word() && !row.state.is_up()).then(|| row.state.word().to_owned());
+    let left = (row.blacklisted_seconds > 0.0).then(|| format!("{:.0} s left", row.blacklisted_seconds));
+    [hidden, server.reason.clone(), left].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// The last result of a check.
+fn checked(check: &CheckRow) -> Cell {
+    let result = match check.success {
+        Some(true) => "passed",
+        Some(false) => "failed",
+        None => "no result yet",
+    };
+    let since = check.age_seconds.map(|seconds| format!("{} ago", age(seconds)));
+    let note = [check.reason.clone(), since].into_iter().flatten().collect::<Vec<_>>().join(", ");
+    Cell(format!("{}: {result}", check.check), note)
+}
+
+/// How much of a limit is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Bar {
+    /// In percent.
+    pub(super) used: u64,
+    /// Its CSS classes.
+    pub(super) class: &'static str,
+}
+
+/// From here on a limit is about to be reached, in percent.
+const ALMOST_FULL: u64 = 90;
+
+impl Bar {
+    /// `None` without a limit.
+    pub(super) fn new(used: u64, limit: u64) -> Option<Self> {
+        let used = used.saturating_mul(100).checked_div(limit)?.min(100);
+        Some(Bar { used, class: if used < ALMOST_FULL { "bar" } else { "bar full" } })
+    }
+}
+
+/// The traffic of the last five minutes, to be drawn in a box of [`POINTS`] by [`HEIGHT`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Curve {
+    /// The points of a line: now is at the right, and the largest value at the top.
+    pub(super) line: String,
+    /// The largest value, in words.
+    pub(super) peak: String,
+}
+
+/// The height of the box of a curve.
+pub(super) const HEIGHT: f64 = 16.0;
+
+impl Curve {
+    pub(super) fn new(values: impl ExactSizeIterator<Item = f64>) -> Self {
+        let values: Vec<f64> = values.collect();
+        let most = values.iter().copied().fold(0.0, f64::max);
+        let scale = (HEIGHT - 1.0) / most.max(1.0);
+        let first = POINTS.saturating_sub(values.len());
+        let point = |(n, value): (usize, &f64)| format!("{},{:.1}", first + n, HEIGHT - value * scale);
+        Curve {
+            line: values.iter().enumerate().map(point).collect::<Vec<_>>().join(" "),
+            peak: if values.is_empty() { String::new() } else { format!("peak {}/s", bytes(most)) },
+        }
+    }
+
+    /// The points of the area below the line.
+    pub(super) fn area(&self) -> String {
+        match self.line.split_once(',') {
+            Some((first, _)) => format!("{first},{HEIGHT} {} {},{HEIGHT}", self.line, POINTS - 1),
+            None => String::new(),
+        }
+    }
 }
 
 /// A number of bytes with its unit; 1 KB is 1,024 bytes, as everywhere in pen.
-fn bytes(count: f64) -> String {
+pub(super) fn bytes(count: f64) -> String {
     const UNITS: [&str; 4] = ["KB", "MB", "GB", "TB"];
     let mut value = count;
     let mut unit = "B";
@@ -116,11 +195,31 @@ pub(super) fn age(seconds: f64) -> String {
     }
 }
 
+/// The server of a change.
+pub(super) fn named(change: &Change) -> String {
+    format!("{} ({})", change.server, change.address)
+}
+
+/// What a change came from, and why.
+pub(super) fn note(change: &Change) -> String {
+    match &change.reason {
+        Some(reason) => format!("was {}: {reason}", change.from),
+        None => format!("was {}", change.from),
+    }
+}
+
+/// The day and the time of day of a time in RFC 3339 form.
+pub(super) fn local(time: &str) -> (&str, &str) {
+    let (day, clock) = time.split_once('T').unwrap_or((time, ""));
+    (day, clock.get(..8).unwrap_or(clock))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::history::tests::row;
     use super::*;
-    use crate::core::report::model::ServerState;
+    use crate::core::report::model::{HealthWord, ServerState};
+    use crate::core::settings::AdminState;
 
     #[test]
     fn values_have_units() {
@@ -133,18 +232,52 @@ mod tests {
     }
 
     #[test]
+    fn times_are_shown_without_their_zone() {
+        assert_eq!(local("2026-11-26T07:02:25.123+01:00"), ("2026-11-26", "07:02:25"));
+        assert_eq!(local("t1"), ("t1", ""));
+    }
+
+    #[test]
     fn a_row_says_what_counts() {
         let mut server = row(3, ServerState::Blacklisted, 0);
-        (server.blacklisted_seconds, server.connections, server.max, server.address) =
-            (9.6, 2, 5, "2001:db8::1".into());
+        (server.row.blacklisted_seconds, server.row.connections, server.row.max) = (9.6, 2, 5);
+        (server.row.address, server.row.name) = ("2001:db8::1".into(), Some("www".into()));
+        server.check = Some(CheckRow {
+            server: 3,
+            name: None,
+            check: "web".into(),
+            kind: "http",
+            health: HealthWord::Up,
+            success: Some(true),
+            reason: Some("200 OK".into()),
+            duration_seconds: Some(0.1),
+            age_seconds: Some(2.0),
+        });
         let shown = Row::new(&server, &History::default());
-        assert_eq!(shown.cells[..4], ["3", "[2001:db8::1]:80", "blacklisted, 10 s left", "2 of 5"]);
-        assert_eq!((shown.state, shown.meter), ("blacklisted", Some((2, 5))));
+        let cell = |text: &str, note: &str| Cell(text.into(), note.into());
+        assert_eq!(
+            shown.cells[..4],
+            [
+                cell("www (3)", "[2001:db8::1]:80"),
+                cell("blacklisted", "refused, 10 s left"),
+                cell("web: passed", "200 OK, 2 s ago"),
+                cell("2 of 5", ""),
+            ]
+        );
+        assert_eq!((shown.state, shown.bar), ("blacklisted", Some(Bar { used: 40, class: "bar" })));
+        (server.row.admin_state, server.row.max) = (AdminState::Drain, 0);
+        let shown = Row::new(&server, &History::default());
+        assert_eq!(shown.cells[STATE], cell("drain", "blacklisted, refused, 10 s left"));
+        assert_eq!((&shown.cells[CONNECTIONS], shown.bar), (&cell("2", ""), None));
+        assert_eq!(Bar::new(9, 10).map(|bar| bar.class), Some("bar full"));
     }
 
     #[test]
     fn a_curve_ends_at_the_right() {
-        assert_eq!(curve([0.0, 100.0].into_iter()), "58,16.0 59,1.0");
-        assert_eq!(curve([].into_iter()), "");
+        let curve = Curve::new([0.0, 2048.0].into_iter());
+        assert_eq!((&*curve.line, &*curve.peak), ("58,16.0 59,1.0", "peak 2.0 KB/s"));
+        assert_eq!(curve.area(), "58,16 58,16.0 59,1.0 59,16");
+        let none = Curve::new([].into_iter());
+        assert_eq!((none.area(), none), (String::new(), Curve::default()));
     }
 }

@@ -113,14 +113,19 @@ impl Checker {
             Outcome::Unknown(reason) => return self.shared.reports.unchecked(backend, &reason),
         };
         self.shared.reports.checked(backend);
-        if success && backend.stats.works() {
+        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        // Before its consequences: whoever sees the new state sees its reason too.
+        backend.stats.note_check(CheckResult { success, reason: reason.clone(), took, at: now });
+        let works_again = success && backend.stats.works();
+        if works_again {
             log::info(format_args!("{backend} works again: {reason}"));
         }
         if let Some(health) = change {
             self.becomes(backend, health, &reason);
         }
-        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        backend.stats.note_check(CheckResult { success, reason, took, at: now });
+        if works_again || change.is_some() {
+            self.shared.state_changes.note(backend, Some(&reason), self.shared.now());
+        }
     }
 
     /// Records and reports the new health of a server.

@@ -206,6 +206,7 @@ async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failu
 pub(super) fn works(shared: &Shared, backend: &Backend) {
     if backend.stats.works() {
         log::info(format_args!("{backend} works again"));
+        shared.state_changes.note(backend, None, shared.now());
     }
     shared.reports.connected(backend);
 }
@@ -231,6 +232,7 @@ pub(super) fn failed(
             } else if news {
                 let (seconds, reason) = (snapshot.blacklist / 1000, SystemReason(&failure.error));
                 log::warn(format_args!("blacklisting {backend} for {seconds} s: {reason}"));
+                shared.state_changes.note(backend, Some(&reason.to_string()), shared.now());
             }
         }
         Origin::Internal => shared.reports.unreachable(backend, failure),

@@ -6,13 +6,15 @@
 mod check;
 mod client;
 mod connection;
+mod observed;
 mod server;
 mod status;
 mod units;
 
-pub use check::{CheckRow, checks};
+pub use check::{CheckRow, HealthWord, checks};
 pub use client::ClientRow;
 pub use connection::{ConnectionRow, ConnectionState};
+pub use observed::ObservedServer;
 pub use server::{ServerRow, ServerState, servers, standing};
 pub use status::Status;
 pub(crate) use units::seconds;

@@ -1,0 +1,80 @@
+//! What the page is about.
+
+use crate::core::json::Version;
+use crate::core::report::model::ObservedServer;
+
+use super::history::{History, Rates};
+use super::view::{self, Bar, Cell, Row};
+
+/// The contents of the page.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The address that clients connect to.
+    pub listen: String,
+    /// What is served there.
+    pub protocol: &'static str,
+    /// The program and its process.
+    pub version: Version,
+    /// Connections, or flows of datagrams.
+    pub connections: usize,
+    /// The limit of them.
+    pub connections_max: usize,
+    /// Connections that wait for a server.
+    pub queue_connections: usize,
+    /// The limit of them.
+    pub queue_max: usize,
+    /// Clients in the affinity table.
+    pub clients: usize,
+    /// The limit of them.
+    pub clients_max: usize,
+    /// The servers.
+    pub servers: Vec<ObservedServer>,
+    /// Whether some server can serve new clients.
+    pub can_serve: bool,
+}
+
+/// The number of facts.
+const FACTS: usize = 8;
+
+/// A fact about pen as a whole.
+pub(super) struct Fact {
+    pub(super) name: &'static str,
+    pub(super) cell: Cell,
+    /// How much of a limit is used.
+    pub(super) bar: Option<Bar>,
+}
+
+impl Subject {
+    pub(super) fn facts(&self, history: &History) -> [Fact; FACTS] {
+        let fact = |name, text: String, note: String| Fact { name, cell: Cell(text, note), bar: None };
+        let share = |name, used: usize, limit: usize| Fact {
+            name,
+            cell: format!("{used} of {limit}").into(),
+            bar: Bar::new(used as u64, limit as u64),
+        };
+        let rates: Rates = self.servers.iter().map(|server| history.rates(&server.row.label())).sum();
+        let up = self.servers.iter().filter(|server| server.row.standing() == "up").count();
+        let (day, clock) = view::local(&self.version.start_time);
+        [
+            fact("Servers up", format!("{up} of {}", self.servers.len()), String::new()),
+            share("Connections", self.connections, self.connections_max),
+            match self.queue_max {
+                0 => fact("In the queue", "off".into(), String::new()),
+                max => share("In the queue", self.queue_connections, max),
+            },
+            share("Clients", self.clients, self.clients_max),
+            fact("New connections", format!("{:.0}/s", rates.connects), String::new()),
+            fact("To servers", format!("{}/s", view::bytes(rates.sent)), String::new()),
+            fact("From servers", format!("{}/s", view::bytes(rates.received)), String::new()),
+            fact("Serving for", view::age(self.version.uptime_seconds), format!("since {day} {clock}")),
+        ]
+    }
+
+    pub(super) fn health(&self) -> (&'static str, &'static str) {
+        if self.can_serve { ("up", "serving") } else { ("down", "no server can serve new clients") }
+    }
+
+    pub(super) fn rows<'a>(&'a self, history: &'a History) -> impl Iterator<Item = Row> + use<'a> {
+        self.servers.iter().map(move |server| Row::new(server, history))
+    }
+}

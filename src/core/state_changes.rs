@@ -1,0 +1,54 @@
+//! Changes of servers' states, for whoever shows them: also those that last too short to be seen from time to time.
+
+use std::collections::VecDeque;
+use std::mem;
+
+use parking_lot::Mutex;
+
+use super::Millis;
+use super::report::model::{ServerState, standing};
+use super::settings::Keyword as _;
+use super::snapshot::Backend;
+
+/// The number of changes that are kept until they are taken.
+const KEPT: usize = 100;
+
+/// A server's new state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateChange {
+    /// The server, as [`super::report::model::ServerRow::label`] has it.
+    pub server: String,
+    /// When it changed.
+    pub at: Millis,
+    /// The state, in a word.
+    pub state: &'static str,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// The changes that nobody has taken yet; if there are too many, the oldest are lost.
+#[derive(Debug, Default)]
+pub struct StateChanges(Mutex<VecDeque<StateChange>>);
+
+impl StateChanges {
+    /// The state of `backend` has changed for `reason`.
+    pub fn note(&self, backend: &Backend, reason: Option<&str>, now: Millis) {
+        let state = ServerState::of(backend, now);
+        let change = StateChange {
+            server: backend.role.label(),
+            at: now,
+            state: standing(state.word(), backend.admin_state.word()),
+            reason: reason.map(str::to_owned),
+        };
+        let mut changes = self.0.lock();
+        if changes.len() == KEPT {
+            changes.pop_front();
+        }
+        changes.push_back(change);
+    }
+
+    /// Takes the changes since the last call, oldest first.
+    pub fn take(&self) -> VecDeque<StateChange> {
+        mem::take(&mut self.0.lock())
+    }
+}
