@@ -19,6 +19,7 @@ use crate::core::settings::Value;
 use crate::core::snapshot::Role;
 use crate::core::state::{Answer, Effect, Outcome, Reload, State};
 use crate::net::check::Checker;
+use crate::net::held_clients;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::{atomic_file, log};
@@ -96,8 +97,7 @@ impl Owner {
 
     /// Holds the clients that `tarpit_acl` denies.
     pub(super) fn hold_denied(&self) -> impl Future<Output = ()> + 'static {
-        let shared = Arc::clone(&self.shared);
-        async move { shared.tarpit.run(&shared.lifecycle, &shared.snapshot).await }
+        held_clients::watch(Arc::clone(&self.shared))
     }
 
     /// Stops accepting clients, since pen is to end. Returns how long the present connections may continue; `None` if
@@ -120,6 +120,7 @@ impl Owner {
     /// Ends workers and connections.
     pub(super) fn end(&self) {
         self.shared.lifecycle.enter(LifeStage::End);
+        held_clients::end(&self.shared);
         self.shared.connections.close_all();
     }
 

@@ -104,12 +104,8 @@ impl ConnectionRecord {
     /// It has ended, with its server if it had one: counts and logs it.
     pub(in crate::net) fn finish(&self, connection: &Connection, server: Option<&Backend>) {
         let shared = &*self.shared;
-        // Without a reason it was dropped: by a panic, on request, or with its worker.
         let reason = self.reason.get().copied().or_else(|| connection.asked_to_end());
-        let reason = reason.unwrap_or_else(|| match thread::panicking() {
-            true => EndReason::InternalError,
-            false => EndReason::Shutdown,
-        });
+        let reason = reason.unwrap_or_else(without_reason);
         let lasted = shared.now().saturating_sub(connection.began);
         match reason {
             EndReason::Denied | EndReason::Limited => shared.ends.refused(reason),
@@ -140,11 +136,26 @@ impl ConnectionRecord {
     }
 }
 
-/// Counts and logs a client that was refused.
-pub(in crate::net) fn refused(shared: &Shared, snapshot: &Snapshot, client: ClientName, reason: EndReason) {
+/// The reason of an end that has none: it was dropped by a panic, or with its worker.
+fn without_reason() -> EndReason {
+    match thread::panicking() {
+        true => EndReason::InternalError,
+        false => EndReason::Shutdown,
+    }
+}
+
+/// Counts and logs a client that was refused after that time.
+pub(in crate::net) fn refused(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    client: ClientName,
+    reason: EndReason,
+    after: Duration,
+) {
     shared.ends.refused(reason);
     if shared.connection_log.is_on() {
-        log(shared, &line(shared, client, &snapshot.listener, 0, reason));
+        let millis = Millis::try_from(after.as_millis()).unwrap_or(Millis::MAX);
+        log(shared, &line(shared, client, &snapshot.listener, millis, reason));
     }
 }
 
@@ -181,4 +192,29 @@ fn line<'a>(
 /// Never waits for the log.
 fn log(shared: &Shared, line: &ConnectionLine<'_>) {
     shared.connection_log.log(line, shared.snapshot.load().connection_log_format);
+}
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[test]
+    fn what_a_panic_ends_is_told_from_what_ends_with_pen() {
+        struct Ends<'a>(&'a Mutex<Vec<EndReason>>);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.lock().push(without_reason());
+            }
+        }
+        let reasons = Mutex::default();
+        drop(Ends(&reasons));
+        let fails = || {
+            let _ends = Ends(&reasons);
+            panic!("expected by this test");
+        };
+        assert!(thread::scope(|scope| scope.spawn(fails).join()).is_err());
+        assert_eq!(*reasons.lock(), [EndReason::Shutdown, EndReason::InternalError]);
+    }
 }

@@ -11,6 +11,8 @@ use crate::core::admission::{self, sender};
 use crate::core::affinity::Client;
 use crate::sys::listen::{self, SocketFile};
 
+use super::client_name::ClientName;
+use super::held_clients;
 use super::session::Accepted;
 use super::shared::Shared;
 use super::socket::Socket;
@@ -102,7 +104,8 @@ impl Listener {
             && admission::tarpit_denies(&snapshot, client)
             && sender::Sender::of(&snapshot, client) == sender::Sender::Client
         {
-            shared.tarpit.hold(socket, snapshot.tarpit_max);
+            let name = ClientName { client, port: peer.map(|peer| peer.port()) };
+            held_clients::hold(shared, socket, name);
             return Ok(None);
         }
         let stream = match &self.socket {

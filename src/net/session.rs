@@ -86,12 +86,12 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
         Sender::Nobody => {
             shared.refusals.count(Refusal::Denied);
             shared.proxy_faults.denied(stranger.name(), shared.now());
-            return connection_record::refused(shared, &snapshot, stranger.name(), EndReason::Denied);
+            return refused(shared, &snapshot, stranger, EndReason::Denied);
         }
         Sender::Proxy | Sender::ProxyOrClient => (stranger, None, None),
         Sender::Client => match admit(shared, &snapshot, stranger) {
             Ok((known, slot, welcome)) => (known, slot, Some(welcome)),
-            Err(reason) => return connection_record::refused(shared, &snapshot, stranger.name(), reason),
+            Err(reason) => return refused(shared, &snapshot, stranger, reason),
         },
     };
     let entry = permit.enter(Connection::new(AcceptedClient {
@@ -116,6 +116,10 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
         None => tokio::spawn(Box::pin(receive(session, snapshot, accepted, sender == Sender::Proxy))),
     };
     connection.served_by(task.abort_handle());
+}
+
+fn refused(shared: &Shared, snapshot: &Snapshot, client: KnownClient, reason: EndReason) {
+    connection_record::refused(shared, snapshot, client.name(), reason, Duration::ZERO);
 }
 
 /// Whether a client is served, and the slot that counts it from now on.

@@ -3,9 +3,10 @@
 //! Each costs a descriptor and the memory that the system has for a socket, and none of the connections that `conn_max` is
 //! about. Nothing waits for it: a task of the main thread looks from time to time which clients have gone.
 
-use std::os::fd::OwnedFd;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -13,11 +14,11 @@ use socket2::SockRef;
 use tokio::sync::Notify;
 
 use crate::core::admission;
-use crate::core::affinity::Client;
 use crate::core::error::SystemReason;
 use crate::core::snapshot::Snapshot;
 use crate::sys::{hangup, log};
 
+use super::client_name::ClientName;
 use super::lifecycle::{LifeStage, Lifecycle};
 
 /// How often it is looked who has gone.
@@ -39,9 +40,30 @@ pub struct Tarpit {
 
 #[derive(Debug, Default)]
 struct Held {
-    sockets: Vec<OwnedFd>,
+    clients: Vec<HeldClient>,
     /// Pen takes no more clients.
     ended: bool,
+}
+
+/// A client that is held.
+#[derive(Debug)]
+struct HeldClient {
+    socket: OwnedFd,
+    name: ClientName,
+    since: Instant,
+}
+
+impl AsFd for HeldClient {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Called for each client that is let go, with how long it was held.
+type LetGo<'a> = dyn Fn(ClientName, Duration) + 'a;
+
+fn let_go(clients: &[HeldClient], tell: &LetGo<'_>) {
+    clients.iter().for_each(|client| tell(client.name, client.since.elapsed()));
 }
 
 impl Tarpit {
@@ -60,14 +82,15 @@ impl Tarpit {
         self.refused.load(Relaxed)
     }
 
-    /// Holds a connection, if there are fewer than `limit`; else it is closed.
-    pub(super) fn hold(&self, socket: OwnedFd, limit: usize) {
+    /// Holds the connection of a client, if there are fewer than `limit`; else it is closed. Returns whether it is held.
+    pub(super) fn hold(&self, socket: OwnedFd, name: ClientName, limit: usize) -> bool {
         static FULL: log::Condition = log::Condition::new();
         if self.count.fetch_update(Relaxed, Relaxed, |count| (count < limit).then(|| count + 1)).is_err() {
             self.refused.fetch_add(1, Relaxed);
-            return FULL.begin(format_args!(
+            FULL.begin(format_args!(
                 "tarpit_acl: {limit} connections are held, for which there are descriptors: others are closed"
             ));
+            return false;
         }
         FULL.end(format_args!("tarpit_acl: there is room for further connections"));
         self.accepted.fetch_add(1, Relaxed);
@@ -78,44 +101,54 @@ impl Tarpit {
         let mut held = self.held.lock();
         if held.ended {
             self.count.fetch_sub(1, Relaxed);
-        } else {
-            held.sockets.push(socket);
-            self.first.notify_one();
+            return false;
         }
+        held.clients.push(HeldClient { socket, name, since: Instant::now() });
+        self.first.notify_one();
+        true
     }
 
     /// Lets go of connections whose clients have gone, or are no longer denied, until pen takes no more clients.
-    pub async fn run(&self, lifecycle: &Lifecycle, snapshot: &ArcSwap<Snapshot>) {
+    pub(super) async fn run(
+        &self,
+        lifecycle: &Lifecycle,
+        snapshot: &ArcSwap<Snapshot>,
+        tell: impl Fn(ClientName, Duration),
+    ) {
         let look = async {
             loop {
                 if self.count() == 0 {
                     self.first.notified().await;
                 }
                 tokio::time::sleep(LOOK).await;
-                self.look(snapshot).await;
+                self.look(snapshot, &tell).await;
             }
         };
         tokio::select! {
             () = look => {}
             () = lifecycle.reaches(LifeStage::Drain) => {}
         }
-        self.end();
+        self.end(&tell);
     }
 
-    fn end(&self) {
-        let mut held = self.held.lock();
-        held.ended = true;
-        self.count.fetch_sub(held.sockets.len(), Relaxed);
-        held.sockets = Vec::new();
+    /// Lets go of all connections; further ones are closed.
+    pub(super) fn end(&self, tell: &LetGo<'_>) {
+        let clients = {
+            let mut held = self.held.lock();
+            held.ended = true;
+            mem::take(&mut held.clients)
+        };
+        self.count.fetch_sub(clients.len(), Relaxed);
+        let_go(&clients, tell);
     }
 
-    async fn look(&self, snapshot: &ArcSwap<Snapshot>) {
-        let mut left = self.held.lock().sockets.len();
+    async fn look(&self, snapshot: &ArcSwap<Snapshot>, tell: &LetGo<'_>) {
+        let mut left = self.held.lock().clients.len();
         while left > 0 {
-            let mut piece: Vec<OwnedFd> = {
+            let mut piece: Vec<HeldClient> = {
                 let mut held = self.held.lock();
-                let count = PIECE.min(left).min(held.sockets.len());
-                held.sockets.drain(..count).collect()
+                let count = PIECE.min(left).min(held.clients.len());
+                held.clients.drain(..count).collect()
             };
             left -= PIECE.min(left);
             let before = piece.len();
@@ -123,19 +156,30 @@ impl Tarpit {
             match hangup::hung_up(&piece) {
                 Ok(gone) => {
                     let mut gone = gone.into_iter();
-                    piece.retain(|socket| !gone.next().unwrap_or_default() && denies(&snapshot, socket));
+                    let (stay, leave): (Vec<_>, Vec<_>) = piece.into_iter().partition(|client| {
+                        !gone.next().unwrap_or_default()
+                            && admission::tarpit_denies(&snapshot, client.name.client)
+                    });
+                    let_go(&leave, tell);
+                    piece = stay;
                 }
                 Err(error) => log::debug(1, format_args!("tarpit_acl: {}", SystemReason(&error))),
             }
             self.count.fetch_sub(before - piece.len(), Relaxed);
-            self.held.lock().sockets.append(&mut piece);
+            self.put_back(piece, tell);
             tokio::task::yield_now().await;
         }
     }
-}
 
-/// Whether the client of a connection that is held is still denied.
-fn denies(snapshot: &Snapshot, socket: &OwnedFd) -> bool {
-    let peer = SockRef::from(socket).peer_addr().ok().and_then(|peer| peer.as_socket());
-    peer.is_some_and(|peer| admission::tarpit_denies(snapshot, Client::new(peer.ip())))
+    /// Goes on holding connections, unless pen has let go of all others meanwhile.
+    fn put_back(&self, mut clients: Vec<HeldClient>, tell: &LetGo<'_>) {
+        let mut held = self.held.lock();
+        if held.ended {
+            drop(held);
+            self.count.fetch_sub(clients.len(), Relaxed);
+            let_go(&clients, tell);
+        } else {
+            held.clients.append(&mut clients);
+        }
+    }
 }

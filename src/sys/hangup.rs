@@ -1,7 +1,7 @@
 //! Whether the peers of many sockets have gone, without an event port that has to know each of them.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -16,7 +16,7 @@ const SCRAP: usize = 4096;
 ///
 /// # Errors
 /// As poll(2).
-pub fn hung_up(sockets: &[OwnedFd]) -> io::Result<Vec<bool>> {
+pub fn hung_up(sockets: &[impl AsFd]) -> io::Result<Vec<bool>> {
     let told = platform::PEER_ENDED.filter(|_| !emulation::is_portable());
     let wanted = told.unwrap_or(PollFlags::IN);
     let mut polled: Vec<PollFd<'_>> = sockets.iter().map(|socket| PollFd::new(socket, wanted)).collect();
@@ -27,13 +27,14 @@ pub fn hung_up(sockets: &[OwnedFd]) -> io::Result<Vec<bool>> {
     let gone = PollFlags::HUP | PollFlags::ERR | told.unwrap_or(PollFlags::empty());
     let has_gone = |polled: &PollFd<'_>| {
         let events = polled.revents();
-        events.intersects(gone) || (events.contains(PollFlags::IN) && is_at_end(polled.as_fd()))
+        events.intersects(gone) || (events.contains(PollFlags::IN) && is_at_end(polled))
     };
     Ok(polled.iter().map(has_gone).collect())
 }
 
-/// Whether nothing but the end is left to be read. What came before that is thrown away, some of it each time.
-fn is_at_end(socket: BorrowedFd<'_>) -> bool {
+/// Whether nothing but the end, or an error, is left to be read from a stream socket. What came before that is thrown away,
+/// some of it each time. Never waits.
+pub fn is_at_end(socket: impl AsFd) -> bool {
     match recv(socket, &mut [0; SCRAP][..], RecvFlags::DONTWAIT) {
         Ok((_, count)) => count == 0,
         Err(Errno::WOULDBLOCK | Errno::INTR) => false,
@@ -45,6 +46,7 @@ fn is_at_end(socket: BorrowedFd<'_>) -> bool {
 mod tests {
     use std::io::Write as _;
     use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
 
     use super::*;
 

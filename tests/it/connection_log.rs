@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use pen::core::end_reason::EndReason;
 use pen::core::settings::Keyword as _;
 
 use crate::support::client::End;
+use crate::support::schema::valid_lines;
 use crate::support::tls::{Kind, Pair, TlsClient};
 use crate::support::tree::top;
 use crate::support::udp::{Asker, Server};
@@ -34,6 +36,7 @@ fn logged(file: &str, count: usize) -> Vec<Value> {
     wait_until("the lines to be in the file", || lines(file).len() >= count);
     let lines = lines(file);
     assert_eq!(lines.len(), count, "{lines:#?}");
+    valid_lines("connection_log", &lines);
     lines
 }
 
@@ -93,45 +96,97 @@ fn held(pen: &Pen, n: u8) -> (Client, SocketAddr) {
     (client, address)
 }
 
+/// Lines in the order in which they are easily compared: the client, and the word for its end.
+fn sorted(mut ends: Vec<(SocketAddr, String)>) -> Vec<(SocketAddr, String)> {
+    ends.sort();
+    ends
+}
+
+fn ends(lines: &[Value]) -> Vec<(SocketAddr, String)> {
+    let end = |line: &Value| {
+        let ip = line["client_address"].as_str().unwrap().parse().unwrap();
+        let port = u16::try_from(line["client_port"].as_u64().unwrap()).unwrap();
+        (SocketAddr::new(ip, port), line["end"].as_str().unwrap().to_owned())
+    };
+    lines.iter().map(end).collect()
+}
+
+/// Has the client at address `n` do what leads to the end `word`, and returns the connections with their ends.
+fn behave(pen: &Pen, n: u8, word: &'static str) -> Vec<(SocketAddr, &'static str)> {
+    let says = |what: &str, wanted: End| {
+        let mut client = pen.client_from(n);
+        client.send(what);
+        let at = address(&client, n);
+        assert_eq!(end(client), wanted, "{what}");
+        at
+    };
+    let at = match word {
+        "client-closed" => {
+            let (client, at) = held(pen, n);
+            client.finish();
+            assert_eq!(end(client), End::Clean);
+            at
+        }
+        "client-reset" => {
+            let (client, at) = held(pen, n);
+            client.reset();
+            at
+        }
+        "server-closed" => says("close\n", End::Clean),
+        "server-reset" => says("reset\n", End::Reset),
+        "limited" => {
+            let holding: Vec<_> = (0..5).map(|_| held(pen, n)).collect();
+            let client = pen.client_from(n);
+            let at = address(&client, n);
+            end(client);
+            let closed = holding.into_iter().map(|(client, at)| {
+                client.finish();
+                assert_eq!(end(client), End::Clean);
+                (at, "client-closed")
+            });
+            return closed.chain([(at, word)]).collect();
+        }
+        _ => {
+            let client = pen.client_from(n);
+            let at = address(&client, n);
+            end(client);
+            at
+        }
+    };
+    vec![(at, word)]
+}
+
 #[test]
 fn every_connection_of_a_load_has_exactly_one_line_with_the_right_word() {
+    const ROUNDS: usize = 8;
     let backend = obedient();
     let (setup, file) = setup("json");
-    let setup = setup.command("acl 7 deny 127.0.0.66").command("client_acl 7").command("client_conn_max 5");
-    let mut pen = setup.servers([&backend]).start();
-    let mut expected: Vec<(SocketAddr, &str)> = Vec::new();
-    for round in 0..5 {
-        let (client, at) = held(&pen, 2);
-        client.finish();
-        assert_eq!(end(client), End::Clean);
-        expected.push((at, "client-closed"));
-        let mut client = pen.client_from(3);
-        client.send("close\n");
-        expected.push((address(&client, 3), "server-closed"));
-        assert_eq!(end(client), End::Clean);
-        let (client, at) = held(&pen, 4);
-        client.reset();
-        expected.push((at, "client-reset"));
-        let mut client = pen.client_from(5);
-        client.send("reset\n");
-        expected.push((address(&client, 5), "server-reset"));
-        assert_eq!(end(client), End::Reset);
-        let client = pen.client_from(66);
-        expected.push((address(&client, 66), "denied"));
-        end(client);
-        let holding: Vec<_> = (0..5).map(|_| held(&pen, 7)).collect();
-        let client = pen.client_from(7);
-        expected.push((address(&client, 7), "limited"));
-        end(client);
-        for (client, at) in holding {
-            client.finish();
-            expected.push((at, "client-closed"));
-            drop(client);
-        }
-        // Each of them has its line before its address and port can come back.
-        wait_until("the lines of the round", || lines(&file).len() == expected.len());
-        assert_eq!(expected.len(), 11 * (round + 1));
+    let mut setup = setup.command("client_acl 7").command("client_conn_max 5");
+    for n in [100, 101] {
+        setup = setup.command(format!("acl 7 deny 127.0.0.{n}"));
     }
+    let mut pen = setup.servers([&backend]).start();
+    // Two clients of each kind, all at once.
+    let kinds = ["client-closed", "server-closed", "client-reset", "server-reset", "limited"];
+    let clients = kinds.into_iter().cycle().take(2 * kinds.len()).zip(20u8..);
+    let clients = clients.chain([("denied", 100), ("denied", 101)]);
+    let run = |word, n| {
+        let mut done = Vec::new();
+        for _ in 0..ROUNDS {
+            done.extend(behave(&pen, n, word));
+            // Each connection has its line before its address and port can come back.
+            wait_until("the lines of the round", || {
+                let own = |line: &&Value| line["client_address"] == format!("127.0.0.{n}");
+                lines(&file).iter().filter(own).count() == done.len()
+            });
+        }
+        done
+    };
+    let mut expected: Vec<(SocketAddr, &str)> = thread::scope(|scope| {
+        let running: Vec<_> = clients.map(|(word, n)| scope.spawn(move || run(word, n))).collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(expected.len(), ROUNDS * 2 * 11);
     let (client, at) = held(&pen, 8);
     let number = (0..500).find(|n| pen.control(&format!("connection {n}")).contains("state = 2")).unwrap();
     pen.control(&format!("close {number}"));
@@ -160,19 +215,62 @@ fn every_connection_of_a_load_has_exactly_one_line_with_the_right_word() {
     client.finish();
     end(client);
     pen.control("no http");
-    let (client, at) = held(&pen, 12);
+    let idle: Vec<_> = (0..4).map(|n| held(&pen, 40 + n)).collect();
     pen.control("idle_timeout 1");
-    end(client);
-    expected.push((at, "idle"));
+    for (client, at) in idle {
+        end(client);
+        expected.push((at, "idle"));
+    }
     pen.control("idle_timeout 0");
     let (client, at) = held(&pen, 13);
     assert!(pen.terminate().is_some_and(|status| status.success()));
     end(client);
     expected.push((at, "shutdown"));
     let lines = logged(&file, expected.len());
-    for (at, word) in expected {
-        assert_eq!(end_of(&lines, at), word, "{at}");
-    }
+    let expected = expected.into_iter().map(|(at, word)| (at, word.to_owned())).collect();
+    assert_eq!(sorted(ends(&lines)), sorted(expected));
+}
+
+#[test]
+fn a_client_that_is_held_has_its_line_when_it_is_let_go() {
+    let backend = obedient();
+    let (setup, file) = setup("json");
+    let setup = setup.command("acl 3 deny 127.0.0.7").command("tarpit_acl 3");
+    let mut pen = setup.servers([&backend]).start();
+    let [leaves, mut freed] = [pen.client_from(7), pen.client_from(7)];
+    let (left_at, freed_at) = (address(&leaves, 7), address(&freed, 7));
+    let begin = Instant::now();
+    assert!(leaves.is_silent_for(Duration::from_millis(100)));
+    let held_for = begin.elapsed();
+    assert_eq!(lines(&file), [Value::Null; 0]);
+    leaves.reset();
+    let line = logged(&file, 1).pop().unwrap();
+    assert_eq!(end_of(std::slice::from_ref(&line), left_at), "denied");
+    assert!(line["total_seconds"].as_f64().unwrap() >= held_for.as_secs_f64() - 0.002, "{line}");
+    assert_eq!((&line["server"], &line["attempts"]), (&Value::Null, &0.into()));
+    pen.control("no acl 3");
+    assert_eq!(freed.end(), End::Clean);
+    assert_eq!(end_of(&logged(&file, 2), freed_at), "denied");
+    pen.control("acl 3 deny 127.0.0.7");
+    let mut last = pen.client_from(7);
+    let last_at = address(&last, 7);
+    assert!(last.is_silent_for(Duration::from_millis(10)));
+    assert!(pen.terminate().is_some_and(|status| status.success()));
+    last.end();
+    assert_eq!(end_of(&logged(&file, 3), last_at), "denied");
+}
+
+#[test]
+fn one_that_cannot_be_held_has_its_line_at_once() {
+    let backend = obedient();
+    let (setup, file) = setup("json");
+    let setup = setup.command("acl 3 deny 127.0.0.7").command("tarpit_acl 3");
+    // As many connections as there are descriptors for.
+    let pen = setup.wrapper("prlimit --nofile=300").options("-x 4000").servers([&backend]).start();
+    let client = pen.client_from(7);
+    let at = address(&client, 7);
+    assert_eq!(end(client), End::Clean);
+    assert_eq!(end_of(&logged(&file, 1), at), "denied");
 }
 
 #[test]

@@ -198,8 +198,12 @@ async function read(details) {
     const columns = COLUMNS[details.dataset.document];
     try {
         const { rows, more } = await firstRows(details.dataset.document);
-        details.querySelector("thead").replaceChildren(tableRow("th", columns.map(([name]) => name)));
+        const head = tableRow("th", columns.map(([name]) => name));
         const lines = rows.map((row) => tableRow("td", columns.map(([, value]) => value(row))));
+        Array.from(head.cells).forEach((cell, n) => {
+            cell.classList.toggle("number", lines.some((line) => line.cells[n].className === "number"));
+        });
+        details.querySelector("thead").replaceChildren(head);
         details.querySelector("tbody").replaceChildren(...lines);
         note.textContent = more ? `The first ${MOST} of more.` : `${rows.length} in all.`;
     } catch {

@@ -164,6 +164,19 @@ mod tests {
     }
 
     #[test]
+    fn the_word_for_a_connection_that_fails_says_whose_fault_it_is() {
+        let reason = |code| Failure::of_pen(io::Error::from_raw_os_error(code)).reason();
+        assert_eq!(
+            [libc::EMFILE, libc::ENOMEM, libc::EADDRNOTAVAIL].map(reason),
+            [EndReason::Shortage, EndReason::Shortage, EndReason::NoServer]
+        );
+        assert_eq!(
+            [Failure::no_server().reason(), Failure::client_gone().reason()],
+            [EndReason::NoServer, EndReason::ClientClosed]
+        );
+    }
+
+    #[test]
     fn of_several_addresses_one_that_failed_decides_unless_there_was_a_shortage() {
         let [refused, no_family, no_memory] =
             [libc::ECONNREFUSED, libc::EAFNOSUPPORT, libc::ENOMEM].map(|code| {

@@ -1,4 +1,4 @@
-//! The output of a log writer: a file, standard output or penlogd.
+//! The output of a log writer: a file, standard output, penlogd or syslog.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, Write as _};

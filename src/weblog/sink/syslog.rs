@@ -1,7 +1,7 @@
 //! Sends lines to a log server as RFC 5424 has them.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use syslog::{Formatter5424, LogFormat as _, Severity};
 
 use crate::core::error::SystemReason;
 use crate::core::log_target::SyslogTransport;
-use crate::sys::log;
+use crate::sys::{hangup, log};
 
 use super::health::Health;
 use super::target::SinkTarget;
@@ -99,7 +99,8 @@ impl SyslogSender {
 impl TcpLink {
     /// Sends a message after its length; `None` if it is too early to connect again.
     fn send(&mut self, message: &[u8], target: &SinkTarget) -> Option<io::Result<()>> {
-        let mut stream = match self.stream.take().filter(is_open) {
+        // What is written to a connection that the log server has closed would be lost.
+        let mut stream = match self.stream.take().filter(|stream| !hangup::is_at_end(stream)) {
             Some(stream) => stream,
             None if self.tried.is_some_and(|at| at.elapsed() < CONNECT_AGAIN) => return None,
             None => {
@@ -119,16 +120,6 @@ impl TcpLink {
         }
         Some(sent)
     }
-}
-
-/// Whether the log server has not closed the connection: what is written after that would be lost.
-fn is_open(stream: &TcpStream) -> bool {
-    let read = stream.set_nonblocking(true).and_then(|()| (&*stream).read(&mut [0; 256]));
-    let open = match read {
-        Ok(count) => count > 0,
-        Err(error) => error.kind() == io::ErrorKind::WouldBlock,
-    };
-    open && stream.set_nonblocking(false).is_ok()
 }
 
 fn connect(target: &SinkTarget) -> io::Result<TcpStream> {

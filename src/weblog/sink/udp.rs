@@ -1,4 +1,4 @@
-//! Sends lines to penlogd, one datagram each.
+//! Sends lines to penlogd or a log server, one datagram each.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
@@ -11,15 +11,15 @@ use crate::core::error::SystemReason;
 use super::health::Health;
 use super::target::SinkTarget;
 
-/// The minimum time between two lookups of penlogd's address.
+/// The minimum time between two lookups of the receiver's address.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
 
-/// A socket to penlogd, created when it is needed.
+/// A socket to the receiver, created when it is needed.
 #[derive(Debug)]
 pub(super) struct UdpSender {
     source: Option<IpAddr>,
     socket: Option<UdpSocket>,
-    /// The addresses of penlogd, and the one in use.
+    /// The addresses of the receiver, and the one in use.
     addresses: Vec<SocketAddr>,
     current: usize,
     resolved: Option<Instant>,
