@@ -32,6 +32,7 @@ mod it {
     mod exhaustion;
     mod failover;
     mod files;
+    mod giving_up;
     mod http;
     mod http_forwarded;
     mod http_heads;
@@ -58,6 +59,7 @@ mod it {
     mod proxy_in;
     mod proxy_out;
     mod queue;
+    mod queue_ends;
     mod reload;
     mod reqlog;
     mod selection;

@@ -14,7 +14,6 @@ use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
 use crate::core::json::{self, Document, Head, ServersHead, Version};
-use crate::core::queue::QueueResult;
 use crate::core::report::model::{
     self, CheckRow, ClientRow, ConnectionRow, ObservedServer, ServerRow, ServerState, Status,
 };
@@ -152,8 +151,8 @@ impl Documents {
             last_connection: shared.connections.last(),
             connections_max: snapshot.conn_max,
             dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
-            refused: shared.limits.refused(),
-            unannounced: shared.proxy_faults.counts().iter().sum(),
+            refused: shared.refusals.by_limits(),
+            unannounced: shared.proxy_faults.count(),
         }
     }
 
@@ -252,9 +251,7 @@ impl Source for Documents {
             unserved: Unserved {
                 queued: shared.queue.waiting(),
                 queue_max: shared.snapshot.load().queue_max,
-                queue_results: QueueResult::ALL
-                    .map(|result| (result.word(), shared.queue_counts.of(result)))
-                    .into(),
+                queue_results: shared.queue_counts.read().into(),
                 queue_times: shared.queue_counts.waits(),
                 held: shared.tarpit.count(),
                 held_max: shared.snapshot.load().tarpit_max,

@@ -21,11 +21,13 @@ impl<const N: usize> Default for Own<N> {
 
 impl<const N: usize> Counters<N> {
     /// Adds one to counter `n`; ignored if there is no such counter.
+    #[inline]
     pub fn count(&self, n: usize) {
         self.add(n, 1);
     }
 
     /// Adds to counter `n`, likewise.
+    #[inline]
     pub fn add(&self, n: usize, amount: u64) {
         if let Some(counter) = self.0.get_or_default().0.get(n) {
             // Only this thread writes it, so no locked instruction is needed.

@@ -31,6 +31,12 @@ impl Refusals {
         self.0.count(refusal as usize);
     }
 
+    /// How many connections a limit of clients has refused.
+    pub fn by_limits(&self) -> u64 {
+        let totals = self.0.totals();
+        [Refusal::Connections, Refusal::Rate].iter().map(|refusal| totals[*refusal as usize]).sum()
+    }
+
     /// The number of refusals for each reason.
     pub fn read(&self) -> [(&'static str, u64); REASONS] {
         let totals = self.0.totals();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::Notify;
 
 use crate::core::Millis;
 use crate::core::admission::limits::ClientLimits;
@@ -48,7 +49,9 @@ pub struct Shared {
     pub limits: Arc<ClientLimits>,
     /// Connections that wait for a place at a server.
     pub queue: Queue<Selection>,
-    /// What became of them.
+    /// Notified whenever a connection begins to wait, for a place at a server or for one among the connects to it.
+    pub waits: Notify,
+    /// What became of those in the queue.
     pub queue_counts: QueueCounts,
     /// Connections that are held.
     pub tarpit: Tarpit,
@@ -92,6 +95,7 @@ impl Shared {
         let clock = Clock::start();
         Shared {
             queue: Queue::new(Arc::clone(&snapshot.wakeup)),
+            waits: Notify::new(),
             queue_counts: QueueCounts::default(),
             tarpit: Tarpit::default(),
             snapshot: ArcSwap::new(snapshot),

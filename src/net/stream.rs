@@ -17,6 +17,7 @@ use crate::sys::splice::Pipe;
 use crate::sys::tls::has_unread;
 
 use super::socket::Socket;
+use super::tls;
 
 /// An established stream; its handshakes are done.
 #[derive(Debug)]
@@ -77,11 +78,11 @@ impl Stream {
     }
 
     /// Waits until the peer has given up, see [`Socket::abandoned`].
-    pub async fn abandoned(&self, patience: Duration) {
+    pub async fn abandoned(&self, patience: impl Future<Output = ()>) {
         match self {
-            Self::Plain(s) => s.abandoned(patience, false).await,
+            Self::Plain(s) => s.abandoned(patience, false, |_, _| false).await,
             // Its data after the handshake may have been read into the library's buffer.
-            Self::Tls(s) => s.get_ref().abandoned(patience, has_unread(s.ssl())).await,
+            Self::Tls(s) => s.get_ref().abandoned(patience, has_unread(s.ssl()), tls::is_farewell).await,
         }
     }
 

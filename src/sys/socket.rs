@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,7 +13,6 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::Interest;
-use tokio::time::Instant;
 
 use super::error::context;
 use super::platform::together::Together;
@@ -168,11 +168,11 @@ impl PolledSocket {
         fd.any(events::CLOSED) && !fd.any(events::READABLE | events::ERROR)
     }
 
-    /// Waits until the peer has given up: it has reset the connection, or it has closed it with no data left to be read
-    /// and `patience` has passed since. Data that was read from it already may be `unread` by others. Call it while no other task
-    /// waits for this socket.
-    pub async fn abandoned(&self, patience: Duration, unread: bool) {
-        let state = |fd: BorrowedFd<'_>| match peer_state(fd) {
+    /// Waits until the peer has given up: it has reset the connection, or it has closed it with nothing left to be read but a
+    /// [`Farewell`], and `patience` is over, which begins then. Data that was read from it already may be `unread` by others. Call
+    /// it while no other task waits for this socket.
+    pub async fn abandoned(&self, patience: impl Future<Output = ()>, unread: bool, farewell: Farewell) {
+        let state = |fd: BorrowedFd<'_>, has_closed| match peer_state(fd, has_closed, farewell) {
             PeerState::Ended if unread => PeerState::Present,
             state => state,
         };
@@ -180,30 +180,31 @@ impl PolledSocket {
             Kind::Own(fd) => {
                 poll_fn(|cx| fd.poll_any(cx, events::CLOSED | events::ERROR)).await;
                 let reset = poll_fn(|cx| fd.poll_any(cx, events::ERROR));
-                match state(fd.as_fd()) {
+                match state(fd.as_fd(), true) {
                     PeerState::Reset => {}
-                    PeerState::Ended => _ = tokio::time::timeout(patience, reset).await,
+                    PeerState::Ended => tokio::select! {
+                        _ = reset => {}
+                        () = patience => {}
+                    },
                     // It has closed its direction after sending data, and waits for the answer.
-                    PeerState::Present => reset.await,
+                    PeerState::Present => _ = reset.await,
                 }
             }
             Kind::Tokio(watch) => {
                 _ = poll_fn(|cx| watch.poll_readable(cx)).await;
-                let mut end = None;
+                let mut patience = pin!(patience);
                 loop {
-                    let left = match state(watch.as_fd()) {
-                        PeerState::Reset => return,
-                        PeerState::Ended => {
-                            let now = Instant::now();
-                            end.get_or_insert(now + patience).saturating_duration_since(now)
-                        }
-                        PeerState::Present => LOOK_PAUSE,
-                    };
-                    if left.is_zero() {
-                        return;
-                    }
                     // Unread bytes stay in the socket, so the event port reports nothing more: the socket is polled.
-                    tokio::time::sleep(left.min(LOOK_PAUSE)).await;
+                    let pause = tokio::time::sleep(LOOK_PAUSE);
+                    match state(watch.as_fd(), false) {
+                        PeerState::Reset => return,
+                        PeerState::Ended => tokio::select! {
+                            biased;
+                            () = &mut patience => return,
+                            () = pause => {}
+                        },
+                        PeerState::Present => pause.await,
+                    }
                 }
             }
         }
@@ -244,6 +245,12 @@ pub fn transparent(socket: &impl AsFd, source: IpAddr) -> io::Result<()> {
     })
 }
 
+/// Whether unread bytes only say that the peer sends no more; the other argument tells whether it is known to have closed its
+/// direction. Bytes beyond [`FAREWELL_MAX`] say more than that.
+pub type Farewell = fn(&[u8], bool) -> bool;
+
+const FAREWELL_MAX: usize = 63;
+
 /// The state of a stream's peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PeerState {
@@ -255,12 +262,16 @@ enum PeerState {
     Reset,
 }
 
-fn peer_state(socket: BorrowedFd<'_>) -> PeerState {
+fn peer_state(socket: BorrowedFd<'_>, has_closed: bool, farewell: Farewell) -> PeerState {
     if !matches!(SockRef::from(&socket).take_error(), Ok(None)) {
         return PeerState::Reset;
     }
-    match rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+    let mut unread = [0; FAREWELL_MAX + 1];
+    match rustix::net::recv(socket, &mut unread[..], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
         Ok((_, 0)) => PeerState::Ended,
+        Ok((_, count)) if unread.get(..count).is_some_and(|unread| farewell(unread, has_closed)) => {
+            PeerState::Ended
+        }
         Ok(_) | Err(Errno::WOULDBLOCK | Errno::INTR) => PeerState::Present,
         Err(_) => PeerState::Reset,
     }

@@ -97,7 +97,6 @@ impl Shard {
 pub struct ClientLimits {
     shards: [Mutex<Shard>; SHARDS],
     hasher: RandomState,
-    refused: AtomicU64,
     /// When a connection was last refused.
     last_refused: AtomicU64,
 }
@@ -107,7 +106,6 @@ impl Default for ClientLimits {
         ClientLimits {
             shards: Default::default(),
             hasher: RandomState::new(),
-            refused: AtomicU64::new(0),
             last_refused: AtomicU64::new(0),
         }
     }
@@ -121,7 +119,7 @@ impl ClientLimits {
     /// Counts a connection of `client` that begins at `now`, until the slot is dropped.
     ///
     /// # Errors
-    /// The limit that the client has reached. It is counted as refused.
+    /// The limit that the client has reached.
     pub fn begin(
         self: &Arc<Self>,
         client: Client,
@@ -140,7 +138,6 @@ impl ClientLimits {
             None
         };
         if let Some(limited) = limited {
-            self.refused.fetch_add(1, Relaxed);
             self.last_refused.store(now, Relaxed);
             return Err(limited);
         }
@@ -157,11 +154,6 @@ impl ClientLimits {
     /// How long ago a connection was last refused.
     pub fn calm_for(&self, now: Millis) -> Millis {
         now.saturating_sub(self.last_refused.load(Relaxed))
-    }
-
-    /// How many connections were refused.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Relaxed)
     }
 }
 
@@ -205,7 +197,7 @@ mod tests {
         held.push(limits.begin(client(1), two, 0).unwrap());
         assert_eq!(limits.begin(client(1), two, 0).unwrap_err(), Limited::Connections);
         held.push(limits.begin(client(2), two, 0).unwrap());
-        assert_eq!((limits.connections(client(1)), limits.refused()), (2, 1));
+        assert_eq!(limits.connections(client(1)), 2);
         drop(held);
         assert_eq!(limits.connections(client(1)), 0);
         limits.begin(client(1), two, 0).unwrap();

@@ -23,6 +23,13 @@ pub enum Standing {
     Ordered(Millis),
 }
 
+impl Standing {
+    /// Whether a connection may use the server, be it as its trial.
+    pub fn may_be_tried(self) -> bool {
+        matches!(self, Standing::Clear | Standing::Due)
+    }
+}
+
 /// The state of one server in one word: a time, and its meaning in the two lowest bits. 0 means not blacklisted.
 #[derive(Debug, Default)]
 pub(super) struct Blacklist(AtomicU64);

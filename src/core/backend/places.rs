@@ -71,6 +71,11 @@ impl Places {
         }
     }
 
+    /// Whether somebody waits for one.
+    pub fn are_wanted(&self) -> bool {
+        self.0.lock().waiting.iter().any(|waiter| matches!(*waiter.lock(), Waiter::Waits(_)))
+    }
+
     fn give_back(&self) {
         let mut queue = self.0.lock();
         queue.taken -= 1;

@@ -63,6 +63,8 @@ struct Line<W: Waiter> {
     /// Those whose wait is over and who have not been told yet.
     done: HashMap<u64, (W, Option<W::Place>)>,
     arrivals: u64,
+    /// How many have a seat: those who wait, and those who were given a place and come back if it is of no use.
+    seats: usize,
     /// The first of `waiting` that has been woken as such.
     first: Option<u64>,
 }
@@ -88,14 +90,15 @@ pub struct Queue<W: Waiter> {
     wakeup: Arc<Wakeup>,
 }
 
-/// When somebody came to the queue; who comes back with it has the place that it had.
+/// When somebody came to the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrival(u64);
 
 impl<W: Waiter> Queue<W> {
     /// An empty queue, whose first one is woken by `wakeup`.
     pub fn new(wakeup: Arc<Wakeup>) -> Self {
-        let line = Line { waiting: BTreeMap::new(), done: HashMap::new(), arrivals: 0, first: None };
+        let line =
+            Line { waiting: BTreeMap::new(), done: HashMap::new(), arrivals: 0, seats: 0, first: None };
         Queue { line: Mutex::new(line), wakeup }
     }
 
@@ -104,28 +107,21 @@ impl<W: Waiter> Queue<W> {
         self.wakeup.waiting()
     }
 
-    /// Joins the queue, at its end or where `before` was, and looks at once, after all who are ahead. `None` if no place is free
-    /// and `limit` others wait.
+    /// Joins the queue at its end, and looks at once, after all who are ahead. `None` if no place is free and `limit` others have
+    /// a seat.
     pub fn join(
         &self,
         waiter: W,
-        before: Option<Arrival>,
         limit: usize,
         waker: &Waker,
         view: impl FnOnce() -> W::View,
     ) -> Option<Ticket<'_, W>> {
         let mut line = self.line.lock();
-        let number = before.map_or(line.arrivals, |arrival| arrival.0);
-        line.arrivals = line.arrivals.max(number + 1);
-        line.waiting.insert(number, Entry { waiter, waker: waker.clone() });
-        // Before the look, so that a place that becomes free during it wakes the first once more.
-        let mut woken = Vec::from_iter(self.settle(&mut line).filter(|woken| !woken.will_wake(waker)));
-        woken.extend(self.look(&mut line, view, Some(number)));
-        let ticket = Ticket { queue: self, number };
-        let refused = line.waiting.len() > limit && line.waiting.contains_key(&number);
-        wake(line, woken);
+        let number = line.arrivals;
+        line.arrivals += 1;
+        let mut ticket = Ticket { queue: self, number, seated: false };
         // A ticket that is dropped leaves the queue.
-        (!refused).then_some(ticket)
+        ticket.enter(line, Entry { waiter, waker: waker.clone() }, limit, view).then_some(ticket)
     }
 
     /// Everybody looks, in order, and `new` in any case. Returns who is to be woken.
@@ -167,17 +163,51 @@ fn wake<W: Waiter>(line: MutexGuard<'_, Line<W>>, woken: Vec<Waker>) {
     woken.into_iter().for_each(Waker::wake);
 }
 
-/// A place in the queue, left when dropped.
+/// A place in the queue, left when dropped. Who was given a server keeps it as long as that may fail: the queue has no room for
+/// another one meanwhile, and is never longer than its limit.
 #[derive(Debug)]
 pub struct Ticket<'a, W: Waiter> {
     queue: &'a Queue<W>,
     number: u64,
+    /// False for one that was given a server at once while the queue was full.
+    seated: bool,
 }
 
 impl<W: Waiter> Ticket<'_, W> {
     /// When it came.
     pub fn arrival(&self) -> Arrival {
         Arrival(self.number)
+    }
+
+    /// Waits once more where it waited before, since what it was given was of no use, and looks at once. False if no place is free,
+    /// and it has no seat, and `limit` others have.
+    pub fn wait(&mut self, waiter: W, limit: usize, waker: &Waker, view: impl FnOnce() -> W::View) -> bool {
+        self.enter(self.queue.line.lock(), Entry { waiter, waker: waker.clone() }, limit, view)
+    }
+
+    fn enter(
+        &mut self,
+        mut line: MutexGuard<'_, Line<W>>,
+        entry: Entry<W>,
+        limit: usize,
+        view: impl FnOnce() -> W::View,
+    ) -> bool {
+        if !self.seated && line.seats < limit {
+            self.seated = true;
+            line.seats += 1;
+        }
+        let waker = entry.waker.clone();
+        line.waiting.insert(self.number, entry);
+        // Before the look, so that a place that becomes free during it wakes the first once more.
+        let first = self.queue.settle(&mut line);
+        let mut woken = Vec::from_iter(first.filter(|woken| !woken.will_wake(&waker)));
+        woken.extend(self.queue.look(&mut line, view, Some(self.number)));
+        let refused = !self.seated && line.waiting.remove(&self.number).is_some();
+        if refused {
+            woken.extend(self.queue.settle(&mut line));
+        }
+        wake(line, woken);
+        !refused
     }
 
     /// The waiter back once its wait is over, with its place if there is one. The first in the queue looks for all; in
@@ -209,6 +239,7 @@ impl<W: Waiter> Ticket<'_, W> {
 impl<W: Waiter> Drop for Ticket<'_, W> {
     fn drop(&mut self) {
         let mut line = self.queue.line.lock();
+        line.seats -= usize::from(self.seated);
         let left = line.waiting.remove(&self.number);
         let woken = if left.is_some() { self.queue.settle(&mut line) } else { None };
         let done = line.done.remove(&self.number);

@@ -64,11 +64,12 @@ struct Waiting<'a> {
     again: Option<Millis>,
 }
 
-struct Served {
+struct Served<'a> {
     model: Model,
     selection: Selection,
     selected: Selected,
-    arrival: Option<Arrival>,
+    /// Of one that has waited, until its server has accepted it.
+    ticket: Option<Ticket<'a, Selection>>,
 }
 
 struct Simulation<'a> {
@@ -83,7 +84,7 @@ struct Simulation<'a> {
     works: [bool; SERVERS],
     queue: &'a Queue<Selection>,
     waiting: BTreeMap<Arrival, Waiting<'a>>,
-    served: Vec<Served>,
+    served: Vec<Served<'a>>,
     /// Every server that there ever was, so that no two have one address.
     known: Vec<Arc<ServerStats>>,
     /// How often each of the things that are to be seen has been.
@@ -185,7 +186,14 @@ impl<'a> Simulation<'a> {
     }
 
     /// A client has been given a server: nobody who came before it could have had that.
-    fn take(&mut self, model: Model, selection: Selection, selected: Selected, arrival: Option<Arrival>) {
+    fn take(
+        &mut self,
+        model: Model,
+        selection: Selection,
+        selected: Selected,
+        ticket: Option<Ticket<'a, Selection>>,
+    ) {
+        let arrival = ticket.as_ref().map(Ticket::arrival);
         let backend = Arc::clone(&selected.backend);
         if backend.role.slot().is_some() {
             assert!(self.may_have(&model, &backend), "{backend} is not for {:?}", model.client.ip());
@@ -199,16 +207,16 @@ impl<'a> Simulation<'a> {
                 assert!(!overtaken, "{:?} is overtaken", other.model.client.ip());
             }
         }
-        self.served.push(Served { model, selection, selected, arrival });
+        self.served.push(Served { model, selection, selected, ticket });
     }
 
     /// A client looks for a server, and waits where it may.
-    fn search(&mut self, mut model: Model, mut selection: Selection, arrival: Option<Arrival>) {
+    fn search(&mut self, mut model: Model, mut selection: Selection, ticket: Option<Ticket<'a, Selection>>) {
         if !selection.wants_regular() || self.queue.waiting() == 0 {
             match selection.step(self.now) {
                 Next::Server(selected) => {
                     self.saw("served at once");
-                    return self.take(model, selection, selected, arrival);
+                    return self.take(model, selection, selected, ticket);
                 }
                 Next::None => return self.saw("no server"),
                 Next::Full => {}
@@ -220,8 +228,18 @@ impl<'a> Simulation<'a> {
         model.remembered = model.remembered.filter(|server| known.contains(server));
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(Arc::clone(&woken));
-        let Some(ticket) = self.queue.join(selection, arrival, QUEUE_MAX, &waker, || self.view()) else {
-            return self.saw("queue full");
+        let ticket = match ticket {
+            Some(mut ticket) => {
+                if !ticket.wait(selection, QUEUE_MAX, &waker, || self.view()) {
+                    return self.saw("no seat to come back to");
+                }
+                self.saw("waits again");
+                ticket
+            }
+            None => match self.queue.join(selection, QUEUE_MAX, &waker, || self.view()) {
+                Some(ticket) => ticket,
+                None => return self.saw("queue full"),
+            },
         };
         woken.0.store(true, Relaxed);
         let waiting = Waiting { model, ticket, woken, end: self.now + PATIENCE, again: None };
@@ -233,13 +251,13 @@ impl<'a> Simulation<'a> {
     fn settle(&mut self) {
         let given = self.run_woken();
         // They were given their places in order of arrival.
-        for (arrival, (model, selection, selected)) in given {
+        for Served { model, selection, selected, ticket } in given.into_values() {
             self.saw("served after a wait");
-            self.take(model, selection, selected, Some(arrival));
+            self.take(model, selection, selected, ticket);
         }
     }
 
-    fn run_woken(&mut self) -> BTreeMap<Arrival, (Model, Selection, Selected)> {
+    fn run_woken(&mut self) -> BTreeMap<Arrival, Served<'a>> {
         let mut given = BTreeMap::new();
         loop {
             let due = |w: &Waiting<'_>| w.woken.0.load(Relaxed) || w.again.is_some_and(|at| at <= self.now);
@@ -258,7 +276,8 @@ impl<'a> Simulation<'a> {
                     self.waiting.insert(arrival, waiting);
                 }
                 Poll::Ready((selection, Some(selected))) => {
-                    given.insert(arrival, (waiting.model, selection, selected));
+                    let Waiting { model, ticket, .. } = waiting;
+                    given.insert(arrival, Served { model, selection, selected, ticket: Some(ticket) });
                 }
                 Poll::Ready((_, None)) => {
                     let held = |b: &Arc<Backend>| b.max != 0 && self.suits(&waiting.model, b);
@@ -316,19 +335,20 @@ impl<'a> Simulation<'a> {
                 let model = Model { client, remembered: last.map(|(_, s)| s), tried: BTreeSet::new() };
                 self.search(model, selection, None);
             }
-            40..72 if !self.served.is_empty() => {
+            40..50 => self.served.iter_mut().for_each(|served| served.ticket = None),
+            50..72 if !self.served.is_empty() => {
                 let at = self.random.below(self.served.len());
                 drop(self.served.swap_remove(at));
             }
             72..77 if !self.served.is_empty() => {
                 // The connect fails, and the client goes on to the next server.
                 let at = self.random.below(self.served.len());
-                let Served { mut model, selection, selected, arrival } = self.served.swap_remove(at);
+                let Served { mut model, selection, selected, ticket } = self.served.swap_remove(at);
                 selection.failed(&selected, self.now);
                 model.tried.insert(stats(&selected.backend));
                 drop(selected);
                 self.settle();
-                self.search(model, selection, arrival);
+                self.search(model, selection, ticket);
             }
             77..82 if !self.waiting.is_empty() => {
                 let at = self.random.below(self.waiting.len());
@@ -403,6 +423,7 @@ fn simulate_all(events: usize) {
             "served after a wait",
             "no server",
             "queue full",
+            "waits again",
             "nothing to wait for",
             "waited for too long",
         ];

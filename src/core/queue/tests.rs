@@ -58,7 +58,7 @@ impl Fixture {
 
     fn join(&self, wakes: &Arc<Wakes>, limit: usize) -> Option<Ticket<'_, Anyone>> {
         let waker = Waker::from(Arc::clone(wakes));
-        self.queue.join(Anyone, None, limit, &waker, || self.view())
+        self.queue.join(Anyone, limit, &waker, || self.view())
     }
 
     fn poll(&self, ticket: &Ticket<'_, Anyone>, wakes: &Arc<Wakes>) -> Option<bool> {
@@ -129,17 +129,42 @@ fn a_queue_takes_no_more_than_its_limit_unless_a_place_is_free() {
 #[test]
 fn who_comes_back_has_his_old_place() {
     let fixture = Fixture::new();
-    let all: [_; 2] = wakes();
-    let first = fixture.join(&all[0], 9).unwrap();
-    let second = fixture.join(&all[1], 9).unwrap();
+    let all: [_; 3] = wakes();
+    let mut first = fixture.join(&all[0], 2).unwrap();
+    let second = fixture.join(&all[1], 2).unwrap();
     fixture.free_one();
     assert_eq!(fixture.poll(&first, &all[0]), Some(true));
-    let (arrival, waker) = (first.arrival(), Waker::from(Arc::clone(&all[0])));
-    drop(first);
-    let again = fixture.queue.join(Anyone, Some(arrival), 9, &waker, || fixture.view()).unwrap();
+    // It may come back: there is no room for a third.
+    assert_eq!(fixture.queue.waiting(), 1);
+    assert!(fixture.join(&all[2], 2).is_none());
+    assert!(first.wait(Anyone, 2, &Waker::from(Arc::clone(&all[0])), || fixture.view()));
+    assert_eq!(fixture.queue.waiting(), 2);
     fixture.free_one();
     assert_eq!(fixture.poll(&second, &all[1]), None);
-    assert_eq!(fixture.poll(&again, &all[0]), Some(true));
+    assert_eq!(fixture.poll(&first, &all[0]), Some(true));
+    drop(first);
+    let third = fixture.join(&all[2], 2).unwrap();
+    fixture.free_one();
+    assert_eq!(fixture.poll(&second, &all[1]), Some(true));
+    assert_eq!(fixture.poll(&third, &all[2]), None);
+}
+
+#[test]
+fn who_was_served_at_once_beside_a_full_queue_has_no_seat_to_come_back_to() {
+    let fixture = Fixture::new();
+    let all: [_; 2] = wakes();
+    let first = fixture.join(&all[0], 1).unwrap();
+    fixture.free.fetch_add(2, Relaxed);
+    let mut second = fixture.join(&all[1], 1).unwrap();
+    assert_eq!(fixture.poll(&first, &all[0]), Some(true));
+    assert_eq!(fixture.poll(&second, &all[1]), Some(true));
+    // The first may still come back.
+    let waker = Waker::from(Arc::clone(&all[1]));
+    assert!(!second.wait(Anyone, 1, &waker, || fixture.view()));
+    assert_eq!(fixture.queue.waiting(), 0);
+    drop(first);
+    assert!(second.wait(Anyone, 1, &waker, || fixture.view()));
+    assert_eq!(fixture.queue.waiting(), 1);
 }
 
 #[test]
@@ -171,7 +196,7 @@ fn no_wakeup_is_lost_between_threads() {
                 }
                 let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
                 for _ in 0..500 {
-                    let ticket = fixture.queue.join(Anyone, None, 100, &waker, || fixture.view()).unwrap();
+                    let ticket = fixture.queue.join(Anyone, 100, &waker, || fixture.view()).unwrap();
                     while ticket.poll(&waker, || fixture.view(), &mut None).is_pending() {
                         std::thread::park();
                     }

@@ -131,17 +131,19 @@ impl Selection {
 
     /// The next server to try at `now`; on `None` the connection is closed.
     pub fn next(&mut self, now: Millis) -> Option<Selected> {
-        loop {
-            match self.step(now) {
-                Next::Server(selected) => return Some(selected),
-                Next::Full => self.pass_over_full(),
-                Next::None => return None,
-            }
+        match self.advance(now, false) {
+            Next::Server(selected) => Some(selected),
+            Next::Full | Next::None => None,
         }
     }
 
     /// The same for a client that may wait for a place.
     pub fn step(&mut self, now: Millis) -> Next {
+        self.advance(now, true)
+    }
+
+    /// The next server to try, or [`Next::Full`] for a client that `waits` rather than have one of a later stage.
+    fn advance(&mut self, now: Millis, waits: bool) -> Next {
         loop {
             let (selected, then) = match self.stage {
                 Stage::Done => return Next::None,
@@ -154,7 +156,7 @@ impl Selection {
                 self.stage = self.chosen(&selected);
                 return Next::Server(selected);
             }
-            if self.wants_regular() && self.is_held_up(now) {
+            if waits && self.wants_regular() && self.is_held_up(now) {
                 return Next::Full;
             }
             self.stage = then;
@@ -205,14 +207,13 @@ impl Selection {
     pub fn why_none(&self, now: Millis) -> NoServer {
         let stubborn = self.snapshot.policy.stubborn;
         let usable = |backend: &Backend| {
-            let standing = backend.stats.standing(now);
             let weighted = self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
             let ready = backend.admin_state == AdminState::Ready;
             ready
                 && backend.stats.health() != Health::Down
                 && weighted
                 && !backend.addresses.is_empty()
-                && matches!(standing, Standing::Clear | Standing::Due)
+                && backend.stats.standing(now).may_be_tried()
         };
         let full = |b: &Backend| b.max != 0 && b.stats.connections() >= b.max;
         let mut usable = self.snapshot.backends.iter().flatten().filter(|b| usable(b)).peekable();

@@ -1,7 +1,7 @@
 //! The rules for choosing the next of several servers, and the servers that they consider.
 
 use super::{Selected, Selection};
-use crate::core::backend::{Standing, WHOLE};
+use crate::core::backend::WHOLE;
 use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::settings::AdminState;
@@ -94,8 +94,7 @@ impl Selection {
 
     /// Whether the server may be used for this client at `now`.
     pub(super) fn is_available(&self, n: usize, backend: &Backend, now: Millis) -> bool {
-        matches!(backend.stats.standing(now), Standing::Clear | Standing::Due)
-            && self.may_serve(n, backend, now)
+        backend.stats.standing(now).may_be_tried() && self.may_serve(n, backend, now)
     }
 
     /// Whether the server may be used for this client, provided that it works.

@@ -67,7 +67,7 @@ impl Waiter for Selection {
 
 /// Whether it works, as far as that is known, and is to be used.
 fn is_in_use(backend: &Backend, now: Millis) -> bool {
-    matches!(backend.stats.standing(now), Standing::Clear | Standing::Due)
+    backend.stats.standing(now).may_be_tried()
         && backend.stats.health() != Health::Down
         && !backend.stats.is_removed()
         && !backend.addresses.is_empty()
@@ -96,16 +96,13 @@ impl Selection {
             _ => false,
         };
         self.remembered = self.remembered.filter(|n| snapshot.policy.affinity && is_same(*n));
-        if let Some(route) = &self.route {
-            let mut servers = NumberSet::default();
+        let same_of = |servers: &NumberSet| {
+            let mut same = NumberSet::default();
             let count = before.backends.len();
-            (0..count).filter(|n| route.contains(*n) && is_same(*n)).for_each(|n| servers.insert(n));
-            self.route = Some(Arc::new(servers));
-        }
-        let mut tried = NumberSet::default();
-        (0..before.backends.len())
-            .filter(|n| self.tried.contains(*n) && is_same(*n))
-            .for_each(|n| tried.insert(n));
-        self.tried = tried;
+            (0..count).filter(|n| servers.contains(*n) && is_same(*n)).for_each(|n| same.insert(n));
+            same
+        };
+        self.route = self.route.take().map(|route| Arc::new(same_of(&route)));
+        self.tried = same_of(&self.tried);
     }
 }

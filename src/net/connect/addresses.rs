@@ -6,12 +6,14 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::core::Millis;
 use crate::core::address_order::{mark, order};
 use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
 use crate::net::proxy::Caller;
@@ -34,6 +36,8 @@ pub(super) struct Seeker<'a> {
     pub(super) caller: &'a Caller<'a>,
     /// The protocol to offer to a server that speaks TLS.
     pub(super) alpn: Option<&'a [u8]>,
+    /// When it was first seen that the client has ended.
+    pub(super) ended: OnceLock<Millis>,
 }
 
 /// Connects to a server, within the configured time.
@@ -77,7 +81,7 @@ struct Target<'a> {
 impl Target<'_> {
     /// One attempt: connects to the address, and performs the TLS handshake if required.
     async fn attempt(&self, address: &ServerAddress) -> Result<Stream, Failure> {
-        let Seeker { shared, snapshot, caller, alpn } = *self.seeker;
+        let Seeker { shared, snapshot, caller, alpn, .. } = *self.seeker;
         let mut stream = attempt(snapshot, address, caller.ip()).await?;
         caller.introduce(self.backend.proxy, &mut stream);
         let Some(peer) = &self.backend.tls else { return Ok(stream) };

@@ -3,15 +3,15 @@
 mod addresses;
 mod attempt;
 pub mod failure;
+mod presence;
 pub mod reports;
 pub mod setup;
 mod waiting;
 
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::core::Millis;
 use crate::core::alpn;
 use crate::core::end_reason::EndReason;
 use crate::core::error::SystemReason;
@@ -26,17 +26,12 @@ use super::stream::Stream;
 use addresses::Seeker;
 pub(super) use attempt::attempt;
 use failure::{Failure, Origin};
-use waiting::Queued;
+use presence::Has;
 
 /// How long pen waits for a connection to end when it is out of descriptors, here and in accepting.
 pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
 /// How often it waits for one client: half a minute in total.
 const SHORTAGE_TRIES: u32 = 60;
-
-/// How many connect timeouts pen spends on finding a server for a client that has closed its direction without sending
-/// anything. The client may wait for a server that speaks first, as `nc HOST PORT </dev/null` does, and cannot be
-/// distinguished from one that has gone: the time suffices for one server that does not answer, and for another one.
-const PATIENCE: Millis = 2;
 
 /// Finds a server that takes the connection: tries each that `selection` names until one does. `None` where servers are full and the
 /// client is to wait for one of them, see [`by_queue`]. Ends when `caller` gives up before there is one.
@@ -50,8 +45,7 @@ pub(in crate::net) async fn establish(
     caller: &Caller<'_>,
 ) -> Result<Option<(Selected, Stream)>, Failure> {
     let seeker = seeker(record, snapshot, caller);
-    let search = pin!(search(record, &seeker, selection, || None));
-    while_present(&caller.stream, patience(snapshot), search).await?
+    search(record, &seeker, selection, || None).await
 }
 
 /// The same where servers are full: waits for a place, as often as a server that had one then fails.
@@ -64,19 +58,17 @@ pub(in crate::net) async fn by_queue(
     selection: &mut Selection,
     caller: &Caller<'_>,
 ) -> Result<(Selected, Stream), Failure> {
-    let Caller { connection, stream: client, .. } = caller;
     let seeker = seeker(record, snapshot, caller);
     let mut queued = None;
     loop {
-        // Whoever leaves before there is a server has mostly lost patience with the wait: there is no reason to wait for longer.
-        let wait = Box::pin(waiting::wait(record, selection, &mut queued, connection));
-        let given = while_present(client, 0, wait).await?;
-        let search = Box::pin(search(record, &seeker, selection, || given));
-        match while_present(client, patience(snapshot), search).await? {
+        let mut wait = Box::pin(waiting::wait(record, selection, &mut queued, caller.connection));
+        let given = seeker.during(Has::Nothing, wait.as_mut()).await?;
+        drop(wait);
+        match Box::pin(search(record, &seeker, selection, || given)).await {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => {}
             Err(failure) => {
-                if failure.reason() == EndReason::NoServer && queued.is_some_and(Queued::is_over) {
+                if failure.reason() == EndReason::NoServer && queued.is_some_and(|queued| queued.is_over()) {
                     record.ends(EndReason::QueueTimeout);
                 }
                 return Err(failure);
@@ -89,40 +81,7 @@ fn seeker<'a>(record: &'a ConnectionRecord, snapshot: &'a Snapshot, caller: &'a 
     // What the client speaks is what the server is to speak.
     let http = snapshot.content.http.then_some(alpn::HTTP.as_bytes());
     let alpn = caller.stream.alpn().or(http);
-    Seeker { shared: &record.shared, snapshot, caller, alpn }
-}
-
-/// How long pen goes on looking for a server for a client that may have gone.
-fn patience(snapshot: &Snapshot) -> Millis {
-    snapshot.timeout.saturating_mul(PATIENCE)
-}
-
-/// The outcome of a future, unless the client gives up before: that it has is an error.
-struct WhilePresent<'a, F> {
-    future: F,
-    client: &'a Stream,
-    patience: Millis,
-    /// Boxed: it is large, and most connections have no need of it for long.
-    client_gone: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
-}
-
-impl<F: Future + Unpin> Future for WhilePresent<'_, F> {
-    type Output = Result<F::Output, Failure>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        // A server that is near is there before anything is spent on watching the client.
-        if let Poll::Ready(found) = Pin::new(&mut this.future).poll(cx) {
-            return Poll::Ready(Ok(found));
-        }
-        let (client, patience) = (this.client, Duration::from_millis(this.patience));
-        let client_gone = this.client_gone.get_or_insert_with(|| Box::pin(client.abandoned(patience)));
-        client_gone.as_mut().poll(cx).map(|()| Err(Failure::client_gone()))
-    }
-}
-
-fn while_present<F>(client: &Stream, patience: Millis, future: F) -> WhilePresent<'_, F> {
-    WhilePresent { future, client, patience, client_gone: None }
+    Seeker { shared: &record.shared, snapshot, caller, alpn, ended: OnceLock::new() }
 }
 
 /// Begins with the server that was `given` in the queue, if there is one. `None` where servers are full and the client is to wait
@@ -143,16 +102,23 @@ async fn search(
             Next::None => break,
         };
         // Held until the result of the connect is known: if the server fails, no other connect to it should begin.
-        let wait = record.wait();
-        let place = selected.backend.stats.connecting.take(snapshot.pending_max).await;
-        drop(wait);
+        let places = &selected.backend.stats.connecting;
+        let place = {
+            let _wait = record.wait();
+            let take = pin!(places.take(snapshot.pending_max));
+            seeker.during(Has::Nothing, take).await?
+        };
         if place.is_none() {
             // The server has failed while this connection waited.
             next = step(&record.shared, snapshot, selection);
             continue;
         }
         record.attempt();
-        match connect(seeker, &selected.backend).await {
+        let connected = {
+            let connecting = pin!(connect(seeker, &selected.backend));
+            seeker.during(Has::PlaceOf(places), connecting).await?
+        };
+        match connected {
             Ok(stream) => {
                 selected.backend.stats.connect_times.record(record.connected());
                 works(&record.shared, &selected.backend);
@@ -178,11 +144,9 @@ fn step(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> Next
     if selection.wants_regular() && shared.queue.waiting() > 0 {
         return Next::Full;
     }
-    match selection.step(shared.now()) {
-        Next::Full if snapshot.queue_max == 0 => {
-            selection.next(shared.now()).map_or(Next::None, Next::Server)
-        }
-        next => next,
+    match snapshot.queue_max {
+        0 => selection.next(shared.now()).map_or(Next::None, Next::Server),
+        _ => selection.step(shared.now()),
     }
 }
 

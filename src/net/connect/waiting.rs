@@ -8,23 +8,24 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::core::Millis;
-use crate::core::queue::{Arrival, QueueResult};
+use crate::core::queue::{QueueResult, Ticket};
 use crate::core::select::waiting::View;
 use crate::core::select::{Selected, Selection};
 use crate::net::connection_record::{ConnectionRecord, Wait};
 use crate::net::connections::Connection;
 use crate::net::shared::Shared;
 
-/// A connection's time in the queue. It keeps its place when the server that it was given fails.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Queued {
-    arrival: Arrival,
+/// A connection's time in the queue.
+#[derive(Debug)]
+pub(super) struct Queued<'a> {
+    /// Its place, which it keeps as long as the server that it was given may fail; none when it waits no more.
+    ticket: Option<Ticket<'a, Selection>>,
     end: Instant,
 }
 
-impl Queued {
+impl Queued<'_> {
     /// Whether the time is over.
-    pub(super) fn is_over(self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         Instant::now() >= self.end
     }
 }
@@ -45,23 +46,34 @@ impl Drop for Outcome<'_> {
 
 /// Waits for a place at a server that may serve `selection`. `None` where there is none to be had: the queue is full, the time
 /// is over, or nothing is left to wait for.
-pub(super) async fn wait(
-    record: &ConnectionRecord,
+pub(super) async fn wait<'a>(
+    record: &'a ConnectionRecord,
     selection: &mut Selection,
-    queued: &mut Option<Queued>,
+    queued: &mut Option<Queued<'a>>,
     connection: &Connection,
 ) -> Option<Selected> {
     let (shared, begin) = (&record.shared, Instant::now());
     let mut outcome = Outcome { shared, _wait: record.wait(), begin, result: QueueResult::Gone };
     let view = || View { snapshot: shared.snapshot.load_full(), now: shared.now() };
     let snapshot = shared.snapshot.load_full();
-    let before = queued.map(|queued| queued.arrival);
-    let end =
-        queued.map_or_else(|| begin + Duration::from_millis(snapshot.queue_timeout), |queued| queued.end);
-    let join = |cx: &mut Context<'_>| {
-        Poll::Ready(shared.queue.join(selection.clone(), before, snapshot.queue_max, cx.waker(), view))
+    let Queued { ticket: place, end } = queued.get_or_insert_with(|| Queued {
+        ticket: None,
+        end: begin + Duration::from_millis(snapshot.queue_timeout),
+    });
+    let end = *end;
+    let enter = |cx: &mut Context<'_>| {
+        match place {
+            Some(ticket) => {
+                if !ticket.wait(selection.clone(), snapshot.queue_max, cx.waker(), view) {
+                    *place = None;
+                }
+            }
+            None => *place = shared.queue.join(selection.clone(), snapshot.queue_max, cx.waker(), view),
+        }
+        Poll::Ready(())
     };
-    let Some(ticket) = poll_fn(join).await else {
+    poll_fn(enter).await;
+    let Some(ticket) = place else {
         outcome.result = QueueResult::Full;
         shared.reports.queue_full(snapshot.queue_max);
         selection.pass_over_full();
@@ -69,7 +81,6 @@ pub(super) async fn wait(
     };
     drop(snapshot);
     shared.reports.queued();
-    *queued = Some(Queued { arrival: ticket.arrival(), end });
     connection.waits();
     let mut timer = pin!(sleep_until(end));
     let mut again = None;
@@ -101,6 +112,7 @@ pub(super) async fn wait(
     };
     outcome.result = result;
     if selected.is_none() {
+        *place = None;
         selection.pass_over_full();
     }
     selected

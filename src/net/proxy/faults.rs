@@ -48,12 +48,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Counts of closed connections by reason.
+/// Counts the connections that were closed.
 #[derive(Debug, Default)]
 pub struct Faults {
-    denied: AtomicU64,
-    wrong: AtomicU64,
-    late: AtomicU64,
+    closed: AtomicU64,
     /// When a sender was last denied.
     last_denied: AtomicU64,
 }
@@ -61,7 +59,7 @@ pub struct Faults {
 impl Faults {
     /// `sender` may not send a header, although one is required.
     pub(in crate::net) fn denied(&self, sender: ClientName, now: Millis) {
-        self.denied.fetch_add(1, Relaxed);
+        self.closed.fetch_add(1, Relaxed);
         self.last_denied.store(now, Relaxed);
         log::debug(
             1,
@@ -78,9 +76,10 @@ impl Faults {
         log::debug(1, format_args!("{sender}: {fault}"));
         match fault {
             Fault::Empty | Fault::Broken(_) => return,
-            Fault::Late(_) => self.late.fetch_add(1, Relaxed),
-            Fault::Absent | Fault::Malformed(_) | Fault::CutOff => self.wrong.fetch_add(1, Relaxed),
-        };
+            Fault::Late(_) | Fault::Absent | Fault::Malformed(_) | Fault::CutOff => {
+                self.closed.fetch_add(1, Relaxed);
+            }
+        }
         WRONG.begin(format_args!("closing connections of {sender} and others: {fault}"));
     }
 
@@ -92,8 +91,8 @@ impl Faults {
         }
     }
 
-    /// The counts: senders denied by `proxy_acl`, wrong headers, and missing headers.
-    pub fn counts(&self) -> [u64; 3] {
-        [&self.denied, &self.wrong, &self.late].map(|count| count.load(Relaxed))
+    /// How many were closed: their senders are denied by `proxy_acl`, or their header is wrong, missing or late.
+    pub fn count(&self) -> u64 {
+        self.closed.load(Relaxed)
     }
 }

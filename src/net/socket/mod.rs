@@ -10,12 +10,11 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::sys::socket::{self, Carrier, Lane, Operation, PolledSocket};
+use crate::sys::socket::{self, Carrier, Farewell, Lane, Operation, PolledSocket};
 
 use part::Beside;
 
@@ -66,11 +65,11 @@ impl Socket {
         Ok(self)
     }
 
-    /// Waits until the peer has given up: it has reset the connection, or it has closed it with no data left to be read
-    /// and `patience` has passed since. Data that is put back, or `unread` elsewhere, counts as left to be read. Call it while no
-    /// other task waits for this socket.
-    pub async fn abandoned(&self, patience: Duration, unread: bool) {
-        self.io.abandoned(patience, unread || self.has_ahead()).await;
+    /// Waits until the peer has given up: it has reset the connection, or it has closed it with nothing left to be read but a
+    /// [`Farewell`], and `patience` is over. Data that is put back, or `unread` elsewhere, counts as left to be read. Call it while
+    /// no other task waits for this socket.
+    pub async fn abandoned(&self, patience: impl Future<Output = ()>, unread: bool, farewell: Farewell) {
+        self.io.abandoned(patience, unread || self.has_ahead(), farewell).await;
     }
 
     /// Whether its byte-stream reader has met the end.

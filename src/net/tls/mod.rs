@@ -11,6 +11,7 @@ mod context;
 mod context_cache;
 mod credentials;
 mod facts;
+mod farewell;
 mod file_stamp;
 mod handshake;
 pub(in crate::net) mod identity;
@@ -26,6 +27,7 @@ pub(in crate::net) mod worker;
 
 pub use cert_index::host_name;
 pub(in crate::net) use facts::facts as facts_of;
+pub(in crate::net) use farewell::is_farewell;
 pub(super) use handshake::session as session_of;
 pub(in crate::net) use handshake::{Handshake, accept};
 pub use server::{Loaded, Server};
