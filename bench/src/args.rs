@@ -47,8 +47,12 @@ fn command() -> Command {
                 .help("3 rounds of 0.2 s: does it run at all?"),
         )
         .arg(
-            text("clients", "N", "clients that pen knows in the row watched [1000000; 20000 with --quick]")
-                .value_parser(value_parser!(u32).range(1..=8_000_000)),
+            text(
+                "clients",
+                "N",
+                "clients that pen knows in the rows watched and asked [1000000; 20000 with --quick]",
+            )
+            .value_parser(value_parser!(u32).range(1..=8_000_000)),
         )
         .arg(
             text(

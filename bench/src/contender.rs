@@ -24,6 +24,8 @@ pub(crate) enum Role {
     Crowded,
     /// The same process while its clients and connections are queried continuously.
     Watched,
+    /// The same process while its admin listener is queried ten times a second.
+    Asked,
     /// The pen under test with other arguments.
     Variant,
     /// A build of pen from before a change (`--before`).
@@ -55,6 +57,7 @@ impl Contender {
             Role::Portable => "pen, portable data path",
             Role::Crowded => "pen with many clients",
             Role::Watched => "pen with many clients, asked for recent and status",
+            Role::Asked => "pen with many clients, asked for metrics, documents and the page",
             Role::Variant => "pen, other arguments",
             Role::Before => "pen before",
             Role::CPen => "C pen",
@@ -138,12 +141,13 @@ impl Setup {
             Role::Ours | Role::Control | Role::Variant | Role::Portable => {
                 (self.ours.clone(), self.pen_args(&who.extra, port, front))
             }
-            Role::Crowded | Role::Watched => {
-                let (clients, control) = (self.clients.to_string(), self.control(port));
-                let page = self.dir.join(format!("page-{port}"));
-                let mut extra = words(&["-u", "root", "-x", "60000", "-c", &clients, "-C"]);
-                extra.extend([&control, &page].map(|path| path.to_string_lossy().into_owned()));
-                extra.insert(extra.len() - 1, "-w".into());
+            Role::Crowded | Role::Watched | Role::Asked => {
+                let clients = self.clients.to_string();
+                let path = |path: PathBuf| path.to_string_lossy().into_owned();
+                let admin = format!("admin {}", path(self.admin(port)));
+                let mut extra = words(&["-u", "root", "-x", "60000", "-c", &clients, "-O", &admin]);
+                extra.extend(["-C".to_owned(), path(self.control(port))]);
+                extra.extend(["-w".to_owned(), path(self.dir.join(format!("page-{port}")))]);
                 (self.ours.clone(), self.pen_args(&extra, port, front))
             }
             Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front)),
@@ -188,6 +192,11 @@ impl Setup {
     /// The control socket of the contender on `port`, if it has one.
     pub(crate) fn control(&self, port: u16) -> PathBuf {
         self.dir.join(format!("control-{port}"))
+    }
+
+    /// The admin listener of a [`Role::Crowded`] on `port`.
+    pub(crate) fn admin(&self, port: u16) -> PathBuf {
+        self.dir.join(format!("admin-{port}"))
     }
 
     fn pen_args(&self, extra: &[String], port: u16, front: Front) -> Vec<String> {

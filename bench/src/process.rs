@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use crate::contender::{Contender, Front, Role, Setup};
 use crate::load::{self, Outcome, Task, Tls, Work};
 use crate::procfs;
-use crate::watch::{Crowd, Watch};
+use crate::watch::{self, Crowd, Watch};
 
 /// How long a start or an end may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -102,6 +102,7 @@ pub(crate) struct Running {
     pub(crate) pids: Vec<u32>,
     crowd: Option<Crowd>,
     control: PathBuf,
+    admin: PathBuf,
 }
 
 impl Running {
@@ -125,11 +126,14 @@ impl Running {
                 pids: Vec::new(),
                 crowd: None,
                 control: PathBuf::new(),
+                admin: PathBuf::new(),
             });
         };
         let mut running = Self::spawn(&command, &setup.dir, port, work.is_udp(), tls)?;
         running.control = setup.control(port);
         if who.role == Role::Crowded {
+            running.admin = setup.admin(port);
+            watch::answers(&running.admin)?;
             running.crowd = Some(Crowd::gather(running.addr, &running.control, setup.clients)?);
         }
         Ok(running)
@@ -152,6 +156,7 @@ impl Running {
             addr,
             crowd: None,
             control: PathBuf::new(),
+            admin: PathBuf::new(),
         };
         running.wait(udp, tls, &errors)?;
         running.pids = procfs::tree(running.pids[0]);
@@ -160,13 +165,23 @@ impl Running {
 
     /// A second handle on the same process, which ends with the first.
     pub(crate) fn again(&self) -> Self {
-        let (addr, pids, control) = (self.addr, self.pids.clone(), self.control.clone());
-        Running { child: None, addr, pids, crowd: None, control }
+        Running {
+            child: None,
+            addr: self.addr,
+            pids: self.pids.clone(),
+            crowd: None,
+            control: self.control.clone(),
+            admin: self.admin.clone(),
+        }
     }
 
-    /// Starts to query its clients and connections, until the result is dropped.
-    pub(crate) fn watch(&self) -> Watch {
-        Watch::start(&self.control)
+    /// Starts to query it as `role` is queried, until the result is dropped.
+    pub(crate) fn watch(&self, role: Role) -> Option<Watch> {
+        match role {
+            Role::Watched => Some(Watch::start(&self.control)),
+            Role::Asked => Some(Watch::ask(&self.admin)),
+            _ => None,
+        }
     }
 
     fn wait(&mut self, udp: bool, tls: Option<&Tls>, errors: &Path) -> Result<(), String> {

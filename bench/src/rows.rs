@@ -24,12 +24,22 @@ const fn row(key: &'static str, title: &'static str, work: Work, conns: usize, t
 /// The row that measures the effect of replies on the data path.
 pub(crate) const WATCHED: &str = "watched";
 
+/// The same for answers of the admin listener.
+pub(crate) const ASKED: &str = "asked";
+
 /// All rows, in the order of the report.
-pub(crate) const ROWS: [Row; 13] = [
+pub(crate) const ROWS: [Row; 14] = [
     row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
     row(
         WATCHED,
         "Keep-alive requests, 64 connections, while recent and status are asked",
+        Work::Keep,
+        64,
+        None,
+    ),
+    row(
+        ASKED,
+        "Keep-alive requests, 64 connections, while metrics, documents and the page are asked",
         Work::Keep,
         64,
         None,
@@ -86,10 +96,19 @@ impl Row {
         }
     }
 
+    /// The contender that is queried meanwhile, in a row that measures the effect of that.
+    pub(crate) fn queried(&self) -> Option<Role> {
+        match self.key {
+            WATCHED => Some(Role::Watched),
+            ASKED => Some(Role::Asked),
+            _ => None,
+        }
+    }
+
     /// The contenders of the row.
     pub(crate) fn contenders(&self, effort: &Effort) -> Vec<Contender> {
-        if self.key == WATCHED {
-            return [Role::Ours, Role::Control, Role::Crowded, Role::Watched].map(Contender::new).into();
+        if let Some(queried) = self.queried() {
+            return [Role::Ours, Role::Control, Role::Crowded, queried].map(Contender::new).into();
         }
         let mut roles = vec![Role::Ours, Role::Control, Role::CPen, Role::HaProxy, Role::Nginx];
         if self.work.is_udp() {
@@ -192,7 +211,7 @@ pub(crate) fn measure(
         Running::start(setup, who, port, row.work, tls.as_ref())
     };
     let drive = |who: &Contender, run: &Running| {
-        let _watch = (who.role == Role::Watched).then(|| run.watch());
+        let _watch = run.watch(who.role);
         process::drive(&Task {
             work: row.work,
             addr: run.addr,
@@ -210,7 +229,7 @@ pub(crate) fn measure(
         let crowded = running.last().and_then(Option::as_ref);
         let started = match one.who.role {
             // It follows the contender whose process it shares.
-            Role::Watched => {
+            Role::Watched | Role::Asked => {
                 crowded.map(Running::again).ok_or_else(|| "there is none with many clients".into())
             }
             _ => start(&one.who),

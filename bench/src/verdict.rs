@@ -2,7 +2,7 @@
 
 use crate::contender::Role;
 use crate::load::Work;
-use crate::rows::{Measured, Sample, Series, WATCHED};
+use crate::rows::{Measured, Sample, Series};
 use crate::stats::{median, noise};
 use Bound::{Cap, Floor};
 
@@ -30,11 +30,11 @@ fn row(row: &Measured) -> Vec<String> {
     let cost = Scale::new(row, ours, |s| s.cost, COST_TRUST);
     let rate = Scale::new(row, ours, |s| s.rate, RATE_TRUST);
     let mut lines = Vec::new();
-    if key == WATCHED {
+    if let Some(queried) = row.row.queried() {
         let p99 = Scale::new(row, ours, |s| s.p99, RATE_TRUST);
-        let watched = row.find(Role::Watched).map(|one| row.against(one, Role::Crowded, |s| s.p99));
+        let watched = row.find(queried).map(|one| row.against(one, Role::Crowded, |s| s.p99));
         let ratio = watched.and_then(|ratios| median(&ratios));
-        let text = "p99 while recent and status are asked at most 1.2 times that without";
+        let text = "p99 while it is asked at most 1.2 times that without";
         return vec![format!("{key}: {}", p99.line(text, ratio, Cap(1.2), Rule::Level))];
     }
     match (row.row.work, row.row.tls) {

@@ -1,4 +1,4 @@
-//! A pen with many known clients and many connections, and a client that queries them continuously.
+//! A pen with many known clients and many connections, and clients that query them continuously.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -88,52 +88,106 @@ fn connections(control: &Path) -> Result<u64, String> {
     words.next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("servers answers {reply:?}"))
 }
 
-/// Queries `recent` and `status` alternately until it is dropped.
+/// What is asked of the admin listener, by one client each.
+const PATHS: [&str; 4] = ["/metrics", "/api/v1/clients", "/api/v1/connections", "/"];
+/// How often each client asks, unless the reply before takes longer.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Clients that query pen until this is dropped.
 pub(crate) struct Watch {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Watch {
+    /// One that queries `recent` and `status` alternately, without a pause.
     pub(crate) fn start(control: &Path) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (told, control) = (Arc::clone(&stop), PathBuf::from(control));
-        let thread = std::thread::spawn(move || {
+        let mut watch = Watch::new();
+        let control = PathBuf::from(control);
+        watch.spawn(move |stop| {
             for command in ["recent 86400", "status"].iter().cycle() {
-                if told.load(Relaxed) {
+                if stop.load(Relaxed) {
                     return;
                 }
                 // A failure shows in the table as a row without a difference.
-                _ = read(&control, command, |_| !told.load(Relaxed));
+                _ = read(&control, &format!("{command}\n"), |_| !stop.load(Relaxed));
             }
         });
-        Watch { stop, thread: Some(thread) }
+        watch
+    }
+
+    /// Those that query the admin listener at this path, ten times a second each.
+    pub(crate) fn ask(admin: &Path) -> Self {
+        let mut watch = Watch::new();
+        for path in PATHS {
+            let admin = PathBuf::from(admin);
+            watch.spawn(move |stop| {
+                let request = request(path);
+                let mut next = Instant::now();
+                while !stop.load(Relaxed) {
+                    // As above.
+                    _ = read(&admin, &request, |_| !stop.load(Relaxed));
+                    next = (next + INTERVAL).max(Instant::now());
+                    process::sleep_until(next);
+                }
+            });
+        }
+        watch
+    }
+
+    fn new() -> Self {
+        Watch { stop: Arc::default(), threads: Vec::new() }
+    }
+
+    fn spawn(&mut self, work: impl FnOnce(&AtomicBool) + Send + 'static) {
+        let stop = Arc::clone(&self.stop);
+        self.threads.push(std::thread::spawn(move || work(&stop)));
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             _ = thread.join();
         }
     }
 }
 
+/// Checks that the admin listener at this path answers all that [`Watch::ask`] asks.
+pub(crate) fn answers(admin: &Path) -> Result<(), String> {
+    for path in PATHS {
+        let mut begin = Vec::new();
+        read(admin, &request(path), |some| {
+            begin.extend_from_slice(some);
+            false
+        })
+        .map_err(|e| format!("admin listener: {e}"))?;
+        if !begin.starts_with(b"HTTP/1.1 200 ") {
+            return Err(format!("{path}: {}", String::from_utf8_lossy(&begin)));
+        }
+    }
+    Ok(())
+}
+
+fn request(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+}
+
 /// The reply to a command.
 fn ask(control: &Path, command: &str) -> io::Result<Vec<u8>> {
     let mut reply = Vec::new();
-    read(control, command, |some| {
+    read(control, &format!("{command}\n"), |some| {
         reply.extend_from_slice(some);
         true
     })?;
     Ok(reply)
 }
 
-/// Reads the reply to a command while `goes_on` returns true.
-fn read(control: &Path, command: &str, mut goes_on: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
-    let mut stream = UnixStream::connect(control)?;
-    stream.write_all(format!("{command}\n").as_bytes())?;
+/// Reads the reply of a Unix socket to a request while `goes_on` returns true.
+fn read(socket: &Path, request: &str, mut goes_on: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket)?;
+    stream.write_all(request.as_bytes())?;
     let mut some = vec![0; 64 * 1024];
     loop {
         let got = stream.read(&mut some)?;
