@@ -3,17 +3,20 @@
 
 use std::net::IpAddr;
 
-/// Whether `host`, the Host header of a request over a loopback address, names this machine. HTTP/1.0 has no such
-/// header.
-pub(super) fn is_own(host: Option<&str>) -> bool {
-    let Some(host) = host else { return true };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or(rest, |(name, _)| name),
-        None => host.split_once(':').map_or(host, |(name, _)| name),
+/// Whether `host`, a host with or without a port as the Host header and a target have it, names this machine.
+pub(super) fn is_own(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((name, "")) => (name, ""),
+            Some((name, port)) => (name, port.strip_prefix(':').unwrap_or("none")),
+            None => return false,
+        },
+        None => host.split_once(':').unwrap_or((host, "")),
     };
-    let name = name.trim_end_matches('.');
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let is_own = name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+    is_own && port.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -22,15 +25,34 @@ mod tests {
 
     #[test]
     fn names_of_others_are_told_apart() {
-        for own in [None, Some("localhost"), Some("LOCALHOST.:8080"), Some("127.0.0.1:80"), Some("127.1.2.3")]
-        {
+        for own in [
+            "localhost",
+            "LOCALHOST.:8080",
+            "localhost:",
+            "127.0.0.1:80",
+            "127.1.2.3",
+            "[::1]:9",
+            "[::ffff:127.0.0.1]",
+        ] {
             assert!(is_own(own), "{own:?}");
         }
-        assert!(is_own(Some("[::1]:9")) && is_own(Some("[::ffff:127.0.0.1]")));
-        for foreign in
-            ["", "evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "127.0.0.1.evil.example"]
-        {
-            assert!(!is_own(Some(foreign)), "{foreign:?}");
+        for foreign in [
+            "",
+            ":80",
+            "evil.example",
+            "localhost.evil.example",
+            "localhost@evil.example",
+            "localhost:80@evil.example",
+            "10.0.0.1",
+            "0.0.0.0",
+            "2130706433",
+            "[::2]",
+            "[::1",
+            "[::1]80",
+            "[::1].evil.example",
+            "127.0.0.1.evil.example",
+        ] {
+            assert!(!is_own(foreign), "{foreign:?}");
         }
     }
 }

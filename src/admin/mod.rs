@@ -8,6 +8,7 @@ mod dashboard;
 mod family;
 mod host;
 mod metrics;
+mod percent;
 mod progress;
 mod routes;
 mod server;

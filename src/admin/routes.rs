@@ -1,7 +1,8 @@
 //! Finds the response to a request.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use parking_lot::Mutex;
 
 use crate::core::report::pieces::Pieces;
@@ -10,7 +11,7 @@ use super::body::Answer;
 use super::dashboard::{self, history::History};
 use super::progress::Progress;
 use super::source::Source;
-use super::{host, metrics};
+use super::{host, metrics, percent};
 
 /// Pages may not load or run anything, except the dashboard its own parts.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -54,15 +55,15 @@ pub(super) fn answer<B>(
     loopback: bool,
     progress: Progress,
 ) -> Response<Answer> {
-    let headers = request.headers();
-    let named = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     let head_only = request.method() == Method::HEAD;
-    let found = if loopback && !host::is_own(named) {
+    let found = if is_without_host(request) {
+        text(StatusCode::BAD_REQUEST, "The request names no host.\n")
+    } else if loopback && names_another_host(request) {
         text(StatusCode::MISDIRECTED_REQUEST, "The request names another host.\n")
     } else if !head_only && request.method() != Method::GET {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
     } else {
-        find(source, history, request.uri(), headers)
+        find(source, history, request.uri(), request.headers())
     };
     let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
     let pieces = if head_only { Box::new(std::iter::empty()) } else { found.pieces };
@@ -79,13 +80,27 @@ pub(super) fn answer<B>(
     response
 }
 
+/// HTTP/1.1 requires a Host header; HTTP/1.0 has none.
+fn is_without_host<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_11 && !request.headers().contains_key(header::HOST)
+}
+
+/// Whether a Host header, or the target of the request, names another host than this one.
+fn names_another_host<B>(request: &Request<B>) -> bool {
+    let named = request.headers().get_all(header::HOST).iter().map(|host| host.to_str().unwrap_or_default());
+    let target = request.uri().authority().map(Authority::as_str);
+    named.chain(target).any(|host| !host::is_own(host))
+}
+
 fn find(source: &impl Source, history: &Mutex<History>, uri: &Uri, headers: &HeaderMap) -> Found {
-    let path = uri.path();
+    let Some(path) = percent::decoded(uri.path()) else {
+        return text(StatusCode::BAD_REQUEST, "The path is wrongly encoded.\n");
+    };
     let document = path.strip_prefix("/api/v1/").and_then(|name| source.document(name));
     if let Some(pieces) = document {
         return Found { status: StatusCode::OK, kind: JSON, pieces };
     }
-    match path {
+    match &*path {
         "/metrics" => {
             let accepted: Vec<_> =
                 headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();

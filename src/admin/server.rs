@@ -26,6 +26,8 @@ use super::source::Source;
 const CONNECTIONS_MAX: usize = 64;
 /// How long a client may take for a request, and to read more of a response.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The most memory for the head of a request, and for the part of a response that is on its way.
+const BUFFER_MAX: usize = 64 * 1024;
 /// How long accepting pauses when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -143,8 +145,10 @@ fn converse(
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
     // The watch below limits the time for a request, including its head.
-    let connection =
-        http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(BUFFER_MAX)
+        .serve_connection(TokioIo::new(stream), service);
     async move {
         match progress.watch(connection, PATIENCE).await {
             Some(Ok(())) => {}

@@ -1,13 +1,17 @@
 //! The admin listener: what it answers, to whom, and that nobody holds it up.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use pen::core::json::Document;
 use pen::core::settings::Keyword as _;
+use serde_json::Value;
 
-use crate::support::backend::greeters;
+use crate::support::backend::{Backend, greeters};
 use crate::support::http::{Answer, admin_of, ask, get};
 use crate::support::schema::valid;
+use crate::support::tls::{Kind, Pair};
 use crate::support::{Client, Pen, Setup, wait_until};
 
 /// A pen whose admin listener is on another port that the system picks.
@@ -76,6 +80,116 @@ fn a_page_of_the_web_cannot_have_a_browser_ask() {
         503,
         "no name, and no server"
     );
+}
+
+/// What the admin listener sends back for these bytes, until it closes the connection.
+fn sent_back(pen: &Pen, bytes: impl AsRef<[u8]>) -> String {
+    let mut client = Client::to(admin_of(pen));
+    client.send(bytes);
+    client.finish();
+    String::from_utf8_lossy(&client.rest()).into_owned()
+}
+
+#[test]
+fn a_request_of_any_shape_is_answered_or_refused() {
+    let pen = with_admin().start();
+    let host = "Host: localhost";
+    let many = (0..200).map(|n| format!("X-{n}: 1\r\n")).collect::<String>();
+    for (request, status) in [
+        (format!("GET /health HTTP/1.1\r\n{host}\r\n\r\n"), "503"),
+        (format!("GET http://localhost:1/api/v1/version HTTP/1.1\r\n{host}\r\n\r\n"), "200"),
+        (format!("GET http://rebound.example/api/v1/version HTTP/1.1\r\n{host}\r\n\r\n"), "421"),
+        (format!("GET / HTTP/1.1\r\n{host}\r\nHost: rebound.example\r\n\r\n"), "421"),
+        ("GET /health HTTP/1.1\r\n\r\n".into(), "400"),
+        (format!("GET /%6detrics HTTP/1.1\r\n{host}\r\n\r\n"), "200"),
+        (format!("GET /metrics?name[]=x HTTP/1.1\r\n{host}\r\n\r\n"), "200"),
+        (format!("GET /%zz HTTP/1.1\r\n{host}\r\n\r\n"), "400"),
+        (format!("GET /api/v1/why/%5B::1%5D:80 HTTP/1.1\r\n{host}\r\n\r\n"), "200"),
+        (format!("GET /api/v1/why/%00 HTTP/1.1\r\n{host}\r\n\r\n"), "404"),
+        (format!("GET /%2e%2e/etc/passwd HTTP/1.1\r\n{host}\r\n\r\n"), "404"),
+        (format!("OPTIONS * HTTP/1.1\r\n{host}\r\n\r\n"), "405"),
+        (format!("CONNECT localhost:80 HTTP/1.1\r\n{host}\r\n\r\n"), "405"),
+        (format!("GET / HTTP/1.1\r\n{host}\r\n{many}\r\n"), "431"),
+        (format!("GET /api/v1/version HTTP/1.1\r\n{host}\r\nContent-Length: 9\r\n\r\nx"), "200"),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), ""),
+        ("\u{16}\u{3}\u{1}".into(), ""),
+        ("GET /\r\n\r\n".into(), ""),
+        (String::new(), ""),
+    ] {
+        let back = sent_back(&pen, &request);
+        let shown: String = request.chars().take(80).collect();
+        let code = back.split(' ').nth(1).unwrap_or_default();
+        let refused = status.is_empty() && (back.is_empty() || code == "400");
+        assert!(refused || !status.is_empty() && code.starts_with(status), "{shown:?}: {back}");
+    }
+    assert_eq!(page(&pen, "/api/v1/version").status, 200);
+}
+
+#[test]
+fn a_head_without_end_is_refused() {
+    let pen = with_admin().start();
+    for begin in ["GET /", "GET / HTTP/1.1\r\nHost: localhost\r\nX: "] {
+        let mut client = Client::to(admin_of(&pen));
+        client.send(begin);
+        // More than the system holds for the two; in the end pen takes nothing any more.
+        let piece = [b'x'; 64 * 1024];
+        let refused = (0..1000).any(|_| (&client.0).write_all(&piece).is_err());
+        assert!(refused, "{begin}");
+    }
+    assert_eq!(page(&pen, "/api/v1/version").status, 200);
+}
+
+#[test]
+fn requests_that_do_not_wait_are_answered_in_order() {
+    let pen = with_admin().start();
+    let requests = ["version", "servers", "nothing", "config"]
+        .map(|name| format!("GET /api/v1/{name} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    let back = sent_back(&pen, requests.concat());
+    let places = ["\"pid\":", "\"servers\":[", " 404 ", "\"settings\":"].map(|part| back.find(part).unwrap());
+    assert!(places.is_sorted(), "{back}");
+    assert_eq!(back.matches("HTTP/1.1 ").count(), 4);
+}
+
+#[test]
+fn of_more_than_64_connections_the_others_wait() {
+    let pen = with_admin().start();
+    let request = "GET /api/v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut held: Vec<Client> = (0..64)
+        .map(|_| {
+            let mut client = Client::to(admin_of(&pen));
+            client.send(request);
+            assert_eq!(client.line(), "HTTP/1.1 200 OK\r");
+            client
+        })
+        .collect();
+    let mut next = Client::to(admin_of(&pen));
+    next.send(request);
+    assert!(next.is_silent_for(Duration::from_millis(100)));
+    held.pop();
+    assert_eq!(next.line(), "HTTP/1.1 200 OK\r");
+}
+
+#[test]
+fn secrets_are_shown_to_nobody() {
+    let (authority, backend) = (Pair::root("ca"), Backend::greeter("A"));
+    let pen = super::tls::pen(&authority, Kind::Ec, &backend, |setup| setup.command("admin %"));
+    let config = page(&pen, "/api/v1/config").body;
+    let config: Value = serde_json::from_str(&config).unwrap();
+    let files = ["ssl_certfile", "ssl_keyfile"].map(|name| config["settings"][name].to_string());
+    let paths = files.iter().flat_map(|list| list.split('"').filter(|part| part.starts_with('/')));
+    let keys: Vec<String> = paths
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .filter_map(|text| Some(text.split_once("PRIVATE KEY-----\n")?.1.lines().next()?.to_owned()))
+        .collect();
+    assert!(!keys.is_empty(), "{files:?}");
+    let documents = Document::WORDS.iter().map(|name| format!("/api/v1/{name}"));
+    for path in documents.chain(["/".into(), "/metrics".into(), "/dashboard/data".into()]) {
+        let body = page(&pen, &path).body;
+        assert!(
+            !body.contains("PRIVATE KEY") && keys.iter().all(|key| !body.contains(key)),
+            "{path}: {body}"
+        );
+    }
 }
 
 #[test]
