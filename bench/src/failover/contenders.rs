@@ -41,7 +41,9 @@ impl Kind {
     ) -> Result<Running, String> {
         let pen = |program: &Path| {
             let mut command = Command::new(program);
-            command.args(["-f", "-r", "-x", "9000", "-t", "1"]).arg(format!("127.0.0.1:{port}"));
+            command
+                .args(["-f", "-r", "-x", "9000", "-q", "4096", "-t", "1"])
+                .arg(format!("127.0.0.1:{port}"));
             command.args(servers.map(|server| server.to_string()));
             command
         };

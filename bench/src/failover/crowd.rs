@@ -13,6 +13,8 @@ use super::contenders::Kind;
 use super::server::{self, Server};
 use crate::{procfs, wire};
 
+/// The title of the section.
+pub(super) const TITLE: &str = "8,000 clients at once, one of two servers black-holed";
 /// The number of clients.
 const CLIENTS: usize = 8000;
 /// A client without an answer after this time has failed.
@@ -25,7 +27,7 @@ pub(super) fn section(
     ports: &mut impl Iterator<Item = u16>,
 ) -> Result<String, String> {
     let mut table = format!(
-        "## {CLIENTS} clients at once, one of two servers black-holed\n\n\
+        "## {TITLE}\n\n\
          | | failed | median ms | last ms | CPU ms |\n| --- | ---: | ---: | ---: | ---: |\n"
     );
     for kind in Kind::ALL {

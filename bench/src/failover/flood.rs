@@ -9,6 +9,8 @@ use super::contenders::Kind;
 use crate::process::{self, Backend};
 use crate::wire;
 
+/// The title of the section.
+pub(super) const TITLE: &str = "Questions over UDP in a flood";
 /// How long the flood lasts before queries are timed, and how long they are timed.
 const FILLING: Duration = Duration::from_secs(1);
 const LENGTH: Duration = Duration::from_secs(3);
@@ -26,8 +28,8 @@ pub(super) fn section(
     ports: &mut impl Iterator<Item = u16>,
 ) -> Result<String, String> {
     let backend = Backend::start()?;
-    let mut table = String::from(
-        "## Questions over UDP in a flood\n\n\
+    let mut table = format!(
+        "## {TITLE}\n\n\
          | | questions | no answer in 2 s | median ms | p99 ms | flood, datagrams/s |\n\
          | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );

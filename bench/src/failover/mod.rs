@@ -102,23 +102,24 @@ const FAILURES: [Failure; 8] = [
     },
 ];
 
-/// Measures, and prints a markdown table for each failure.
+/// Measures, and prints a markdown table for each failure. The arguments are the path of a pen, and words: only the
+/// tables with one of them in their title, if there are any.
 ///
 /// # Errors
 /// A network namespace is impossible, or a program of the bench itself fails.
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
-    let ours = match args {
-        [] => process::own_program()?.with_file_name("pen"),
-        [program] => PathBuf::from(program),
-        _ => return Err("failover: allowed is the path of a pen".into()),
+    let (ours, parts) = match args {
+        [] => (process::own_program()?.with_file_name("pen"), args),
+        [program, parts @ ..] => (PathBuf::from(program), parts),
     };
+    let is_wanted = |name: &str| parts.is_empty() || parts.iter().any(|part| name.contains(part.as_str()));
     netns::enter()?;
     crate::raise_descriptors()?;
     server::prepare()?;
     println!("# Measured by `make bench`\n\n{}", about::platform(&ours));
     let dir = tempfile::tempdir().map_err(|e| format!("temporary directory: {e}"))?;
     let mut ports = 10_000..20_000u16;
-    for failure in &FAILURES {
+    for failure in FAILURES.iter().filter(|failure| is_wanted(failure.name)) {
         let mut table = format!(
             "## {}\n\n| | requests | failed | over 0.5 s | p99 ms | first to last failed, s |\n\
              | --- | ---: | ---: | ---: | ---: | ---: |\n",
@@ -134,8 +135,12 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
         }
         println!("{table}");
     }
-    println!("{}", crowd::section(&ours, dir.path(), &mut ports)?);
-    print!("{}", flood::section(&ours, dir.path(), &mut ports)?);
+    if is_wanted(crowd::TITLE) {
+        println!("{}", crowd::section(&ours, dir.path(), &mut ports)?);
+    }
+    if is_wanted(flood::TITLE) {
+        print!("{}", flood::section(&ours, dir.path(), &mut ports)?);
+    }
     Ok(())
 }
 
