@@ -63,6 +63,8 @@ pub fn start(
         }
     };
     std::thread::Builder::new().name("admin".into()).spawn(move || {
+        // Whoever watches pen does not slow its clients.
+        runtime::lower_priority();
         runtime.block_on(async {
             tokio::select! {
                 () = serve(listener, source) => {}

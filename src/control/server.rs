@@ -17,8 +17,8 @@ use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
 use crate::core::report::pieces::Pieces;
 use crate::sys::log;
-use crate::sys::pace::Pace;
 
+use super::long_reply::LongReplies;
 use super::places::{Place, Places};
 use super::protocol;
 
@@ -90,8 +90,11 @@ pub enum ControlListener {
 /// Serves the control socket forever, `clients_max` clients at a time. Must run on a [`tokio::task::LocalSet`].
 pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients_max: usize) {
     let places = Places::new(clients_max);
-    let long_stays =
-        Rc::new(LongStays { leaving: Semaphore::new(LEAVING_MAX), waiting: Semaphore::new(WAITING_MAX) });
+    let common = Rc::new(Common {
+        leaving: Semaphore::new(LEAVING_MAX),
+        waiting: Semaphore::new(WAITING_MAX),
+        long_replies: LongReplies::default(),
+    });
     loop {
         let accepted = match &listener {
             ControlListener::Tcp(listener) => {
@@ -115,16 +118,16 @@ pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients
                     (AnyStream::Tcp(_), None) => Commander::Local(None),
                 };
                 let place = places.take().await;
-                let (handler, long_stays) = (Rc::clone(&handler), Rc::clone(&long_stays));
+                let (handler, common) = (Rc::clone(&handler), Rc::clone(&common));
                 match stream {
                     AnyStream::Tcp(stream) => {
                         _ = tokio::task::spawn_local(converse(
-                            stream, commander, stranger, handler, place, long_stays,
+                            stream, commander, stranger, handler, place, common,
                         ));
                     }
                     AnyStream::Unix(stream) => {
                         _ = tokio::task::spawn_local(converse(
-                            stream, commander, stranger, handler, place, long_stays,
+                            stream, commander, stranger, handler, place, common,
                         ));
                     }
                 }
@@ -143,12 +146,13 @@ enum AnyStream {
     Unix(UnixStream),
 }
 
-/// Limits for clients that stay longer than others.
-struct LongStays {
+/// What all clients share: limits for those that stay longer than others, and who makes long replies.
+struct Common {
     /// For clients that have their reply.
     leaving: Semaphore,
     /// For clients whose reply comes later.
     waiting: Semaphore,
+    long_replies: LongReplies,
 }
 
 /// Reads a line and replies. A `stranger` is told that it may give no commands: silence would look like success.
@@ -158,7 +162,7 @@ async fn converse(
     stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
     place: Place,
-    long_stays: Rc<LongStays>,
+    common: Rc<Common>,
 ) {
     let talk = async {
         let reply = match stranger {
@@ -183,7 +187,7 @@ async fn converse(
         match reply {
             Reply::Text(text) => writer.write(text.as_bytes()).await?,
             Reply::Later(reply) => {
-                let text = match long_stays.waiting.try_acquire() {
+                let text = match common.waiting.try_acquire() {
                     Ok(_waiting) => reply.await,
                     Err(_) => {
                         protocol::refusal(&[Error::new(format!("{WAITING_MAX} commands wait already"))])
@@ -191,12 +195,10 @@ async fn converse(
                 };
                 writer.write(text.as_bytes()).await?;
             }
-            Reply::Pieces(mut pieces) => {
-                let mut pace = Pace::default();
-                while let Some(piece) = pace.step(|| pieces.next()) {
+            Reply::Pieces(pieces) => {
+                let mut reply = common.long_replies.reply(pieces);
+                while let Some(piece) = reply.next().await? {
                     writer.write(piece.as_bytes()).await?;
-                    // However fast the client takes a long document, others are served in between.
-                    pace.rest().await;
                 }
             }
             Reply::File(file) => writer.write_file(file).await?,
@@ -208,7 +210,7 @@ async fn converse(
             drop(place);
             // Anything after the line is read and dropped: closing a connection with unread bytes would reset it, and
             // the client could lose the reply.
-            if let Ok(_leaving) = long_stays.leaving.try_acquire() {
+            if let Ok(_leaving) = common.leaving.try_acquire() {
                 let mut rest = stream.take(LINE_MAX as u64);
                 // The client already has its reply.
                 _ = tokio::time::timeout(GRACE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;

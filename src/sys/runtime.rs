@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::emulation;
+use super::{emulation, log, platform};
 
 /// The maximum wait of an event loop, on systems that need a limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
@@ -54,6 +54,13 @@ pub fn start_thread(
     // A thread that ends without a result has panicked, and the panic was logged.
     outcome.recv().unwrap_or_else(|_| Err(io::Error::other("it ended at once")))?;
     Ok(thread)
+}
+
+/// Makes the calling thread yield to pen's other threads, on systems where threads have priorities of their own.
+pub fn lower_priority() {
+    if let Err(error) = platform::lower_priority() {
+        log::debug(1, format_args!("lowering a thread's priority: {error}"));
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,11 @@ pub(in crate::sys) fn set_syn_filter(_listener: &impl AsFd, _on: bool) -> bool {
     false
 }
 
+/// Elsewhere nice(2) concerns the whole process.
+pub(in crate::sys) fn lower_priority() -> io::Result<()> {
+    Ok(())
+}
+
 /// Other systems have no such flag of a process.
 pub(in crate::sys) fn set_dumpable(_on: bool) {}
 
