@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::core::addr::Endpoint;
+use crate::core::error::SystemReason;
 
 use super::servers::{self, Server};
 
@@ -12,7 +13,7 @@ use super::servers::{self, Server};
 pub fn run(target: &Endpoint) -> ExitCode {
     let (status, line) = match servers::read(target) {
         Ok(read) => judge(&read.servers),
-        Err(error) => (3, format!("PEN UNKNOWN - {target}: {error}")),
+        Err(error) => (3, format!("PEN UNKNOWN - {target}: {}", SystemReason(&error))),
     };
     // If the line cannot be written, the exit status still counts.
     _ = writeln!(std::io::stdout(), "{line}");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::core::addr::Endpoint;
+use crate::core::error::SystemReason;
 
 use super::servers::{self, Server, Servers};
 
@@ -27,7 +28,7 @@ pub fn run(target: &Endpoint, pause: Duration, count: Option<u32>) -> ExitCode {
         let read = servers::read(target);
         let text = match &read {
             Ok(read) => table(read, before.as_ref().map(|(then, servers)| (now - *then, servers))),
-            Err(error) => format!("{target}: {error}\n"),
+            Err(error) => format!("{target}: {}\n", SystemReason(error)),
         };
         let written = out.write_all(format!("{begin}{text}").as_bytes()).and_then(|()| out.flush());
         left = left.map(|left| left - 1);

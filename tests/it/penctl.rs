@@ -173,6 +173,14 @@ fn a_slip_is_told_with_what_may_be_meant() {
         "{}",
         text(&output.stderr)
     );
+    for (line, told) in [
+        ("show timout", "(nearest: timeout), got 'timout'"),
+        ("no rondrobin", "(nearest: roundrobin), got 'rondrobin'"),
+        ("show servrs", "as penctl(1) lists them, got 'servrs'"),
+    ] {
+        let reply = pen.control(line);
+        assert!(reply.starts_with("error: ") && reply.contains(told), "{line}: {reply}");
+    }
     let file = pen.write("slip", "ruondrobin\n");
     let output = crate::support::pen::run_pen(["--check", "-F", &file, "127.0.0.1:9"]);
     let told = text(&output.stderr);
@@ -196,7 +204,11 @@ fn check_health_is_a_plugin_of_nagios() {
     pen.terminate();
     let output = penctl(&pen, &["check-health"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(text(&output.stdout).starts_with("PEN UNKNOWN - "), "{}", text(&output.stdout));
+    let told = text(&output.stdout);
+    assert!(told.starts_with("PEN UNKNOWN - ") && !told.contains("os error"), "{told}");
+    let output = penctl(&pen, &["watch", "0.1", "1"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).ends_with(": No such file or directory\n"), "{}", text(&output.stdout));
 }
 
 #[test]

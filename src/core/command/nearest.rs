@@ -18,6 +18,15 @@ pub fn nearest(word: &str) -> Vec<&'static str> {
     near.into_iter().take(MOST).map(|(_, word)| word).collect()
 }
 
+/// What was expected instead of `word`, with the words among those that `fit` which are spelled similarly.
+pub(super) fn expected(what: &str, word: &str, fits: impl Fn(&str) -> bool) -> String {
+    let words: Vec<_> = nearest(word).into_iter().filter(|near| fits(near)).collect();
+    match words.as_slice() {
+        [] => what.to_owned(),
+        words => format!("{what} (nearest: {})", words.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Parses a line into a command.
 
-use super::nearest::nearest;
+use super::nearest::{self, nearest};
 use super::server_keys::Change;
 use super::{Awaited, Command, ServerRef, help};
 use crate::core::acl::AclLine;
@@ -183,7 +183,10 @@ fn of_no(args: &[String]) -> Parsed<Command> {
     }
     match Setting::by_word(word).and_then(|setting| Some(Command::Set(setting, setting.off()?))) {
         Some(command) => Ok(command),
-        None => Err(Error::expected(TURNED_OFF, word).of(&subject)),
+        None => {
+            let fits = |near: &str| Setting::by_word(near).is_some_and(|setting| setting.off().is_some());
+            Err(Error::expected(nearest::expected(TURNED_OFF, word, fits), word).of(&subject))
+        }
     }
 }
 
@@ -235,7 +238,10 @@ fn wait(args: &[String]) -> Parsed<Command> {
 }
 
 fn show(name: &str) -> Parsed<Command> {
-    Setting::by_word(name).map(Command::ShowSetting).ok_or_else(|| Error::expected(SETTING, name))
+    Setting::by_word(name).map(Command::ShowSetting).ok_or_else(|| {
+        let fits = |near: &str| Setting::by_word(near).is_some();
+        Error::expected(nearest::expected(SETTING, name, fits), name)
+    })
 }
 
 fn acl(args: &[String]) -> Parsed<Command> {
