@@ -119,6 +119,46 @@ fn a_reset_is_passed_on_in_both_directions() {
 }
 
 #[test]
+fn the_session_of_a_connection_that_was_reset_is_resumed() {
+    let authority = Pair::root("ca");
+    for version in VERSIONS {
+        let server = TlsServer::new(&authority.issue("app")).version(version).serve(|mut tls| {
+            let resumed = tls.0.ssl().session_reused();
+            tls.send(if resumed { "R" } else { "N" });
+            tls.rest();
+        });
+        let line = at(0, server.address(), "tls on tls_name app");
+        let pen = pen(&authority, &[&line, "workers 1"], |s| s);
+        for expected in [b"N", b"R", b"R"] {
+            let mut client = pen.client();
+            assert_eq!(client.bytes(1), expected);
+            client.reset();
+            pen.becomes_idle();
+        }
+    }
+}
+
+#[test]
+fn a_session_serves_any_number_of_connections() {
+    let authority = Pair::root("ca");
+    for version in VERSIONS {
+        let server = TlsServer::new(&authority.issue("app")).version(version).issues_one_session();
+        let server = server.serve(|mut tls| {
+            let resumed = tls.0.ssl().session_reused();
+            tls.send(if resumed { "R" } else { "N" });
+            tls.rest();
+        });
+        let line = at(0, server.address(), "tls on tls_name app");
+        let pen = pen(&authority, &[&line, "workers 1"], |s| s);
+        // As long as a connection is open there is no other session.
+        let clients: Vec<_> =
+            (0..4).map(|_| pen.client()).map(|mut client| (client.bytes(1), client)).collect();
+        let told: Vec<u8> = clients.iter().flat_map(|(told, _)| told.clone()).collect();
+        assert_eq!(told, b"NRRR");
+    }
+}
+
+#[test]
 fn ends_pass_through_tls_on_both_sides() {
     let authority = Pair::root("ca");
     let server = TlsServer::new(&authority.issue("app")).serve(|mut tls| {

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use openssl::ssl::{
     AlpnError, NameType, Ssl, SslContext, SslContextBuilder, SslMethod, SslVerifyMode, SslVersion,
@@ -40,6 +41,18 @@ impl TlsServer {
         self.0.set_security_level(0);
         self.0.set_min_proto_version(Some(version)).unwrap();
         self.0.set_max_proto_version(Some(version)).unwrap();
+        self
+    }
+
+    /// Issues sessions of TLS 1.3 to the first client only.
+    pub(crate) fn issues_one_session(mut self) -> Self {
+        let first = AtomicBool::new(true);
+        self.0.set_servername_callback(move |ssl, _| {
+            if !first.swap(false, SeqCst) {
+                ssl.set_num_tickets(0).unwrap();
+            }
+            Ok(())
+        });
         self
     }
 
