@@ -16,7 +16,7 @@ use crate::core::settings::Keyword;
 use super::check_metrics::{self, CHECK_RESULTS, CHECK_TIME, Checked};
 use super::family::{Family, Writer, counter, encode_histogram, gauge, histogram};
 use super::serving_metrics::{
-    CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, RELOADS, Serving, TLS_HANDSHAKES,
+    CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, HEADER_FAULTS, RELOADS, Serving, TLS_HANDSHAKES,
 };
 use super::unserved_metrics::{
     QUEUE_CONNECTIONS, QUEUE_LIMIT, QUEUE_RESULTS, QUEUE_TIME, TARPIT_CONNECTIONS, TARPIT_LIMIT,
@@ -92,7 +92,7 @@ const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
 const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Maximum number of open descriptors");
 
 /// All families.
-pub const FAMILIES: [Family; 32] = [
+pub const FAMILIES: [Family; 33] = [
     BUILD_INFO,
     CONNECTIONS,
     CONNECTIONS_LIMIT,
@@ -102,6 +102,7 @@ pub const FAMILIES: [Family; 32] = [
     CONNECTION_ENDS,
     CONNECTION_TIME,
     CLIENTS_REFUSED,
+    HEADER_FAULTS,
     TLS_HANDSHAKES,
     RELOADS,
     QUEUE_CONNECTIONS,

@@ -152,7 +152,7 @@ impl Documents {
             connections_max: snapshot.conn_max,
             dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
             refused: shared.refusals.by_limits(),
-            unannounced: shared.proxy_faults.count(),
+            unannounced: shared.proxy_faults.counts().total(),
         }
     }
 
@@ -262,6 +262,7 @@ impl Source for Documents {
             serving: Serving {
                 ends: shared.ends.read(),
                 refusals: shared.refusals.read().to_vec(),
+                header_faults: shared.proxy_faults.counts().read().to_vec(),
                 handshakes: shared.handshakes.read().to_vec(),
                 reloads: [
                     ("success", self.reloads.load(Relaxed)),

@@ -2,6 +2,7 @@
 
 use crate::support::backend::greeters;
 use crate::support::client::End;
+use crate::support::http::{admin_of, get};
 use crate::support::proxy::{v1, v2, v2_of, v2_with};
 use crate::support::tls::{Pair, TlsClient};
 use crate::support::{Backend, Client, Pen, Setup, wait_until};
@@ -10,7 +11,7 @@ use crate::support::{Backend, Client, Pen, Setup, wait_until};
 const EDGE: &str = "192.0.2.1:80";
 
 /// A pen that takes headers from 127.0.0.2 and from nobody else.
-fn behind(word: &str) -> Setup {
+pub(super) fn behind(word: &str) -> Setup {
     Setup::new()
         .command("acl 3 permit 127.0.0.2")
         .command("acl 3 default deny")
@@ -306,6 +307,34 @@ fn a_wrong_header_closes_the_connection() {
         client.end();
         assert_eq!(closed(&pen), count, "{text:?}");
     }
+}
+
+#[test]
+fn closed_connections_are_counted_by_reason() {
+    let backends = greeters(1);
+    let pen = behind("require").command("timeout 1").command("admin %").servers(&backends).start();
+    let counts = || {
+        let text = get(admin_of(&pen), "/metrics").body;
+        let of = |reason: &str| {
+            let name = format!("pen_proxy_header_faults_total{{reason=\"{reason}\"}} ");
+            let value = text.lines().find_map(|line| line.strip_prefix(&name));
+            value.unwrap_or_else(|| panic!("{reason}: {text}")).parse::<u64>().unwrap()
+        };
+        ["denied", "absent", "malformed", "cut_off", "late"].map(of)
+    };
+    assert_eq!(counts(), [0; 5]);
+    assert_eq!(proxied(&pen, &v1("203.0.113.5:1", EDGE)).line(), "A");
+    for _ in 0..2 {
+        pen.client_from(9).end();
+    }
+    for text in ["GET / HTTP/1.0\r\n\r\n", "PROXY TCP4 x\r\n", "PROXY TCP4 1", "PROXY TCP4 1", ""] {
+        let mut client = proxied(&pen, text.as_bytes());
+        client.finish();
+        client.end();
+    }
+    proxied(&pen, b"PROXY").end();
+    assert_eq!(counts(), [2, 1, 1, 2, 1]);
+    assert_eq!(closed(&pen), 7);
 }
 
 #[test]

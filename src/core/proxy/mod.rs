@@ -2,6 +2,7 @@
 //! proxy sends before the client's own bytes.
 
 mod checksum;
+mod fault;
 mod header;
 mod parse;
 pub mod print;
@@ -9,6 +10,7 @@ mod tlv;
 mod v1;
 mod v2;
 
+pub use fault::{HeaderFault, HeaderFaults};
 pub use header::{Addresses, Header, Malformed, Parsed};
 pub use parse::parse;
 pub use tlv::{ClientCertificate, TlsFacts};

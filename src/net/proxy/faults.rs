@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::core::Millis;
 use crate::core::error::SystemReason;
-use crate::core::proxy::Malformed;
+use crate::core::proxy::{HeaderFault, HeaderFaults, Malformed};
 use crate::net::client_name::ClientName;
 use crate::sys::log;
 
@@ -48,10 +48,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Counts the connections that were closed.
+/// The closed connections.
 #[derive(Debug, Default)]
 pub struct Faults {
-    closed: AtomicU64,
+    counts: HeaderFaults,
     /// When a sender was last denied.
     last_denied: AtomicU64,
 }
@@ -59,7 +59,7 @@ pub struct Faults {
 impl Faults {
     /// `sender` may not send a header, although one is required.
     pub(in crate::net) fn denied(&self, sender: ClientName, now: Millis) {
-        self.closed.fetch_add(1, Relaxed);
+        self.counts.count(HeaderFault::Denied);
         self.last_denied.store(now, Relaxed);
         log::debug(
             1,
@@ -74,12 +74,13 @@ impl Faults {
     /// `sender` sent a wrong header, or none.
     pub(in crate::net) fn fault(&self, sender: ClientName, fault: &Fault) {
         log::debug(1, format_args!("{sender}: {fault}"));
-        match fault {
+        self.counts.count(match fault {
             Fault::Empty | Fault::Broken(_) => return,
-            Fault::Late(_) | Fault::Absent | Fault::Malformed(_) | Fault::CutOff => {
-                self.closed.fetch_add(1, Relaxed);
-            }
-        }
+            Fault::Absent => HeaderFault::Absent,
+            Fault::Malformed(_) => HeaderFault::Malformed,
+            Fault::CutOff => HeaderFault::CutOff,
+            Fault::Late(_) => HeaderFault::Late,
+        });
         WRONG.begin(format_args!("closing connections of {sender} and others: {fault}"));
     }
 
@@ -91,8 +92,8 @@ impl Faults {
         }
     }
 
-    /// How many were closed: their senders are denied by `proxy_acl`, or their header is wrong, missing or late.
-    pub fn count(&self) -> u64 {
-        self.closed.load(Relaxed)
+    /// How many there were, for each reason.
+    pub fn counts(&self) -> &HeaderFaults {
+        &self.counts
     }
 }
