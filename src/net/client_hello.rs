@@ -2,12 +2,8 @@
 //!
 //! OpenSSL parses the message, as it does where pen ends TLS, whatever records it is split into.
 
-use std::future::poll_fn;
 use std::io::{self, Read, Write};
 use std::sync::OnceLock;
-use std::task::ready;
-use std::time::Duration;
-use std::{pin::pin, task::Poll};
 
 use openssl::error::ErrorStack;
 use openssl::ex_data::Index;
@@ -16,7 +12,7 @@ use openssl::ssl::{ClientHelloResponse, HandshakeError, Ssl, SslContext, SslMeth
 use crate::core::Millis;
 use crate::sys::tls::server_name_extension;
 
-use super::relay::buffer;
+use super::first_bytes::read_until;
 use super::socket::Socket;
 use super::tls::host_name;
 
@@ -96,43 +92,14 @@ pub fn parse(bytes: &[u8]) -> Hello {
 /// within `limit`.
 pub(super) async fn server_name(socket: &mut Socket, limit: Millis) -> Option<String> {
     let mut bytes = Vec::new();
-    let name = {
-        let mut reading = pin!(read(socket, &mut bytes));
-        // It mostly comes together with the connection: no timer is set then.
-        match poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
-            Poll::Ready(name) => name,
-            Poll::Pending => {
-                let limit = Duration::from_millis(limit);
-                Box::pin(tokio::time::timeout(limit, reading)).await.ok().flatten()
-            }
-        }
-    };
+    let found = read_until(socket, &mut bytes, (HELLO_MAX, limit), |bytes, ended| match parse(bytes) {
+        Hello::Named(name) => Some(Some(name)),
+        Hello::Partial if !ended => None,
+        Hello::Partial | Hello::Unnamed => Some(None),
+    });
+    let name = found.await.ok().flatten();
     if !bytes.is_empty() {
         socket.put_back(bytes);
     }
     name
-}
-
-async fn read(socket: &mut Socket, bytes: &mut Vec<u8>) -> Option<String> {
-    loop {
-        let count = poll_fn(|cx| {
-            buffer::with_read_buffer(|buffer| {
-                let room = HELLO_MAX - bytes.len();
-                let into = &mut buffer[..room];
-                // What follows a PROXY header was put back.
-                let count = match socket.take_ahead(into) {
-                    Some(count) => count,
-                    None => ready!(socket.poll_read(cx, into))?,
-                };
-                bytes.extend_from_slice(&into[..count]);
-                Poll::Ready(io::Result::Ok(count))
-            })
-        })
-        .await;
-        match parse(bytes) {
-            Hello::Named(name) => return Some(name),
-            Hello::Partial if matches!(count, Ok(1..)) => {}
-            Hello::Partial | Hello::Unnamed => return None,
-        }
-    }
 }

@@ -14,6 +14,7 @@ pub mod connections;
 mod dummy;
 pub mod failures;
 pub mod filter;
+mod first_bytes;
 pub mod held_clients;
 mod known_client;
 pub mod lifecycle;

@@ -1,14 +1,8 @@
 //! The PROXY header at the beginning of a connection.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::pin;
-use std::task::{Poll, ready};
-use std::time::Duration;
-
 use crate::core::Millis;
 use crate::core::proxy::{Header, Parsed, parse};
-use crate::net::relay::buffer;
+use crate::net::first_bytes::{Undecided, read_until};
 use crate::net::socket::Socket;
 
 use super::faults::Fault;
@@ -23,47 +17,27 @@ pub(in crate::net) async fn receive(
     required: bool,
     limit: Millis,
 ) -> Result<Header, Fault> {
-    let mut reading = pin!(read(socket, required));
-    // The header usually arrives together with the connection: no timer is set then.
-    if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await {
-        return result;
-    }
-    match tokio::time::timeout(Duration::from_millis(limit), reading).await {
-        Ok(result) => result,
-        Err(_) => Err(Fault::Late(limit)),
-    }
-}
-
-async fn read(socket: &mut Socket, required: bool) -> Result<Header, Fault> {
     let mut bytes = Vec::new();
-    loop {
-        let ended = read_more(socket, &mut bytes).await.map_err(Fault::Broken)?;
-        match parse(&bytes).map_err(Fault::Malformed)? {
-            Parsed::Complete(header, length) => {
-                socket.put_back(bytes.split_off(length));
-                return Ok(header);
-            }
-            Parsed::Partial if !ended => {}
-            Parsed::Partial | Parsed::Absent if !required => {
-                socket.put_back(bytes);
-                return Ok(Header::default());
-            }
-            Parsed::Absent => return Err(Fault::Absent),
-            Parsed::Partial if bytes.is_empty() => return Err(Fault::Empty),
-            Parsed::Partial => return Err(Fault::CutOff),
-        }
-    }
+    // The parser needs no more than the longest header.
+    let bounds = (usize::MAX, limit);
+    let found = read_until(socket, &mut bytes, bounds, |bytes, ended| header(bytes, ended, required)).await;
+    let (header, length) = found.map_err(|why| match why {
+        Undecided::Late => Fault::Late(limit),
+        Undecided::Broken(error) => Fault::Broken(error),
+    })??;
+    socket.put_back(bytes.split_off(length));
+    Ok(header)
 }
 
-/// Reads the available data; true at the end of the stream. A connection that waits for its first bytes has no buffer
-/// for them.
-async fn read_more(socket: &Socket, bytes: &mut Vec<u8>) -> io::Result<bool> {
-    poll_fn(|cx| {
-        buffer::with_read_buffer(|buffer| {
-            let count = ready!(socket.poll_read(cx, buffer))?;
-            bytes.extend_from_slice(&buffer[..count]);
-            Poll::Ready(Ok(count == 0))
-        })
+/// The header and its length; `None` if more bytes are needed.
+fn header(bytes: &[u8], ended: bool, required: bool) -> Option<Result<(Header, usize), Fault>> {
+    Some(match parse(bytes) {
+        Err(malformed) => Err(Fault::Malformed(malformed)),
+        Ok(Parsed::Complete(header, length)) => Ok((header, length)),
+        Ok(Parsed::Partial) if !ended => return None,
+        Ok(Parsed::Partial | Parsed::Absent) if !required => Ok((Header::default(), 0)),
+        Ok(Parsed::Absent) => Err(Fault::Absent),
+        Ok(Parsed::Partial) if bytes.is_empty() => Err(Fault::Empty),
+        Ok(Parsed::Partial) => Err(Fault::CutOff),
     })
-    .await
 }
