@@ -1,6 +1,6 @@
 //! The TLS settings for connections to servers.
 
-use super::addr::Host;
+use super::addr::{Endpoint, Host};
 use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::CheckConfig;
@@ -28,10 +28,8 @@ pub struct UpstreamTlsSettings {
 /// The server of a TLS connection, and how it is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TlsPeer {
-    /// The server's host as configured.
-    host: Host,
-    /// Its port.
-    port: u16,
+    /// Where it is, as configured.
+    endpoint: Endpoint,
     /// The name that its certificate must be valid for; `None` if unknown, as for a Unix socket.
     pub name: Option<Host>,
     /// Whether its certificate is verified.
@@ -40,30 +38,33 @@ pub struct TlsPeer {
 
 impl fmt::Display for TlsPeer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        self.endpoint.fmt(f)
     }
 }
 
 impl TlsPeer {
-    fn new(server: &ServerConfig, name: Option<&Host>, verify: bool) -> Option<Self> {
+    fn new(server: &ServerConfig, port: u16, name: Option<&Host>, verify: bool) -> Option<Self> {
         let host = server.address.clone()?;
         let name = name.unwrap_or(&host);
         let name = Some(name).filter(|name| !matches!(name, Host::Unix(_))).cloned();
-        Some(TlsPeer { host, port: server.port, name, verify })
+        Some(TlsPeer { endpoint: Endpoint { host, port }, name, verify })
     }
 
     /// The server as clients' connections reach it; `None` without TLS.
     pub fn of_server(server: &ServerConfig) -> Option<Self> {
-        if server.tls { Self::new(server, server.tls_name.as_ref(), server.tls_verify) } else { None }
+        let new = || Self::new(server, server.port, server.tls_name.as_ref(), server.tls_verify);
+        server.tls.then(new).flatten()
     }
 
-    /// The server as a check reaches it: as clients' connections do, unless the check says otherwise.
+    /// The server as a check reaches it: as clients' connections do, unless the check says otherwise. What serves another port may be
+    /// another program, which knows nothing of sessions with this one.
     pub fn of_check(server: &ServerConfig, check: &CheckConfig) -> Option<Self> {
         if !check.tls.of(server.tls) {
             return None;
         }
         let own = check.sni.as_ref().map(|name| Host::parse(name).unwrap_or(Host::Name(name.clone())));
-        Self::new(server, own.as_ref().or(server.tls_name.as_ref()), check.verify.of(server.tls_verify))
+        let name = own.as_ref().or(server.tls_name.as_ref());
+        Self::new(server, check.port_of(server.port), name, check.verify.of(server.tls_verify))
     }
 }
 
@@ -100,5 +101,24 @@ impl Config {
             protocol: settings.server_protocol,
             verifies: peers.any(|peer| peer.verify),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_of_another_port_has_another_peer() {
+        let address = Some(Host::parse("::1").unwrap());
+        let server = ServerConfig { address, port: 443, tls: true, ..ServerConfig::default() };
+        let of_check = |port| {
+            let check = CheckConfig { port, ..CheckConfig::default() };
+            TlsPeer::of_check(&server, &check).unwrap()
+        };
+        let peer = TlsPeer::of_server(&server).unwrap();
+        assert_eq!(peer.to_string(), "[::1]:443");
+        assert_eq!(of_check(0), peer);
+        assert_eq!(of_check(8443).to_string(), "[::1]:8443");
     }
 }

@@ -158,6 +158,11 @@ impl CheckConfig {
         }
     }
 
+    /// The port that it connects to, for a server with this one.
+    pub fn port_of(&self, server: u16) -> u16 {
+        if self.port == 0 { server } else { self.port }
+    }
+
     /// The schedule of the check.
     pub fn rule(&self) -> Rule {
         let millis = |time: Duration| Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX);

@@ -62,8 +62,8 @@ impl Probe<'_> {
     pub(super) fn addresses(&self) -> Vec<ServerAddress> {
         let mut addresses = self.backend.addresses.clone();
         for address in &mut addresses {
-            if let (ServerAddress::Ip(address), 1..) = (address, self.check.config.port) {
-                address.set_port(self.check.config.port);
+            if let ServerAddress::Ip(address) = address {
+                address.set_port(self.check.config.port_of(address.port()));
             }
         }
         addresses
