@@ -31,6 +31,17 @@ pub(in crate::net) fn at(file: &Path, what: impl std::fmt::Display) -> String {
     format!("{}: {what}", file.display())
 }
 
+/// A warning for each file that a reload will not be able to read, as pen's current user.
+pub(in crate::net) fn unreadable<'a>(
+    files: impl IntoIterator<Item = &'a Path>,
+) -> impl Iterator<Item = String> {
+    files.into_iter().filter_map(|file| {
+        let error = read_file::check_readable(file).err()?;
+        let why = "pen serves with the files that it has read, but a reload will fail";
+        Some(at(file, format_args!("{}: {why}", SystemReason(&error))))
+    })
+}
+
 pub(in crate::net) fn read(file: &Path) -> Result<Vec<u8>, String> {
     read_file::read(file).map_err(|e| at(file, SystemReason(&e)))
 }

@@ -3,6 +3,8 @@
 use openssl::error::ErrorStack;
 use openssl::ssl::{SslContextBuilder, SslMode, SslOptions};
 
+use crate::core::Error;
+
 use super::settings::Oldest;
 
 /// Ciphers of TLS 1.2 with forward secrecy and authenticated encryption, the fast ones first.
@@ -68,9 +70,10 @@ pub(in crate::net) fn limit(
     context.set_cipher_list(&if older.is_empty() { CIPHERS.to_owned() } else { older.join(":") })
 }
 
-/// Whether OpenSSL has rejected a list because it knows none of its ciphers.
-pub(in crate::net) fn knows_no_cipher(errors: &ErrorStack) -> bool {
+/// The error of a list that OpenSSL has rejected because it knows none of its ciphers, if that is why.
+pub(in crate::net) fn no_cipher(errors: &ErrorStack, list: Option<&str>) -> Option<Error> {
     /// SSL_R_NO_CIPHER_MATCH of `openssl/sslerr.h`.
     const NO_CIPHER: i32 = 185;
-    errors.errors().iter().any(|e| e.reason_code() == NO_CIPHER)
+    let list = list.filter(|_| errors.errors().iter().any(|e| e.reason_code() == NO_CIPHER))?;
+    Some(Error::new(format!("OpenSSL knows no cipher of '{list}'")))
 }

@@ -9,17 +9,15 @@ use openssl::error::ErrorStack;
 use openssl::ssl::{Ssl, SslContext};
 
 use crate::core::Error;
-use crate::core::error::SystemReason;
-use crate::sys::read_file;
 
 use super::cert_loader::{Jobs, Loader, Throttle};
 use super::context::{Parts, Resumption};
 use super::credentials::Credentials;
-use super::identity::{Authorities, at, reason};
+use super::identity::{self, Authorities, reason};
 use super::ocsp::Stapling;
 use super::settings::{Files, TlsSettings};
 use super::sni::{Slot, Sni};
-use super::worker::worker;
+use super::{protocols, worker};
 
 /// The data loaded for one set of settings.
 #[derive(Debug)]
@@ -41,9 +39,7 @@ impl Loaded {
 
     /// The state of a new connection on this worker, and the slot of its pending choice of a context, if it has one.
     pub(super) fn new_ssl(&self) -> Result<(Ssl, Option<Arc<Slot>>), ErrorStack> {
-        let worker = worker() % self.contexts.len().max(1);
-        let Some(context) = self.contexts.get(worker) else { return Err(ErrorStack::get()) };
-        let mut ssl = Ssl::new(context)?;
+        let mut ssl = Ssl::new(worker::own(&self.contexts).ok_or_else(ErrorStack::get)?)?;
         let slot = self.sni.as_ref().map(|_| Slot::of(&mut ssl)).transpose()?;
         Ok((ssl, slot))
     }
@@ -105,17 +101,7 @@ impl Server {
         let files = settings.files.iter().flat_map(Files::all);
         let files = files.chain([&settings.ca, &settings.ca_dir].into_iter().flatten().map(PathBuf::as_path));
         let files: BTreeSet<&Path> = files.collect();
-        let warning = |file: &Path| {
-            let error = read_file::check_readable(file).err()?;
-            Some(at(
-                file,
-                format_args!(
-                    "{}: pen serves with the files that it has read, but a reload will fail",
-                    SystemReason(&error)
-                ),
-            ))
-        };
-        let unreadable = files.into_iter().filter_map(warning);
+        let unreadable = identity::unreadable(files);
         Ok(unreadable.chain(current.sni.iter().flat_map(|sni| sni.passed_over())).collect())
     }
 
@@ -192,13 +178,9 @@ impl Maker {
 
 /// The error for settings that OpenSSL rejects.
 fn refusal(settings: &TlsSettings, errors: &ErrorStack) -> Error {
-    match &settings.ciphers {
-        Some(list) if super::protocols::knows_no_cipher(errors) => {
-            Error::new(format!("OpenSSL knows no cipher of '{list}'")).of("ssl_ciphers")
-        }
-        _ => {
-            let certs = settings.files.iter().map(|files| files.cert.display().to_string());
-            Error::new(format!("{}: {}", certs.collect::<Vec<_>>().join(", "), reason(errors)))
-        }
-    }
+    let of_list = protocols::no_cipher(errors, settings.ciphers.as_deref());
+    of_list.map(|error| error.of("ssl_ciphers")).unwrap_or_else(|| {
+        let certs = settings.files.iter().map(|files| files.cert.display().to_string());
+        Error::new(format!("{}: {}", certs.collect::<Vec<_>>().join(", "), reason(errors)))
+    })
 }

@@ -12,6 +12,11 @@ pub fn this_is_worker(number: usize) {
 }
 
 /// Its number.
-pub(in crate::net) fn worker() -> usize {
+pub(super) fn worker() -> usize {
     WORKER.get()
+}
+
+/// What is this thread's, where each worker has its own; `None` if nobody has any.
+pub(in crate::net) fn own<T>(all: &[T]) -> Option<&T> {
+    all.get(worker() % all.len().max(1))
 }

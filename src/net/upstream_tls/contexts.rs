@@ -1,18 +1,16 @@
 //! The data in force for TLS towards servers, and loading of new data.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
 use crate::core::Error;
-use crate::core::error::SystemReason;
 use crate::core::upstream_tls::UpstreamTlsSettings;
-use crate::sys::read_file;
 
 use super::context::Context;
-use crate::net::tls::identity::{Authorities, Material, at, reason};
-use crate::net::tls::protocols::knows_no_cipher;
+use crate::net::tls::identity::{self, Authorities, Material, reason};
+use crate::net::tls::protocols::no_cipher;
 use crate::net::tls::settings::Files;
 
 /// The data loaded for one set of settings: a context for each worker.
@@ -77,11 +75,10 @@ impl UpstreamTls {
                 notices.extend(identity.warning(files));
             }
             let context = Context::new(settings, identity.as_ref(), &authorities);
-            contexts.push(context.map_err(|errors| match &settings.ciphers {
-                Some(list) if knows_no_cipher(&errors) => {
-                    Error::new(format!("OpenSSL knows no cipher of '{list}'")).of("server_ciphers")
-                }
-                _ => Error::new(reason(&errors)).of("TLS to servers"),
+            contexts.push(context.map_err(|errors| {
+                let of_list = no_cipher(&errors, settings.ciphers.as_deref());
+                let of_list = of_list.map(|error| error.of("server_ciphers"));
+                of_list.unwrap_or_else(|| Error::new(reason(&errors)).of("TLS to servers"))
             })?);
         }
         Ok((LoadedUpstream { contexts, system }, notices))
@@ -107,10 +104,5 @@ impl UpstreamTls {
 /// A warning for each file of the settings that a reload will not be able to read, as pen's current user.
 pub fn unreadable(settings: &UpstreamTlsSettings) -> Vec<String> {
     let files = [&settings.ca, &settings.cert, &settings.key].into_iter().flatten();
-    let warning = |file: &Path| {
-        let error = read_file::check_readable(file).err()?;
-        let why = "pen uses the files that it has read, but a reload will fail";
-        Some(at(file, format_args!("{}: {why}", SystemReason(&error))))
-    };
-    files.filter_map(|file| warning(file)).collect()
+    identity::unreadable(files.map(PathBuf::as_path)).collect()
 }

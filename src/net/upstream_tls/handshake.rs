@@ -15,7 +15,7 @@ use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::net::tls::identity::reason;
 use crate::net::tls::session_of;
-use crate::net::tls::worker::worker;
+use crate::net::tls::worker;
 use crate::sys::log;
 
 use super::contexts::UpstreamTls;
@@ -44,8 +44,7 @@ impl UpstreamTls {
         let Stream::Plain(socket) = stream else { return Ok(stream) };
         let ssl = {
             let current = self.current.load();
-            let contexts = current.as_ref().map_or(&[][..], |loaded| &loaded.contexts[..]);
-            let own = contexts.get(worker() % contexts.len().max(1));
+            let own = current.as_ref().and_then(|loaded| worker::own(&loaded.contexts));
             own.map(|context| context.new_ssl(peer, alpn))
         };
         let here = |why: String| TlsFailure::Here(format!("TLS: {why}"));
