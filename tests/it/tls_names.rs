@@ -98,6 +98,34 @@ fn names_with_underscores_are_served_and_files_passed_over_are_named() {
 }
 
 #[test]
+fn a_certificate_without_its_key_is_named_before_a_client_asks_for_it() {
+    let authority = Pair::root("ca");
+    let backend = Backend::greeter("A");
+    let half = authority.issue("half.example");
+    let pen = pen(&authority, &backend, &["two.example", "whole.example"], |setup| {
+        let dir = setup.path().join("names");
+        fs::write(dir.join("half.example.crt"), half.cert_pem()).unwrap();
+        fs::write(dir.join("two.example.ecdsa.crt"), half.cert_pem()).unwrap();
+        let whole = authority.issue("whole.example");
+        fs::write(dir.join("whole.example.crt"), whole.cert_pem() + &whole.key_pem()).unwrap();
+        fs::remove_file(dir.join("whole.example.key")).unwrap();
+        setup
+    });
+    pen.says("half.example.crt: passed over: there is no half.example.key, and it contains no private key");
+    pen.says("two.example.ecdsa.crt: passed over: there is no two.example.ecdsa.key, and it");
+    assert_eq!(served(&authority, &pen, "whole.example"), "whole.example");
+    assert!(!pen.stderr().contains("whole.example"), "{}", pen.stderr());
+    fs::write(pen.path().join("names/late.example.crt"), half.cert_pem()).unwrap();
+    pen.control("ssl_reload");
+    pen.says("late.example.crt: passed over: there is no late.example.key, and it contains no private key");
+    // The key that comes later is used.
+    fs::write(pen.path().join("names/half.example.key"), half.key_pem()).unwrap();
+    let name =
+        || TlsClient::new(&authority).trusting().name("half.example").connect(pen.address).server_name();
+    wait_until("the key to be found", || name() == "half.example");
+}
+
+#[test]
 fn the_first_handshake_after_a_quiet_time_has_the_new_certificate() {
     let authority = Pair::root("ca");
     let backend = Backend::greeter("A");

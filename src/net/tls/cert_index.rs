@@ -11,11 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use crate::core::error::SystemReason;
 
 use super::credentials::Credentials;
 use super::file_stamp::Stamp;
-use super::identity::{Authorities, at};
+use super::identity::{self, Authorities, at};
+use super::pem::{self, KeyForm};
 use super::settings::Files;
 
 /// The longest name (RFC 1035 2.3.4) and label (2.3.1).
@@ -111,6 +114,20 @@ impl CertFiles {
     /// Whether the files were checked less than `age` ago and had this stamp.
     pub(super) fn is_fresh(&self, stamp: &Stamp, age: Duration) -> bool {
         self.state().seen.as_ref().is_some_and(|(at, seen)| at.elapsed() < age && seen == stamp)
+    }
+
+    /// A message for each certificate of which no file contains the key: clients that ask for the name get the default certificate.
+    pub(super) fn without_key(&self) -> impl Iterator<Item = String> {
+        // A file of its own for the key may contain anything, and is checked when a client asks for the name.
+        let alone = self.files.iter().filter(|files| files.keys[..] == [files.cert.clone()]);
+        alone.filter_map(|files| {
+            let cert = &files.cert;
+            let text = Zeroizing::new(identity::read(cert).ok()?);
+            let key = cert.with_extension("key");
+            let key = key.file_name().unwrap_or_default().to_string_lossy();
+            let why = format!("passed over: there is no {key}, and it contains no private key");
+            (pem::key_form(&text) == KeyForm::Missing).then(|| at(cert, why))
+        })
     }
 
     /// Checks the files.

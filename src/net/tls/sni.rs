@@ -81,9 +81,13 @@ impl Sni {
         Ok(())
     }
 
-    /// The files of the directory that belong to no name, each with the reason.
+    /// The files of the directory that serve no name, each with the reason.
     pub(super) fn passed_over(&self) -> Vec<String> {
-        self.index.load().passed_over.clone()
+        let index = self.index.load();
+        let mut all = index.passed_over.clone();
+        all.extend(index.entries().flat_map(|entry| entry.without_key()));
+        all.sort();
+        all
     }
 
     /// Checks the files of all names, or only of those that clients have used under `before`.
@@ -100,6 +104,8 @@ impl Sni {
                 self.context(entry, &good)?;
                 entry.is_good(&Arc::new(good));
                 notices.extend(told);
+            } else {
+                notices.extend(entry.without_key());
             }
         }
         Ok(notices)
