@@ -71,6 +71,11 @@ impl SniRoutes {
         Ok(SniRoutes { patterns, others: Arc::new(others) })
     }
 
+    /// Whether a pattern names server `n`.
+    pub fn names(&self, n: usize) -> bool {
+        self.patterns.values().any(|servers| servers.contains(n))
+    }
+
     /// The servers for a client that asks for `name`: those of the name itself, or of the pattern that matches it; otherwise
     /// those that no pattern names.
     pub fn servers(&self, name: Option<&str>) -> &Arc<NumberSet> {

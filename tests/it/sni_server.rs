@@ -7,6 +7,7 @@ use openssl::ssl::SslVersion;
 
 use crate::support::client::Client;
 use crate::support::pen::run_pen;
+use crate::support::proxy::v1;
 use crate::support::tls::{Pair, TlsClient, client_hello_for};
 use crate::support::tls_server::TlsServer;
 use crate::support::{Backend, Pen, Setup, wait_until};
@@ -130,6 +131,48 @@ fn a_client_that_waits_for_a_server_and_resets_leaves_the_queue() {
     super::queue::becomes(&pen, 1);
     waits.reset();
     super::queue::becomes(&pen, 0);
+}
+
+#[test]
+fn a_name_is_found_behind_the_header_of_a_proxy() {
+    let authority = Pair::root("ca");
+    let (pen, _backends) = start(&authority, |setup| {
+        let setup = setup.command("acl 3 permit 127.0.0.2").command("acl 3 default deny");
+        setup.command("proxy_acl 3").command("proxy_protocol require")
+    });
+    for (name, expected) in [("www.example.com", "A"), ("mail.example.com", "B"), ("www.example.org", "C")] {
+        for together in [true, false] {
+            let mut client = pen.client_from(2);
+            client.0.set_tcp_cork(together).unwrap();
+            client.send(v1("203.0.113.5:1", "192.0.2.1:443"));
+            let twin = client.twin();
+            let mut tls = std::thread::scope(|scope| {
+                let tls = TlsClient::new(&authority).trusting().name(name);
+                let shaken = scope.spawn(|| tls.over(client).unwrap());
+                twin.0.set_tcp_cork(false).unwrap();
+                shaken.join().unwrap()
+            });
+            assert_eq!(tls.line(), format!("{expected} {name}"));
+        }
+    }
+    assert!(pen.control("recent").starts_with("203.0.113.5 connects 6 "), "{}", pen.control("recent"));
+}
+
+#[test]
+fn in_http_mode_tls_passes_and_requests_without_it_get_their_headers() {
+    let authority = Pair::root("ca");
+    let (tls, web) = (TlsServer::new(&authority.issue("any")).greeter("A"), Backend::http("web"));
+    let setup = Setup::new().options("-H").servers([&tls, &web]).command("sni_server www.example.com 0");
+    let pen = setup.start();
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        assert_eq!(asks(&authority, "www.example.com", version, &pen), "A www.example.com");
+    }
+    let mut client = pen.client();
+    client.send("GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n");
+    assert_eq!(client.line(), "HTTP/1.1 200 OK\r");
+    drop(client);
+    let request = String::from_utf8(web.received_by(0)).unwrap();
+    assert!(request.contains("X-Forwarded-For: 127.0.0.1\r\n"), "{request}");
 }
 
 #[test]

@@ -225,6 +225,17 @@ fn a_tls_server_at_a_path_has_the_name_that_it_is_given() {
 }
 
 #[test]
+fn a_last_resort_may_speak_tls() {
+    let authority = Pair::root("ca");
+    let (regular, sorry) = (Backend::greeter("A"), TlsServer::new(&authority.issue("sorry")).greeter("B"));
+    let lines = [at(0, regular.address(), ""), at(1, sorry.address(), "prio 9 tls on tls_name sorry")];
+    let pen = pen(&authority, &["prio", &lines[0], &lines[1]], |s| s);
+    (2..6).for_each(|n| assert_eq!(pen.choice(n), "A"));
+    drop(regular);
+    (2..6).for_each(|n| assert_eq!(pen.choice(n), "B sorry"));
+}
+
+#[test]
 fn what_cannot_be_is_refused() {
     let setup = Setup::new();
     fs::write(setup.path().join("bad.pem"), "nothing").unwrap();

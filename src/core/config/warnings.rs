@@ -1,7 +1,7 @@
 //! Configurations that are valid but probably not what the administrator wants.
 
 use super::Config;
-use crate::core::addr::Host;
+use crate::core::addr::{Endpoint, Host};
 use crate::core::error::Error;
 use crate::core::settings::{ProxyProtocol, Settings};
 
@@ -12,6 +12,8 @@ impl Config {
         warnings.extend(self.empty_lists());
         warnings.extend(self.anybody_is_a_proxy());
         warnings.extend(self.headers_without_http());
+        warnings.extend(self.routes_without_effect());
+        warnings.extend(self.unencrypted_emergency());
         warnings.extend((0..self.acls().len()).filter_map(|n| self.open_family(n)));
         for (n, server) in self.servers.iter().enumerate() {
             let mut warn = |text: String| warnings.push(Error::new(text).of(&format!("server {n}")));
@@ -71,6 +73,42 @@ impl Config {
         }
         let text = "no proxy_acl says who may send PROXY headers, and any client can claim to be another";
         Some(Error::new(text).of("proxy_protocol"))
+    }
+
+    /// Whether clients of TLS connect over TCP, so that pen ends it if it has a certificate.
+    fn ends_tls(&self) -> bool {
+        let on_a_path = self.listening().is_some_and(|endpoint| matches!(endpoint.host, Host::Unix(_)));
+        !self.settings.ssl_certfile.is_empty() && !on_a_path
+    }
+
+    /// Server names that are not looked for, and servers that TLS within TLS would go to.
+    fn routes_without_effect(&self) -> Vec<Error> {
+        if self.settings.sni_server.is_empty() {
+            return Vec::new();
+        }
+        let warn = |text: String| Error::new(text).of("sni_server");
+        if self.ends_tls() {
+            return vec![warn("has no effect: with ssl_certfile (-E) pen ends TLS itself".into())];
+        }
+        let routes = self.sni_routes().ok().flatten();
+        let named = |n: &usize| routes.as_ref().is_some_and(|routes| routes.names(*n));
+        let twice = (0..self.servers.len()).filter(named).filter(|n| self.servers[*n].tls);
+        twice
+            .map(|n| warn(format!("server {n} has tls on: the TLS of its clients goes within that of pen")))
+            .collect()
+    }
+
+    /// An emergency server that gets in clear over the network what servers get by TLS.
+    fn unencrypted_emergency(&self) -> Option<Error> {
+        let Endpoint { host, .. } = self.settings.emergency.as_ref()?;
+        let n = self.servers.iter().position(|server| server.tls)?;
+        let here = match host {
+            Host::Unix(_) => true,
+            Host::Ip(ip) => ip.is_loopback(),
+            Host::Name(name) => name == "localhost",
+        };
+        let text = format!("pen does not use TLS with it: it gets in clear what server {n} gets by TLS");
+        (!here).then(|| Error::new(text).of("emergency"))
     }
 
     /// Settings about headers that are not added: servers may believe what clients send in them.
@@ -169,5 +207,30 @@ mod tests {
         assert!(proxied("proxy_acl 2\n")[0].starts_with("f:3: proxy_acl: access list 2 is empty"));
         assert_eq!(proxied("proxy_acl 2\nacl 2 permit 10.0.0.1\nacl 2 default deny\n"), Vec::<String>::new());
         assert_eq!(proxied("listen /run/pen\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_not_done_with_tls_is_told_with_its_line() {
+        let tls = "server 0 address a port 1 tls on\n";
+        let routes = |lines: &str| warnings(&format!("{tls}server 1 address a port 2\n{lines}"));
+        assert_eq!(routes("sni_server a.b 1\n"), Vec::<String>::new());
+        assert_eq!(
+            routes("sni_server a.b 1 0\n"),
+            ["f:3: sni_server: server 0 has tls on: the TLS of its clients goes within that of pen"]
+        );
+        let ended = "ssl_certfile /c\nsni_server a.b 0\n";
+        assert_eq!(
+            routes(ended),
+            ["f:4: sni_server: has no effect: with ssl_certfile (-E) pen ends TLS itself"]
+        );
+        assert_eq!(routes(&format!("listen /run/pen\n{}", ended.replace('0', "1"))), Vec::<String>::new());
+        let emergency = |host: &str| warnings(&format!("{tls}emergency {host}\n"));
+        assert_eq!(
+            emergency("sorry:80"),
+            ["f:2: emergency: pen does not use TLS with it: it gets in clear what server 0 gets by TLS"]
+        );
+        for host in ["/run/sorry", "127.0.0.1:80", "localhost:80"] {
+            assert_eq!(emergency(host), Vec::<String>::new());
+        }
     }
 }

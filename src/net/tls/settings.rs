@@ -164,8 +164,6 @@ pub fn notices(settings: &Settings) -> Vec<String> {
     }
     if settings.listen.as_ref().is_some_and(|listen| matches!(listen.endpoint.host, Host::Unix(_))) {
         say("ssl_certfile (-E)", "clients of a Unix socket are served without TLS");
-    } else if !settings.sni_server.is_empty() {
-        say("sni_server", "with ssl_certfile (-E) pen ends TLS itself");
     }
     if settings
         .ssl_protocol
