@@ -58,6 +58,7 @@ mod it {
     mod penlogd;
     mod proxy_in;
     mod proxy_out;
+    mod proxy_peers;
     mod queue;
     mod queue_ends;
     mod reload;

@@ -6,7 +6,7 @@ set -eu
 build="libssl-dev pkg-config gcc libc6-dev make"
 check="$build pen nginx-light curl openssl python3 python3-pip libxml2-utils shellcheck ksh dash bmake mandoc iproute2 \
 util-linux procps cargo-web rustc-web rust-web-src git prometheus chromium chromium-driver postfix slapd unbound \
-redis-server postgresql"
+redis-server postgresql haproxy libnginx-mod-stream stunnel4 dovecot-imapd"
 case ${1-} in
 build | demo) want="$build curl iproute2 util-linux" ;;
 check) want=$check ;;

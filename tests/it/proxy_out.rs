@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use crate::support::proxy::{v1, v2, v2_of, v2_with};
+use crate::support::proxy::{v1, v2, v2_of, v2_with, values};
 use crate::support::tls::{Pair, TlsClient};
 use crate::support::udp::{Asker, Server};
 use crate::support::{Backend, Client, Pen, Setup, wait_until};
@@ -122,17 +122,6 @@ fn the_header_and_the_first_bytes_are_one_segment() {
     wait_until("the bytes", || segments(recorder.port()).iter().sum::<u32>() > 0);
     tls.finish();
     assert_eq!(tls.text(), "done");
-}
-
-/// The TLVs of a header of version 2 for IPv4, by their types.
-fn values(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
-    let mut found = Vec::new();
-    while let [kind, high, low, rest @ ..] = bytes {
-        let (value, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
-        found.push((*kind, value.to_vec()));
-        bytes = rest;
-    }
-    found
 }
 
 #[test]

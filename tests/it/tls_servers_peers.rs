@@ -1,9 +1,11 @@
-//! TLS towards servers that others have written: OpenSSL's s_server, stunnel, nginx.
+//! TLS towards servers that others have written: OpenSSL's s_server, stunnel, HAProxy, nginx.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use crate::support::directory::{Directory, directory};
 use crate::support::nginx::Nginx;
+use crate::support::peer::Peer;
 use crate::support::tls::{Kind, Pair};
 use crate::support::tls_server::{SServer, Stunnel};
 use crate::support::{Backend, Pen, skipped};
@@ -15,6 +17,8 @@ fn with_certificates(authority: &Pair) -> Directory {
     authority.issue("app.example.com").write(directory.path(), "app");
     authority.issue("pen").write(directory.path(), "client");
     authority.issue_as("app.example.com", Kind::Ec, (-9, -2)).write(directory.path(), "expired");
+    authority.issue("www.example.com").write(directory.path(), "wrong");
+    Pair::root("another").issue("app.example.com").write(directory.path(), "unknown");
     fs::write(directory.path().join("ca.pem"), authority.cert_pem()).unwrap();
     directory
 }
@@ -74,36 +78,98 @@ fn s_server_demands_a_certificate_and_gets_it() {
     }
 }
 
+/// The certificates that a program serves with, the right one last.
+const PAIRS: [&str; 4] = ["wrong", "expired", "unknown", "app"];
+
+/// A pen that prefers the first of these servers, one for each of [`PAIRS`]; with a client certificate.
+fn before(authority: &Pair, directory: &Directory, addresses: [SocketAddr; 4], options: &str) -> Pen {
+    let line = |n: usize| at(n, addresses[n], &format!("tls on tls_name app.example.com prio {n}"));
+    let lines: [String; 4] = std::array::from_fn(line);
+    let lines: Vec<&str> = std::iter::once("prio").chain(lines.iter().map(String::as_str)).collect();
+    pen(authority, &lines, |setup| {
+        let setup = setup.command(format!("server_certfile {}", directory.file("client.crt")));
+        setup.command(format!("server_keyfile {}", directory.file("client.key"))).options(options)
+    })
+}
+
+/// Why it has refused the first three.
+fn says_why(pen: &Pen) {
+    for why in [
+        "hostname mismatch, expected app.example.com",
+        "certificate has expired",
+        "unable to get local issuer certificate",
+    ] {
+        pen.says(&format!("its certificate is refused: {why}"));
+    }
+}
+
+#[test]
+fn s_server_is_spoken_to_and_verified() {
+    let authority = Pair::root("ca");
+    let directory = with_certificates(&authority);
+    let ca = directory.file("ca.pem");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let args = format!("-www {version} -Verify 1 -verify_return_error -CAfile {ca}");
+        let servers = PAIRS.map(|name| SServer::start(directory.path(), name, &args));
+        let pen = before(&authority, &directory, servers.each_ref().map(|server| server.address), "");
+        assert!(session(&pen).starts_with("New, TLSv1."));
+        says_why(&pen);
+    }
+}
+
 #[test]
 fn stunnel_is_spoken_to_and_verified() {
     let authority = Pair::root("ca");
     let directory = with_certificates(&authority);
     let behind = Backend::echo();
-    let mut running = Vec::new();
     let lines = format!("verifyChain = yes\nCAfile = {}", directory.file("ca.pem"));
-    Pair::root("another").issue("app.example.com").write(directory.path(), "unknown");
-    for name in ["expired", "unknown", "app"] {
-        match Stunnel::start(directory.path(), name, &lines, behind.address()) {
-            Some(stunnel) => running.push((name, stunnel)),
-            None => return skipped("stunnel", "there is no stunnel"),
-        }
+    let servers = PAIRS.map(|name| Stunnel::start(directory.path(), name, &lines, behind.address()));
+    if servers.iter().any(Option::is_none) {
+        return skipped("stunnel", "there is no stunnel");
     }
-    let address = |name: &str| running.iter().find(|(n, _)| *n == name).unwrap().1.address;
-    let lines: Vec<String> = running
-        .iter()
-        .enumerate()
-        .map(|(n, (name, _))| at(n, address(name), &format!("tls on tls_name app.example.com prio {n}")))
-        .collect();
-    let pen = pen(&authority, &["prio", &lines[0], &lines[1], &lines[2]], |setup| {
-        let setup = setup.command(format!("server_certfile {}", directory.file("client.crt")));
-        setup.command(format!("server_keyfile {}", directory.file("client.key")))
-    });
+    let pen = before(&authority, &directory, servers.each_ref().map(|s| s.as_ref().unwrap().address), "");
     let noise = super::tls::noise(2_000_000);
     for _ in 0..2 {
-        pen.client().is_echoed(&noise);
+        let mut client = pen.client();
+        let mut writer = client.twin();
+        let bytes = noise.clone();
+        let sender = std::thread::spawn(move || {
+            writer.send(&bytes);
+            writer.finish();
+        });
+        assert!(client.rest() == noise);
+        sender.join().unwrap();
     }
-    pen.says("its certificate is refused: certificate has expired");
-    pen.says("its certificate is refused: unable to get local issuer certificate");
+    says_why(&pen);
+}
+
+#[test]
+fn haproxy_is_spoken_to_and_verified() {
+    let authority = Pair::root("ca");
+    let directory = with_certificates(&authority);
+    let page = "%[ssl_fc_sni]|%[ssl_c_s_dn(cn)]|%[ssl_fc_alpn]|";
+    let lines =
+        format!("  mode http\n  http-request return status 200 content-type text/plain lf-string \"{page}\"");
+    let peer = |name: &str| {
+        let pair = [".crt", ".key"].map(|end| directory.read(&format!("{name}{end}"))).concat();
+        let pair = directory.write(&format!("{name}.pem"), pair);
+        let ca = directory.file("ca.pem");
+        let bind = format!("ssl crt {pair} ca-file {ca} verify required alpn http/1.1");
+        Peer::haproxy(directory.path(), &bind, &lines)
+    };
+    let servers = PAIRS.map(peer);
+    if servers.iter().any(Option::is_none) {
+        return skipped("HAProxy", "there is no HAProxy");
+    }
+    let addresses = servers.each_ref().map(|s| s.as_ref().unwrap().address);
+    for (options, alpn) in [("", ""), ("-H", "http/1.1")] {
+        let pen = before(&authority, &directory, addresses, options);
+        let mut client = pen.client();
+        client.send("GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n");
+        let answer = client.text();
+        assert!(answer.ends_with(&format!("\r\n\r\napp.example.com|pen|{alpn}|")), "{answer}");
+        says_why(&pen);
+    }
 }
 
 #[test]

@@ -70,6 +70,11 @@ pub(crate) fn unbound(directory: &Path) -> Option<Daemon> {
 
 /// Postfix, of which only the server of SMTP runs. `None` also if the test does not run as root, which Postfix wants.
 pub(crate) fn postfix(directory: &Path) -> Option<Daemon> {
+    postfix_with(directory, "")
+}
+
+/// The same with settings for that server.
+pub(crate) fn postfix_with(directory: &Path, settings: &str) -> Option<Daemon> {
     let (master, owner) = (installed("master")?, User::from_name("postfix").unwrap()?);
     super::is_root().then_some(())?;
     let address = free_address(Ipv4Addr::LOCALHOST);
@@ -92,7 +97,7 @@ pub(crate) fn postfix(directory: &Path) -> Option<Daemon> {
     );
     fs::write(directory.join("main.cf"), main).unwrap();
     let services = format!(
-        "{address} inet n - n - - smtpd\nanvil unix - - n - 1 anvil\nrewrite unix - - n - - trivial-rewrite\n"
+        "{address} inet n - n - - smtpd {settings}\nanvil unix - - n - 1 anvil\nrewrite unix - - n - - trivial-rewrite\n"
     );
     fs::write(directory.join("master.cf"), services).unwrap();
     let mut command = quiet(master);

@@ -12,6 +12,7 @@ pub(crate) mod load;
 pub(crate) mod namespace;
 pub(crate) mod nginx;
 pub(crate) mod pattern;
+pub(crate) mod peer;
 pub(crate) mod pen;
 pub(crate) mod port;
 pub(crate) mod process;

@@ -25,6 +25,11 @@ impl Nginx {
         Self::start_as(" ssl", ip, directory, http, server)
     }
 
+    /// The same with words behind the `listen` of its server.
+    pub(crate) fn start_listening(words: &str, directory: &Path, server: &str) -> Option<Nginx> {
+        Self::start_as(&format!(" {words}"), "127.0.0.1", directory, "", server)
+    }
+
     fn start_as(kind: &str, ip: &str, directory: &Path, http: &str, server: &str) -> Option<Nginx> {
         let program = installed("nginx")?;
         let address = free_address(ip.parse().unwrap());

@@ -37,3 +37,14 @@ pub(crate) fn v2_with(source: &str, destination: &str, tlvs: &[u8]) -> Vec<u8> {
 pub(crate) fn v2(source: &str, destination: &str) -> Vec<u8> {
     v2_with(source, destination, &[])
 }
+
+/// The TLVs in bytes of a header of version 2, by their types.
+pub(crate) fn values(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut found = Vec::new();
+    while let [kind, high, low, rest @ ..] = bytes {
+        let (value, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        found.push((*kind, value.to_vec()));
+        bytes = rest;
+    }
+    found
+}
