@@ -89,11 +89,23 @@ pub(crate) enum Front {
     },
 }
 
+/// The server behind a contender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Server {
+    addr: SocketAddr,
+    tls: bool,
+}
+
+/// The name in the certificate of all.
+const NAME: &str = "bench.example";
+
 /// The parameters that every contender is started with.
 pub(crate) struct Setup {
     /// The directory for configuration files and stderr.
     pub(crate) dir: PathBuf,
     pub(crate) backend: SocketAddr,
+    /// The addresses of the server that speaks TLS: without and with sessions to resume.
+    pub(crate) tls_backends: Vec<SocketAddr>,
     pub(crate) ours: PathBuf,
     pub(crate) c_pen: PathBuf,
     /// Another build of pen.
@@ -115,9 +127,15 @@ impl Setup {
         self.dir.join("cert.der")
     }
 
+    /// The server for rows without TLS towards it, or with TLS and perhaps sessions to resume.
+    pub(crate) fn server(&self, tls: Option<bool>) -> Server {
+        let with_tls = tls.and_then(|resume| self.tls_backends.get(usize::from(resume)));
+        Server { addr: *with_tls.unwrap_or(&self.backend), tls: with_tls.is_some() }
+    }
+
     /// Creates the certificate: P-256, self-signed.
     pub(crate) fn certify(&self) -> Result<(), String> {
-        let made = rcgen::generate_simple_self_signed(["bench.example".to_owned()])
+        let made = rcgen::generate_simple_self_signed([NAME.to_owned()])
             .map_err(|e| format!("cannot make a certificate: {e}"))?;
         write(&self.pair(), &format!("{}{}", made.signing_key.serialize_pem(), made.cert.pem()))?;
         fs::write(self.ca(), made.cert.der()).map_err(|e| format!("{}: {e}", self.ca().display()))
@@ -129,6 +147,7 @@ impl Setup {
         who: &Contender,
         port: u16,
         front: Front,
+        server: &Server,
     ) -> Result<Option<Command>, String> {
         let tls = front == Front::Tls;
         let (program, args) = match who.role {
@@ -139,7 +158,7 @@ impl Setup {
                 (process::own_program()?, words(&["bare", &threads, &at, &self.backend.to_string()]))
             }
             Role::Ours | Role::Control | Role::Variant | Role::Portable => {
-                (self.ours.clone(), self.pen_args(&who.extra, port, front))
+                (self.ours.clone(), self.pen_args(&who.extra, port, front, server))
             }
             Role::Crowded | Role::Watched | Role::Asked => {
                 let clients = self.clients.to_string();
@@ -148,12 +167,12 @@ impl Setup {
                 let mut extra = words(&["-u", "root", "-x", "60000", "-c", &clients, "-O", &admin]);
                 extra.extend(["-C".to_owned(), path(self.control(port))]);
                 extra.extend(["-w".to_owned(), path(self.dir.join(format!("page-{port}")))]);
-                (self.ours.clone(), self.pen_args(&extra, port, front))
+                (self.ours.clone(), self.pen_args(&extra, port, front, server))
             }
-            Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front)),
+            Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front, server)),
             Role::Before => {
                 let before = self.before.clone().ok_or("no other build of pen is given")?;
-                (before, self.pen_args(&[], port, front))
+                (before, self.pen_args(&[], port, front, server))
             }
             Role::HaProxy | Role::HaProxySplice if matches!(front, Front::Udp { .. }) => {
                 return Err("balances no UDP".into());
@@ -164,14 +183,14 @@ impl Setup {
                     return Err("TLS cannot be spliced".into());
                 }
                 let file = self.dir.join(format!("haproxy-{port}.cfg"));
-                write(&file, &self.haproxy(port, tls, splice))?;
+                write(&file, &self.haproxy(port, tls, splice, server))?;
                 (find("haproxy")?, words(&["-db", "-f", &file.to_string_lossy()]))
             }
             Role::Nginx => {
                 let nginx = find("nginx")?;
                 let module = stream_module(&nginx)?;
                 let file = self.dir.join(format!("nginx-{port}.conf"));
-                write(&file, &self.nginx(port, front, &module))?;
+                write(&file, &self.nginx(port, front, &module, server))?;
                 let dir = self.dir.to_string_lossy();
                 (nginx, words(&["-e", "stderr", "-p", &dir, "-c", &file.to_string_lossy()]))
             }
@@ -199,7 +218,7 @@ impl Setup {
         self.dir.join(format!("admin-{port}"))
     }
 
-    fn pen_args(&self, extra: &[String], port: u16, front: Front) -> Vec<String> {
+    fn pen_args(&self, extra: &[String], port: u16, front: Front, server: &Server) -> Vec<String> {
         let mut args = words(&["-f", "-x", "6000", "-c", "16384", "-t", "5"]);
         match front {
             Front::Tcp => {}
@@ -207,12 +226,26 @@ impl Setup {
             Front::Udp { .. } => args.push("-U".into()),
         }
         args.extend_from_slice(extra);
-        args.extend([format!("127.0.0.1:{port}"), self.backend.to_string()]);
+        let addr = server.addr;
+        if server.tls {
+            let slot = format!("server 0 address {} port {} tls on tls_name {NAME}", addr.ip(), addr.port());
+            let trusted = format!("server_cacert_file {}", self.pair().display());
+            args.extend(["-O".into(), trusted, "-O".into(), slot, format!("127.0.0.1:{port}")]);
+        } else {
+            args.extend([format!("127.0.0.1:{port}"), addr.to_string()]);
+        }
         args
     }
 
-    fn haproxy(&self, port: u16, tls: bool, splice: bool) -> String {
+    fn haproxy(&self, port: u16, tls: bool, splice: bool, server: &Server) -> String {
         let ssl = if tls { format!(" ssl crt {}", self.pair().display()) } else { String::new() };
+        let to_server = match server.tls {
+            true => {
+                let pair = self.pair();
+                format!(" ssl verify required ca-file {} sni str({NAME}) verifyhost {NAME}", pair.display())
+            }
+            false => String::new(),
+        };
         // Pipes count against the descriptor limit, and only bulk rows splice.
         let (conns, splice) = match splice {
             true => (1000, "  option splice-request\n  option splice-response\n"),
@@ -222,13 +255,13 @@ impl Setup {
             "global\n  nbthread {workers}\n  maxconn {conns}\n\
              defaults\n  mode tcp\n{splice}  timeout connect 5s\n  timeout client 5m\n  timeout server 5m\n\
              frontend f\n  bind 127.0.0.1:{port}{ssl}\n  default_backend b\n\
-             backend b\n  server s {}\n",
-            self.backend,
+             backend b\n  server s {}{to_server}\n",
+            server.addr,
             workers = self.workers,
         )
     }
 
-    fn nginx(&self, port: u16, front: Front, module: &str) -> String {
+    fn nginx(&self, port: u16, front: Front, module: &str, server: &Server) -> String {
         let pair = self.pair();
         let pair = pair.display();
         let (flag, more) = match front {
@@ -244,12 +277,19 @@ impl Setup {
                 (" udp reuseport", more.to_owned())
             }
         };
+        let to_server = match server.tls {
+            true => format!(
+                "proxy_ssl on; proxy_ssl_verify on; proxy_ssl_trusted_certificate {pair}; proxy_ssl_name {NAME}; \
+                 proxy_ssl_server_name on; proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+            ),
+            false => String::new(),
+        };
         format!(
             "{module}user root;\ndaemon off;\npid nginx-{port}.pid;\nerror_log stderr error;\n\
              worker_processes {workers};\nevents {{ worker_connections 18000; }}\n\
-             stream {{\n  server {{\n    listen 127.0.0.1:{port}{flag}; {more}\n\
+             stream {{\n  server {{\n    listen 127.0.0.1:{port}{flag}; {more} {to_server}\n\
              \x20   proxy_pass {}; proxy_connect_timeout 5s; proxy_timeout 5m;\n  }}\n}}\n",
-            self.backend,
+            server.addr,
             workers = self.workers,
         )
     }

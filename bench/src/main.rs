@@ -17,6 +17,7 @@ mod procfs;
 mod report;
 mod rows;
 mod stats;
+mod tls_backend;
 mod verdict;
 mod watch;
 mod wire;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.split_first() {
         Some((word, _)) if word == "backend" => backend::serve().map_err(|e| format!("server: {e}")),
+        Some((word, rest)) if word == "tls-backend" => tls_backend::serve(rest),
         Some((word, rest)) if word == "load" => {
             load::Task::from_args(rest).and_then(|task| load::run(&task)).map(|outcome| println!("{outcome}"))
         }
@@ -52,9 +54,10 @@ fn bench(options: &args::Options) -> Result<(), String> {
     raise_descriptors()?;
     let dir = tempfile::tempdir().map_err(|e| format!("temporary directory: {e}"))?;
     let backend = process::Backend::start()?;
-    let setup = contender::Setup {
+    let mut setup = contender::Setup {
         dir: dir.path().to_owned(),
         backend: backend.addr,
+        tls_backends: Vec::new(),
         ours: options.ours.clone(),
         c_pen: options.c_pen.clone(),
         before: options.before.clone(),
@@ -62,12 +65,14 @@ fn bench(options: &args::Options) -> Result<(), String> {
         workers: std::thread::available_parallelism().map_or(1, usize::from),
     };
     setup.certify()?;
+    let tls_backend = process::Backend::start_tls(&setup.pair())?;
+    setup.tls_backends = std::iter::once(tls_backend.addr).chain(tls_backend.resuming).collect();
     // Below the range that the namespace gives to clients.
     let mut ports = 10_000..20_000u16;
     let mut notes = String::new();
     let mut rows = options.rows.clone();
     if let Some(why) = without_tls(&rows, &setup, &mut ports) {
-        rows.retain(|row| row.tls.is_none());
+        rows.retain(|row| !row.has_tls());
         notes = format!("TLS rows are left out: pen with -E: {why}\n\n");
         println!("{notes}");
     }
@@ -76,7 +81,7 @@ fn bench(options: &args::Options) -> Result<(), String> {
         eprintln!("{}: {} rounds", row.title, options.effort.rounds);
         let measured = rows::measure(row, &setup, &options.effort, &mut ports);
         println!("{}", measured.section());
-        if row.tls.is_none() && measured.find(contender::Role::Ours).is_none() {
+        if !row.has_tls() && measured.find(contender::Role::Ours).is_none() {
             return Err(format!("{} does not serve: see the table", setup.ours.display()));
         }
         all.push(measured);
@@ -101,10 +106,11 @@ fn without_tls(
     setup: &contender::Setup,
     ports: &mut impl Iterator<Item = u16>,
 ) -> Option<String> {
-    rows.iter().find(|row| row.tls.is_some())?;
+    rows.iter().find(|row| row.has_tls())?;
+    let row = rows::ROWS.iter().find(|row| row.tls.is_some())?;
     let tls = load::Tls { ca: setup.ca(), resume: false };
     let pen = contender::Contender::new(contender::Role::Ours);
-    process::Running::start(setup, &pen, ports.next()?, load::Work::Keep, Some(&tls)).err()
+    process::Running::start(setup, &pen, ports.next()?, row, Some(&tls)).err()
 }
 
 /// 5,000 connections cost a proxy 10,000 descriptors; contenders inherit the limit.

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use crate::contender::{Contender, Front, Role, Setup};
 use crate::load::{self, Outcome, Task, Tls, Work};
 use crate::procfs;
+use crate::rows::Row;
 use crate::watch::{self, Crowd, Watch};
 
 /// How long a start or an end may take.
@@ -74,18 +75,30 @@ fn myself() -> Result<Command, String> {
 pub(crate) struct Backend {
     child: Child,
     pub(crate) addr: SocketAddr,
+    /// Where sessions of TLS can be resumed, if it speaks TLS.
+    pub(crate) resuming: Option<SocketAddr>,
 }
 
 impl Backend {
     pub(crate) fn start() -> Result<Self, String> {
-        let mut own = myself()?;
-        own.arg("backend");
-        let mut child = held(&own)?.stdout(Stdio::piped()).spawn().map_err(|e| format!("server: {e}"))?;
+        Self::run(&["backend"])
+    }
+
+    /// The one that speaks TLS, with a certificate and its key.
+    pub(crate) fn start_tls(pair: &Path) -> Result<Self, String> {
+        Self::run(&["tls-backend", &pair.to_string_lossy()])
+    }
+
+    fn run(args: &[&str]) -> Result<Self, String> {
+        let mut child =
+            held_self(args)?.stdout(Stdio::piped()).spawn().map_err(|e| format!("server: {e}"))?;
         let mut line = String::new();
         let stdout = child.stdout.take().ok_or("server: no stdout")?;
         BufReader::new(stdout).read_line(&mut line).map_err(|e| format!("server: {e}"))?;
-        let port = line.trim().parse().map_err(|_| "server: did not tell its port".to_owned())?;
-        Ok(Backend { child, addr: (Ipv4Addr::LOCALHOST, port).into() })
+        let mut ports = line.split_whitespace().map_while(|port| port.parse().ok());
+        let port: u16 = ports.next().ok_or("server: did not tell its port")?;
+        let resuming = ports.next().map(|port: u16| (Ipv4Addr::LOCALHOST, port).into());
+        Ok(Backend { child, addr: (Ipv4Addr::LOCALHOST, port).into(), resuming })
     }
 }
 
@@ -111,15 +124,16 @@ impl Running {
         setup: &Setup,
         who: &Contender,
         port: u16,
-        work: Work,
+        row: &Row,
         tls: Option<&Tls>,
     ) -> Result<Self, String> {
+        let work = row.work;
         let front = match tls {
             Some(_) => Front::Tls,
             None if work.is_udp() => Front::Udp { once: work == Work::Question },
             None => Front::Tcp,
         };
-        let Some(command) = setup.command(who, port, front)? else {
+        let Some(command) = setup.command(who, port, front, &setup.server(row.server_tls))? else {
             return Ok(Running {
                 child: None,
                 addr: setup.backend,

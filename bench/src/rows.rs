@@ -15,10 +15,17 @@ pub(crate) struct Row {
     pub(crate) conns: usize,
     /// Whether clients use TLS, and whether they resume sessions.
     pub(crate) tls: Option<bool>,
+    /// Whether the contender uses TLS with its server, and whether it can resume sessions.
+    pub(crate) server_tls: Option<bool>,
 }
 
 const fn row(key: &'static str, title: &'static str, work: Work, conns: usize, tls: Option<bool>) -> Row {
-    Row { key, title, work, conns, tls }
+    Row { key, title, work, conns, tls, server_tls: None }
+}
+
+/// TLS towards the server, for clients without.
+const fn to_server(key: &'static str, title: &'static str, work: Work, conns: usize, resume: bool) -> Row {
+    Row { key, title, work, conns, tls: None, server_tls: Some(resume) }
 }
 
 /// The row that measures the effect of replies on the data path.
@@ -28,7 +35,7 @@ pub(crate) const WATCHED: &str = "watched";
 pub(crate) const ASKED: &str = "asked";
 
 /// All rows, in the order of the report.
-pub(crate) const ROWS: [Row; 14] = [
+pub(crate) const ROWS: [Row; 18] = [
     row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
     row(
         WATCHED,
@@ -55,6 +62,16 @@ pub(crate) const ROWS: [Row; 14] = [
     row("tls-bulk1", "TLS bulk download, 1 stream", Work::Bulk, 1, Some(false)),
     row("tls-bulk8", "TLS bulk download, 8 streams", Work::Bulk, 8, Some(false)),
     row("tls-idle", "TLS idle connections, 1,000", Work::Idle, 1000, Some(false)),
+    to_server("server-tls-full", "TLS to the server, full handshakes, 16 at a time", Work::Short, 16, false),
+    to_server(
+        "server-tls-resumed",
+        "TLS to the server, resumed handshakes, 16 at a time",
+        Work::Short,
+        16,
+        true,
+    ),
+    to_server("server-tls-bulk1", "TLS to the server, bulk download, 1 stream", Work::Bulk, 1, true),
+    to_server("server-tls-bulk8", "TLS to the server, bulk download, 8 streams", Work::Bulk, 8, true),
 ];
 
 /// A round in the row's units.
@@ -70,10 +87,15 @@ pub(crate) struct Sample {
 }
 
 impl Row {
+    /// Whether TLS is spoken on either side of the contender.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.tls.or(self.server_tls).is_some()
+    }
+
     pub(crate) fn rate_label(&self) -> Option<&'static str> {
         match self.work {
             Work::Keep => Some("req/s"),
-            Work::Short if self.tls.is_some() => Some("handshakes/s"),
+            Work::Short if self.has_tls() => Some("handshakes/s"),
             Work::Short => Some("conn/s"),
             Work::Bulk => Some("GB/s"),
             Work::Ask | Work::Question => Some("answers/s"),
@@ -109,6 +131,11 @@ impl Row {
     pub(crate) fn contenders(&self, effort: &Effort) -> Vec<Contender> {
         if let Some(queried) = self.queried() {
             return [Role::Ours, Role::Control, Role::Crowded, queried].map(Contender::new).into();
+        }
+        if self.server_tls.is_some() {
+            let before = effort.before.then_some(Role::Before);
+            let roles = [Role::Ours, Role::Control, Role::HaProxy, Role::Nginx].into_iter().chain(before);
+            return roles.map(Contender::new).chain(effort.variants.iter().cloned()).collect();
         }
         let mut roles = vec![Role::Ours, Role::Control, Role::CPen, Role::HaProxy, Role::Nginx];
         if self.work.is_udp() {
@@ -208,7 +235,7 @@ pub(crate) fn measure(
         .collect();
     let mut start = |who: &Contender| {
         let port = ports.next().ok_or("out of ports")?;
-        Running::start(setup, who, port, row.work, tls.as_ref())
+        Running::start(setup, who, port, row, tls.as_ref())
     };
     let drive = |who: &Contender, run: &Running| {
         let _watch = run.watch(who.role);

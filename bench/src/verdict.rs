@@ -37,7 +37,7 @@ fn row(row: &Measured) -> Vec<String> {
         let text = "p99 while it is asked at most 1.2 times that without";
         return vec![format!("{key}: {}", p99.line(text, ratio, Cap(1.2), Rule::Level))];
     }
-    match (row.row.work, row.row.tls) {
+    match (row.row.work, row.row.tls.or(row.row.server_tls)) {
         (Work::Idle, None) => {
             let each: Vec<f64> = ours.values(|s| s.cost).into_iter().flatten().collect();
             let each = median(&each).unwrap_or(0.0);
