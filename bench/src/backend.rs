@@ -20,7 +20,8 @@ struct Conn {
 
 /// Serves on a port that the system picks, which is printed on stdout, until the process is killed.
 pub(crate) fn serve() -> io::Result<()> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    // On every address of the network namespace, which has loopback alone.
+    let listener = TcpListener::bind(("0.0.0.0", 0))?;
     listener.set_nonblocking(true)?;
     let datagrams = UdpSocket::bind(listener.local_addr()?)?;
     datagrams.set_nonblocking(true)?;

@@ -26,6 +26,10 @@ pub(crate) enum Role {
     Watched,
     /// The same process while its admin listener is queried ten times a second.
     Asked,
+    /// The pen under test with 20 addresses of the server, as 20 servers.
+    Many,
+    /// The same with each of them checked every half second, and all limits set.
+    Checked,
     /// The pen under test with other arguments.
     Variant,
     /// A build of pen from before a change (`--before`).
@@ -58,6 +62,8 @@ impl Contender {
             Role::Crowded => "pen with many clients",
             Role::Watched => "pen with many clients, asked for recent and status",
             Role::Asked => "pen with many clients, asked for metrics, documents and the page",
+            Role::Many => "pen, 20 servers",
+            Role::Checked => "pen, 20 servers checked, all limits",
             Role::Variant => "pen, other arguments",
             Role::Before => "pen before",
             Role::CPen => "C pen",
@@ -169,6 +175,12 @@ impl Setup {
                 extra.extend(["-w".to_owned(), path(self.dir.join(format!("page-{port}")))]);
                 (self.ours.clone(), self.pen_args(&extra, port, front, server))
             }
+            Role::Many | Role::Checked => {
+                let file = self.dir.join(format!("servers-{port}.conf"));
+                write(&file, &self.servers(who.role == Role::Checked))?;
+                let file = file.to_string_lossy().into_owned();
+                (self.ours.clone(), self.pen_args(&["-F".into(), file], port, front, server))
+            }
             Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front, server)),
             Role::Before => {
                 let before = self.before.clone().ok_or("no other build of pen is given")?;
@@ -235,6 +247,24 @@ impl Setup {
             args.extend([format!("127.0.0.1:{port}"), addr.to_string()]);
         }
         args
+    }
+
+    /// The configuration of a pen with many servers.
+    fn servers(&self, checked: bool) -> String {
+        let mut text = String::from(if checked {
+            "check it type http path /close expect 200 every 0.5\ncheck_default it\n\
+             queue_max 1000\nqueue_timeout 5\nclient_conn_max 6000\nclient_rate_max 1000000\nclient_rate_time 1\n\
+             client_mask 24 64\nfail_max 3\nslowstart 1\nacl 1 deny 192.0.2.0/24\nclient_acl 1\n\
+             acl 2 deny 198.51.100.0/24\ntarpit_acl 2\n"
+        } else {
+            ""
+        });
+        let limits = if checked { " max 5000 hard 6000 acl 1" } else { "" };
+        for n in 0..20 {
+            // Loopback has all addresses of its network, and the server listens on each.
+            text += &format!("server {n} address 127.0.0.{} port {}{limits}\n", n + 1, self.backend.port());
+        }
+        text
     }
 
     fn haproxy(&self, port: u16, tls: bool, splice: bool, server: &Server) -> String {

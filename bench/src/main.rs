@@ -7,6 +7,7 @@ mod about;
 mod args;
 mod backend;
 mod bare;
+mod checks;
 mod contender;
 mod failover;
 mod load;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "bare" => bare::run(rest),
         Some((word, rest)) if word == "hold" => process::hold(rest),
         Some((word, rest)) if word == "logs" => logs::run(rest),
+        Some((word, rest)) if word == "checks" => checks::run(rest),
         Some((word, rest)) if word == "failover" => failover::run(rest),
         Some((word, rest)) if word == "failover-server" => failover::serve(rest),
         _ => args::parse().and_then(|options| bench(&options)),

@@ -40,6 +40,12 @@ fn threads_ns(pid: u32) -> Option<u64> {
     Some(total)
 }
 
+/// The same of one thread.
+pub(crate) fn thread_ns(pid: u32, thread: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).unwrap_or_default();
+    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+}
+
 fn ticks_ns(pid: u32) -> u64 {
     let path = format!("/proc/{pid}/stat");
     let ticks = stat_field(&path, 11).unwrap_or(0) + stat_field(&path, 12).unwrap_or(0);

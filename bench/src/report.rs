@@ -35,12 +35,17 @@ impl Measured {
             // Memory taken at the start does not grow, but it is used.
             columns.push(("KB each in all".into(), |s| s.all, None));
         }
-        columns.push((format!("{short} / C pen"), |s| s.cost, Some(Role::CPen)));
+        let c_pen = self.series.iter().any(|one| one.who.role == Role::CPen);
+        if c_pen {
+            columns.push((format!("{short} / C pen"), |s| s.cost, Some(Role::CPen)));
+        }
         let rival = self.row.rival();
         let name = Contender::new(rival).name;
         columns.push((format!("{short} / {name}"), |s| s.cost, Some(rival)));
         if let Some(rate) = self.row.rate_label() {
-            columns.push((format!("{rate} / C pen"), |s| s.rate, Some(Role::CPen)));
+            if c_pen {
+                columns.push((format!("{rate} / C pen"), |s| s.rate, Some(Role::CPen)));
+            }
             columns.push((format!("{rate} / {name}"), |s| s.rate, Some(rival)));
         }
         if self.find(Role::Before).is_some() {

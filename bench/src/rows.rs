@@ -34,8 +34,11 @@ pub(crate) const WATCHED: &str = "watched";
 /// The same for answers of the admin listener.
 pub(crate) const ASKED: &str = "asked";
 
+/// The rows that measure the effect of checks and limits on the data path.
+pub(crate) const CHECKED: [&str; 2] = ["keep-checked", "short-checked"];
+
 /// All rows, in the order of the report.
-pub(crate) const ROWS: [Row; 18] = [
+pub(crate) const ROWS: [Row; 20] = [
     row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
     row(
         WATCHED,
@@ -52,6 +55,20 @@ pub(crate) const ROWS: [Row; 18] = [
         None,
     ),
     row("short", "Short connections, 32 at a time", Work::Short, 32, None),
+    row(
+        CHECKED[0],
+        "Keep-alive requests, 64 connections, with 20 servers, checks and limits",
+        Work::Keep,
+        64,
+        None,
+    ),
+    row(
+        CHECKED[1],
+        "Short connections, 32 at a time, with 20 servers, checks and limits",
+        Work::Short,
+        32,
+        None,
+    ),
     row("bulk1", "Bulk download, 1 stream", Work::Bulk, 1, None),
     row("bulk8", "Bulk download, 8 streams", Work::Bulk, 8, None),
     row("idle", "Idle connections, 5,000", Work::Idle, 5000, None),
@@ -105,7 +122,11 @@ impl Row {
 
     /// The contender that the table compares with besides C pen. HAProxy does not balance UDP.
     pub(crate) fn rival(&self) -> Role {
-        if self.work.is_udp() { Role::Nginx } else { Role::HaProxy }
+        match self.work {
+            _ if CHECKED.contains(&self.key) => Role::Ours,
+            work if work.is_udp() => Role::Nginx,
+            _ => Role::HaProxy,
+        }
     }
 
     pub(crate) fn cost_label(&self) -> &'static str {
@@ -136,6 +157,9 @@ impl Row {
             let before = effort.before.then_some(Role::Before);
             let roles = [Role::Ours, Role::Control, Role::HaProxy, Role::Nginx].into_iter().chain(before);
             return roles.map(Contender::new).chain(effort.variants.iter().cloned()).collect();
+        }
+        if CHECKED.contains(&self.key) {
+            return [Role::Ours, Role::Control, Role::Many, Role::Checked].map(Contender::new).into();
         }
         let mut roles = vec![Role::Ours, Role::Control, Role::CPen, Role::HaProxy, Role::Nginx];
         if self.work.is_udp() {

@@ -2,7 +2,7 @@
 
 use crate::contender::Role;
 use crate::load::Work;
-use crate::rows::{Measured, Sample, Series};
+use crate::rows::{CHECKED, Measured, Sample, Series};
 use crate::stats::{median, noise};
 use Bound::{Cap, Floor};
 
@@ -36,6 +36,12 @@ fn row(row: &Measured) -> Vec<String> {
         let ratio = watched.and_then(|ratios| median(&ratios));
         let text = "p99 while it is asked at most 1.2 times that without";
         return vec![format!("{key}: {}", p99.line(text, ratio, Cap(1.2), Rule::Level))];
+    }
+    if CHECKED.contains(&key) {
+        let checked = row.find(Role::Checked).map(|one| row.against(one, Role::Ours, |s| s.cost));
+        let ratio = checked.and_then(|ratios| median(&ratios));
+        let text = "CPU with 20 servers checked and all limits level with that of one server without";
+        return vec![format!("{key}: {}", cost.line(text, ratio, Cap(1.0), Rule::Level))];
     }
     match (row.row.work, row.row.tls.or(row.row.server_tls)) {
         (Work::Idle, None) => {

@@ -1,7 +1,12 @@
 //! The contenders: each with two servers in turn, a connect timeout of one second, and otherwise its defaults.
+//!
+//! Those with checks make the same: a page every half second, with half a second for the answer; two failures in a row, one
+//! success.
 
+use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::contender::{find, stream_module, words, write};
@@ -10,6 +15,8 @@ use crate::process::Running;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Ours,
+    /// With checks every half second.
+    OursChecks,
     CPen,
     HaProxy,
     /// With checks every half second.
@@ -18,12 +25,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 5] =
-        [Kind::Ours, Kind::CPen, Kind::HaProxy, Kind::HaProxyChecks, Kind::Nginx];
+    pub(super) const ALL: [Kind; 6] =
+        [Kind::Ours, Kind::OursChecks, Kind::CPen, Kind::HaProxy, Kind::HaProxyChecks, Kind::Nginx];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Ours => "pen",
+            Kind::OursChecks => "pen with checks",
             Kind::CPen => "C pen",
             Kind::HaProxy => "HAProxy",
             Kind::HaProxyChecks => "HAProxy with checks",
@@ -41,27 +49,44 @@ impl Kind {
     ) -> Result<Running, String> {
         let pen = |program: &Path| {
             let mut command = Command::new(program);
-            command
-                .args(["-f", "-r", "-x", "9000", "-q", "4096", "-t", "1"])
-                .arg(format!("127.0.0.1:{port}"));
-            command.args(servers.map(|server| server.to_string()));
+            command.args(["-f", "-r", "-x", "9000", "-q", "4096", "-t", "1"]);
             command
         };
         let command = match self {
-            Kind::Ours => pen(ours),
-            Kind::CPen => pen(Path::new("/usr/bin/pen")),
+            Kind::Ours | Kind::OursChecks => {
+                let mut command = pen(ours);
+                command.args(["-u", "root", "-C"]).arg(control(dir, port));
+                if self == Kind::OursChecks {
+                    let check = "check it type http path /close every 0.5 timeout 0.5 fall 2 rise 1";
+                    command.args(["-O", check, "-O", "check_default it"]);
+                }
+                command.arg(format!("127.0.0.1:{port}")).args(servers.map(|server| server.to_string()));
+                command
+            }
+            Kind::CPen => {
+                let mut command = pen(Path::new("/usr/bin/pen"));
+                command.arg(format!("127.0.0.1:{port}")).args(servers.map(|server| server.to_string()));
+                command
+            }
             Kind::HaProxy | Kind::HaProxyChecks => {
-                let check = if self == Kind::HaProxyChecks { " check inter 500ms fall 2 rise 1" } else { "" };
+                let (check, httpchk) = match self {
+                    Kind::HaProxyChecks => {
+                        (" check inter 500ms fall 2 rise 1", "  option httpchk GET /close\n")
+                    }
+                    _ => ("", ""),
+                };
+                let control = control(dir, port);
+                let control = control.display();
                 let file = dir.join(format!("failover-haproxy-{port}.cfg"));
                 let [a, b] = servers;
                 write(
                     &file,
                     &format!(
-                        "global\n  maxconn 9000\n\
+                        "global\n  maxconn 9000\n  stats socket {control} level admin\n\
                          defaults\n  mode tcp\n  timeout connect 1s\n  timeout check 500ms\n  timeout client 1m\n  \
                          timeout server 1m\n  retries 3\n  option redispatch 1\n\
                          frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n\
-                         backend b\n  balance roundrobin\n  server a {a}{check}\n  server b {b}{check}\n"
+                         backend b\n  balance roundrobin\n{httpchk}  server a {a}{check}\n  server b {b}{check}\n"
                     ),
                 )?;
                 let mut command = Command::new(find("haproxy")?);
@@ -80,6 +105,24 @@ impl Kind {
         serve(&command, dir, port, false)
     }
 
+    /// Has it give a server no new clients, or gives it clients again.
+    pub(super) fn drain(self, dir: &Path, port: u16, server: usize, drains: bool) -> Result<(), String> {
+        let state = if drains { "drain" } else { "ready" };
+        let command = match self {
+            Kind::Ours | Kind::OursChecks => format!("server {server} state {state}\n"),
+            Kind::HaProxy | Kind::HaProxyChecks => {
+                format!("set server b/{} state {state}\n", ["a", "b"][server])
+            }
+            Kind::CPen | Kind::Nginx => return Err("drains no server".into()),
+        };
+        let fail = |error: std::io::Error| format!("{}: {error}", self.name());
+        let mut stream = UnixStream::connect(control(dir, port)).map_err(fail)?;
+        stream.write_all(command.as_bytes()).map_err(fail)?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).map_err(fail)?;
+        if reply.trim().is_empty() { Ok(()) } else { Err(format!("{}: {reply}", self.name())) }
+    }
+
     /// The same with one server, and for UDP.
     pub(super) fn start_udp(
         self,
@@ -94,7 +137,7 @@ impl Kind {
             command
         };
         let command = match self {
-            Kind::Ours => pen(ours),
+            Kind::Ours | Kind::OursChecks => pen(ours),
             Kind::CPen => pen(Path::new("/usr/bin/pen")),
             Kind::HaProxy | Kind::HaProxyChecks => return Err("balances no UDP".into()),
             Kind::Nginx => {
@@ -106,6 +149,11 @@ impl Kind {
         };
         serve(&command, dir, port, true)
     }
+}
+
+/// The control socket of the one on `port`.
+fn control(dir: &Path, port: u16) -> PathBuf {
+    dir.join(format!("control-{port}"))
 }
 
 /// nginx with this configuration inside `stream`; its files are called `name`.

@@ -46,12 +46,16 @@ enum Step {
     /// Packets to its address are silently dropped.
     Vanish,
     Appear,
+    /// The contender is told to give it no new clients, which is not the server's doing.
+    Drain,
+    /// It may have clients again.
+    Ready,
 }
 
 /// The time between two requests.
 const PACE: Duration = Duration::from_millis(5);
 
-const FAILURES: [Failure; 8] = [
+const FAILURES: [Failure; 9] = [
     Failure {
         name: "One of two servers killed for 1 s",
         steps: &[(1.0, 1, Step::Kill), (2.0, 1, Step::Start)],
@@ -98,6 +102,12 @@ const FAILURES: [Failure; 8] = [
         name: "Both servers restarted in turn, 1 s each, 5 s apart",
         steps: &[(1.0, 0, Step::Kill), (2.0, 0, Step::Start), (6.0, 1, Step::Kill), (7.0, 1, Step::Start)],
         length: 9.0,
+        pace: PACE,
+    },
+    Failure {
+        name: "One of two servers drained, killed half a second later, and back",
+        steps: &[(1.0, 1, Step::Drain), (1.5, 1, Step::Kill), (2.5, 1, Step::Start), (3.5, 1, Step::Ready)],
+        length: 5.0,
         pace: PACE,
     },
 ];
@@ -148,6 +158,10 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
 fn observe(failure: &Failure, kind: Kind, ours: &Path, dir: &Path, port: u16) -> Result<Seen, String> {
     let mut servers = [Server::start(0)?, Server::start(1)?];
     let contender = kind.start(ours, dir, port, servers.each_ref().map(Server::address))?;
+    if failure.steps.iter().any(|(.., step)| matches!(step, Step::Drain)) {
+        // Whoever cannot is left out.
+        kind.drain(dir, port, 1, false)?;
+    }
     let begin = Instant::now();
     let seen = std::thread::scope(|scope| {
         let length = Duration::from_secs_f64(failure.length);
@@ -155,7 +169,11 @@ fn observe(failure: &Failure, kind: Kind, ours: &Path, dir: &Path, port: u16) ->
         let clients = scope.spawn(move || clients::run(addr, length, pace));
         for (at, which, step) in failure.steps {
             process::sleep_until(begin + Duration::from_secs_f64(*at));
-            servers[*which].apply(*step)?;
+            match step {
+                Step::Drain => kind.drain(dir, port, *which, true)?,
+                Step::Ready => kind.drain(dir, port, *which, false)?,
+                step => servers[*which].apply(*step)?,
+            }
         }
         clients.join().map_err(|_| "the clients panicked".to_owned())
     })?;

@@ -76,6 +76,7 @@ impl Server {
             Step::Serve => self.tell("serve")?,
             Step::Vanish => ip(&format!("addr del {}/32 dev lo", self.address().ip()))?,
             Step::Appear => restore()?,
+            Step::Drain | Step::Ready => return Err("a server does not drain itself".into()),
         }
         Ok(())
     }
