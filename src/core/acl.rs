@@ -250,14 +250,31 @@ impl Acl {
         self.judge(client).1
     }
 
+    /// Whether it denies every client that has an IP address.
+    pub fn denies_everybody(&self) -> bool {
+        let permits_the_rest = self.verdict_without_match() == Verdict::Permit;
+        [true, false].into_iter().all(|is_v4| {
+            let own = self.entries.iter().filter(|entry| entry.net.is_v4() == is_v4);
+            // An entry behind one for everybody is never reached.
+            let decides = |entry: &&AclEntry| entry.verdict == Verdict::Permit || entry.net.is_everything();
+            own.into_iter().find(decides).map_or(!permits_the_rest, |entry| entry.verdict == Verdict::Deny)
+        })
+    }
+
+    fn verdict_without_match(&self) -> Verdict {
+        self.default.unwrap_or(match self.entries.last() {
+            Some(AclEntry { verdict: Verdict::Permit, .. }) => Verdict::Deny,
+            _ => Verdict::Permit,
+        })
+    }
+
     /// The number of the entry that decides, if one matches, and whether the client may pass; see [`Acl::permits`].
     pub fn judge(&self, client: Option<IpAddr>) -> (Option<usize>, bool) {
         let Some(client) = client.map(|client| client.to_canonical()) else { return (None, true) };
         let found = self.entries.iter().enumerate().find(|(_, entry)| entry.net.matches(client));
-        match (found, self.default) {
-            (Some((n, entry)), _) => (Some(n), entry.verdict == Verdict::Permit),
-            (None, Some(default)) => (None, default == Verdict::Permit),
-            (None, None) => (None, self.entries.last().is_none_or(|last| last.verdict == Verdict::Deny)),
+        match found {
+            Some((n, entry)) => (Some(n), entry.verdict == Verdict::Permit),
+            None => (None, self.verdict_without_match() == Verdict::Permit),
         }
     }
 }
@@ -356,6 +373,34 @@ mod tests {
             ("default permit", None),
         ] {
             assert_eq!(list(lines).left_open(), open, "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_denies_everybody_is_known() {
+        let list = |lines: &str| {
+            let mut acl = Acl::default();
+            lines.split(", ").filter(|text| !text.is_empty()).for_each(|text| acl.add(line(text).unwrap()));
+            acl.denies_everybody()
+        };
+        for closed in [
+            "default deny",
+            "deny 10.0.0.1, default deny",
+            "deny 0.0.0.0/0, deny ::/0",
+            "deny 0.0.0.0/0, permit 10.0.0.1, deny ::/0, default permit",
+            "deny ::/0, default deny",
+        ] {
+            assert!(list(closed), "{closed}");
+        }
+        for open in [
+            "",
+            "deny 10.0.0.1",
+            "permit 10.0.0.1, default deny",
+            "deny 0.0.0.0/0",
+            "permit ::1, deny 0.0.0.0/0",
+            "permit 10.0.0.1",
+        ] {
+            assert!(!list(open), "{open}");
         }
     }
 

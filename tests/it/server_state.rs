@@ -144,3 +144,52 @@ fn over_udp_new_flows_go_elsewhere_and_flows_go_on_until_they_are_closed() {
     assert_eq!(pen.control("wait 1 idle"), "");
     assert_eq!(asker.name(), "A");
 }
+
+#[test]
+fn that_no_server_takes_new_clients_is_told() {
+    let backends = greeters(2);
+    let pen = Setup::new().options("-r").servers(&backends).start();
+    let told = |reply: String| {
+        assert!(reply.starts_with("no server takes new clients, and they are closed"), "{reply}");
+    };
+    for (last, back) in [
+        ("server 1 state maint", "server 1 state ready"),
+        ("server 1 state drain", "server 1 state ready"),
+        ("server 1 acl 3", "server 1 acl 0"),
+    ] {
+        assert_eq!(pen.control("acl 3 default deny"), "");
+        assert_eq!(pen.control("server 0 state maint"), "", "one is left");
+        told(pen.control(last));
+        assert_eq!(pen.choice(2), "EOF", "{last}");
+        // Once: the next command changes nothing about it.
+        assert_eq!(pen.control("server 0 blacklist 60"), "");
+        assert_eq!(pen.control(back), "");
+        assert_eq!(pen.choice(2), "B");
+        assert_eq!(pen.control("server 0 state ready blacklist 0"), "");
+    }
+    // The reply to blacklist is that of C pen; a server that is blacklisted counts nevertheless.
+    assert_eq!(pen.control("server 0 blacklist 60"), "");
+    told(pen.control("server 1 state maint"));
+    assert_eq!(pen.control("server 1 state ready"), "");
+    assert_eq!(pen.control("server 0 blacklist 0"), "");
+    // An entry of a list that is in use may close it too, and an emergency server serves whoever comes.
+    assert_eq!(pen.control("no acl 3"), "");
+    for line in ["server 0 acl 3", "server 1 acl 3"] {
+        assert_eq!(pen.control(line), "");
+    }
+    told(pen.control("acl 3 default deny"));
+    pen.control("no acl 3");
+    pen.control(&format!("emergency {}", backends[0].address()));
+    assert_eq!(pen.control("acl 3 default deny"), "");
+}
+
+#[test]
+fn that_the_last_server_is_blacklisted_is_logged_with_the_first_client_that_is_closed() {
+    let backends = greeters(2);
+    let pen = Setup::new().servers(&backends).start();
+    assert_eq!(pen.control("server 0 blacklist 60"), "");
+    assert_eq!(pen.control("server 1 blacklist 60"), "");
+    assert_eq!(pen.choices([2, 3]), "EOF EOF");
+    pen.says("no server is left, new clients are closed");
+    assert_eq!(pen.stderr().matches("no server is left").count(), 1, "{}", pen.stderr());
+}

@@ -59,10 +59,35 @@ fn a_client_that_is_no_longer_denied_is_let_go() {
     pen.control("acl 3 deny 127.0.0.7");
     let mut bad = pen.client_from(7);
     wait_until("it to be held", || held(&pen) == 1);
-    pen.control("no tarpit_acl");
+    // As in C pen, or as everything else is turned off.
+    assert_eq!(pen.control("tarpit_acl -1"), "tarpit_acl = -1\n");
     assert_eq!(bad.end(), End::Clean);
     assert_eq!(pen.control("tarpit_acl"), "tarpit_acl = -1\n");
+    pen.control("tarpit_acl 3");
+    assert_eq!(pen.control("no tarpit_acl"), "tarpit_acl = -1\n");
+    let error =
+        "error: tarpit_acl: expected a number from 0 to 9 (the number of a list), or -1 for none, got '10'\n";
+    assert_eq!(pen.control("tarpit_acl 10"), error);
     assert_eq!(pen.choice(7), "A");
+}
+
+#[test]
+fn a_client_that_a_proxy_names_is_closed() {
+    let backends = greeters(1);
+    let proxied = setup().command("proxy_protocol accept").command("acl 4 permit 127.0.0.2");
+    let pen = proxied.command("acl 4 default deny").command("proxy_acl 4").servers(&backends).start();
+    let mut bad = pen.client_from(2);
+    bad.send(crate::support::proxy::v1("127.0.0.7:1000", "192.0.2.1:80"));
+    assert_eq!(bad.end(), End::Clean);
+    assert_eq!(held(&pen), 0);
+    let mut good = pen.client_from(2);
+    good.send(crate::support::proxy::v1("127.0.0.8:1000", "192.0.2.1:80"));
+    assert_eq!(good.line(), "A");
+    // The list is not about the proxy.
+    let mut bad = pen.client_from(7);
+    wait_until("it to be held", || held(&pen) == 1);
+    bad.finish();
+    assert_eq!(bad.end(), End::Clean);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Configurations that are invalid, whoever changes them.
 
-use super::Config;
+use super::{Config, ServerConfig};
 use crate::core::addr::{Endpoint, Host};
 use crate::core::alpn;
 use crate::core::command::ServerRef;
 use crate::core::error::Error;
-use crate::core::settings::{ProxyHeader, ProxyProtocol};
+use crate::core::settings::{AdminState, ProxyHeader, ProxyProtocol};
 use crate::core::sni_route::SniRoutes;
 
 impl Config {
@@ -151,6 +151,22 @@ impl Config {
         } else {
             None
         }
+    }
+
+    /// Whether no new client is served as long as the configuration stays so: servers are drained or in maintenance, denied to
+    /// everybody, or blacklisted by a command, which `is_blacklisted` tells of their numbers. Not if there is no server at all.
+    pub fn takes_nobody(&self, is_blacklisted: impl Fn(usize) -> bool) -> bool {
+        let settings = &self.settings;
+        if settings.abuse.is_none() && self.acl(settings.client_acl).denies_everybody() {
+            return true;
+        }
+        let takes = |(n, server): (usize, &ServerConfig)| {
+            server.state == AdminState::Ready
+                && !self.acl(server.acl).denies_everybody()
+                && !is_blacklisted(n)
+        };
+        let used = || self.servers.iter().enumerate().filter(|(_, s)| s.address.is_some() && s.port != 0);
+        settings.emergency.is_none() && used().next().is_some() && !used().any(takes)
     }
 
     /// The address to listen on.

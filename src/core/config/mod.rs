@@ -17,6 +17,8 @@ use super::health::CheckConfig;
 use super::settings::{Setting, Settings, Value, When};
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use warnings::NOBODY;
+
 /// Whether pen is starting or serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

@@ -5,6 +5,10 @@ use crate::core::addr::{Endpoint, Host};
 use crate::core::error::Error;
 use crate::core::settings::{ProxyProtocol, Settings};
 
+/// No new client is served, see [`Config::takes_nobody`].
+pub const NOBODY: &str = "no server takes new clients, and they are closed: all are drained, in maintenance, blacklisted or \
+                          denied by access lists";
+
 impl Config {
     /// The warnings about a configuration, each about a setting or about `server N`.
     pub fn warnings(&self) -> Vec<Error> {
@@ -47,6 +51,8 @@ impl Config {
             Error::new("no servers: clients are closed until a server command names one")
         } else if settings.weight && !settings.prio && used().all(|s| s.weight == 0) {
             Error::new("every server has weight 0, so nobody is served").of("weight")
+        } else if self.takes_nobody(|_| false) {
+            Error::new(NOBODY)
         } else {
             return Vec::new();
         };
@@ -158,6 +164,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use super::NOBODY;
     use crate::core::config_file;
     use crate::core::config_file::tests::made_of;
 
@@ -197,6 +204,20 @@ mod tests {
         );
         assert_eq!(warnings("control 8888\nserver 0 address a port 1\n").len(), 1);
         assert_eq!(warnings("blacklist 3\n").len(), 1);
+        let server = "server 0 address a port 1\n";
+        for nobody in [
+            "server 0 state maint\n",
+            "server 0 state drain\n",
+            "acl 1 default deny\nserver 0 acl 1\n",
+            "acl 1 deny 0.0.0.0/0\nacl 1 deny ::/0\nclient_acl 1\n",
+        ] {
+            assert_eq!(warnings(&format!("{server}{nobody}")), [NOBODY], "{nobody}");
+        }
+        for served in
+            ["emergency b:1\nserver 0 state maint\n", "server 1 address b port 1\nserver 0 state maint\n"]
+        {
+            assert_eq!(warnings(&format!("{server}{served}")), Vec::<String>::new(), "{served}");
+        }
         let headers = "server 0 address a port 1\nhttp_forwarded replace\nhttp_rfc7239\n";
         let without = |n, word| format!("f:{n}: {word}: has no effect without http (-H)");
         assert_eq!(warnings(headers), [without(2, "http_forwarded"), without(3, "http_rfc7239")]);

@@ -35,6 +35,8 @@ pub enum Kind {
         /// The unit as errors name it, for example `seconds, 0 for never`.
         unit: &'static str,
     },
+    /// The number of an access list, or -1 for none.
+    ListOrNone,
     /// One of these words.
     Word(&'static [&'static str]),
     /// Several of these words: each command adds one.
@@ -117,6 +119,8 @@ impl Kind {
                 let time = seconds(arg, fractions).filter(|time| (min..=max).contains(time));
                 time.map(Value::Seconds).ok_or_else(not)
             }
+            Kind::ListOrNone if arg == "-1" => Ok(Value::None),
+            Kind::ListOrNone => Kind::LIST.parse(word, services).map_err(|_| not()),
             Kind::Word(words) => words.iter().find(|w| **w == arg).map(|w| Value::Word(w)).ok_or_else(not),
             Kind::Words(words) => {
                 words.iter().find(|w| **w == arg).map(|w| Value::Words(vec![w])).ok_or_else(not)
@@ -151,6 +155,7 @@ impl Kind {
                 let decimals = if fractions { ", with at most three decimals" } else { "" };
                 format!("a number from {min} to {max} ({unit}{decimals})")
             }
+            Kind::ListOrNone => format!("{}, or -1 for none", Kind::LIST.expected()),
             Kind::Word(words) | Kind::Words(words) => one_of(words),
             Kind::Text(what) => what.into(),
             Kind::Name => {
@@ -174,7 +179,7 @@ impl Kind {
     /// The placeholder for the value in a line of help.
     pub fn placeholder(self) -> String {
         match self {
-            Kind::Number { .. } | Kind::Seconds { .. } => "N".into(),
+            Kind::Number { .. } | Kind::Seconds { .. } | Kind::ListOrNone => "N".into(),
             Kind::Switch => "on|off".into(),
             // A longer list would not fit on a line of a terminal; the help says what there is.
             Kind::Word(words) if words.len() <= 8 => words.join("|"),

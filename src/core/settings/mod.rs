@@ -113,7 +113,7 @@ table::table! {
         control_acl: usize = 0, list("the access list for the control port");
         proxy_acl: usize = 0, list("the access list of proxies that may send PROXY headers");
         tarpit_acl: Option<usize> = None,
-            text(Kind::LIST, "the access list whose denied clients are held and sent nothing").reply(Reply::Tarpit);
+            text(Kind::ListOrNone, "the access list whose denied clients are held and sent nothing").reply(Reply::Tarpit);
         client_conn_max: u32 = 0,
             number("connections, 0 for no limit", 0, 1 << 24, "maximum concurrent connections of one client");
         client_rate_max: u32 = 0,
@@ -251,6 +251,7 @@ mod tests {
         let words = |kind: Kind| match kind {
             Kind::Switch => vec!["on", "off"],
             Kind::Number { .. } => vec!["7", "64"],
+            Kind::ListOrNone => vec!["7", "-1"],
             Kind::Seconds { .. } => vec!["7", "64"],
             Kind::Word(words) | Kind::Words(words) => words.to_vec(),
             Kind::Text(_) | Kind::Bytes | Kind::Path | Kind::Paths => vec!["/a b"],

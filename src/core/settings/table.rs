@@ -199,7 +199,7 @@ impl<T: Table> Key<T> {
         };
         let kind = match self.spec().kind {
             Kind::Switch => "boolean",
-            Kind::Number { .. } | Kind::Seconds { fractions: false, .. } => "count",
+            Kind::Number { .. } | Kind::ListOrNone | Kind::Seconds { fractions: false, .. } => "count",
             _ => "astring",
         };
         Some((name, kind))

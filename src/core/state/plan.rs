@@ -2,10 +2,12 @@
 
 use super::effect::{Answer, Effect, Log, Need};
 use super::{State, World};
+use crate::core::Millis;
 use crate::core::addr::Host;
+use crate::core::backend::Standing;
 use crate::core::command::server_keys::{Change, ServerConfig};
 use crate::core::command::{Command, ServerRef};
-use crate::core::config::{Config, Phase};
+use crate::core::config::{Config, NOBODY, Phase};
 use crate::core::config_file::{self, AppliedLines};
 use crate::core::error::{Error, Fault, one_line};
 use crate::core::log_target::LogTarget;
@@ -134,12 +136,30 @@ impl State {
             }
             _ => {}
         }
+        let before = self.takes_nobody(world.now());
         let effects = self.run(plan, world).map_err(|error| match command {
             Command::Set(setting, value) if *value != Value::None => error.of(setting.word()),
             Command::Server(n, _) => error.of(&format!("server {n}")),
             command => error.of(&command.to_string()),
         })?;
+        // The reply to `blacklist` is C pen's; the log tells when a client finds no server.
+        let may_tell = match command {
+            Command::Server(_, changes) => {
+                !changes.iter().all(|change| matches!(change, Change::Blacklist(_)))
+            }
+            Command::NoServer(_) | Command::Acl(..) => true,
+            _ => false,
+        };
+        if may_tell && !before && self.takes_nobody(world.now()) {
+            reply += &format!("{NOBODY}\n");
+        }
         Ok((Answer::Text(reply), effects))
+    }
+
+    /// Whether no new client is served, because of the configuration or of commands that have blacklisted servers.
+    fn takes_nobody(&self, now: Millis) -> bool {
+        let standing = |n| Some(self.snapshot.backend(Role::Regular(n))?.stats.standing(now));
+        self.config.takes_nobody(|n| matches!(standing(n), Some(Standing::Ordered(_))))
     }
 
     /// Applies the commands of a file, all or none.
