@@ -192,7 +192,11 @@ impl Performer {
             }
             Effect::GrowClients(count) => self.shared.clients.grow(count),
             Effect::WakeConnections => self.shared.connections.settings_changed(),
-            Effect::Forget(server) => self.shared.clients.forget(server),
+            Effect::Forget(n, backend) => {
+                // In this order, since only then no client can remember it any more.
+                backend.stats.remove();
+                self.shared.clients.forget(n);
+            }
             Effect::Close(n) => _ = self.shared.connections.close(n),
             Effect::CloseServer(n) => {
                 self.shared.connections.close_server(Role::Regular(n), EndReason::ClosedByCommand)

@@ -102,6 +102,32 @@ fn a_reload_forgets_nobody() {
 }
 
 #[test]
+fn a_server_that_is_exchanged_for_another_costs_nobody_who_waits() {
+    let backends = greeters(2);
+    for options in ["reload_mode exact\n", "reload_mode exact\nworkers 4\n"] {
+        let setup = Setup::new();
+        let with = |n: usize| format!("{options}queue_max 9\n{}", line(n, &backends[n], 1));
+        let file = setup.write("file", with(0));
+        let pen = setup.options(format!("-r -t 1000 -F {file}")).start();
+        let mut held = pen.hold(2);
+        for round in 1..30 {
+            let mut clients = queue(&pen, 3);
+            pen.write("file", with(round % 2));
+            let reply = pen.control("reload");
+            assert!(reply.contains("no server"), "{reply}");
+            let expected = ["A", "B"][round % 2];
+            let mut last = clients.pop().unwrap();
+            // Each ends, and the next one gets its place.
+            for mut client in clients {
+                assert_eq!(client.line(), expected, "{}", pen.stderr());
+            }
+            assert_eq!(last.line(), expected, "{}", pen.stderr());
+            drop(std::mem::replace(&mut held, (last, expected.into())));
+        }
+    }
+}
+
+#[test]
 fn pen_ends_without_waiting_for_them() {
     let backends = greeters(1);
     for how in ["TERM", "exit"] {

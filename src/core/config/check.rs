@@ -1,9 +1,10 @@
 //! Configurations that are invalid, whoever changes them.
 
-use super::{Config, ServerConfig};
+use super::Config;
 use crate::core::addr::{Endpoint, Host};
 use crate::core::alpn;
 use crate::core::command::ServerRef;
+use crate::core::command::server_keys::ServerConfig;
 use crate::core::error::Error;
 use crate::core::settings::{AdminState, ProxyHeader, ProxyProtocol};
 use crate::core::sni_route::SniRoutes;

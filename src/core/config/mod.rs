@@ -6,7 +6,7 @@ mod checks;
 mod command_line;
 mod servers;
 mod sockets;
-mod warnings;
+pub mod warnings;
 
 use super::acl::{Acl, LISTS};
 use super::addr::Host;
@@ -16,8 +16,6 @@ use super::error::{Error, Fault};
 use super::health::CheckConfig;
 use super::settings::{Setting, Settings, Value, When};
 use std::collections::{BTreeMap, BTreeSet};
-
-pub use warnings::NOBODY;
 
 /// Whether pen is starting or serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

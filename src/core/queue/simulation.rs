@@ -137,7 +137,8 @@ impl<'a> Simulation<'a> {
                 self.config.slot(server).and_then(|n| self.snapshot.backend(Role::Regular(n)))
         {
             let backend = Arc::clone(backend);
-            self.live.remove(backend.role.slot().unwrap(), backend);
+            self.live.remove(backend.role.slot().unwrap(), Arc::clone(&backend));
+            backend.stats.remove();
         }
         self.config.apply(&command, Phase::Running).unwrap();
     }

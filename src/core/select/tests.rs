@@ -457,6 +457,7 @@ fn a_server_that_is_removed_gets_nobody_more() {
     // A search that has already begun.
     let mut before = search(&snapshot, client(1), Some(1));
     live.remove(1, Arc::clone(&removed));
+    removed.stats.remove();
     let chosen = before.next(1).unwrap();
     assert_eq!(chosen.backend.role, Role::Regular(0));
     assert!(before.next(1).is_none(), "nor as the last resort");

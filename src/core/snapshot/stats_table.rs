@@ -45,9 +45,9 @@ impl StatsTable {
         }
     }
 
-    /// Removes the server of a slot; a new server in the slot does not inherit its counters.
+    /// Moves the server of a slot to the removed ones; a new server in the slot does not inherit its counters. It gets no more
+    /// connections by [`ServerStats::remove`].
     pub fn remove(&mut self, n: usize, backend: Arc<Backend>) {
-        backend.stats.remove();
         self.removed.push(backend);
         self.published.remove(&Role::Regular(n).number());
         if let Some(stats) = self.servers.get_mut(n) {

@@ -6,7 +6,7 @@ use crate::core::config::Config;
 use crate::core::json::document::Document;
 use crate::core::log_target::LogTarget;
 use crate::core::settings::{Setting, Settings};
-use crate::core::snapshot::Snapshot;
+use crate::core::snapshot::{Backend, Snapshot};
 use crate::core::upstream_tls::UpstreamTlsSettings;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -99,8 +99,9 @@ pub enum Effect {
     GrowClients(usize),
     /// Open connections re-read the settings that concern them.
     WakeConnections,
-    /// No client is sent back to the former server of this slot.
-    Forget(usize),
+    /// No client is sent to the former server of this slot any more, nor back to it. After the snapshot without it is published:
+    /// who looks for a server before must find either this one or what takes its place.
+    Forget(usize, Arc<Backend>),
     /// A connection ends.
     Close(usize),
     /// The connections of a server end.

@@ -7,13 +7,14 @@ use crate::core::addr::Host;
 use crate::core::backend::Standing;
 use crate::core::command::server_keys::{Change, ServerConfig};
 use crate::core::command::{Command, ServerRef};
-use crate::core::config::{Config, NOBODY, Phase};
+use crate::core::config::warnings::NOBODY;
+use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines};
 use crate::core::error::{Error, Fault, one_line};
 use crate::core::log_target::LogTarget;
 use crate::core::report::replies;
 use crate::core::settings::{Kind, Setting, Settings, Value};
-use crate::core::snapshot::Role;
+use crate::core::snapshot::{Backend, Role};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -271,8 +272,7 @@ impl State {
         self.config = plan.config;
         self.blacklist(&plan.blacklists, world.now());
         effects.extend(self.publish());
-        // After that no client can be sent there.
-        effects.extend(removed.into_iter().map(Effect::Forget));
+        effects.extend(removed.into_iter().map(|(n, backend)| Effect::Forget(n, backend)));
         if felt {
             effects.push(Effect::WakeConnections);
         }
@@ -299,15 +299,15 @@ impl State {
         })
     }
 
-    /// Moves the servers whose slots are empty in `config` to the removed ones. Returns their slots.
-    fn remove_gone(&mut self, config: &Config) -> Vec<usize> {
+    /// Moves the servers whose slots are empty in `config` to the removed ones. Returns them with their slots.
+    fn remove_gone(&mut self, config: &Config) -> Vec<(usize, Arc<Backend>)> {
         let mut gone = Vec::new();
         for (n, backend) in self.snapshot.backends.iter().enumerate() {
             if let Some(backend) = backend
                 && config.servers.get(n).is_none_or(|slot| slot.address.is_none())
             {
                 self.stats.remove(n, Arc::clone(backend));
-                gone.push(n);
+                gone.push((n, Arc::clone(backend)));
             }
         }
         gone

@@ -52,7 +52,7 @@ fn an_exact_reload_takes_back_what_nobody_names() {
     let (reload, effects) = state.reload(&mut world).unwrap();
     assert_eq!(reload.to_string(), changes);
     effects.iter().for_each(|effect| {
-        if let Effect::Forget(n) = effect {
+        if let Effect::Forget(n, _) = effect {
             forgotten.push(*n)
         }
     });

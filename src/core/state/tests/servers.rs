@@ -25,7 +25,11 @@ fn a_server_that_is_removed_is_gone_with_its_last_connection() {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Publish(..) => Some(false),
-            Effect::Forget(1) => Some(true),
+            Effect::Forget(1, backend) => {
+                // Until then whoever finds no other server is still served by it.
+                assert!(!backend.stats.is_removed());
+                Some(true)
+            }
             _ => None,
         })
         .collect();
