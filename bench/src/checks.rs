@@ -22,12 +22,11 @@ const LENGTH: Duration = Duration::from_secs(20);
 const MOST: f64 = 0.05;
 
 /// The checks: a name, and the keys.
-const KINDS: [(&str, &str); 5] = [
+const KINDS: [(&str, &str); 4] = [
     ("none", ""),
     ("tcp", "type tcp"),
     ("http", "type http path /close expect 200"),
     ("send", "type send send \"GET /close HTTP/1.1\\r\\n\\r\\n\" expect 200"),
-    ("udp", "type udp send GET"),
 ];
 
 /// Measures, and prints a table.
