@@ -44,6 +44,15 @@ struct Target {
 /// The longest distance between the first checks of two servers, so that a small set of servers is known soon.
 const FIRST_APART: Millis = 5;
 
+/// How much too early a check may begin, unless that is more than a twentieth of its interval.
+const EARLY: Millis = 10;
+
+impl Rule {
+    fn early(&self) -> Millis {
+        EARLY.min(self.every.min(self.fast) / 20)
+    }
+}
+
 /// All servers that are checked.
 #[derive(Debug)]
 pub struct Monitor {
@@ -89,11 +98,15 @@ impl Monitor {
         self.queue.first().map(|(due, _)| *due)
     }
 
-    /// Begins one check that is due at `now`; the server is not checked again before [`Monitor::finish`].
+    /// Begins one check that is due at `now`, or soon: whoever is woken for one begins several at a time, which costs less. The
+    /// server is not checked again before [`Monitor::finish`].
     pub fn begin(&mut self, now: Millis) -> Option<Due> {
-        self.next().filter(|due| *due <= now)?;
-        let (_, server) = self.queue.pop_first()?;
+        let (due, server) = *self.queue.first()?;
         let target = self.targets.get_mut(&server)?;
+        if due > now.saturating_add(target.rule.early()) {
+            return None;
+        }
+        self.queue.pop_first();
         target.due = None;
         target.began = now;
         Some(Due { server, period: target.period })
@@ -107,9 +120,9 @@ impl Monitor {
         let rule = target.rule;
         let change = success.and_then(|success| target.track.result(success, rule.rise, rule.fall));
         let interval = if target.track.is_changing() { target.rule.fast } else { target.rule.every };
-        // Shorter by up to a tenth, so that a frozen server is found in time and checks do not synchronize. After the
+        // Shorter by up to a tenth with what it may be early, so that a frozen server is found in time and checks do not synchronize. After the
         // first result by more: checks that began together are spread out.
-        let cut = if target.settled { interval / 10 } else { interval };
+        let cut = if target.settled { interval / 10 - rule.early() } else { interval };
         let interval = interval - random % (cut + 1);
         let next = if target.asked { now } else { target.began.saturating_add(interval).max(now) };
         target.settled = true;
