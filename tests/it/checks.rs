@@ -103,6 +103,7 @@ fn the_first_result_decides_and_a_server_that_is_down_costs_nobody_a_connect() {
         format!("server 1 ({}) is down: check it: no connection after 0.5 s", hole.address()),
         format!("server 2 ({}) is down: check it: Connection refused", dead.address()),
     ] {
+        pen.says(&line);
         assert_eq!(pen.stderr().matches(&line).count(), 1, "{line}: {}", pen.stderr());
     }
     let why = pen.control("why 127.0.0.2");
@@ -329,7 +330,9 @@ fn a_reload_keeps_what_is_known_unless_the_server_is_another_one() {
     // Another check: its first result decides anew.
     reload(lines(backends[1].port(), "59"));
     (0..2).for_each(|n| becomes(&pen, n, "up"));
-    assert_eq!(pen.stderr().matches(") is up: check it").count(), 4, "{}", pen.stderr());
+    let told = || pen.stderr().matches(") is up: check it").count();
+    wait_until("what was found to be logged", || told() >= 4);
+    assert_eq!(told(), 4, "{}", pen.stderr());
     reload("check it port 1\n".into());
     becomes(&pen, 0, "down");
     assert_eq!(pen.control("no check it"), "error: no check it: it is check_default\n");
