@@ -61,6 +61,7 @@ bench: FORCE
 	$(CARGO) run --release --locked --package pen-bench -- --out bench/RESULTS.md $(ARGS)
 	$(CARGO) run --release --locked --package pen-bench -- logs target/release >bench/LOGS.md
 	$(CARGO) run --release --locked --package pen-bench -- failover >bench/FAILOVER.md
+	$(CARGO) run --release --locked --package pen-bench -- checks >bench/CHECKS.md
 
 # SUNWpen as a directory and as a datastream, in package/ of cargo's target directory
 package: FORCE

@@ -1,23 +1,24 @@
 //! What checks cost: `pen-bench checks [PEN]`, where PEN is our program.
 //!
 //! A thousand servers, each checked every second, and no client. They are addresses of loopback with one process behind them.
+//! Beside pen: HAProxy with the same checks, and a loop that opens and closes as many connections and does nothing else.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::io::{Read, Write};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::contender::{find, write};
 use crate::process::{self, Backend, Running};
 use crate::{about, netns, procfs};
 
 /// The number of servers.
 const SERVERS: u16 = 1000;
 /// How long CPU time is measured.
-const LENGTH: Duration = Duration::from_secs(20);
+const LENGTH: Duration = Duration::from_secs(10);
 /// How much of one core it may take.
 const MOST: f64 = 0.05;
 
@@ -49,22 +50,94 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
          | check | of one core, % | us a check | workers, ms of CPU in {} s |\n| --- | ---: | ---: | ---: |\n",
         LENGTH.as_secs()
     );
+    let server = backend.addr.port();
+    let alone = loop_alone(server)?;
+    let _ = writeln!(table, "| system calls alone, tcp | {:.2} | {:.1} | - |", percent(alone), micros(alone));
     let mut verdict = "met";
     for (port, (name, keys)) in (10_000..).zip(KINDS) {
-        let cost = observe(&ours, dir.path(), port, backend.addr.port(), keys)?;
-        let share = cost.all.as_secs_f64() / LENGTH.as_secs_f64();
-        if share > MOST || cost.workers > Duration::from_millis(1) {
+        let cost = observe(&ours, dir.path(), port, server, keys)?;
+        if percent(cost.all) > MOST * 100.0 || cost.workers > Duration::from_millis(1) {
             verdict = "NOT MET";
         }
-        let checks = if keys.is_empty() { 0.0 } else { f64::from(SERVERS) * LENGTH.as_secs_f64() };
-        let each =
-            if checks > 0.0 { format!("{:.1}", cost.all.as_micros() as f64 / checks) } else { "-".into() };
-        let workers = cost.workers.as_secs_f64() * 1e3;
-        let _ = writeln!(table, "| {name} | {:.2} | {each} | {workers:.1} |", share * 100.0);
+        let each = if keys.is_empty() { "-".into() } else { format!("{:.1}", micros(cost.all)) };
+        let (share, workers) = (percent(cost.all), cost.workers.as_secs_f64() * 1e3);
+        let _ = writeln!(table, "| pen, {name} | {share:.2} | {each} | {workers:.1} |");
+    }
+    for (port, (name, option)) in (11_000..).zip([("tcp", ""), ("http", "  option httpchk GET /close\n")]) {
+        let row = match observe_haproxy(dir.path(), port, server, option) {
+            Ok(cost) => format!(" {:.2} | {:.1} | - |", percent(cost), micros(cost)),
+            Err(why) => format!(" skipped: {why} | | |"),
+        };
+        let _ = writeln!(table, "| HAProxy, {name} |{row}");
     }
     let most = MOST * 100.0;
     println!("{table}\nAt most {most:.0} % of one core, and no time of a worker: {verdict}");
     Ok(())
+}
+
+/// In percent of one core.
+fn percent(cost: Duration) -> f64 {
+    cost.as_secs_f64() / LENGTH.as_secs_f64() * 100.0
+}
+
+/// In microseconds a check.
+fn micros(cost: Duration) -> f64 {
+    cost.as_secs_f64() * 1e6 / (f64::from(SERVERS) * LENGTH.as_secs_f64())
+}
+
+fn address(n: u16) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + u32::from(n) + 1)
+}
+
+/// The CPU time of a process that makes as many connections.
+fn loop_alone(server: u16) -> Result<Duration, String> {
+    let out = process::held_self(&["checks-alone", &server.to_string()])?.output();
+    let out = out.map_err(|e| format!("system calls alone: {e}"))?;
+    let nanos = String::from_utf8_lossy(&out.stdout).trim().parse();
+    nanos.map(Duration::from_nanos).map_err(|_| "system calls alone: no result".into())
+}
+
+/// The program of [`loop_alone`]: `pen-bench checks-alone PORT`. Prints its CPU time.
+pub(crate) fn alone(args: &[String]) -> Result<(), String> {
+    let [port] = args else { return Err("checks-alone: a port".into()) };
+    let port: u16 = port.parse().map_err(|_| "checks-alone: a port".to_owned())?;
+    let pause = Duration::from_secs(1) / u32::from(SERVERS);
+    let (me, begin) = (std::process::id(), Instant::now());
+    let before = procfs::cpu_ns(&[me]);
+    let mut at = begin;
+    for n in (0..SERVERS).cycle() {
+        if at >= begin + LENGTH {
+            break;
+        }
+        process::sleep_until(at);
+        let target = SocketAddr::from((address(n), port));
+        TcpStream::connect_timeout(&target, Duration::from_secs(1)).map_err(|e| format!("{target}: {e}"))?;
+        at += pause;
+    }
+    println!("{}", procfs::cpu_ns(&[me]).saturating_sub(before));
+    Ok(())
+}
+
+fn observe_haproxy(dir: &Path, port: u16, server: u16, option: &str) -> Result<Duration, String> {
+    let mut text = format!(
+        "global\n  maxconn 2000\n\
+         defaults\n  mode tcp\n  timeout connect 1s\n  timeout check 1s\n  timeout client 1m\n  timeout server 1m\n\
+         frontend f\n  bind 127.0.0.1:{port}\n  default_backend b\n\
+         backend b\n  balance roundrobin\n{option}"
+    );
+    for n in 0..SERVERS {
+        let _ = writeln!(text, "  server s{n} {}:{server} check inter 1s", address(n));
+    }
+    let file = dir.join(format!("checks-haproxy-{port}.cfg"));
+    write(&file, &text)?;
+    let mut command = Command::new(find("haproxy")?);
+    command.arg("-db").arg("-f").arg(&file);
+    let running = Running::serve(&command, dir, port, false)?;
+    // Its first checks are spread over an interval.
+    process::sleep_until(Instant::now() + Duration::from_secs(2));
+    let before = procfs::cpu_ns(&running.pids);
+    process::sleep_until(Instant::now() + LENGTH);
+    Ok(Duration::from_nanos(procfs::cpu_ns(&running.pids).saturating_sub(before)))
 }
 
 /// CPU time, of all threads and of the workers.
@@ -80,10 +153,9 @@ fn observe(ours: &Path, dir: &Path, port: u16, server: u16, keys: &str) -> Resul
         text += &format!("check it {keys} every 1\ncheck_default it\n");
     }
     for n in 0..SERVERS {
-        let address = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 1, 0, 0)) + u32::from(n) + 1);
-        text += &format!("server {n} address {address} port {server}\n");
+        text += &format!("server {n} address {} port {server}\n", address(n));
     }
-    fs::write(&file, text).map_err(|e| format!("{}: {e}", file.display()))?;
+    write(&file, &text)?;
     let mut command = Command::new(ours);
     command.args(["-f", "-u", "root", "-S", "1000", "-C"]).arg(&control).arg("-F").arg(&file);
     command.arg(format!("127.0.0.1:{port}"));

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "hold" => process::hold(rest),
         Some((word, rest)) if word == "logs" => logs::run(rest),
         Some((word, rest)) if word == "checks" => checks::run(rest),
+        Some((word, rest)) if word == "checks-alone" => checks::alone(rest),
         Some((word, rest)) if word == "failover" => failover::run(rest),
         Some((word, rest)) if word == "failover-server" => failover::serve(rest),
         _ => args::parse().and_then(|options| bench(&options)),
