@@ -21,6 +21,7 @@ pub(super) fn as_user(config: &Config) -> Vec<Error> {
     if let Some(jail) = jail.filter(|jail| !jail.is_dir()) {
         warnings.push(Error::new(format!("{} is not a directory", jail.display())).of("chroot"));
     }
+    warnings.extend(unknown_log_servers(config));
     let programs = config.checks.iter().filter(|(_, check)| check.kind == CheckType::Exec);
     for (name, check) in programs {
         let Some(program) = &check.program else { continue };
@@ -39,6 +40,22 @@ fn log_file(target: Option<&LogTarget>) -> Option<&Path> {
         Some(target @ LogTarget::File(path)) if !target.is_stdout() => Some(path),
         _ => None,
     }
+}
+
+/// Log servers whose names have no address: until they do, pen logs nothing there.
+fn unknown_log_servers(config: &Config) -> Vec<Error> {
+    let settings = &config.settings;
+    let logs = [("log", &settings.log), ("connection_log", &settings.connection_log)];
+    let unknown = logs.into_iter().filter_map(|(word, target)| {
+        let (LogTarget::Penlogd { host, .. } | LogTarget::SyslogServer { host, .. }) = target.as_ref()?
+        else {
+            return None;
+        };
+        let name = host.name()?;
+        let error = resolve::lookup_now(name).err()?;
+        Some(Error::failed(format!("{name} could not be looked up"), error).of(word))
+    });
+    unknown.collect()
 }
 
 /// Files that pen would fail to write.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::core::addr::{Endpoint, Host};
+use crate::core::addr::{Endpoint, Host, takes};
 use crate::core::config::Config;
 use crate::sys::{read_file, resolve};
 
@@ -38,9 +38,7 @@ fn reaches(own: IpAddr, ip: IpAddr) -> bool {
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
     };
-    let own = own.to_canonical();
-    // A socket on [::] takes IPv4 too.
-    own == ip || (own.is_unspecified() && (own.is_ipv6() || ip.is_ipv4()) && resolve::is_local(ip))
+    takes(own, ip) && (own.to_canonical() == ip || resolve::is_local(ip))
 }
 
 /// Divides the addresses of a name into those that its servers may have and those that are pen itself. The latter are only

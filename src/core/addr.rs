@@ -67,6 +67,15 @@ pub enum Host {
 }
 
 impl Host {
+    /// Whether both are the same host: case does not matter in names (RFC 4343), and `::ffff:a.b.c.d` is `a.b.c.d`.
+    pub fn is_same(&self, other: &Host) -> bool {
+        match (self, other) {
+            (Host::Ip(one), Host::Ip(other)) => one.to_canonical() == other.to_canonical(),
+            (Host::Name(one), Host::Name(other)) => one.eq_ignore_ascii_case(other),
+            (one, other) => one == other,
+        }
+    }
+
     /// The name, if the host is one that has to be resolved.
     pub fn name(&self) -> Option<&str> {
         if let Host::Name(name) = self { Some(name) } else { None }
@@ -283,10 +292,11 @@ pub fn split_operand(text: &str) -> Result<(&str, Vec<&str>), Error> {
     }
 }
 
-/// Pen treats an IPv6 address that holds an IPv4 one (`::ffff:a.b.c.d`, RFC 4291 2.5.5.2) as that IPv4 address
-/// everywhere.
-pub fn unmap(ip: IpAddr) -> IpAddr {
-    ip.to_canonical()
+/// Whether a socket bound to `bound` takes what is sent to `address`, if that is an address of this machine: one on `::`
+/// takes IPv4 too.
+pub fn takes(bound: IpAddr, address: IpAddr) -> bool {
+    let (bound, address) = (bound.to_canonical(), address.to_canonical());
+    bound == address || (bound.is_unspecified() && (bound.is_ipv6() || address.is_ipv4()))
 }
 
 #[cfg(test)]

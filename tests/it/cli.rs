@@ -278,6 +278,7 @@ fn check_warns_of_what_bites_later_each_with_its_line() {
         &format!("check program type exec program {missing}/program"),
         "admin_acl 4",
         "http_forwarded replace",
+        "connection_log syslog://nohost.invalid",
     ];
     let file = setup.write("file", lines.join("\n"));
     let output = run_pen(["--check", "-F", &file]);
@@ -297,10 +298,11 @@ fn check_warns_of_what_bites_later_each_with_its_line() {
         &format!("12: check program program: {missing}/program could not be run: No such file"),
         "13: admin_acl: access list 4 is empty",
         "14: http_forwarded: has no effect without http",
+        "15: connection_log: nohost.invalid could not be looked up",
     ] {
         assert!(text.contains(&format!("pen: {file}:{warning}")), "{warning} is not in {text}");
     }
-    assert_eq!(text.lines().count(), 13, "{text}");
+    assert_eq!(text.lines().count(), 14, "{text}");
     let elsewhere = setup.write("elsewhere", "listen 192.0.2.1:80\nserver 0 address 10.0.0.1 port 80\n");
     let output = run_pen(["--check", "-F", &elsewhere]);
     let text = String::from_utf8(output.stderr).unwrap();

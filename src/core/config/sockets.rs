@@ -1,7 +1,7 @@
 //! The sockets that pen listens on: no two of them can be bound to the same address.
 
 use super::Config;
-use crate::core::addr::{Endpoint, Host};
+use crate::core::addr::{Endpoint, Host, takes};
 use crate::core::error::Error;
 
 impl Config {
@@ -35,13 +35,7 @@ fn clashes(one: &Endpoint, other: &Endpoint) -> bool {
         (Host::Unix(one), Host::Unix(other)) => one == other,
         // The system chooses another port for each.
         (Host::Ip(_), Host::Ip(_)) if one.port != other.port || one.port == 0 => false,
-        // A socket on [::] takes IPv4 too.
-        (Host::Ip(one), Host::Ip(other)) => {
-            let all = |a: &std::net::IpAddr, b: &std::net::IpAddr| {
-                a.is_unspecified() && (a.is_ipv6() || b.is_ipv4())
-            };
-            one == other || all(one, other) || all(other, one)
-        }
+        (Host::Ip(one), Host::Ip(other)) => takes(*one, *other) || takes(*other, *one),
         _ => false,
     }
 }

@@ -27,7 +27,8 @@ impl Config {
                 continue;
             }
             let same = |other: &super::ServerConfig| {
-                other.address.as_ref() == Some(address) && other.port == server.port
+                other.address.as_ref().is_some_and(|other| other.is_same(address))
+                    && other.port == server.port
             };
             if let Some(first) = self.servers.iter().take(n).position(same) {
                 warn(format!("it has the address and the port of server {first}"));
@@ -198,6 +199,10 @@ mod tests {
                 "f:9: server 6: it has the address and the port of server 5",
             ]
         );
+        for (one, other) in [("www.example", "WWW.example"), ("10.0.0.1", "::ffff:10.0.0.1")] {
+            let same = format!("server 0 address {one} port 1\nserver 1 address {other} port 1\n");
+            assert_eq!(warnings(&same), ["f:2: server 1: it has the address and the port of server 0"]);
+        }
         let open = "server 0 address a port 1\nacl 1 permit 10.0.0.0/8\nacl 1 deny ::/0\n";
         assert!(
             warnings(open)[0].starts_with("f:3: acl 1: IPv4 clients that no entry matches are permitted")

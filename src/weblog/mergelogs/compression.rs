@@ -3,9 +3,9 @@
 use std::io::{self, BufReader, Cursor, Read};
 
 use bzip2::bufread::MultiBzDecoder;
-use flate2::bufread::MultiGzDecoder;
 use lzma_rust2::XzReader;
 
+use super::gzip::GzipReader;
 use super::zstd::ZstdReader;
 
 /// The number of bytes at the beginning that identify the format.
@@ -50,7 +50,7 @@ pub(super) fn decompressed(mut input: Box<dyn Read>) -> io::Result<Box<dyn Read>
     let whole = Cursor::new(head).chain(input);
     let buffered = |whole| BufReader::with_capacity(BUFFER, whole);
     let (format, text): (_, Box<dyn Read>) = match magic.as_slice() {
-        [0x1f, 0x8b, ..] => ("gzip", Box::new(MultiGzDecoder::new(buffered(whole)))),
+        [0x1f, 0x8b, ..] => ("gzip", Box::new(GzipReader::new(buffered(whole)))),
         [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59]
         | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90] => {
             ("bzip2", Box::new(MultiBzDecoder::new(buffered(whole))))

@@ -7,6 +7,7 @@ mod compression;
 mod counts;
 mod doubt;
 mod frontier;
+mod gzip;
 mod input;
 mod lines;
 mod merge;
