@@ -328,17 +328,13 @@ impl UdpListener {
         let batch = &mut lock(&self.exchange).batch;
         for _ in 0..TURNS_MAX {
             match upstream.receive(batch) {
-                Ok(more) => {
+                Ok(()) => {
                     if !self.flows.was_answered(id, self.shared.now()) {
                         return false;
                     }
-                    for (datagram, _) in
-                        batch.iter().filter(|(datagram, _)| flow.answered(upstream, datagram))
-                    {
+                    let answer = batch.get(0).filter(|(datagram, _)| flow.answered(upstream, datagram));
+                    if let Some((datagram, _)) = answer {
                         flow.passed_on(datagram.len(), self.socket.send(datagram, flow.peer()));
-                    }
-                    if !more {
-                        return false;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
@@ -369,7 +365,8 @@ impl Drop for End {
     }
 }
 
-/// Passes a flow's answers on until it ends.
+/// Passes a flow's answers on until it ends, where no event port reports them to the listener; keeps the flow until then in
+/// any case.
 ///
 /// `end` is made before: a task that is aborted before it first runs drops its arguments and nothing else.
 async fn answer(end: End, flow: Arc<UdpFlow>) {

@@ -1,8 +1,9 @@
 //! UDP: one thread serves all flows, which keeps the datagrams of each in order.
 //!
 //! A flow is a client's address and port (and, if pen is bound to the wildcard address, the address that the client
-//! sent to). Each flow has its own socket, connected to its server, and a task that forwards the answers. Datagrams of
-//! clients are forwarded as they are read. A datagram that a socket does not accept at once is dropped, as UDP allows,
+//! sent to). Each flow has its own socket, connected to its server. Where there is an event port, it reports the answers
+//! to the listener, which passes on all that are there in one go; elsewhere each flow's task does. Datagrams of clients
+//! are forwarded as they are read. A datagram that a socket does not accept at once is dropped, as UDP allows,
 //! and counted.
 
 pub(in crate::net) mod drops;

@@ -61,18 +61,18 @@ impl Batch {
         Ok(self.count == BATCH_MAX)
     }
 
-    /// Calls `receive` to put one datagram into the memory. Returns true: there may be more.
+    /// Calls `receive` to put one datagram into the memory.
     ///
     /// # Errors
     /// Errors of `receive`.
     pub(super) fn receive_one(
         &mut self,
         receive: impl FnOnce(&mut [u8]) -> io::Result<Received>,
-    ) -> io::Result<bool> {
+    ) -> io::Result<()> {
         self.count = 0;
         self.received[0] = receive(self.bytes.get_mut(..DATAGRAM_MAX).unwrap_or_default())?;
         self.count = 1;
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -87,14 +87,8 @@ impl DatagramSocket {
     pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
         #[cfg(target_os = "linux")]
         if !emulation::is_portable() {
-            let metadata = if self.tells {
-                recvmmsg::Metadata::SenderAndDestination
-            } else {
-                recvmmsg::Metadata::Sender
-            };
-            let socket = self.socket.as_fd();
-            return batch
-                .receive_many(|bytes, received| recvmmsg::receive(socket, bytes, received, metadata));
+            let (socket, tells) = (self.socket.as_fd(), self.tells);
+            return batch.receive_many(|bytes, received| recvmmsg::receive(socket, bytes, received, tells));
         }
         batch.receive_one(|buffer| {
             if self.tells {
@@ -103,7 +97,9 @@ impl DatagramSocket {
             }
             let (count, client) = self.socket.recv_from(buffer)?;
             Ok((count, Some(Peer { client, local: None })))
-        })
+        })?;
+        // There may be more.
+        Ok(true)
     }
 
     /// How long the last received datagram had waited; zero if the system does not report it.

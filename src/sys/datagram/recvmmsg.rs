@@ -9,18 +9,8 @@ use std::ptr;
 use super::pktinfo::{self, Control};
 use super::received::{BATCH_MAX, DATAGRAM_MAX, Received};
 
-/// The data to request from the system besides the bytes of datagrams.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Metadata {
-    /// None: the socket is connected, so only one peer can have sent them.
-    None,
-    /// The sender of each.
-    Sender,
-    /// The sender and the destination of each.
-    SenderAndDestination,
-}
-
-/// Receives datagrams into slices of `bytes`, [`DATAGRAM_MAX`] bytes each, and returns their number.
+/// Receives datagrams into slices of `bytes`, [`DATAGRAM_MAX`] bytes each, and returns their number. With the address that each
+/// was sent to, if the socket `tells` it.
 ///
 /// # Errors
 /// See recvmmsg(2): `WouldBlock` when none is queued.
@@ -28,7 +18,7 @@ pub(super) fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
     received: &mut [Received; BATCH_MAX],
-    metadata: Metadata,
+    tells: bool,
 ) -> io::Result<usize> {
     // SAFETY: all zeros is a valid value of all these types.
     let (mut names, mut parts, mut headers) = unsafe {
@@ -48,11 +38,9 @@ pub(super) fn receive(
         let header = &mut header.msg_hdr;
         header.msg_iov = part;
         header.msg_iovlen = 1;
-        if metadata != Metadata::None {
-            header.msg_name = ptr::from_mut(name).cast();
-            header.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t;
-        }
-        if metadata == Metadata::SenderAndDestination {
+        header.msg_name = ptr::from_mut(name).cast();
+        header.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        if tells {
             header.msg_control = ptr::from_mut(control).cast();
             header.msg_controllen = mem::size_of::<Control>() as _;
         }
@@ -79,8 +67,7 @@ pub(super) fn receive(
     };
     for ((received, header), name) in received.iter_mut().zip(&headers).zip(&names).take(count) {
         // SAFETY: the system has filled in the header, and the memory that it points to is alive.
-        let peer =
-            (metadata != Metadata::None).then(|| unsafe { pktinfo::peer(name, &header.msg_hdr) }).flatten();
+        let peer = unsafe { pktinfo::peer(name, &header.msg_hdr) };
         *received = (header.msg_len as usize, peer);
     }
     Ok(count.min(BATCH_MAX))

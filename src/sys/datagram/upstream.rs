@@ -13,10 +13,6 @@ use crate::sys::watch::Watch;
 
 use super::batch::Batch;
 use super::buffers;
-#[cfg(target_os = "linux")]
-use super::recvmmsg::{self, Metadata};
-#[cfg(target_os = "linux")]
-use crate::sys::emulation;
 
 /// A socket connected to a server.
 #[derive(Debug)]
@@ -64,36 +60,23 @@ impl UpstreamSocket {
         }
     }
 
-    /// Receives answers, like [`DatagramSocket::receive`](super::DatagramSocket::receive); they come from the server
-    /// and have no [`Peer`](super::Peer).
+    /// Receives an answer; it comes from the server and has no [`Peer`](super::Peer).
     ///
     /// # Errors
     /// `WouldBlock` when there is none; `ConnectionRefused` when nobody listens there; `HostUnreachable` and similar
     /// errors where the system reports them; otherwise see recv(2).
-    pub fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
-        let Readiness::Runtime(watch) = &self.0 else {
-            return self.clear_if_failed(self.receive_from(batch));
+    pub fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+        let mut receive = || {
+            batch.receive_one(|buffer| {
+                let (count, _) = rustix::net::recv(self, buffer, RecvFlags::empty())?;
+                Ok((count, None))
+            })
         };
-        let result = watch.try_read_or_error(|| self.receive_from(batch));
-        let more = self.clear_if_failed(result)?;
-        if !more {
-            // Fewer datagrams than asked for: the queue is empty, and no further call is needed to find that.
-            _ = watch.try_read_or_error(|| Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-        }
-        Ok(more)
-    }
-
-    fn receive_from(&self, batch: &mut Batch) -> io::Result<bool> {
-        #[cfg(target_os = "linux")]
-        if !emulation::is_portable() {
-            let socket = self.as_fd();
-            return batch
-                .receive_many(|bytes, received| recvmmsg::receive(socket, bytes, received, Metadata::None));
-        }
-        batch.receive_one(|buffer| {
-            let (count, _) = rustix::net::recv(self, buffer, RecvFlags::empty())?;
-            Ok((count, None))
-        })
+        let result = match &self.0 {
+            Readiness::Runtime(watch) => watch.try_read_or_error(receive),
+            Readiness::Port(_) => receive(),
+        };
+        self.clear_if_failed(result)
     }
 
     /// Sends one datagram. An error may belong to an earlier one; this one is not sent then.
