@@ -72,9 +72,9 @@ pub(in crate::sys) fn set_syn_filter(listener: &impl AsFd, on: bool) -> bool {
     done.is_ok()
 }
 
-/// How much lower the priority of a thread that yields to others is. It gets about a tenth of a processor that another
+/// How much lower the priority of a thread that yields to others is. It gets a quarter of a processor that another
 /// thread is ready to use in full, and does not interrupt that one (sched(7)).
-const LESS: i32 = 10;
+const LESS: i32 = 5;
 
 /// Lowers the priority of the calling thread; on Linux each has its own (nice(2)).
 pub(in crate::sys) fn lower_priority() -> io::Result<()> {
