@@ -118,6 +118,58 @@ fn a_reset_is_passed_on_in_both_directions() {
     }
 }
 
+/// Answers a request as its path has it: with a FIN after the answer, with a record that is cut off, or with a reset.
+fn end_by_path(mut tls: Tls) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.extend(tls.bytes(1));
+    }
+    let head = String::from_utf8(head).unwrap();
+    let path = head.split(' ').nth(1).unwrap();
+    if path == "/reset" {
+        return tls.0.get_ref().set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    tls.send("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nanswer");
+    if path == "/cut" {
+        tls.0.get_mut().write_all(b"\x17\x03\x03\x00\x20abc").unwrap();
+    }
+    tls.0.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+    tls.rest();
+}
+
+#[test]
+fn the_rules_of_ends_hold_in_every_mixture() {
+    let authority = Pair::root("ca");
+    let server = TlsServer::new(&authority.issue("app")).serve(end_by_path);
+    let line = at(0, server.address(), "tls on tls_name app blacklist 0");
+    for (tls_in, http) in [(false, false), (false, true), (true, false), (true, true)] {
+        let pen = pen(&authority, &[&line], |setup| {
+            authority.issue("localhost").write(setup.path(), "pen");
+            let (cert, key) = (setup.file("pen.crt"), setup.file("pen.key"));
+            let setup = if http { setup.options("-H") } else { setup };
+            if tls_in { setup.option("-E", cert).option("-K", key) } else { setup }
+        });
+        for (path, clean) in [("/fin", true), ("/cut", false), ("/reset", false)] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+            let (text, ended) = if tls_in {
+                let mut tls = TlsClient::new(&authority).name("localhost").connect(pen.address);
+                tls.send(request);
+                let (bytes, end) = tls.rest();
+                (bytes, end == TlsEnd::Clean)
+            } else {
+                let mut client = pen.client();
+                client.send(request);
+                let mut bytes = Vec::new();
+                let end = client.0.read_to_end(&mut bytes);
+                (bytes, end.is_ok())
+            };
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(ended, clean, "{path}, TLS with the client {tls_in}, -H {http}: {text}");
+            assert_eq!(text.ends_with("answer"), path != "/reset", "{path}: {text}");
+        }
+    }
+}
+
 #[test]
 fn the_session_of_a_connection_that_was_reset_is_resumed() {
     let authority = Pair::root("ca");
