@@ -3,6 +3,9 @@
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use crate::support::proxy::{v1, v2, v2_of, v2_with, values};
 use crate::support::tls::{Pair, TlsClient};
@@ -122,6 +125,29 @@ fn the_header_and_the_first_bytes_are_one_segment() {
     wait_until("the bytes", || segments(recorder.port()).iter().sum::<u32>() > 0);
     tls.finish();
     assert_eq!(tls.text(), "done");
+}
+
+#[test]
+fn the_header_and_the_first_message_of_tls_are_one_segment() {
+    let (chunks, chunk) = channel();
+    let chunks = Mutex::new(chunks);
+    let server = Backend::new(move |mut client| {
+        let mut buffer = [0; 4096];
+        let count = client.0.read(&mut buffer).unwrap();
+        chunks.lock().unwrap().send(buffer[..count].to_vec()).unwrap();
+        client.end();
+    });
+    for (version, header) in [("v1", v1 as fn(&str, &str) -> Vec<u8>), ("v2", v2)] {
+        let pen = before(&server, version).command("server 0 tls on tls_verify off").start();
+        let client = pen.client_from(2);
+        let source = format!("127.0.0.2:{}", client.local_port());
+        let chunk = chunk.recv_timeout(Duration::from_secs(20)).unwrap();
+        let expected = [&header(&source, &pen.address.to_string())[..], b"\x16\x03\x01"].concat();
+        assert!(chunk.starts_with(&expected), "{}", chunk.escape_ascii());
+        assert_eq!(segments(server.port()), [1]);
+        drop((client, pen));
+        wait_until("the end", || segments(server.port()).is_empty());
+    }
 }
 
 #[test]
