@@ -1,5 +1,7 @@
 //! Finds the response to a request.
 
+use std::sync::Arc;
+
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
@@ -50,7 +52,7 @@ fn text(status: StatusCode, text: impl Into<String>) -> Found {
 /// Responds to `request`; `loopback` if it came over a loopback address.
 pub(super) fn answer<B>(
     source: &impl Source,
-    history: &Mutex<History>,
+    history: &Arc<Mutex<History>>,
     request: &Request<B>,
     loopback: bool,
     progress: Progress,
@@ -92,7 +94,7 @@ fn names_another_host<B>(request: &Request<B>) -> bool {
     named.chain(target).any(|host| !host::is_own(host))
 }
 
-fn find(source: &impl Source, history: &Mutex<History>, uri: &Uri, headers: &HeaderMap) -> Found {
+fn find(source: &impl Source, history: &Arc<Mutex<History>>, uri: &Uri, headers: &HeaderMap) -> Found {
     let Some(path) = percent::decoded(uri.path()) else {
         return text(StatusCode::BAD_REQUEST, "The path is wrongly encoded.\n");
     };
@@ -110,7 +112,8 @@ fn find(source: &impl Source, history: &Mutex<History>, uri: &Uri, headers: &Hea
         "/" => Found::here(HTML, dashboard::page(&source.subject(), &history.lock())),
         "/dashboard/data" => {
             let known = uri.query().and_then(|query| query.strip_prefix("points=")?.parse().ok());
-            Found::here(JSON, dashboard::data(&source.subject(), &history.lock(), known).to_string())
+            let pieces = dashboard::data(source.subject(), history, known);
+            Found { status: StatusCode::OK, kind: JSON, pieces }
         }
         "/dashboard.css" => Found::here("text/css; charset=utf-8", dashboard::STYLE),
         "/dashboard.js" => Found::here("text/javascript; charset=utf-8", dashboard::SCRIPT),

@@ -28,6 +28,10 @@ const CONNECTIONS_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most memory for the head of a request, and for the part of a response that is on its way.
 const BUFFER_MAX: usize = 64 * 1024;
+/// A sample of the servers is followed by a pause of at least so many times the time that it took.
+const SHARE: u32 = 9;
+/// The longest pause between two samples.
+const PERIOD_MAX: Duration = Duration::from_secs(10);
 /// How long accepting pauses when the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -78,19 +82,22 @@ pub fn start(
 /// Keeps the history of the servers up to date.
 async fn look(source: Arc<impl Source>, history: Arc<Mutex<History>>) {
     let mut last = Instant::now();
-    let mut times = tokio::time::interval(PERIOD);
-    times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        times.tick().await;
-        let now = Instant::now();
-        let changes = source.state_changes();
-        let servers = source.servers();
-        let mut history = history.lock();
-        for (time, change) in &changes {
-            history.note(time, change);
-        }
-        history.look(&servers, &source.time(), now - std::mem::replace(&mut last, now));
+        let begin = Instant::now();
+        record(&*source, &mut history.lock(), begin - std::mem::replace(&mut last, begin));
+        // Thousands of servers, or a busy machine, must leave the thread time for requests.
+        let pause = (begin.elapsed() * SHARE).clamp(PERIOD, PERIOD_MAX);
+        tokio::time::sleep(pause).await;
     }
+}
+
+fn record(source: &impl Source, history: &mut History, passed: Duration) {
+    let changes = source.state_changes();
+    let (servers, now) = source.servers();
+    for (time, change) in &changes {
+        history.note(time, change);
+    }
+    history.look(&servers, now, &source.time(), passed);
 }
 
 async fn serve(listener: Listener, source: Arc<impl Source>) {

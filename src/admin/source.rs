@@ -1,10 +1,12 @@
 //! The interface to the source of the reports.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::core::report::pieces::Pieces;
 
-use crate::core::report::model::ObservedServer;
+use crate::core::Millis;
+use crate::core::snapshot::Backend;
 use crate::core::state_changes::StateChange;
 
 use super::dashboard::Subject;
@@ -18,8 +20,8 @@ pub trait Source: Send + Sync + 'static {
     fn document(&self, name: &str) -> Option<Pieces>;
     /// The current values of the metrics.
     fn measurements(&self) -> Measurements;
-    /// The servers, except removed ones.
-    fn servers(&self) -> Vec<ObservedServer>;
+    /// The servers, except removed ones, and the time of pen's clock.
+    fn servers(&self) -> (Vec<Arc<Backend>>, Millis);
     /// The changes of servers' states since the last call, with their time in RFC 3339 form.
     fn state_changes(&self) -> Vec<(String, StateChange)>;
     /// The contents of the dashboard.

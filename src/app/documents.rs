@@ -173,11 +173,21 @@ impl Documents {
     }
 
     fn checks(&self) -> Rows<CheckRow> {
-        in_pieces(model::checks(&self.shared.snapshot.load(), self.shared.now()).into_iter())
+        let now = self.shared.now();
+        // A removed server is not checked.
+        let present = self.backends().filter(|backend| !backend.stats.is_removed());
+        in_pieces(present.filter_map(move |backend| CheckRow::new(&backend, now)))
     }
 
     fn servers(&self) -> Rows<ServerRow> {
-        in_pieces(self.server_rows().into_iter())
+        let now = self.shared.now();
+        in_pieces(self.backends().map(move |backend| ServerRow::new(&backend, now)))
+    }
+
+    /// All servers, so that rows can be made of them later.
+    fn backends(&self) -> impl Iterator<Item = Arc<Backend>> + 'static {
+        let backends: Vec<_> = model::servers(&self.shared.snapshot.load()).map(Arc::clone).collect();
+        backends.into_iter()
     }
 
     fn server_rows(&self) -> Vec<ServerRow> {
@@ -280,10 +290,8 @@ impl Source for Documents {
         }
     }
 
-    fn servers(&self) -> Vec<ObservedServer> {
-        let (now, snapshot) = (self.shared.now(), self.shared.snapshot.load());
-        let observed = model::servers(&snapshot).map(|backend| ObservedServer::new(backend, now));
-        observed.filter(|server| is_present(&server.row)).collect()
+    fn servers(&self) -> (Vec<Arc<Backend>>, Millis) {
+        (self.backends().filter(|backend| !backend.stats.is_removed()).collect(), self.shared.now())
     }
 
     fn state_changes(&self) -> Vec<(String, StateChange)> {
@@ -295,7 +303,8 @@ impl Source for Documents {
     fn subject(&self) -> Subject {
         let config = self.config.load();
         let settings = &config.settings;
-        let servers = Source::servers(self);
+        let (servers, now) = Source::servers(self);
+        let servers: Vec<_> = servers.iter().map(|backend| ObservedServer::new(backend, now)).collect();
         Subject {
             listen: settings.listen.as_ref().map(ToString::to_string).unwrap_or_default(),
             protocol: match (settings.udp, settings.http, settings.ssl_certfile.is_empty()) {

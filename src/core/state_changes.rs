@@ -16,8 +16,8 @@ const KEPT: usize = 100;
 /// A server's new state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateChange {
-    /// The server, as [`super::report::model::ServerRow::label`] has it.
-    pub server: String,
+    /// The number of the server, see [`super::snapshot::Role::number`].
+    pub number: i64,
     /// When it changed.
     pub at: Millis,
     /// The state, in a word.
@@ -35,7 +35,7 @@ impl StateChanges {
     pub fn note(&self, backend: &Backend, reason: Option<&str>, now: Millis) {
         let state = ServerState::of(backend, now);
         let change = StateChange {
-            server: backend.role.label(),
+            number: backend.role.number(),
             at: now,
             state: standing(state.word(), backend.admin_state.word()),
             reason: reason.map(str::to_owned),

@@ -358,6 +358,38 @@ fn its_times_are_those_of_the_client() {
 }
 
 #[test]
+fn its_time_in_the_queue_is_what_the_client_waited() {
+    const NEAR: Duration = Duration::from_millis(10);
+    let backend = obedient();
+    let (setup, file) = setup("json");
+    let pen = setup.command("queue_max 5").servers([&backend]).start();
+    pen.control("server 0 max 1 hard 1");
+    let mut count = 0;
+    wait_until("a wait that nothing has delayed", || {
+        let (holds, _) = held(&pen, 2);
+        let begin = Instant::now();
+        let mut waits = pen.client_from(3);
+        let at = address(&waits, 3);
+        waits.send("hold\n");
+        let asked = Instant::now();
+        assert!(waits.is_silent_for(Duration::from_millis(150)));
+        let freed = Instant::now();
+        holds.finish();
+        assert_eq!(waits.line(), "well");
+        let served = Instant::now();
+        waits.finish();
+        end(waits);
+        end(holds);
+        count += 2;
+        let lines = logged(&file, count);
+        let line = lines.iter().rfind(|line| line["client_port"] == at.port()).unwrap();
+        let waited = Duration::from_secs_f64(line["queue_seconds"].as_f64().unwrap());
+        assert!(waited <= served - begin, "{waited:?} of {:?}", served - begin);
+        waited + NEAR >= freed - asked
+    });
+}
+
+#[test]
 fn over_tls_it_says_what_was_agreed_on_and_what_was_not() {
     let authority = Pair::root("ca");
     let backend = Backend::greeter("A");

@@ -84,7 +84,7 @@ function changeItem(change) {
     item.dataset.number = change.number;
     const time = document.createElement("time");
     time.dateTime = change.time;
-    time.textContent = `${change.day} ${change.clock}`;
+    time.textContent = change.shown_time;
     item.append(time);
     for (const [name, value] of [[`state ${change.state}`, change.state], ["", change.server], ["note", change.note]]) {
         const part = document.createElement("span");
@@ -109,8 +109,9 @@ function show(data) {
     text(health, data.health);
     attribute(health, "class", `state ${data.state}`);
     document.querySelectorAll("#facts dd").forEach((place, n) => {
-        fill(place, data.facts[n].cell);
-        fillBar(place, data.facts[n].bar);
+        const [cell, bar] = data.facts[n];
+        fill(place, cell);
+        fillBar(place, bar);
     });
     if (data.curve) fillCurve(byId("traffic"), data.curve);
     showServers(data.rows);

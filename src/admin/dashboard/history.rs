@@ -1,68 +1,34 @@
 //! The recent history of the servers' counters: rates, curves and changes of state, for the dashboard.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::core::report::model::ObservedServer;
+use crate::core::Millis;
+use crate::core::addr::with_port;
+use crate::core::report::model;
+use crate::core::snapshot::Backend;
 use crate::core::state_changes::StateChange;
+
+use super::track::{Rates, Sample, Track};
 
 /// The sampling interval.
 pub(in crate::admin) const PERIOD: Duration = Duration::from_secs(1);
 /// Samples per point of a curve.
-const LOOKS: u32 = 5;
-/// Points of a curve: five minutes.
-pub(super) const POINTS: usize = 60;
+const LOOKS: u64 = 5;
 /// The number of changes of state that are kept.
 const CHANGES: usize = 100;
 
 /// The history of all servers.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct History {
-    servers: HashMap<String, Track>,
+    /// By the number of the server, see [`crate::core::snapshot::Role::number`].
+    servers: HashMap<i64, Track>,
     changes: Changes,
-    looks: u32,
+    /// The number of samples so far.
+    looks: u64,
     /// The number of points that the curves have got so far.
     points: u64,
-}
-
-/// The history of one server.
-#[derive(Debug)]
-struct Track {
-    name: String,
-    address: String,
-    state: &'static str,
-    last: Counters,
-    rates: Rates,
-    /// Bytes both ways since the last point.
-    bytes: f64,
-    seconds: f64,
-    /// Bytes a second both ways, the oldest first.
-    curve: VecDeque<f64>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Counters {
-    connects: u64,
-    sent: u64,
-    received: u64,
-}
-
-/// The rates of the last second.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Rates {
-    pub(super) connects: f64,
-    pub(super) sent: f64,
-    pub(super) received: f64,
-}
-
-impl std::iter::Sum for Rates {
-    fn sum<I: Iterator<Item = Rates>>(rates: I) -> Rates {
-        rates.fold(Rates::default(), |sum, rates| Rates {
-            connects: sum.connects + rates.connects,
-            sent: sum.sent + rates.sent,
-            received: sum.received + rates.received,
-        })
-    }
 }
 
 /// A change of a server's state.
@@ -98,7 +64,7 @@ impl Changes {
             number: self.count,
             time: time.to_owned(),
             server: track.name.clone(),
-            address: track.address.clone(),
+            address: with_port(&track.address, track.port),
             from: track.state,
             to: state,
             reason: reason.map(str::to_owned),
@@ -111,63 +77,68 @@ impl Changes {
 impl History {
     /// Adds a change, of which samples may know nothing.
     pub(in crate::admin) fn note(&mut self, time: &str, change: &StateChange) {
-        if let Some(track) = self.servers.get_mut(&change.server) {
+        if let Some(track) = self.servers.get_mut(&change.number) {
             self.changes.note(track, change.state, time, change.reason.as_deref());
         }
     }
 
-    /// Adds a sample of the servers' state, taken at `time` and `passed` after the one before.
-    pub(in crate::admin) fn look(&mut self, servers: &[ObservedServer], time: &str, passed: Duration) {
-        self.looks = (self.looks + 1) % LOOKS;
-        self.points += u64::from(self.looks == 0);
-        let seconds = passed.as_secs_f64().max(0.001);
-        let mut before = std::mem::take(&mut self.servers);
-        for ObservedServer { row, reason, .. } in servers {
-            let (id, address, state) = (row.label(), row.endpoint(), row.standing());
-            let counters =
-                Counters { connects: row.connects, sent: row.sent_bytes, received: row.received_bytes };
-            let name = row.name.clone().unwrap_or_else(|| id.clone());
-            let known = before.remove(&id).filter(|track| track.address == address);
-            let mut track = known.unwrap_or_else(|| Track {
-                name: String::new(),
-                address,
-                state,
-                last: counters,
-                rates: Rates::default(),
-                bytes: 0.0,
-                seconds: 0.0,
-                curve: VecDeque::new(),
-            });
-            track.name = name;
-            self.changes.note(&mut track, state, time, reason.as_deref());
-            let rate = |now: u64, last: u64| now.saturating_sub(last) as f64 / seconds;
-            track.rates = Rates {
-                connects: rate(counters.connects, track.last.connects),
-                sent: rate(counters.sent, track.last.sent),
-                received: rate(counters.received, track.last.received),
-            };
-            track.last = counters;
-            track.bytes += (track.rates.sent + track.rates.received) * seconds;
-            track.seconds += seconds;
-            if self.looks == 0 {
-                track.curve.push_back(std::mem::take(&mut track.bytes) / std::mem::take(&mut track.seconds));
-                if track.curve.len() > POINTS {
-                    track.curve.pop_front();
-                }
-            }
-            self.servers.insert(id, track);
+    /// Adds a sample of the servers at `now`, the date of which is `time`, `passed` after the one before.
+    pub(in crate::admin) fn look(
+        &mut self,
+        servers: &[Arc<Backend>],
+        now: Millis,
+        time: &str,
+        passed: Duration,
+    ) {
+        self.begin();
+        for backend in servers {
+            let reason = || model::reason(backend, now);
+            self.sample(&Sample::new(backend, now), reason, time, passed);
         }
+        self.end();
+    }
+
+    fn begin(&mut self) {
+        self.looks += 1;
+        self.points += u64::from(self.looks.is_multiple_of(LOOKS));
+    }
+
+    /// Forgets the servers that were not in the sample.
+    fn end(&mut self) {
+        let look = self.looks;
+        self.servers.retain(|_, track| track.look == look);
+    }
+
+    fn sample(
+        &mut self,
+        sample: &Sample<'_>,
+        reason: impl FnOnce() -> Option<String>,
+        time: &str,
+        passed: Duration,
+    ) {
+        let track = self.servers.entry(sample.number).or_insert_with(|| Track::new(sample));
+        if (track.address.as_str(), track.port) != (sample.address, sample.port) {
+            *track = Track::new(sample);
+        }
+        if track.name != sample.name {
+            track.name = sample.name.clone().into_owned();
+        }
+        if track.state != sample.state {
+            self.changes.note(track, sample.state, time, reason().as_deref());
+        }
+        track.add(sample.counters, passed, self.looks.is_multiple_of(LOOKS));
+        track.look = self.looks;
     }
 
     /// The rates of a server in the last second.
-    pub(super) fn rates(&self, id: &str) -> Rates {
-        self.servers.get(id).map(|track| track.rates).unwrap_or_default()
+    pub(super) fn rates(&self, number: i64) -> Rates {
+        self.servers.get(&number).map(|track| track.rates).unwrap_or_default()
     }
 
     /// Its bytes per second in the last five minutes, oldest first.
-    pub(super) fn curve(&self, id: &str) -> impl ExactSizeIterator<Item = f64> {
+    pub(super) fn curve(&self, number: i64) -> impl ExactSizeIterator<Item = f64> {
         static NONE: VecDeque<f64> = VecDeque::new();
-        self.servers.get(id).map_or(&NONE, |track| &track.curve).iter().copied()
+        self.servers.get(&number).map_or(&NONE, |track| &track.curve).iter().copied()
     }
 
     /// The sum of the curves of all servers.
@@ -194,14 +165,15 @@ impl History {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::track::{Counters, POINTS};
     use super::*;
-    use crate::core::report::model::{ServerRow, ServerState};
+    use crate::core::report::model::{ObservedServer, ServerRow, ServerState};
     use crate::core::settings::AdminState;
 
     pub(in crate::admin::dashboard) fn row(number: usize, state: ServerState, sent: u64) -> ObservedServer {
         let row = ServerRow {
             server: Some(number),
-            number: 0,
+            number: i64::try_from(number).unwrap(),
             name: None,
             admin_state: AdminState::Ready,
             role: "regular",
@@ -226,43 +198,63 @@ pub(super) mod tests {
         ObservedServer { row, check: None, reason: (!state.is_up()).then(|| "refused".into()) }
     }
 
+    fn look(history: &mut History, servers: &[ObservedServer], time: &str, passed: Duration) {
+        history.begin();
+        for ObservedServer { row, reason, .. } in servers {
+            let sample = Sample {
+                number: row.number,
+                name: row.name.clone().unwrap_or_else(|| row.label()).into(),
+                address: &row.address,
+                port: row.port,
+                state: row.standing(),
+                counters: Counters {
+                    connects: row.connects,
+                    sent: row.sent_bytes,
+                    received: row.received_bytes,
+                },
+            };
+            history.sample(&sample, || reason.clone(), time, passed);
+        }
+        history.end();
+    }
+
     #[test]
     fn rates_curves_and_changes_follow_the_counters() {
         let mut history = History::default();
-        history.look(&[row(0, ServerState::Up, 1000)], "t0", PERIOD);
-        assert_eq!(history.rates("0"), Rates::default());
-        history.look(&[row(0, ServerState::Up, 3000)], "t1", Duration::from_millis(500));
-        assert_eq!(history.rates("0").sent, 4000.0);
+        look(&mut history, &[row(0, ServerState::Up, 1000)], "t0", PERIOD);
+        assert_eq!(history.rates(0), Rates::default());
+        look(&mut history, &[row(0, ServerState::Up, 3000)], "t1", Duration::from_millis(500));
+        assert_eq!(history.rates(0).sent, 4000.0);
         for n in 0..4 {
-            history.look(&[row(0, ServerState::Blacklisted, 3000)], &format!("t{}", n + 2), PERIOD);
+            look(&mut history, &[row(0, ServerState::Blacklisted, 3000)], &format!("t{}", n + 2), PERIOD);
         }
         let changes: Vec<_> =
             history.changes().map(|c| (c.number, &*c.time, &*c.server, c.from, c.to)).collect();
         assert_eq!(changes, [(1, "t2", "0", "up", "blacklisted")]);
         assert_eq!(history.changes().next().and_then(|c| c.reason.as_deref()), Some("refused"));
-        assert_eq!((history.curve("0").len(), history.points()), (1, 1));
+        assert_eq!((history.curve(0).len(), history.points()), (1, 1));
         let mut drained = row(0, ServerState::Up, 3000);
         (drained.row.admin_state, drained.row.name) = (AdminState::Drain, Some("www1".into()));
-        history.look(&[drained], "t6", PERIOD);
+        look(&mut history, &[drained], "t6", PERIOD);
         let last = history.changes().next().map(|c| (&*c.server, c.from, c.to));
         assert_eq!(last, Some(("www1", "blacklisted", "drain")));
         // A removed server is forgotten, and a new one with its number starts without history.
-        history.look(&[], "t7", PERIOD);
-        assert_eq!(history.curve("0").len(), 0);
-        history.look(&[row(0, ServerState::Up, 9000)], "t8", PERIOD);
-        assert_eq!(history.rates("0"), Rates::default());
+        look(&mut history, &[], "t7", PERIOD);
+        assert_eq!(history.curve(0).len(), 0);
+        look(&mut history, &[row(0, ServerState::Up, 9000)], "t8", PERIOD);
+        assert_eq!(history.rates(0), Rates::default());
     }
 
     #[test]
     fn a_change_between_two_samples_is_told_once() {
         let mut history = History::default();
-        let change = |state| StateChange { server: "0".into(), at: 0, state, reason: Some("why".into()) };
+        let change = |state| StateChange { number: 0, at: 0, state, reason: Some("why".into()) };
         history.note("t0", &change("down"));
-        history.look(&[row(0, ServerState::Up, 0)], "t1", PERIOD);
+        look(&mut history, &[row(0, ServerState::Up, 0)], "t1", PERIOD);
         for state in ["down", "down", "up"] {
             history.note("t2", &change(state));
         }
-        history.look(&[row(0, ServerState::Up, 0)], "t3", PERIOD);
+        look(&mut history, &[row(0, ServerState::Up, 0)], "t3", PERIOD);
         let changes: Vec<_> = history.changes().map(|c| (&*c.time, c.from, c.to)).collect();
         assert_eq!(changes, [("t2", "down", "up"), ("t2", "up", "down")]);
     }
@@ -270,14 +262,14 @@ pub(super) mod tests {
     #[test]
     fn curves_are_added_from_their_ends() {
         let mut history = History::default();
-        for n in 0..2 * u64::from(LOOKS) {
+        for n in 0..2 * LOOKS {
             let mut servers = vec![row(0, ServerState::Up, n * 100)];
-            if n >= u64::from(LOOKS) - 1 {
+            if n >= LOOKS - 1 {
                 servers.push(row(1, ServerState::Up, n * 1000));
             }
-            history.look(&servers, "now", PERIOD);
+            look(&mut history, &servers, "now", PERIOD);
         }
-        let (own, sum) = (history.curve("0").collect::<Vec<_>>(), history.sum());
+        let (own, sum) = (history.curve(0).collect::<Vec<_>>(), history.sum());
         assert_eq!(sum.len(), own.len());
         assert_eq!((sum[0], sum[1]), (own[0], own[1] + 1000.0));
     }
@@ -287,8 +279,8 @@ pub(super) mod tests {
         let mut history = History::default();
         for n in 0..1000 {
             let state = if n % 2 == 0 { ServerState::Up } else { ServerState::Blacklisted };
-            history.look(&[row(0, state, n)], "now", PERIOD);
+            look(&mut history, &[row(0, state, n)], "now", PERIOD);
         }
-        assert_eq!((history.changes().count(), history.curve("0").len()), (CHANGES, POINTS));
+        assert_eq!((history.changes().count(), history.curve(0).len()), (CHANGES, POINTS));
     }
 }

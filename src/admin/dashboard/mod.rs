@@ -7,6 +7,7 @@ mod data;
 pub(super) mod history;
 mod page;
 mod subject;
+mod track;
 mod view;
 
 pub(super) use data::data;

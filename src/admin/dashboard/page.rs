@@ -2,8 +2,9 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::history::{Change, History, POINTS};
+use super::history::{Change, History};
 use super::subject::{Fact, Subject};
+use super::track::POINTS;
 use super::view::{self, Bar, COLUMNS, CONNECTIONS, Cell, Curve, HEIGHT, Row, STATE};
 
 /// The heading of the column with the curves.
@@ -171,10 +172,9 @@ fn drawn(curve: &Curve) -> Markup {
 }
 
 fn item(change: &Change) -> Markup {
-    let (day, clock) = view::local(&change.time);
     html! {
         li data-number=(change.number) {
-            time datetime=(change.time) { (day) " " (clock) }
+            time datetime=(change.time) { (view::local(&change.time)) }
             span .state.(change.to) { (change.to) }
             span { (view::named(change)) }
             span .note { (view::note(change)) }

@@ -3,7 +3,8 @@
 use crate::core::json::Version;
 use crate::core::report::model::ObservedServer;
 
-use super::history::{History, Rates};
+use super::history::History;
+use super::track::Rates;
 use super::view::{self, Bar, Cell, Row};
 
 /// The contents of the page.
@@ -52,9 +53,9 @@ impl Subject {
             cell: format!("{used} of {limit}").into(),
             bar: Bar::new(used as u64, limit as u64),
         };
-        let rates: Rates = self.servers.iter().map(|server| history.rates(&server.row.label())).sum();
+        let rates: Rates = self.servers.iter().map(|server| history.rates(server.row.number)).sum();
         let up = self.servers.iter().filter(|server| server.row.standing() == "up").count();
-        let (day, clock) = view::local(&self.version.start_time);
+        let since = view::local(&self.version.start_time);
         [
             fact("Servers up", format!("{up} of {}", self.servers.len()), String::new()),
             share("Connections", self.connections, self.connections_max),
@@ -66,7 +67,7 @@ impl Subject {
             fact("New connections", format!("{:.0}/s", rates.connects), String::new()),
             fact("To servers", format!("{}/s", view::bytes(rates.sent)), String::new()),
             fact("From servers", format!("{}/s", view::bytes(rates.received)), String::new()),
-            fact("Serving for", view::age(self.version.uptime_seconds), format!("since {day} {clock}")),
+            fact("Serving for", view::age(self.version.uptime_seconds), format!("since {since}")),
         ]
     }
 

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::core::report::model::{CheckRow, ObservedServer};
 use crate::core::settings::Keyword as _;
 
-use super::history::{Change, History, POINTS};
+use super::history::{Change, History};
+use super::track::POINTS;
 
 /// Headings of the columns of the table of servers, in their order, before the one with the curve.
 pub(super) const COLUMNS: [&str; 10] = [
@@ -54,7 +55,7 @@ impl Row {
     pub(super) fn new(server: &ObservedServer, history: &History) -> Self {
         let ObservedServer { row, check, .. } = server;
         let id = row.label();
-        let rates = history.rates(&id);
+        let rates = history.rates(row.number);
         let state = row.standing();
         let name = row.name.as_ref().map_or_else(|| id.clone(), |name| format!("{name} ({id})"));
         Row {
@@ -75,7 +76,7 @@ impl Row {
                 row.failures.to_string().into(),
             ],
             bar: Bar::new(u64::from(row.connections), u64::from(row.max)),
-            curve: Curve::new(history.curve(&id)),
+            curve: Curve::new(history.curve(row.number)),
             state,
             id,
         }
@@ -208,10 +209,9 @@ pub(super) fn note(change: &Change) -> String {
     }
 }
 
-/// The day and the time of day of a time in RFC 3339 form.
-pub(super) fn local(time: &str) -> (&str, &str) {
-    let (day, clock) = time.split_once('T').unwrap_or((time, ""));
-    (day, clock.get(..8).unwrap_or(clock))
+/// A time in RFC 3339 form, to the second and without its zone.
+pub(super) fn local(time: &str) -> String {
+    time.get(..19).unwrap_or(time).replace('T', " ")
 }
 
 #[cfg(test)]
@@ -233,8 +233,8 @@ mod tests {
 
     #[test]
     fn times_are_shown_without_their_zone() {
-        assert_eq!(local("2026-11-26T07:02:25.123+01:00"), ("2026-11-26", "07:02:25"));
-        assert_eq!(local("t1"), ("t1", ""));
+        assert_eq!(local("2026-11-26T07:02:25.123+01:00"), "2026-11-26 07:02:25");
+        assert_eq!(local("t1"), "t1");
     }
 
     #[test]

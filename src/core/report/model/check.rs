@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::core::Millis;
 use crate::core::health::Health;
 use crate::core::settings::Keyword;
-use crate::core::snapshot::{Backend, Snapshot};
+use crate::core::snapshot::Backend;
 
 use super::units::seconds;
 
@@ -67,9 +67,4 @@ impl CheckRow {
             age_seconds: last.map(|last| seconds(now.saturating_sub(last.at))),
         })
     }
-}
-
-/// The servers of a snapshot that are checked, by number.
-pub fn checks(snapshot: &Snapshot, now: Millis) -> Vec<CheckRow> {
-    snapshot.backends.iter().flatten().filter_map(|backend| CheckRow::new(backend, now)).collect()
 }

@@ -11,10 +11,10 @@ mod server;
 mod status;
 mod units;
 
-pub use check::{CheckRow, HealthWord, checks};
+pub use check::{CheckRow, HealthWord};
 pub use client::ClientRow;
 pub use connection::{ConnectionRow, ConnectionState};
-pub use observed::ObservedServer;
+pub use observed::{ObservedServer, reason};
 pub use server::{ServerRow, ServerState, servers, standing};
 pub use status::Status;
 pub(crate) use units::seconds;

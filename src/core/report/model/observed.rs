@@ -21,15 +21,18 @@ pub struct ObservedServer {
 impl ObservedServer {
     /// The server of `backend` at `now`.
     pub fn new(backend: &Backend, now: Millis) -> Self {
-        let row = ServerRow::new(backend, now);
-        let reason = reason(backend, row.state, now);
-        ObservedServer { row, check: CheckRow::new(backend, now), reason }
+        ObservedServer {
+            row: ServerRow::new(backend, now),
+            check: CheckRow::new(backend, now),
+            reason: reason(backend, now),
+        }
     }
 }
 
-fn reason(backend: &Backend, state: ServerState, now: Millis) -> Option<String> {
+/// Why a server is not up, as far as that is known.
+pub fn reason(backend: &Backend, now: Millis) -> Option<String> {
     let failed_connect = || backend.stats.last_failure().map(|reason| reason.to_string());
-    match state {
+    match ServerState::of(backend, now) {
         ServerState::Down => {
             // After a success it stays down until there are as many in a row as `rise` says.
             let last = backend.stats.last_check()?;

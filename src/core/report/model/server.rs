@@ -1,5 +1,7 @@
 //! A row for each server that has an address.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 
 use crate::core::Millis;
@@ -193,7 +195,7 @@ pub fn standing<'a>(state: &'a str, admin_state: &'a str) -> &'a str {
 }
 
 /// Every server of a snapshot: the slots by number, the emergency and the abuse server, and those that were removed.
-pub fn servers(snapshot: &Snapshot) -> impl Iterator<Item = &Backend> {
+pub fn servers(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Backend>> {
     let slots = snapshot.backends.iter().flatten();
-    slots.chain(&snapshot.emergency).chain(&snapshot.abuse).chain(snapshot.leaving()).map(AsRef::as_ref)
+    slots.chain(&snapshot.emergency).chain(&snapshot.abuse).chain(snapshot.leaving())
 }
