@@ -107,11 +107,10 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         errors.push(Error::missing(expected).of("listening address"));
     }
     notices.extend(overridden);
-    let checked = config.check().and_then(|()| match config.listening() {
-        Some(listening) => config.check_servers(&|host, port| {
-            own_address::is_own(listening, own_address::first_address, host, port)
-        }),
-        None => Ok(()),
+    let checked = config.check().and_then(|()| {
+        config.check_servers(&|socket, host, port| {
+            own_address::is_own(socket, own_address::first_address, host, port)
+        })
     });
     errors.extend(checked.err().map(|error| config_file::find(error, &all, &config)));
     notices.extend(tls::notices(&config.settings));

@@ -21,7 +21,7 @@ pub(super) fn as_user(config: &Config) -> Vec<Error> {
     if let Some(jail) = jail.filter(|jail| !jail.is_dir()) {
         warnings.push(Error::new(format!("{} is not a directory", jail.display())).of("chroot"));
     }
-    warnings.extend(unknown_log_servers(config));
+    warnings.extend(unknown_hosts(config));
     let programs = config.checks.iter().filter(|(_, check)| check.kind == CheckType::Exec);
     for (name, check) in programs {
         let Some(program) = &check.program else { continue };
@@ -42,18 +42,27 @@ fn log_file(target: Option<&LogTarget>) -> Option<&Path> {
     }
 }
 
-/// Log servers whose names have no address: until they do, pen logs nothing there.
-fn unknown_log_servers(config: &Config) -> Vec<Error> {
+/// Names of servers and log servers that have no address: until they do, pen does not use them.
+fn unknown_hosts(config: &Config) -> Vec<Error> {
     let settings = &config.settings;
+    let servers = config.servers.iter().enumerate();
+    let servers = servers.filter_map(|(n, server)| Some((format!("server {n}"), server.address.as_ref()?)));
+    let special = [("emergency", &settings.emergency), ("abuse", &settings.abuse)];
+    let special = special
+        .into_iter()
+        .filter_map(|(word, endpoint)| endpoint.as_ref().map(|endpoint| (word.to_owned(), &endpoint.host)));
     let logs = [("log", &settings.log), ("connection_log", &settings.connection_log)];
-    let unknown = logs.into_iter().filter_map(|(word, target)| {
-        let (LogTarget::Penlogd { host, .. } | LogTarget::SyslogServer { host, .. }) = target.as_ref()?
-        else {
-            return None;
-        };
-        let name = host.name()?;
+    let logs = logs.into_iter().filter_map(|(word, target)| match target {
+        Some(LogTarget::Penlogd { host, .. } | LogTarget::SyslogServer { host, .. }) => {
+            Some((word.to_owned(), host))
+        }
+        _ => None,
+    });
+    let names =
+        servers.chain(special).chain(logs).filter_map(|(subject, host)| Some((subject, host.name()?)));
+    let unknown = names.filter_map(|(subject, name)| {
         let error = resolve::lookup_now(name).err()?;
-        Some(Error::failed(format!("{name} could not be looked up"), error).of(word))
+        Some(Error::failed(format!("{name} could not be looked up"), error).of(&subject))
     });
     unknown.collect()
 }

@@ -15,7 +15,7 @@ pub(super) fn is_own(
     port: u16,
 ) -> bool {
     match (&listening.host, host) {
-        (Host::Unix(own), Host::Unix(path)) => own == path || read_file::is_same(own.as_ref(), path.as_ref()),
+        (Host::Unix(own), Host::Unix(path)) => read_file::is_same_place(own.as_ref(), path.as_ref()),
         (_, Host::Ip(_)) if port != listening.port => false,
         (Host::Ip(own), Host::Ip(ip)) => reaches(*own, *ip),
         (Host::Name(name), Host::Ip(ip)) => bound(name).is_some_and(|own| reaches(own, *ip)),

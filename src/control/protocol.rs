@@ -56,6 +56,7 @@ pub fn did_nothing(command: &str, reply: &str) -> bool {
         ["status"] => reply == "Unable to create webstats\n",
         ["exit"] => reply == "Exit is not enabled; restart with -X flag\n",
         ["close" | "connection", _] => reply.ends_with(" out of range\n"),
+        ["socket", _] => reply.ends_with(" belongs to connection -1\n"),
         // A slot number alone sets nothing.
         ["server", _] => reply.is_empty(),
         // A size that never shrinks: the reply is the present size.

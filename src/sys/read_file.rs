@@ -43,10 +43,13 @@ pub fn check_readable(path: &Path) -> io::Result<()> {
     open(path).map(drop)
 }
 
-/// Whether two names refer to the same file.
-pub fn is_same(a: &Path, b: &Path) -> bool {
+/// Whether two names refer to the same file, or would if it were there.
+pub fn is_same_place(a: &Path, b: &Path) -> bool {
     let file = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino()));
-    matches!((file(a), file(b)), (Ok(a), Ok(b)) if a == b)
+    let place = |path: &Path| Some((file(path.parent()?).ok()?, path.file_name()?.to_owned()));
+    a == b
+        || matches!((file(a), file(b)), (Ok(a), Ok(b)) if a == b)
+        || matches!((place(a), place(b)), (Some(a), Some(b)) if a == b)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -75,6 +78,21 @@ mod tests {
     use nix::unistd::mkfifo;
 
     use super::*;
+
+    #[test]
+    fn a_place_may_be_written_in_several_ways() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (link, there) = (dir.path().join("link"), dir.path().join("socket"));
+        std::os::unix::fs::symlink(dir.path(), &link).expect("link");
+        for same in [there.clone(), link.join("socket"), dir.path().join("link/./socket")] {
+            assert!(is_same_place(&there, &same), "{}", same.display());
+        }
+        let other = dir.path().join("other");
+        assert!(!is_same_place(&there, &other));
+        std::os::unix::fs::symlink("socket", &other).expect("link");
+        std::fs::write(&there, "").expect("file");
+        assert!(is_same_place(&there, &other));
+    }
 
     #[test]
     fn regular_files_are_read_and_nothing_else() {

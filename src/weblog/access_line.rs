@@ -3,7 +3,8 @@
 //!
 //! `CLIENT IDENT USER [DATE] "REQUEST" STATUS BYTES ...`, the request escaped as Apache httpd does (`\"`, `\\`, `\t`,
 //! `\xhh`; manual of mod_log_config, "Format Notes") or as nginx does (`\xHH`, log_format `escape=default`). Other
-//! fields may stand between these; the name of a virtual host may stand in front (Apache's `vhost_combined`).
+//! fields may stand between these; the name of a virtual host may stand in front (Apache's `vhost_combined`), or what
+//! syslog and collectors of logs add.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -12,6 +13,9 @@ use memchr::{memchr, memchr2, memrchr};
 
 /// The length of `[10/Oct/2000:13:55:36 +0300] `.
 const USUAL: usize = 29;
+
+/// The number of words that may stand in front of a client.
+const PREFIX_WORDS: usize = 12;
 
 /// The positions of the relevant parts of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +92,7 @@ fn word(line: &[u8], start: usize) -> Option<Range<usize>> {
     line.get(start..)?.iter().position(|&byte| is_blank(byte)).map(|length| start..start + length)
 }
 
-/// Finds the client: the first word, or the second one after the name of a virtual host.
+/// Finds the client: the first word, or one behind the name of a virtual host or another prefix.
 fn find_client(line: &[u8]) -> Option<Range<usize>> {
     let mut client = word(line, 0)?;
     let quoted = matches!(line[client.clone()], [b'"', .., b'"']);
@@ -97,11 +101,10 @@ fn find_client(line: &[u8]) -> Option<Range<usize>> {
     }
     match kind(&line[client.clone()])? {
         Kind::Address | Kind::Nobody => {}
+        Kind::Name if quoted => {}
         Kind::Name => {
-            let second = if quoted { None } else { word(line, client.end + 1) };
-            let is_address = |word: &Range<usize>| matches!(kind(&line[word.clone()]), Some(Kind::Address));
-            if let Some(second) = second.filter(is_address) {
-                client = second;
+            if let Some(behind) = behind_prefix(line, &client) {
+                client = behind;
             }
         }
         // The addresses that a request passed through, as in X-Forwarded-For.
@@ -114,6 +117,31 @@ fn find_client(line: &[u8]) -> Option<Range<usize>> {
         },
     }
     Some(client)
+}
+
+/// The client of a line that begins with a word which may be one, and may be something that a log collector or the server
+/// has put in front: the first address before the date, or the word behind the tag of syslog, which ends with a colon.
+fn behind_prefix(line: &[u8], first: &Range<usize>) -> Option<Range<usize>> {
+    let (mut at, mut tagged, mut named) = (first.end, line[first.clone()].ends_with(b":"), None);
+    for _ in 0..PREFIX_WORDS {
+        at += line.get(at..)?.iter().take_while(|&&byte| is_blank(byte)).count();
+        let Some(next) = word(line, at) else { break };
+        let text = &line[next.clone()];
+        if text.starts_with(b"\"") || (text.starts_with(b"[") && !address_in_brackets(text)) {
+            break;
+        }
+        let is_client = match kind(text) {
+            Some(Kind::Address) => return Some(next),
+            Some(Kind::Name) => true,
+            Some(Kind::Nobody | Kind::List) | None => false,
+        };
+        if tagged && is_client {
+            named = Some(next.clone());
+        }
+        tagged = text.ends_with(b":");
+        at = next.end;
+    }
+    named
 }
 
 /// The kind of a word at the beginning of a line.
@@ -313,6 +341,33 @@ mod tests {
             ["::1", "[::1]", "fe80::1%eth0", "host.example.com", "a_b", "-", "1.1.1.1, 9.9.9.9", "unix:"]
         {
             assert_eq!(parts(&format!(r#"{client} - - [d] "GET /" 200 1"#)), found(client));
+        }
+    }
+
+    #[test]
+    fn what_collectors_put_in_front_is_no_client() {
+        for prefix in [
+            "Oct  9 08:53:20 host nginx: ",
+            "Oct 19 08:53:20 host nginx[42]: ",
+            "web1 nginx: ",
+            "web1  | ",
+            "2025-10-09T08:53:20Z host nginx: ",
+            "2025-10-09T08:53:20.123Z host nginx - - - ",
+            "Thu Oct  9 08:53:20 2025 ",
+            "INFO:     ",
+        ] {
+            for client in ["9.9.9.9", "::1", "[2001:db8::1]"] {
+                let line = format!(r#"{prefix}{client} - - [d] "GET / HTTP/1.1" 200 5"#);
+                assert_eq!(parts(&line), Some((client, Some("d"), "GET / HTTP/1.1")), "{line}");
+            }
+        }
+        for prefix in ["Oct  9 08:53:20 host nginx: ", "web1 nginx: "] {
+            let line = format!(r#"{prefix}www.example - - [d] "GET /" 200 5"#);
+            assert_eq!(parts(&line), Some(("www.example", Some("d"), "GET /")), "{line}");
+        }
+        for client in ["www.example", "unix:"] {
+            let line = format!(r#"{client} - a:b [d] "GET /" 200 5"#);
+            assert_eq!(parts(&line), Some((client, Some("d"), "GET /")), "{line}");
         }
     }
 

@@ -257,6 +257,14 @@ fn it_may_be_at_a_path_and_its_file_goes_with_it() {
     assert!(!Path::new(&path).exists());
 }
 
+/// Clients that reached it by way of pen would have pen's own address.
+#[test]
+fn it_is_no_server() {
+    let pen = with_admin().start();
+    let reply = pen.control(&format!("server 1 address 127.0.0.1 port {}", pen.second_port));
+    assert!(reply.contains("pen's own address"), "{reply}");
+}
+
 #[test]
 fn what_cannot_be_bound_or_changed_is_told() {
     let pen = with_admin().start();

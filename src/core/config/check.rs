@@ -105,18 +105,31 @@ impl Config {
         Ok(())
     }
 
-    /// Whether every server is at another address than pen itself, as `is_own` decides for a host and a port.
+    /// Whether every server is at another address than pen itself, as `is_own` decides for the address of a socket of pen and
+    /// the host and port of a server.
     ///
     /// # Errors
-    /// The server that is pen itself: pen would be its own client, until all its connections are used up.
-    pub fn check_servers(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Result<(), Error> {
-        match self.own_address(is_own) {
+    /// The server that is pen itself: pen would be its own client, until all its connections are used up; and clients that
+    /// reach the control socket or the admin listener by way of pen have pen's address.
+    pub fn check_servers(&self, is_own: &dyn Fn(&Endpoint, &Host, u16) -> bool) -> Result<(), Error> {
+        let sockets = self.own_sockets();
+        let is_own = |host: &Host, port: u16| sockets.iter().any(|socket| is_own(socket, host, port));
+        match self.own_address(&is_own) {
             Some((server, address)) => {
                 Err(Error::new(format!("{address} is pen's own address: pen would be its own client"))
                     .of(&server))
             }
             None => Ok(()),
         }
+    }
+
+    /// The addresses of pen's sockets that a connection to a server could reach, or a datagram. Those of control and admin that
+    /// are names are not known here.
+    fn own_sockets(&self) -> Vec<&Endpoint> {
+        let settings = &self.settings;
+        let others = [&settings.control, &settings.admin].into_iter().flatten();
+        let others = others.filter(|other| !settings.udp && other.endpoint.host.name().is_none());
+        others.chain(&settings.listen).map(|address| &address.endpoint).collect()
     }
 
     /// The server that is pen's own address: its name, and the address.

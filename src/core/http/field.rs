@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::lines::Line;
+use super::request_line::is_token;
 
 /// One field.
 #[derive(Debug)]
@@ -14,11 +15,11 @@ pub(super) struct Field<'a> {
 
 impl<'a> Field<'a> {
     /// Reads a line after the first one; `None` if servers do not agree on its meaning: no colon, or a name that is
-    /// empty or contains white space or control characters.
+    /// no token (RFC 9110, section 5.6.2): some servers take the head for over there.
     pub(super) fn read(line: &Line<'a>) -> Option<Self> {
         let colon = memchr::memchr(b':', line.text)?;
         let name = line.text.get(..colon)?;
-        if name.is_empty() || name.iter().any(|byte| byte.is_ascii_control() || *byte == b' ') {
+        if name.is_empty() || !name.iter().copied().all(is_token) {
             return None;
         }
         let value = match line.unfolded() {

@@ -54,6 +54,8 @@ impl Request {
             (b"CONNECT", upgrade) if upgrade || fields.framing != Framing::Unstated => {
                 return Err(Refusal::Framing);
             }
+            // A server that answers any other target with 2xx has not begun a tunnel.
+            (b"CONNECT", _) if !is_authority(line.target) => return Err(Refusal::RequestLine),
             (b"CONNECT", _) => Tunnel::Connect,
             (_, true) => Tunnel::Upgrade,
             (_, false) => Tunnel::No,
@@ -65,4 +67,11 @@ impl Request {
         };
         Ok(Request { body, is_head: line.method == b"HEAD", tunnel, fields })
     }
+}
+
+/// Whether a target is `HOST:PORT` (RFC 9112, section 3.2.3).
+fn is_authority(target: &[u8]) -> bool {
+    let Some(colon) = memchr::memrchr(b':', target) else { return false };
+    let (host, port) = target.split_at_checked(colon).unwrap_or_default();
+    !host.is_empty() && !host.contains(&b'/') && port.len() > 1 && port.iter().skip(1).all(u8::is_ascii_digit)
 }

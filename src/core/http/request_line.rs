@@ -19,6 +19,7 @@ pub(super) enum Version {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a [u8],
+    pub(super) target: &'a [u8],
     pub(super) version: Version,
 }
 
@@ -38,12 +39,14 @@ impl<'a> RequestLine<'a> {
         }
         let (before, version) = line.split_at_checked(at).unwrap_or((line, &[]));
         let mut words = words(before);
-        let (Some(method), Some(_)) = (words.next(), words.next()) else { return Err(Refusal::RequestLine) };
+        let (Some(method), Some(target)) = (words.next(), words.next()) else {
+            return Err(Refusal::RequestLine);
+        };
         if !may_begin(method) {
             return Err(Refusal::RequestLine);
         }
         let version = read_version(trim(version)).ok_or(Refusal::RequestLine)?;
-        Ok(Some(RequestLine { method, version }))
+        Ok(Some(RequestLine { method, target, version }))
     }
 }
 
@@ -109,17 +112,18 @@ fn read_version(word: &[u8]) -> Option<Version> {
     }
 }
 
-/// Whether a line is a request of HTTP/0.9, or one that some servers accept as such: a method and a path or URI.
+/// Whether a line is a request of HTTP/0.9, or one that some servers accept as such: `GET` and any word, or another method
+/// and a path or URI.
 fn is_simple(line: &[u8]) -> bool {
     let mut words = words(line);
     let (Some(method), Some(target), None) = (words.next(), words.next(), words.next()) else { return false };
     asks_for(method, target)
 }
 
-/// Whether two words may be a method and its target, a path or URI.
+/// Whether two words may be a method and its target.
 fn asks_for(method: &[u8], target: &[u8]) -> bool {
-    method.iter().all(u8::is_ascii_uppercase)
-        && (target.starts_with(b"/") || memchr::memmem::find(target, b"://").is_some())
+    let is_path = target.starts_with(b"/") || memchr::memmem::find(target, b"://").is_some();
+    method == b"GET" || (is_path && method.iter().all(u8::is_ascii_uppercase))
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -137,7 +141,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 /// Whether a byte may be part of a token (RFC 9110, section 5.6.2).
-fn is_token(byte: u8) -> bool {
+pub(super) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
@@ -168,7 +172,9 @@ mod tests {
 
     #[test]
     fn what_has_no_certain_head_is_refused() {
-        for line in ["GET /", "POST \t/a ", "GET http://a/", "GET HTTP/1.1", "GET / HTTP/0.9", " GET /"] {
+        for line in
+            ["GET /", "GET admin", "POST \t/a ", "GET http://a/", "GET HTTP/1.1", "GET / HTTP/0.9", " GET /"]
+        {
             assert_eq!(read(line), Err(Refusal::RequestLine), "{line:?}");
         }
         for line in ["G\u{e9}T / HTTP/1.1", "\u{1}GET / HTTP/1.1", "GET: / HTTP/1.1"] {
@@ -181,7 +187,9 @@ mod tests {
 
     #[test]
     fn other_protocols_are_not_http() {
-        for line in ["", "GET foo", "get /key", "EHLO a", "OPTIONS rtsp://a/ RTSP/1.0", "PRI * HTTP/2.0"] {
+        for line in
+            ["", "GET", "get foo", "get /key", "EHLO a", "OPTIONS rtsp://a/ RTSP/1.0", "PRI * HTTP/2.0"]
+        {
             assert_eq!(read(line), Ok(None), "{line:?}");
         }
         assert_eq!(read("\u{1}h2\u{8}http/1.1"), Ok(None), "a list of protocols in a ClientHello");

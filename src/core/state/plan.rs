@@ -286,16 +286,15 @@ impl State {
             let settings = &config.settings;
             (settings.listen.clone(), settings.emergency.clone(), settings.abuse.clone())
         };
-        let Some(listening) = config.listening() else { return Ok(()) };
         if parts(config) == parts(&self.config) && config.servers == self.config.servers {
             return Ok(());
         }
-        config.check_servers(&|host, port| match host {
+        config.check_servers(&|socket, host, port| match host {
             Host::Name(name) => {
                 let mut known = self.resolved.get(name).into_iter().flatten();
-                known.any(|ip| world.is_own(listening, &Host::Ip(*ip), port))
+                known.any(|ip| world.is_own(socket, &Host::Ip(*ip), port))
             }
-            host => world.is_own(listening, host, port),
+            host => world.is_own(socket, host, port),
         })
     }
 

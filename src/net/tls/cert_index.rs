@@ -116,8 +116,18 @@ impl CertFiles {
         self.state().seen.as_ref().is_some_and(|(at, seen)| at.elapsed() < age && seen == stamp)
     }
 
-    /// A message for each certificate of which no file contains the key: clients that ask for the name get the default certificate.
-    pub(super) fn without_key(&self) -> impl Iterator<Item = String> {
+    /// A message for each file that cannot be used, as far as that shows without reading keys: one that is not there, or a
+    /// certificate of which no file contains the key. Clients that ask for the name get the default certificate.
+    pub(super) fn unusable(&self) -> impl Iterator<Item = String> {
+        let all = self.files.iter().flat_map(Files::all).chain(self.ca.as_deref());
+        let missing = all.filter_map(|file| {
+            let error = fs::metadata(file).err()?;
+            Some(at(file, format_args!("passed over: {}", SystemReason(&error))))
+        });
+        missing.chain(self.without_key())
+    }
+
+    fn without_key(&self) -> impl Iterator<Item = String> {
         // A file of its own for the key may contain anything, and is checked when a client asks for the name.
         let alone = self.files.iter().filter(|files| files.keys[..] == [files.cert.clone()]);
         alone.filter_map(|files| {
@@ -166,10 +176,13 @@ impl Index {
         let unreadable = |error: io::Error| at(dir, SystemReason(&error));
         for entry in fs::read_dir(dir).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
+            let (file, path) = (entry.file_name(), entry.path());
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if KINDS.iter().any(|kind| file.as_encoded_bytes().ends_with(format!(".{kind}").as_bytes())) {
+                    pass_over(&path, "it is a directory");
+                }
                 continue;
             }
-            let (file, path) = (entry.file_name(), entry.path());
             let parts = |kind: &str| file.to_str()?.strip_suffix(kind)?.strip_suffix('.');
             // The longest matching suffix.
             let found_parts = (0..KINDS.len()).filter_map(|kind| Some((parts(KINDS[kind])?, kind)));
@@ -326,6 +339,7 @@ mod tests {
             fs::write(dir.path().join(file), "").unwrap();
         }
         fs::create_dir(dir.path().join("old")).unwrap();
+        fs::create_dir(dir.path().join("d.example.crt")).unwrap();
         let index = Index::scan(dir.path(), &Index::default()).unwrap();
         let passed = index.passed_over.iter().map(|line| line.rsplit_once('/').unwrap().1);
         assert_eq!(
@@ -333,6 +347,7 @@ mod tests {
             "-bad.crt: passed over: '-bad' is not a host name\n\
              EXAMPLE.com.crt is for the same name\n\
              a.b.pem: passed over: its name does not end in .crt, .key, .ca or .ocsp\n\
+             d.example.crt: passed over: it is a directory\n\
              example.com.ecdsa.key: passed over: there is no example.com.ecdsa.crt\n\
              notes: passed over: its name does not end in .crt, .key, .ca or .ocsp\n\
              x.key: passed over: there is no x.crt\n\

@@ -85,7 +85,7 @@ impl Sni {
     pub(super) fn passed_over(&self) -> Vec<String> {
         let index = self.index.load();
         let mut all = index.passed_over.clone();
-        all.extend(index.entries().flat_map(|entry| entry.without_key()));
+        all.extend(index.entries().flat_map(|entry| entry.unusable()));
         all.sort();
         all
     }
@@ -105,7 +105,7 @@ impl Sni {
                 entry.is_good(&Arc::new(good));
                 notices.extend(told);
             } else {
-                notices.extend(entry.without_key());
+                notices.extend(entry.unusable());
             }
         }
         Ok(notices)

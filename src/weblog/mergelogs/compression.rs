@@ -18,7 +18,7 @@ const BUFFER: usize = 256 << 10;
 const XZ_MEMORY_KIB: u32 = 512 << 10;
 
 /// Formats that are recognized but not supported, by their first bytes.
-const REFUSED: [(&[u8], &str); 9] = [
+const REFUSED: [(&[u8], &str); 12] = [
     (b"\x1f\x9d", "is compressed with compress(1)"),
     (b"\x1f\x1e", "is compressed with pack(1)"),
     (b"\x1f\xa0", "is compressed with LZH"),
@@ -26,6 +26,9 @@ const REFUSED: [(&[u8], &str); 9] = [
     (b"7z\xbc\xaf\x27\x1c", "is a 7z archive"),
     (b"\x04\x22\x4d\x18", "is compressed with lz4"),
     (b"LZIP", "is compressed with lzip"),
+    (b"\x5d\x00\x00", "is compressed with lzma"),
+    (b"\x78\x9c", "is compressed with zlib"),
+    (b"\x78\xda", "is compressed with zlib"),
     (b"\xff\xfe", "is UTF-16 text"),
     (b"\xfe\xff", "is UTF-16 text"),
 ];
@@ -92,6 +95,14 @@ mod tests {
     fn error_of(data: &[u8]) -> String {
         let mut text = decompressed(Box::new(Cursor::new(data.to_vec()))).unwrap();
         io::copy(&mut text, &mut io::sink()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn other_formats_are_refused_by_name() {
+        for (magic, what) in REFUSED {
+            let error = decompressed(Box::new(Cursor::new(magic.to_vec()))).err().unwrap().to_string();
+            assert!(error.ends_with(&format!("the file {what}")), "{error}");
+        }
     }
 
     #[test]

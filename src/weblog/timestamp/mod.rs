@@ -134,10 +134,15 @@ impl TimestampParser {
             return Some(offset);
         }
         let known = zones::meaning(name, local);
-        if known.as_ref().is_none_or(|known| known.is_ambiguous) {
+        let is_unclear = match &known {
+            Some(known) => known.is_ambiguous && self.zone.is_none(),
+            None => true,
+        };
+        if is_unclear {
             self.note(name, known.as_ref().map(|known| known.offset));
         }
         match (known, &self.zone) {
+            (Some(known), Some(zone)) if known.is_ambiguous => zone.offset(civil(local)?, self.last),
             (Some(known), _) => Some(known.offset),
             (None, Some(zone)) => zone.offset(civil(local)?, self.last),
             (None, None) => None,
@@ -166,13 +171,16 @@ fn civil(local: i64) -> Option<DateTime> {
     Some(Timestamp::from_second(local).ok()?.to_zoned(TimeZone::UTC).datetime())
 }
 
-/// The value of `+HH`, `+HHMM` or `+HH:MM`, or with `-`, in seconds east of Greenwich.
+/// The value of `+HH`, `+HHMM`, `+HH:MM` or `+0`, or with `-`, in seconds east of Greenwich.
 fn numeric_offset(zone: &[u8]) -> Option<i64> {
     let sign = match zone.first()? {
         b'+' => 60,
         b'-' => -60,
         _ => return None,
     };
+    if zone.get(1..) == Some(b"0") {
+        return Some(0);
+    }
     let mut digits = Scanner::new(&zone[1..]);
     let hours = digits.number(2, 2)?;
     let minutes = if digits.is_at_end() {

@@ -97,25 +97,41 @@ fn time(s: &mut Scanner<'_>) -> Option<i64> {
     (hour < 24 && minute < 60 && second <= 60).then_some(hour * 3600 + minute * 60 + second)
 }
 
-/// The zone after a time, up to a blank or the end. `UTC` and `GMT` may be followed by an offset, which then counts.
+/// The zone after a time, possibly in parentheses; anything may follow it. `UTC` and `GMT` may be followed by an offset,
+/// which then counts.
 fn zone<'a>(s: &mut Scanner<'a>) -> Option<&'a [u8]> {
     if s.is_at_end() {
         return Some(b"");
     }
     let attached = !matches!(s.rest.first(), Some(b' ' | b'\t'));
     s.blanks();
-    let end = s.rest.iter().position(|b| matches!(b, b' ' | b'\t')).unwrap_or(s.rest.len());
-    let (zone, rest) = s.rest.split_at(end);
-    let zone = match zone {
-        [b'U', b'T', b'C', offset @ ..] | [b'G', b'M', b'T', offset @ ..] if !offset.is_empty() => offset,
-        _ => zone,
+    s.skip(b'(');
+    let name = s.rest.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let (zone, rest) = s.rest.split_at(name);
+    let (zone, rest) = match (zone, rest.first()) {
+        (b"" | b"UTC" | b"GMT", Some(b'+' | b'-')) => offset(rest),
+        // The names of some zones are rules (POSIX, TZ), such as EST5EDT.
+        (_, Some(b'0'..=b'9')) if name > 0 => {
+            let whole = s.rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+            s.rest.split_at(whole)
+        }
+        _ => (zone, rest),
     };
-    let starts_well = match zone.first() {
-        None | Some(b'+' | b'-') => true,
-        Some(byte) => byte.is_ascii_alphabetic() && (!attached || zone == b"Z"),
-    };
-    s.rest = rest;
-    starts_well.then_some(zone)
+    s.rest = rest.iter().position(|byte| is_blank(*byte)).and_then(|at| rest.get(at..)).unwrap_or_default();
+    let may_be_attached = zone.first().is_none_or(|byte| !byte.is_ascii_alphabetic()) || zone == b"Z";
+    (!attached || (may_be_attached && !zone.is_empty())).then_some(zone)
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// `+0300` or `+03:00`, and what follows.
+fn offset(text: &[u8]) -> (&[u8], &[u8]) {
+    let digits = |from: usize| text.iter().skip(from).take_while(|byte| byte.is_ascii_digit()).count();
+    let hours = 1 + digits(1);
+    let minutes = if text.get(hours) == Some(&b':') { digits(hours + 1) } else { 0 };
+    text.split_at(if minutes > 0 { hours + 1 + minutes } else { hours })
 }
 
 /// Seconds, milliseconds or microseconds since 1970, distinguished by the number of digits (from 1973 to 5138).

@@ -1,5 +1,6 @@
 //! Time zone names, as strftime's `%Z` prints them.
 
+use jiff::Span;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
@@ -132,8 +133,17 @@ impl Zone {
         Some(i64::from(if is_second { after } else { before }.seconds()))
     }
 
-    /// The offset at a local time if the zone has this name then.
+    /// The offset at a local time if the zone has this name then, or at another time of the year: a machine may be set to
+    /// standard time all year.
     pub(super) fn offset_named(&self, local: DateTime, name: &[u8]) -> Option<i64> {
+        self.offset_of(local, name).or_else(|| {
+            let seasons = [Span::new().months(3), Span::new().months(6), Span::new().months(9)];
+            seasons.into_iter().find_map(|later| self.offset_of(local.checked_add(later).ok()?, name))
+        })
+    }
+
+    /// The offset at a local time if the zone has this name then.
+    fn offset_of(&self, local: DateTime, name: &[u8]) -> Option<i64> {
         let (before, after) = self.offsets(local);
         let fits = |offset: &Offset| {
             let info = offset.to_timestamp(local).ok().map(|at| self.0.to_offset_info(at));
