@@ -19,17 +19,17 @@ use super::platform::together::Together;
 use super::platform::{self, PolledFd, events};
 use super::watch::Watch;
 
-pub use super::platform::carried::{Carried, Carrier, LANE_ROOM, Rest};
+pub use super::platform::lane_transfer::{LANE_ROOM, LaneOwner, LaneStop, LaneTransfer};
 
 /// The interval for checking whether a peer with unread data is still there, if the event port does not report it.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
 /// A stream socket in an event port: pen's own if the system has one that reports everything, otherwise tokio's.
 #[derive(Debug)]
-pub struct PolledSocket(Kind);
+pub struct PolledSocket(Registration);
 
 #[derive(Debug)]
-enum Kind {
+enum Registration {
     Own(PolledFd),
     Tokio(Watch),
 }
@@ -47,10 +47,10 @@ pub fn prepare(together: bool) -> io::Result<()> {
     }
 }
 
-/// A way from one socket to another for short messages that nobody has to look at: the event port carries them itself while the
-/// lane is open, many at a time, and wakes the task for anything else. It closes when it has left something to the task.
+/// A connection from one socket to another for short messages: while it is open, the event port forwards them itself, many at a
+/// time, and wakes the task for anything else. It closes when it leaves something to the task.
 #[derive(Debug)]
-pub struct Lane(Arc<platform::Lane>);
+pub struct Lane(Arc<platform::PolledLane>);
 
 impl Lane {
     /// Opens or closes it. It may be open only while its task waits for the source of the lane, and the destination has taken all
@@ -60,9 +60,9 @@ impl Lane {
         self.0.set_open(open);
     }
 
-    /// What it has carried since this was last asked, if anything.
+    /// What it has transferred since the last call, if anything.
     #[inline]
-    pub fn take(&self) -> Option<Carried> {
+    pub fn take(&self) -> Option<LaneTransfer> {
         self.0.take()
     }
 }
@@ -100,9 +100,10 @@ impl PolledSocket {
     /// There is no room in the event port.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         if platform::has_event_port() {
-            return Ok(Self(Kind::Own(PolledFd::new(socket)?)));
+            return Ok(Self(Registration::Own(PolledFd::new(socket)?)));
         }
-        Watch::new(socket, Interest::READABLE | Interest::WRITABLE).map(|watch| Self(Kind::Tokio(watch)))
+        Watch::new(socket, Interest::READABLE | Interest::WRITABLE)
+            .map(|watch| Self(Registration::Tokio(watch)))
     }
 
     /// Ready when the socket may be ready; otherwise stores the waker, a single one for reading and writing.
@@ -112,9 +113,9 @@ impl PolledSocket {
     #[inline]
     pub fn poll_ready(&self, cx: &mut Context<'_>, operation: Operation) -> Poll<io::Result<()>> {
         match (&self.0, operation) {
-            (Kind::Own(fd), _) => fd.poll_any(cx, operation.events().0).map(Ok),
-            (Kind::Tokio(watch), Operation::Read) => watch.poll_readable(cx),
-            (Kind::Tokio(watch), Operation::Write) => watch.poll_writable(cx),
+            (Registration::Own(fd), _) => fd.poll_any(cx, operation.events().0).map(Ok),
+            (Registration::Tokio(watch), Operation::Read) => watch.poll_readable(cx),
+            (Registration::Tokio(watch), Operation::Write) => watch.poll_writable(cx),
         }
     }
 
@@ -125,8 +126,8 @@ impl PolledSocket {
     #[inline]
     pub fn try_io<R>(&self, operation: Operation, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         let fd = match &self.0 {
-            Kind::Own(fd) => fd,
-            Kind::Tokio(watch) => return watch.try_io(operation.interest(), f),
+            Registration::Own(fd) => fd,
+            Registration::Tokio(watch) => return watch.try_io(operation.interest(), f),
         };
         let (ready, cleared) = operation.events();
         if !fd.any(ready) {
@@ -143,14 +144,16 @@ impl PolledSocket {
     /// it again. That is so with epoll(7), question 9; but a read stops at urgent data (tcp(7)).
     #[inline]
     pub fn short_means_exhausted(&self) -> bool {
-        matches!(&self.0, Kind::Own(fd) if !fd.any(events::URGENT))
+        matches!(&self.0, Registration::Own(fd) if !fd.any(events::URGENT))
     }
 
-    /// Makes a closed lane from here to `destination`, for `carrier`. Returns `None` if the event port has no lanes. A socket is
+    /// Makes a closed lane from here to `destination`, for `owner`. Returns `None` if the event port has no lanes. A socket is
     /// the source of one lane at most.
-    pub fn lane_to(&self, destination: &Self, carrier: Box<dyn Carrier>) -> Option<Lane> {
+    pub fn lane_to(&self, destination: &Self, owner: Box<dyn LaneOwner>) -> Option<Lane> {
         match (&self.0, &destination.0) {
-            (Kind::Own(source), Kind::Own(destination)) => Some(Lane(source.lane_to(destination, carrier))),
+            (Registration::Own(source), Registration::Own(destination)) => {
+                Some(Lane(source.lane_to(destination, owner)))
+            }
             _ => None,
         }
     }
@@ -158,13 +161,13 @@ impl PolledSocket {
     /// Whether urgent data has arrived, as far as the system reports it.
     #[inline]
     pub fn has_urgent(&self) -> bool {
-        matches!(&self.0, Kind::Own(fd) if fd.any(events::URGENT))
+        matches!(&self.0, Registration::Own(fd) if fd.any(events::URGENT))
     }
 
     /// Whether the end of the stream is next, so that it need not be read. Call it after a read that has exhausted the
     /// socket: events reported before that came earlier. Only TCP is known to behave this way.
     pub fn is_at_end(&self) -> bool {
-        let Kind::Own(fd) = &self.0 else { return false };
+        let Registration::Own(fd) = &self.0 else { return false };
         fd.any(events::CLOSED) && !fd.any(events::READABLE | events::ERROR)
     }
 
@@ -177,7 +180,7 @@ impl PolledSocket {
             state => state,
         };
         match &self.0 {
-            Kind::Own(fd) => {
+            Registration::Own(fd) => {
                 poll_fn(|cx| fd.poll_any(cx, events::CLOSED | events::ERROR)).await;
                 let reset = poll_fn(|cx| fd.poll_any(cx, events::ERROR));
                 match state(fd.as_fd(), true) {
@@ -190,7 +193,7 @@ impl PolledSocket {
                     PeerState::Present => _ = reset.await,
                 }
             }
-            Kind::Tokio(watch) => {
+            Registration::Tokio(watch) => {
                 _ = poll_fn(|cx| watch.poll_readable(cx)).await;
                 let mut patience = pin!(patience);
                 loop {
@@ -217,7 +220,7 @@ impl PolledSocket {
     pub fn connected(&self) -> io::Result<()> {
         match &self.0 {
             // A failed connect is reported as an event (epoll_ctl(2), EPOLLERR).
-            Kind::Own(fd) if !fd.any(events::ERROR) => Ok(()),
+            Registration::Own(fd) if !fd.any(events::ERROR) => Ok(()),
             _ => SockRef::from(self).take_error()?.map_or(Ok(()), Err),
         }
     }
@@ -226,8 +229,8 @@ impl PolledSocket {
 impl AsFd for PolledSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
-            Kind::Own(fd) => fd.as_fd(),
-            Kind::Tokio(watch) => watch.as_fd(),
+            Registration::Own(fd) => fd.as_fd(),
+            Registration::Tokio(watch) => watch.as_fd(),
         }
     }
 }

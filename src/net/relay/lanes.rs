@@ -1,9 +1,9 @@
-//! The lanes of a relay: short messages of a connection that goes on are carried by the event port, many at a time, and the
-//! relay hears of them when it is woken for something else.
+//! The lanes of a relay: the event port forwards the short messages of a connection that goes on, many at a time. The relay
+//! learns of them when it is woken for something else.
 
 use crate::net::filter::SharedMeter;
 use crate::net::stream::Stream;
-use crate::sys::socket::{Carried, Carrier, Lane, Rest};
+use crate::sys::socket::{Lane, LaneOwner, LaneStop, LaneTransfer};
 
 use super::buffer::PendingWrite;
 use super::direction::{Direction, Outcome, Step};
@@ -15,7 +15,7 @@ const MESSAGES: u8 = 4;
 /// The lanes up and down, once a connection has them.
 pub(super) type Lanes = Option<Box<[Lane; 2]>>;
 
-/// Both directions wait for their sources: from now on their lanes carry what comes, where it is short. `messages` counts these
+/// Both directions wait for their sources: from now on their lanes forward short messages. `messages` counts these
 /// calls until there are lanes.
 #[inline]
 pub(super) fn open(
@@ -37,9 +37,9 @@ pub(super) fn open(
     }
 }
 
-/// Closes the lanes, and returns what each has carried, up and down.
+/// Closes the lanes, and returns what each has transferred, up and down.
 #[inline]
-pub(super) fn close(lanes: &Lanes) -> [Option<Carried>; 2] {
+pub(super) fn close(lanes: &Lanes) -> [Option<LaneTransfer>; 2] {
     let Some(lanes) = lanes else { return [None, None] };
     lanes.iter().for_each(|lane| lane.set_open(false));
     [lanes[0].take(), lanes[1].take()]
@@ -47,19 +47,19 @@ pub(super) fn close(lanes: &Lanes) -> [Option<Carried>; 2] {
 
 fn make(client: &Stream, server: &Stream, meter: &impl SharedMeter) -> Lanes {
     let (Stream::Plain(client), Stream::Plain(server)) = (client, server) else { return None };
-    let up = client.lane_to(server, Box::new(Metered { meter: meter.clone(), to: Side::Server }))?;
-    let down = server.lane_to(client, Box::new(Metered { meter: meter.clone(), to: Side::Client }))?;
+    let up = client.lane_to(server, Box::new(MeteredLane { meter: meter.clone(), to: Side::Server }))?;
+    let down = server.lane_to(client, Box::new(MeteredLane { meter: meter.clone(), to: Side::Client }))?;
     Some(Box::new([up, down]))
 }
 
-/// What a lane is for: it counts for `meter` what goes to that side.
-struct Metered<M> {
+/// The owner of a lane to that side: counts the bytes with `meter`.
+struct MeteredLane<M> {
     meter: M,
     to: Side,
 }
 
-impl<M: SharedMeter> Carrier for Metered<M> {
-    fn may_carry(&self) -> bool {
+impl<M: SharedMeter> LaneOwner for MeteredLane<M> {
+    fn may_forward(&self) -> bool {
         !self.meter.awaits_look()
     }
 
@@ -72,25 +72,25 @@ impl<M: SharedMeter> Carrier for Metered<M> {
 }
 
 impl Direction {
-    /// Takes over what its lane has carried; what that leaves to be done, if anything.
-    pub(super) fn take_over(&mut self, carried: Carried) -> Option<Outcome> {
-        self.note_carried(carried.bytes, carried.was_long);
-        let rest = carried.rest?;
+    /// Takes over what its lane has transferred; returns what is left to be done, if anything.
+    pub(super) fn take_over(&mut self, transfer: LaneTransfer) -> Option<Outcome> {
+        self.note_transfer(transfer.bytes, transfer.was_long);
+        let stop = transfer.stop?;
         self.forget_waker();
-        Some(match rest {
-            Rest::Unwritten(bytes) => {
+        Some(match stop {
+            LaneStop::Unwritten(bytes) => {
                 self.keep(PendingWrite::of(bytes, 0));
                 Outcome::Continue(None)
             }
-            Rest::ReadFailed(error) => Outcome::Continue(Some(Step::ReadFailed(error))),
-            Rest::WriteFailed(error) => Outcome::Dead(self.die(error)),
+            LaneStop::ReadFailed(error) => Outcome::Continue(Some(Step::ReadFailed(error))),
+            LaneStop::WriteFailed(error) => Outcome::Dead(self.die(error)),
         })
     }
 }
 
-/// Whether the client has sent something since the server did, where what the lanes have carried tells.
-pub(super) fn answer_due(up: Option<&Carried>, down: Option<&Carried>) -> Option<bool> {
-    let turn = |carried: Option<&Carried>| carried.filter(|c| c.bytes > 0).map_or(0, |c| c.turn);
+/// Whether the client has sent something since the server did, if the lanes have transferred anything that shows it.
+pub(super) fn answer_due(up: Option<&LaneTransfer>, down: Option<&LaneTransfer>) -> Option<bool> {
+    let turn = |transfer: Option<&LaneTransfer>| transfer.filter(|c| c.bytes > 0).map_or(0, |c| c.turn);
     let (up, down) = (turn(up), turn(down));
     (up.max(down) > 0).then_some(up > down)
 }

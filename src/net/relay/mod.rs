@@ -29,7 +29,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use crate::core::settings::Fastclose;
-use crate::sys::socket::Carried;
+use crate::sys::socket::LaneTransfer;
 use crate::sys::splice::Pool;
 
 use super::filter::{FilterDemand, SharedMeter, StreamFilter};
@@ -170,20 +170,20 @@ impl<M: SharedMeter> Relay<M> {
         self.idle.is_some() || self.finish.is_some()
     }
 
-    /// Closes the lanes and takes over what they have carried; what that leaves to be done for each direction.
+    /// Closes the lanes and takes over what they have transferred; returns what is left to be done for each direction.
     #[inline]
     fn take_over(&mut self) -> [Option<Outcome>; 2] {
         match lanes::close(&self.lanes) {
             [None, None] => [None, None],
-            carried => self.note_carried(carried),
+            transfers => self.take_transfers(transfers),
         }
     }
 
-    fn note_carried(&mut self, [up, down]: [Option<Carried>; 2]) -> [Option<Outcome>; 2] {
+    fn take_transfers(&mut self, [up, down]: [Option<LaneTransfer>; 2]) -> [Option<Outcome>; 2] {
         self.answer_due = lanes::answer_due(up.as_ref(), down.as_ref()).unwrap_or(self.answer_due);
         [
-            up.and_then(|carried| self.up.take_over(carried)),
-            down.and_then(|carried| self.down.take_over(carried)),
+            up.and_then(|transfer| self.up.take_over(transfer)),
+            down.and_then(|transfer| self.down.take_over(transfer)),
         ]
     }
 
@@ -365,7 +365,7 @@ impl<M: SharedMeter + Unpin> Future for Relay<M> {
             relay.up.forget_waker();
             relay.down.forget_waker();
         }
-        // What the lanes have carried was moved earlier.
+        // What the lanes have transferred was moved earlier.
         let left = relay.take_over();
         let before = relay.moved();
         let first = ready!(relay.fast_path(cx, left));

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::sys::socket::{self, Carrier, Farewell, Lane, Operation, PolledSocket};
+use crate::sys::socket::{self, Farewell, Lane, LaneOwner, Operation, PolledSocket};
 
 use part::Beside;
 
@@ -138,8 +138,8 @@ impl Socket {
     }
 
     /// As [`PolledSocket::lane_to`].
-    pub fn lane_to(&self, destination: &Self, carrier: Box<dyn Carrier>) -> Option<Lane> {
-        self.io.lane_to(&destination.io, carrier)
+    pub fn lane_to(&self, destination: &Self, owner: Box<dyn LaneOwner>) -> Option<Lane> {
+        self.io.lane_to(&destination.io, owner)
     }
 
     /// Half close: no more will be written.

@@ -17,10 +17,10 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use slab::Slab;
 use tokio::io::Interest;
 
-use super::carried::Carrier;
 use super::events::{CLOSED, ERROR, READABLE, URGENT, WRITABLE};
-use super::lanes::Lanes;
-use super::slot::{Lane, Slot, lock};
+use super::lane_transfer::LaneOwner;
+use super::lanes::LaneBatch;
+use super::slot::{PollSlot, PolledLane, lock};
 use super::together::Together;
 use crate::sys::watch::Watch;
 
@@ -36,23 +36,23 @@ const WATCHED: EventFlags = EventFlags::IN
 
 /// The event port of a thread.
 #[derive(Debug)]
-struct Port {
+struct EventPort {
     epoll: Arc<OwnedFd>,
-    slots: Mutex<Slab<Arc<Slot>>>,
-    lanes: Mutex<Lanes>,
+    slots: Mutex<Slab<Arc<PollSlot>>>,
+    lanes: Mutex<LaneBatch>,
     /// Whether its task still runs: it ends with its runtime.
-    works: AtomicBool,
+    is_served: AtomicBool,
 }
 
 thread_local! {
-    static PORT: RefCell<Weak<Port>> = const { RefCell::new(Weak::new()) };
+    static PORT: RefCell<Weak<EventPort>> = const { RefCell::new(Weak::new()) };
 }
 
-impl Port {
+impl EventPort {
     /// The event port of this thread's runtime, made on first use.
     fn here(together: impl FnOnce() -> Together) -> io::Result<Arc<Self>> {
         PORT.with_borrow_mut(|port| {
-            if let Some(port) = port.upgrade().filter(|port| port.works.load(Relaxed)) {
+            if let Some(port) = port.upgrade().filter(|port| port.is_served.load(Relaxed)) {
                 return Ok(port);
             }
             let epoll = Arc::new(epoll::create(CreateFlags::CLOEXEC)?);
@@ -60,17 +60,17 @@ impl Port {
             let new = Arc::new(Self {
                 epoll,
                 slots: Mutex::default(),
-                lanes: Mutex::new(Lanes::new(together())),
-                works: AtomicBool::new(true),
+                lanes: Mutex::new(LaneBatch::new(together())),
+                is_served: AtomicBool::new(true),
             });
-            tokio::spawn(Work { port: Arc::clone(&new) }.run(watch));
+            tokio::spawn(PortTask { port: Arc::clone(&new) }.run(watch));
             *port = Arc::downgrade(&new);
             Ok(new)
         })
     }
 
     /// Fetches events and passes them to their sockets. Returns whether there may be more.
-    fn pass_on(&self) -> bool {
+    fn dispatch(&self) -> bool {
         let mut room = [const { MaybeUninit::<Event>::uninit() }; BATCH];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let Ok((events, _)) = epoll::wait(&*self.epoll, &mut room[..], Some(&now)) else {
@@ -89,14 +89,14 @@ impl Port {
             }
         }
         drop(slots);
-        lanes.carry();
+        lanes.forward();
         events.len() == BATCH
     }
 }
 
 /// Creates the event port of this thread's runtime if there is none yet.
 pub(in crate::sys) fn prepare_event_port(together: Together) -> io::Result<()> {
-    Port::here(|| together).map(drop)
+    EventPort::here(|| together).map(drop)
 }
 
 fn bits(flags: EventFlags) -> u32 {
@@ -110,43 +110,43 @@ fn bits(flags: EventFlags) -> u32 {
 }
 
 /// The task that serves a port.
-struct Work {
-    port: Arc<Port>,
+struct PortTask {
+    port: Arc<EventPort>,
 }
 
-impl Work {
+impl PortTask {
     async fn run(self, watch: Watch) {
         while watch.readable().await.is_ok() {
             _ = watch.try_io(Interest::READABLE, || {
-                if self.port.pass_on() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+                if self.port.dispatch() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
             });
         }
     }
 }
 
-impl Drop for Work {
+impl Drop for PortTask {
     fn drop(&mut self) {
-        self.port.works.store(false, Relaxed);
+        self.port.is_served.store(false, Relaxed);
     }
 }
 
 /// A socket in the event port of the thread that created it; it must stay on that thread.
 #[derive(Debug)]
 pub(in crate::sys) struct PolledFd {
-    slot: Arc<Slot>,
-    _place: Place,
+    slot: Arc<PollSlot>,
+    _index: SlotIndex,
     // Closed last, when no event can refer to it any more.
     socket: OwnedFd,
 }
 
 /// A slot's index in its port, freed when dropped.
 #[derive(Debug)]
-struct Place {
-    port: Arc<Port>,
+struct SlotIndex {
+    port: Arc<EventPort>,
     at: usize,
 }
 
-impl Drop for Place {
+impl Drop for SlotIndex {
     fn drop(&mut self) {
         lock(&self.port.slots).try_remove(self.at);
     }
@@ -155,12 +155,12 @@ impl Drop for Place {
 impl PolledFd {
     /// Watches a non-blocking socket. Call it within a single-threaded runtime.
     pub(in crate::sys) fn new(socket: OwnedFd) -> io::Result<Self> {
-        let port = Port::here(Together::default)?;
-        let slot = Arc::new(Slot::default());
+        let port = EventPort::here(Together::default)?;
+        let slot = Arc::new(PollSlot::default());
         let at = lock(&port.slots).insert(Arc::clone(&slot));
-        let place = Place { port, at };
-        epoll::add(&*place.port.epoll, &socket, EventData::new_u64(at as u64), WATCHED)?;
-        Ok(Self { slot, _place: place, socket })
+        let index = SlotIndex { port, at };
+        epoll::add(&*index.port.epoll, &socket, EventData::new_u64(at as u64), WATCHED)?;
+        Ok(Self { slot, _index: index, socket })
     }
 
     /// Ready when any of `events` has been reported; otherwise stores the waker, replacing the one before.
@@ -181,10 +181,10 @@ impl PolledFd {
         self.slot.clear(events);
     }
 
-    /// Makes a closed lane for `carrier` to `destination`, in the place of the one before.
-    pub(in crate::sys) fn lane_to(&self, destination: &Self, carrier: Box<dyn Carrier>) -> Arc<Lane> {
+    /// Makes a closed lane for `owner` to `destination`, in place of the one before.
+    pub(in crate::sys) fn lane_to(&self, destination: &Self, owner: Box<dyn LaneOwner>) -> Arc<PolledLane> {
         let to = (destination.socket.as_raw_fd(), &destination.slot);
-        let lane = Arc::new(Lane::new(self.socket.as_raw_fd(), to, carrier));
+        let lane = Arc::new(PolledLane::new(self.socket.as_raw_fd(), to, owner));
         self.slot.set_lane(Some(Arc::clone(&lane)));
         lane
     }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     /// Lets the task of the port handle the events that are already there.
-    async fn settle() {
+    async fn process_events() {
         for _ in 0..5 {
             tokio::task::yield_now().await;
         }
@@ -231,7 +231,7 @@ mod tests {
     fn more_sockets_than_a_batch_are_all_told() {
         run(async {
             let mut pairs: Vec<_> = (0..BATCH + 50).map(|_| pair()).collect();
-            settle().await;
+            process_events().await;
             for (member, far) in &mut pairs {
                 assert!(member.any(WRITABLE) && !member.any(READABLE));
                 far.write_all(b"x").unwrap();
@@ -251,7 +251,7 @@ mod tests {
                 poll_fn(|cx| member.poll_any(cx, READABLE)).await;
                 assert_eq!(read(&member), 7);
                 member.clear(READABLE);
-                settle().await;
+                process_events().await;
                 assert!(!member.any(READABLE | CLOSED | ERROR | URGENT));
             }
             drop(far);
@@ -260,9 +260,9 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Count(AtomicUsize);
+    struct WakeCount(AtomicUsize);
 
-    impl Wake for Count {
+    impl Wake for WakeCount {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Relaxed);
         }
@@ -272,17 +272,17 @@ mod tests {
     fn only_news_wakes_and_the_last_who_asked() {
         run(async {
             let (member, mut far) = pair();
-            let (first, last) = (Arc::new(Count::default()), Arc::new(Count::default()));
-            settle().await;
+            let (first, last) = (Arc::new(WakeCount::default()), Arc::new(WakeCount::default()));
+            process_events().await;
             for count in [&first, &last, &last] {
                 let waker = Waker::from(Arc::clone(count));
                 assert!(member.poll_any(&mut Context::from_waker(&waker), READABLE).is_pending());
             }
             for told in 1..3 {
                 far.write_all(b"x").unwrap();
-                settle().await;
+                process_events().await;
                 far.write_all(b"of what is known already").unwrap();
-                settle().await;
+                process_events().await;
                 assert_eq!((first.0.load(Relaxed), last.0.load(Relaxed)), (0, told));
                 member.clear(READABLE);
             }
@@ -292,9 +292,9 @@ mod tests {
     #[test]
     fn a_socket_leaves_nothing_behind_and_a_runtime_no_port() {
         let port = run(async {
-            let port = Port::here(Together::default).unwrap();
+            let port = EventPort::here(Together::default).unwrap();
             let pairs: Vec<_> = (0..3).map(|_| pair()).collect();
-            assert!(Arc::ptr_eq(&port, &Port::here(Together::default).unwrap()));
+            assert!(Arc::ptr_eq(&port, &EventPort::here(Together::default).unwrap()));
             assert_eq!(lock(&port.slots).len(), 3);
             drop(pairs);
             assert!(lock(&port.slots).is_empty());
@@ -302,7 +302,7 @@ mod tests {
         });
         // A socket that outlives its runtime cannot be used in the next one.
         run(async {
-            assert!(!Arc::ptr_eq(&port, &Port::here(Together::default).unwrap()));
+            assert!(!Arc::ptr_eq(&port, &EventPort::here(Together::default).unwrap()));
             let (member, mut far) = pair();
             far.write_all(b"x").unwrap();
             poll_fn(|cx| member.poll_any(cx, READABLE)).await;

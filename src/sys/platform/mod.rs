@@ -3,10 +3,10 @@
 //! Both can be tested on Linux: see `emulation`.
 
 pub(super) mod call;
-pub(super) mod carried;
 #[cfg(target_os = "linux")]
 mod epoll;
 pub(super) mod events;
+pub(super) mod lane_transfer;
 #[cfg(target_os = "linux")]
 mod lanes;
 #[cfg(target_os = "linux")]
@@ -28,7 +28,7 @@ pub(super) use {
     epoll::{PolledFd, prepare_event_port},
     linux::*,
     ready_port::ReadyPort,
-    slot::Lane,
+    slot::PolledLane,
 };
 
 #[cfg(not(target_os = "linux"))]

@@ -1,4 +1,4 @@
-//! The interface of `ring.rs` for every other system.
+//! The interface of `ring/mod.rs` for every other system.
 
 use std::io;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::PollFlags;
 use rustix::net::SendFlags;
 
-use super::carried::{Carried, Carrier};
+use super::lane_transfer::{LaneOwner, LaneTransfer};
 use super::together::Together;
 
 /// poll(2) has no event for the end of a peer's stream alone.
@@ -92,7 +92,7 @@ impl PolledFd {
         match *self {}
     }
 
-    pub(in crate::sys) fn lane_to(&self, _destination: &Self, _carrier: Box<dyn Carrier>) -> Arc<Lane> {
+    pub(in crate::sys) fn lane_to(&self, _destination: &Self, _owner: Box<dyn LaneOwner>) -> Arc<PolledLane> {
         match *self {}
     }
 }
@@ -153,14 +153,14 @@ impl ReadyPort {
 
 /// Never made: there is no event port of pen's own.
 #[derive(Debug)]
-pub(in crate::sys) enum Lane {}
+pub(in crate::sys) enum PolledLane {}
 
-impl Lane {
+impl PolledLane {
     pub(in crate::sys) fn set_open(&self, _open: bool) {
         match *self {}
     }
 
-    pub(in crate::sys) fn take(&self) -> Option<Carried> {
+    pub(in crate::sys) fn take(&self) -> Option<LaneTransfer> {
         match *self {}
     }
 }

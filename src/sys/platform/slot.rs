@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
 
-use super::carried::{Carried, Carrier, Rest};
 use super::events::{CLOSED, ERROR, READABLE, URGENT, WRITABLE};
+use super::lane_transfer::{LaneOwner, LaneStop, LaneTransfer};
 
 /// The place of a socket in an event port.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct PollSlot {
     events: AtomicU32,
-    listeners: Mutex<Listeners>,
+    subscribers: Mutex<Subscribers>,
 }
 
-/// Who is to know of events.
+/// What is notified of events.
 #[derive(Debug, Default)]
-struct Listeners {
+struct Subscribers {
     waker: Option<Waker>,
-    lane: Option<Arc<Lane>>,
+    lane: Option<Arc<PolledLane>>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -27,11 +27,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Slot {
+impl PollSlot {
     /// Adds `events`; wakes the waiting task when some of them are new.
     pub(super) fn tell(&self, events: u32) {
         if events & !self.events.fetch_or(events, Relaxed) != 0
-            && let Some(waker) = &lock(&self.listeners).waker
+            && let Some(waker) = &lock(&self.subscribers).waker
         {
             waker.wake_by_ref();
         }
@@ -43,9 +43,9 @@ impl Slot {
         if self.any(events) {
             return Poll::Ready(());
         }
-        let mut listeners = lock(&self.listeners);
-        if !listeners.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            listeners.waker = Some(waker.clone());
+        let mut subscribers = lock(&self.subscribers);
+        if !subscribers.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            subscribers.waker = Some(waker.clone());
         }
         Poll::Pending
     }
@@ -61,52 +61,53 @@ impl Slot {
         self.events.fetch_and(!events, Relaxed);
     }
 
-    pub(super) fn set_lane(&self, lane: Option<Arc<Lane>>) {
-        lock(&self.listeners).lane = lane;
+    pub(super) fn set_lane(&self, lane: Option<Arc<PolledLane>>) {
+        lock(&self.subscribers).lane = lane;
     }
 
-    /// The lane and the slot of its destination, if the lane may carry what `events` tell of: bytes, and nothing unusual at
+    /// The lane and the slot of its destination, if the lane may forward what `events` report: bytes, and nothing unusual at
     /// either end.
-    pub(super) fn lane_for(&self, events: u32) -> Option<(Arc<Lane>, Arc<Slot>)> {
+    pub(super) fn lane_for(&self, events: u32) -> Option<(Arc<PolledLane>, Arc<PollSlot>)> {
         if events & READABLE == 0
             || events & (CLOSED | ERROR | URGENT) != 0
             || self.any(READABLE | CLOSED | ERROR | URGENT)
         {
             return None;
         }
-        let listeners = lock(&self.listeners);
-        let lane =
-            listeners.lane.as_ref().filter(|lane| lane.is_open.load(Relaxed) && lane.carrier.may_carry())?;
+        let subscribers = lock(&self.subscribers);
+        let lane = subscribers
+            .lane
+            .as_ref()
+            .filter(|lane| lane.is_open.load(Relaxed) && lane.owner.may_forward())?;
         // A slot lives as long as its socket.
         let destination = lane.to.upgrade().filter(|to| to.any(WRITABLE) && !to.any(ERROR))?;
         Some((Arc::clone(lane), destination))
     }
 }
 
-/// A way from one socket to another for messages that need no look at anything else, which the event port carries itself while
-/// the lane is open.
-pub(in crate::sys) struct Lane {
+/// A connection from one socket to another, on which the event port forwards messages itself while the lane is open.
+pub(in crate::sys) struct PolledLane {
     pub(super) source: RawFd,
     pub(super) destination: RawFd,
-    to: Weak<Slot>,
+    to: Weak<PollSlot>,
     is_open: AtomicBool,
     has_news: AtomicBool,
-    carrier: Box<dyn Carrier>,
-    carried: Mutex<Carried>,
+    owner: Box<dyn LaneOwner>,
+    transfer: Mutex<LaneTransfer>,
 }
 
-impl std::fmt::Debug for Lane {
+impl std::fmt::Debug for PolledLane {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lane").field("carried", &self.carried).finish_non_exhaustive()
+        f.debug_struct("PolledLane").field("transfer", &self.transfer).finish_non_exhaustive()
     }
 }
 
-impl Lane {
-    /// A closed lane for `carrier`.
+impl PolledLane {
+    /// A closed lane for `owner`.
     pub(super) fn new(
         source: RawFd,
-        (destination, to): (RawFd, &Arc<Slot>),
-        carrier: Box<dyn Carrier>,
+        (destination, to): (RawFd, &Arc<PollSlot>),
+        owner: Box<dyn LaneOwner>,
     ) -> Self {
         Self {
             source,
@@ -114,44 +115,44 @@ impl Lane {
             to: Arc::downgrade(to),
             is_open: AtomicBool::new(false),
             has_news: AtomicBool::new(false),
-            carrier,
-            carried: Mutex::default(),
+            owner,
+            transfer: Mutex::default(),
         }
     }
 
-    /// Opens or closes it. It is to be open only while its task waits for the source, has delivered all that it has read, and
-    /// wants to see nothing of what comes.
+    /// Opens or closes it. It may be open only while its task waits for the source, has written all that it has read, and
+    /// does not have to see the next message.
     #[inline]
     pub(in crate::sys) fn set_open(&self, open: bool) {
         self.is_open.store(open, Relaxed);
     }
 
-    /// What it has carried since this was last asked, if anything.
+    /// What it has transferred since the last call, if anything.
     #[inline]
-    pub(in crate::sys) fn take(&self) -> Option<Carried> {
+    pub(in crate::sys) fn take(&self) -> Option<LaneTransfer> {
         if !self.has_news.load(Relaxed) {
             return None;
         }
         self.has_news.store(false, Relaxed);
-        Some(std::mem::take(&mut *lock(&self.carried)))
+        Some(std::mem::take(&mut *lock(&self.transfer)))
     }
 
-    /// In `turn` it has read `length` bytes and delivered `count` of them.
-    pub(super) fn carry(&self, turn: u64, count: usize, was_long: bool) {
+    /// Records that `count` bytes were written in `turn`; `was_long` if the read filled the buffer.
+    pub(super) fn record(&self, turn: u64, count: usize, was_long: bool) {
         if count > 0 {
-            self.carrier.count(count);
+            self.owner.count(count);
         }
-        let mut carried = lock(&self.carried);
-        carried.bytes += count as u64;
-        carried.turn = turn;
-        carried.was_long |= was_long;
+        let mut transfer = lock(&self.transfer);
+        transfer.bytes += count as u64;
+        transfer.turn = turn;
+        transfer.was_long |= was_long;
         self.has_news.store(true, Relaxed);
     }
 
-    /// It leaves that to its task, which has to be woken, and carries nothing more.
-    pub(super) fn leave(&self, rest: Rest) {
+    /// Closes the lane for this `reason`. The caller has to wake its task.
+    pub(super) fn stop(&self, reason: LaneStop) {
         self.set_open(false);
-        lock(&self.carried).rest = Some(rest);
+        lock(&self.transfer).stop = Some(reason);
         self.has_news.store(true, Relaxed);
     }
 }

@@ -122,7 +122,7 @@ impl Direction {
     }
 
     /// Its lane has delivered so many bytes.
-    pub(in crate::net::relay) fn note_carried(&mut self, bytes: u64, was_long: bool) {
+    pub(in crate::net::relay) fn note_transfer(&mut self, bytes: u64, was_long: bool) {
         self.moved += bytes;
         self.full = 0;
         self.short = !was_long;

@@ -1,23 +1,23 @@
-//! One turn of an event port for the messages that lanes carry: all of them are read, then all are written.
+//! The messages that lanes forward in one turn of an event port: all of them are read, then all are written.
 #![allow(unsafe_code, reason = "the calls are listed as pointers, which borrow checks cannot follow")]
 
 use std::io;
 use std::sync::Arc;
 
 use super::call::{RawCall, Returned};
-use super::carried::{LANE_ROOM as ROOM, Rest};
 use super::events::{READABLE, WRITABLE};
-use super::slot::{Lane, Slot};
+use super::lane_transfer::{LANE_ROOM as ROOM, LaneStop};
+use super::slot::{PollSlot, PolledLane};
 use super::together::Together;
 
 /// The most messages of one turn.
 const MOST: usize = 256;
 
-/// Carries messages, and keeps the memory that it takes.
+/// Forwards the messages of a turn, and keeps the memory for the next one.
 #[derive(Debug)]
-pub(super) struct Lanes {
+pub(super) struct LaneBatch {
     together: Together,
-    messages: Vec<Message>,
+    messages: Vec<LaneMessage>,
     /// Pages that are never written cost no memory.
     rooms: Box<[u8]>,
     calls: Vec<RawCall>,
@@ -25,19 +25,19 @@ pub(super) struct Lanes {
     turn: u64,
 }
 
-// SAFETY: the pointers in the list of calls are used by `Lanes::carry` alone, which lists them anew each time.
-unsafe impl Send for Lanes {}
+// SAFETY: the pointers in the list of calls are used by `LaneBatch::forward` alone, which lists them anew each time.
+unsafe impl Send for LaneBatch {}
 
-/// A message on its way.
+/// A message to be forwarded.
 #[derive(Debug)]
-struct Message {
-    slot: Arc<Slot>,
-    lane: Arc<Lane>,
-    destination: Arc<Slot>,
+struct LaneMessage {
+    slot: Arc<PollSlot>,
+    lane: Arc<PolledLane>,
+    destination: Arc<PollSlot>,
     length: usize,
 }
 
-impl Lanes {
+impl LaneBatch {
     pub(super) fn new(together: Together) -> Self {
         Self {
             together,
@@ -55,19 +55,19 @@ impl Lanes {
         self.messages.clear();
     }
 
-    /// Takes over what `events` tell of the socket, if its lane may carry that. False when the task is to be told.
-    pub(super) fn take(&mut self, slot: &Arc<Slot>, events: u32) -> bool {
+    /// Adds the message that `events` report for a socket, if its lane may forward it. If not, the caller has to notify the task.
+    pub(super) fn take(&mut self, slot: &Arc<PollSlot>, events: u32) -> bool {
         if self.messages.len() == MOST {
             return false;
         }
         let Some((lane, destination)) = slot.lane_for(events) else { return false };
-        self.messages.push(Message { slot: Arc::clone(slot), lane, destination, length: 0 });
+        self.messages.push(LaneMessage { slot: Arc::clone(slot), lane, destination, length: 0 });
         slot.tell(events & !READABLE);
         true
     }
 
-    /// Carries all that was taken over, and tells the tasks of what is left.
-    pub(super) fn carry(&mut self) {
+    /// Forwards all messages of the turn, and notifies the tasks of what is left.
+    pub(super) fn forward(&mut self) {
         if self.messages.is_empty() {
             return;
         }
@@ -91,7 +91,7 @@ impl Lanes {
                 Ok(count) => message.length = count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
-                    message.lane.leave(Rest::ReadFailed(error));
+                    message.lane.stop(LaneStop::ReadFailed(error));
                     message.slot.tell(READABLE);
                 }
             }
@@ -113,21 +113,21 @@ impl Lanes {
         }));
         // SAFETY: the rooms are not changed until the calls are over.
         unsafe { together.make(calls, returned) };
-        for ((Message { slot, lane, destination, .. }, bytes), returned) in full().zip(returned) {
+        for ((LaneMessage { slot, lane, destination, .. }, bytes), returned) in full().zip(returned) {
             let count = match returned.count() {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
                 Err(error) => {
-                    lane.leave(Rest::WriteFailed(error));
+                    lane.stop(LaneStop::WriteFailed(error));
                     slot.tell(READABLE);
                     continue;
                 }
             };
             let is_long = bytes.len() == ROOM;
-            lane.carry(*turn, count, is_long);
+            lane.record(*turn, count, is_long);
             if count < bytes.len() {
                 destination.clear(WRITABLE);
-                lane.leave(Rest::Unwritten(bytes[count..].to_vec()));
+                lane.stop(LaneStop::Unwritten(bytes[count..].to_vec()));
             }
             if is_long || count < bytes.len() {
                 slot.tell(READABLE);

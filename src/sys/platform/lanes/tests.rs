@@ -8,16 +8,16 @@ use rustix::event::{PollFd, PollFlags, poll};
 use socket2::SockRef;
 
 use super::*;
-use crate::sys::platform::carried::Carrier;
 use crate::sys::platform::events::{CLOSED, ERROR, URGENT};
+use crate::sys::platform::lane_transfer::LaneOwner;
 
 /// A lane between two connections, with their far ends.
-struct Road {
+struct Route {
     from: Option<TcpStream>,
     to: Option<TcpStream>,
-    source: Arc<Slot>,
-    destination: Arc<Slot>,
-    lane: Arc<Lane>,
+    source: Arc<PollSlot>,
+    destination: Arc<PollSlot>,
+    lane: Arc<PolledLane>,
     counted: Arc<AtomicUsize>,
     may: Arc<AtomicBool>,
     near_from: TcpStream,
@@ -29,8 +29,8 @@ struct Counter {
     counted: Arc<AtomicUsize>,
 }
 
-impl Carrier for Counter {
-    fn may_carry(&self) -> bool {
+impl LaneOwner for Counter {
+    fn may_forward(&self) -> bool {
         self.may.load(Relaxed)
     }
 
@@ -48,18 +48,19 @@ fn pair() -> (TcpStream, TcpStream) {
     (far, near)
 }
 
-impl Road {
+impl Route {
     fn new() -> Self {
         let ((from, near_from), (to, near_to)) = (pair(), pair());
-        let (source, destination) = (Arc::new(Slot::default()), Arc::new(Slot::default()));
+        let (source, destination) = (Arc::new(PollSlot::default()), Arc::new(PollSlot::default()));
         let counted = Arc::new(AtomicUsize::new(0));
         let may = Arc::new(AtomicBool::new(true));
-        let carrier = Box::new(Counter { may: Arc::clone(&may), counted: Arc::clone(&counted) });
-        let lane = Arc::new(Lane::new(near_from.as_raw_fd(), (near_to.as_raw_fd(), &destination), carrier));
+        let owner = Box::new(Counter { may: Arc::clone(&may), counted: Arc::clone(&counted) });
+        let lane =
+            Arc::new(PolledLane::new(near_from.as_raw_fd(), (near_to.as_raw_fd(), &destination), owner));
         source.set_lane(Some(Arc::clone(&lane)));
         destination.tell(WRITABLE);
         lane.set_open(true);
-        Road { from: Some(from), to: Some(to), source, destination, lane, counted, may, near_from, near_to }
+        Route { from: Some(from), to: Some(to), source, destination, lane, counted, may, near_from, near_to }
     }
 
     /// A message that has come to the near end.
@@ -74,23 +75,23 @@ impl Road {
     }
 
     /// What is left to the task.
-    fn rest(&self) -> Option<Rest> {
-        self.lane.take().and_then(|carried| carried.rest)
+    fn stop_reason(&self) -> Option<LaneStop> {
+        self.lane.take().and_then(|transfer| transfer.stop)
     }
 }
 
 /// With the ring, if there is one, and without.
-fn each_way(test: impl Fn(&mut Lanes)) {
-    test(&mut Lanes::new(Together::if_wanted(true)));
-    test(&mut Lanes::new(Together::default()));
+fn each_way(test: impl Fn(&mut LaneBatch)) {
+    test(&mut LaneBatch::new(Together::if_wanted(true)));
+    test(&mut LaneBatch::new(Together::default()));
 }
 
-/// One turn, in which each of the roads is told of as readable. They are carried all, or left to their tasks all.
-fn turn(lanes: &mut Lanes, roads: &[&Road]) -> bool {
+/// One turn, in which each of the routes is told of as readable. All messages are forwarded, or all are left to their tasks.
+fn turn(lanes: &mut LaneBatch, routes: &[&Route]) -> bool {
     lanes.begin();
-    let taken = roads.iter().filter(|road| lanes.take(&road.source, READABLE | WRITABLE)).count();
-    lanes.carry();
-    assert!(taken == 0 || taken == roads.len());
+    let taken = routes.iter().filter(|route| lanes.take(&route.source, READABLE | WRITABLE)).count();
+    lanes.forward();
+    assert!(taken == 0 || taken == routes.len());
     taken > 0
 }
 
@@ -108,87 +109,87 @@ fn reset(far: &mut Option<TcpStream>) {
 #[test]
 fn faults_at_either_end_are_left_to_tasks_and_others_are_carried() {
     each_way(|lanes| {
-        let mut roads: Vec<Road> = (0..6).map(|_| Road::new()).collect();
+        let mut routes: Vec<Route> = (0..6).map(|_| Route::new()).collect();
         for at in [0, 2, 5] {
-            roads[at].send(b"message");
+            routes[at].send(b"message");
         }
-        reset(&mut roads[1].from);
-        arrived(&roads[1].near_from);
-        roads[2].shut();
-        roads[3].from = None;
-        arrived(&roads[3].near_from);
+        reset(&mut routes[1].from);
+        arrived(&routes[1].near_from);
+        routes[2].shut();
+        routes[3].from = None;
+        arrived(&routes[3].near_from);
         // The fifth has nothing to be read: what was told of it is old.
-        assert!(turn(lanes, &roads.iter().collect::<Vec<_>>()));
+        assert!(turn(lanes, &routes.iter().collect::<Vec<_>>()));
         for at in [0, 5] {
-            let (road, mut got) = (&roads[at], [0; 7]);
-            road.to.as_ref().unwrap().read_exact(&mut got).unwrap();
-            assert_eq!((&got, road.counted.load(Relaxed)), (b"message", 7));
-            assert!(!road.source.any(READABLE) && road.rest().is_none());
+            let (route, mut got) = (&routes[at], [0; 7]);
+            route.to.as_ref().unwrap().read_exact(&mut got).unwrap();
+            assert_eq!((&got, route.counted.load(Relaxed)), (b"message", 7));
+            assert!(!route.source.any(READABLE) && route.stop_reason().is_none());
         }
-        assert!(matches!(roads[1].rest(), Some(Rest::ReadFailed(_))));
-        assert!(matches!(roads[2].rest(), Some(Rest::WriteFailed(_))));
-        assert_eq!(roads[2].counted.load(Relaxed), 0);
-        for road in &roads[1..=3] {
-            assert!(road.source.any(READABLE), "its task is to look");
-            assert!(!turn(lanes, &[road]), "its task has not looked");
+        assert!(matches!(routes[1].stop_reason(), Some(LaneStop::ReadFailed(_))));
+        assert!(matches!(routes[2].stop_reason(), Some(LaneStop::WriteFailed(_))));
+        assert_eq!(routes[2].counted.load(Relaxed), 0);
+        for route in &routes[1..=3] {
+            assert!(route.source.any(READABLE), "its task is to look");
+            assert!(!turn(lanes, &[route]), "its task has not looked");
         }
-        assert!(!roads[4].source.any(READABLE) && roads[4].rest().is_none());
+        assert!(!routes[4].source.any(READABLE) && routes[4].stop_reason().is_none());
     });
 }
 
 #[test]
 fn what_a_destination_does_not_take_is_left_whole_and_in_order() {
     each_way(|lanes| {
-        let (road, other) = (Road::new(), Road::new());
-        SockRef::from(&road.near_to).set_send_buffer_size(4096).unwrap();
+        let (route, other) = (Route::new(), Route::new());
+        SockRef::from(&route.near_to).set_send_buffer_size(4096).unwrap();
         let (mut sent, mut left) = (Vec::new(), None);
         for n in 0..100_000_u32 {
             let message: Vec<u8> = n.to_be_bytes().repeat(250);
-            road.send(&message);
+            route.send(&message);
             other.send(b"x");
             sent.extend_from_slice(&message);
-            assert!(turn(lanes, &[&road, &other]));
-            if let Some(rest) = road.rest() {
-                left = Some(rest);
+            assert!(turn(lanes, &[&route, &other]));
+            if let Some(reason) = route.stop_reason() {
+                left = Some(reason);
                 break;
             }
         }
-        let Some(Rest::Unwritten(left)) = left else { panic!("{left:?}") };
-        assert!(road.source.any(READABLE) && !road.destination.any(WRITABLE));
+        let Some(LaneStop::Unwritten(left)) = left else { panic!("{left:?}") };
+        assert!(route.source.any(READABLE) && !route.destination.any(WRITABLE));
         let mut got = vec![0; sent.len() - left.len()];
-        assert_eq!(road.counted.load(Relaxed), got.len());
-        road.to.as_ref().unwrap().read_exact(&mut got).unwrap();
+        assert_eq!(route.counted.load(Relaxed), got.len());
+        route.to.as_ref().unwrap().read_exact(&mut got).unwrap();
         got.extend_from_slice(&left);
         assert!(got == sent, "{} of {}", got.len(), sent.len());
-        assert!(other.rest().is_none());
+        assert!(other.stop_reason().is_none());
     });
 }
 
 #[test]
 fn nothing_is_carried_by_a_closed_lane_or_where_there_is_news_of_another_kind() {
-    let road = Road::new();
-    let mut lanes = Lanes::new(Together::default());
-    let takes = |lanes: &mut Lanes, events| {
+    let route = Route::new();
+    let mut lanes = LaneBatch::new(Together::default());
+    let takes = |lanes: &mut LaneBatch, events| {
         lanes.begin();
-        lanes.take(&road.source, events)
+        lanes.take(&route.source, events)
     };
     for unusual in [CLOSED, ERROR, URGENT] {
         assert!(!takes(&mut lanes, READABLE | unusual));
     }
     assert!(!takes(&mut lanes, WRITABLE));
-    road.lane.set_open(false);
+    route.lane.set_open(false);
     assert!(!takes(&mut lanes, READABLE));
-    road.lane.set_open(true);
-    road.may.store(false, Relaxed);
+    route.lane.set_open(true);
+    route.may.store(false, Relaxed);
     assert!(!takes(&mut lanes, READABLE));
-    road.may.store(true, Relaxed);
-    road.destination.clear(WRITABLE);
+    route.may.store(true, Relaxed);
+    route.destination.clear(WRITABLE);
     assert!(!takes(&mut lanes, READABLE));
-    road.destination.tell(WRITABLE);
+    route.destination.tell(WRITABLE);
     assert!(takes(&mut lanes, READABLE));
-    road.source.tell(URGENT);
+    route.source.tell(URGENT);
     assert!(!takes(&mut lanes, READABLE));
-    let Road { source, destination, .. } = road;
+    let Route { source, destination, .. } = route;
     source.clear(URGENT);
     // The socket is gone.
     drop(destination);

@@ -62,8 +62,8 @@ impl Ring {
 }
 
 /// The functions of the kernel that are used; tests have a replacement.
-trait Queue {
-    /// Lists a call for the next [`Queue::submit`]. False when there is no room.
+trait SubmissionQueue {
+    /// Lists a call for the next [`SubmissionQueue::submit`]. False when there is no room.
     ///
     /// # Safety
     /// The memory that it points to must be valid and not in use elsewhere until its completion has been returned, or
@@ -81,7 +81,7 @@ trait Queue {
     fn completion(&mut self) -> Option<(u64, Returned)>;
 }
 
-impl Queue for IoUring {
+impl SubmissionQueue for IoUring {
     unsafe fn list(&mut self, call: RawCall, number: u64) -> bool {
         let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
         let entry: squeue::Entry = match call {
@@ -118,7 +118,11 @@ impl Queue for IoUring {
 ///
 /// # Safety
 /// See [`Ring::make`].
-unsafe fn make(queue: &mut impl Queue, calls: &[RawCall], returned: &mut [Returned]) -> Result<(), usize> {
+unsafe fn make(
+    queue: &mut impl SubmissionQueue,
+    calls: &[RawCall],
+    returned: &mut [Returned],
+) -> Result<(), usize> {
     let mut first = 0;
     while first < calls.len() {
         let rest = calls.iter().enumerate().skip(first).take(ENTRIES as usize);
@@ -135,7 +139,7 @@ unsafe fn make(queue: &mut impl Queue, calls: &[RawCall], returned: &mut [Return
 
 /// Passes the listed calls to the kernel and waits for all of them. Returns how many calls it took: less than `listed`
 /// if it failed to take more.
-fn give(queue: &mut impl Queue, listed: usize, returned: &mut [Returned]) -> usize {
+fn give(queue: &mut impl SubmissionQueue, listed: usize, returned: &mut [Returned]) -> usize {
     let (mut taken, mut completed, mut takes) = (0, 0, true);
     loop {
         while let Some((number, value)) = queue.completion() {

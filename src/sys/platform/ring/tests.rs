@@ -28,7 +28,7 @@ struct Faulty {
     made: Vec<(RawFd, u64)>,
 }
 
-impl Queue for Faulty {
+impl SubmissionQueue for Faulty {
     unsafe fn list(&mut self, call: RawCall, number: u64) -> bool {
         if self.listed.len() == ENTRIES as usize {
             return false;
