@@ -9,23 +9,23 @@ use hyper::body::{Body, Bytes, Frame};
 use crate::core::report::pieces::Pieces;
 use crate::sys::pace::Pace;
 
-use super::progress::Progress;
+use super::progress::ConnectionProgress;
 
 /// The body of a response.
-pub(super) struct Answer {
+pub(super) struct ResponseBody {
     pieces: Pieces,
     pace: Pace,
-    progress: Progress,
+    progress: ConnectionProgress,
 }
 
-impl Answer {
+impl ResponseBody {
     /// A body of these pieces; each piece that is read counts as a step of `progress`.
-    pub(super) fn new(pieces: Pieces, progress: Progress) -> Self {
-        Answer { pieces, pace: Pace::default(), progress }
+    pub(super) fn new(pieces: Pieces, progress: ConnectionProgress) -> Self {
+        ResponseBody { pieces, pace: Pace::default(), progress }
     }
 }
 
-impl Body for Answer {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -34,7 +34,7 @@ impl Body for Answer {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         ready!(self.pace.poll_rest(cx));
-        let Answer { pieces, pace, .. } = &mut *self;
+        let ResponseBody { pieces, pace, .. } = &mut *self;
         let Some(piece) = pace.step(|| pieces.next()) else { return Poll::Ready(None) };
         self.progress.step();
         if piece.is_empty() {

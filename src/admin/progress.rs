@@ -10,12 +10,12 @@ use tokio::time::{Instant, timeout_at};
 
 /// The time of a connection's last step: a request, or a piece of a response that was read.
 #[derive(Debug, Clone)]
-pub(super) struct Progress(Arc<Mutex<Instant>>);
+pub(super) struct ConnectionProgress(Arc<Mutex<Instant>>);
 
-impl Progress {
+impl ConnectionProgress {
     /// The progress of a new connection.
     pub(super) fn begin() -> Self {
-        Progress(Arc::new(Mutex::new(Instant::now())))
+        ConnectionProgress(Arc::new(Mutex::new(Instant::now())))
     }
 
     /// Records a step.
@@ -45,7 +45,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_goes_on_while_it_makes_steps() {
-        let progress = Progress::begin();
+        let progress = ConnectionProgress::begin();
         // Nothing wakes it: it advances because the watch polls it again.
         let mut left = 9;
         let steps = std::future::poll_fn(|_| {

@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 
 use crate::core::report::pieces::Pieces;
 
-use super::body::Answer;
+use super::body::ResponseBody;
 use super::dashboard::{self, history::History};
-use super::progress::Progress;
+use super::progress::ConnectionProgress;
 use super::source::Source;
 use super::{host, metrics, percent};
 
@@ -55,8 +55,8 @@ pub(super) fn answer<B>(
     history: &Arc<Mutex<History>>,
     request: &Request<B>,
     loopback: bool,
-    progress: Progress,
-) -> Response<Answer> {
+    progress: ConnectionProgress,
+) -> Response<ResponseBody> {
     let head_only = request.method() == Method::HEAD;
     let found = if is_without_host(request) {
         text(StatusCode::BAD_REQUEST, "The request names no host.\n")
@@ -69,7 +69,7 @@ pub(super) fn answer<B>(
     };
     let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
     let pieces = if head_only { Box::new(std::iter::empty()) } else { found.pieces };
-    let mut response = Response::new(Answer::new(pieces, progress));
+    let mut response = Response::new(ResponseBody::new(pieces, progress));
     *response.status_mut() = found.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(found.kind));

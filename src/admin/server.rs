@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use crate::sys::{log, runtime};
 
 use super::dashboard::history::{History, PERIOD};
-use super::progress::Progress;
+use super::progress::ConnectionProgress;
 use super::routes;
 use super::source::Source;
 
@@ -44,7 +44,7 @@ pub enum AdminListener {
     Unix(std::os::unix::net::UnixListener),
 }
 
-enum Listener {
+enum AsyncListener {
     Tcp(TcpListener),
     Unix(UnixListener),
 }
@@ -62,8 +62,8 @@ pub fn start(
     let listener = {
         let _within = runtime.enter();
         match listener {
-            AdminListener::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
-            AdminListener::Unix(listener) => Listener::Unix(UnixListener::from_std(listener)?),
+            AdminListener::Tcp(listener) => AsyncListener::Tcp(TcpListener::from_std(listener)?),
+            AdminListener::Unix(listener) => AsyncListener::Unix(UnixListener::from_std(listener)?),
         }
     };
     std::thread::Builder::new().name("admin".into()).spawn(move || {
@@ -100,7 +100,7 @@ fn record(source: &impl Source, history: &mut History, passed: Duration) {
     history.look(&servers, now, &source.time(), passed);
 }
 
-async fn serve(listener: Listener, source: Arc<impl Source>) {
+async fn serve(listener: AsyncListener, source: Arc<impl Source>) {
     let history = Arc::<Mutex<History>>::default();
     tokio::spawn(look(Arc::clone(&source), Arc::clone(&history)));
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -108,7 +108,7 @@ async fn serve(listener: Listener, source: Arc<impl Source>) {
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let accepted = match &listener {
-            Listener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
+            AsyncListener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
                 let client = peer.ip().to_canonical();
                 if source.permits(client) {
                     let loopback = stream.local_addr().is_ok_and(|at| is_loopback(at.ip()));
@@ -123,7 +123,7 @@ async fn serve(listener: Listener, source: Arc<impl Source>) {
                     log::debug(1, format_args!("admin connection from {client} refused by admin_acl"));
                 }
             }),
-            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+            AsyncListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
                 tokio::spawn(converse(stream, false, Arc::clone(&source), Arc::clone(&history), place));
             }),
         };
@@ -146,7 +146,7 @@ fn converse(
     history: Arc<Mutex<History>>,
     place: OwnedSemaphorePermit,
 ) -> impl Future<Output = ()> + Send {
-    let progress = Progress::begin();
+    let progress = ConnectionProgress::begin();
     let steps = progress.clone();
     let service = service_fn(move |request| {
         steps.step();
