@@ -17,7 +17,7 @@ use crate::sys::resolve;
 
 /// The control socket, bound.
 #[derive(Debug)]
-pub(super) enum Control {
+pub(super) enum ControlSocket {
     /// On an IP address.
     Tcp(std::net::TcpListener),
     /// On a path, with the file of the socket.
@@ -152,13 +152,13 @@ fn listening(endpoint: &Endpoint, settings: &Settings, used: &Used) -> Result<Bo
 ///
 /// # Errors
 /// See [`listening`].
-pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<Control, Error> {
+pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<ControlSocket, Error> {
     match &endpoint.host {
         Host::Unix(path) => {
             let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(settings))?;
-            Ok(Control::Unix(listener, file))
+            Ok(ControlSocket::Unix(listener, file))
         }
-        _ => Ok(Control::Tcp(listen::bind_tcp(address(endpoint)?, backlog(settings))?)),
+        _ => Ok(ControlSocket::Tcp(listen::bind_tcp(address(endpoint)?, backlog(settings))?)),
     }
 }
 
@@ -174,7 +174,7 @@ pub(super) fn admin(
     let local = Endpoint { host: Host::Ip(Ipv4Addr::LOCALHOST.into()), port: at.endpoint.port };
     let endpoint = if at.is_bare_port() { &local } else { &at.endpoint };
     Ok(match control(endpoint, settings)? {
-        Control::Tcp(listener) => (AdminListener::Tcp(listener), None),
-        Control::Unix(listener, file) => (AdminListener::Unix(listener), Some(file)),
+        ControlSocket::Tcp(listener) => (AdminListener::Tcp(listener), None),
+        ControlSocket::Unix(listener, file) => (AdminListener::Unix(listener), Some(file)),
     })
 }

@@ -22,7 +22,7 @@ use crate::sys::{crash, limits, log, pidfile::PidFile};
 use super::admin_thread::AdminThread;
 use super::dns::{self, Dns};
 use super::documents::Documents;
-use super::listeners::{self, Control};
+use super::listeners::{self, ControlSocket};
 use super::load::LoadedConfig;
 use super::logs::Logs;
 use super::own_address;
@@ -50,7 +50,7 @@ pub(super) fn say(line: &str) {
 struct Bound {
     account: Option<Account>,
     listener: listeners::BoundListener,
-    control: Option<Control>,
+    control: Option<ControlSocket>,
     admin: Option<(AdminListener, Option<SocketFile>)>,
     tls: Option<tls::Server>,
     upstream_tls: Option<LoadedUpstream>,

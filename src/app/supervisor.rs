@@ -19,7 +19,7 @@ use crate::sys::pidfile::PidFile;
 use crate::sys::{crash, inherited, log, runtime};
 
 use super::admin_thread::AdminThread;
-use super::listeners::Control;
+use super::listeners::ControlSocket;
 use super::owner::Owner;
 use super::summary::VERSION;
 
@@ -71,7 +71,7 @@ pub(super) struct Running {
     pub(super) events: Events,
     pub(super) owner: Rc<Owner>,
     /// The control socket, and its number of concurrent clients.
-    pub(super) control: Option<(Control, usize)>,
+    pub(super) control: Option<(ControlSocket, usize)>,
     pub(super) admin: Option<AdminThread>,
     pub(super) workers: Vec<JoinHandle<()>>,
     pub(super) pid_file: Option<PidFile>,
@@ -121,11 +121,11 @@ impl Running {
     }
 }
 
-fn serve_control(control: Option<(Control, usize)>, owner: &Rc<Owner>) -> Option<SocketFile> {
+fn serve_control(control: Option<(ControlSocket, usize)>, owner: &Rc<Owner>) -> Option<SocketFile> {
     let (control, clients_max) = control?;
     let (listener, file) = match control {
-        Control::Tcp(listener) => (TcpListener::from_std(listener).map(ControlListener::Tcp), None),
-        Control::Unix(listener, file) => {
+        ControlSocket::Tcp(listener) => (TcpListener::from_std(listener).map(ControlListener::Tcp), None),
+        ControlSocket::Unix(listener, file) => {
             (UnixListener::from_std(listener).map(ControlListener::Unix), Some(file))
         }
     };

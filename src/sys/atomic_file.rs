@@ -1,7 +1,7 @@
 //! Writes a file so that a reader gets the old text or the new one, never a part.
 //!
 //! The new text goes into a temporary file beside the old one, which is then renamed. Files and links planted in a
-//! directory that others may write to are neither followed nor written through: see [`place`](super::place). A device
+//! directory that others may write to are neither followed nor written through: see [`resolved_path`](super::resolved_path). A device
 //! or a FIFO is not replaced but written to.
 
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, RawMode, accessat, ope
 use rustix::io::Errno;
 
 use super::error::context;
-use super::place::Place;
+use super::resolved_path::ResolvedPath;
 
 /// The mode of a new file, before the umask is applied.
 const NEW: RawMode = 0o644;
@@ -40,12 +40,12 @@ pub fn replace_with(
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<Option<File>> {
     let replace = || {
-        let place = Place::find(path)?;
-        if is_stream(&place) {
-            write(&mut open_stream(&place)?)?;
+        let target = ResolvedPath::find(path)?;
+        if is_stream(&target) {
+            write(&mut open_stream(&target)?)?;
             return Ok(None);
         }
-        let mut file = exchange(&place, write, true)?;
+        let mut file = exchange(&target, write, true)?;
         file.rewind()?;
         Ok(Some(file))
     };
@@ -58,42 +58,42 @@ pub fn replace_with(
 /// # Errors
 /// A directory in the path does not exist or is not writable to this process; the file is not writable.
 pub fn check(path: &Path, appended: bool) -> io::Result<()> {
-    let place = Place::find(path)?;
-    check_kind(&place)?;
+    let target = ResolvedPath::find(path)?;
+    check_kind(&target)?;
     let write = Access::WRITE_OK;
-    let there = place.kind().is_some() && (appended || is_stream(&place));
+    let there = target.kind().is_some() && (appended || is_stream(&target));
     let checked = if there {
-        accessat(place.directory(), place.name(), write, AtFlags::empty())
+        accessat(target.directory(), target.name(), write, AtFlags::empty())
     } else {
-        accessat(place.directory(), ".", write | Access::EXEC_OK, AtFlags::empty())
+        accessat(target.directory(), ".", write | Access::EXEC_OK, AtFlags::empty())
     };
     Ok(checked?)
 }
 
-/// Whether the file at `place` is written to rather than replaced.
+/// Whether the file at `target` is written to rather than replaced.
 ///
 /// # Errors
 /// A directory, a socket or a block device: neither is possible.
-pub(super) fn check_kind(place: &Place) -> io::Result<()> {
-    match place.kind() {
+pub(super) fn check_kind(target: &ResolvedPath) -> io::Result<()> {
+    match target.kind() {
         None | Some(FileType::RegularFile) => Ok(()),
         Some(FileType::Directory) => Err(io::ErrorKind::IsADirectory.into()),
-        Some(_) if is_stream(place) => Ok(()),
+        Some(_) if is_stream(target) => Ok(()),
         Some(_) => Err(io::Error::other("neither a file nor a device or FIFO that can be written to")),
     }
 }
 
-/// Whether a device or a FIFO is at `place`.
-pub(super) fn is_stream(place: &Place) -> bool {
-    matches!(place.kind(), Some(FileType::CharacterDevice | FileType::Fifo | FileType::Symlink))
+/// Whether a device or a FIFO is at `target`.
+pub(super) fn is_stream(target: &ResolvedPath) -> bool {
+    matches!(target.kind(), Some(FileType::CharacterDevice | FileType::Fifo | FileType::Symlink))
 }
 
 /// Opens a device or a FIFO. Writing does not wait: it fails with `WouldBlock` when no more is accepted now.
 ///
 /// # Errors
 /// See open(2): `ENXIO` when nobody reads the FIFO.
-pub(super) fn open_stream(place: &Place) -> io::Result<File> {
-    let file = File::from(place.open(OFlags::WRONLY, Mode::empty())?);
+pub(super) fn open_stream(target: &ResolvedPath) -> io::Result<File> {
+    let file = File::from(target.open(OFlags::WRONLY, Mode::empty())?);
     if file.metadata()?.is_file() {
         return Err(io::Error::other("it has become another kind of file"));
     }
@@ -106,45 +106,45 @@ pub(super) fn open_stream(place: &Place) -> io::Result<File> {
 /// # Errors
 /// See [`replace_with`].
 pub(super) fn exchange(
-    place: &Place,
+    target: &ResolvedPath,
     write: impl FnOnce(&mut File) -> io::Result<()>,
     keep: bool,
 ) -> io::Result<File> {
     /// Two threads may write the same file.
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    check_kind(place)?;
+    check_kind(target)?;
     let mut temporary = OsString::from(".");
-    temporary.push(place.name());
+    temporary.push(target.name());
     temporary.push(format!(".{}.{}", process::id(), COUNT.fetch_add(1, Relaxed)));
-    let old = place.found().filter(|_| keep);
+    let old = target.found().filter(|_| keep);
     let create = || {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // The new file must never be readable by more users than the old one.
         let mode = if old.is_some() { 0o600 } else { NEW };
-        openat(place.directory(), &temporary, flags, Mode::from_raw_mode(mode))
+        openat(target.directory(), &temporary, flags, Mode::from_raw_mode(mode))
     };
     let file = match create() {
         // A temporary file left by a killed process with the same pid.
         Err(Errno::EXIST) => {
-            unlinkat(place.directory(), &temporary, AtFlags::empty())?;
+            unlinkat(target.directory(), &temporary, AtFlags::empty())?;
             create()?
         }
         other => other?,
     };
     let mut file = File::from(file);
     let written = write(&mut file)
-        .and_then(|()| settle(&file, old.map(|old| (old.st_uid, old.st_gid, old.st_mode))))
-        .and_then(|()| Ok(renameat(place.directory(), &temporary, place.directory(), place.name())?));
+        .and_then(|()| finalize(&file, old.map(|old| (old.st_uid, old.st_gid, old.st_mode))))
+        .and_then(|()| Ok(renameat(target.directory(), &temporary, target.directory(), target.name())?));
     if written.is_err() {
-        _ = unlinkat(place.directory(), &temporary, AtFlags::empty());
+        _ = unlinkat(target.directory(), &temporary, AtFlags::empty());
     } else {
-        place.sync_directory();
+        target.sync_directory();
     }
     written.map(|()| file)
 }
 
 /// Gives a written file the owner and mode of the `old` one, and flushes it to disk.
-fn settle(file: &File, old: Option<(u32, u32, RawMode)>) -> io::Result<()> {
+fn finalize(file: &File, old: Option<(u32, u32, RawMode)>) -> io::Result<()> {
     if let Some((uid, gid, mode)) = old {
         let new = file.metadata()?;
         if (new.uid(), new.gid()) != (uid, gid) {
@@ -162,10 +162,10 @@ fn settle(file: &File, old: Option<(u32, u32, RawMode)>) -> io::Result<()> {
 /// # Errors
 /// See open(2); or a component of the path is a symbolic link of another user.
 pub fn open_for_appending(path: &Path) -> io::Result<File> {
-    let place = Place::find(path)?;
-    check_kind(&place)?;
+    let target = ResolvedPath::find(path)?;
+    check_kind(&target)?;
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE;
-    Ok(place.open(flags, Mode::from_raw_mode(NEW))?.into())
+    Ok(target.open(flags, Mode::from_raw_mode(NEW))?.into())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, unlinkat};
 
 use super::atomic_file::{exchange, is_stream, open_stream};
 use super::error::context;
-use super::place::Place;
+use super::resolved_path::ResolvedPath;
 
 /// A written pid file. Dropping it removes the file, unless another process has written its number there.
 #[derive(Debug)]
@@ -38,12 +38,12 @@ impl PidFile {
     fn try_write(path: &Path) -> io::Result<Self> {
         let number = process::id().to_string();
         let path = std::path::absolute(path)?;
-        let place = Place::find(&path)?;
-        if is_stream(&place) {
-            open_stream(&place)?.write_all(number.as_bytes())?;
+        let target = ResolvedPath::find(&path)?;
+        if is_stream(&target) {
+            open_stream(&target)?.write_all(number.as_bytes())?;
             return Ok(Self { path: None });
         }
-        match exchange(&place, |file| file.write_all(number.as_bytes()), false) {
+        match exchange(&target, |file| file.write_all(number.as_bytes()), false) {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -51,7 +51,7 @@ impl PidFile {
                 ) =>
             {
                 // The directory does not belong to pen's user; a file in it may.
-                let mut file = existing(&place, OFlags::WRONLY).map_err(|_| error)?;
+                let mut file = existing(&target, OFlags::WRONLY).map_err(|_| error)?;
                 file.set_len(0)?;
                 file.write_all(number.as_bytes())?;
             }
@@ -64,12 +64,12 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         let Some(path) = &self.path else { return };
-        let Ok(place) = Place::find(path) else { return };
-        let Ok(file) = existing(&place, OFlags::RDWR) else { return };
+        let Ok(target) = ResolvedPath::find(path) else { return };
+        let Ok(file) = existing(&target, OFlags::RDWR) else { return };
         let mut text = String::new();
         if (&file).take(64).read_to_string(&mut text).is_ok()
             && text.trim_end() == process::id().to_string()
-            && unlinkat(place.directory(), place.name(), AtFlags::empty()).is_err()
+            && unlinkat(target.directory(), target.name(), AtFlags::empty()).is_err()
         {
             // The number must not remain: another process may get it later. A failure here could not be reported
             // anywhere.
@@ -79,8 +79,8 @@ impl Drop for PidFile {
 }
 
 /// Opens the existing regular file without changing its contents.
-fn existing(place: &Place, flags: OFlags) -> io::Result<File> {
-    let file = File::from(place.open(flags, Mode::empty())?);
+fn existing(target: &ResolvedPath, flags: OFlags) -> io::Result<File> {
+    let file = File::from(target.open(flags, Mode::empty())?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::PermissionDenied.into()) }
 }
 

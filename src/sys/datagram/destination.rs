@@ -6,13 +6,13 @@ use std::mem;
 use socket2::SockAddr;
 
 use super::peer::Peer;
-use super::pktinfo::{self, Control};
+use super::pktinfo::{self, ControlBuffer};
 
 /// The client, and the address of pen that the answer leaves from.
 #[derive(Debug)]
 pub struct Destination {
     client: SockAddr,
-    source: Option<(Control, usize)>,
+    source: Option<(ControlBuffer, usize)>,
 }
 
 impl Destination {

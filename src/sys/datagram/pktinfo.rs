@@ -14,11 +14,11 @@ use super::peer::{LocalAddress, Peer};
 /// Ample room for one control message of either kind, aligned as a cmsghdr must be.
 #[repr(C, align(8))]
 #[derive(Debug)]
-pub(super) struct Control([u8; 64]);
+pub(super) struct ControlBuffer([u8; 64]);
 
-impl Control {
+impl ControlBuffer {
     pub(super) const fn new() -> Self {
-        Control([0; 64])
+        ControlBuffer([0; 64])
     }
 
     pub(super) fn as_ptr(&self) -> *const u8 {
@@ -46,7 +46,7 @@ pub(super) fn enable(socket: &UdpSocket, v6: bool) -> bool {
 
 /// recvmsg(2), with the address that the datagram was sent to.
 pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
-    let mut control = Control::new();
+    let mut control = ControlBuffer::new();
     // SAFETY: all zeros is a valid value of both types.
     let (mut name, mut header) =
         unsafe { (mem::zeroed::<libc::sockaddr_in6>(), mem::zeroed::<libc::msghdr>()) };
@@ -56,7 +56,7 @@ pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(
     header.msg_iov = &raw mut part;
     header.msg_iovlen = 1;
     header.msg_control = (&raw mut control).cast();
-    header.msg_controllen = mem::size_of::<Control>() as _;
+    header.msg_controllen = mem::size_of::<ControlBuffer>() as _;
     let count = loop {
         // SAFETY: every pointer in the header refers to writable memory of the given length that outlives the call.
         let count = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, 0) };
@@ -175,8 +175,8 @@ fn send_from(
 
 /// The control message that has a datagram leave from `ip`, which means something on `interface` alone where that is not 0;
 /// and its length.
-pub(super) fn source(ip: IpAddr, interface: u32) -> (Control, usize) {
-    let mut control = Control::new();
+pub(super) fn source(ip: IpAddr, interface: u32) -> (ControlBuffer, usize) {
+    let mut control = ControlBuffer::new();
     let used = match ip {
         IpAddr::V4(ip) => {
             // SAFETY: all zeros is a value of it.
@@ -196,7 +196,7 @@ pub(super) fn source(ip: IpAddr, interface: u32) -> (Control, usize) {
 }
 
 /// Stores `info` as the only message in `control`; returns its length.
-fn put<T>(control: &mut Control, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
+fn put<T>(control: &mut ControlBuffer, level: libc::c_int, kind: libc::c_int, info: T) -> usize {
     const { assert!(mem::size_of::<T>() <= 24, "fits, with a header of at most 16 and its padding") };
     let size = mem::size_of::<T>() as libc::c_uint;
     // SAFETY: CMSG_LEN and CMSG_SPACE only compute sizes. The header of a message is at the beginning, where `control`
@@ -204,7 +204,7 @@ fn put<T>(control: &mut Control, level: libc::c_int, kind: libc::c_int, info: T)
     unsafe {
         let mut header: libc::msghdr = mem::zeroed();
         header.msg_control = control.0.as_mut_ptr().cast();
-        header.msg_controllen = mem::size_of::<Control>() as _;
+        header.msg_controllen = mem::size_of::<ControlBuffer>() as _;
         let message = libc::CMSG_FIRSTHDR(&raw const header);
         (*message).cmsg_level = level;
         (*message).cmsg_type = kind;

@@ -6,7 +6,7 @@ use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
-use super::pktinfo::{self, Control};
+use super::pktinfo::{self, ControlBuffer};
 use super::received::{BATCH_MAX, DATAGRAM_MAX, Received};
 
 /// Receives datagrams into slices of `bytes`, [`DATAGRAM_MAX`] bytes each, and returns their number. With the address that each
@@ -28,7 +28,7 @@ pub(super) fn receive(
             mem::zeroed::<[libc::mmsghdr; BATCH_MAX]>(),
         )
     };
-    let mut controls = [const { Control::new() }; BATCH_MAX];
+    let mut controls = [const { ControlBuffer::new() }; BATCH_MAX];
     let rooms = bytes.chunks_exact_mut(DATAGRAM_MAX);
     for ((((header, part), name), control), room) in
         headers.iter_mut().zip(&mut parts).zip(&mut names).zip(&mut controls).zip(rooms)
@@ -42,7 +42,7 @@ pub(super) fn receive(
         header.msg_namelen = mem::size_of::<libc::sockaddr_in6>() as libc::socklen_t;
         if tells {
             header.msg_control = ptr::from_mut(control).cast();
-            header.msg_controllen = mem::size_of::<Control>() as _;
+            header.msg_controllen = mem::size_of::<ControlBuffer>() as _;
         }
     }
     let count = loop {

@@ -7,16 +7,16 @@ use std::os::fd::BorrowedFd;
 use super::peer::{LocalAddress, Peer};
 
 #[derive(Debug)]
-pub(super) struct Control(());
+pub(super) struct ControlBuffer(());
 
-impl Control {
+impl ControlBuffer {
     pub(super) fn as_ptr(&self) -> *const u8 {
         std::ptr::null()
     }
 }
 
-pub(super) fn source(_ip: IpAddr, _interface: u32) -> (Control, usize) {
-    (Control(()), 0)
+pub(super) fn source(_ip: IpAddr, _interface: u32) -> (ControlBuffer, usize) {
+    (ControlBuffer(()), 0)
 }
 
 pub(super) fn enable(_socket: &UdpSocket, _v6: bool) -> bool {

@@ -26,11 +26,11 @@ const QUIET: Duration = Duration::from_secs(60);
 pub struct Condition {
     /// A copy of `state` that is read without the lock: usually nothing has changed.
     holds: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<ConditionState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ConditionState {
     holds: bool,
     told: bool,
     last: Option<Instant>,
@@ -39,7 +39,7 @@ struct State {
 impl Condition {
     /// A condition that is not in effect.
     pub const fn new() -> Self {
-        let state = State { holds: false, told: false, last: None };
+        let state = ConditionState { holds: false, told: false, last: None };
         Self { holds: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
@@ -68,7 +68,7 @@ impl Condition {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ConditionState> {
         // No code that holds this lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -129,7 +129,7 @@ impl Default for Condition {
     }
 }
 
-impl State {
+impl ConditionState {
     /// Whether to log that the condition is in effect. If it began too soon after the last message, it is logged later
     /// if it is still in effect.
     fn begin(&mut self, now: Instant) -> bool {

@@ -9,7 +9,7 @@ use nix::syslog::{Priority, Severity, syslog};
 
 use super::identity::{facility, identity};
 use super::program::program;
-use super::queue::{Message, Queue};
+use super::queue::{Message, MessageQueue};
 use super::stderr::Prefix;
 
 /// The target of messages once pen serves.
@@ -21,7 +21,7 @@ pub enum Target {
     Syslog,
 }
 
-static QUEUE: Queue = Queue::new();
+static QUEUE: MessageQueue = MessageQueue::new();
 static DEBUG: AtomicU32 = AtomicU32::new(0);
 
 /// Logs an error: pen cannot do what it was asked to do.

@@ -35,25 +35,25 @@ impl Message {
     }
 }
 
-/// The queue; before [`Queue::start`] it accepts no message.
-pub(super) struct Queue {
-    state: Mutex<State>,
+/// The queue; before [`MessageQueue::start`] it accepts no message.
+pub(super) struct MessageQueue {
+    state: Mutex<MessageQueueState>,
     /// Signals that there is something to write.
     work: Condvar,
     /// Signals that everything is written.
     idle: Condvar,
 }
 
-struct State {
+struct MessageQueueState {
     started: bool,
     waiting: VecDeque<Message>,
     lost: u64,
     writing: bool,
 }
 
-impl Queue {
+impl MessageQueue {
     pub(super) const fn new() -> Self {
-        let state = State { started: false, waiting: VecDeque::new(), lost: 0, writing: false };
+        let state = MessageQueueState { started: false, waiting: VecDeque::new(), lost: 0, writing: false };
         Self { state: Mutex::new(state), work: Condvar::new(), idle: Condvar::new() }
     }
 
@@ -84,7 +84,8 @@ impl Queue {
 
     /// Waits until all is written or `patience` is over.
     pub(super) fn flush(&self, patience: Duration) {
-        let busy = |state: &mut State| state.writing || !state.waiting.is_empty() || state.lost > 0;
+        let busy =
+            |state: &mut MessageQueueState| state.writing || !state.waiting.is_empty() || state.lost > 0;
         let state = self.state();
         // A timeout and an empty queue have the same result.
         drop(self.idle.wait_timeout_while(state, patience, busy));
@@ -115,7 +116,7 @@ impl Queue {
         (mem::take(&mut state.waiting), mem::take(&mut state.lost))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, MessageQueueState> {
         // No code that holds this lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,8 +134,8 @@ mod tests {
         Message::new(Severity::LOG_INFO, format_args!("{text}"))
     }
 
-    fn queue() -> &'static Queue {
-        Box::leak(Box::new(Queue::new()))
+    fn queue() -> &'static MessageQueue {
+        Box::leak(Box::new(MessageQueue::new()))
     }
 
     #[test]

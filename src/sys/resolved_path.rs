@@ -30,7 +30,7 @@ const SEARCH: OFlags = OFlags::RDONLY;
 
 /// A resolved path.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ResolvedPath {
     directory: OwnedFd,
     name: OsString,
     /// The status of the file with that name, if it exists.
@@ -39,7 +39,7 @@ pub(super) struct Place {
     is_open_file: bool,
 }
 
-impl Place {
+impl ResolvedPath {
     /// Resolves `path`; the last component need not exist.
     ///
     /// # Errors
