@@ -52,7 +52,7 @@ struct Bound {
     listener: listeners::BoundListener,
     control: Option<ControlSocket>,
     admin: Option<(AdminListener, Option<SocketFile>)>,
-    tls: Option<tls::Server>,
+    tls: Option<tls::TlsServer>,
     upstream_tls: Option<LoadedUpstream>,
     descriptors: usize,
     control_clients: usize,
@@ -151,10 +151,10 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
 /// Reads certificates and keys while pen may still read what only root can. Also returns the warnings about them.
 ///
 /// # Errors
-/// See [`tls::Server::new`].
-pub(super) fn tls_server(config: &Config) -> Result<Option<(tls::Server, Vec<String>)>, Error> {
+/// See [`tls::TlsServer::new`].
+pub(super) fn tls_server(config: &Config) -> Result<Option<(tls::TlsServer, Vec<String>)>, Error> {
     let Some(settings) = tls::TlsSettings::of(&config.settings) else { return Ok(None) };
-    tls::Server::new(&settings, workers::count(config)).map(Some)
+    tls::TlsServer::new(&settings, workers::count(config)).map(Some)
 }
 
 /// The same for TLS to servers.
@@ -196,7 +196,7 @@ fn serve(
     let logs = Logs::start(&config.settings)?;
     let events = Events::new()?;
     let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose()?;
-    let mut tls_warnings = tls.as_ref().map(tls::Server::begin).transpose()?.unwrap_or_default();
+    let mut tls_warnings = tls.as_ref().map(tls::TlsServer::begin).transpose()?.unwrap_or_default();
     tls_warnings.extend(config.upstream_tls().iter().flat_map(upstream_tls::unreadable));
     log::start(if foreground { log::Target::Stderr } else { log::Target::Syslog })?;
     // What the threads find out as they start is told too.

@@ -92,11 +92,11 @@ fn add_traffic(table: &mut AffinityTable, id: usize, connection: &Connection) {
 pub struct ClientWalk {
     clients: Arc<Clients>,
     connections: Arc<ConnectionTable>,
-    stage: Stage,
+    stage: ScanStage,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum ScanStage {
     /// Finding the clients that connected recently.
     Search(ScanId),
     /// Adding the traffic of their open connections, from this number of a connection on.
@@ -133,35 +133,35 @@ impl ClientWalk {
     /// All clients that connected at `since` or later.
     pub fn new(clients: Arc<Clients>, connections: Arc<ConnectionTable>, since: Millis) -> Self {
         let stage = match since {
-            0 => Stage::Count(Wanted::All, 0),
-            since => Stage::Search(clients.table.lock().begin_scan(since)),
+            0 => ScanStage::Count(Wanted::All, 0),
+            since => ScanStage::Search(clients.table.lock().begin_scan(since)),
         };
         ClientWalk { clients, connections, stage }
     }
 
     /// Advances a little and adds the clients found, possibly none. False at the end.
     pub fn next(&mut self, found: &mut Vec<(Client, Record)>) -> bool {
-        self.stage = match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Search(scan) => self.search(scan),
-            Stage::Count(wanted, from) => self.count(wanted, from),
-            Stage::Read(wanted, from) => self.read(wanted, from, found),
-            Stage::Over => return false,
+        self.stage = match std::mem::replace(&mut self.stage, ScanStage::Over) {
+            ScanStage::Search(scan) => self.search(scan),
+            ScanStage::Count(wanted, from) => self.count(wanted, from),
+            ScanStage::Read(wanted, from) => self.read(wanted, from, found),
+            ScanStage::Over => return false,
         };
         true
     }
 
-    fn search(&self, scan: ScanId) -> Stage {
+    fn search(&self, scan: ScanId) -> ScanStage {
         let mut table = self.clients.table.lock();
         let next = if table.scan(&scan, PIECE) {
-            Stage::Search(scan)
+            ScanStage::Search(scan)
         } else {
-            Stage::Count(Wanted::Some(table.end_scan(&scan)), 0)
+            ScanStage::Count(Wanted::Some(table.end_scan(&scan)), 0)
         };
         MutexGuard::unlock_fair(table);
         next
     }
 
-    fn count(&self, wanted: Wanted, from: usize) -> Stage {
+    fn count(&self, wanted: Wanted, from: usize) -> ScanStage {
         let mut piece = Vec::with_capacity(PIECE);
         let next = self.connections.piece(from, &mut piece);
         let mut table = self.clients.table.lock();
@@ -172,27 +172,27 @@ impl ClientWalk {
         }
         MutexGuard::unlock_fair(table);
         match next {
-            Some(from) => Stage::Count(wanted, from),
-            None => Stage::Read(wanted, 0),
+            Some(from) => ScanStage::Count(wanted, from),
+            None => ScanStage::Read(wanted, 0),
         }
     }
 
-    fn read(&self, wanted: Wanted, mut from: usize, found: &mut Vec<(Client, Record)>) -> Stage {
+    fn read(&self, wanted: Wanted, mut from: usize, found: &mut Vec<(Client, Record)>) -> ScanStage {
         let table = self.clients.table.lock();
         for _ in 0..PIECE {
-            let Some(next) = wanted.next(from) else { return Stage::Over };
-            let Some((client, record)) = table.get(next) else { return Stage::Over };
+            let Some(next) = wanted.next(from) else { return ScanStage::Over };
+            let Some((client, record)) = table.get(next) else { return ScanStage::Over };
             found.push((client, record));
             from = next + 1;
         }
         MutexGuard::unlock_fair(table);
-        Stage::Read(wanted, from)
+        ScanStage::Read(wanted, from)
     }
 }
 
 impl Drop for ClientWalk {
     fn drop(&mut self) {
-        if let Stage::Search(scan) = &self.stage {
+        if let ScanStage::Search(scan) = &self.stage {
             _ = self.clients.table.lock().end_scan(scan);
         }
     }

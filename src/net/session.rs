@@ -47,13 +47,13 @@ pub struct Accepted {
 /// A connection in the table; when it is over, however it ends, its bytes are added to its client's and it is logged.
 #[derive(Debug)]
 struct Session {
-    held: Box<Held>,
+    data: Box<SessionData>,
     entry: ConnectionEntry,
 }
 
 /// The data of a session until its end. Boxed: the task that serves it must be small.
 #[derive(Debug)]
-struct Held {
+struct SessionData {
     /// Counts it for its worker until its entry is removed.
     _count: ConnectionCount,
     /// Counts it for its client, likewise.
@@ -64,15 +64,15 @@ struct Held {
 
 impl Session {
     fn shared(&self) -> &Shared {
-        &self.held.record.shared
+        &self.data.record.shared
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let Session { held, entry } = self;
-        held.record.shared.clients.add_traffic(&entry.connection);
-        held.record.finish(&entry.connection, held.server.get().map(AsRef::as_ref));
+        let Session { data, entry } = self;
+        data.record.shared.clients.add_traffic(&entry.connection);
+        data.record.finish(&entry.connection, data.server.get().map(AsRef::as_ref));
     }
 }
 
@@ -100,13 +100,13 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
         began: shared.now(),
     }));
     let connection = Arc::clone(&entry.connection);
-    let held = Held {
+    let data = SessionData {
         _count: connection_count,
         slot,
         record: ConnectionRecord::new(shared, &snapshot),
         server: OnceLock::new(),
     };
-    let session = Session { held: Box::new(held), entry };
+    let session = Session { data: Box::new(data), entry };
     // Boxed: otherwise the task that serves the connection would keep room for it all its life.
     let task = match welcome {
         Some(welcome) => {
@@ -174,7 +174,7 @@ async fn receive(mut session: Session, snapshot: Arc<Snapshot>, mut accepted: Ac
     let header = match proxy::receive(socket, required, snapshot.timeout).await {
         Ok(header) => header,
         Err(fault) => {
-            session.held.record.ends(EndReason::ProxyFailed);
+            session.data.record.ends(EndReason::ProxyFailed);
             return faults.fault(session.entry.connection.name(), &fault);
         }
     };
@@ -192,9 +192,9 @@ async fn receive(mut session: Session, snapshot: Arc<Snapshot>, mut accepted: Ac
     session.entry.connection.announce(admitted.as_ref().map_or(stranger, |(known, ..)| *known));
     let (slot, welcome) = match admitted {
         Ok((_, slot, welcome)) => (slot, welcome),
-        Err(reason) => return session.held.record.ends(reason),
+        Err(reason) => return session.data.record.ends(reason),
     };
-    session.held.slot = slot;
+    session.data.slot = slot;
     serve(session, snapshot, Box::new(Arrival { accepted, welcome, header: Some(Box::new(header)) })).await;
 }
 
@@ -221,7 +221,7 @@ async fn serve(session: Session, snapshot: Arc<Snapshot>, arrival: Box<Arrival>)
     })
     .await;
     if let Some(reason) = end.reason() {
-        session.held.record.ends(reason);
+        session.data.record.ends(reason);
     }
     log::debug(2, format_args!("connection of {}: {end:?}", session.entry.connection.name()));
 }
@@ -252,13 +252,13 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
         setup::set_options(snapshot, &SockRef::from(&stream));
     }
     let Some(stream) = secured(session, snapshot, stream).await else {
-        session.held.record.ends(EndReason::HandshakeFailed);
+        session.data.record.ends(EndReason::HandshakeFailed);
         return None;
     };
     // Boxed, like everything large that most connections do not need.
     if snapshot.content.dummy {
         Box::pin(dummy::serve(stream)).await;
-        session.held.record.ends(EndReason::Dummy);
+        session.data.record.ends(EndReason::Dummy);
         return None;
     }
     let KnownClient { client, port, .. } = *session.entry.connection.client();
@@ -273,7 +273,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
         let name = Box::pin(client_hello::server_name(socket, snapshot.timeout)).await;
         selection.restrict(routes.servers(name.as_deref()));
     }
-    let record = &session.held.record;
+    let record = &session.data.record;
     let found = match connect::establish(record, snapshot, &mut selection, &caller).await {
         Ok(None) => Box::pin(connect::by_queue(record, snapshot, &mut selection, &caller)).await,
         Ok(Some(found)) => Ok(found),
@@ -281,7 +281,7 @@ async fn join(session: &Session, snapshot: &Arc<Snapshot>, arrival: Box<Arrival>
     };
     let (selected, server) = found.map_err(|failure| record.ends(failure.reason())).ok()?;
     // Set once: a connection has one server.
-    _ = session.held.server.set(Arc::clone(&selected.backend));
+    _ = session.data.server.set(Arc::clone(&selected.backend));
     if let Some(n) = selection.remembers(&selected).filter(|n| remembered != Some(*n)) {
         session.shared().clients.remember(&session.entry.connection, n, &selected.backend.stats);
     }

@@ -68,7 +68,7 @@ pub struct Shared {
     /// Pipes for connections with bulk data.
     pub pipes: Pool,
     /// TLS towards clients, when pen was started with it.
-    pub tls: Option<tls::Server>,
+    pub tls: Option<tls::TlsServer>,
     /// TLS towards servers.
     pub upstream_tls: UpstreamTls,
     /// Datagrams that were not passed on.
@@ -90,7 +90,7 @@ impl Shared {
         snapshot: Arc<Snapshot>,
         clients_max: usize,
         (log, connection_log): (LogHandle, LogHandle),
-        tls: Option<tls::Server>,
+        tls: Option<tls::TlsServer>,
     ) -> Self {
         let clock = Clock::start();
         Shared {

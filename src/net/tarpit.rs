@@ -31,7 +31,7 @@ const ROOM: usize = 1;
 /// The connections that are held.
 #[derive(Debug, Default)]
 pub struct Tarpit {
-    held: Mutex<Held>,
+    held: Mutex<HeldConnections>,
     count: AtomicUsize,
     accepted: AtomicU64,
     refused: AtomicU64,
@@ -39,7 +39,7 @@ pub struct Tarpit {
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldConnections {
     clients: Vec<HeldClient>,
     /// Pen takes no more clients.
     ended: bool,

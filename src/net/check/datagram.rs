@@ -13,7 +13,7 @@ use crate::net::connect::failure::Failure;
 use crate::net::connect::setup;
 
 use super::outcome::Trouble;
-use super::probe::{Probe, Stage, random_id};
+use super::probe::{CheckStage, Probe, random_id};
 use super::stream::holds;
 
 /// The largest datagram.
@@ -30,7 +30,7 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
         return Err(Trouble::Server("it has no IP address".into()));
     };
     let socket = open(probe, address).map_err(|error| Trouble::from(Failure::of_pen(error)))?;
-    probe.stage.set(Stage::Answer);
+    probe.stage.set(CheckStage::Answer);
     let refused = |error: io::Error| Trouble::Server(SystemReason(&error).to_string());
     let id = random_id();
     let question = match config.kind {

@@ -12,7 +12,7 @@ use crate::core::settings::Value;
 use crate::core::snapshot::ServerAddress;
 
 use super::outcome::Trouble;
-use super::probe::{Probe, Stage};
+use super::probe::{CheckStage, Probe};
 
 /// How much of the output is read: it is one number.
 const OUTPUT_MAX: u64 = 4096;
@@ -31,7 +31,7 @@ impl Drop for Group {
 
 /// Carries out the check.
 pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
-    probe.stage.set(Stage::Program);
+    probe.stage.set(CheckStage::Program);
     let config = &probe.check.config;
     let Some(program) = &config.program else { return Err(Trouble::Here("it has no program".into())) };
     let here = |what: &str, error: std::io::Error| {

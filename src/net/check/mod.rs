@@ -22,7 +22,7 @@ use crate::core::snapshot::{Backend, Role, Snapshot};
 use crate::sys::log;
 
 use super::shared::Shared;
-use outcome::Outcome;
+use outcome::CheckOutcome;
 use prober::Prober;
 
 /// The component that checks the servers.
@@ -36,7 +36,7 @@ pub struct Checker {
 }
 
 /// A check that has ended.
-type Ended = (Due, Outcome, Duration);
+type Ended = (Due, CheckOutcome, Duration);
 
 impl Checker {
     /// A checker without servers. `seed` randomizes the intervals.
@@ -108,9 +108,9 @@ impl Checker {
         }
         backend.stats.check_counts().count(outcome.success(), took);
         let (success, reason) = match outcome {
-            Outcome::Success(reason) => (true, reason),
-            Outcome::Failure(reason) => (false, reason),
-            Outcome::Unknown(reason) => return self.shared.reports.unchecked(backend, &reason),
+            CheckOutcome::Success(reason) => (true, reason),
+            CheckOutcome::Failure(reason) => (false, reason),
+            CheckOutcome::Unknown(reason) => return self.shared.reports.unchecked(backend, &reason),
         };
         self.shared.reports.checked(backend);
         let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

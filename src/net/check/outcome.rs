@@ -5,7 +5,7 @@ use crate::net::connect::failure::{Failure, Origin};
 
 /// The result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum CheckOutcome {
     /// The server works; the reason.
     Success(String),
     /// The server does not work; the reason.
@@ -14,13 +14,13 @@ pub(super) enum Outcome {
     Unknown(String),
 }
 
-impl Outcome {
+impl CheckOutcome {
     /// The result for the server's health.
     pub(super) fn success(&self) -> Option<bool> {
         match self {
-            Outcome::Success(_) => Some(true),
-            Outcome::Failure(_) => Some(false),
-            Outcome::Unknown(_) => None,
+            CheckOutcome::Success(_) => Some(true),
+            CheckOutcome::Failure(_) => Some(false),
+            CheckOutcome::Unknown(_) => None,
         }
     }
 }

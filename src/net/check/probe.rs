@@ -11,7 +11,7 @@ use crate::net::upstream_tls::UpstreamTls;
 
 /// The stage that a check has reached.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) enum Stage {
+pub(super) enum CheckStage {
     /// Connecting.
     #[default]
     Connect,
@@ -29,7 +29,7 @@ pub(super) struct Probe<'a> {
     pub(super) backend: &'a Backend,
     pub(super) check: &'a Check,
     pub(super) upstream_tls: &'a UpstreamTls,
-    pub(super) stage: Cell<Stage>,
+    pub(super) stage: Cell<CheckStage>,
 }
 
 /// The ID of a query, which must be unpredictable.
@@ -44,10 +44,10 @@ impl Probe<'_> {
     /// What it was waiting for when it timed out.
     pub(super) fn late(&self) -> &'static str {
         match self.stage.get() {
-            Stage::Connect => "no connection",
-            Stage::Handshake => "no TLS handshake",
-            Stage::Answer => "no answer",
-            Stage::Program => "no end of the program",
+            CheckStage::Connect => "no connection",
+            CheckStage::Handshake => "no TLS handshake",
+            CheckStage::Answer => "no answer",
+            CheckStage::Program => "no end of the program",
         }
     }
 

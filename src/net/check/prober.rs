@@ -10,8 +10,8 @@ use crate::core::settings::Value;
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::net::shared::Shared;
 
-use super::outcome::{Outcome, Trouble};
-use super::probe::{Probe, Stage};
+use super::outcome::{CheckOutcome, Trouble};
+use super::probe::{CheckStage, Probe};
 use super::{datagram, exec, stream};
 
 /// The maximum number of concurrent programs.
@@ -38,23 +38,23 @@ impl Prober {
     }
 
     /// Checks a server within the timeout of its check.
-    pub(super) async fn probe(&self, snapshot: &Snapshot, backend: &Backend) -> Outcome {
+    pub(super) async fn probe(&self, snapshot: &Snapshot, backend: &Backend) -> CheckOutcome {
         let Some(check) = backend.check.as_ref().map(Arc::as_ref) else {
-            return Outcome::Unknown("it has no check".into());
+            return CheckOutcome::Unknown("it has no check".into());
         };
         let probe = Probe {
             snapshot,
             backend,
             check,
             upstream_tls: &self.shared.upstream_tls,
-            stage: Cell::<Stage>::default(),
+            stage: Cell::<CheckStage>::default(),
         };
         let time = check.config.timeout;
         match tokio::time::timeout(time, run(&probe)).await {
-            Ok(Ok(reason)) => Outcome::Success(reason),
-            Ok(Err(Trouble::Server(reason))) => Outcome::Failure(reason),
-            Ok(Err(Trouble::Here(reason))) => Outcome::Unknown(reason),
-            Err(_) => Outcome::Failure(format!("{} after {} s", probe.late(), Value::Seconds(time))),
+            Ok(Ok(reason)) => CheckOutcome::Success(reason),
+            Ok(Err(Trouble::Server(reason))) => CheckOutcome::Failure(reason),
+            Ok(Err(Trouble::Here(reason))) => CheckOutcome::Unknown(reason),
+            Err(_) => CheckOutcome::Failure(format!("{} after {} s", probe.late(), Value::Seconds(time))),
         }
     }
 }

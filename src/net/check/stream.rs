@@ -12,7 +12,7 @@ use crate::net::connect::failure::Failure;
 use crate::net::stream::Stream;
 
 use super::outcome::Trouble;
-use super::probe::{Probe, Stage, random_id};
+use super::probe::{CheckStage, Probe, random_id};
 
 /// The maximum number of bytes of an answer that are read.
 const LOOKED_AT: usize = 128 * 1024;
@@ -27,11 +27,11 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
         write(&mut stream, &header).await?;
     }
     if let Some(peer) = &probe.check.tls {
-        probe.stage.set(Stage::Handshake);
+        probe.stage.set(CheckStage::Handshake);
         let alpn = (config.kind == CheckType::Http).then_some(alpn::HTTP.as_bytes());
         stream = probe.upstream_tls.connect(peer, alpn, stream).await.map_err(Failure::from)?;
     }
-    probe.stage.set(Stage::Answer);
+    probe.stage.set(CheckStage::Answer);
     match config.kind {
         CheckType::Http => {
             write(&mut stream, &http::request(config, &probe.check.host)).await?;

@@ -20,7 +20,7 @@ const CALM: Millis = 10_000;
 
 /// Why a connection that must begin with a header ends.
 #[derive(Debug)]
-pub(in crate::net) enum Fault {
+pub(in crate::net) enum ProxyFault {
     /// It begins with other data.
     Absent,
     /// The header breaks the protocol's rules.
@@ -35,15 +35,17 @@ pub(in crate::net) enum Fault {
     Broken(io::Error),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ProxyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Absent => f.write_str("expected a PROXY header, got other bytes"),
-            Fault::Malformed(malformed) => write!(f, "in its PROXY header: {malformed}"),
-            Fault::Late(limit) => write!(f, "no complete PROXY header within {} s", *limit as f64 / 1000.0),
-            Fault::CutOff => f.write_str("the connection ended within the PROXY header"),
-            Fault::Empty => f.write_str("the connection ended before a PROXY header"),
-            Fault::Broken(error) => SystemReason(error).fmt(f),
+            ProxyFault::Absent => f.write_str("expected a PROXY header, got other bytes"),
+            ProxyFault::Malformed(malformed) => write!(f, "in its PROXY header: {malformed}"),
+            ProxyFault::Late(limit) => {
+                write!(f, "no complete PROXY header within {} s", *limit as f64 / 1000.0)
+            }
+            ProxyFault::CutOff => f.write_str("the connection ended within the PROXY header"),
+            ProxyFault::Empty => f.write_str("the connection ended before a PROXY header"),
+            ProxyFault::Broken(error) => SystemReason(error).fmt(f),
         }
     }
 }
@@ -72,14 +74,14 @@ impl Faults {
     }
 
     /// `sender` sent a wrong header, or none.
-    pub(in crate::net) fn fault(&self, sender: ClientName, fault: &Fault) {
+    pub(in crate::net) fn fault(&self, sender: ClientName, fault: &ProxyFault) {
         log::debug(1, format_args!("{sender}: {fault}"));
         self.counts.count(match fault {
-            Fault::Empty | Fault::Broken(_) => return,
-            Fault::Absent => HeaderFault::Absent,
-            Fault::Malformed(_) => HeaderFault::Malformed,
-            Fault::CutOff => HeaderFault::CutOff,
-            Fault::Late(_) => HeaderFault::Late,
+            ProxyFault::Empty | ProxyFault::Broken(_) => return,
+            ProxyFault::Absent => HeaderFault::Absent,
+            ProxyFault::Malformed(_) => HeaderFault::Malformed,
+            ProxyFault::CutOff => HeaderFault::CutOff,
+            ProxyFault::Late(_) => HeaderFault::Late,
         });
         WRONG.begin(format_args!("closing connections of {sender} and others: {fault}"));
     }

@@ -50,7 +50,7 @@ impl Ending {
 }
 
 /// The state of one direction when its end is decided.
-pub(super) struct Progress<'a> {
+pub(super) struct DirectionProgress<'a> {
     pub(super) direction: &'a Direction,
     /// Bytes wait to be read from its source.
     pub(super) unread: bool,
@@ -58,7 +58,7 @@ pub(super) struct Progress<'a> {
     pub(super) at_rest: bool,
 }
 
-impl Progress<'_> {
+impl DirectionProgress<'_> {
     /// Whether more was to come, given whether the source of the other direction has ended.
     fn is_cut(&self, other_ended: bool) -> bool {
         match self.direction.state() {
@@ -70,12 +70,15 @@ impl Progress<'_> {
 }
 
 /// How to close the client and the server, given the state of the directions up (from the client) and down.
-pub(super) fn close_modes(up: &Progress<'_>, down: &Progress<'_>) -> (CloseMode, CloseMode) {
+pub(super) fn close_modes(
+    up: &DirectionProgress<'_>,
+    down: &DirectionProgress<'_>,
+) -> (CloseMode, CloseMode) {
     if up.direction.pending() > 0 || down.direction.pending() > 0 {
         // The sender must learn that its last bytes did not arrive.
         return (CloseMode::Reset, CloseMode::Reset);
     }
-    let mode = |progress: &Progress<'_>, other: &Progress<'_>| {
+    let mode = |progress: &DirectionProgress<'_>, other: &DirectionProgress<'_>| {
         if progress.is_cut(other.direction.eof()) { CloseMode::Reset } else { CloseMode::Close }
     };
     (mode(down, up), mode(up, down))

@@ -6,7 +6,7 @@ use crate::net::stream::Stream;
 use crate::sys::socket::{Lane, LaneOwner, LaneStop, LaneTransfer};
 
 use super::buffer::PendingWrite;
-use super::direction::{Direction, Outcome, Step};
+use super::direction::{Direction, FastPathOutcome, Step};
 use super::side::Side;
 
 /// Messages after which a connection gets lanes. Many have a single request, and lanes take memory.
@@ -73,17 +73,17 @@ impl<M: SharedMeter> LaneOwner for MeteredLane<M> {
 
 impl Direction {
     /// Takes over what its lane has transferred; returns what is left to be done, if anything.
-    pub(super) fn take_over(&mut self, transfer: LaneTransfer) -> Option<Outcome> {
+    pub(super) fn take_over(&mut self, transfer: LaneTransfer) -> Option<FastPathOutcome> {
         self.note_transfer(transfer.bytes, transfer.was_long);
         let stop = transfer.stop?;
         self.forget_waker();
         Some(match stop {
             LaneStop::Unwritten(bytes) => {
                 self.keep(PendingWrite::of(bytes, 0));
-                Outcome::Continue(None)
+                FastPathOutcome::Continue(None)
             }
-            LaneStop::ReadFailed(error) => Outcome::Continue(Some(Step::ReadFailed(error))),
-            LaneStop::WriteFailed(error) => Outcome::Dead(self.die(error)),
+            LaneStop::ReadFailed(error) => FastPathOutcome::Continue(Some(Step::ReadFailed(error))),
+            LaneStop::WriteFailed(error) => FastPathOutcome::Dead(self.die(error)),
         })
     }
 }

@@ -35,8 +35,8 @@ use crate::sys::splice::Pool;
 use super::filter::{FilterDemand, SharedMeter, StreamFilter};
 use super::stream::Stream;
 use closing::{CloseMode, LingeringClose};
-use direction::{Direction, DirectionState, Fault, Outcome, PollContext, Step};
-use ending::{Ending, Progress};
+use direction::{Direction, DirectionState, FastPathOutcome, PollContext, SideError, Step};
+use ending::{DirectionProgress, Ending};
 use idle::Idle;
 use lanes::Lanes;
 
@@ -77,7 +77,7 @@ pub struct Relay<M: SharedMeter> {
     finish: Option<Box<Finish>>,
     /// The output has been returned, and how to close both sockets is decided.
     closed: bool,
-    fault: Option<Box<Fault>>,
+    fault: Option<Box<SideError>>,
     /// The undelivered bytes last passed to the meter.
     pending: (u32, u32),
     /// The waker that the streams must call.
@@ -172,14 +172,14 @@ impl<M: SharedMeter> Relay<M> {
 
     /// Closes the lanes and takes over what they have transferred; returns what is left to be done for each direction.
     #[inline]
-    fn take_over(&mut self) -> [Option<Outcome>; 2] {
+    fn take_over(&mut self) -> [Option<FastPathOutcome>; 2] {
         match lanes::close(&self.lanes) {
             [None, None] => [None, None],
             transfers => self.take_transfers(transfers),
         }
     }
 
-    fn take_transfers(&mut self, [up, down]: [Option<LaneTransfer>; 2]) -> [Option<Outcome>; 2] {
+    fn take_transfers(&mut self, [up, down]: [Option<LaneTransfer>; 2]) -> [Option<FastPathOutcome>; 2] {
         self.answer_due = lanes::answer_due(up.as_ref(), down.as_ref()).unwrap_or(self.answer_due);
         [
             up.and_then(|transfer| self.up.take_over(transfer)),
@@ -193,7 +193,7 @@ impl<M: SharedMeter> Relay<M> {
     fn fast_path(
         &mut self,
         cx: &mut Context<'_>,
-        [up, down]: [Option<Outcome>; 2],
+        [up, down]: [Option<FastPathOutcome>; 2],
     ) -> Poll<(Option<Step>, Option<Step>)> {
         if self.filter.is_some() || self.has_timer() || matches!(self.client, Stream::Tls(_)) {
             return Poll::Ready((self.step(up), self.step(down)));
@@ -202,7 +202,7 @@ impl<M: SharedMeter> Relay<M> {
         let up = up.unwrap_or_else(|| self.up.fast_path(cx, &self.meter, &self.client, &self.server));
         let down = down.unwrap_or_else(|| self.down.fast_path(cx, &self.meter, &self.server, &self.client));
         self.note_progress(before);
-        if let (Outcome::Idle, Outcome::Idle) = (&up, &down) {
+        if let (FastPathOutcome::Idle, FastPathOutcome::Idle) = (&up, &down) {
             let (streams, directions) = ((&self.client, &self.server), (&self.up, &self.down));
             lanes::open(&mut self.lanes, &mut self.messages, streams, directions, &self.meter);
             return Poll::Pending;
@@ -212,11 +212,11 @@ impl<M: SharedMeter> Relay<M> {
 
     /// The step that an outcome leaves to be taken, after its fault is noted.
     #[inline]
-    fn step(&mut self, outcome: Option<Outcome>) -> Option<Step> {
+    fn step(&mut self, outcome: Option<FastPathOutcome>) -> Option<Step> {
         match outcome? {
-            Outcome::Idle => None,
-            Outcome::Continue(step) => step,
-            Outcome::Dead(fault) => {
+            FastPathOutcome::Idle => None,
+            FastPathOutcome::Continue(step) => step,
+            FastPathOutcome::Dead(fault) => {
                 self.note(Some(fault));
                 None
             }
@@ -248,7 +248,7 @@ impl<M: SharedMeter> Relay<M> {
     }
 
     /// Keeps the first error.
-    fn note(&mut self, fault: Option<Fault>) {
+    fn note(&mut self, fault: Option<SideError>) {
         if let (None, Some(fault)) = (&self.fault, fault) {
             self.fault = Some(Box::new(fault));
         }
@@ -318,7 +318,7 @@ impl<M: SharedMeter> Relay<M> {
     /// How to close both sides of a connection that pen ends. `at_rest`: whether no data is moving or expected, up and
     /// down.
     fn close_modes(&self, at_rest: [bool; 2]) -> (CloseMode, CloseMode) {
-        let progress = |direction, source: &Stream, at_rest| Progress {
+        let progress = |direction, source: &Stream, at_rest| DirectionProgress {
             direction,
             unread: source.has_unread(),
             at_rest,

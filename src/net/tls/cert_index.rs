@@ -69,12 +69,12 @@ pub(super) struct CertFiles {
     /// The authorities of client certificates.
     pub(super) ca: Option<PathBuf>,
     /// Shared by all successive entries of a name.
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<CertState>>,
 }
 
 /// The state of a name's files, shared by all workers.
 #[derive(Debug, Default)]
-struct State {
+struct CertState {
     /// The contents of the files when they were last valid.
     good: Option<Arc<Good>>,
     /// When they were last checked, and their stamp then.
@@ -96,7 +96,7 @@ impl fmt::Debug for Good {
 }
 
 impl CertFiles {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CertState> {
         // No code that holds this lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

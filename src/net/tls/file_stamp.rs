@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The metadata of stat(2) that changes with a file: device, inode, size, time of modification.
-type State = Option<(u64, u64, u64, i64, i64)>;
+type FileState = Option<(u64, u64, u64, i64, i64)>;
 
 /// The state of several files; a missing file has a state too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stamp(Vec<State>);
+pub(super) struct Stamp(Vec<FileState>);
 
 impl Stamp {
     /// Reads the state of the files.

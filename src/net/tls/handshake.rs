@@ -20,15 +20,15 @@ use crate::net::client_name::ClientName;
 use crate::net::socket::Socket;
 use crate::sys::log;
 
-use super::server::Server;
-use super::sni::Slot;
+use super::server::TlsServer;
+use super::sni::SniSlot;
 use super::worker::worker;
 
 /// The version of a handshake that did not begin.
 const NO_VERSION: &str = "unknown";
 
 /// How long a rejected client may take to read the alert.
-const PARTING: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_secs(2);
 
 thread_local! {
     /// Only one step of one handshake at a time; all other connections of the worker are served before the next.
@@ -50,7 +50,7 @@ pub(in crate::net) struct Handshake {
 /// The TLS version that the handshake had reached when it failed or timed out. The client was sent an alert, as far as
 /// TLS has one for the reason, and the failure was logged.
 pub(in crate::net) async fn accept(
-    server: &Server,
+    server: &TlsServer,
     tcp: Socket,
     how: Handshake,
 ) -> Result<SslStream<Socket>, &'static str> {
@@ -89,13 +89,13 @@ pub(in crate::net) async fn accept(
     if failure.ssl_error().is_some() {
         // The alert is on its way. Closing a connection with unread bytes would reset it, and the client might never
         // see the alert. Boxed for its buffer, for which every handshake would have room otherwise.
-        let parting = Box::pin(part(stream.get_mut()));
-        _ = timeout_at(deadline.min(Instant::now() + PARTING), parting).await;
+        let closing = Box::pin(lingering_close(stream.get_mut()));
+        _ = timeout_at(deadline.min(Instant::now() + LINGER), closing).await;
     }
     Err(stream.ssl().version_str())
 }
 
-async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&Slot>) -> Result<(), Error> {
+async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&SniSlot>) -> Result<(), Error> {
     let turn = TURN.with(Arc::clone);
     'turn: loop {
         // The semaphore is never closed, so this is never an error.
@@ -128,7 +128,7 @@ async fn woken() {
     poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-async fn part(tcp: &mut Socket) -> io::Result<()> {
+async fn lingering_close(tcp: &mut Socket) -> io::Result<()> {
     tcp.shutdown().await?;
     let mut rest = [0; 4096];
     while tcp.read(&mut rest).await? > 0 {}

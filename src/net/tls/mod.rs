@@ -1,7 +1,7 @@
 //! TLS towards clients.
 //!
-//! The owner of the configuration reads and checks files ([`Server::load`]) and puts the result in force as a whole
-//! ([`Server::install`]); handshakes in progress end with the data that they began with. Each worker has its own
+//! The owner of the configuration reads and checks files ([`TlsServer::load`]) and puts the result in force as a whole
+//! ([`TlsServer::install`]); handshakes in progress end with the data that they began with. Each worker has its own
 //! contexts, since a shared one costs a tenth more; they are made from the same files and with the same ticket keys, so
 //! that a client can resume its session on any worker.
 
@@ -30,6 +30,6 @@ pub(in crate::net) use facts::facts as facts_of;
 pub(in crate::net) use farewell::is_farewell;
 pub(super) use handshake::session as session_of;
 pub(in crate::net) use handshake::{Handshake, accept};
-pub use server::{Loaded, Server};
+pub use server::{Loaded, TlsServer};
 pub use settings::{TlsSettings, notices};
 pub use worker::this_is_worker;

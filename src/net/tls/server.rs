@@ -16,7 +16,7 @@ use super::credentials::Credentials;
 use super::identity::{self, Authorities, reason};
 use super::ocsp::Stapling;
 use super::settings::{Files, TlsSettings};
-use super::sni::{Slot, Sni};
+use super::sni::{Sni, SniSlot};
 use super::{protocols, worker};
 
 /// The data loaded for one set of settings.
@@ -38,16 +38,16 @@ impl Loaded {
     }
 
     /// The state of a new connection on this worker, and the slot of its pending choice of a context, if it has one.
-    pub(super) fn new_ssl(&self) -> Result<(Ssl, Option<Arc<Slot>>), ErrorStack> {
+    pub(super) fn new_ssl(&self) -> Result<(Ssl, Option<Arc<SniSlot>>), ErrorStack> {
         let mut ssl = Ssl::new(worker::own(&self.contexts).ok_or_else(ErrorStack::get)?)?;
-        let slot = self.sni.as_ref().map(|_| Slot::of(&mut ssl)).transpose()?;
+        let slot = self.sni.as_ref().map(|_| SniSlot::of(&mut ssl)).transpose()?;
         Ok((ssl, slot))
     }
 }
 
 /// The TLS state of a pen: the data in force, and data that survives reloads.
 #[derive(Debug)]
-pub struct Server {
+pub struct TlsServer {
     maker: Maker,
     current: ArcSwap<Loaded>,
     jobs: Mutex<Option<Jobs>>,
@@ -61,18 +61,18 @@ struct Maker {
     loader: Loader,
 }
 
-impl Server {
-    /// Reads and checks all files for the first time, except the directory of names, which [`Server::begin`] reads.
+impl TlsServer {
+    /// Reads and checks all files for the first time, except the directory of names, which [`TlsServer::begin`] reads.
     /// Also returns messages for the administrator.
     ///
     /// # Errors
-    /// See [`Server::load`].
+    /// See [`TlsServer::load`].
     pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), Error> {
         let (loader, jobs) = Loader::new();
         let maker = Maker { resumption: Resumption::default(), workers, loader };
         let (loaded, notices) = maker.load(settings)?;
         let current = ArcSwap::from_pointee(loaded);
-        Ok((Server { maker, current, jobs: Mutex::new(Some(jobs)) }, notices))
+        Ok((TlsServer { maker, current, jobs: Mutex::new(Some(jobs)) }, notices))
     }
 
     /// Checks the files of every name, used or not.

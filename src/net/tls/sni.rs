@@ -192,9 +192,9 @@ impl Sni {
     /// OpenSSL has no memory.
     pub(super) fn choose(self: &Arc<Self>, ssl: &mut SslRef) -> Result<ClientHelloResponse, ErrorStack> {
         let Some(slot) = ssl.ex_data(slot_index()?).cloned() else { return Ok(ClientHelloResponse::SUCCESS) };
-        let scanned = match slot.replace(Step::First) {
-            Step::Made(context) => return self.switch(ssl, context.as_ref()),
-            Step::Scanned => true,
+        let scanned = match slot.replace(SniStep::First) {
+            SniStep::Made(context) => return self.switch(ssl, context.as_ref()),
+            SniStep::Scanned => true,
             _ => false,
         };
         let Some(name) = server_name_extension(ssl).and_then(host_name) else {
@@ -205,7 +205,7 @@ impl Sni {
             let (done, wait) = oneshot::channel();
             let sni = Arc::clone(self);
             self.loader.ask(move |_| sni.scan_for(done));
-            slot.replace(Step::Scanning(wait));
+            slot.replace(SniStep::Scanning(wait));
             return Ok(ClientHelloResponse::RETRY);
         }
         let index = self.index.load();
@@ -219,7 +219,7 @@ impl Sni {
         let (sni, files) = (Arc::clone(self), Arc::clone(entry));
         self.loader.ask(move |reported| sni.make_for(&files, stamp.as_ref(), reported, answer));
         let context = known.and_then(|made| made.context);
-        slot.replace(Step::Making(Arc::clone(self), entry.name.clone(), context, wait));
+        slot.replace(SniStep::Making(Arc::clone(self), entry.name.clone(), context, wait));
         Ok(ClientHelloResponse::RETRY)
     }
 
@@ -236,7 +236,7 @@ impl Sni {
 
 /// The state of the choice of a context.
 #[derive(Debug, Default)]
-enum Step {
+enum SniStep {
     #[default]
     First,
     Scanning(oneshot::Receiver<()>),
@@ -248,10 +248,10 @@ enum Step {
 
 /// The communication between the callback and the task of a handshake.
 #[derive(Debug, Default)]
-pub(super) struct Slot(Mutex<Step>);
+pub(super) struct SniSlot(Mutex<SniStep>);
 
-impl Slot {
-    fn replace(&self, step: Step) -> Step {
+impl SniSlot {
+    fn replace(&self, step: SniStep) -> SniStep {
         // No code that holds this lock can panic.
         std::mem::replace(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner), step)
     }
@@ -268,13 +268,13 @@ impl Slot {
 
     /// Waits for the result that the callback has requested.
     pub(super) async fn ready(&self) {
-        let next = match self.replace(Step::First) {
-            Step::Scanning(wait) => {
+        let next = match self.replace(SniStep::First) {
+            SniStep::Scanning(wait) => {
                 // Without an answer the known data is used.
                 _ = wait.await;
-                Step::Scanned
+                SniStep::Scanned
             }
-            Step::Making(sni, name, unchanged, wait) => Step::Made(match wait.await {
+            SniStep::Making(sni, name, unchanged, wait) => SniStep::Made(match wait.await {
                 Ok(made) => {
                     let context = made.context.clone();
                     context_cache::keep(sni.set, &name, made);
@@ -288,7 +288,7 @@ impl Slot {
     }
 }
 
-fn slot_index() -> Result<ExIndex<Ssl, Arc<Slot>>, ErrorStack> {
-    static INDEX: OnceLock<ExIndex<Ssl, Arc<Slot>>> = OnceLock::new();
+fn slot_index() -> Result<ExIndex<Ssl, Arc<SniSlot>>, ErrorStack> {
+    static INDEX: OnceLock<ExIndex<Ssl, Arc<SniSlot>>> = OnceLock::new();
     made_once(&INDEX, Ssl::new_ex_index)
 }

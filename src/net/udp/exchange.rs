@@ -29,7 +29,7 @@ struct Question {
 
 /// A flow whose server may have answered.
 #[derive(Debug)]
-struct Answer {
+struct PendingAnswer {
     id: FlowId,
     flow: Arc<UdpFlow>,
     upstream: Arc<UpstreamSocket>,
@@ -58,7 +58,7 @@ pub(super) struct Exchange {
     pub(super) framed: Vec<u8>,
     calls: Calls,
     questions: Vec<Question>,
-    answers: Vec<Answer>,
+    answers: Vec<PendingAnswer>,
     /// Buffers for this many answers. Pages that are never written take no memory.
     rooms: Box<[u8]>,
     destinations: Vec<Destination>,
@@ -111,7 +111,7 @@ impl Exchange {
         let flows = self.ready.iter().filter_map(|token| flow(*token));
         let answers = flows.filter_map(|(id, flow)| {
             let upstream = flow.upstream()?;
-            Some(Answer { id, flow, upstream, length: None })
+            Some(PendingAnswer { id, flow, upstream, length: None })
         });
         // The next pass reports those for which there is no room.
         self.answers.extend(answers.take(ANSWERS_MAX));
@@ -165,7 +165,7 @@ impl Exchange {
     pub(super) fn pass_answers_on(&mut self, socket: &DatagramSocket) {
         let Self { calls, answers, rooms, destinations, .. } = self;
         destinations.clear();
-        let passed = |answer: &&Answer| answer.length.is_some();
+        let passed = |answer: &&PendingAnswer| answer.length.is_some();
         destinations.extend(answers.iter().filter(passed).map(|answer| Destination::of(answer.flow.peer())));
         let bytes = || {
             let rooms = rooms.chunks(DATAGRAM_MAX);

@@ -36,7 +36,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
 /// The stage of a listener's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ListenerStage {
     /// It accepts new clients.
     Open,
     /// Pen listens elsewhere: it serves the present flows.
@@ -53,7 +53,7 @@ pub(super) struct UdpListener {
     flows: Flows,
     /// The source of events, once it serves.
     notifier: OnceLock<Notifier>,
-    stage: Mutex<Stage>,
+    stage: Mutex<ListenerStage>,
     /// The stage has changed, or the last flow has ended.
     changed: Notify,
     /// Determines whether more arrives than pen can forward.
@@ -75,7 +75,7 @@ impl UdpListener {
             socket,
             flows: Flows::new(Arc::clone(&shared)),
             notifier: OnceLock::new(),
-            stage: Mutex::new(Stage::Open),
+            stage: Mutex::new(ListenerStage::Open),
             changed: Notify::new(),
             queue: Mutex::default(),
             shared,
@@ -110,27 +110,27 @@ impl UdpListener {
             }
         }
         drop(exchange);
-        *lock(&self.stage) = Stage::Leaving;
+        *lock(&self.stage) = ListenerStage::Leaving;
         self.changed.notify_one();
     }
 
     /// Accepts new clients again; false if it has ended in the meantime.
     pub(super) fn come_back(&self) -> bool {
         let mut stage = lock(&self.stage);
-        if *stage == Stage::Closed {
+        if *stage == ListenerStage::Closed {
             return false;
         }
-        *stage = Stage::Open;
+        *stage = ListenerStage::Open;
         true
     }
 
     /// Whether it continues; ends it when pen has left it and no flow is left.
     fn lives(&self) -> bool {
         let mut stage = lock(&self.stage);
-        if *stage == Stage::Leaving && self.flows.is_empty() {
-            *stage = Stage::Closed;
+        if *stage == ListenerStage::Leaving && self.flows.is_empty() {
+            *stage = ListenerStage::Closed;
         }
-        *stage != Stage::Closed
+        *stage != ListenerStage::Closed
     }
 
     fn notifier(&self) -> io::Result<&Notifier> {
@@ -292,7 +292,7 @@ impl UdpListener {
 
     /// Makes a flow for a new client if it may have one; otherwise counts the datagram as dropped, with the reason.
     fn admit(self: &Arc<Self>, peer: Peer, now: Millis) -> Option<(FlowId, Arc<UdpFlow>)> {
-        if *lock(&self.stage) != Stage::Open {
+        if *lock(&self.stage) != ListenerStage::Open {
             self.shared.drops.because("pen takes no new clients there");
             return None;
         }

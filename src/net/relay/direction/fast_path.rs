@@ -4,19 +4,19 @@
 use std::io::ErrorKind;
 use std::task::Context;
 
-use super::state::{Direction, Fault, Step};
+use super::state::{Direction, SideError, Step};
 use crate::net::filter::TrafficMeter;
 use crate::net::relay::buffer::{self, PendingWrite, READ_SIZE};
 use crate::net::stream::Stream;
 
 /// The work that [`Direction::fast_path`] leaves.
-pub(in crate::net::relay) enum Outcome {
+pub(in crate::net::relay) enum FastPathOutcome {
     /// None: the source has no more data and holds the waker.
     Idle,
     /// [`Direction::poll`] has to continue, with this step if there is one.
     Continue(Option<Step>),
     /// The destination accepts no more data, which the other direction has to know before it continues.
-    Dead(Fault),
+    Dead(SideError),
 }
 
 impl Direction {
@@ -28,23 +28,23 @@ impl Direction {
         meter: &M,
         source: &Stream,
         destination: &Stream,
-    ) -> Outcome {
+    ) -> FastPathOutcome {
         // A direction that awaits its source is open and has delivered everything.
         if !self.awaits_source || self.is_bulk() {
-            return Outcome::Continue(None);
+            return FastPathOutcome::Continue(None);
         }
         if !source.may_be_readable() {
-            return Outcome::Idle;
+            return FastPathOutcome::Idle;
         }
         self.awaits_source = false;
         match self.pass_on(meter, source, destination) {
-            Err(Step::WriteFailed(error)) => Outcome::Dead(self.die(error)),
-            Err(step) => Outcome::Continue(Some(step)),
+            Err(Step::WriteFailed(error)) => FastPathOutcome::Dead(self.die(error)),
+            Err(step) => FastPathOutcome::Continue(Some(step)),
             Ok(alone) if alone && source.poll_readable(cx).is_pending() => {
                 self.awaits_source = true;
-                Outcome::Idle
+                FastPathOutcome::Idle
             }
-            Ok(_) => Outcome::Continue(None),
+            Ok(_) => FastPathOutcome::Continue(None),
         }
     }
 

@@ -15,8 +15,8 @@ use super::buffer::READ_SIZE;
 use crate::net::filter::{FilterDemand, TrafficMeter};
 use crate::net::stream::Stream;
 
-pub(super) use fast_path::Outcome;
-pub(super) use state::{Direction, DirectionState, Fault, PollContext, Step};
+pub(super) use fast_path::FastPathOutcome;
+pub(super) use state::{Direction, DirectionState, PollContext, SideError, Step};
 
 /// The number of bytes of one direction before other connections of the worker are served; a read counts as at least
 /// [`READ_SIZE`].
@@ -31,7 +31,7 @@ impl Direction {
         source: &mut Stream,
         destination: &mut Stream,
         mut first: Option<Step>,
-    ) -> Option<Fault> {
+    ) -> Option<SideError> {
         let demand = self.demand(with.filter);
         if self.awaits_source && !with.stop && demand == FilterDemand::Read && !source.may_be_readable() {
             // The relay was woken for the other direction.
@@ -112,7 +112,7 @@ impl Direction {
 
     /// The source has nothing now, and holds the waker. What the destination is to get before the source's bytes goes without
     /// them: it may be the one that speaks first.
-    fn await_source(&mut self, cx: &mut Context<'_>, destination: &mut Stream) -> Option<Fault> {
+    fn await_source(&mut self, cx: &mut Context<'_>, destination: &mut Stream) -> Option<SideError> {
         self.awaits_source = true;
         if destination.has_held() {
             match destination.poll_send_held(cx) {
@@ -126,7 +126,7 @@ impl Direction {
     }
 
     /// The destination accepts no more data: its pending bytes are lost.
-    pub(super) fn die(&mut self, error: io::Error) -> Fault {
+    pub(super) fn die(&mut self, error: io::Error) -> SideError {
         self.pending_write = None;
         self.pipe = None;
         self.state = DirectionState::Dead;

@@ -66,7 +66,7 @@ pub(in crate::net::relay) struct Direction {
 }
 
 /// The side whose socket had an error, and the error.
-pub(in crate::net::relay) type Fault = (Side, io::Error);
+pub(in crate::net::relay) type SideError = (Side, io::Error);
 
 /// The result of a read from the source, or of passing data on to the destination.
 pub(in crate::net::relay) enum Step {
