@@ -2,8 +2,8 @@
 //! change it, snapshots point at it.
 
 mod blacklist;
+mod connect_permits;
 mod health;
-mod places;
 
 use super::Millis;
 use super::health::{CheckCounts, CheckResult, Health};
@@ -12,9 +12,9 @@ use super::queue::Wakeup;
 use super::traffic::Traffic;
 use blacklist::Blacklist;
 pub use blacklist::{Claim, Standing};
+pub use connect_permits::{ConnectPermit, ConnectPermits};
 use health::HealthRecord;
 use parking_lot::Mutex;
-pub use places::{Place, Places};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -38,7 +38,7 @@ pub struct ServerStats {
     /// Consecutive failed connects.
     failed_in_a_row: AtomicU32,
     /// Connects in progress.
-    pub connecting: Places,
+    pub connecting: ConnectPermits,
     /// Bytes sent to the server and received from it.
     pub traffic: Traffic,
     /// The durations of successful connects. None over UDP.
@@ -108,7 +108,7 @@ impl ServerStats {
     }
 
     /// The server failed at `now`. After `limit` consecutive failures it is blacklisted for `time`: true if it was not
-    /// blacklisted before. Connections that wait for one of its connect places go elsewhere.
+    /// blacklisted before. Connections that wait for one of its connect permits go elsewhere.
     pub fn fails(&self, now: Millis, time: Millis, limit: u32) -> bool {
         self.failures.fetch_add(1, Relaxed);
         let in_a_row = self.failed_in_a_row.fetch_add(1, Relaxed).saturating_add(1);
@@ -136,7 +136,7 @@ impl ServerStats {
     }
 
     /// Records the health that its checks have found. When it is down, connections that wait for one of its connect
-    /// places go elsewhere.
+    /// permits go elsewhere.
     pub fn set_health(&self, health: Health, now: Millis) {
         self.wakeup.changes(|| self.health.set(health, now));
         if health == Health::Down {

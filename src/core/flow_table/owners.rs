@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 
 #[derive(Debug)]
-struct Owner<O> {
+struct FlowOwner<O> {
     name: O,
     count: usize,
     flows: RecencyList,
@@ -16,7 +16,7 @@ struct Owner<O> {
 #[derive(Debug)]
 pub(super) struct Owners<O> {
     places: HashMap<O, usize>,
-    owners: Slab<Owner<O>>,
+    owners: Slab<FlowOwner<O>>,
     /// Each with its number of flows, in ascending order.
     counts: BTreeSet<(usize, usize)>,
     /// The list that [`Owners::list`] returns for an unknown owner.
@@ -46,7 +46,7 @@ impl<O: Copy + Eq + Hash> Owners<O> {
         let at = *self
             .places
             .entry(name)
-            .or_insert_with(|| owners.insert(Owner { name, count: 0, flows: RecencyList::default() }));
+            .or_insert_with(|| owners.insert(FlowOwner { name, count: 0, flows: RecencyList::default() }));
         if let Some(owner) = self.owners.get_mut(at) {
             self.counts.remove(&(owner.count, at));
             owner.count += 1;
@@ -88,7 +88,7 @@ impl<O: Copy + Eq + Hash> Owners<O> {
         Some((*count, self.owners.get(*at)?.flows.oldest))
     }
 
-    fn find(&self, name: &O) -> Option<&Owner<O>> {
+    fn find(&self, name: &O) -> Option<&FlowOwner<O>> {
         self.owners.get(*self.places.get(name)?)
     }
 

@@ -27,7 +27,7 @@ pub struct Due {
 }
 
 #[derive(Debug)]
-struct Target {
+struct MonitoredServer {
     period: u64,
     rule: Rule,
     track: Track,
@@ -56,7 +56,7 @@ impl Rule {
 /// All servers that are checked.
 #[derive(Debug)]
 pub struct Monitor {
-    targets: BTreeMap<usize, Target>,
+    targets: BTreeMap<usize, MonitoredServer>,
     queue: BTreeSet<(Millis, usize)>,
     random: u64,
 }
@@ -77,7 +77,7 @@ impl Monitor {
             match old.remove(&server) {
                 Some(target) if target.period == period => {
                     self.queue.extend(target.due.map(|due| (due, server)));
-                    self.targets.insert(server, Target { rule, ..target });
+                    self.targets.insert(server, MonitoredServer { rule, ..target });
                 }
                 _ => new.push((server, period, rule)),
             }
@@ -86,8 +86,15 @@ impl Monitor {
         for (place, (server, period, rule)) in (0..).zip(new) {
             let due = now.saturating_add(place * (rule.every / count).min(FIRST_APART));
             let track = Track::default();
-            let target =
-                Target { period, rule, track, began: now, due: Some(due), asked: false, settled: false };
+            let target = MonitoredServer {
+                period,
+                rule,
+                track,
+                began: now,
+                due: Some(due),
+                asked: false,
+                settled: false,
+            };
             self.targets.insert(server, target);
             self.queue.insert((due, server));
         }

@@ -58,7 +58,7 @@ struct Model {
 
 struct Waiting<'a> {
     model: Model,
-    ticket: Ticket<'a, Selection>,
+    position: QueuePosition<'a, Selection>,
     woken: Arc<Woken>,
     end: Millis,
     again: Option<Millis>,
@@ -69,7 +69,7 @@ struct Served<'a> {
     selection: Selection,
     selected: Selected,
     /// Of one that has waited, until its server has accepted it.
-    ticket: Option<Ticket<'a, Selection>>,
+    position: Option<QueuePosition<'a, Selection>>,
 }
 
 struct Simulation<'a> {
@@ -192,9 +192,9 @@ impl<'a> Simulation<'a> {
         model: Model,
         selection: Selection,
         selected: Selected,
-        ticket: Option<Ticket<'a, Selection>>,
+        position: Option<QueuePosition<'a, Selection>>,
     ) {
-        let arrival = ticket.as_ref().map(Ticket::arrival);
+        let arrival = position.as_ref().map(QueuePosition::arrival);
         let backend = Arc::clone(&selected.backend);
         if backend.role.slot().is_some() {
             assert!(self.may_have(&model, &backend), "{backend} is not for {:?}", model.client.ip());
@@ -208,16 +208,21 @@ impl<'a> Simulation<'a> {
                 assert!(!overtaken, "{:?} is overtaken", other.model.client.ip());
             }
         }
-        self.served.push(Served { model, selection, selected, ticket });
+        self.served.push(Served { model, selection, selected, position });
     }
 
     /// A client looks for a server, and waits where it may.
-    fn search(&mut self, mut model: Model, mut selection: Selection, ticket: Option<Ticket<'a, Selection>>) {
+    fn search(
+        &mut self,
+        mut model: Model,
+        mut selection: Selection,
+        position: Option<QueuePosition<'a, Selection>>,
+    ) {
         if !selection.wants_regular() || self.queue.waiting() == 0 {
             match selection.step(self.now) {
                 Next::Server(selected) => {
                     self.saw("served at once");
-                    return self.take(model, selection, selected, ticket);
+                    return self.take(model, selection, selected, position);
                 }
                 Next::None => return self.saw("no server"),
                 Next::Full => {}
@@ -229,22 +234,22 @@ impl<'a> Simulation<'a> {
         model.remembered = model.remembered.filter(|server| known.contains(server));
         let woken = Arc::<Woken>::default();
         let waker = Waker::from(Arc::clone(&woken));
-        let ticket = match ticket {
-            Some(mut ticket) => {
-                if !ticket.wait(selection, QUEUE_MAX, &waker, || self.view()) {
+        let position = match position {
+            Some(mut position) => {
+                if !position.wait(selection, QUEUE_MAX, &waker, || self.view()) {
                     return self.saw("no seat to come back to");
                 }
                 self.saw("waits again");
-                ticket
+                position
             }
             None => match self.queue.join(selection, QUEUE_MAX, &waker, || self.view()) {
-                Some(ticket) => ticket,
+                Some(position) => position,
                 None => return self.saw("queue full"),
             },
         };
         woken.0.store(true, Relaxed);
-        let waiting = Waiting { model, ticket, woken, end: self.now + PATIENCE, again: None };
-        self.waiting.insert(waiting.ticket.arrival(), waiting);
+        let waiting = Waiting { model, position, woken, end: self.now + PATIENCE, again: None };
+        self.waiting.insert(waiting.position.arrival(), waiting);
         self.saw("waits");
     }
 
@@ -252,9 +257,9 @@ impl<'a> Simulation<'a> {
     fn settle(&mut self) {
         let given = self.run_woken();
         // They were given their places in order of arrival.
-        for Served { model, selection, selected, ticket } in given.into_values() {
+        for Served { model, selection, selected, position } in given.into_values() {
             self.saw("served after a wait");
-            self.take(model, selection, selected, ticket);
+            self.take(model, selection, selected, position);
         }
     }
 
@@ -271,14 +276,14 @@ impl<'a> Simulation<'a> {
             let mut waiting = self.waiting.remove(&arrival).unwrap();
             waiting.woken.0.store(false, Relaxed);
             let waker = Waker::from(Arc::clone(&waiting.woken));
-            match waiting.ticket.poll(&waker, || self.view(), &mut waiting.again) {
+            match waiting.position.poll(&waker, || self.view(), &mut waiting.again) {
                 Poll::Pending => {
                     assert!(waiting.again.is_none_or(|at| at > self.now));
                     self.waiting.insert(arrival, waiting);
                 }
                 Poll::Ready((selection, Some(selected))) => {
-                    let Waiting { model, ticket, .. } = waiting;
-                    given.insert(arrival, Served { model, selection, selected, ticket: Some(ticket) });
+                    let Waiting { model, position, .. } = waiting;
+                    given.insert(arrival, Served { model, selection, selected, position: Some(position) });
                 }
                 Poll::Ready((_, None)) => {
                     let held = |b: &Arc<Backend>| b.max != 0 && self.suits(&waiting.model, b);
@@ -336,7 +341,7 @@ impl<'a> Simulation<'a> {
                 let model = Model { client, remembered: last.map(|(_, s)| s), tried: BTreeSet::new() };
                 self.search(model, selection, None);
             }
-            40..50 => self.served.iter_mut().for_each(|served| served.ticket = None),
+            40..50 => self.served.iter_mut().for_each(|served| served.position = None),
             50..72 if !self.served.is_empty() => {
                 let at = self.random.below(self.served.len());
                 drop(self.served.swap_remove(at));
@@ -344,12 +349,12 @@ impl<'a> Simulation<'a> {
             72..77 if !self.served.is_empty() => {
                 // The connect fails, and the client goes on to the next server.
                 let at = self.random.below(self.served.len());
-                let Served { mut model, selection, selected, ticket } = self.served.swap_remove(at);
+                let Served { mut model, selection, selected, position } = self.served.swap_remove(at);
                 selection.failed(&selected, self.now);
                 model.tried.insert(stats(&selected.backend));
                 drop(selected);
                 self.settle();
-                self.search(model, selection, ticket);
+                self.search(model, selection, position);
             }
             77..82 if !self.waiting.is_empty() => {
                 let at = self.random.below(self.waiting.len());

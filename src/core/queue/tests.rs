@@ -56,13 +56,13 @@ impl Fixture {
         (Arc::clone(&self.free), self.open)
     }
 
-    fn join(&self, wakes: &Arc<Wakes>, limit: usize) -> Option<Ticket<'_, Anyone>> {
+    fn join(&self, wakes: &Arc<Wakes>, limit: usize) -> Option<QueuePosition<'_, Anyone>> {
         let waker = Waker::from(Arc::clone(wakes));
         self.queue.join(Anyone, limit, &waker, || self.view())
     }
 
-    fn poll(&self, ticket: &Ticket<'_, Anyone>, wakes: &Arc<Wakes>) -> Option<bool> {
-        match ticket.poll(&Waker::from(Arc::clone(wakes)), || self.view(), &mut None) {
+    fn poll(&self, position: &QueuePosition<'_, Anyone>, wakes: &Arc<Wakes>) -> Option<bool> {
+        match position.poll(&Waker::from(Arc::clone(wakes)), || self.view(), &mut None) {
             Poll::Ready((_, place)) => Some(place.is_some()),
             Poll::Pending => None,
         }
@@ -172,9 +172,9 @@ fn nobody_waits_for_nothing() {
     let mut fixture = Fixture::new();
     fixture.open = false;
     let [wakes] = wakes();
-    let ticket = fixture.join(&wakes, 9).unwrap();
-    assert_eq!(fixture.poll(&ticket, &wakes), Some(false));
-    drop(ticket);
+    let position = fixture.join(&wakes, 9).unwrap();
+    assert_eq!(fixture.poll(&position, &wakes), Some(false));
+    drop(position);
     assert_eq!(fixture.queue.waiting(), 0);
 }
 
@@ -196,8 +196,8 @@ fn no_wakeup_is_lost_between_threads() {
                 }
                 let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
                 for _ in 0..500 {
-                    let ticket = fixture.queue.join(Anyone, 100, &waker, || fixture.view()).unwrap();
-                    while ticket.poll(&waker, || fixture.view(), &mut None).is_pending() {
+                    let position = fixture.queue.join(Anyone, 100, &waker, || fixture.view()).unwrap();
+                    while position.poll(&waker, || fixture.view(), &mut None).is_pending() {
                         std::thread::park();
                     }
                     most.fetch_max(taken.fetch_add(1, Relaxed) + 1, Relaxed);

@@ -1,4 +1,4 @@
-//! How those who wait in the queue learn that a server may have a place for one of them.
+//! Wakes the first waiter of the queue when a server may have a free place.
 
 use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
 use std::sync::atomic::{
@@ -8,28 +8,29 @@ use std::sync::atomic::{
 };
 use std::task::Waker;
 
-/// Wakes the first in the queue. Who changes a server does it by way of this; while nobody waits that costs no lock.
+/// Wakes the first waiter of the queue. All changes of servers that may free a place go through it; while no connection waits, that
+/// takes no lock.
 #[derive(Debug, Default)]
 pub struct Wakeup {
     waiting: AtomicUsize,
     changed: AtomicBool,
     first: Mutex<Option<Waker>>,
-    /// Held while those who wait look, one after the other: a place that became free meanwhile would go to a later one.
+    /// Locked during a search for all waiters: a place that became free in the middle would go to a later waiter.
     looking: ReentrantMutex<()>,
 }
 
 impl Wakeup {
-    /// How many wait.
+    /// The number of waiters.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
     }
 
-    /// A server has a place that it had not, by `change`.
+    /// Makes a `change` that may free a place, and wakes the first waiter.
     pub fn frees<T>(&self, change: impl FnOnce() -> T) -> T {
         let looking = (self.waiting() > 0).then(|| self.looking.lock());
         let result = change();
         drop(looking);
-        // Pairs with the one of `set`: either this sees that somebody waits, or he sees the free place when he looks.
+        // Pairs with the fence of `set`: either this thread sees the waiter, or the waiter sees the free place when it searches.
         fence(SeqCst);
         if self.waiting() > 0
             && let Some(first) = &*self.first.lock()
@@ -39,8 +40,8 @@ impl Wakeup {
         result
     }
 
-    /// A server is another one for some clients, by `change`: it came up or went down, or a setting has changed. Whoever waits
-    /// looks whether there is still something to wait for.
+    /// Makes a `change` that affects which clients a server may serve: its health, its blacklist state or a setting. All waiters search
+    /// again, since some may have nothing left to wait for.
     pub fn changes<T>(&self, change: impl FnOnce() -> T) -> T {
         self.frees(|| {
             let result = change();
@@ -49,14 +50,14 @@ impl Wakeup {
         })
     }
 
-    /// Nothing becomes free while this is held. True when [`Wakeup::changes`] was called since this was last.
+    /// Begins a search: no place becomes free while the guard is held. True if [`Wakeup::changes`] was called since the last search.
     pub(super) fn look(&self) -> (ReentrantMutexGuard<'_, ()>, bool) {
         let looking = self.looking.lock();
         let changed = self.changed.swap(false, SeqCst);
         (looking, changed)
     }
 
-    /// So many wait now, and this wakes the first of them.
+    /// Sets the number of waiters, and the waker of the first.
     pub(super) fn set(&self, waiting: usize, first: Option<Waker>) {
         *self.first.lock() = first;
         self.waiting.store(waiting, Relaxed);

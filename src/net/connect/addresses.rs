@@ -46,7 +46,7 @@ pub(super) struct Seeker<'a> {
 /// The failure that counts, see [`Failure::or`].
 pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failure> {
     let timeout = Duration::from_millis(seeker.snapshot.timeout);
-    let target = Target { seeker, backend, connected: false.into() };
+    let target = ConnectTarget { seeker, backend, connected: false.into() };
     match backend.addresses.as_slice() {
         [] => Err(Failure::no_server()),
         [only] if backend.tls.is_none() => {
@@ -71,14 +71,14 @@ pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<St
 }
 
 /// What attempts are to reach, and how far they have come.
-struct Target<'a> {
+struct ConnectTarget<'a> {
     seeker: &'a Seeker<'a>,
     backend: &'a Backend,
     /// Whether an address has accepted the connection.
     connected: AtomicBool,
 }
 
-impl Target<'_> {
+impl ConnectTarget<'_> {
     /// One attempt: connects to the address, and performs the TLS handshake if required.
     async fn attempt(&self, address: &ServerAddress) -> Result<Stream, Failure> {
         let Seeker { shared, snapshot, caller, alpn, .. } = *self.seeker;
@@ -114,7 +114,7 @@ impl<'a> Attempts<'a, '_> {
 }
 
 async fn staggered<'a>(
-    target: &Target<'_>,
+    target: &ConnectTarget<'_>,
     backend: &Backend,
     addresses: &'a [ServerAddress],
 ) -> Result<(Stream, &'a ServerAddress), Failure> {

@@ -26,7 +26,7 @@ use super::stream::Stream;
 use addresses::Seeker;
 pub(super) use attempt::attempt;
 use failure::{Failure, Origin};
-use presence::Has;
+use presence::ClientWait;
 
 /// How long pen waits for a connection to end when it is out of descriptors, here and in accepting.
 pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
@@ -48,7 +48,7 @@ pub(in crate::net) async fn establish(
     search(record, &seeker, selection, || None).await
 }
 
-/// The same where servers are full: waits for a place, as often as a server that had one then fails.
+/// The same where servers are full: waits in the queue, again if the server that it was given fails.
 ///
 /// # Errors
 /// As [`establish`].
@@ -62,7 +62,7 @@ pub(in crate::net) async fn by_queue(
     let mut queued = None;
     loop {
         let mut wait = Box::pin(waiting::wait(record, selection, &mut queued, caller.connection));
-        let given = seeker.during(Has::Nothing, wait.as_mut()).await?;
+        let given = seeker.during(ClientWait::ForTurn, wait.as_mut()).await?;
         drop(wait);
         match Box::pin(search(record, &seeker, selection, || given)).await {
             Ok(Some(found)) => return Ok(found),
@@ -84,8 +84,8 @@ fn seeker<'a>(record: &'a ConnectionRecord, snapshot: &'a Snapshot, caller: &'a 
     Seeker { shared: &record.shared, snapshot, caller, alpn, ended: OnceLock::new() }
 }
 
-/// Begins with the server that was `given` in the queue, if there is one. `None` where servers are full and the client is to wait
-/// for one of them.
+/// Tries the server that the queue has `given` first, if there is one. `None` if the servers are full and the client has to wait
+/// in the queue.
 async fn search(
     record: &ConnectionRecord,
     seeker: &Seeker<'_>,
@@ -102,13 +102,13 @@ async fn search(
             Next::None => break,
         };
         // Held until the result of the connect is known: if the server fails, no other connect to it should begin.
-        let places = &selected.backend.stats.connecting;
-        let place = {
+        let permits = &selected.backend.stats.connecting;
+        let permit = {
             let _wait = record.wait();
-            let take = pin!(places.take(snapshot.pending_max));
-            seeker.during(Has::Nothing, take).await?
+            let permit = pin!(permits.acquire(snapshot.pending_max));
+            seeker.during(ClientWait::ForTurn, permit).await?
         };
-        if place.is_none() {
+        if permit.is_none() {
             // The server has failed while this connection waited.
             next = step(&record.shared, snapshot, selection);
             continue;
@@ -116,13 +116,13 @@ async fn search(
         record.attempt();
         let connected = {
             let connecting = pin!(connect(seeker, &selected.backend));
-            seeker.during(Has::PlaceOf(places), connecting).await?
+            seeker.during(ClientWait::ForServer(permits), connecting).await?
         };
         match connected {
             Ok(stream) => {
                 selected.backend.stats.connect_times.record(record.connected());
                 works(&record.shared, &selected.backend);
-                drop(place);
+                drop(permit);
                 return Ok(Some((selected, stream)));
             }
             Err(failure) => {
@@ -139,7 +139,7 @@ async fn search(
     Err(last.unwrap_or_else(Failure::no_server))
 }
 
-/// The next server. Full where the client is to wait: nobody overtakes those who do.
+/// The next server. `Full` if the client has to wait, also behind those that already wait: they are served in order.
 fn step(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> Next {
     if selection.wants_regular() && shared.queue.waiting() > 0 {
         return Next::Full;

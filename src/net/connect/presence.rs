@@ -1,58 +1,59 @@
-//! Whether a client that has no server yet is still there.
+//! Detects clients that give up before they have a server.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::core::Millis;
-use crate::core::backend::Places;
+use crate::core::backend::ConnectPermits;
 
 use super::addresses::Seeker;
 use super::failure::Failure;
 
-/// How long pen spends on finding a server for a client that has closed its direction without sending anything, as long as
-/// nobody waits for its place. It may wait for a server that speaks first, as `nc HOST PORT </dev/null` does, and cannot be
-/// distinguished from one that has gone: the time suffices for a server that is there, and for a lost packet on the way.
+/// How long pen continues to connect for a client that has closed its direction without sending anything, as long as no other
+/// client waits for the same permit. Such a client may be waiting for a server that speaks first, as `nc HOST PORT </dev/null`
+/// does; it cannot be distinguished from one that has gone. The time is enough to connect to a server that works, even if a
+/// packet is lost.
 const PATIENCE: Millis = 2_000;
 
-/// What a client without a server has.
+/// What a client without a server waits for.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Has<'a> {
-    /// Nothing: it waits for a place, in the queue or among the connects to a server. Whoever ends then has lost patience with
-    /// the wait.
-    Nothing,
-    /// One of these places.
-    PlaceOf(&'a Places),
+pub(super) enum ClientWait<'a> {
+    /// Its turn, in the queue or for a connect permit. A client that closes its direction meanwhile has given up.
+    ForTurn,
+    /// The result of a connect, for which it holds one of these permits.
+    ForServer(&'a ConnectPermits),
 }
 
 impl Seeker<'_> {
     /// The outcome of `future`.
     ///
     /// # Errors
-    /// The client gives up before.
+    /// The client gives up first.
     pub(super) fn during<'b, F: Future>(
         &'b self,
-        has: Has<'b>,
+        wait: ClientWait<'b>,
         future: Pin<&'b mut F>,
     ) -> WhilePresent<'b, F> {
-        WhilePresent { future, seeker: self, has, gone: None }
+        WhilePresent { future, seeker: self, wait, gone: None }
     }
 
-    async fn gone(&self, has: Has<'_>) {
-        self.caller.stream.abandoned(self.tolerated(has)).await;
+    async fn gone(&self, wait: ClientWait<'_>) {
+        self.caller.stream.abandoned(self.patience(wait)).await;
     }
 
-    /// Completes when a client that has ended has had its time.
-    async fn tolerated(&self, has: Has<'_>) {
-        let Has::PlaceOf(places) = has else { return };
+    /// Completes when pen no longer continues for a client that has closed its direction: after [`PATIENCE`], or when another
+    /// client waits.
+    async fn patience(&self, wait: ClientWait<'_>) {
+        let ClientWait::ForServer(permits) = wait else { return };
         let shared = self.shared;
         let end = self.ended.get_or_init(|| shared.now()) + PATIENCE;
         let wanted = async {
             loop {
                 let mut waits = pin!(shared.waits.notified());
-                // Before the look, so that nobody who begins to wait is missed.
+                // Before the check, so that a client that begins to wait meanwhile is not missed.
                 waits.as_mut().enable();
-                if places.are_wanted() || shared.queue.waiting() > 0 {
+                if permits.has_waiters() || shared.queue.waiting() > 0 {
                     return;
                 }
                 waits.await;
@@ -65,11 +66,11 @@ impl Seeker<'_> {
     }
 }
 
-/// The outcome of a future, unless the client gives up before: that it has is an error.
+/// Returns the output of a future, or an error if the client gives up first.
 pub(super) struct WhilePresent<'a, F> {
     future: Pin<&'a mut F>,
     seeker: &'a Seeker<'a>,
-    has: Has<'a>,
+    wait: ClientWait<'a>,
     /// Boxed: it is large, and most connections have no need of it for long.
     gone: Option<Pin<Box<dyn Future<Output = ()> + Send + 'a>>>,
 }
@@ -79,16 +80,16 @@ impl<F: Future> Future for WhilePresent<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        // A server that is near is there before anything is spent on watching the client.
+        // A connect to a near server often succeeds at once: then watching the client costs nothing.
         if let Poll::Ready(found) = this.future.as_mut().poll(cx) {
             return Poll::Ready(Ok(found));
         }
-        let (seeker, has) = (this.seeker, this.has);
-        if this.gone.is_none() && matches!(has, Has::Nothing) {
-            // Whoever has a place and has ended gives it up.
+        let (seeker, wait) = (this.seeker, this.wait);
+        if this.gone.is_none() && matches!(wait, ClientWait::ForTurn) {
+            // Clients that hold a permit and have closed their direction release it for this one.
             seeker.shared.waits.notify_waiters();
         }
-        let gone = this.gone.get_or_insert_with(|| Box::pin(seeker.gone(has)));
+        let gone = this.gone.get_or_insert_with(|| Box::pin(seeker.gone(wait)));
         gone.as_mut().poll(cx).map(|()| Err(Failure::client_gone()))
     }
 }

@@ -1,4 +1,4 @@
-//! Waiting in the queue until a server has a place.
+//! Waiting in the queue until a server has a free place.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::core::Millis;
-use crate::core::queue::{QueueResult, Ticket};
+use crate::core::queue::{QueuePosition, QueueResult};
 use crate::core::select::waiting::View;
 use crate::core::select::{Selected, Selection};
 use crate::net::connection_record::{ConnectionRecord, Wait};
@@ -18,34 +18,34 @@ use crate::net::shared::Shared;
 /// A connection's time in the queue.
 #[derive(Debug)]
 pub(super) struct Queued<'a> {
-    /// Its place, which it keeps as long as the server that it was given may fail; none when it waits no more.
-    ticket: Option<Ticket<'a, Selection>>,
+    /// Its position, kept until a connect has succeeded; `None` when it no longer waits.
+    position: Option<QueuePosition<'a, Selection>>,
     end: Instant,
 }
 
 impl Queued<'_> {
-    /// Whether the time is over.
+    /// Whether `queue_timeout` has passed.
     pub(super) fn is_over(&self) -> bool {
         Instant::now() >= self.end
     }
 }
 
-/// Counts how a wait has ended, and [`QueueResult::Gone`] if it is dropped before.
-struct Outcome<'a> {
+/// A wait in the queue. Its result is counted when it is dropped: [`QueueResult::Gone`] unless another one was set.
+struct QueueWait<'a> {
     shared: &'a Shared,
     _wait: Wait<'a>,
     begin: Instant,
     result: QueueResult,
 }
 
-impl Drop for Outcome<'_> {
+impl Drop for QueueWait<'_> {
     fn drop(&mut self) {
         self.shared.queue_counts.count(self.result, self.begin.elapsed());
     }
 }
 
-/// Waits for a place at a server that may serve `selection`. `None` where there is none to be had: the queue is full, the time
-/// is over, or nothing is left to wait for.
+/// Waits for a free place at a server that may serve `selection`. `None` if the queue is full, the time is over, or no server can
+/// serve it any more.
 pub(super) async fn wait<'a>(
     record: &'a ConnectionRecord,
     selection: &mut Selection,
@@ -53,18 +53,18 @@ pub(super) async fn wait<'a>(
     connection: &Connection,
 ) -> Option<Selected> {
     let (shared, begin) = (&record.shared, Instant::now());
-    let mut outcome = Outcome { shared, _wait: record.wait(), begin, result: QueueResult::Gone };
+    let mut outcome = QueueWait { shared, _wait: record.wait(), begin, result: QueueResult::Gone };
     let view = || View { snapshot: shared.snapshot.load_full(), now: shared.now() };
     let snapshot = shared.snapshot.load_full();
-    let Queued { ticket: place, end } = queued.get_or_insert_with(|| Queued {
-        ticket: None,
+    let Queued { position: place, end } = queued.get_or_insert_with(|| Queued {
+        position: None,
         end: begin + Duration::from_millis(snapshot.queue_timeout),
     });
     let end = *end;
     let enter = |cx: &mut Context<'_>| {
         match place {
-            Some(ticket) => {
-                if !ticket.wait(selection.clone(), snapshot.queue_max, cx.waker(), view) {
+            Some(position) => {
+                if !position.wait(selection.clone(), snapshot.queue_max, cx.waker(), view) {
                     *place = None;
                 }
             }
@@ -73,7 +73,7 @@ pub(super) async fn wait<'a>(
         Poll::Ready(())
     };
     poll_fn(enter).await;
-    let Some(ticket) = place else {
+    let Some(position) = place else {
         outcome.result = QueueResult::Full;
         shared.reports.queue_full(snapshot.queue_max);
         selection.pass_over_full();
@@ -86,7 +86,7 @@ pub(super) async fn wait<'a>(
     let mut again = None;
     let found = poll_fn(|cx| {
         loop {
-            if let Poll::Ready(found) = ticket.poll(cx.waker(), view, &mut again) {
+            if let Poll::Ready(found) = position.poll(cx.waker(), view, &mut again) {
                 return Poll::Ready(Some(found));
             }
             let now = Instant::now();
