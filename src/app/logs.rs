@@ -8,7 +8,7 @@ use crate::core::settings::Settings;
 use crate::core::state::Log;
 use crate::net::shared::Shared;
 use crate::sys::log;
-use crate::weblog::{LogHandle, Output, SinkOptions};
+use crate::weblog::{LogHandle, SinkOptions, SinkOutput};
 
 /// Both logs.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ impl Logs {
 ///
 /// # Errors
 /// A file cannot be opened, with its name.
-pub(super) fn open(target: Option<&LogTarget>) -> Result<Option<Output>, Error> {
+pub(super) fn open(target: Option<&LogTarget>) -> Result<Option<SinkOutput>, Error> {
     let Some(target) = target else { return Ok(None) };
-    Output::open(target.into()).map(Some).map_err(|e| Error::failed(target.to_string(), e))
+    SinkOutput::open(target.into()).map(Some).map_err(|e| Error::failed(target.to_string(), e))
 }

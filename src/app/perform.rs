@@ -19,7 +19,7 @@ use crate::net::shared::Shared;
 use crate::net::tls::{self, TlsSettings};
 use crate::net::upstream_tls::LoadedUpstream;
 use crate::sys::{atomic_file, crash, log};
-use crate::weblog::Output;
+use crate::weblog::SinkOutput;
 
 use super::clock;
 use super::dns::Dns;
@@ -57,7 +57,7 @@ struct Prepared {
     listener: Option<BoundListener>,
     tls: Option<tls::Loaded>,
     upstream_tls: Option<LoadedUpstream>,
-    logs: HashMap<Log, Option<Output>>,
+    logs: HashMap<Log, Option<SinkOutput>>,
 }
 
 /// The names of listening addresses that were looked up for one command or reload.

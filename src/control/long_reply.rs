@@ -26,7 +26,7 @@ pub(super) struct LongReplies {
 impl LongReplies {
     /// A reply of these pieces.
     pub(super) fn reply(&self, pieces: Pieces) -> LongReply<'_> {
-        LongReply { thread: self, worked: Duration::ZERO, rest: Rest::Here(pieces) }
+        LongReply { thread: self, worked: Duration::ZERO, source: PieceSource::Inline(pieces) }
     }
 
     /// Gives the rest of a reply to the thread; gives it back when the system does not provide a thread.
@@ -81,16 +81,19 @@ async fn make(mut pieces: Pieces, to: mpsc::Sender<Option<String>>) {
     }
 }
 
-enum Rest {
-    Here(Pieces),
-    There(mpsc::Receiver<Option<String>>),
+/// Where the remaining pieces are made.
+enum PieceSource {
+    /// By the task of the client.
+    Inline(Pieces),
+    /// By the thread, which sends them.
+    Thread(mpsc::Receiver<Option<String>>),
 }
 
 /// A reply that is being made.
 pub(super) struct LongReply<'a> {
     thread: &'a LongReplies,
     worked: Duration,
-    rest: Rest,
+    source: PieceSource,
 }
 
 impl LongReply<'_> {
@@ -100,17 +103,17 @@ impl LongReply<'_> {
     /// The thread could not make it.
     pub(super) async fn next(&mut self) -> io::Result<Option<String>> {
         if self.worked >= BEGINNING
-            && let Rest::Here(pieces) = &mut self.rest
+            && let PieceSource::Inline(pieces) = &mut self.source
         {
             let pieces = std::mem::replace(pieces, Box::new(std::iter::empty()));
             self.worked = Duration::ZERO;
-            self.rest = match self.thread.hand_over(pieces) {
-                Ok(receiver) => Rest::There(receiver),
-                Err(pieces) => Rest::Here(pieces),
+            self.source = match self.thread.hand_over(pieces) {
+                Ok(receiver) => PieceSource::Thread(receiver),
+                Err(pieces) => PieceSource::Inline(pieces),
             };
         }
-        match &mut self.rest {
-            Rest::Here(pieces) => {
+        match &mut self.source {
+            PieceSource::Inline(pieces) => {
                 let begin = Instant::now();
                 let piece = pieces.next();
                 self.worked += begin.elapsed();
@@ -118,7 +121,7 @@ impl LongReply<'_> {
                 tokio::task::yield_now().await;
                 Ok(piece)
             }
-            Rest::There(receiver) => {
+            PieceSource::Thread(receiver) => {
                 // A panic has been logged.
                 receiver
                     .recv()

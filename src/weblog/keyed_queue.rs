@@ -11,7 +11,7 @@ const NONE: u64 = u64::MAX;
 /// Items in the order they came, each under a key. Every operation takes constant time, amortized.
 pub(super) struct KeyedQueue<T> {
     /// The items, oldest first; `None` where one was removed. The first is never `None`.
-    slots: VecDeque<Option<Slot<T>>>,
+    slots: VecDeque<Option<KeyedItem<T>>>,
     /// The number of the first slot.
     base: u64,
     /// The oldest and the newest item of each key.
@@ -19,7 +19,7 @@ pub(super) struct KeyedQueue<T> {
     len: usize,
 }
 
-struct Slot<T> {
+struct KeyedItem<T> {
     key: Key,
     item: T,
     older: u64,
@@ -56,7 +56,7 @@ impl<T> KeyedQueue<T> {
         if let Some(slot) = self.slot(older) {
             slot.newer = number;
         }
-        self.slots.push_back(Some(Slot { key, item, older, newer: NONE }));
+        self.slots.push_back(Some(KeyedItem { key, item, older, newer: NONE }));
         self.len += 1;
     }
 
@@ -94,14 +94,14 @@ impl<T> KeyedQueue<T> {
         self.take(newest)
     }
 
-    fn slot(&mut self, number: u64) -> Option<&mut Slot<T>> {
+    fn slot(&mut self, number: u64) -> Option<&mut KeyedItem<T>> {
         let at = number.checked_sub(self.base)?;
         self.slots.get_mut(usize::try_from(at).ok()?)?.as_mut()
     }
 
     fn take(&mut self, number: u64) -> Option<T> {
         let slot = self.slots.get_mut((number - self.base) as usize)?.take()?;
-        let Slot { key, item, older, newer } = slot;
+        let KeyedItem { key, item, older, newer } = slot;
         if let Some(slot) = self.slot(older) {
             slot.newer = newer;
         }

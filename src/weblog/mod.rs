@@ -15,4 +15,4 @@ pub mod sink;
 pub mod timestamp;
 
 pub use entry::Entry;
-pub use sink::{LogHandle, Output, SinkOptions, SinkTarget};
+pub use sink::{LogHandle, SinkOptions, SinkOutput, SinkTarget};

@@ -12,7 +12,7 @@ pub(super) struct Doubt<T> {
 
 /// The decision about a held item.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settled<T> {
+pub(super) enum Decision<T> {
     /// There was a pause: the stamp is correct.
     Right(i64, T),
     /// The stamp is damaged; the time is that of the item before it.
@@ -32,13 +32,13 @@ impl<T> Doubt<T> {
     }
 
     /// Decides about the held item, given the next stamp; `None` is the end. Call it before [`Doubt::is_doubtful`].
-    pub(super) fn settle(&mut self, next: Option<i64>) -> Option<Settled<T>> {
+    pub(super) fn decide(&mut self, next: Option<i64>) -> Option<Decision<T>> {
         let (epoch, item) = self.held.take()?;
         if next.is_some_and(|next| next < epoch.saturating_sub(LEAP)) {
-            return Some(Settled::Damaged(self.last, item));
+            return Some(Decision::Damaged(self.last, item));
         }
         self.last = epoch;
-        Some(Settled::Right(epoch, item))
+        Some(Decision::Right(epoch, item))
     }
 
     /// Whether a stamp is doubtful: then its item must be passed to [`Doubt::hold`]. Otherwise it becomes the last
@@ -66,14 +66,14 @@ mod tests {
         let mut doubt = Doubt::default();
         assert!(doubt.is_doubtful(100));
         doubt.hold(100, 'a');
-        assert_eq!(doubt.settle(Some(101)), Some(Settled::Right(100, 'a')));
+        assert_eq!(doubt.decide(Some(101)), Some(Decision::Right(100, 'a')));
         assert!(!doubt.is_doubtful(101) && doubt.last() == 101);
         assert!(doubt.is_doubtful(900_000));
         doubt.hold(900_000, 'b');
-        assert_eq!(doubt.settle(Some(102)), Some(Settled::Damaged(101, 'b')));
+        assert_eq!(doubt.decide(Some(102)), Some(Decision::Damaged(101, 'b')));
         assert!(!doubt.is_doubtful(102) && doubt.is_doubtful(800_000));
         doubt.hold(800_000, 'c');
-        assert_eq!(doubt.settle(None), Some(Settled::Right(800_000, 'c')));
-        assert_eq!(doubt.settle(Some(1)), None);
+        assert_eq!(doubt.decide(None), Some(Decision::Right(800_000, 'c')));
+        assert_eq!(doubt.decide(Some(1)), None);
     }
 }

@@ -21,7 +21,7 @@ impl Input {
     ///
     /// # Errors
     /// It cannot be opened or read, or its compression is not supported.
-    pub(super) fn open(path: &Path, meter: &Meter) -> io::Result<Input> {
+    pub(super) fn open(path: &Path, bytes_read: &BytesRead) -> io::Result<Input> {
         let (inner, metadata): (Box<dyn Read>, _) = if path == Path::new("-") {
             (Box::new(io::stdin().lock()), None)
         } else {
@@ -32,33 +32,33 @@ impl Input {
             }
             (Box::new(file), Some(metadata))
         };
-        let text = decompressed(Box::new(Metered { inner, meter: meter.clone() }))?;
+        let text = decompressed(Box::new(CountingReader { inner, bytes_read: bytes_read.clone() }))?;
         Ok(Input { lines: LineReader::new(text), metadata })
     }
 }
 
 /// Counts the bytes read from all inputs together.
 #[derive(Clone, Default)]
-pub(super) struct Meter(Rc<Cell<u64>>);
+pub(super) struct BytesRead(Rc<Cell<u64>>);
 
-impl Meter {
+impl BytesRead {
     /// Bytes read so far.
     pub(super) fn get(&self) -> u64 {
         self.0.get()
     }
 }
 
-struct Metered<R> {
+struct CountingReader<R> {
     inner: R,
-    meter: Meter,
+    bytes_read: BytesRead,
 }
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.inner.read(buffer) {
                 Ok(n) => {
-                    self.meter.0.set(self.meter.get() + n as u64);
+                    self.bytes_read.0.set(self.bytes_read.get() + n as u64);
                     return Ok(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

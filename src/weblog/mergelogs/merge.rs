@@ -9,7 +9,7 @@ use crate::weblog::timestamp::write_utc;
 
 use super::access_log::{AccessLog, Parsed};
 use super::counts::Counts;
-use super::doubt::Settled;
+use super::doubt::Decision;
 use super::output::{Output, about};
 use super::pen_log::PenLog;
 use super::progress::Progress;
@@ -109,7 +109,7 @@ impl<'a> Merge<'a> {
             let more = log.lines.advance();
             if !matches!(more, Ok(true)) {
                 log.is_open = false;
-                self.settle(n, log, None)?;
+                self.release_held(n, log, None)?;
                 if let Err(error) = more {
                     (self.tell)(&about(&log.path, &error).to_string());
                     self.whole = false;
@@ -119,7 +119,7 @@ impl<'a> Merge<'a> {
             self.counts.lines += 1;
             self.progress.lines(self.counts.lines);
             let parsed = log.parse();
-            self.settle(n, log, parsed.as_ref().map(|parsed| parsed.epoch))?;
+            self.release_held(n, log, parsed.as_ref().map(|parsed| parsed.epoch))?;
             match parsed {
                 Some(parsed) if log.doubt.is_doubtful(parsed.epoch) => {
                     log.doubt.hold(parsed.epoch, log.lines.line().to_vec());
@@ -139,11 +139,11 @@ impl<'a> Merge<'a> {
     }
 
     /// Handles a line that was held until the next one showed whether its stamp is correct.
-    fn settle(&mut self, n: u32, log: &mut AccessLog, next: Option<i64>) -> io::Result<()> {
-        let Some(settled) = log.doubt.settle(next) else { return Ok(()) };
-        let (Settled::Right(epoch, line) | Settled::Damaged(epoch, line)) = &settled;
+    fn release_held(&mut self, n: u32, log: &mut AccessLog, next: Option<i64>) -> io::Result<()> {
+        let Some(decision) = log.doubt.decide(next) else { return Ok(()) };
+        let (Decision::Right(epoch, line) | Decision::Damaged(epoch, line)) = &decision;
         let Some(parsed) = log.parse_other(line) else { return Ok(()) };
-        if matches!(settled, Settled::Right(..)) {
+        if matches!(decision, Decision::Right(..)) {
             log.frontier.see(*epoch, line.len() as u64);
             self.add(n, parsed, line);
             return Ok(());

@@ -27,7 +27,7 @@ use super::timestamp::Zone;
 use crate::core::error::SystemReason;
 use access_log::AccessLog;
 use frontier::Frontier;
-use input::{Input, Meter};
+use input::{BytesRead, Input};
 use merge::{Merge, Rules};
 use output::{Output, about};
 use pen_log::PenLog;
@@ -79,8 +79,8 @@ pub fn run(options: &MergelogsOptions) -> ExitCode {
 
 /// False if a log could not be read to its end.
 fn merge(options: &MergelogsOptions, tell: &mut dyn FnMut(&str)) -> io::Result<bool> {
-    let (keys, meter) = (Keys::default(), Meter::default());
-    let open = |path: &Path| Input::open(path, &meter).map_err(|error| about(path, &error));
+    let (keys, bytes_read) = (Keys::default(), BytesRead::default());
+    let open = |path: &Path| Input::open(path, &bytes_read).map_err(|error| about(path, &error));
     let pen = open(&options.pen)?;
     let mut files: Vec<_> = pen.metadata.into_iter().collect();
     let slack = options.jitter.max(SLACK_LEAST);
@@ -93,7 +93,7 @@ fn merge(options: &MergelogsOptions, tell: &mut dyn FnMut(&str)) -> io::Result<b
         logs.push(AccessLog::new(server, path, lines, frontier, options.zone.clone(), keys));
     }
     let out = Output::open(options.output.as_deref(), files.iter())?;
-    let progress = Progress::new(meter, files.iter().map(std::fs::Metadata::len).sum());
+    let progress = Progress::new(bytes_read, files.iter().map(std::fs::Metadata::len).sum());
     let servers = options.logs.iter().map(|(server, _)| server.as_str());
     let pen = PenLog::new(pen.lines, slack, &keys, servers);
     let rules = Rules { jitter: options.jitter, slack, utc: options.utc, debug: options.debug };

@@ -7,7 +7,7 @@ use memchr::memchr;
 use crate::weblog::entry::{Client, FILE_REQUEST, file_byte, first_line, is_plain, parse_beginning};
 use crate::weblog::key::{Key, Keys, ServerKeys, ServerName};
 
-use super::doubt::{Doubt, Settled};
+use super::doubt::{Decision, Doubt};
 use super::frontier::Frontier;
 use super::lines::LineReader;
 use super::window::Window;
@@ -58,7 +58,7 @@ impl PenLog {
             let more = self.lines.advance();
             self.is_open = matches!(more, Ok(true));
             if !self.is_open {
-                self.settle(None, window);
+                self.release_held(None, window);
                 more?;
                 break;
             }
@@ -66,7 +66,7 @@ impl PenLog {
                 self.bad += 1;
                 continue;
             };
-            self.settle(Some(epoch), window);
+            self.release_held(Some(epoch), window);
             if self.doubt.is_doubtful(epoch) {
                 self.doubt.hold(epoch, item);
             } else {
@@ -76,10 +76,10 @@ impl PenLog {
         Ok(())
     }
 
-    fn settle(&mut self, next: Option<i64>, window: &mut Window) {
-        match self.doubt.settle(next) {
-            Some(Settled::Right(epoch, item)) => self.add(epoch, item, window),
-            Some(Settled::Damaged(..)) => self.bad += 1,
+    fn release_held(&mut self, next: Option<i64>, window: &mut Window) {
+        match self.doubt.decide(next) {
+            Some(Decision::Right(epoch, item)) => self.add(epoch, item, window),
+            Some(Decision::Damaged(..)) => self.bad += 1,
             None => {}
         }
     }

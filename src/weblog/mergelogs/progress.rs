@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::input::Meter;
+use super::input::BytesRead;
 
 /// A run that takes longer than this shows its progress.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -16,16 +16,16 @@ const LOOK_EVERY: u64 = 4096;
 /// A bar that appears only in a long run.
 pub(super) struct Progress {
     begun: Instant,
-    meter: Meter,
+    bytes_read: BytesRead,
     total: u64,
     bar: Option<ProgressBar>,
     next_look: u64,
 }
 
 impl Progress {
-    /// A bar for `total` bytes, of which `meter` counts those done.
-    pub(super) fn new(meter: Meter, total: u64) -> Progress {
-        Progress { begun: Instant::now(), meter, total, bar: None, next_look: LOOK_EVERY }
+    /// A bar for `total` bytes, of which `bytes_read` counts those done.
+    pub(super) fn new(bytes_read: BytesRead, total: u64) -> Progress {
+        Progress { begun: Instant::now(), bytes_read, total, bar: None, next_look: LOOK_EVERY }
     }
 
     /// Updates the bar; call it with the number of lines so far, as often as possible.
@@ -45,7 +45,7 @@ impl Progress {
             self.bar = Some(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())));
         }
         if let Some(bar) = &self.bar {
-            bar.set_position(self.meter.get());
+            bar.set_position(self.bytes_read.get());
         }
     }
 

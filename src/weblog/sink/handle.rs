@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::weblog::entry::Entry;
 
-use super::health::{Report, lines};
-use super::output::Output;
-use super::queue::{Order, Queue, SinkOptions};
+use super::fault_reporter::{Report, lines};
+use super::output::SinkOutput;
+use super::queue::{LineQueue, Order, SinkOptions};
 use super::target::{Format, SinkTarget};
 use super::writer::Writer;
 
@@ -21,7 +21,7 @@ const LAST_REPORT: Duration = Duration::from_secs(1);
 /// A handle on a log writer. Clones share the writer; it ends with the last handle, after writing what it can.
 #[derive(Clone)]
 pub struct LogHandle {
-    owner: Arc<Owner>,
+    owner: Arc<WriterOwner>,
 }
 
 impl fmt::Debug for LogHandle {
@@ -31,7 +31,7 @@ impl fmt::Debug for LogHandle {
 }
 
 /// Dropped with the last handle, which ends the thread.
-struct Owner(Arc<Queue>);
+struct WriterOwner(Arc<LineQueue>);
 
 impl LogHandle {
     /// Starts a writer that has no target yet.
@@ -39,10 +39,10 @@ impl LogHandle {
     /// # Errors
     /// The system cannot create a thread.
     pub fn start(options: SinkOptions, report: Report) -> io::Result<LogHandle> {
-        let queue = Arc::new(Queue::new(options));
+        let queue = Arc::new(LineQueue::new(options));
         let writer = Writer::new(Arc::clone(&queue), report);
         thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
-        Ok(LogHandle { owner: Arc::new(Owner(queue)) })
+        Ok(LogHandle { owner: Arc::new(WriterOwner(queue)) })
     }
 
     /// Whether there is a target. Costs one relaxed load: check it before preparing an [`Entry`].
@@ -88,12 +88,12 @@ impl LogHandle {
     /// # Errors
     /// The file cannot be opened; nothing has changed then.
     pub fn set(&self, target: Option<SinkTarget>) -> io::Result<()> {
-        self.put(target.map(Output::open).transpose()?);
+        self.put(target.map(SinkOutput::open).transpose()?);
         Ok(())
     }
 
     /// Changes the target (`None`: no log). Lines logged before go to the old one.
-    pub fn put(&self, output: Option<Output>) {
+    pub fn put(&self, output: Option<SinkOutput>) {
         let format = output.as_ref().map_or(Format::Off, |output| output.target().format());
         let queue = &self.owner.0;
         let mut state = queue.lock();
@@ -137,7 +137,7 @@ impl LogHandle {
     }
 }
 
-impl Drop for Owner {
+impl Drop for WriterOwner {
     fn drop(&mut self) {
         self.0.lock().stop = true;
         self.0.work.notify_one();

@@ -4,8 +4,8 @@
 //! and never waits for a disk, for DNS or for the network. Two buffers alternate between the producers and the writer.
 //! When the queue is full, lines are dropped, counted and reported.
 
+mod fault_reporter;
 mod handle;
-mod health;
 mod output;
 mod queue;
 mod syslog;
@@ -15,8 +15,8 @@ mod tests;
 mod udp;
 mod writer;
 
+pub use fault_reporter::Report;
 pub use handle::LogHandle;
-pub use health::Report;
-pub use output::Output;
+pub use output::SinkOutput;
 pub use queue::SinkOptions;
 pub use target::SinkTarget;

@@ -9,14 +9,14 @@ use std::path::Path;
 use crate::core::error::SystemReason;
 use crate::sys::{atomic_file, log};
 
-use super::health::Health;
+use super::fault_reporter::FaultReporter;
 use super::syslog::SyslogSender;
 use super::target::SinkTarget;
 use super::udp::UdpSender;
 
 /// An open target.
 #[derive(Debug)]
-pub struct Output {
+pub struct SinkOutput {
     target: SinkTarget,
     to: Destination,
 }
@@ -41,12 +41,12 @@ fn open_file(path: &Path) -> io::Result<File> {
     atomic_file::open_for_appending(path)
 }
 
-impl Output {
+impl SinkOutput {
     /// Opens a target. A host name is resolved when the first line is written.
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn open(target: SinkTarget) -> io::Result<Output> {
+    pub fn open(target: SinkTarget) -> io::Result<SinkOutput> {
         let file = |file| Destination::File { file, mid_line: false };
         let to = match &target {
             SinkTarget::File(path) => file(open_file(path)?),
@@ -57,7 +57,7 @@ impl Output {
                 Destination::SyslogServer(Box::new(SyslogSender::new(*transport)))
             }
         };
-        Ok(Output { target, to })
+        Ok(SinkOutput { target, to })
     }
 
     /// Where it writes to.
@@ -71,7 +71,7 @@ impl Output {
     }
 
     /// Writes whole lines; returns how many bytes are handled. Fewer than all mean a full disk: try again later.
-    pub(super) fn write(&mut self, lines: &[u8], health: &mut Health) -> usize {
+    pub(super) fn write(&mut self, lines: &[u8], faults: &mut FaultReporter) -> usize {
         match &mut self.to {
             Destination::File { file, mid_line } => {
                 let mut done = 0;
@@ -80,14 +80,14 @@ impl Output {
                         Ok(n) if n > 0 => {
                             done += n;
                             *mid_line = lines[done - 1] != b'\n';
-                            health.works(&self.target);
+                            faults.works(&self.target);
                         }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                         Ok(_) => break,
                         Err(error) => {
                             let why = SystemReason(&error);
-                            health.failed(format_args!("cannot write log {}: {why}", self.target));
+                            faults.failed(format_args!("cannot write log {}: {why}", self.target));
                             break;
                         }
                     }
@@ -95,19 +95,19 @@ impl Output {
                 done
             }
             Destination::Udp(sender) => {
-                sender.send_lines(lines, &self.target, health);
+                sender.send_lines(lines, &self.target, faults);
                 lines.len()
             }
             Destination::Syslog => {
                 lines.lines().map_while(Result::ok).for_each(|line| log::line(&line));
                 lines.len()
             }
-            Destination::SyslogServer(sender) => sender.send_lines(lines, &self.target, health),
+            Destination::SyslogServer(sender) => sender.send_lines(lines, &self.target, faults),
         }
     }
 
     /// Reopens a file by its name. True if that opened another file and the old one ends within a line.
-    pub(super) fn reopen(&mut self, health: &mut Health) -> bool {
+    pub(super) fn reopen(&mut self, faults: &mut FaultReporter) -> bool {
         let (SinkTarget::File(path), Destination::File { file, mid_line }) = (&self.target, &mut self.to)
         else {
             return false;
@@ -121,7 +121,7 @@ impl Output {
             }
             Err(error) => {
                 let (path, why) = (path.display(), SystemReason(&error));
-                health.say(&format!("cannot reopen log {path}: {why}; writing goes on to the old file"));
+                faults.say(&format!("cannot reopen log {path}: {why}; writing goes on to the old file"));
                 false
             }
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::output::Output;
+use super::output::SinkOutput;
 use super::target::Format;
 
 /// The parameters of a log writer.
@@ -26,7 +26,7 @@ impl Default for SinkOptions {
 }
 
 /// The data that producers, the writer and waiting threads share.
-pub(super) struct Queue {
+pub(super) struct LineQueue {
     /// Whether there is a target: read without the lock.
     pub(super) on: AtomicBool,
     /// Wakes the writer.
@@ -34,12 +34,12 @@ pub(super) struct Queue {
     /// Wakes threads that wait for room, for a flush or for the end.
     pub(super) done: Condvar,
     pub(super) options: SinkOptions,
-    state: Mutex<QueueState>,
+    state: Mutex<LineQueueState>,
 }
 
-/// The part of a [`Queue`] behind its lock.
+/// The part of a [`LineQueue`] behind its lock.
 #[derive(Default)]
-pub(super) struct QueueState {
+pub(super) struct LineQueueState {
     /// Whole lines, each with its newline.
     pub(super) bytes: Vec<u8>,
     /// Each order with the length of `bytes` when it was given: it is carried out after the lines before it.
@@ -48,9 +48,9 @@ pub(super) struct QueueState {
     /// Lines that were dropped because the queue was full, not reported yet.
     pub(super) dropped: u64,
     /// Lines and orders accepted so far.
-    pub(super) accepted: Progress,
+    pub(super) accepted: QueueProgress,
     /// Lines written or given up, and orders carried out.
-    pub(super) finished: Progress,
+    pub(super) finished: QueueProgress,
     /// The writer waits for work.
     pub(super) idle: bool,
     /// A thread waits for the writer, which must not linger.
@@ -63,7 +63,7 @@ pub(super) struct QueueState {
 
 /// Counts of lines and orders.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Progress {
+pub(super) struct QueueProgress {
     pub(super) lines: u64,
     pub(super) orders: u64,
 }
@@ -71,7 +71,7 @@ pub(super) struct Progress {
 /// An instruction to the writer, in sequence with the lines.
 pub(super) enum Order {
     /// Write to another target.
-    Set(Option<Output>),
+    Set(Option<SinkOutput>),
     /// Open the file again by its path.
     Reopen,
     /// Report losses so far.
@@ -80,9 +80,9 @@ pub(super) enum Order {
     Close(Instant),
 }
 
-impl Queue {
-    pub(super) fn new(options: SinkOptions) -> Queue {
-        Queue {
+impl LineQueue {
+    pub(super) fn new(options: SinkOptions) -> LineQueue {
+        LineQueue {
             on: AtomicBool::new(false),
             work: Condvar::new(),
             done: Condvar::new(),
@@ -91,7 +91,7 @@ impl Queue {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, QueueState> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, LineQueueState> {
         // At worst a producer that panicked has left an unfinished line.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,7 +121,7 @@ impl Queue {
     }
 
     /// Queues an order after the present lines. Returns the progress accepted so far, including the order.
-    pub(super) fn order(&self, mut state: MutexGuard<'_, QueueState>, order: Order) -> Progress {
+    pub(super) fn order(&self, mut state: MutexGuard<'_, LineQueueState>, order: Order) -> QueueProgress {
         let mark = state.bytes.len();
         state.orders.push_back((mark, order));
         state.accepted.orders += 1;
@@ -136,7 +136,7 @@ impl Queue {
     pub(super) fn wait_until(
         &self,
         deadline: Instant,
-        mut condition: impl FnMut(&mut QueueState) -> bool,
+        mut condition: impl FnMut(&mut LineQueueState) -> bool,
     ) -> bool {
         let patience = deadline.saturating_duration_since(Instant::now());
         let waited = self.done.wait_timeout_while(self.lock(), patience, |state| !condition(state));
@@ -145,9 +145,9 @@ impl Queue {
     }
 }
 
-impl Progress {
+impl QueueProgress {
     /// Whether this is at least as far as `other`.
-    pub(super) fn reaches(self, other: Progress) -> bool {
+    pub(super) fn reaches(self, other: QueueProgress) -> bool {
         self.lines >= other.lines && self.orders >= other.orders
     }
 }

@@ -12,7 +12,7 @@ use crate::core::error::SystemReason;
 use crate::core::log_target::SyslogTransport;
 use crate::sys::{hangup, log};
 
-use super::health::Health;
+use super::fault_reporter::FaultReporter;
 use super::target::SinkTarget;
 use super::udp::{UdpSender, resolve};
 
@@ -24,17 +24,17 @@ const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 /// Formats lines and sends them.
 pub(super) struct SyslogSender {
     formatter: Formatter5424,
-    link: Link,
+    transport: Transport,
 }
 
-enum Link {
+enum Transport {
     Udp(UdpSender),
-    Tcp(TcpLink),
+    Tcp(TcpConnection),
 }
 
 /// A connection, made when it is needed.
 #[derive(Default)]
-struct TcpLink {
+struct TcpConnection {
     stream: Option<TcpStream>,
     /// The last attempt to connect.
     tried: Option<Instant>,
@@ -59,24 +59,29 @@ impl SyslogSender {
                 process: identity.ident.to_string_lossy().into_owned(),
                 pid: std::process::id(),
             },
-            link: match transport {
-                SyslogTransport::Udp => Link::Udp(UdpSender::new(None)),
-                SyslogTransport::Tcp => Link::Tcp(TcpLink::default()),
+            transport: match transport {
+                SyslogTransport::Udp => Transport::Udp(UdpSender::new(None)),
+                SyslogTransport::Tcp => Transport::Tcp(TcpConnection::default()),
             },
         }
     }
 
     /// Sends whole lines; returns the number of bytes that are done with. If fewer than all, try again later.
-    pub(super) fn send_lines(&mut self, lines: &[u8], target: &SinkTarget, health: &mut Health) -> usize {
+    pub(super) fn send_lines(
+        &mut self,
+        lines: &[u8],
+        target: &SinkTarget,
+        faults: &mut FaultReporter,
+    ) -> usize {
         let mut done = 0;
         while let Some(length) = memchr(b'\n', &lines[done..]) {
             let message = self.message(&lines[done..done + length]);
-            match &mut self.link {
-                Link::Udp(sender) => sender.send(&message, target, health),
-                Link::Tcp(link) => match link.send(&message, target) {
-                    Some(Ok(())) => health.works(target),
+            match &mut self.transport {
+                Transport::Udp(sender) => sender.send(&message, target, faults),
+                Transport::Tcp(connection) => match connection.send(&message, target) {
+                    Some(Ok(())) => faults.works(target),
                     Some(Err(error)) => {
-                        health.failed(format_args!("cannot send log to {target}: {}", SystemReason(&error)));
+                        faults.failed(format_args!("cannot send log to {target}: {}", SystemReason(&error)));
                         return done;
                     }
                     None => return done,
@@ -96,7 +101,7 @@ impl SyslogSender {
     }
 }
 
-impl TcpLink {
+impl TcpConnection {
     /// Sends a message after its length; `None` if it is too early to connect again.
     fn send(&mut self, message: &[u8], target: &SinkTarget) -> Option<io::Result<()>> {
         // What is written to a connection that the log server has closed would be lost.

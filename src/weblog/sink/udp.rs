@@ -8,7 +8,7 @@ use memchr::memchr;
 
 use crate::core::error::SystemReason;
 
-use super::health::Health;
+use super::fault_reporter::FaultReporter;
 use super::target::SinkTarget;
 
 /// The minimum time between two lookups of the receiver's address.
@@ -32,17 +32,17 @@ impl UdpSender {
     }
 
     /// Sends each line. Lines that cannot be sent are counted as lost.
-    pub(super) fn send_lines(&mut self, mut lines: &[u8], target: &SinkTarget, health: &mut Health) {
+    pub(super) fn send_lines(&mut self, mut lines: &[u8], target: &SinkTarget, faults: &mut FaultReporter) {
         while !lines.is_empty() {
             let end = memchr(b'\n', lines).map_or(lines.len(), |end| end + 1);
             let (line, rest) = lines.split_at(end);
             lines = rest;
-            self.send(line, target, health);
+            self.send(line, target, faults);
         }
     }
 
     /// Sends a line. An error may belong to the line before it (the port was closed); this line is then tried again.
-    pub(super) fn send(&mut self, line: &[u8], target: &SinkTarget, health: &mut Health) {
+    pub(super) fn send(&mut self, line: &[u8], target: &SinkTarget, faults: &mut FaultReporter) {
         for _ in 0..2 {
             let sent = match self.socket(target) {
                 Ok(socket) => socket.send(line),
@@ -52,8 +52,8 @@ impl UdpSender {
             if error.kind() == io::ErrorKind::Interrupted {
                 continue;
             }
-            health.failed(format_args!("cannot send log to {target}: {}", SystemReason(&error)));
-            health.lost(1, "");
+            faults.failed(format_args!("cannot send log to {target}: {}", SystemReason(&error)));
+            faults.lost(1, "");
             self.next_address();
             if error.kind() != io::ErrorKind::ConnectionRefused {
                 return;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use memchr::{memchr, memchr_iter};
 
-use super::health::{Health, Report};
-use super::output::Output;
-use super::queue::{Order, Queue, QueueState};
+use super::fault_reporter::{FaultReporter, Report};
+use super::output::SinkOutput;
+use super::queue::{LineQueue, LineQueueState, Order};
 
 /// How long lines wait between attempts to write to a full disk.
 const RETRY: Duration = Duration::from_millis(100);
@@ -19,9 +19,9 @@ const GIVEN_UP: &str = "they could not be written";
 
 /// The data of a log writer's thread.
 pub(super) struct Writer {
-    queue: Arc<Queue>,
-    output: Option<Output>,
-    health: Health,
+    queue: Arc<LineQueue>,
+    output: Option<SinkOutput>,
+    faults: FaultReporter,
     /// The bytes being written, and `at`, the position reached.
     batch: Vec<u8>,
     at: usize,
@@ -31,11 +31,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(queue: Arc<Queue>, report: Report) -> Writer {
+    pub(super) fn new(queue: Arc<LineQueue>, report: Report) -> Writer {
         Writer {
             queue,
             output: None,
-            health: Health::new(report),
+            faults: FaultReporter::new(report),
             batch: Vec::new(),
             at: 0,
             orders: VecDeque::new(),
@@ -60,7 +60,7 @@ impl Writer {
             }
         }
         self.give_up(self.batch.len(), GIVEN_UP);
-        self.health.report_now();
+        self.faults.report_now();
         self.queue.lock().ended = true;
         self.queue.done.notify_all();
     }
@@ -73,12 +73,12 @@ impl Writer {
         let stalled = self.at < self.batch.len();
         while !stalled && state.bytes.is_empty() && state.orders.is_empty() && !state.stop {
             state.idle = true;
-            let Some(wait) = self.health.next_report(Instant::now()) else {
+            let Some(wait) = self.faults.next_report(Instant::now()) else {
                 state = queue.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             };
             state = queue.work.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
-            self.health.report_due(Instant::now());
+            self.faults.report_due(Instant::now());
         }
         state.idle = false;
         let pause = match &self.output {
@@ -88,7 +88,7 @@ impl Writer {
         };
         if !pause.is_zero() {
             let full = if stalled { usize::MAX } else { queue.options.capacity / 2 };
-            let busy = |state: &mut QueueState| !state.hurry && !state.stop && state.bytes.len() < full;
+            let busy = |state: &mut LineQueueState| !state.hurry && !state.stop && state.bytes.len() < full;
             let waited = queue.work.wait_timeout_while(state, pause, busy);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -97,14 +97,14 @@ impl Writer {
         let (stop, dropped) = (state.stop, mem::take(&mut state.dropped));
         drop(state);
         queue.done.notify_all();
-        self.health.lost(dropped, "the queue was full");
-        self.health.report_due(Instant::now());
+        self.faults.lost(dropped, "the queue was full");
+        self.faults.report_due(Instant::now());
         stop
     }
 
     /// Takes what the producers queued. While lines wait for a full disk, only orders are taken, with the lines before
     /// them.
-    fn take_over(&mut self, state: &mut QueueState) {
+    fn take_over(&mut self, state: &mut LineQueueState) {
         if self.at == self.batch.len() {
             self.batch.clear();
             self.at = 0;
@@ -129,7 +129,7 @@ impl Writer {
     fn write(&mut self, end: usize) {
         let todo = &self.batch[self.at..end];
         let done = match &mut self.output {
-            Some(output) => output.write(todo, &mut self.health),
+            Some(output) => output.write(todo, &mut self.faults),
             None => todo.len(),
         };
         let lines = count_lines(&todo[..done]);
@@ -140,17 +140,17 @@ impl Writer {
     /// Gives up the batch up to `end`: its lines are lost.
     fn give_up(&mut self, end: usize, why: &str) {
         let lines = count_lines(&self.batch[self.at..end]);
-        self.health.lost(lines, why);
+        self.faults.lost(lines, why);
         self.at = end;
         self.finish(lines, 0);
     }
 
     fn carry_out(&mut self, order: Order, mark: usize) {
         match order {
-            Order::Flush => self.health.report_now(),
+            Order::Flush => self.faults.report_now(),
             // Whole lines that the old file could not take go to the new one; the rest of a cut line is useless there.
             Order::Reopen => {
-                let half_a_line = self.output.as_mut().is_some_and(|output| output.reopen(&mut self.health));
+                let half_a_line = self.output.as_mut().is_some_and(|output| output.reopen(&mut self.faults));
                 if half_a_line && self.at < mark {
                     let rest = &self.batch[self.at..mark];
                     let end = memchr(b'\n', rest).map_or(mark, |end| self.at + end + 1);
@@ -159,7 +159,7 @@ impl Writer {
             }
             Order::Set(target) => {
                 self.give_up(mark, GIVEN_UP);
-                self.health.begin_anew();
+                self.faults.begin_anew();
                 self.output = target;
             }
             Order::Close(deadline) => self.deadline = Some(deadline),

@@ -24,13 +24,13 @@ pub(super) struct Matcher {
     entries: u64,
     unused: KeyedQueue<(u64, Client)>,
     used: KeyedQueue<(u64, Client)>,
-    held: KeyedQueue<Held>,
+    held: KeyedQueue<HeldLine>,
     held_bytes: usize,
     /// Buffers of released lines, for reuse.
     spare: Vec<Vec<u8>>,
 }
 
-struct Held {
+struct HeldLine {
     key: Key,
     until: Instant,
     line: Vec<u8>,
@@ -57,7 +57,7 @@ impl Matcher {
             self.unused.take_oldest();
         }
         match self.held.take_oldest_of(key) {
-            Some(Held { line, .. }) => {
+            Some(HeldLine { line, .. }) => {
                 release(&line, client);
                 self.recycle(line);
                 self.remember(key, (self.entries, client));
@@ -90,7 +90,7 @@ impl Matcher {
         let mut buffer = self.spare.pop().unwrap_or_default();
         buffer.extend_from_slice(line);
         self.held_bytes += line.len();
-        self.held.push(key, Held { key, until, line: buffer });
+        self.held.push(key, HeldLine { key, until, line: buffer });
         while self.held.len() > HELD.0 || self.held_bytes > HELD.1 {
             self.release_one(&mut release);
         }
@@ -116,7 +116,7 @@ impl Matcher {
     }
 
     fn release_one(&mut self, mut release: impl FnMut(&[u8], Option<Client>)) {
-        if let Some(Held { key, line, .. }) = self.held.take_oldest() {
+        if let Some(HeldLine { key, line, .. }) = self.held.take_oldest() {
             release(&line, self.find_used(key));
             self.recycle(line);
         }

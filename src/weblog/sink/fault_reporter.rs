@@ -10,7 +10,7 @@ pub type Report = Box<dyn Fn(&str) + Send>;
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Failures and losses of one log writer.
-pub(super) struct Health {
+pub(super) struct FaultReporter {
     report: Report,
     lost: u64,
     why: String,
@@ -18,9 +18,9 @@ pub(super) struct Health {
     reported: Option<Instant>,
 }
 
-impl Health {
-    pub(super) fn new(report: Report) -> Health {
-        Health { report, lost: 0, why: String::new(), failing: false, reported: None }
+impl FaultReporter {
+    pub(super) fn new(report: Report) -> FaultReporter {
+        FaultReporter { report, lost: 0, why: String::new(), failing: false, reported: None }
     }
 
     /// Reports a single event at once.
