@@ -8,8 +8,11 @@ const MOST: usize = 3;
 /// The words of commands that are spelled similarly to `word`, the closest first.
 pub fn nearest(word: &str) -> Vec<&'static str> {
     // Two slips in a word of three letters make another word; longer words may have more.
-    let allowed = word.chars().count().div_ceil(3).min(3);
+    let length = word.chars().count();
+    let allowed = length.div_ceil(3).min(3);
     let mut near: Vec<(usize, &str)> = help::words()
+        // Each letter more is a slip; the distance of a word of thousands of letters would take long to find.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (strsim::osa_distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .collect();
@@ -39,5 +42,7 @@ mod tests {
         assert_eq!(nearest("backlist"), ["blacklist", "backlog"]);
         assert_eq!(nearest("frobnicate"), [""; 0]);
         assert!(nearest("").len() <= MOST);
+        assert_eq!(nearest("acll").first(), Some(&"acl"));
+        assert_eq!(nearest(&"x".repeat(1 << 20)), [""; 0]);
     }
 }

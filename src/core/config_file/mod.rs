@@ -1,0 +1,197 @@
+//! Commands from files and options: parsed as a whole, applied completely or not at all.
+
+mod bounded;
+mod line;
+mod loader;
+
+pub use line::ConfigLine;
+pub use loader::load;
+
+use bounded::Bounded;
+
+use super::command::server_keys::{Change, ServerConfig, ServerKey};
+use super::command::{Command, ServerRef};
+use super::config::{Config, Phase};
+use super::error::{Error, Fault, Place};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// What remains to do and to report after lines were applied.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct AppliedLines {
+    /// Settings that need a restart to take effect.
+    pub notices: Vec<Error>,
+    /// Servers to blacklist, and for how long from now.
+    pub blacklists: Vec<(usize, Duration)>,
+    /// The settings that the lines name.
+    pub named: BTreeSet<Subject>,
+}
+
+/// The setting, list or key that a command is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A setting, by its word.
+    Setting(&'static str),
+    /// An access list.
+    Acl(usize),
+    /// A key of a server, by its word.
+    Server(usize, &'static str),
+}
+
+impl Subject {
+    /// The subject of `command`, unless it is about a server.
+    fn of(command: &Command) -> Option<Self> {
+        match command {
+            Command::Set(setting, _) => Some(Subject::Setting(setting.word())),
+            Command::Acl(n, _) | Command::NoAcl(n) => Some(Subject::Acl(*n)),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a command of [`Config::changes_from`] whose subjects are `wanted`.
+pub fn part_about(command: Command, wanted: impl Fn(Subject) -> bool) -> Option<Command> {
+    match command {
+        Command::Server(ServerRef::Slot(n), mut changes) => {
+            changes.retain(|change| change.key().is_some_and(|key| wanted(Subject::Server(n, key.word()))));
+            (!changes.is_empty()).then_some(Command::Server(ServerRef::Slot(n), changes))
+        }
+        command => Subject::of(&command).is_some_and(wanted).then_some(command),
+    }
+}
+
+/// Applies all lines to a configuration. The first mention of an access list empties it, so that reading a file twice
+/// does not double it.
+///
+/// # Errors
+/// All lines that are not settings, the first hundred one by one. The configuration is then partly changed and must be discarded.
+pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<AppliedLines, Vec<Error>> {
+    let mut applied = AppliedLines::default();
+    let (mut notices, mut errors) = (Bounded::default(), Bounded::default());
+    let mut lists = BTreeSet::new();
+    for ConfigLine { at, command } in lines {
+        applied.named.extend(Subject::of(command));
+        match command {
+            Command::Acl(n, _) | Command::NoAcl(n) if lists.insert(*n) => {
+                // Emptying a list is allowed in every phase.
+                _ = config.apply(&Command::NoAcl(*n), phase);
+            }
+            Command::Server(server, changes) => {
+                // `apply` reports the error, if there is one.
+                if let Ok(n) = config.target(server, changes) {
+                    let keys = changes.iter().filter_map(Change::key).map(ServerKey::word);
+                    let name = matches!(server, ServerRef::Name(_)).then(|| ServerConfig::name().word());
+                    applied.named.extend(keys.chain(name).map(|word| Subject::Server(n, word)));
+                    applied.blacklists.extend(changes.iter().filter_map(|change| match change {
+                        Change::Blacklist(time) => Some((n, *time)),
+                        _ => None,
+                    }));
+                }
+            }
+            _ => {}
+        }
+        match config.apply(command, phase).map_err(|error| error.at(at)) {
+            Ok(()) => {}
+            Err(error) if *error.fault() == Fault::NeedsRestart => notices.push(error),
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        applied.notices = notices.into_shown("settings that need a restart");
+        Ok(applied)
+    } else {
+        Err(errors.into_shown("errors"))
+    }
+}
+
+/// The same error with a place: the one that [`find`] returns, or the file as a whole.
+pub fn locate(error: Error, lines: &[ConfigLine], config: &Config, file: &str) -> Error {
+    find(error, lines, config).at(&Place::File(file.into()))
+}
+
+/// The same error with a place: the last of `lines`, which have made `config`, that sets the setting or the server that
+/// the error is about, or else the first one that names the file. Without a place if there is no such line.
+pub fn find(error: Error, lines: &[ConfigLine], config: &Config) -> Error {
+    let text = error.to_string();
+    let about = |line: &&ConfigLine| match &line.command {
+        Command::Set(setting, value) => {
+            error.subject() == Some(setting.word())
+                || (setting.spec().tls && text.starts_with(&format!("{value}: ")))
+        }
+        Command::Server(server, changes) => {
+            let names = [Some(server.clone()), config.slot(server).map(ServerRef::Slot)];
+            names.into_iter().flatten().any(|name| {
+                let whole = format!("server {name}");
+                let keys = changes.iter().filter_map(Change::key);
+                let mut parts = keys.map(|key| format!("{whole} {}", key.word()));
+                error.subject() == Some(&whole) || parts.any(|part| error.subject() == Some(&part))
+            })
+        }
+        Command::Acl(n, _) => error.subject() == Some(format!("acl {n}").as_str()),
+        Command::Check(name, changes) => changes
+            .iter()
+            .any(|(key, _)| error.subject() == Some(format!("check {name} {}", key.word()).as_str())),
+        _ => false,
+    };
+    match lines.iter().rev().find(about) {
+        Some(line) => error.at(&line.at),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::core::addr::Services;
+    use std::io;
+
+    /// The configuration that these lines make, and the lines as read from the file `f`.
+    pub(crate) fn made_of(text: &str) -> (Config, Vec<ConfigLine>) {
+        let lines = load("f", &Services::default(), &|_| Ok(text.into())).unwrap();
+        let mut config = Config::default();
+        apply(&mut config, &lines, Phase::Start).unwrap();
+        (config, lines)
+    }
+
+    fn files(path: &str) -> io::Result<Vec<u8>> {
+        match path {
+            "a" => Ok("# comment\nblacklist 5\ninclude b\nroundrobin\n".into()),
+            "b" => Ok("acl 1 permit 10.0.0.1\nacl 1 permit 10.0.0.2\n".into()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    #[test]
+    fn a_file_read_twice_is_the_same_as_once() {
+        let lines = load("a", &Services::default(), &files).unwrap();
+        assert_eq!(lines[1].at.to_string(), "b:1");
+        let mut config = Config::default();
+        apply(&mut config, &lines, Phase::Start).unwrap();
+        let once = config.clone();
+        apply(&mut config, &lines, Phase::Running).unwrap();
+        assert_eq!(config, once);
+        assert_eq!(config.acl(1).entries().len(), 2);
+    }
+
+    #[test]
+    fn questions_do_not_belong_in_a_file() {
+        let lines = [ConfigLine::option("x:1", Command::Servers)];
+        assert!(apply(&mut Config::default(), &lines, Phase::Start).is_err());
+    }
+
+    #[test]
+    fn a_hundred_lines_that_cannot_be_applied_are_told_and_the_rest_counted() {
+        let text = |errors: &[Error]| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let lines =
+            |word: &str| load("f", &Services::default(), &|_| Ok(format!("{word}\n").repeat(1000).into()));
+        let errors =
+            text(&apply(&mut Config::default(), &lines("servers").unwrap(), Phase::Running).unwrap_err());
+        assert_eq!(errors.len(), 101);
+        assert!(errors[99].starts_with("f:100: "), "{errors:?}");
+        assert_eq!(errors[100], "f:1000: 900 more errors are not shown");
+        let applied = apply(&mut Config::default(), &lines("chroot /x").unwrap(), Phase::Running).unwrap();
+        let notices = text(&applied.notices);
+        assert_eq!(notices.len(), 101);
+        assert_eq!(notices[100], "f:1000: 900 more settings that need a restart are not shown");
+    }
+}
