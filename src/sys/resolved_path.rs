@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, openat, readlinkat, statat, unlinkat};
 use rustix::io::Errno;
 
 /// The maximum number of symbolic links in a path; systems allow 8 (POSIX, SYMLOOP_MAX) to 40.
@@ -45,6 +45,18 @@ impl ResolvedPath {
     /// # Errors
     /// See open(2) for a directory in the path; a symbolic link of another user, with its name; too many links.
     pub(super) fn find(path: &Path) -> io::Result<Self> {
+        Self::resolve(path, true)
+    }
+
+    /// The same, except that a symbolic link as the last component is what is found, and not where it leads.
+    ///
+    /// # Errors
+    /// See [`ResolvedPath::find`].
+    pub(super) fn find_entry(path: &Path) -> io::Result<Self> {
+        Self::resolve(path, false)
+    }
+
+    fn resolve(path: &Path, follow_last: bool) -> io::Result<Self> {
         let mut links = 0;
         let mut directory = start(path.is_absolute())?;
         let mut walked = PathBuf::from(if path.is_absolute() { "/" } else { "" });
@@ -58,7 +70,7 @@ impl ResolvedPath {
             };
             let kind = found.map(|found| FileType::from_raw_mode(found.st_mode));
             match (found, kind) {
-                (Some(link), Some(FileType::Symlink)) => {
+                (Some(link), Some(FileType::Symlink)) if follow_last || !rest.is_empty() => {
                     links += 1;
                     if links > LINKS_MAX {
                         return Err(io::Error::other("too many symbolic links"));
@@ -116,15 +128,54 @@ impl ResolvedPath {
         self.found.map(|found| FileType::from_raw_mode(found.st_mode))
     }
 
+    /// The status that the file with that name has now, if it exists.
+    ///
+    /// # Errors
+    /// See fstatat(2).
+    pub(super) fn status(&self) -> io::Result<Option<Stat>> {
+        match statat(&self.directory, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(status) => Ok(Some(status)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Removes the name if it still stands for the file of status `known`. Only who may rename in this directory can
+    /// exchange it between the comparison and the removal, and then loses a name there, whatever file it stood for.
+    /// False if it stands for another file.
+    ///
+    /// # Errors
+    /// See unlinkat(2).
+    pub(super) fn remove(&self, known: &Stat) -> io::Result<bool> {
+        let is_there = self.status()?.is_some_and(|status| is_same(&status, known));
+        if is_there {
+            unlinkat(&self.directory, &self.name, AtFlags::empty())?;
+        }
+        Ok(is_there)
+    }
+
     /// Opens the file, and with [`OFlags::CREATE`] creates it. Never waits for the other end of a FIFO.
     ///
     /// # Errors
     /// See openat(2); `ELOOP` when a link has replaced the file in the meantime.
     pub(super) fn open(&self, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
+        self.open_and_wait(flags | OFlags::NONBLOCK, mode)
+    }
+
+    /// The same, but waits for the other end of a FIFO; and so do reads and writes.
+    ///
+    /// # Errors
+    /// See [`ResolvedPath::open`].
+    pub(super) fn open_and_wait(&self, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
         let follow = if self.is_open_file { OFlags::empty() } else { OFlags::NOFOLLOW };
-        let always = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let always = OFlags::NOCTTY | OFlags::CLOEXEC;
         Ok(openat(&self.directory, &self.name, flags | follow | always, mode)?)
     }
+}
+
+/// Whether two statuses are those of one file.
+pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 fn start(absolute: bool) -> io::Result<OwnedFd> {

@@ -5,15 +5,15 @@
 //! which every system has. Such a lock belongs to one process and not to its children: [`release_all`] and
 //! [`claim_all`] hand it over when pen moves to the background.
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use rustix::fs::{FlockOperation, fcntl_lock};
+use rustix::fs::{FlockOperation, Mode, OFlags, Stat, fcntl_lock, fstat};
 
 use crate::sys::emulation;
+use crate::sys::resolved_path::{ResolvedPath, is_same};
 
 /// The locks of this process.
 static LOCKS: Mutex<Vec<Weak<File>>> = Mutex::new(Vec::new());
@@ -48,19 +48,13 @@ impl Lock {
         let mut locks = locks();
         locks.retain(|lock| lock.strong_count() > 0);
         // Opening and closing the file again would release a lock that this process holds.
-        if let Ok(found) = fs::symlink_metadata(&path)
-            && locks.iter().filter_map(Weak::upgrade).any(|held| is_same(&held, &found))
+        let target = ResolvedPath::find_entry(&path)?;
+        if let Some(found) = target.found()
+            && locks.iter().filter_map(Weak::upgrade).any(|held| is_file(&held, found))
         {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags)
-            .open(&path)?;
+        let file = File::from(target.open(OFlags::WRONLY | OFlags::CREATE, Mode::from_raw_mode(0o600))?);
         if !file.metadata()?.is_file() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -72,14 +66,14 @@ impl Lock {
 
     /// Removes the file if it is still this one. If it cannot be removed, the next start reuses it.
     pub(super) fn remove(&self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| is_same(&self.file, &found)) {
-            _ = fs::remove_file(&self.path);
+        if let (Ok(target), Ok(own)) = (ResolvedPath::find_entry(&self.path), fstat(&self.file)) {
+            _ = target.remove(&own);
         }
     }
 }
 
-fn is_same(file: &File, found: &Metadata) -> bool {
-    file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (found.dev(), found.ino()))
+fn is_file(file: &File, found: &Stat) -> bool {
+    fstat(file).is_ok_and(|own| is_same(&own, found))
 }
 
 fn claim(file: &File) -> io::Result<()> {

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{IpBindAddressNoPort, Ipv4RecvErr, Ipv6RecvErr};
 use rustix::event::PollFlags;
+use rustix::fs::Mode;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
@@ -70,6 +71,16 @@ pub(in crate::sys) fn set_syn_filter(listener: &impl AsFd, on: bool) -> bool {
     let socket = SockRef::from(listener);
     let done = if on { socket.attach_filter(&NO_SYN) } else { socket.detach_filter() };
     done.is_ok()
+}
+
+/// Sets the permissions, less the umask, of the file that the bind of a Unix socket will create: on Linux those of the
+/// unbound socket. False when the system has no such way.
+pub(in crate::sys) fn set_mode_before_bind(socket: &impl AsFd, mode: u32) -> io::Result<bool> {
+    if is_portable() {
+        return Ok(false);
+    }
+    rustix::fs::fchmod(socket, Mode::from_raw_mode(mode))?;
+    Ok(true)
 }
 
 /// How much lower the priority of a thread that yields to others is. It gets a quarter of a processor that another

@@ -29,6 +29,11 @@ pub(in crate::sys) fn set_syn_filter(_listener: &impl AsFd, _on: bool) -> bool {
     false
 }
 
+/// Elsewhere only the umask at the time of the bind counts.
+pub(in crate::sys) fn set_mode_before_bind(_socket: &impl AsFd, _mode: u32) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Elsewhere nice(2) concerns the whole process.
 pub(in crate::sys) fn lower_priority() -> io::Result<()> {
     Ok(())
