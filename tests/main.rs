@@ -32,6 +32,7 @@ mod it {
     mod exhaustion;
     mod failover;
     mod files;
+    mod foreign_links;
     mod giving_up;
     mod http;
     mod http_forwarded;

@@ -168,6 +168,18 @@ pub fn open_for_appending(path: &Path) -> io::Result<File> {
     Ok(target.open(flags, Mode::from_raw_mode(NEW))?.into())
 }
 
+/// Opens a file for writing from its beginning; what a regular file contains stays until it is truncated. Creates it if
+/// necessary, with mode 0644 less the umask. Waits for the reader of a FIFO.
+///
+/// # Errors
+/// See [`open_for_appending`].
+pub fn open_for_writing(path: &Path) -> io::Result<File> {
+    let target = ResolvedPath::find(path)?;
+    check_kind(&target)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE;
+    Ok(target.open_and_wait(flags, Mode::from_raw_mode(NEW))?.into())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -217,6 +229,7 @@ mod tests {
             for error in [
                 replace(&path, b"overwritten").expect_err("a trap"),
                 open_for_appending(&path).expect_err("a trap"),
+                open_for_writing(&path).expect_err("a trap"),
             ] {
                 assert!(error.to_string().contains("another user"), "{error}");
             }

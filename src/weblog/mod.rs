@@ -5,6 +5,7 @@
 
 pub mod access_line;
 pub mod entry;
+mod escape;
 mod key;
 mod keyed_queue;
 pub mod mergelogs;

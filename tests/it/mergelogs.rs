@@ -75,6 +75,20 @@ fn lines_in_the_order_of_time_with_their_own_text() {
 }
 
 #[test]
+fn control_characters_are_escaped_and_the_lines_merged_again() {
+    let pen = "192.0.2.1 971175336 10.0.0.1 GET /\x1b[2J HTTP/1.0\n";
+    let log = "9.9.9.9 - - [10/Oct/2000:13:55:36 +0300] \"GET /\x1b[2J HTTP/1.0\" 200 1\t\"\u{9b}\"\r\n\x1b]0;x\x07\n";
+    let wanted = "192.0.2.1 - - [10/Oct/2000:13:55:36 +0300] \"GET /\\x1b[2J HTTP/1.0\" 200 1\t\"\\xc2\\x9b\"\r\n\\x1b]0;x\\x07\n";
+    let directory = files(&[("pen", pen), ("one", log)]);
+    let output = merge(MERGELOGS, directory.path(), "-p @/pen 10.0.0.1:@/one");
+    assert_eq!(text(output.stdout), wanted);
+    fs::write(directory.path().join("merged"), wanted).unwrap();
+    let output = merge(MERGELOGS, directory.path(), "-p @/pen -o @/again 10.0.0.1:@/merged");
+    assert!(!text(output.stderr).contains("match no entry"));
+    assert_eq!(fs::read_to_string(directory.path().join("again")).unwrap(), wanted);
+}
+
+#[test]
 fn utc_converts_and_t_does_nothing_but_say_so() {
     let directory = files(&[("pen", PEN), ("one", ONE), ("two", TWO)]);
     let output =

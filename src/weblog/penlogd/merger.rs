@@ -8,8 +8,8 @@ use crate::weblog::access_line::{AccessLine, unescape};
 use crate::weblog::entry::{Client, Entry, wire_byte, write_client};
 use crate::weblog::key::{Keys, ServerName};
 
-use super::escape::push_escaped;
 use super::matcher::Matcher;
+use crate::weblog::escape::push_escaped;
 
 /// The number of bytes of a request that are compared. Both pen's datagrams and penlog's lines are cut at about twice
 /// this.

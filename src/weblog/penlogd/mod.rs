@@ -1,7 +1,6 @@
 //! penlogd: receives pen's entries and web servers' lines, and writes one log with the real clients' addresses.
 
 mod acl;
-mod escape;
 mod matcher;
 mod merger;
 mod receiver;

@@ -1,10 +1,15 @@
-//! Escapes control characters, so that a datagram cannot affect the terminal of a reader of the log.
+//! Escapes control characters, so that what a client or a datagram says cannot affect the terminal of a reader of the log.
 
 use std::io::Write as _;
 
 /// Appends a line with every control character as `\xHH`, byte by byte: those of ASCII, those that Unicode adds (U+0080
 /// to U+009F, in UTF-8), and the same codes of 8-bit character sets where the bytes are not UTF-8.
 pub(super) fn push_escaped(line: &[u8], out: &mut Vec<u8>) {
+    push_escaped_except("", line, out);
+}
+
+/// The same, but the characters of `kept` stay.
+pub(super) fn push_escaped_except(kept: &str, line: &[u8], out: &mut Vec<u8>) {
     if line.iter().all(|byte| (b' '..=b'~').contains(byte)) {
         return out.extend_from_slice(line);
     }
@@ -12,7 +17,11 @@ pub(super) fn push_escaped(line: &[u8], out: &mut Vec<u8>) {
         for character in chunk.valid().chars() {
             let mut buffer = [0; 4];
             let bytes = character.encode_utf8(&mut buffer).as_bytes();
-            if character.is_control() { push_hex(bytes, out) } else { out.extend_from_slice(bytes) }
+            if character.is_control() && !kept.contains(character) {
+                push_hex(bytes, out)
+            } else {
+                out.extend_from_slice(bytes)
+            }
         }
         for &byte in chunk.invalid() {
             if (0x80..0xa0).contains(&byte) { push_hex(&[byte], out) } else { out.push(byte) }
