@@ -1,4 +1,5 @@
-//! Detects a stalled connection: one whose client sends no complete request, or reads no more of a response, is closed.
+//! Detects a stalled connection: one whose client sends no complete request, or reads no more of a response, is closed;
+//! while others wait, much sooner.
 
 use std::future::Future;
 use std::pin::pin;
@@ -8,29 +9,44 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use crate::sys::client_slots::ClientSlot;
+
 /// The time of a connection's last step: a request, or a piece of a response that was read.
 #[derive(Debug, Clone)]
-pub(super) struct ConnectionProgress(Arc<Mutex<Instant>>);
+pub(super) struct ConnectionProgress(Arc<ConnectionSteps>);
+
+#[derive(Debug)]
+struct ConnectionSteps {
+    last: Mutex<Instant>,
+    slot: ClientSlot,
+}
 
 impl ConnectionProgress {
-    /// The progress of a new connection.
-    pub(super) fn begin() -> Self {
-        ConnectionProgress(Arc::new(Mutex::new(Instant::now())))
+    /// The progress of a new connection, whose client has this slot.
+    pub(super) fn begin(slot: ClientSlot) -> Self {
+        ConnectionProgress(Arc::new(ConnectionSteps { last: Mutex::new(Instant::now()), slot }))
     }
 
     /// Records a step.
     pub(super) fn step(&self) {
-        *self.0.lock() = Instant::now();
+        *self.0.last.lock() = Instant::now();
+        self.0.slot.waits_for_client();
     }
 
-    /// Runs `work` until `patience` has passed without a step. `None` in that case.
+    /// Runs `work` until `patience` has passed without a step, or others need the slot. `None` in these cases.
     pub(super) async fn watch<T>(&self, work: impl Future<Output = T>, patience: Duration) -> Option<T> {
         let mut work = pin!(work);
         loop {
-            let last = *self.0.lock();
-            match timeout_at(last + patience, work.as_mut()).await {
+            let last = *self.0.last.lock();
+            let done = tokio::select! {
+                // Work that can go on does so before its client is found to be idle.
+                biased;
+                done = timeout_at(last + patience, work.as_mut()) => done,
+                () = self.0.slot.evicted() => return None,
+            };
+            match done {
                 Ok(done) => return Some(done),
-                Err(_) if *self.0.lock() == last => return None,
+                Err(_) if *self.0.last.lock() == last => return None,
                 Err(_) => {}
             }
         }
@@ -39,13 +55,16 @@ impl ConnectionProgress {
 
 #[cfg(test)]
 mod tests {
+    use crate::sys::client_slots::ClientSlots;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_millis(1);
 
     #[tokio::test]
     async fn work_goes_on_while_it_makes_steps() {
-        let progress = ConnectionProgress::begin();
+        let slots = ClientSlots::new(1, PATIENCE);
+        let progress = ConnectionProgress::begin(slots.take().await);
         // Nothing wakes it: it advances because the watch polls it again.
         let mut left = 9;
         let steps = std::future::poll_fn(|_| {
@@ -55,5 +74,14 @@ mod tests {
         });
         assert_eq!(progress.watch(steps, PATIENCE).await, Some(()));
         assert_eq!(progress.watch(std::future::pending::<()>(), PATIENCE).await, None);
+    }
+
+    #[tokio::test]
+    async fn work_without_steps_ends_when_another_client_waits() {
+        let slots = ClientSlots::new(1, PATIENCE);
+        let progress = ConnectionProgress::begin(slots.take().await);
+        let work = progress.watch(std::future::pending::<()>(), Duration::from_hours(1));
+        let (ended, _slot) = tokio::join!(work, slots.take());
+        assert_eq!(ended, None);
     }
 }

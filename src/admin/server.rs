@@ -13,8 +13,9 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use crate::sys::client_slots::{ClientSlot, ClientSlots};
 use crate::sys::{log, runtime};
 
 use super::dashboard::history::{History, PERIOD};
@@ -22,8 +23,10 @@ use super::progress::ConnectionProgress;
 use super::routes;
 use super::source::Source;
 
-/// Concurrent connections; more wait to be accepted.
+/// Concurrent connections; for one more, the client that has been idle longest gives way.
 const CONNECTIONS_MAX: usize = 64;
+/// How long a client may be idle while others wait: hundreds of silent ones must not hold up a request for a second.
+const PATIENCE_WHEN_FULL: Duration = Duration::from_millis(100);
 /// How long a client may take for a request, and to read more of a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most memory for the head of a request, and for the part of a response that is on its way.
@@ -103,34 +106,34 @@ fn record(source: &impl Source, history: &mut History, passed: Duration) {
 async fn serve(listener: AsyncListener, source: Arc<impl Source>) {
     let history = Arc::<Mutex<History>>::default();
     tokio::spawn(look(Arc::clone(&source), Arc::clone(&history)));
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = ClientSlots::new(CONNECTIONS_MAX, PATIENCE_WHEN_FULL);
     loop {
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let accepted = match &listener {
-            AsyncListener::Tcp(listener) => listener.accept().await.map(|(stream, peer)| {
-                let client = peer.ip().to_canonical();
-                if source.permits(client) {
+        let error = match &listener {
+            AsyncListener::Tcp(listener) => match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let client = peer.ip().to_canonical();
+                    if !source.permits(client) {
+                        log::debug(1, format_args!("admin connection from {client} refused by admin_acl"));
+                        continue;
+                    }
                     let loopback = stream.local_addr().is_ok_and(|at| is_loopback(at.ip()));
-                    tokio::spawn(converse(
-                        stream,
-                        loopback,
-                        Arc::clone(&source),
-                        Arc::clone(&history),
-                        place,
-                    ));
-                } else {
-                    log::debug(1, format_args!("admin connection from {client} refused by admin_acl"));
+                    let (source, history) = (Arc::clone(&source), Arc::clone(&history));
+                    tokio::spawn(converse(stream, loopback, source, history, slots.take().await));
+                    continue;
                 }
-            }),
-            AsyncListener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
-                tokio::spawn(converse(stream, false, Arc::clone(&source), Arc::clone(&history), place));
-            }),
+                Err(error) => error,
+            },
+            AsyncListener::Unix(listener) => match listener.accept().await {
+                Ok((stream, _)) => {
+                    let (source, history) = (Arc::clone(&source), Arc::clone(&history));
+                    tokio::spawn(converse(stream, false, source, history, slots.take().await));
+                    continue;
+                }
+                Err(error) => error,
+            },
         };
-        if let Err(error) = accepted {
-            log::debug(1, format_args!("admin listener: {error}"));
-            tokio::time::sleep(PAUSE).await;
-        }
+        log::debug(1, format_args!("admin listener: {error}"));
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -144,9 +147,9 @@ fn converse(
     loopback: bool,
     source: Arc<impl Source>,
     history: Arc<Mutex<History>>,
-    place: OwnedSemaphorePermit,
+    slot: ClientSlot,
 ) -> impl Future<Output = ()> + Send {
-    let progress = ConnectionProgress::begin();
+    let progress = ConnectionProgress::begin(slot);
     let steps = progress.clone();
     let service = service_fn(move |request| {
         steps.step();
@@ -164,6 +167,5 @@ fn converse(
             Some(Err(error)) => log::debug(1, format_args!("admin connection: {error}")),
             None => log::debug(1, format_args!("admin connection: the client takes too long")),
         }
-        drop(place);
     }
 }

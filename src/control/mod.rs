@@ -3,7 +3,6 @@
 pub mod check_health;
 pub mod client;
 mod long_reply;
-mod places;
 pub mod protocol;
 pub mod server;
 mod servers;

@@ -16,14 +16,16 @@ use tokio::sync::Semaphore;
 use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
 use crate::core::report::pieces::Pieces;
+use crate::sys::client_slots::{ClientSlot, ClientSlots};
 use crate::sys::log;
 
 use super::long_reply::LongReplies;
-use super::places::{Place, Places};
 use super::protocol;
 
 /// How long a client may take to send its line, and to read its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client may be idle while others wait for its slot.
+const PATIENCE_WHEN_FULL: Duration = Duration::from_millis(250);
 /// The number of clients that may wait for a later reply, so that room is left for others.
 const WAITING_MAX: usize = 16;
 /// The number of clients that have their reply and are given time to close.
@@ -89,7 +91,7 @@ pub enum ControlListener {
 
 /// Serves the control socket forever, `clients_max` clients at a time. Must run on a [`tokio::task::LocalSet`].
 pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients_max: usize) {
-    let places = Places::new(clients_max);
+    let slots = ClientSlots::new(clients_max, PATIENCE_WHEN_FULL);
     let common = Rc::new(Common {
         leaving: Semaphore::new(LEAVING_MAX),
         waiting: Semaphore::new(WAITING_MAX),
@@ -117,17 +119,17 @@ pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients
                     (AnyStream::Tcp(_), Some(peer)) => Commander::Remote(peer),
                     (AnyStream::Tcp(_), None) => Commander::Local(None),
                 };
-                let place = places.take().await;
+                let slot = slots.take().await;
                 let (handler, common) = (Rc::clone(&handler), Rc::clone(&common));
                 match stream {
                     AnyStream::Tcp(stream) => {
                         _ = tokio::task::spawn_local(converse(
-                            stream, commander, stranger, handler, place, common,
+                            stream, commander, stranger, handler, slot, common,
                         ));
                     }
                     AnyStream::Unix(stream) => {
                         _ = tokio::task::spawn_local(converse(
-                            stream, commander, stranger, handler, place, common,
+                            stream, commander, stranger, handler, slot, common,
                         ));
                     }
                 }
@@ -161,7 +163,7 @@ async fn converse(
     commander: Commander,
     stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
-    place: Place,
+    slot: ClientSlot,
     common: Rc<Common>,
 ) {
     let talk = async {
@@ -170,9 +172,9 @@ async fn converse(
             None => {
                 let line = tokio::select! {
                     line = tokio::time::timeout(PATIENCE, line(&mut stream)) => line,
-                    () = place.evicted() => Ok(Err(invalid("no line, and others wait".into()))),
+                    () = slot.evicted() => Ok(Err(invalid("no line, and others wait".into()))),
                 };
-                place.works();
+                slot.works();
                 match line {
                     Ok(Ok(line)) => handler.execute(&line, &commander).await,
                     Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -183,7 +185,7 @@ async fn converse(
                 }
             }
         };
-        let mut writer = ReplyWriter { stream: &mut stream, place: &place };
+        let mut writer = ReplyWriter { stream: &mut stream, slot: &slot };
         match reply {
             Reply::Text(text) => writer.write(text.as_bytes()).await?,
             Reply::Later(reply) => {
@@ -207,7 +209,7 @@ async fn converse(
     };
     match talk.await {
         Ok(()) => {
-            drop(place);
+            drop(slot);
             // Anything after the line is read and dropped: closing a connection with unread bytes would reset it, and
             // the client could lose the reply.
             if let Ok(_leaving) = common.leaving.try_acquire() {
@@ -233,19 +235,19 @@ fn refused(why: String) -> Reply {
 /// Writes a reply as long as the client reads it in time.
 struct ReplyWriter<'a, S> {
     stream: &'a mut S,
-    place: &'a Place,
+    slot: &'a ClientSlot,
 }
 
 impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {
     /// Writes part of the reply.
     async fn write(&mut self, text: &[u8]) -> io::Result<()> {
         let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the client takes too long");
-        self.place.waits_for_client();
+        self.slot.waits_for_client();
         let written = tokio::select! {
             written = tokio::time::timeout(PATIENCE, self.stream.write_all(text)) => written.map_err(|_| too_slow())?,
-            () = self.place.evicted() => Err(too_slow()),
+            () = self.slot.evicted() => Err(too_slow()),
         };
-        self.place.works();
+        self.slot.works();
         written
     }
 

@@ -2,13 +2,14 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pen::core::json::Document;
 use pen::core::settings::Keyword as _;
 use serde_json::Value;
 
 use crate::support::backend::{Backend, greeters};
+use crate::support::client::End;
 use crate::support::http::{Answer, admin_of, ask, get};
 use crate::support::schema::valid;
 use crate::support::tls::{Kind, Pair};
@@ -151,22 +152,43 @@ fn requests_that_do_not_wait_are_answered_in_order() {
 }
 
 #[test]
-fn of_more_than_64_connections_the_others_wait() {
+fn hundreds_of_idle_clients_keep_no_request_waiting() {
     let pen = with_admin().start();
     let request = "GET /api/v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
-    let mut held: Vec<Client> = (0..64)
-        .map(|_| {
-            let mut client = Client::to(admin_of(&pen));
-            client.send(request);
-            assert_eq!(client.line(), "HTTP/1.1 200 OK\r");
-            client
-        })
-        .collect();
-    let mut next = Client::to(admin_of(&pen));
-    next.send(request);
-    assert!(next.is_silent_for(Duration::from_millis(100)));
-    held.pop();
-    assert_eq!(next.line(), "HTTP/1.1 200 OK\r");
+    // They say nothing, begin a request, or have their answer and keep the connection.
+    for said in ["", "GET /health HTTP/1.1\r\nHo", request] {
+        let idle: Vec<Client> = (0..200)
+            .map(|_| {
+                let mut client = Client::to(admin_of(&pen));
+                client.send(said);
+                client
+            })
+            .collect();
+        let begin = Instant::now();
+        assert_eq!(page(&pen, "/api/v1/version").status, 200);
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(1), "{said:?}: {took:?}");
+        drop(idle);
+    }
+}
+
+#[test]
+fn of_more_than_64_clients_the_one_that_is_idle_longest_gives_way() {
+    let pen = with_admin().start();
+    let mut idle: Vec<Client> = (0..2).map(|_| Client::to(admin_of(&pen))).collect();
+    let request = "GET /api/v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let asked = || {
+        let mut client = Client::to(admin_of(&pen));
+        client.send(request);
+        assert_eq!(client.line(), "HTTP/1.1 200 OK\r");
+        client
+    };
+    let held: Vec<Client> = (0..62).map(|_| asked()).collect();
+    assert!(idle[0].is_silent_for(Duration::from_millis(200)), "nobody waits");
+    let _next = asked();
+    assert_eq!(idle[0].end(), End::Clean);
+    assert!(idle[1].is_silent_for(Duration::from_millis(20)));
+    drop(held);
 }
 
 #[test]

@@ -1,0 +1,166 @@
+//! The limit of concurrent clients of the control socket and of the admin listener, and which client is evicted for a
+//! new one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+/// The slots; each client takes one.
+#[derive(Debug)]
+pub struct ClientSlots {
+    max: usize,
+    /// How long a client may be idle while others wait for its slot.
+    patience: Duration,
+    taken: Mutex<TakenSlots>,
+    freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct TakenSlots {
+    /// Ordered by the time when they took their slots.
+    clients: BTreeMap<u64, TakenSlot>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct TakenSlot {
+    /// When pen began to wait for it; `None` while it waits for pen.
+    silent_since: Option<Instant>,
+    /// Notified when the client is evicted.
+    evicted: Arc<Notify>,
+}
+
+impl ClientSlots {
+    /// Slots for `max` clients.
+    #[must_use]
+    pub fn new(max: usize, patience: Duration) -> Arc<Self> {
+        Arc::new(ClientSlots { max, patience, taken: Mutex::default(), freed: Notify::new() })
+    }
+
+    /// Takes a slot for a new client. When all are taken, the client that has been idle longest is evicted: it has
+    /// sent no request, or does not read its reply.
+    pub async fn take(self: &Arc<Self>) -> ClientSlot {
+        if self.taken.lock().clients.len() >= self.max {
+            // A client whose request has come while this thread was busy is not idle.
+            tokio::task::yield_now().await;
+        }
+        loop {
+            let pause = match self.try_take(Instant::now()) {
+                Ok(slot) => return slot,
+                Err(pause) => pause,
+            };
+            _ = timeout(pause, self.freed.notified()).await;
+        }
+    }
+
+    /// A slot, or how long to wait before the next attempt.
+    fn try_take(self: &Arc<Self>, now: Instant) -> Result<ClientSlot, Duration> {
+        let mut taken = self.taken.lock();
+        if taken.clients.len() >= self.max {
+            let silent = taken.clients.iter().filter_map(|(id, client)| Some((client.silent_since?, *id)));
+            let Some((since, id)) = silent.min() else { return Err(self.patience) };
+            let wait = self.patience.saturating_sub(now.saturating_duration_since(since));
+            if !wait.is_zero() {
+                return Err(wait);
+            }
+            if let Some(client) = taken.clients.remove(&id) {
+                client.evicted.notify_one();
+            }
+        }
+        let id = taken.next;
+        taken.next += 1;
+        let evicted = Arc::<Notify>::default();
+        let client = TakenSlot { silent_since: Some(now), evicted: Arc::clone(&evicted) };
+        taken.clients.insert(id, client);
+        drop(taken);
+        Ok(ClientSlot { slots: Arc::clone(self), id, evicted })
+    }
+}
+
+/// A client's slot; dropping it frees the slot.
+#[derive(Debug)]
+pub struct ClientSlot {
+    slots: Arc<ClientSlots>,
+    id: u64,
+    evicted: Arc<Notify>,
+}
+
+impl ClientSlot {
+    /// Waits until the client is evicted.
+    pub async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    /// Pen now waits for the client.
+    pub fn waits_for_client(&self) {
+        self.set(Some(Instant::now()));
+    }
+
+    /// The client now waits for pen.
+    pub fn works(&self) {
+        self.set(None);
+    }
+
+    fn set(&self, silent_since: Option<Instant>) {
+        if let Some(client) = self.slots.taken.lock().clients.get_mut(&self.id) {
+            client.silent_since = silent_since;
+        }
+    }
+}
+
+impl Drop for ClientSlot {
+    fn drop(&mut self) {
+        self.slots.taken.lock().clients.remove(&self.id);
+        self.slots.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_millis(250);
+
+    fn is_evicted(slot: &ClientSlot) -> bool {
+        pin!(slot.evicted()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn the_one_that_was_silent_longest_makes_room() {
+        let (slots, start) = (ClientSlots::new(3, PATIENCE), Instant::now());
+        let at = |millis| start + Duration::from_millis(millis);
+        let [first, second, third] = [0, 10, 20].map(|millis| slots.try_take(at(millis)).unwrap());
+        first.works();
+        let soon = slots.try_take(at(30)).unwrap_err();
+        assert_eq!(soon, PATIENCE - Duration::from_millis(20), "it may be about to send its line");
+        let _fourth = slots.try_take(at(260)).unwrap();
+        assert_eq!([&first, &second, &third].map(is_evicted), [false, true, false]);
+        let _fifth = slots.try_take(at(270)).unwrap();
+        assert_eq!([&first, &third].map(is_evicted), [false, true], "the first one waits for pen");
+        // An evicted client has no slot to give back.
+        drop((second, third));
+        assert!(slots.try_take(at(280)).is_err());
+        drop(first);
+        assert!(slots.try_take(at(280)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn who_waits_takes_a_slot_that_is_given_back() {
+        let slots = ClientSlots::new(1, PATIENCE);
+        let first = slots.take().await;
+        first.works();
+        let (second, ()) = tokio::join!(slots.take(), async {
+            tokio::task::yield_now().await;
+            drop(first);
+        });
+        drop(second);
+        assert!(slots.taken.lock().clients.is_empty());
+    }
+}
