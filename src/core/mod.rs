@@ -36,6 +36,7 @@ pub mod sni_route;
 pub mod standing_queue;
 pub mod state;
 pub mod state_changes;
+pub mod tls_peer;
 pub mod tls_session;
 pub mod traffic;
 pub mod upstream_tls;

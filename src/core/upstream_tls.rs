@@ -5,7 +5,7 @@ use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::CheckConfig;
 use super::settings::{CheckSwitch, SslProtocol};
-use std::fmt;
+use super::tls_peer::TlsPeer;
 use std::path::PathBuf;
 
 /// The settings that TLS contexts for servers are made from.
@@ -25,34 +25,15 @@ pub struct UpstreamTlsSettings {
     pub verifies: bool,
 }
 
-/// The server of a TLS connection, and how it is authenticated.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TlsPeer {
-    /// Where it is, as configured.
-    endpoint: Endpoint,
-    /// The name that its certificate must be valid for; `None` if unknown, as for a Unix socket.
-    pub name: Option<Host>,
-    /// Whether its certificate is verified.
-    pub verify: bool,
-}
-
-impl fmt::Display for TlsPeer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.endpoint.fmt(f)
-    }
-}
-
 impl TlsPeer {
-    fn new(server: &ServerConfig, port: u16, name: Option<&Host>, verify: bool) -> Option<Self> {
+    fn at_port(server: &ServerConfig, port: u16, name: Option<&Host>, verify: bool) -> Option<Self> {
         let host = server.address.clone()?;
-        let name = name.unwrap_or(&host);
-        let name = Some(name).filter(|name| !matches!(name, Host::Unix(_))).cloned();
-        Some(TlsPeer { endpoint: Endpoint { host, port }, name, verify })
+        Some(TlsPeer::new(Endpoint { host, port }, name, verify))
     }
 
     /// The server as clients' connections reach it; `None` without TLS.
     pub fn of_server(server: &ServerConfig) -> Option<Self> {
-        let new = || Self::new(server, server.port, server.tls_name.as_ref(), server.tls_verify);
+        let new = || Self::at_port(server, server.port, server.tls_name.as_ref(), server.tls_verify);
         server.tls.then(new).flatten()
     }
 
@@ -64,7 +45,7 @@ impl TlsPeer {
         }
         let own = check.sni.as_ref().map(|name| Host::parse(name).unwrap_or(Host::Name(name.clone())));
         let name = own.as_ref().or(server.tls_name.as_ref());
-        Self::new(server, check.port_of(server.port), name, check.verify.of(server.tls_verify))
+        Self::at_port(server, check.port_of(server.port), name, check.verify.of(server.tls_verify))
     }
 }
 

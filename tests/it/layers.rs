@@ -86,29 +86,100 @@ fn module(name: &str) -> String {
     format!("crate::{}", path.strip_suffix("/mod").unwrap_or(path).replace('/', "::"))
 }
 
-/// The modules of `files` that the file of `module` imports, outside its tests.
+/// The modules of `files` that the file of `module` imports or names in a path, outside its tests.
 fn imported(module: &str, text: &str, files: &[(String, String)]) -> BTreeSet<String> {
     let modules: BTreeSet<String> = files.iter().map(|(name, _)| self::module(name)).collect();
-    let text = text.split("#[cfg(test)]").next().unwrap();
     let mut found = BTreeSet::new();
-    let mut lines = text.lines();
+    let text = without_tests(text);
+    let mut lines = text.lines().map(code);
     while let Some(line) = lines.next() {
-        let line = line.trim_start();
-        let keyword = line.strip_prefix("pub ").unwrap_or(line);
-        let keyword =
-            keyword.split_once(") ").filter(|(left, _)| *left == "pub(super").map_or(keyword, |(_, r)| r);
-        let Some(first) = keyword.strip_prefix("use ") else { continue };
-        let mut tree = first.to_owned();
-        while !tree.ends_with(';') {
-            tree.push_str(lines.next().unwrap().trim());
-        }
-        let tree = tree.trim_end_matches(';');
-        for path in leaves(tree) {
-            found.extend(resolve(module, &path, &modules));
-        }
+        let line = without_visibility(line);
+        let paths = match line.strip_prefix("use ") {
+            Some(first) => {
+                let mut tree = first.to_owned();
+                while !tree.ends_with(';') {
+                    tree.push_str(lines.next().unwrap());
+                }
+                leaves(tree.trim_end_matches(';'))
+            }
+            None => inline_paths(line),
+        };
+        found.extend(paths.iter().filter_map(|path| resolve(module, path, &modules)));
     }
     found.remove(module);
     found
+}
+
+/// A source without what only tests have.
+fn without_tests(text: &str) -> String {
+    const ONLY_TESTS: &str = "#[cfg(test)]";
+    let mut lines = text.lines();
+    let mut kept = String::new();
+    while let Some(line) = lines.next() {
+        if line == ONLY_TESTS {
+            // A declaration ends with its line or with a brace at its beginning.
+            lines.find(|line| line.ends_with(';') && !line.starts_with(' ') || *line == "}").unwrap();
+        } else {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+/// A line without its comment and without spaces around it.
+fn code(line: &str) -> &str {
+    line.split("//").next().unwrap().trim()
+}
+
+/// An item without `pub`, `pub(super)`, `pub(crate)` or `pub(in PATH)`.
+fn without_visibility(line: &str) -> &str {
+    let Some(item) = line.strip_prefix("pub") else { return line };
+    let item = if item.starts_with('(') { item.split_once(')').map_or(item, |(_, item)| item) } else { item };
+    item.trim_start()
+}
+
+/// The paths in a line of code. Those of macros, which begin with `$crate`, belong to the files that call them.
+fn inline_paths(line: &str) -> Vec<String> {
+    let is_path = |c: char| c.is_alphanumeric() || "_:$".contains(c);
+    let words = line.split(|c| !is_path(c)).filter(|word| word.contains("::") && !word.starts_with('$'));
+    words.map(str::to_owned).collect()
+}
+
+#[test]
+fn every_form_of_an_import_is_found() {
+    let names = ["src/a/mod.rs", "src/a/b.rs", "src/a/b/c.rs", "src/d.rs"];
+    let files = names.map(|name| (name.to_owned(), String::new()));
+    for (line, expected) in [
+        ("use crate::d::D;", "crate::d"),
+        ("pub use crate::d::D;", "crate::d"),
+        ("pub(super) use crate::d::D;", "crate::d"),
+        ("pub(crate) use crate::d::D;", "crate::d"),
+        ("pub(in crate::a) use crate::d::D;", "crate::d"),
+        ("pub(crate) use crate::{\n    d::{D, E},\n};", "crate::d"),
+        ("#[cfg(test)]\nmod tests;\nuse crate::d::D;", "crate::d"),
+        ("#[cfg(test)]\nmod tests {\n    f();\n}\nuse crate::d::D;", "crate::d"),
+        ("    let d = crate::d::new();", "crate::d"),
+        ("    field: Vec<crate::d::D>,", "crate::d"),
+        ("    super::f()", "crate::a"),
+        ("    super::super::d::new()", "crate::d"),
+        ("    c::new()", "crate::a::b::c"),
+        ("    self::c::new()", "crate::a::b::c"),
+    ] {
+        let found = imported("crate::a::b", line, &files);
+        assert_eq!(found, BTreeSet::from([expected.to_owned()]), "{line}");
+    }
+    for line in [
+        "/// See [`crate::d::D`].",
+        "pub(in crate::a) struct D;",
+        "#[cfg(test)]\nuse crate::d::D;",
+        "#[cfg(test)]\nmod tests {\n    use crate::d::D;\n}",
+        "#[cfg(test)]\npub(super) mod tests {\n    use crate::d::D;\n}",
+        "    $crate::d::new()",
+        "    other::c::new()",
+    ] {
+        assert_eq!(imported("crate::a::b", line, &files), BTreeSet::new(), "{line}");
+    }
 }
 
 /// The paths that a use tree stands for.

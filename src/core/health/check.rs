@@ -10,7 +10,7 @@ use crate::core::lexer::Word;
 use crate::core::settings::keyword::keywords;
 use crate::core::settings::table::table;
 use crate::core::settings::{CheckSwitch, Field, Key, Keyword, Kind, Spec, Value};
-use crate::core::upstream_tls::TlsPeer;
+use crate::core::tls_peer::TlsPeer;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::core::command::server_keys::ServerConfig;
 use crate::core::hash;
 use crate::core::health::Check;
 use crate::core::settings::{AdminState, OnDown, ProxyHeader};
-use crate::core::upstream_tls::TlsPeer;
+use crate::core::tls_peer::TlsPeer;
 
 /// The addresses that the resolver found for each name.
 pub type Resolved = HashMap<String, Vec<IpAddr>>;

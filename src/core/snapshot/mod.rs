@@ -17,7 +17,7 @@ use super::health::Check;
 use super::queue::Wakeup;
 use super::settings::{ConnectionLogFormat, Fastclose, HttpForwarded, ProxyProtocol, Settings};
 use super::sni_route::SniRoutes;
-use super::upstream_tls::TlsPeer;
+use super::tls_peer::TlsPeer;
 
 mod backend;
 mod stats_table;

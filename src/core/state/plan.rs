@@ -1,7 +1,7 @@
 //! Turns a command into a plan, and a plan into a new state.
 
 use super::effect::{Answer, Effect, Log, Need};
-use super::{State, World};
+use super::running::{State, World};
 use crate::core::Millis;
 use crate::core::addr::Host;
 use crate::core::backend::Standing;

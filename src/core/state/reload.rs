@@ -1,7 +1,7 @@
 //! Reload of the file of `-F`: what it changes, and what is kept although the file no longer names it.
 
 use super::plan::{Outcome, Plan};
-use super::{State, World};
+use super::running::{State, World};
 use crate::core::command::Command;
 use crate::core::command::server_keys::ServerConfig;
 use crate::core::config::{Config, Phase};

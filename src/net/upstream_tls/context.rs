@@ -9,7 +9,8 @@ use openssl::ssl::{Ssl, SslContext, SslMethod, SslOptions, SslVerifyMode};
 
 use crate::core::addr::Host;
 use crate::core::alpn;
-use crate::core::upstream_tls::{TlsPeer, UpstreamTlsSettings};
+use crate::core::tls_peer::TlsPeer;
+use crate::core::upstream_tls::UpstreamTlsSettings;
 use crate::net::tls::identity::{Authorities, Identity};
 use crate::net::tls::protocols;
 use crate::net::tls::settings::Oldest;

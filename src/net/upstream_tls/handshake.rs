@@ -10,7 +10,7 @@ use tokio_openssl::SslStream;
 
 use crate::core::addr::Host;
 use crate::core::error::SystemReason;
-use crate::core::upstream_tls::TlsPeer;
+use crate::core::tls_peer::TlsPeer;
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
 use crate::net::tls::identity::reason;

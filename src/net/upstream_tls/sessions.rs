@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::Mutex;
 
-use crate::core::upstream_tls::TlsPeer;
+use crate::core::tls_peer::TlsPeer;
 use crate::sys::tls_client::ClientSession;
 
 /// The maximum number of servers for which a worker stores a session; the one unused for longest is replaced.

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use scanner::{MONTHS, Scanned, Scanner, scan};
+use scanner::{MONTHS, Scanned, scan};
 pub use zones::Zone;
 
 /// The length of `10/Oct/2000:13:55:36 +0300`, and the position of the time of day in it.
@@ -122,7 +122,7 @@ impl TimestampParser {
                 Some(zone) => zone.offset(civil(local)?, self.last),
                 None => Some(0),
             },
-            Some(b'+' | b'-') => numeric_offset(zone),
+            Some(b'+' | b'-') => zones::numeric_offset(zone),
             Some(_) => self.named_offset(zone, local),
         }
     }
@@ -161,7 +161,7 @@ impl TimestampParser {
 fn usual_day(text: &[u8], epoch: i64) -> Option<i64> {
     let text: &[u8; USUAL] = text.try_into().ok()?;
     let separators = [2, 6, 11, 14, 17, 20].map(|n| text[n]);
-    let offset = numeric_offset(&text[TIME.end + 1..])?;
+    let offset = zones::numeric_offset(&text[TIME.end + 1..])?;
     (separators == *b"//::: " && text[18..TIME.end] != *b"60")
         .then(|| epoch - (epoch + offset).rem_euclid(86_400))
 }
@@ -169,28 +169,6 @@ fn usual_day(text: &[u8], epoch: i64) -> Option<i64> {
 /// The date and time shown by a clock `local` seconds after the local start of 1970.
 fn civil(local: i64) -> Option<DateTime> {
     Some(Timestamp::from_second(local).ok()?.to_zoned(TimeZone::UTC).datetime())
-}
-
-/// The value of `+HH`, `+HHMM`, `+HH:MM` or `+0`, or with `-`, in seconds east of Greenwich.
-fn numeric_offset(zone: &[u8]) -> Option<i64> {
-    let sign = match zone.first()? {
-        b'+' => 60,
-        b'-' => -60,
-        _ => return None,
-    };
-    if zone.get(1..) == Some(b"0") {
-        return Some(0);
-    }
-    let mut digits = Scanner::new(&zone[1..]);
-    let hours = digits.number(2, 2)?;
-    let minutes = if digits.is_at_end() {
-        0
-    } else {
-        digits.skip(b':');
-        digits.number(2, 2)?
-    };
-    let minutes = hours * 60 + minutes;
-    (digits.is_at_end() && minutes < 1440).then_some(sign * minutes)
 }
 
 /// Appends a time in UTC to `out`, in the form of the common log format.

@@ -6,6 +6,8 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
 use crate::core::Error;
 
+use super::scanner::Scanner;
+
 /// Every name that the tz database has used since 1990, in minutes east of Greenwich, and a few older spellings. A name
 /// with several meanings has the one under which most people live today.
 const NAMES: [(&str, i64); 73] = [
@@ -107,6 +109,28 @@ pub(super) fn meaning(name: &[u8], local: i64) -> Option<Meaning> {
     Some(Meaning { offset: minutes * 60, is_ambiguous: AMBIGUOUS.contains(&name) })
 }
 
+/// The value of `+HH`, `+HHMM`, `+HH:MM` or `+0`, or with `-`, in seconds east of Greenwich.
+pub(super) fn numeric_offset(zone: &[u8]) -> Option<i64> {
+    let sign = match zone.first()? {
+        b'+' => 60,
+        b'-' => -60,
+        _ => return None,
+    };
+    if zone.get(1..) == Some(b"0") {
+        return Some(0);
+    }
+    let mut digits = Scanner::new(&zone[1..]);
+    let hours = digits.number(2, 2)?;
+    let minutes = if digits.is_at_end() {
+        0
+    } else {
+        digits.skip(b':');
+        digits.number(2, 2)?
+    };
+    let minutes = hours * 60 + minutes;
+    (digits.is_at_end() && minutes < 1440).then_some(sign * minutes)
+}
+
 /// The time zone given with `--zone`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone(TimeZone);
@@ -117,7 +141,7 @@ impl Zone {
     /// # Errors
     /// It is neither, or the system has no such zone.
     pub fn parse(text: &str) -> Result<Zone, Error> {
-        if let Some(seconds) = super::numeric_offset(text.as_bytes()) {
+        if let Some(seconds) = numeric_offset(text.as_bytes()) {
             let offset = i32::try_from(seconds).ok().and_then(|seconds| Offset::from_seconds(seconds).ok());
             return offset.map(|offset| Zone(TimeZone::fixed(offset))).ok_or_else(|| unknown(text));
         }

@@ -5,14 +5,19 @@ mod properties;
 mod reload;
 mod servers;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
+use crate::core::Millis;
+use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::backend::Standing;
 use crate::core::command::Command;
-use crate::core::config::Phase;
+use crate::core::config::{Config, Phase};
 use crate::core::config_file;
+use crate::core::error::Error;
 use crate::core::report::model::Status;
 use crate::core::report::replies;
 

@@ -1,0 +1,215 @@
+//! The state itself, and the world that it depends on.
+
+use super::effect::{Effect, Lookups, Need};
+use crate::core::Millis;
+use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::config::Config;
+use crate::core::config_file::Subject;
+use crate::core::error::Error;
+use crate::core::settings::Setting;
+use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The environment that the state depends on, which can refuse operations.
+pub trait World {
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    /// The error of the system.
+    fn read(&self, file: &str) -> io::Result<Vec<u8>>;
+
+    /// Meets a need. The result is discarded if the plan fails later.
+    ///
+    /// # Errors
+    /// Why the need cannot be met.
+    fn meet(&mut self, need: &Need) -> Result<(), Error>;
+
+    /// Whether a connection to `host`, which is not a name, and `port` reaches a pen that listens on `listening`.
+    fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool;
+
+    /// The current time, on a clock that never goes back.
+    fn now(&self) -> Millis;
+}
+
+/// The initial data of a pen.
+#[derive(Debug, Default)]
+pub struct Start {
+    /// The configuration.
+    pub config: Config,
+    /// Servers that are blacklisted at first, and for how long.
+    pub blacklists: Vec<(usize, Duration)>,
+    /// The addresses found so far.
+    pub resolved: Resolved,
+    /// Port names.
+    pub services: Services,
+    /// The file of `-F`.
+    pub file: Option<String>,
+    /// The settings that it names.
+    pub file_named: BTreeSet<Subject>,
+    /// The configuration without that file: that of the command line alone.
+    pub command_line: Config,
+    /// The number of connections that the descriptors suffice for.
+    pub descriptors: usize,
+    /// The process id.
+    pub pid: u32,
+    /// Whether clients are served with TLS.
+    pub tls: bool,
+    /// Whether programs can be started, as exec checks require.
+    pub programs: bool,
+}
+
+/// Connections that `tarpit_acl` holds at most: to look who of them has gone is to take no more than some milliseconds.
+const TARPIT_MAX: usize = 16_384;
+
+/// The state of a running pen.
+#[derive(Debug)]
+pub struct State {
+    pub(super) config: Config,
+    pub(super) stats: StatsTable,
+    pub(super) resolved: Resolved,
+    pub(super) services: Services,
+    pub(super) file: Option<String>,
+    pub(super) file_named: BTreeSet<Subject>,
+    pub(super) command_line: Config,
+    pub(super) descriptors: usize,
+    pub(super) pid: u32,
+    pub(super) tls: bool,
+    pub(super) programs: bool,
+    pub(super) stopping: bool,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+impl State {
+    /// The state of a pen that starts to serve at `now`.
+    pub fn new(start: Start, now: Millis) -> Self {
+        let mut stats = StatsTable::default();
+        let snapshot = Arc::new(Snapshot::new(&start.config, &mut stats, &start.resolved));
+        let mut state = State {
+            config: start.config,
+            stats,
+            resolved: start.resolved,
+            services: start.services,
+            file: start.file,
+            file_named: start.file_named,
+            command_line: start.command_line,
+            descriptors: start.descriptors,
+            pid: start.pid,
+            tls: start.tls,
+            programs: start.programs,
+            stopping: false,
+            snapshot,
+        };
+        state.blacklist(&start.blacklists, now);
+        state.publish();
+        state
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Whether pen uses TLS with clients or servers.
+    pub(super) fn has_tls(&self) -> bool {
+        self.tls || self.config.upstream_tls().is_some()
+    }
+
+    /// Port names.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// The file of `-F`.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// What workers read.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Whether a client may give commands.
+    pub fn permits(&self, client: IpAddr) -> bool {
+        self.config.acl(self.config.settings.control_acl).permits(Some(client))
+    }
+
+    /// The effects to perform at the start of service.
+    pub fn begin(&mut self) -> Vec<Effect> {
+        let mut effects = self.publish();
+        effects.push(self.look_up(BTreeSet::new()));
+        effects
+    }
+
+    /// Stops accepting clients, since pen is to end. Returns how long the present connections may continue; `None` ends
+    /// them at once.
+    pub fn stop(&mut self) -> Option<Duration> {
+        let time = Some(self.config.settings.stop_timeout).filter(|time| !time.is_zero());
+        self.stopping = time.is_some();
+        time
+    }
+
+    /// Records the addresses of a name.
+    pub fn found(&mut self, name: String, addresses: Vec<IpAddr>) -> Vec<Effect> {
+        if self.resolved.get(&name) == Some(&addresses) {
+            return Vec::new();
+        }
+        self.resolved.insert(name, addresses);
+        self.publish()
+    }
+
+    /// An administrator reports that DNS may have changed: every name is looked up again.
+    pub fn look_up_all(&self) -> Effect {
+        self.look_up(self.config.names())
+    }
+
+    pub(super) fn look_up(&self, again: BTreeSet<String>) -> Effect {
+        Effect::LookUp(Lookups { names: self.config.names(), again })
+    }
+
+    pub(super) fn blacklist(&mut self, servers: &[(usize, Duration)], now: Millis) {
+        for (n, time) in servers {
+            let time = Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX);
+            let until = if time == 0 { 0 } else { now.saturating_add(time) };
+            self.stats.server(*n).blacklist_until(until);
+        }
+    }
+
+    /// Makes the snapshot of the configuration in force, and publishes it.
+    pub(super) fn publish(&mut self) -> Vec<Effect> {
+        let settings = &self.config.settings;
+        let keys = self.tls || settings.server_certfile.is_some();
+        let mut effects = vec![
+            Effect::Diagnostics {
+                debug: settings.debug,
+                abort_on_error: settings.abort_on_error,
+                // With keys in memory, only if it is explicitly requested.
+                core_file: settings.abort_on_error || (settings.debug > 0 && !keys),
+                keys,
+            },
+            Effect::GrowClients(settings.clients_max),
+        ];
+        let mut snapshot = Snapshot::new(&self.config, &mut self.stats, &self.resolved);
+        if snapshot.conn_max > self.descriptors {
+            effects.push(Effect::ShortOfDescriptors(self.descriptors));
+            snapshot.conn_max = self.descriptors;
+        }
+        // Of two descriptors a connection, those that `conn_max` leaves.
+        let left = (self.descriptors - snapshot.conn_max.min(self.descriptors)).saturating_mul(2);
+        snapshot.tarpit_max = left.min(TARPIT_MAX);
+        self.snapshot = Arc::new(snapshot);
+        effects.push(Effect::Publish(Arc::clone(&self.snapshot), Arc::new(self.config.clone())));
+        effects
+    }
+
+    /// The reply of a setting under `config`.
+    pub(super) fn answer(&self, setting: Setting, config: &Config) -> String {
+        let mut settings = config.settings.clone();
+        settings.conn_max = settings.conn_max.min(self.descriptors);
+        setting.reply(&settings)
+    }
+}
