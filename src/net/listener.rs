@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, Sender};
 
-use crate::core::admission::{self, sender};
+use crate::core::admission;
 use crate::core::affinity::Client;
 use crate::sys::listen::{self, SocketFile};
 
@@ -99,10 +99,8 @@ impl Listener {
         let (socket, peer) = listen::accept(self)?;
         let snapshot = shared.snapshot.load();
         let client = peer.map(|peer| Client::new(peer.ip()));
-        // What comes from a proxy is not a client's connection, whoever it tells of.
         if let Some(client) = client
-            && admission::tarpit_denies(&snapshot, client)
-            && sender::Sender::of(&snapshot, client) == sender::Sender::Client
+            && admission::is_held(&snapshot, client)
         {
             let name = ClientName { client, port: peer.map(|peer| peer.port()) };
             held_clients::hold(shared, socket, name);

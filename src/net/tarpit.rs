@@ -1,7 +1,7 @@
 //! Clients that `tarpit_acl` denies: their connections are held, and nothing is sent to them.
 //!
-//! Each costs a descriptor and the memory that the system has for a socket, and none of the connections that `conn_max` is
-//! about. Nothing waits for it: a task of the main thread looks from time to time which clients have gone.
+//! Each connection costs a descriptor and the memory of a socket in the system; it does not count towards `conn_max`. No task waits
+//! for its events: a task of the main thread checks once a second which clients have gone.
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,11 +21,11 @@ use crate::sys::{hangup, log};
 use super::client_name::ClientName;
 use super::lifecycle::{LifeStage, Lifecycle};
 
-/// How often it is looked who has gone.
+/// How often pen checks which clients have gone.
 const LOOK: Duration = Duration::from_secs(1);
-/// How many are looked at before other tasks of the thread run.
+/// How many connections are checked before other tasks of the thread run.
 const PIECE: usize = 512;
-/// The least room for bytes that a client sends and nobody reads; the system makes more of it.
+/// The requested size of the receive buffer, which nothing reads; the system rounds it up to its minimum.
 const ROOM: usize = 1;
 
 /// The connections that are held.
@@ -59,7 +59,7 @@ impl AsFd for HeldClient {
     }
 }
 
-/// Called for each client that is let go, with how long it was held.
+/// Called for each released client, with the time that it was held.
 type LetGo<'a> = dyn Fn(ClientName, Duration) + 'a;
 
 fn let_go(clients: &[HeldClient], tell: &LetGo<'_>) {
@@ -67,17 +67,17 @@ fn let_go(clients: &[HeldClient], tell: &LetGo<'_>) {
 }
 
 impl Tarpit {
-    /// How many are held.
+    /// The number of held connections.
     pub fn count(&self) -> usize {
         self.count.load(Relaxed)
     }
 
-    /// How many were held so far.
+    /// The number of connections held so far.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
     }
 
-    /// How many were closed at once, for want of room.
+    /// The number of connections closed at once because the limit was reached.
     pub fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
     }
@@ -108,7 +108,7 @@ impl Tarpit {
         true
     }
 
-    /// Lets go of connections whose clients have gone, or are no longer denied, until pen takes no more clients.
+    /// Releases connections whose clients have gone or are no longer to be held, until pen takes no more clients.
     pub(super) async fn run(
         &self,
         lifecycle: &Lifecycle,
@@ -131,7 +131,7 @@ impl Tarpit {
         self.end(&tell);
     }
 
-    /// Lets go of all connections; further ones are closed.
+    /// Releases all connections; further ones are closed.
     pub(super) fn end(&self, tell: &LetGo<'_>) {
         let clients = {
             let mut held = self.held.lock();
@@ -157,8 +157,7 @@ impl Tarpit {
                 Ok(gone) => {
                     let mut gone = gone.into_iter();
                     let (stay, leave): (Vec<_>, Vec<_>) = piece.into_iter().partition(|client| {
-                        !gone.next().unwrap_or_default()
-                            && admission::tarpit_denies(&snapshot, client.name.client)
+                        !gone.next().unwrap_or_default() && admission::is_held(&snapshot, client.name.client)
                     });
                     let_go(&leave, tell);
                     piece = stay;
@@ -171,7 +170,7 @@ impl Tarpit {
         }
     }
 
-    /// Goes on holding connections, unless pen has let go of all others meanwhile.
+    /// Continues to hold connections, unless pen has released all others meanwhile.
     fn put_back(&self, mut clients: Vec<HeldClient>, tell: &LetGo<'_>) {
         let mut held = self.held.lock();
         if held.ended {

@@ -6,6 +6,7 @@ pub mod sender;
 
 use super::affinity::Client;
 use super::snapshot::Snapshot;
+use sender::Sender;
 
 /// The decision about a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,14 @@ impl Admission {
     }
 }
 
+/// Whether the connection of `peer` is held: `tarpit_acl` denies it, and no proxy may name another client on it. A connection of a
+/// proxy is not a client's, whichever client its header names.
+pub fn is_held(snapshot: &Snapshot, peer: Client) -> bool {
+    tarpit_denies(snapshot, peer) && Sender::of(snapshot, peer) == Sender::Client
+}
+
 /// Whether `tarpit_acl` names a list that denies `client`.
-pub fn tarpit_denies(snapshot: &Snapshot, client: Client) -> bool {
+fn tarpit_denies(snapshot: &Snapshot, client: Client) -> bool {
     let list = snapshot.tarpit_acl.and_then(|n| snapshot.acls.get(n));
     list.is_some_and(|acl| !acl.permits(client.ip()))
 }
@@ -77,5 +84,27 @@ mod tests {
         assert_eq!(Admission::of(&snapshot, client(2)), Admission::Tarpit);
         assert_eq!(Admission::of(&snapshot, client(3)), Admission::Admit);
         assert_eq!(Admission::of(&snapshot, Client::UNIX), Admission::Admit);
+    }
+
+    #[test]
+    fn a_denied_client_is_held_unless_it_may_be_a_proxy() {
+        let peers = [1, 2, 3].map(|n| Client::new([10, 0, 0, n].into()));
+        for (word, held) in [
+            ("off", [true, true, false]),
+            ("accept", [false, true, false]),
+            ("require", [false, false, false]),
+        ] {
+            let snapshot = snapshot(&[
+                "acl 1 deny 10.0.0.1",
+                "acl 1 deny 10.0.0.2",
+                "tarpit_acl 1",
+                "acl 2 permit 10.0.0.1",
+                "acl 2 default deny",
+                "proxy_acl 2",
+                &format!("proxy_protocol {word}"),
+            ]);
+            assert_eq!(peers.map(|peer| is_held(&snapshot, peer)), held, "{word}");
+            assert!(!is_held(&snapshot, Client::UNIX));
+        }
     }
 }
