@@ -1,8 +1,8 @@
 //! The limits of each client, as used by the code that accepts connections.
 
 use std::fmt;
+use std::time::Duration;
 
-use crate::core::Millis;
 use crate::core::admission::limits::{ClientSlot, Limited};
 use crate::core::affinity::Client;
 use crate::core::refusals::Refusal;
@@ -10,9 +10,6 @@ use crate::core::snapshot::Snapshot;
 use crate::sys::log;
 
 use super::shared::Shared;
-
-/// How long no client must have been refused before the end of the condition is logged.
-const CALM: Millis = 10_000;
 
 /// Counts a connection of `client` until the slot is dropped; clients of a Unix socket have none. `Err` when it must be
 /// refused; that is counted, and reported once while it lasts.
@@ -28,9 +25,8 @@ pub(super) fn begin(
     let now = shared.now();
     match shared.limits.begin(client.masked(snapshot.client_mask), snapshot.allowance, now) {
         Ok(slot) => {
-            if shared.limits.calm_for(now) >= CALM {
-                REFUSING.end(format_args!("no client exceeds its limits any more"));
-            }
+            let age = Duration::from_millis(shared.limits.calm_for(now));
+            REFUSING.end_if_calm(age, format_args!("no client exceeds its limits any more"));
             Ok(Some(slot))
         }
         Err(limited) => {

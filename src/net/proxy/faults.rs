@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use crate::core::Millis;
 use crate::core::error::SystemReason;
@@ -14,9 +15,6 @@ use crate::sys::log;
 static WRONG: log::Condition = log::Condition::new();
 /// Connections from addresses that may not send a header.
 static DENIED: log::Condition = log::Condition::new();
-
-/// How long no sender must have been denied before the end of the condition is logged.
-const CALM: Millis = 10_000;
 
 /// Why a connection that must begin with a header ends.
 #[derive(Debug)]
@@ -89,9 +87,11 @@ impl Faults {
     /// A correct header was received at `now`.
     pub(in crate::net) fn none(&self, now: Millis) {
         WRONG.end(format_args!("PROXY headers are valid again"));
-        if now.saturating_sub(self.last_denied.load(Relaxed)) >= CALM {
-            DENIED.end(format_args!("no more connections from addresses that may not send a PROXY header"));
-        }
+        let age = Duration::from_millis(now.saturating_sub(self.last_denied.load(Relaxed)));
+        DENIED.end_if_calm(
+            age,
+            format_args!("no more connections from addresses that may not send a PROXY header"),
+        );
     }
 
     /// How many there were, for each reason.

@@ -8,9 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::output::{info, warn};
+use super::quiet::QuietPeriod;
 
-/// How long a condition that comes and goes is not logged again after its last message.
-const QUIET: Duration = Duration::from_secs(60);
+/// How long a condition made of single events must not have occurred before its end is logged.
+const CALM: Duration = Duration::from_secs(10);
 
 /// A condition such as "out of descriptors" or "the log cannot be written". Make it a `static`, or a field of the
 /// object that it belongs to.
@@ -33,13 +34,13 @@ pub struct Condition {
 struct ConditionState {
     holds: bool,
     told: bool,
-    last: Option<Instant>,
+    quiet: QuietPeriod,
 }
 
 impl Condition {
     /// A condition that is not in effect.
     pub const fn new() -> Self {
-        let state = ConditionState { holds: false, told: false, last: None };
+        let state = ConditionState { holds: false, told: false, quiet: QuietPeriod::new() };
         Self { holds: AtomicBool::new(false), state: Mutex::new(state) }
     }
 
@@ -65,6 +66,14 @@ impl Condition {
         drop(state);
         if news {
             info(text);
+        }
+    }
+
+    /// For a condition made of single events, the last of which was `age` ago: ends it, see [`Condition::end`], unless the last
+    /// event is recent.
+    pub fn end_if_calm(&self, age: Duration, text: Arguments<'_>) {
+        if age >= CALM {
+            self.end(text);
         }
     }
 
@@ -134,14 +143,14 @@ impl ConditionState {
     /// if it is still in effect.
     fn begin(&mut self, now: Instant) -> bool {
         let told = self.holds && self.told;
-        let early = self.last.is_some_and(|last| now.saturating_duration_since(last) < QUIET);
+        let early = !self.quiet.remaining(now).is_zero();
         self.holds = true;
         if told || early {
             self.told = told;
             return false;
         }
         self.told = true;
-        self.last = Some(now);
+        self.quiet.begin(now);
         true
     }
 
@@ -170,6 +179,17 @@ mod tests {
         assert!(state.end());
         assert!(!state.end());
         assert!(state.begin(start + 86_401 * SECOND));
+    }
+
+    #[test]
+    fn single_events_are_over_once_none_is_recent() {
+        let condition = Condition::new();
+        let holds = || condition.holds.load(Ordering::Relaxed);
+        condition.begin(format_args!("refusing"));
+        condition.end_if_calm(CALM - Duration::from_millis(1), format_args!("over"));
+        assert!(holds());
+        condition.end_if_calm(CALM, format_args!("over"));
+        assert!(!holds());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod identity;
 mod output;
 mod program;
 mod queue;
+mod quiet;
 mod stderr;
 
 pub use condition::{Condition, Conditions};
@@ -18,3 +19,4 @@ pub use output::{
     Target, connect, debug, debug_level, error, flush, info, line, set_debug_level, start, warn,
 };
 pub use program::set_program;
+pub use quiet::QuietPeriod;

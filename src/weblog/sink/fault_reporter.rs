@@ -3,11 +3,10 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::sys::log::QuietPeriod;
+
 /// Called from the writer's thread with each message for the administrator.
 pub type Report = Box<dyn Fn(&str) + Send>;
-
-/// The minimum time between two reports of lost lines.
-const QUIET: Duration = Duration::from_secs(60);
 
 /// Failures and losses of one log writer.
 pub(super) struct FaultReporter {
@@ -15,12 +14,13 @@ pub(super) struct FaultReporter {
     lost: u64,
     why: String,
     failing: bool,
-    reported: Option<Instant>,
+    /// Since the last report of lost lines.
+    quiet: QuietPeriod,
 }
 
 impl FaultReporter {
     pub(super) fn new(report: Report) -> FaultReporter {
-        FaultReporter { report, lost: 0, why: String::new(), failing: false, reported: None }
+        FaultReporter { report, lost: 0, why: String::new(), failing: false, quiet: QuietPeriod::new() }
     }
 
     /// Reports a single event at once.
@@ -66,10 +66,7 @@ impl FaultReporter {
 
     /// The time until the next report of losses is due; `None` if there are none.
     pub(super) fn next_report(&self, now: Instant) -> Option<Duration> {
-        if self.lost == 0 {
-            return None;
-        }
-        Some(self.reported.map_or(Duration::ZERO, |at| (at + QUIET).saturating_duration_since(now)))
+        (self.lost > 0).then(|| self.quiet.remaining(now))
     }
 
     /// Reports losses if a report is due.
@@ -84,7 +81,7 @@ impl FaultReporter {
         if self.lost > 0 {
             (self.report)(&format!("log: {} lost: {}", lines(self.lost), self.why));
             self.lost = 0;
-            self.reported = Some(Instant::now());
+            self.quiet.begin(Instant::now());
         }
     }
 }
