@@ -163,12 +163,12 @@ impl Selection {
         }
     }
 
-    /// Whether the search is for one of the servers that have limits.
+    /// Whether the search has not yet passed the regular servers, which have limits.
     pub fn wants_regular(&self) -> bool {
         matches!(self.stage, Stage::First | Stage::After(_))
     }
 
-    /// The client does not wait for a server that is full: whoever serves when none of those can is next.
+    /// Skips the full servers, since the client does not wait for one: the emergency server is next, if there is one.
     pub fn pass_over_full(&mut self) {
         if self.wants_regular() {
             self.stage = self.after_regular();

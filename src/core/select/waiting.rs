@@ -1,4 +1,4 @@
-//! What a client waits for in the queue, when the servers that could serve it are full.
+//! The search of a client that waits in the queue while the servers that could serve it are full.
 
 use super::{Selected, Selection};
 use crate::core::Millis;
@@ -10,10 +10,10 @@ use crate::core::settings::AdminState;
 use crate::core::snapshot::{Backend, Role, Snapshot};
 use std::sync::Arc;
 
-/// How often a limit is looked at again that grows with time, in milliseconds.
+/// How often a waiting client checks a limit that grows during slow start, in milliseconds.
 const GROWTH: Millis = 100;
 
-/// The servers in a moment.
+/// The state of the servers at one time.
 #[derive(Debug)]
 pub struct View {
     /// As they are configured.
@@ -65,7 +65,7 @@ impl Waiter for Selection {
     }
 }
 
-/// Whether it works, as far as that is known, and is to be used.
+/// Whether a server is available: not blacklisted, not down, not removed, and its address is known.
 fn is_in_use(backend: &Backend, now: Millis) -> bool {
     backend.stats.standing(now).may_be_tried()
         && backend.stats.health() != Health::Down
@@ -74,8 +74,8 @@ fn is_in_use(backend: &Backend, now: Millis) -> bool {
 }
 
 impl Selection {
-    /// Whether a server would serve the client but for its limit. It may have come below that in this moment: who waits is
-    /// woken by that.
+    /// Whether a server would serve the client if its limit were not reached. If a connection of that server ends meanwhile, the
+    /// client is woken.
     pub(super) fn is_held_up(&self, now: Millis) -> bool {
         let held = |n: usize, backend: &Backend| {
             is_in_use(backend, now) && backend.max != 0 && self.serves_with_room(n, backend)
@@ -84,7 +84,7 @@ impl Selection {
         self.untried().any(|(n, backend)| only.is_none_or(|only| only == n) && held(n, backend))
     }
 
-    /// Goes on by the configuration in force. What is known of a server counts only where that is still the same one.
+    /// Continues with the configuration in force. What the search knows about a server is kept only if it is still the same server.
     fn follow(&mut self, snapshot: &Arc<Snapshot>) {
         if Arc::ptr_eq(&self.snapshot, snapshot) {
             return;

@@ -1,4 +1,4 @@
-//! Bytes beside those of the stream: what was read ahead, and what goes before all that is written.
+//! Bytes that precede those of the stream: read early and put back, or sent before everything else that is written.
 
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
@@ -8,15 +8,15 @@ use socket2::SockRef;
 use crate::sys::socket::Operation;
 
 use super::Socket;
-use super::part::{Beside, Part};
+use super::pending_bytes::{ExtraBytes, PendingBytes};
 
 impl Socket {
-    /// Puts bytes back that were read from it: they come first, before those that were put back earlier and are still there, to
+    /// Puts back bytes that were read from it: they come first, before those that were put back earlier and are still there, to
     /// whoever takes them by [`Socket::take_ahead`] before each read.
     pub fn put_back(&mut self, mut bytes: Vec<u8>) {
-        let ahead = &mut self.beside.get_or_insert_default().ahead;
-        bytes.extend_from_slice(ahead.rest());
-        *ahead = Part::new(bytes);
+        let ahead = &mut self.extra.get_or_insert_default().ahead;
+        bytes.extend_from_slice(ahead.remaining());
+        *ahead = PendingBytes::new(bytes);
         self.forget_done();
     }
 
@@ -27,8 +27,8 @@ impl Socket {
     }
 
     fn take_some(&mut self, into: &mut [u8]) -> Option<usize> {
-        let Beside { ahead, .. } = self.beside.as_deref_mut()?;
-        let rest = ahead.rest();
+        let ExtraBytes { ahead, .. } = self.extra.as_deref_mut()?;
+        let rest = ahead.remaining();
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         ahead.advance(count);
@@ -39,25 +39,25 @@ impl Socket {
     /// Whether bytes were put back and not taken.
     #[inline]
     pub fn has_ahead(&self) -> bool {
-        self.beside.as_ref().is_some_and(|beside| !beside.ahead.rest().is_empty())
+        self.extra.as_ref().is_some_and(|extra| !extra.ahead.remaining().is_empty())
     }
 
     /// Holds bytes that are to go before all that is written, with the first of that, or by [`Socket::poll_send_held`].
     pub fn hold(&mut self, bytes: Vec<u8>) {
-        self.beside.get_or_insert_default().held = Part::new(bytes);
+        self.extra.get_or_insert_default().held = PendingBytes::new(bytes);
         self.forget_done();
     }
 
     /// Whether bytes are held.
     #[inline]
     pub fn has_held(&self) -> bool {
-        self.beside.as_ref().is_some_and(|beside| !beside.held.rest().is_empty())
+        self.extra.as_ref().is_some_and(|extra| !extra.held.remaining().is_empty())
     }
 
     /// Gives the memory back once nothing is left.
     fn forget_done(&mut self) {
-        if self.beside.as_ref().is_some_and(|beside| beside.is_done()) {
-            self.beside = None;
+        if self.extra.as_ref().is_some_and(|extra| extra.is_done()) {
+            self.extra = None;
         }
     }
 
@@ -79,8 +79,8 @@ impl Socket {
 
     /// Sends what is held, and `bytes` with it; returns how many of those were sent.
     pub(super) fn poll_write_held(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        while let Some(beside) = self.beside.as_deref().filter(|_| self.has_held()) {
-            let held = beside.held.rest();
+        while let Some(extra) = self.extra.as_deref().filter(|_| self.has_held()) {
+            let held = extra.held.remaining();
             let wanted = held.len() + bytes.len();
             let sent = ready!(self.poll_io(cx, Operation::Write, || {
                 self.try_transfer(Operation::Write, wanted, || {
@@ -88,8 +88,8 @@ impl Socket {
                 })
             }))?;
             let own = held.len().min(sent);
-            if let Some(beside) = self.beside.as_deref_mut() {
-                beside.held.advance(own);
+            if let Some(extra) = self.extra.as_deref_mut() {
+                extra.held.advance(own);
             }
             self.forget_done();
             if !self.has_held() && (sent > own || bytes.is_empty()) {

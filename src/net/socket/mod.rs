@@ -1,8 +1,8 @@
 //! A stream socket with a minimum of system calls: none is made if the event port has shown that it would return
 //! `WouldBlock`.
 
-mod beside;
-mod part;
+mod extra_bytes;
+mod pending_bytes;
 
 use std::future::poll_fn;
 use std::io;
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::sys::socket::{self, Farewell, Lane, LaneOwner, Operation, PolledSocket};
 
-use part::Beside;
+use pending_bytes::ExtraBytes;
 
 /// A connected stream socket, TCP or Unix.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Socket {
     /// one.
     is_broken: bool,
     /// Most sockets have none.
-    beside: Option<Box<Beside>>,
+    extra: Option<Box<ExtraBytes>>,
 }
 
 impl Socket {
@@ -52,7 +52,7 @@ impl Socket {
 
     fn new(socket: OwnedFd, is_tcp: bool) -> io::Result<Self> {
         let io = PolledSocket::new(socket)?;
-        Ok(Self { io, is_tcp, has_ended: false, is_broken: false, beside: None })
+        Ok(Self { io, is_tcp, has_ended: false, is_broken: false, extra: None })
     }
 
     /// Waits for the end of a connect(2) in progress.

@@ -1,41 +1,41 @@
-//! Bytes that go before a stream.
+//! The bytes of a socket that are not in its stream.
 
-/// Bytes, of which so many are dealt with.
+/// Bytes of which the first part was processed.
 #[derive(Debug, Default)]
-pub(super) struct Part {
+pub(super) struct PendingBytes {
     bytes: Vec<u8>,
     done: usize,
 }
 
-impl Part {
-    /// These bytes, of which none is dealt with.
+impl PendingBytes {
+    /// New bytes, none of them processed.
     pub(super) fn new(bytes: Vec<u8>) -> Self {
-        Part { bytes, done: 0 }
+        PendingBytes { bytes, done: 0 }
     }
 
-    /// Those that are left.
-    pub(super) fn rest(&self) -> &[u8] {
+    /// The remaining bytes.
+    pub(super) fn remaining(&self) -> &[u8] {
         self.bytes.get(self.done..).unwrap_or_default()
     }
 
-    /// So many more are dealt with.
+    /// Marks `count` more bytes as processed.
     pub(super) fn advance(&mut self, count: usize) {
         self.done += count;
     }
 }
 
-/// What a socket has beside its stream.
+/// The bytes that precede those of the stream, in each direction.
 #[derive(Debug, Default)]
-pub(super) struct Beside {
-    /// Bytes that were read before whoever reads the stream came.
-    pub(super) ahead: Part,
-    /// Bytes that are to be sent before those of whoever writes the stream.
-    pub(super) held: Part,
+pub(super) struct ExtraBytes {
+    /// Bytes that were read early, and put back for the reader of the stream.
+    pub(super) ahead: PendingBytes,
+    /// Bytes that have to be sent before everything else that is written.
+    pub(super) held: PendingBytes,
 }
 
-impl Beside {
-    /// Whether all of it is dealt with.
+impl ExtraBytes {
+    /// Whether no bytes remain in either direction.
     pub(super) fn is_done(&self) -> bool {
-        self.ahead.rest().is_empty() && self.held.rest().is_empty()
+        self.ahead.remaining().is_empty() && self.held.remaining().is_empty()
     }
 }

@@ -58,7 +58,7 @@ struct FlowState {
     keeps: bool,
     /// How often the client has repeated it.
     repeated: u32,
-    /// Whom a server that wants it is told of, and the header that does so, before each datagram.
+    /// The addresses for the PROXY header, if the server has one, and that header, which precedes each datagram.
     addresses: Option<Addresses>,
     header: Vec<u8>,
 }
@@ -72,7 +72,7 @@ impl Drop for FlowState {
 }
 
 impl UdpFlow {
-    /// A new client, which has room by `permit`, and the socket to its server. It came by `socket`.
+    /// Begins the flow of a new client, whose datagram came by `socket`: selects a server and makes the socket to it.
     pub(super) fn begin(
         shared: &Arc<Shared>,
         peer: Peer,
