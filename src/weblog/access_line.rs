@@ -100,18 +100,18 @@ fn find_client(line: &[u8]) -> Option<Range<usize>> {
         client = client.start + 1..client.end - 1;
     }
     match kind(&line[client.clone()])? {
-        Kind::Address | Kind::Nobody => {}
-        Kind::Name if quoted => {}
-        Kind::Name => {
+        WordKind::Address | WordKind::Nobody => {}
+        WordKind::Name if quoted => {}
+        WordKind::Name => {
             if let Some(behind) = behind_prefix(line, &client) {
                 client = behind;
             }
         }
         // The addresses that a request passed through, as in X-Forwarded-For.
-        Kind::List => loop {
+        WordKind::List => loop {
             let next = word(line, client.end + 1)?;
             client.end = next.end;
-            if !matches!(kind(&line[next])?, Kind::List) {
+            if !matches!(kind(&line[next])?, WordKind::List) {
                 break;
             }
         },
@@ -131,9 +131,9 @@ fn behind_prefix(line: &[u8], first: &Range<usize>) -> Option<Range<usize>> {
             break;
         }
         let is_client = match kind(text) {
-            Some(Kind::Address) => return Some(next),
-            Some(Kind::Name) => true,
-            Some(Kind::Nobody | Kind::List) | None => false,
+            Some(WordKind::Address) => return Some(next),
+            Some(WordKind::Name) => true,
+            Some(WordKind::Nobody | WordKind::List) | None => false,
         };
         if tagged && is_client {
             named = Some(next.clone());
@@ -145,7 +145,7 @@ fn behind_prefix(line: &[u8], first: &Range<usize>) -> Option<Range<usize>> {
 }
 
 /// The kind of a word at the beginning of a line.
-enum Kind {
+enum WordKind {
     Address,
     Name,
     /// `-`: unknown.
@@ -155,7 +155,7 @@ enum Kind {
 }
 
 /// `None` if the word cannot be a client.
-fn kind(word: &[u8]) -> Option<Kind> {
+fn kind(word: &[u8]) -> Option<WordKind> {
     let (word, list) = word.strip_suffix(b",").map_or((word, false), |word| (word, true));
     let (mut letters, mut dots, mut others) = (0, 0, 0);
     for &byte in word {
@@ -164,19 +164,19 @@ fn kind(word: &[u8]) -> Option<Kind> {
             b'.' => dots += 1,
             b'a'..=b'z' | b'A'..=b'Z' => letters += 1,
             b':' | b'-' | b'_' | b'%' => others += 1,
-            b'[' | b']' => return address_in_brackets(word).then_some(Kind::Address),
+            b'[' | b']' => return address_in_brackets(word).then_some(WordKind::Address),
             _ => return None,
         }
     }
     match word {
         b"" => None,
-        _ if list => Some(Kind::List),
-        b"-" => Some(Kind::Nobody),
+        _ if list => Some(WordKind::List),
+        b"-" => Some(WordKind::Nobody),
         // Parsing it would take longer and hardly be more precise.
-        _ if dots == 3 && letters + others == 0 => Some(Kind::Address),
-        _ if others > 0 && is_address(word) => Some(Kind::Address),
+        _ if dots == 3 && letters + others == 0 => Some(WordKind::Address),
+        _ if others > 0 && is_address(word) => Some(WordKind::Address),
         // Without a letter it is a date, a time or a number.
-        _ => (letters > 0).then_some(Kind::Name),
+        _ => (letters > 0).then_some(WordKind::Name),
     }
 }
 

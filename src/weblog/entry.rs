@@ -18,7 +18,7 @@ pub const FILE_REQUEST: usize = 100;
 pub const DATAGRAM: usize = 1024;
 
 /// A client's address; `None` if it came over a Unix-domain socket.
-pub type Client = Option<IpAddr>;
+pub type LoggedClient = Option<IpAddr>;
 
 /// The word in a web server's log for a client without an address.
 const NOBODY: &[u8] = b"-";
@@ -27,7 +27,7 @@ const NOBODY: &[u8] = b"-";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// The client. One without an address is an empty word, as in C pen.
-    pub client: Client,
+    pub client: LoggedClient,
     /// The time, in seconds since 1970-01-01 UTC. Not in the datagram: 0 after [`Entry::parse_datagram`].
     pub epoch: i64,
     /// The server that got it: its address without a port, or the path of its socket.
@@ -87,7 +87,7 @@ impl<'a> Entry<'a> {
 }
 
 /// Appends a client in the form of a web server's log: its address, or `-` if it has none.
-pub fn write_client(client: Client, out: &mut Vec<u8>) {
+pub fn write_client(client: LoggedClient, out: &mut Vec<u8>) {
     match client {
         Some(address) => write_address(address, out),
         None => out.extend_from_slice(NOBODY),
@@ -150,7 +150,7 @@ pub fn wire_byte(b: u8) -> u8 {
 }
 
 /// The client and the time of a line of the file log, and the rest: server and request.
-pub(super) fn parse_beginning(line: &[u8]) -> Option<(Client, i64, &[u8])> {
+pub(super) fn parse_beginning(line: &[u8]) -> Option<(LoggedClient, i64, &[u8])> {
     let (client, rest) = match leading_ipv4(line) {
         Some((address, length)) => (Some(IpAddr::V4(address)), &line[length + 1..]),
         None => {
@@ -202,7 +202,7 @@ fn word(line: &[u8]) -> Option<(&[u8], &[u8])> {
     memchr(b' ', line).map(|end| (&line[..end], &line[end + 1..]))
 }
 
-fn parse_client(word: &[u8]) -> Option<Client> {
+fn parse_client(word: &[u8]) -> Option<LoggedClient> {
     if word.is_empty() {
         return Some(None);
     }

@@ -12,7 +12,7 @@ use super::request_line::{RequestLine, Tail, may_begin, resembles_request};
 #[derive(Debug)]
 pub struct Rewriter {
     forwarding: Forwarding,
-    state: State,
+    state: RewriterState,
     /// An incomplete head, or what is [held](Self::held); nothing of it has been passed on.
     head: Vec<u8>,
     /// `head` is to be read once the server has answered.
@@ -21,7 +21,7 @@ pub struct Rewriter {
 }
 
 #[derive(Debug)]
-enum State {
+enum RewriterState {
     /// Only line ends have come.
     Start,
     /// The first line does not begin like a request; it has been passed on as far as it has come.
@@ -53,7 +53,13 @@ pub enum Ending {
 impl Rewriter {
     /// A rewriter for a new connection.
     pub fn new(forwarding: Forwarding) -> Self {
-        Self { forwarding, state: State::Start, head: Vec::new(), held: false, answers: Answers::default() }
+        Self {
+            forwarding,
+            state: RewriterState::Start,
+            head: Vec::new(),
+            held: false,
+            answers: Answers::default(),
+        }
     }
 
     /// Takes bytes from the client and appends to `out` what is to be sent to the server. With empty `input` it
@@ -77,22 +83,22 @@ impl Rewriter {
                 return;
             }
             let used = match &mut self.state {
-                State::Opaque => {
+                RewriterState::Opaque => {
                     out.extend_from_slice(input);
                     return;
                 }
-                State::Refused { .. } => return,
-                State::Body(body) => {
+                RewriterState::Refused { .. } => return,
+                RewriterState::Body(body) => {
                     let (used, then) = body.advance(input);
                     out.extend(input.get(..used).unwrap_or_default());
                     match then {
                         Then::More => {}
-                        Then::Done => self.state = State::Head,
+                        Then::Done => self.state = RewriterState::Head,
                         Then::Unclear => self.refuse(Refusal::Chunk, true),
                     }
                     used
                 }
-                State::Unlike(tail) => {
+                RewriterState::Unlike(tail) => {
                     let end = memchr::memchr(b'\n', input);
                     let line = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
                     if tail.names_version(line) {
@@ -105,7 +111,7 @@ impl Rewriter {
                     }
                     line.len()
                 }
-                State::Start | State::Head => self.read_head(input, out, on_request),
+                RewriterState::Start | RewriterState::Head => self.read_head(input, out, on_request),
             };
             input = input.get(used..).unwrap_or_default();
         }
@@ -130,7 +136,7 @@ impl Rewriter {
             head.extend_from_slice(new);
         }
         let whole = if is_split { &head } else { new };
-        if matches!(self.state, State::Start) && !self.read_start(whole, out, on_request) {
+        if matches!(self.state, RewriterState::Start) && !self.read_start(whole, out, on_request) {
             return used;
         }
         if whole.len() > MAX_HEAD {
@@ -143,7 +149,7 @@ impl Rewriter {
                     let fields = &request.fields;
                     self.forwarding.write(whole, fields.are_canonical, &fields.forwarded, out);
                     self.answers.expect(&request);
-                    self.state = request.body.map_or(State::Head, State::Body);
+                    self.state = request.body.map_or(RewriterState::Head, RewriterState::Body);
                     self.head = recycle(head);
                 }
                 Err(why) => self.refuse(why, false),
@@ -168,7 +174,7 @@ impl Rewriter {
         }
         match RequestLine::read(line) {
             Ok(Some(_)) => {
-                self.state = State::Head;
+                self.state = RewriterState::Head;
                 return true;
             }
             Ok(None) => {
@@ -191,7 +197,7 @@ impl Rewriter {
         }
         out.extend_from_slice(part);
         self.answers.stop();
-        self.state = State::Unlike(tail);
+        self.state = RewriterState::Unlike(tail);
     }
 
     /// Ends the client's side: appends to `out` the rest that the server is to get.
@@ -199,7 +205,7 @@ impl Rewriter {
         if !self.held && !self.head.is_empty() {
             // Some servers take the end of the stream for the end of the head.
             let line = first_line(&self.head);
-            let is_other = matches!(self.state, State::Start)
+            let is_other = matches!(self.state, RewriterState::Start)
                 && matches!(RequestLine::read(line), Ok(None))
                 && !resembles_request(line);
             if !is_other {
@@ -207,7 +213,7 @@ impl Rewriter {
             }
             out.append(&mut self.head);
         }
-        if !matches!(self.state, State::Refused { .. }) {
+        if !matches!(self.state, RewriterState::Refused { .. }) {
             self.pass_everything();
         }
     }
@@ -216,8 +222,8 @@ impl Rewriter {
     /// [`skip`](Self::skip) is called. `u64::MAX`: the rest of the connection.
     pub fn opaque(&self) -> u64 {
         match self.state {
-            State::Opaque => u64::MAX,
-            State::Body(body) => body.opaque(),
+            RewriterState::Opaque => u64::MAX,
+            RewriterState::Body(body) => body.opaque(),
             _ => 0,
         }
     }
@@ -225,16 +231,16 @@ impl Rewriter {
     /// Notes that `count` bytes went to the server without [`feed`](Self::feed); at most [`opaque`](Self::opaque).
     pub fn skip(&mut self, count: u64) {
         debug_assert!(count <= self.opaque(), "bytes that needed a look were skipped");
-        if let State::Body(body) = &mut self.state
+        if let RewriterState::Body(body) = &mut self.state
             && body.skip(count)
         {
-            self.state = State::Head;
+            self.state = RewriterState::Head;
         }
     }
 
     /// Whether more of the client may be read. If not, an answer of the server must come first.
     pub fn wants_requests(&self) -> bool {
-        !self.held && !matches!(self.state, State::Refused { .. })
+        !self.held && !matches!(self.state, RewriterState::Refused { .. })
     }
 
     /// Whether held bytes may continue: call [`feed`](Self::feed).
@@ -244,7 +250,7 @@ impl Rewriter {
 
     /// Whether the next message of the client has to wait for an answer.
     fn must_hold(&self) -> bool {
-        matches!(self.state, State::Head) && (self.answers.are_undecided() || self.answers.are_full())
+        matches!(self.state, RewriterState::Head) && (self.answers.are_undecided() || self.answers.are_full())
     }
 
     /// How many of the server's next bytes need not be read, as with [`opaque`](Self::opaque). The others must be
@@ -261,22 +267,22 @@ impl Rewriter {
     /// Reads bytes from the server, in order, before they are sent to the client, so that the client cannot react to an
     /// answer that is not known here.
     pub fn observe(&mut self, input: &[u8]) {
-        if self.answers.observe(input) == Some(true) && !matches!(self.state, State::Refused { .. }) {
-            self.state = State::Opaque;
+        if self.answers.observe(input) == Some(true) && !matches!(self.state, RewriterState::Refused { .. }) {
+            self.state = RewriterState::Opaque;
         }
     }
 
     /// Why a request was refused.
     pub fn refusal(&self) -> Option<Refusal> {
         match self.state {
-            State::Refused { why, .. } => Some(why),
+            RewriterState::Refused { why, .. } => Some(why),
             _ => None,
         }
     }
 
     /// How the connection is to end now.
     pub fn ending(&self) -> Ending {
-        let State::Refused { unfinished, .. } = self.state else { return Ending::None };
+        let RewriterState::Refused { unfinished, .. } = self.state else { return Ending::None };
         if !self.answers.are_tracked() || (unfinished && self.answers.waiting() == 0) {
             // The client would take another answer for part of the one that it is getting or has got.
             return Ending::OfRequests;
@@ -288,12 +294,12 @@ impl Rewriter {
     }
 
     fn refuse(&mut self, why: Refusal, unfinished: bool) {
-        self.state = State::Refused { why, unfinished };
+        self.state = RewriterState::Refused { why, unfinished };
         self.head = Vec::new();
     }
 
     fn pass_everything(&mut self) {
-        self.state = State::Opaque;
+        self.state = RewriterState::Opaque;
         self.head = Vec::new();
         self.answers.stop();
     }

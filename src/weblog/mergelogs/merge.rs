@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::weblog::entry::{Client, write_client};
+use crate::weblog::entry::{LoggedClient, write_client};
 use crate::weblog::key::Key;
 use crate::weblog::timestamp::write_utc;
 
@@ -201,7 +201,7 @@ impl<'a> Merge<'a> {
     }
 
     /// Finds the client of a line.
-    fn find(&mut self, key: Key, epoch: i64, text: &[u8]) -> Option<Client> {
+    fn find(&mut self, key: Key, epoch: i64, text: &[u8]) -> Option<LoggedClient> {
         self.window.advance(epoch);
         let limit = epoch.saturating_add(self.rules.jitter);
         if let Err(error) = self.pen.read_until(limit, &mut self.window) {
@@ -217,7 +217,7 @@ impl<'a> Merge<'a> {
     }
 
     /// Reports a line, for -d.
-    fn report(&mut self, text: &[u8], client: Option<Client>) {
+    fn report(&mut self, text: &[u8], client: Option<LoggedClient>) {
         let text = text.split(|&byte| byte == b'\n').next().unwrap_or_default().escape_ascii();
         match client {
             None if self.rules.debug > 0 => (self.tell)(&format!("no match: {text}")),

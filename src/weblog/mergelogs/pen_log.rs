@@ -4,7 +4,7 @@ use std::io;
 
 use memchr::memchr;
 
-use crate::weblog::entry::{Client, FILE_REQUEST, file_byte, first_line, is_plain, parse_beginning};
+use crate::weblog::entry::{FILE_REQUEST, LoggedClient, file_byte, first_line, is_plain, parse_beginning};
 use crate::weblog::key::{Key, Keys, ServerKeys, ServerName};
 
 use super::doubt::{Decision, Doubt};
@@ -23,7 +23,7 @@ pub(super) struct PenLog {
     pub(super) lines: LineReader,
     is_open: bool,
     frontier: Frontier,
-    doubt: Doubt<Option<(Key, Client)>>,
+    doubt: Doubt<Option<(Key, LoggedClient)>>,
     servers: Servers,
     request: Vec<u8>,
     /// Lines that are not entries, or whose stamp is damaged.
@@ -84,7 +84,7 @@ impl PenLog {
         }
     }
 
-    fn add(&mut self, epoch: i64, item: Option<(Key, Client)>, window: &mut Window) {
+    fn add(&mut self, epoch: i64, item: Option<(Key, LoggedClient)>, window: &mut Window) {
         self.frontier.see(epoch, 1);
         if let Some((key, client)) = item {
             window.add(key, epoch, client);
@@ -94,7 +94,11 @@ impl PenLog {
 
 /// Parses an entry: its time, and its key and client if the log of its server is merged.
 #[inline]
-fn parse(line: &[u8], servers: &mut Servers, buffer: &mut Vec<u8>) -> Option<(i64, Option<(Key, Client)>)> {
+fn parse(
+    line: &[u8],
+    servers: &mut Servers,
+    buffer: &mut Vec<u8>,
+) -> Option<(i64, Option<(Key, LoggedClient)>)> {
     let (client, epoch, rest) = parse_beginning(line)?;
     let (keys, request) = servers.find(rest)?;
     Some((epoch, keys.map(|keys| (keys.key(clean(request, buffer)), client))))

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry, OccupiedEntry};
 
-use crate::weblog::entry::Client;
+use crate::weblog::entry::LoggedClient;
 use crate::weblog::key::{Key, KeyMap};
 
 /// Entries by server and request. Each is used once. Every operation takes at most logarithmic time.
@@ -15,15 +15,15 @@ pub(super) struct Window {
     /// The number of groups at which old ones are swept.
     sweep_at: usize,
     /// Empty queues for reuse.
-    spare: Vec<Clients>,
+    spare: Vec<LoggedClients>,
 }
 
 /// The clients of one second, in the order of their entries.
-type Clients = VecDeque<Client>;
+type LoggedClients = VecDeque<LoggedClient>;
 
 /// The entries of one key. Most keys have one.
 enum Group {
-    One(i64, Client),
+    One(i64, LoggedClient),
     Many(Box<Seconds>),
 }
 
@@ -31,8 +31,8 @@ enum Group {
 #[derive(Default)]
 struct Seconds {
     /// The latest second that was ever added to; usually the next entry is added to it too.
-    newest: (i64, Clients),
-    others: BTreeMap<i64, Clients>,
+    newest: (i64, LoggedClients),
+    others: BTreeMap<i64, LoggedClients>,
 }
 
 /// The minimum number of groups for a sweep.
@@ -54,7 +54,7 @@ impl Window {
     }
 
     /// Adds an entry.
-    pub(super) fn add(&mut self, key: Key, epoch: i64, client: Client) {
+    pub(super) fn add(&mut self, key: Key, epoch: i64, client: LoggedClient) {
         if epoch < self.horizon {
             return;
         }
@@ -76,7 +76,7 @@ impl Window {
 
     /// Removes the entry nearest to a line of time `epoch`: the older of two that are equally near, and the first added
     /// of several at the same time.
-    pub(super) fn take(&mut self, key: Key, epoch: i64) -> Option<Client> {
+    pub(super) fn take(&mut self, key: Key, epoch: i64) -> Option<LoggedClient> {
         let group = self.groups.get_mut(&key)?;
         let (client, is_empty) = match group {
             Group::One(at, client) => (within(*at, epoch, self.jitter).then_some(*client)?, true),
@@ -108,7 +108,7 @@ fn within(at: i64, epoch: i64, jitter: i64) -> bool {
 }
 
 impl Seconds {
-    fn push(&mut self, epoch: i64, client: Client, spare: &mut Vec<Clients>) {
+    fn push(&mut self, epoch: i64, client: LoggedClient, spare: &mut Vec<LoggedClients>) {
         if epoch == self.newest.0 {
             return self.newest.1.push_back(client);
         }
@@ -126,7 +126,12 @@ impl Seconds {
     }
 
     /// Removes the first entry of the second nearest to `epoch`; the older of two that are equally near.
-    fn take_nearest(&mut self, epoch: i64, jitter: i64, spare: &mut Vec<Clients>) -> Option<Client> {
+    fn take_nearest(
+        &mut self,
+        epoch: i64,
+        jitter: i64,
+        spare: &mut Vec<LoggedClients>,
+    ) -> Option<LoggedClient> {
         // Most lines have an entry in their own second.
         if let Entry::Occupied(second) = self.others.entry(epoch) {
             return take_first(second, spare);
@@ -147,7 +152,7 @@ impl Seconds {
     }
 
     /// Drops entries before `horizon`.
-    fn forget(&mut self, horizon: i64, spare: &mut Vec<Clients>) {
+    fn forget(&mut self, horizon: i64, spare: &mut Vec<LoggedClients>) {
         while self.others.first_key_value().is_some_and(|(&at, _)| at < horizon)
             && let Some((_, clients)) = self.others.pop_first()
         {
@@ -165,7 +170,10 @@ impl Seconds {
     }
 }
 
-fn take_first(mut second: OccupiedEntry<'_, i64, Clients>, spare: &mut Vec<Clients>) -> Option<Client> {
+fn take_first(
+    mut second: OccupiedEntry<'_, i64, LoggedClients>,
+    spare: &mut Vec<LoggedClients>,
+) -> Option<LoggedClient> {
     let client = second.get_mut().pop_front();
     if second.get().is_empty() {
         recycle(second.remove(), spare);
@@ -173,7 +181,7 @@ fn take_first(mut second: OccupiedEntry<'_, i64, Clients>, spare: &mut Vec<Clien
     client
 }
 
-fn recycle(mut clients: Clients, spare: &mut Vec<Clients>) {
+fn recycle(mut clients: LoggedClients, spare: &mut Vec<LoggedClients>) {
     if spare.len() < SPARE {
         clients.clear();
         spare.push(clients);
@@ -181,7 +189,7 @@ fn recycle(mut clients: Clients, spare: &mut Vec<Clients>) {
 }
 
 impl Group {
-    fn add(&mut self, epoch: i64, client: Client, horizon: i64, spare: &mut Vec<Clients>) {
+    fn add(&mut self, epoch: i64, client: LoggedClient, horizon: i64, spare: &mut Vec<LoggedClients>) {
         match self {
             Group::One(at, _) if *at < horizon => *self = Group::One(epoch, client),
             Group::One(at, other) => {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::weblog::access_line::{AccessLine, unescape};
-use crate::weblog::entry::{Client, Entry, wire_byte, write_client};
+use crate::weblog::entry::{Entry, LoggedClient, wire_byte, write_client};
 use crate::weblog::key::{Keys, ServerName};
 
 use super::matcher::Matcher;
@@ -92,7 +92,7 @@ fn form(buffer: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
 }
 
 /// The line with its client replaced, if known, without control characters and with a newline.
-fn merged<'a>(out: &'a mut Vec<u8>, line: &[u8], client: Option<Client>) -> &'a [u8] {
+fn merged<'a>(out: &'a mut Vec<u8>, line: &[u8], client: Option<LoggedClient>) -> &'a [u8] {
     out.clear();
     let place = client.and_then(|_| AccessLine::parse(line)).map_or(0..0, |parts| parts.client);
     let Range { start, end } = place;

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use crate::weblog::entry::Client;
+use crate::weblog::entry::LoggedClient;
 use crate::weblog::key::Key;
 use crate::weblog::keyed_queue::KeyedQueue;
 
@@ -22,8 +22,8 @@ pub(super) struct Matcher {
     size: u64,
     /// The number of entries received so far.
     entries: u64,
-    unused: KeyedQueue<(u64, Client)>,
-    used: KeyedQueue<(u64, Client)>,
+    unused: KeyedQueue<(u64, LoggedClient)>,
+    used: KeyedQueue<(u64, LoggedClient)>,
     held: KeyedQueue<HeldLine>,
     held_bytes: usize,
     /// Buffers of released lines, for reuse.
@@ -51,7 +51,12 @@ impl Matcher {
     }
 
     /// Adds an entry of pen. If a line waits for it, `release` gets the line.
-    pub(super) fn entry(&mut self, key: Key, client: Client, release: impl FnOnce(&[u8], Client)) {
+    pub(super) fn entry(
+        &mut self,
+        key: Key,
+        client: LoggedClient,
+        release: impl FnOnce(&[u8], LoggedClient),
+    ) {
         self.entries += 1;
         while self.unused.oldest().is_some_and(|&(number, _)| self.expired(number)) {
             self.unused.take_oldest();
@@ -67,14 +72,14 @@ impl Matcher {
     }
 
     /// The client of a web server's line, if there is an unused entry for it.
-    pub(super) fn find(&mut self, key: Key) -> Option<Client> {
+    pub(super) fn find(&mut self, key: Key) -> Option<LoggedClient> {
         let entry = self.unused.take_newest_of(key)?;
         self.remember(key, entry);
         Some(entry.1)
     }
 
     /// The client of the newest entry for a line, used or not.
-    pub(super) fn find_used(&self, key: Key) -> Option<Client> {
+    pub(super) fn find_used(&self, key: Key) -> Option<LoggedClient> {
         self.used.newest_of(key).filter(|&&(number, _)| !self.expired(number)).map(|&(_, client)| client)
     }
 
@@ -85,7 +90,7 @@ impl Matcher {
         key: Key,
         line: &[u8],
         until: Instant,
-        mut release: impl FnMut(&[u8], Option<Client>),
+        mut release: impl FnMut(&[u8], Option<LoggedClient>),
     ) {
         let mut buffer = self.spare.pop().unwrap_or_default();
         buffer.extend_from_slice(line);
@@ -97,14 +102,14 @@ impl Matcher {
     }
 
     /// Passes the lines whose time is over at `now` to `release`, as [`Matcher::hold`] does.
-    pub(super) fn release_due(&mut self, now: Instant, mut release: impl FnMut(&[u8], Option<Client>)) {
+    pub(super) fn release_due(&mut self, now: Instant, mut release: impl FnMut(&[u8], Option<LoggedClient>)) {
         while self.next_release().is_some_and(|until| until <= now) {
             self.release_one(&mut release);
         }
     }
 
     /// Passes every held line to `release`, as [`Matcher::hold`] does.
-    pub(super) fn release_all(&mut self, mut release: impl FnMut(&[u8], Option<Client>)) {
+    pub(super) fn release_all(&mut self, mut release: impl FnMut(&[u8], Option<LoggedClient>)) {
         while !self.held.is_empty() {
             self.release_one(&mut release);
         }
@@ -115,7 +120,7 @@ impl Matcher {
         self.held.oldest().map(|held| held.until)
     }
 
-    fn release_one(&mut self, mut release: impl FnMut(&[u8], Option<Client>)) {
+    fn release_one(&mut self, mut release: impl FnMut(&[u8], Option<LoggedClient>)) {
         if let Some(HeldLine { key, line, .. }) = self.held.take_oldest() {
             release(&line, self.find_used(key));
             self.recycle(line);
@@ -127,7 +132,7 @@ impl Matcher {
     }
 
     /// Stores a used entry, unless a newer one of its key is stored.
-    fn remember(&mut self, key: Key, entry: (u64, Client)) {
+    fn remember(&mut self, key: Key, entry: (u64, LoggedClient)) {
         let entry = match self.used.take_newest_of(key) {
             Some(other) if other.0 > entry.0 => other,
             _ => entry,

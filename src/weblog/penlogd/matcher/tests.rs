@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn client(n: u8) -> Client {
+fn client(n: u8) -> LoggedClient {
     Some([192, 0, 2, n].into())
 }
 
