@@ -24,10 +24,10 @@ const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 /// Formats lines and sends them.
 pub(super) struct SyslogSender {
     formatter: Formatter5424,
-    transport: Transport,
+    socket: SyslogSocket,
 }
 
-enum Transport {
+enum SyslogSocket {
     Udp(UdpSender),
     Tcp(TcpConnection),
 }
@@ -59,9 +59,9 @@ impl SyslogSender {
                 process: identity.ident.to_string_lossy().into_owned(),
                 pid: std::process::id(),
             },
-            transport: match transport {
-                SyslogTransport::Udp => Transport::Udp(UdpSender::new(None)),
-                SyslogTransport::Tcp => Transport::Tcp(TcpConnection::default()),
+            socket: match transport {
+                SyslogTransport::Udp => SyslogSocket::Udp(UdpSender::new(None)),
+                SyslogTransport::Tcp => SyslogSocket::Tcp(TcpConnection::default()),
             },
         }
     }
@@ -76,9 +76,9 @@ impl SyslogSender {
         let mut done = 0;
         while let Some(length) = memchr(b'\n', &lines[done..]) {
             let message = self.message(&lines[done..done + length]);
-            match &mut self.transport {
-                Transport::Udp(sender) => sender.send(&message, target, faults),
-                Transport::Tcp(connection) => match connection.send(&message, target) {
+            match &mut self.socket {
+                SyslogSocket::Udp(sender) => sender.send(&message, target, faults),
+                SyslogSocket::Tcp(connection) => match connection.send(&message, target) {
                     Some(Ok(())) => faults.works(target),
                     Some(Err(error)) => {
                         faults.failed(format_args!("cannot send log to {target}: {}", SystemReason(&error)));
