@@ -68,6 +68,7 @@ mod it {
     mod server_names;
     mod server_state;
     mod signals;
+    mod slow_files;
     mod sni_server;
     mod source;
     mod static_build;

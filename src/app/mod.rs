@@ -15,6 +15,7 @@ mod missing;
 mod own_address;
 mod owner;
 mod perform;
+mod prepared;
 mod startup;
 mod summary;
 mod supervisor;

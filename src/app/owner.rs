@@ -28,7 +28,8 @@ use super::dns::Dns;
 use super::documents::Documents;
 use super::logs::Logs;
 use super::own_address;
-use super::perform::{ListenNames, Performer};
+use super::perform::Performer;
+use super::prepared::{FileResult, FileWork, Missing, Prepared};
 use super::summary::{Count, VERSION, summary};
 use super::waiting;
 use super::workers::{self, ListenerHandles};
@@ -47,8 +48,10 @@ pub(super) struct Owner {
     pub(super) checker: Rc<Checker>,
     /// Tells pen to end.
     pub(super) stop: Rc<Notify>,
-    /// Locked while the status page is written.
-    page: Arc<tokio::sync::Mutex<()>>,
+    /// Locked by a command or reload that needs files, until it is carried out.
+    files: tokio::sync::Mutex<()>,
+    /// Locked while the status page or a file of commands is written.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Owner {
@@ -80,7 +83,8 @@ impl Owner {
             dns,
             checker,
             stop,
-            page: Arc::default(),
+            files: tokio::sync::Mutex::default(),
+            writing: Arc::default(),
         }
     }
 
@@ -129,25 +133,54 @@ impl Owner {
         Logs::of(&self.shared)
     }
 
-    /// Carries out a command or a reload. If it needs the address of a name it fails at first, which changes nothing;
-    /// it is carried out again once the name has been looked up. Other commands are served meanwhile.
+    /// Carries out a command or a reload. If it needs files or the address of a name it fails at first, which changes
+    /// nothing; it is carried out again once that is prepared. Other commands are served meanwhile, except those that need
+    /// files too: what was read last must not be put in force first.
     async fn attempt<T>(&self, run: impl Fn(&mut State, &mut Performer) -> Outcome<T>) -> Outcome<T> {
-        let mut names = ListenNames::default();
+        let mut prepared = Prepared::default();
+        let mut turn = None;
         loop {
             let outcome = {
                 let mut performer = self.performer.borrow_mut();
-                performer.names = names;
+                performer.prepared = prepared;
                 let outcome = run(&mut self.state.borrow_mut(), &mut performer);
-                names = std::mem::take(&mut performer.names);
-                if outcome.is_err() {
-                    performer.discard();
+                if outcome.is_ok() {
+                    performer.prepared.keep_for_effects();
+                    return outcome;
                 }
+                prepared = std::mem::take(&mut performer.prepared);
                 outcome
             };
-            let Some(name) = names.take_missing() else { return outcome };
-            let addresses = Dns::look_up_once(&name).await;
-            names.found(name, addresses);
+            // Clients would wait in the queue of a socket that stays bound.
+            prepared.listener = None;
+            match prepared.take_missing() {
+                None => return outcome,
+                Some(Missing::Address(name)) => {
+                    let addresses = Dns::look_up_once(&name).await;
+                    prepared.found(name, addresses);
+                }
+                // What it needs may be different when its turn has come.
+                Some(Missing::Files(_)) if turn.is_none() => turn = Some(self.files.lock().await),
+                Some(Missing::Files(work)) => {
+                    let done = self.work(work).await.map_err(|error| vec![Error::failed("files", error)])?;
+                    prepared.done(done);
+                }
+            }
         }
+    }
+
+    /// Works on files on a thread that may block on the disk.
+    async fn work(&self, work: FileWork) -> io::Result<FileResult> {
+        let writing = match work {
+            FileWork::Write(..) => Some(Arc::clone(&self.writing).lock_owned().await),
+            _ => None,
+        };
+        let (shared, workers) = (Arc::clone(&self.shared), self.performer.borrow().workers());
+        let run = move || {
+            let _writing = writing;
+            work.run(&shared, workers)
+        };
+        tokio::task::spawn_blocking(run).await.map_err(io::Error::other)
     }
 
     /// Reopens the logs and reads the file of `-F` again, completely or not at all. Returns the changes, or all errors.
@@ -196,9 +229,9 @@ impl Owner {
         }
     }
 
-    /// Waits until no status page is being written.
-    pub(super) async fn page_is_written(&self) {
-        drop(self.page.lock().await);
+    /// Waits until no file is being written.
+    pub(super) async fn files_are_written(&self) {
+        drop(self.writing.lock().await);
     }
 
     /// Takes over the addresses that the resolver found for a name.
@@ -255,7 +288,7 @@ impl Owner {
     /// Writes the status page, one at a time, on a thread that may block on the disk. Returns the new file; `None` for
     /// a device.
     async fn write_page(&self, path: PathBuf) -> io::Result<Option<File>> {
-        let one_at_a_time = Arc::clone(&self.page).lock_owned().await;
+        let one_at_a_time = Arc::clone(&self.writing).lock_owned().await;
         let mut page = self.documents.page();
         let write = move || {
             let _one_at_a_time = one_at_a_time;

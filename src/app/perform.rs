@@ -1,7 +1,5 @@
 //! Meets the needs of the state and performs its effects.
 
-use std::collections::HashMap;
-use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,25 +7,24 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use crate::core::Millis;
-use crate::core::addr::{Endpoint, Host};
+use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::config_file::ConfigLine;
 use crate::core::end_reason::EndReason;
 use crate::core::error::Error;
 use crate::core::snapshot::Role;
-use crate::core::state::{Effect, Log, Need, World};
+use crate::core::state::{Effect, Need, World};
 use crate::net::check::Checker;
 use crate::net::shared::Shared;
-use crate::net::tls::{self, TlsSettings};
-use crate::net::upstream_tls::LoadedUpstream;
-use crate::sys::{atomic_file, crash, log};
-use crate::weblog::SinkOutput;
+use crate::net::tls::TlsSettings;
+use crate::sys::{crash, log};
 
 use super::clock;
 use super::dns::Dns;
 use super::documents::Documents;
-use super::listeners::{self, BoundListener};
-use super::load;
-use super::logs::{self, Logs};
+use super::listeners;
+use super::logs::Logs;
 use super::own_address;
+use super::prepared::Prepared;
 use super::workers::ListenerHandles;
 
 /// The system that commands take effect on.
@@ -46,63 +43,8 @@ pub(super) struct Performer {
     stop: Rc<Notify>,
     /// The number of workers.
     workers: usize,
-    prepared: Prepared,
-    /// The names of listening addresses in the command or reload in progress.
-    pub(super) names: ListenNames,
-}
-
-/// The needs that were met for a plan that is not yet in force.
-#[derive(Debug, Default)]
-struct Prepared {
-    listener: Option<BoundListener>,
-    tls: Option<tls::Loaded>,
-    upstream_tls: Option<LoadedUpstream>,
-    logs: HashMap<Log, Option<SinkOutput>>,
-}
-
-/// The names of listening addresses that were looked up for one command or reload.
-#[derive(Debug, Default)]
-pub(super) struct ListenNames {
-    /// The answers of the resolver.
-    found: HashMap<String, io::Result<Vec<IpAddr>>>,
-    /// A name that is needed and has not been looked up.
-    missing: Option<String>,
-}
-
-impl ListenNames {
-    /// The name that must be looked up before the command can be carried out.
-    pub(super) fn take_missing(&mut self) -> Option<String> {
-        self.missing.take()
-    }
-
-    /// Records the resolver's answer.
-    pub(super) fn found(&mut self, name: String, addresses: io::Result<Vec<IpAddr>>) {
-        self.found.insert(name, addresses);
-    }
-
-    /// The address of a name that was looked up for this command.
-    fn address(&self, name: &str) -> Option<IpAddr> {
-        self.found.get(name)?.as_ref().ok()?.first().copied()
-    }
-
-    /// The endpoint with an address in place of its name.
-    ///
-    /// # Errors
-    /// The name has no address, or has not been looked up.
-    fn resolve(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
-        let Host::Name(name) = &endpoint.host else { return Ok(endpoint.clone()) };
-        match self.found.get(name) {
-            Some(Ok(addresses)) => match addresses.first() {
-                Some(ip) => Ok(Endpoint { host: Host::Ip(*ip), port: endpoint.port }),
-                None => Err(Error::new(format!("{name} has no address"))),
-            },
-            Some(Err(error)) => Err(Error::failed(name, io::Error::new(error.kind(), error.to_string()))),
-            None => {
-                self.missing = Some(name.clone());
-                Err(Error::new(format!("{name} is not looked up yet")))
-            }
-        }
-    }
+    /// What was prepared for the command or reload in progress.
+    pub(super) prepared: Prepared,
 }
 
 impl Performer {
@@ -116,17 +58,7 @@ impl Performer {
         stop: Rc<Notify>,
         workers: usize,
     ) -> Self {
-        Performer {
-            shared,
-            documents,
-            listening,
-            dns,
-            checker,
-            stop,
-            workers,
-            prepared: Prepared::default(),
-            names: ListenNames::default(),
-        }
+        Performer { shared, documents, listening, dns, checker, stop, workers, prepared: Prepared::default() }
     }
 
     /// Stops accepting clients.
@@ -137,12 +69,12 @@ impl Performer {
     /// The address of the listening name: the one that was looked up for the command in progress, or the one that pen is bound
     /// to.
     pub(super) fn bound_address(&self, name: &str) -> Option<IpAddr> {
-        self.names.address(name).or_else(|| self.listening.used().address())
+        self.prepared.address(name).or_else(|| self.listening.used().address())
     }
 
-    /// Discards what was prepared for a plan that has failed: a socket would stay bound, and clients would wait in its queue.
-    pub(super) fn discard(&mut self) {
-        self.prepared = Prepared::default();
+    /// The number of workers.
+    pub(super) fn workers(&self) -> usize {
+        self.workers
     }
 
     /// Performs the effects of a plan that is in force.
@@ -153,12 +85,12 @@ impl Performer {
     fn perform_one(&mut self, effect: Effect) {
         match effect {
             Effect::UseTls => {
-                if let (Some(server), Some(loaded)) = (&self.shared.tls, self.prepared.tls.take()) {
+                if let (Some(server), Some(loaded)) = (&self.shared.tls, self.prepared.take_tls()) {
                     server.install(loaded);
                 }
             }
             Effect::UseUpstreamTls => {
-                if let Some(loaded) = self.prepared.upstream_tls.take() {
+                if let Some(loaded) = self.prepared.take_upstream_tls() {
                     self.shared.upstream_tls.install(loaded);
                 }
             }
@@ -168,7 +100,7 @@ impl Performer {
                 }
             }
             Effect::UseLog(log) => {
-                if let Some(target) = self.prepared.logs.remove(&log) {
+                if let Some(target) = self.prepared.take_log(log) {
                     Logs::of(&self.shared).get(log).put(target);
                 }
             }
@@ -208,41 +140,28 @@ impl Performer {
 }
 
 impl World for Performer {
-    fn read(&self, file: &str) -> io::Result<Vec<u8>> {
-        load::read(file)
+    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<Vec<ConfigLine>>, Vec<Error>> {
+        self.prepared.lines(file, services)
     }
 
     fn meet(&mut self, need: &Need) -> Result<(), Error> {
         match need {
-            Need::Tls(settings) => {
-                let (Some(server), Some(settings)) = (&self.shared.tls, TlsSettings::of(settings)) else {
-                    return Ok(());
-                };
-                let (loaded, notices) = server.load(&settings)?;
-                notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
-                self.prepared.tls = Some(loaded);
-            }
-            Need::UpstreamTls(settings) => {
-                let (loaded, notices) = self.shared.upstream_tls.load(settings, self.workers)?;
-                notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
-                self.prepared.upstream_tls = Some(loaded);
-            }
+            Need::Tls(settings) => match (&self.shared.tls, TlsSettings::of(settings)) {
+                (Some(_), Some(settings)) => self.prepared.tls(settings),
+                _ => Ok(()),
+            },
+            Need::UpstreamTls(settings) => self.prepared.upstream_tls(settings),
             Need::Listener(endpoint, settings) => {
-                let endpoint = self.names.resolve(endpoint)?;
+                let endpoint = self.prepared.resolve(endpoint)?;
                 let bound = listeners::listener(&endpoint, settings, self.listening.used())?;
                 self.prepared.listener = Some(bound);
+                Ok(())
             }
-            Need::Write(file, lines) => {
-                let header =
-                    format!("# Written by pen {} at {}\n", env!("CARGO_PKG_VERSION"), clock::local_time());
-                atomic_file::replace(file, (header + lines).as_bytes())?;
-            }
-            Need::Log(log, target) => {
-                let opened = logs::open(target.as_ref())?;
-                self.prepared.logs.insert(*log, opened);
-            }
+            Need::Write(file, lines) => self.prepared.written(file, || {
+                format!("# Written by pen {} at {}\n{lines}", env!("CARGO_PKG_VERSION"), clock::local_time())
+            }),
+            Need::Log(log, target) => self.prepared.log(*log, target.as_ref()),
         }
-        Ok(())
     }
 
     fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool {

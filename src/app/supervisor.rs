@@ -98,7 +98,7 @@ impl Running {
             let why = attend(&owner, &requests, &mut signals).await;
             log::info(format_args!("pen {VERSION} stopping on {why}: {}", owner.summary()));
             drain(&owner, &requests, &mut signals).await;
-            _ = tokio::time::timeout(PATIENCE, owner.page_is_written()).await;
+            _ = tokio::time::timeout(PATIENCE, owner.files_are_written()).await;
             file
         });
         owner.end();

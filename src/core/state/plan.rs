@@ -165,7 +165,7 @@ impl State {
 
     /// Applies the commands of a file, all or none.
     fn run_file(&mut self, file: &str, world: &mut dyn World) -> Outcome<AppliedLines> {
-        let lines = config_file::load(file, &self.services, &|file| world.read(file))?;
+        let lines = world.load(file, &self.services)?;
         let mut config = self.config.clone();
         let applied = config_file::apply(&mut config, &lines, Phase::Running)?;
         let again = config.names();

@@ -9,6 +9,7 @@ use crate::core::config_file::{self, AppliedLines, ConfigLine, Subject, part_abo
 use crate::core::error::Error;
 use crate::core::settings::{ReloadMode, Setting, Value, When};
 use std::fmt;
+use std::sync::Arc;
 
 /// The changes that a reload has made, or would make.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl fmt::Display for Reload {
 /// The configuration that a file asks for.
 struct Proposal {
     config: Config,
-    lines: Vec<ConfigLine>,
+    lines: Arc<Vec<ConfigLine>>,
     applied: AppliedLines,
     reload: Reload,
 }
@@ -61,7 +62,7 @@ impl State {
     ///
     /// # Errors
     /// All that is wrong with the file.
-    pub(super) fn diff(&self, file: Option<&str>, world: &dyn World) -> Result<Reload, Vec<Error>> {
+    pub(super) fn diff(&self, file: Option<&str>, world: &mut dyn World) -> Result<Reload, Vec<Error>> {
         let Some(file) = file.or(self.file.as_deref()) else {
             return Err(vec![Error::new("no file; name one, or start pen with -F").of("diff")]);
         };
@@ -73,8 +74,8 @@ impl State {
         }
     }
 
-    fn propose(&self, file: &str, world: &dyn World) -> Result<Proposal, Vec<Error>> {
-        let lines = config_file::load(file, &self.services, &|file| world.read(file))?;
+    fn propose(&self, file: &str, world: &mut dyn World) -> Result<Proposal, Vec<Error>> {
+        let lines = world.load(file, &self.services)?;
         let mut kept = self.config.clone();
         let applied = config_file::apply(&mut kept, &lines, Phase::Running)?;
         let mut exact = self.command_line.clone();

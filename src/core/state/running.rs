@@ -4,23 +4,22 @@ use super::effect::{Effect, Lookups, Need};
 use crate::core::Millis;
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
-use crate::core::config_file::Subject;
+use crate::core::config_file::{ConfigLine, Subject};
 use crate::core::error::Error;
 use crate::core::settings::Setting;
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
 use std::collections::BTreeSet;
-use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The environment that the state depends on, which can refuse operations.
 pub trait World {
-    /// The bytes of a file.
+    /// The lines of a file of commands and of those that it includes.
     ///
     /// # Errors
-    /// The error of the system.
-    fn read(&self, file: &str) -> io::Result<Vec<u8>>;
+    /// All that is wrong with them.
+    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<Vec<ConfigLine>>, Vec<Error>>;
 
     /// Meets a need. The result is discarded if the plan fails later.
     ///

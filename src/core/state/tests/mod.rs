@@ -16,7 +16,7 @@ use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::backend::Standing;
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
-use crate::core::config_file;
+use crate::core::config_file::{self, ConfigLine};
 use crate::core::error::Error;
 use crate::core::report::model::Status;
 use crate::core::report::replies;
@@ -31,8 +31,12 @@ struct Model {
 }
 
 impl World for Model {
-    fn read(&self, file: &str) -> io::Result<Vec<u8>> {
-        self.files.get(file).map(|text| text.clone().into()).ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<Vec<ConfigLine>>, Vec<Error>> {
+        let read = |file: &str| match self.files.get(file) {
+            Some(text) => Ok(text.clone().into()),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        config_file::load(file, services, &read).map(Arc::new)
     }
 
     fn meet(&mut self, need: &Need) -> Result<(), Error> {

@@ -1,0 +1,252 @@
+//! What a command requires and may have to wait for: files that are read or written, and names that are looked up.
+//!
+//! A command that lacks something of that is refused at first, which changes nothing. What it lacks is prepared, file work
+//! on a thread of its own, while signals and other commands are served; then the command is carried out again.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::config_file::{self, ConfigLine};
+use crate::core::error::Error;
+use crate::core::log_target::LogTarget;
+use crate::core::state::Log;
+use crate::core::upstream_tls::UpstreamTlsSettings;
+use crate::net::shared::Shared;
+use crate::net::tls::{self, TlsSettings};
+use crate::net::upstream_tls::LoadedUpstream;
+use crate::sys::{atomic_file, log};
+use crate::weblog::SinkOutput;
+
+use super::listeners::BoundListener;
+use super::load;
+use super::logs;
+
+/// The lines of a file and of those that it includes, or all errors in them.
+type LoadedLines = Result<Arc<Vec<ConfigLine>>, Vec<Error>>;
+/// The target of a log, if it has one.
+type OpenedLog = Result<Option<SinkOutput>, Error>;
+
+/// What was prepared for one command or reload.
+#[derive(Debug, Default)]
+pub(super) struct Prepared {
+    names: HashMap<String, io::Result<Vec<IpAddr>>>,
+    lines: HashMap<String, LoadedLines>,
+    written: Option<(PathBuf, Result<(), Error>)>,
+    tls: Option<Box<(TlsSettings, Result<tls::Loaded, Error>)>>,
+    upstream_tls: Option<(UpstreamTlsSettings, Result<LoadedUpstream, Error>)>,
+    logs: HashMap<Log, (Option<LogTarget>, OpenedLog)>,
+    /// The socket that was bound.
+    pub(super) listener: Option<BoundListener>,
+    missing: Option<Missing>,
+}
+
+/// What a command lacks.
+#[derive(Debug)]
+pub(super) enum Missing {
+    /// The address of a name.
+    Address(String),
+    /// Files.
+    Files(FileWork),
+}
+
+/// Work on files.
+#[derive(Debug)]
+pub(super) enum FileWork {
+    /// A file of commands is read.
+    Load(String, Services),
+    /// A file is written.
+    Write(PathBuf, String),
+    /// The certificates and keys for clients are read.
+    Tls(TlsSettings),
+    /// The TLS files for servers are read.
+    UpstreamTls(UpstreamTlsSettings),
+    /// A log is opened.
+    Open(Log, Option<LogTarget>),
+}
+
+/// What it has made.
+#[derive(Debug)]
+pub(super) enum FileResult {
+    Load(String, LoadedLines),
+    Write(PathBuf, Result<(), Error>),
+    Tls(Box<(TlsSettings, Result<tls::Loaded, Error>)>),
+    UpstreamTls(UpstreamTlsSettings, Result<LoadedUpstream, Error>),
+    Open(Log, Option<LogTarget>, OpenedLog),
+}
+
+impl FileWork {
+    /// Does it, as long as the disk takes. `workers` is the number of workers.
+    pub(super) fn run(self, shared: &Shared, workers: usize) -> FileResult {
+        match self {
+            FileWork::Load(file, services) => {
+                let lines = config_file::load(&file, &services, &load::read).map(Arc::new);
+                FileResult::Load(file, lines)
+            }
+            FileWork::Write(file, text) => {
+                let written = atomic_file::replace(&file, text.as_bytes()).map_err(Error::from);
+                FileResult::Write(file, written)
+            }
+            FileWork::Tls(settings) => {
+                let loaded = match &shared.tls {
+                    Some(server) => server.load(&settings).map(with_notices_logged),
+                    None => Err(Error::new("there is no TLS")),
+                };
+                FileResult::Tls(Box::new((settings, loaded)))
+            }
+            FileWork::UpstreamTls(settings) => {
+                let loaded = shared.upstream_tls.load(&settings, workers).map(with_notices_logged);
+                FileResult::UpstreamTls(settings, loaded)
+            }
+            FileWork::Open(log, target) => {
+                let opened = logs::open(target.as_ref());
+                FileResult::Open(log, target, opened)
+            }
+        }
+    }
+}
+
+fn with_notices_logged<T>((loaded, notices): (T, Vec<String>)) -> T {
+    notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+    loaded
+}
+
+impl Prepared {
+    /// What must be prepared before the command can be carried out.
+    pub(super) fn take_missing(&mut self) -> Option<Missing> {
+        self.missing.take()
+    }
+
+    /// Keeps only what the effects of a plan use.
+    pub(super) fn keep_for_effects(&mut self) {
+        self.names.clear();
+        self.lines.clear();
+        self.written = None;
+    }
+
+    /// Records the resolver's answer.
+    pub(super) fn found(&mut self, name: String, addresses: io::Result<Vec<IpAddr>>) {
+        self.names.insert(name, addresses);
+    }
+
+    /// Records the result of work on files.
+    pub(super) fn done(&mut self, result: FileResult) {
+        match result {
+            FileResult::Load(file, lines) => _ = self.lines.insert(file, lines),
+            FileResult::Write(file, written) => self.written = Some((file, written)),
+            FileResult::Tls(loaded) => self.tls = Some(loaded),
+            FileResult::UpstreamTls(settings, loaded) => self.upstream_tls = Some((settings, loaded)),
+            FileResult::Open(log, target, opened) => _ = self.logs.insert(log, (target, opened)),
+        }
+    }
+
+    fn lacks(&mut self, work: FileWork) -> Error {
+        self.missing = Some(Missing::Files(work));
+        Error::new("files are not read yet")
+    }
+
+    /// The lines of a file.
+    ///
+    /// # Errors
+    /// All that is wrong with it, or it is not read yet.
+    pub(super) fn lines(&mut self, file: &str, services: &Services) -> LoadedLines {
+        match self.lines.get(file) {
+            Some(lines) => lines.clone(),
+            None => Err(vec![self.lacks(FileWork::Load(file.to_owned(), services.clone()))]),
+        }
+    }
+
+    /// Whether a file is written.
+    ///
+    /// # Errors
+    /// It could not be written, or is not written yet.
+    pub(super) fn written(&mut self, file: &Path, text: impl FnOnce() -> String) -> Result<(), Error> {
+        match &self.written {
+            Some((name, written)) if name == file => written.clone(),
+            _ => Err(self.lacks(FileWork::Write(file.to_owned(), text()))),
+        }
+    }
+
+    /// Whether the certificates and keys of these settings are read. They may have changed since the files were read.
+    ///
+    /// # Errors
+    /// What is wrong with the files, or they are not read yet.
+    pub(super) fn tls(&mut self, settings: TlsSettings) -> Result<(), Error> {
+        match self.tls.as_deref() {
+            Some((of, loaded)) if *of == settings => outcome(loaded),
+            _ => Err(self.lacks(FileWork::Tls(settings))),
+        }
+    }
+
+    /// The same for TLS towards servers.
+    ///
+    /// # Errors
+    /// See [`Prepared::tls`].
+    pub(super) fn upstream_tls(&mut self, settings: &UpstreamTlsSettings) -> Result<(), Error> {
+        match &self.upstream_tls {
+            Some((of, loaded)) if of == settings => outcome(loaded),
+            _ => Err(self.lacks(FileWork::UpstreamTls(settings.clone()))),
+        }
+    }
+
+    /// Whether a log is open for this target.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is not opened yet.
+    pub(super) fn log(&mut self, log: Log, target: Option<&LogTarget>) -> Result<(), Error> {
+        match self.logs.get(&log) {
+            Some((of, opened)) if of.as_ref() == target => outcome(opened),
+            _ => Err(self.lacks(FileWork::Open(log, target.cloned()))),
+        }
+    }
+
+    /// What was read for clients' connections.
+    pub(super) fn take_tls(&mut self) -> Option<tls::Loaded> {
+        let (_, loaded) = *self.tls.take()?;
+        loaded.ok()
+    }
+
+    /// What was read for connections to servers.
+    pub(super) fn take_upstream_tls(&mut self) -> Option<LoadedUpstream> {
+        self.upstream_tls.take()?.1.ok()
+    }
+
+    /// The target of a log that was opened.
+    pub(super) fn take_log(&mut self, log: Log) -> Option<Option<SinkOutput>> {
+        self.logs.remove(&log)?.1.ok()
+    }
+
+    /// The address of a name that was looked up.
+    pub(super) fn address(&self, name: &str) -> Option<IpAddr> {
+        self.names.get(name)?.as_ref().ok()?.first().copied()
+    }
+
+    /// The endpoint with an address in place of its name.
+    ///
+    /// # Errors
+    /// The name has no address, or has not been looked up.
+    pub(super) fn resolve(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
+        let Host::Name(name) = &endpoint.host else { return Ok(endpoint.clone()) };
+        match self.names.get(name) {
+            Some(Ok(addresses)) => match addresses.first() {
+                Some(ip) => Ok(Endpoint { host: Host::Ip(*ip), port: endpoint.port }),
+                None => Err(Error::new(format!("{name} has no address"))),
+            },
+            Some(Err(error)) => Err(Error::failed(name, io::Error::new(error.kind(), error.to_string()))),
+            None => {
+                self.missing = Some(Missing::Address(name.clone()));
+                Err(Error::new(format!("{name} is not looked up yet")))
+            }
+        }
+    }
+}
+
+fn outcome<T>(result: &Result<T, Error>) -> Result<(), Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.clone()),
+    }
+}
