@@ -122,11 +122,12 @@ fn check_tls(config: &Config) -> Result<Vec<String>, Error> {
 /// Servers whose names resolve to pen itself. Pen leaves these addresses out, so this is a warning.
 fn own_names(config: &Config) -> Vec<Error> {
     let Some(listening) = config.listening() else { return Vec::new() };
+    let bound = own_address::first_address();
     let mut warnings = Vec::new();
     for name in config.names().into_iter().filter(|name| config.has_server(name, listening.port)) {
         // Pen starts although a name has no address yet.
         let addresses = resolve::lookup_now(&name).unwrap_or_default();
-        let (_, own) = own_address::divide(config, own_address::first_address, &name, addresses);
+        let (_, own) = own_address::divide(config, &bound, &name, addresses);
         let at = config.servers.iter().position(|server| {
             server.port == listening.port && server.address.as_ref().and_then(Host::name) == Some(&name)
         });

@@ -107,10 +107,9 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
         errors.push(Error::missing(expected).of("listening address"));
     }
     notices.extend(overridden);
+    let bound = own_address::first_address();
     let checked = config.check().and_then(|()| {
-        config.check_servers(&|socket, host, port| {
-            own_address::is_own(socket, own_address::first_address, host, port)
-        })
+        config.check_servers(&|socket, host, port| own_address::is_own(socket, &bound, host, port))
     });
     errors.extend(checked.err().map(|error| config_file::find(error, &all, &config)));
     notices.extend(tls::notices(&config.settings));

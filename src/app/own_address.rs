@@ -1,5 +1,6 @@
 //! Detects a server that is pen itself: pen would be its own client, until all its connections are used up.
 
+use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::core::addr::{Endpoint, Host, takes};
@@ -23,11 +24,12 @@ pub(super) fn is_own(
     }
 }
 
-/// The address that pen will listen on if `name` is its listening address. Waits for the resolver, so it is for a pen that does
-/// not serve yet.
-pub(super) fn first_address(name: &str) -> Option<IpAddr> {
-    // A name without an address is an error elsewhere.
-    resolve::lookup_now(name).ok()?.first().copied()
+/// Finds the address that pen will listen on, if that is given by a name: looked up once. Waits for the resolver, so it is for a
+/// pen that does not serve yet.
+pub(super) fn first_address() -> impl Fn(&str) -> Option<IpAddr> {
+    let found = OnceCell::new();
+    // A name without an address is an error elsewhere. The names of other sockets are not asked for.
+    move |name| *found.get_or_init(|| resolve::lookup_now(name).ok()?.first().copied())
 }
 
 /// Whether a connection to `ip` reaches a socket that is bound to `own`.

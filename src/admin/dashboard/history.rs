@@ -12,10 +12,10 @@ use crate::core::state_changes::StateChange;
 
 use super::track::{Rates, Sample, Track};
 
-/// The sampling interval.
+/// The usual time between two samples.
 pub(in crate::admin) const PERIOD: Duration = Duration::from_secs(1);
-/// Samples per point of a curve.
-const LOOKS: u64 = 5;
+/// The time that a point of a curve stands for.
+const POINT: Duration = Duration::from_secs(5);
 /// The number of changes of state that are kept.
 const CHANGES: usize = 100;
 
@@ -29,6 +29,9 @@ pub(in crate::admin) struct History {
     looks: u64,
     /// The number of points that the curves have got so far.
     points: u64,
+    /// How many of them came with the last sample, and the time since.
+    new_points: u32,
+    since_point: Duration,
 }
 
 /// A change of a server's state.
@@ -90,7 +93,7 @@ impl History {
         time: &str,
         passed: Duration,
     ) {
-        self.begin();
+        self.begin(passed);
         for backend in servers {
             let reason = || model::reason(backend, now);
             self.sample(&Sample::new(backend, now), reason, time, passed);
@@ -98,9 +101,16 @@ impl History {
         self.end();
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, passed: Duration) {
         self.looks += 1;
-        self.points += u64::from(self.looks.is_multiple_of(LOOKS));
+        self.since_point += passed;
+        // More than one when a sample came late.
+        self.new_points = 0;
+        while self.since_point >= POINT {
+            self.since_point -= POINT;
+            self.new_points += 1;
+        }
+        self.points += u64::from(self.new_points);
     }
 
     /// Forgets the servers that were not in the sample.
@@ -126,11 +136,11 @@ impl History {
         if track.state != sample.state {
             self.changes.note(track, sample.state, time, reason().as_deref());
         }
-        track.add(sample.counters, passed, self.looks.is_multiple_of(LOOKS));
+        track.add(sample.counters, passed, self.new_points);
         track.look = self.looks;
     }
 
-    /// The rates of a server in the last second.
+    /// The rates of a server between the last two samples.
     pub(super) fn rates(&self, number: i64) -> Rates {
         self.servers.get(&number).map(|track| track.rates).unwrap_or_default()
     }
@@ -199,7 +209,7 @@ pub(super) mod tests {
     }
 
     fn look(history: &mut History, servers: &[ObservedServer], time: &str, passed: Duration) {
-        history.begin();
+        history.begin(passed);
         for ObservedServer { row, reason, .. } in servers {
             let sample = Sample {
                 number: row.number,
@@ -262,6 +272,7 @@ pub(super) mod tests {
     #[test]
     fn curves_are_added_from_their_ends() {
         let mut history = History::default();
+        const LOOKS: u64 = 5;
         for n in 0..2 * LOOKS {
             let mut servers = vec![row(0, ServerState::Up, n * 100)];
             if n >= LOOKS - 1 {
@@ -282,5 +293,18 @@ pub(super) mod tests {
             look(&mut history, &[row(0, state, n)], "now", PERIOD);
         }
         assert_eq!((history.changes().count(), history.curve(0).len()), (CHANGES, POINTS));
+    }
+
+    #[test]
+    fn a_point_stands_for_five_seconds_however_late_samples_are() {
+        let mut history = History::default();
+        for n in 0..5 {
+            look(&mut history, &[row(0, ServerState::Up, n * 1000)], "t", 3 * PERIOD);
+        }
+        assert_eq!((history.curve(0).len(), history.points()), (3, 3));
+        look(&mut history, &[row(0, ServerState::Up, 9000)], "t", Duration::from_secs(12));
+        assert_eq!((history.curve(0).len(), history.points()), (5, 5));
+        look(&mut history, &[row(0, ServerState::Up, 9000)], "t", Duration::from_secs(100_000));
+        assert_eq!(history.curve(0).len(), POINTS);
     }
 }

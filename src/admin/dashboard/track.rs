@@ -98,8 +98,8 @@ impl Track {
         }
     }
 
-    /// Adds the counters of a sample; the one that `completes` a point is its last.
-    pub(super) fn add(&mut self, counters: Counters, passed: Duration, completes: bool) {
+    /// Adds the counters of a sample, which completes so many `points` of the curve.
+    pub(super) fn add(&mut self, counters: Counters, passed: Duration, points: u32) {
         let seconds = passed.as_secs_f64().max(0.001);
         let rate = |now: u64, last: u64| now.saturating_sub(last) as f64 / seconds;
         self.rates = Rates {
@@ -110,11 +110,13 @@ impl Track {
         self.last = counters;
         self.bytes += (self.rates.sent + self.rates.received) * seconds;
         self.seconds += seconds;
-        if completes {
-            self.curve.push_back(std::mem::take(&mut self.bytes) / std::mem::take(&mut self.seconds));
-            if self.curve.len() > POINTS {
-                self.curve.pop_front();
+        if points > 0 {
+            let point = std::mem::take(&mut self.bytes) / std::mem::take(&mut self.seconds);
+            for _ in 0..points.min(POINTS as u32) {
+                self.curve.push_back(point);
             }
+            let more = self.curve.len().saturating_sub(POINTS);
+            self.curve.drain(..more);
         }
     }
 }

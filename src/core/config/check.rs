@@ -171,13 +171,15 @@ impl Config {
     /// everybody, or blacklisted by a command, which `is_blacklisted` tells of their numbers. Not if there is no server at all.
     pub fn takes_nobody(&self, is_blacklisted: impl Fn(usize) -> bool) -> bool {
         let settings = &self.settings;
-        if settings.abuse.is_none() && self.acl(settings.client_acl).denies_everybody() {
+        let on_a_path = self.listening().is_some_and(|endpoint| matches!(endpoint.host, Host::Unix(_)));
+        // Clients of a path have no address, which no list denies.
+        let has_addresses = !on_a_path || settings.proxy_protocol == ProxyProtocol::Require;
+        let denies_everybody = |list: usize| has_addresses && self.acl(list).denies_everybody();
+        if settings.abuse.is_none() && denies_everybody(settings.client_acl) {
             return true;
         }
         let takes = |(n, server): (usize, &ServerConfig)| {
-            server.state == AdminState::Ready
-                && !self.acl(server.acl).denies_everybody()
-                && !is_blacklisted(n)
+            server.state == AdminState::Ready && !denies_everybody(server.acl) && !is_blacklisted(n)
         };
         let used = || self.servers.iter().enumerate().filter(|(_, s)| s.address.is_some() && s.port != 0);
         settings.emergency.is_none() && used().next().is_some() && !used().any(takes)

@@ -15,11 +15,11 @@ pub(super) struct Field<'a> {
 
 impl<'a> Field<'a> {
     /// Reads a line after the first one; `None` if servers do not agree on its meaning: no colon, or a name that is
-    /// no token (RFC 9110, section 5.6.2): some servers take the head for over there.
+    /// empty or contains white space or control characters.
     pub(super) fn read(line: &Line<'a>) -> Option<Self> {
         let colon = memchr::memchr(b':', line.text)?;
         let name = line.text.get(..colon)?;
-        if name.is_empty() || !name.iter().copied().all(is_token) {
+        if name.is_empty() || name.iter().any(|byte| byte.is_ascii_control() || *byte == b' ') {
             return None;
         }
         let value = match line.unfolded() {
@@ -27,6 +27,11 @@ impl<'a> Field<'a> {
             Cow::Owned(text) => Cow::Owned(trim(text.get(colon + 1..)?).to_vec()),
         };
         Some(Field { name, value })
+    }
+
+    /// Whether its name is a token (RFC 9110, section 5.6.2). Some servers take the head for over where it is none.
+    pub(super) fn is_regular(&self) -> bool {
+        self.name.iter().copied().all(is_token)
     }
 
     /// Whether it has this name, given in lower case.

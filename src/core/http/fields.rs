@@ -26,6 +26,8 @@ pub(super) struct Fields {
     pub(super) forwarded: Forwarded,
     /// All lines follow RFC 9112: none is folded, and each ends in CR LF.
     pub(super) are_canonical: bool,
+    /// Every name is a token, see [`Field::is_regular`].
+    pub(super) are_regular: bool,
 }
 
 impl Fields {
@@ -39,11 +41,13 @@ impl Fields {
             upgrade: false,
             forwarded: Forwarded::default(),
             are_canonical: true,
+            are_regular: true,
         };
         let (mut upgrade, mut allowed) = (false, false);
         for line in lines {
             fields.are_canonical &= line.is_canonical;
             let field = Field::read(&line).ok_or(Refusal::FieldLine)?;
+            fields.are_regular &= field.is_regular();
             fields.forwarded.note(&field);
             // Compared by length first: most fields are none of these.
             match field.name.len() {

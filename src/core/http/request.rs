@@ -47,6 +47,9 @@ impl Request {
         }
         let line = RequestLine::read(first.text)?.ok_or(Refusal::RequestLine)?;
         let mut fields = Fields::read(lines, line.version == Version::Http11)?;
+        if !fields.are_regular {
+            return Err(Refusal::FieldLine);
+        }
         fields.are_canonical &= first.is_canonical && head.ends_with(b"\r\n");
         let tunnel = match (line.method, fields.upgrade) {
             // Content in a CONNECT request has no meaning (RFC 9110, section 9.3.6): nothing tells where the tunnel

@@ -212,7 +212,8 @@ impl Snapshot {
         };
         let handshake = Some(settings.ssl_handshake_timeout).filter(|time| !time.is_zero());
         let queue_timeout = Some(settings.queue_timeout).filter(|time| !time.is_zero());
-        live.removed.retain(|backend| backend.stats.connections() > 0);
+        // One that is being removed may still get a connection by the snapshot before.
+        live.removed.retain(|backend| !backend.stats.is_removed() || backend.stats.connections() > 0);
         let snapshot = Snapshot {
             emergency: special(&settings.emergency, Role::Emergency, &live.emergency),
             abuse: special(&settings.abuse, Role::Abuse, &live.abuse),

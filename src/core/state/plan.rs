@@ -290,6 +290,8 @@ impl State {
             return Ok(());
         }
         config.check_servers(&|socket, host, port| match host {
+            // What names mean changes: only a connection to the listening address would come back for ever.
+            Host::Name(_) if Some(socket) != config.listening() => false,
             Host::Name(name) => {
                 let mut known = self.resolved.get(name).into_iter().flatten();
                 known.any(|ip| world.is_own(socket, &Host::Ip(*ip), port))

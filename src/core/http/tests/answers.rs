@@ -90,6 +90,9 @@ fn granted_protocols_are_left_alone() {
     assert_next(&[('>', GET), ('>', UPGRADE), ('<', OK), ('<', GRANTED)], Next::Opaque);
     let upload = UPGRADE.replace("\r\n\r\n", "\r\nContent-Length: 3\r\n\r\nabc");
     assert_next(&[('>', &upload), ('<', GRANTED)], Next::Opaque);
+    // Servers may name fields as they like.
+    let odd = GRANTED.replace("\r\n\r\n", "\r\nX-Info(1): a\r\nX\u{e9}: b\r\n\r\n");
+    assert_next(&[('>', UPGRADE), ('<', &odd)], Next::Opaque);
 }
 
 #[test]
