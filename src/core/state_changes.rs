@@ -18,6 +18,8 @@ const KEPT: usize = 100;
 pub struct StateChange {
     /// The number of the server, see [`super::snapshot::Role::number`].
     pub number: i64,
+    /// Its name, or what it is called without one.
+    pub name: String,
     /// When it changed.
     pub at: Millis,
     /// The state, in a word.
@@ -36,6 +38,7 @@ impl StateChanges {
         let state = ServerState::of(backend, now);
         let change = StateChange {
             number: backend.role.number(),
+            name: backend.display_name().into_owned(),
             at: now,
             state: standing(state.word(), backend.admin_state.word()),
             reason: reason.map(str::to_owned),

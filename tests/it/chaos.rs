@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, panic, process, thread};
 
 use nix::sys::signal::Signal;
+use openssl::ssl::{Ssl, SslContext, SslMethod};
 
 use crate::support::chaos::{Ending, Plain, Plan, Random, Transport, converse};
 use crate::support::client::Client;
@@ -28,21 +29,29 @@ fn variable(name: &str) -> Option<u64> {
 /// What the servers saw that must not be, by plan: told once all is over.
 type Complaints = Arc<Mutex<Vec<String>>>;
 
-/// A server that follows the plans that clients announce.
-fn planned(complaints: &Complaints, closes: &Arc<AtomicBool>) -> Backend {
+/// A server that follows the plans that clients announce, over what `accept` makes of a connection.
+fn planned<T: Transport>(
+    complaints: &Complaints,
+    closes: &Arc<AtomicBool>,
+    accept: impl Fn(Client) -> Option<T> + Send + Sync + 'static,
+) -> Backend {
     let (complaints, closes) = (Arc::clone(complaints), Arc::clone(closes));
     Backend::new(move |client| {
-        let mut header = [0; Plan::HEADER];
-        // A client that was closed before it announced anything.
-        if std::io::Read::read_exact(&mut &client.0, &mut header).is_err() {
-            return;
+        let Some(mut transport) = accept(client) else { return };
+        let (mut header, mut got) = ([0; Plan::HEADER], 0);
+        while got < header.len() {
+            match transport.read(&mut header[got..]) {
+                Ok(n @ 1..) => got += n,
+                // A client that was closed before it announced anything.
+                _ => return,
+            }
         }
         let plan = Plan::heard(&header).unwrap();
-        narrow(&client.0, &mut plan.random_of(3));
-        client.0.set_nonblocking(true).unwrap();
+        narrow(transport.socket(), &mut plan.random_of(3));
+        transport.socket().set_nonblocking(true).unwrap();
         let sends = (plan.server_bytes(), plan.down, plan.server_resets);
         let receives = (plan.client_bytes(), plan.up);
-        let ending = || converse(Plain(client.0), sends, receives, plan.random_of(2));
+        let ending = || converse(transport, sends, receives, plan.random_of(2));
         // A panic of this thread would go unnoticed.
         let complaint = match panic::catch_unwind(panic::AssertUnwindSafe(ending)) {
             Ok(ending) => complaint(&plan, ending, closes.load(SeqCst)),
@@ -182,21 +191,32 @@ fn disturb(pen: &Pen, scene: &Scene, seed: u64) {
     }
 }
 
+/// Connections of clients become what `transport` makes of them. With plain servers.
 fn chaos<T: Transport>(setup: Setup, transport: impl Fn(Client) -> Option<T> + Sync) {
+    chaos_with(setup, "", transport, |client| Some(Plain(client.0)));
+}
+
+/// The same with servers that accept connections by `accept` and have further `keys`.
+fn chaos_with<T: Transport, S: Transport>(
+    setup: Setup,
+    keys: &str,
+    transport: impl Fn(Client) -> Option<T> + Sync,
+    accept: impl Fn(Client) -> Option<S> + Clone + Send + Sync + 'static,
+) {
     let seconds = variable("PEN_CHAOS_SECONDS").unwrap_or(4);
     let seed = variable("PEN_CHAOS_SEED").unwrap_or_else(|| u64::from(process::id()));
     // Shown when the test fails.
     eprintln!("PEN_CHAOS_SEED={seed}");
     let complaints = Complaints::default();
     let closes = Arc::new(AtomicBool::new(false));
-    let backends: Vec<_> = (0..3).map(|_| planned(&complaints, &closes)).collect();
+    let backends: Vec<_> = (0..3).map(|_| planned(&complaints, &closes, accept.clone())).collect();
     let conf = setup.write("conf", "");
     let page = setup.file("status.html");
     let setup = setup.option("-F", &conf).option("-w", &page).options("-x 200");
     let pen = setup.servers(&backends).start();
     // Otherwise nobody would be served by weight. The operands, which come behind -O, have weight 0.
     for n in 0..3 {
-        assert_eq!(pen.control(&format!("server {n} weight 1")), "");
+        assert_eq!(pen.control(&format!("server {n} weight 1 {keys}")), "");
     }
     for phase in [false, true] {
         closes.store(phase, SeqCst);
@@ -274,5 +294,29 @@ fn ones_over_tls_survive_it() {
         let stream = TlsClient::new(&root).over(client).ok()?.0;
         stream.get_ref().set_nonblocking(true).unwrap();
         Some(stream)
+    });
+}
+
+#[test]
+fn ones_with_tls_to_servers_survive_it() {
+    let identity = Pair::root("chaos");
+    let mut context = SslContext::builder(SslMethod::tls_server()).unwrap();
+    context.set_certificate(&identity.cert).unwrap();
+    context.set_private_key(&identity.key).unwrap();
+    context.set_session_id_context(b"chaos").unwrap();
+    let context = context.build();
+    chaos_with(Setup::new(), "tls on tls_verify off", plain, move |client| {
+        Ssl::new(&context).unwrap().accept(client.0).ok()
+    });
+}
+
+#[test]
+fn ones_that_a_proxy_announces_survive_it() {
+    let proxied = Setup::new().command("proxy_protocol require").command("acl 5 permit 127.0.0.0/8");
+    chaos(proxied.command("proxy_acl 5"), |client| {
+        let port = client.0.local_addr().unwrap().as_socket().unwrap().port();
+        let header = format!("PROXY TCP4 10.0.0.{} 10.0.1.1 {port} 80\r\n", port % 200);
+        std::io::Write::write_all(&mut &client.0, header.as_bytes()).ok()?;
+        plain(client)
     });
 }

@@ -159,7 +159,7 @@ fn nonsense_is_refused_with_what_is_allowed_and_changes_nothing() {
         ("ssl_client_renegotiation_interval x", &["ssl_client_renegotiation_interval"]),
         ("dsr_if lo", &["dsr_if", "not available"]),
         ("dsr_ip 127.0.0.1", &["dsr_ip", "not available"]),
-        ("tarpit_acl -1", &["tarpit_acl", "0 to 9"]),
+        ("tarpit_acl -2", &["tarpit_acl"]),
         ("idlers 3", &["idlers", "not available"]),
         ("peek", &["peek", "not available"]),
     ] {

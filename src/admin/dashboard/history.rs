@@ -81,6 +81,7 @@ impl History {
     /// Adds a change, of which samples may know nothing.
     pub(in crate::admin) fn note(&mut self, time: &str, change: &StateChange) {
         if let Some(track) = self.servers.get_mut(&change.number) {
+            track.name.clone_from(&change.name);
             self.changes.note(track, change.state, time, change.reason.as_deref());
         }
     }
@@ -258,7 +259,8 @@ pub(super) mod tests {
     #[test]
     fn a_change_between_two_samples_is_told_once() {
         let mut history = History::default();
-        let change = |state| StateChange { number: 0, at: 0, state, reason: Some("why".into()) };
+        let change =
+            |state| StateChange { number: 0, name: "www".into(), at: 0, state, reason: Some("why".into()) };
         history.note("t0", &change("down"));
         look(&mut history, &[row(0, ServerState::Up, 0)], "t1", PERIOD);
         for state in ["down", "down", "up"] {

@@ -54,7 +54,7 @@ impl<'a> Sample<'a> {
         let state = ServerState::of(backend, now);
         Sample {
             number: backend.role.number(),
-            name: backend.name.as_deref().map_or_else(|| backend.role.label().into(), Cow::Borrowed),
+            name: backend.display_name(),
             address: &backend.label,
             port: backend.port,
             state: standing(state.word(), backend.admin_state.word()),

@@ -1,5 +1,6 @@
 //! A server as workers see it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -104,6 +105,11 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Its name, or what it is called without one.
+    pub fn display_name(&self) -> Cow<'_, str> {
+        self.name.as_deref().map_or_else(|| self.role.label().into(), Cow::Borrowed)
+    }
+
     /// Its address with the port, as replies show it.
     pub fn endpoint(&self) -> String {
         addr::with_port(&self.label, self.port)
