@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use crate::sys::client_slots::ClientSlot;
+use crate::sys::connection_slots::ConnectionSlot;
 
 /// The time of a connection's last step: a request, or a piece of a response that was read.
 #[derive(Debug, Clone)]
@@ -18,12 +18,12 @@ pub(super) struct ConnectionProgress(Arc<ConnectionSteps>);
 #[derive(Debug)]
 struct ConnectionSteps {
     last: Mutex<Instant>,
-    slot: ClientSlot,
+    slot: ConnectionSlot,
 }
 
 impl ConnectionProgress {
     /// The progress of a new connection, whose client has this slot.
-    pub(super) fn begin(slot: ClientSlot) -> Self {
+    pub(super) fn begin(slot: ConnectionSlot) -> Self {
         ConnectionProgress(Arc::new(ConnectionSteps { last: Mutex::new(Instant::now()), slot }))
     }
 
@@ -55,7 +55,7 @@ impl ConnectionProgress {
 
 #[cfg(test)]
 mod tests {
-    use crate::sys::client_slots::ClientSlots;
+    use crate::sys::connection_slots::ConnectionSlots;
 
     use super::*;
 
@@ -63,7 +63,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_goes_on_while_it_makes_steps() {
-        let slots = ClientSlots::new(1, PATIENCE);
+        let slots = ConnectionSlots::new(1, PATIENCE);
         let progress = ConnectionProgress::begin(slots.take().await);
         // Nothing wakes it: it advances because the watch polls it again.
         let mut left = 9;
@@ -78,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_without_steps_ends_when_another_client_waits() {
-        let slots = ClientSlots::new(1, PATIENCE);
+        let slots = ConnectionSlots::new(1, PATIENCE);
         let progress = ConnectionProgress::begin(slots.take().await);
         let work = progress.watch(std::future::pending::<()>(), Duration::from_hours(1));
         let (ended, _slot) = tokio::join!(work, slots.take());

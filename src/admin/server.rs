@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
-use crate::sys::client_slots::{ClientSlot, ClientSlots};
+use crate::sys::connection_slots::{ConnectionSlot, ConnectionSlots};
 use crate::sys::{log, runtime};
 
 use super::dashboard::history::{History, PERIOD};
@@ -106,7 +106,7 @@ fn record(source: &impl Source, history: &mut History, passed: Duration) {
 async fn serve(listener: AsyncListener, source: Arc<impl Source>) {
     let history = Arc::<Mutex<History>>::default();
     tokio::spawn(look(Arc::clone(&source), Arc::clone(&history)));
-    let slots = ClientSlots::new(CONNECTIONS_MAX, PATIENCE_WHEN_FULL);
+    let slots = ConnectionSlots::new(CONNECTIONS_MAX, PATIENCE_WHEN_FULL);
     loop {
         let error = match &listener {
             AsyncListener::Tcp(listener) => match listener.accept().await {
@@ -147,7 +147,7 @@ fn converse(
     loopback: bool,
     source: Arc<impl Source>,
     history: Arc<Mutex<History>>,
-    slot: ClientSlot,
+    slot: ConnectionSlot,
 ) -> impl Future<Output = ()> + Send {
     let progress = ConnectionProgress::begin(slot);
     let steps = progress.clone();

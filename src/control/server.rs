@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
 use crate::core::report::pieces::Pieces;
-use crate::sys::client_slots::{ClientSlot, ClientSlots};
+use crate::sys::connection_slots::{ConnectionSlot, ConnectionSlots};
 use crate::sys::log;
 
 use super::long_reply::LongReplies;
@@ -91,7 +91,7 @@ pub enum ControlListener {
 
 /// Serves the control socket forever, `clients_max` clients at a time. Must run on a [`tokio::task::LocalSet`].
 pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients_max: usize) {
-    let slots = ClientSlots::new(clients_max, PATIENCE_WHEN_FULL);
+    let slots = ConnectionSlots::new(clients_max, PATIENCE_WHEN_FULL);
     let common = Rc::new(Common {
         leaving: Semaphore::new(LEAVING_MAX),
         waiting: Semaphore::new(WAITING_MAX),
@@ -163,7 +163,7 @@ async fn converse(
     commander: Commander,
     stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
-    slot: ClientSlot,
+    slot: ConnectionSlot,
     common: Rc<Common>,
 ) {
     let talk = async {
@@ -235,7 +235,7 @@ fn refused(why: String) -> Reply {
 /// Writes a reply as long as the client reads it in time.
 struct ReplyWriter<'a, S> {
     stream: &'a mut S,
-    slot: &'a ClientSlot,
+    slot: &'a ConnectionSlot,
 }
 
 impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {

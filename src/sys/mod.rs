@@ -8,7 +8,7 @@
 
 pub mod atomic_file;
 pub mod calls;
-pub mod client_slots;
+pub mod connection_slots;
 pub mod crash;
 pub mod daemon;
 pub mod datagram;

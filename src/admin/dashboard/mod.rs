@@ -1,6 +1,6 @@
 //! The dashboard: one page that shows the servers and updates itself.
 //!
-//! It can be read without JavaScript. With it, the page requests [`data`] every second: the same texts as in the page,
+//! It can be read without JavaScript. With it, the page requests [`data()`] every second: the same texts as in the page,
 //! so that values are formatted only in [`view`].
 
 mod data;

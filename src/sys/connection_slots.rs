@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 /// The slots; each client takes one.
 #[derive(Debug)]
-pub struct ClientSlots {
+pub struct ConnectionSlots {
     max: usize,
     /// How long a client may be idle while others wait for its slot.
     patience: Duration,
@@ -34,16 +34,16 @@ struct TakenSlot {
     evicted: Arc<Notify>,
 }
 
-impl ClientSlots {
+impl ConnectionSlots {
     /// Slots for `max` clients.
     #[must_use]
     pub fn new(max: usize, patience: Duration) -> Arc<Self> {
-        Arc::new(ClientSlots { max, patience, taken: Mutex::default(), freed: Notify::new() })
+        Arc::new(ConnectionSlots { max, patience, taken: Mutex::default(), freed: Notify::new() })
     }
 
     /// Takes a slot for a new client. When all are taken, the client that has been idle longest is evicted: it has
     /// sent no request, or does not read its reply.
-    pub async fn take(self: &Arc<Self>) -> ClientSlot {
+    pub async fn take(self: &Arc<Self>) -> ConnectionSlot {
         if self.taken.lock().clients.len() >= self.max {
             // A client whose request has come while this thread was busy is not idle.
             tokio::task::yield_now().await;
@@ -58,7 +58,7 @@ impl ClientSlots {
     }
 
     /// A slot, or how long to wait before the next attempt.
-    fn try_take(self: &Arc<Self>, now: Instant) -> Result<ClientSlot, Duration> {
+    fn try_take(self: &Arc<Self>, now: Instant) -> Result<ConnectionSlot, Duration> {
         let mut taken = self.taken.lock();
         if taken.clients.len() >= self.max {
             let silent = taken.clients.iter().filter_map(|(id, client)| Some((client.silent_since?, *id)));
@@ -77,19 +77,19 @@ impl ClientSlots {
         let client = TakenSlot { silent_since: Some(now), evicted: Arc::clone(&evicted) };
         taken.clients.insert(id, client);
         drop(taken);
-        Ok(ClientSlot { slots: Arc::clone(self), id, evicted })
+        Ok(ConnectionSlot { slots: Arc::clone(self), id, evicted })
     }
 }
 
 /// A client's slot; dropping it frees the slot.
 #[derive(Debug)]
-pub struct ClientSlot {
-    slots: Arc<ClientSlots>,
+pub struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
     id: u64,
     evicted: Arc<Notify>,
 }
 
-impl ClientSlot {
+impl ConnectionSlot {
     /// Waits until the client is evicted.
     pub async fn evicted(&self) {
         self.evicted.notified().await;
@@ -112,7 +112,7 @@ impl ClientSlot {
     }
 }
 
-impl Drop for ClientSlot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.slots.taken.lock().clients.remove(&self.id);
         self.slots.freed.notify_one();
@@ -128,13 +128,13 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(250);
 
-    fn is_evicted(slot: &ClientSlot) -> bool {
+    fn is_evicted(slot: &ConnectionSlot) -> bool {
         pin!(slot.evicted()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     #[test]
     fn the_one_that_was_silent_longest_makes_room() {
-        let (slots, start) = (ClientSlots::new(3, PATIENCE), Instant::now());
+        let (slots, start) = (ConnectionSlots::new(3, PATIENCE), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
         let [first, second, third] = [0, 10, 20].map(|millis| slots.try_take(at(millis)).unwrap());
         first.works();
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_takes_a_slot_that_is_given_back() {
-        let slots = ClientSlots::new(1, PATIENCE);
+        let slots = ConnectionSlots::new(1, PATIENCE);
         let first = slots.take().await;
         first.works();
         let (second, ()) = tokio::join!(slots.take(), async {
