@@ -14,6 +14,7 @@ use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
 use crate::core::json::{self, Document, Head, ServersHead, Version};
+use crate::core::refusals::Refusal;
 use crate::core::report::model::{
     self, CheckRow, ClientRow, ConnectionRow, ObservedServer, ServerRow, ServerState, Status,
 };
@@ -151,7 +152,7 @@ impl Documents {
             last_connection: shared.connections.last(),
             connections_max: snapshot.conn_max,
             dropped: self.config.load().settings.udp.then(|| shared.drops.count()),
-            refused: shared.refusals.by_limits(),
+            refused: shared.refusals.sum([Refusal::Connections, Refusal::Rate]),
             unannounced: shared.proxy_faults.counts().total(),
         }
     }
@@ -261,7 +262,7 @@ impl Source for Documents {
             unserved: Unserved {
                 queued: shared.queue.waiting(),
                 queue_max: shared.snapshot.load().queue_max,
-                queue_results: shared.queue_counts.read().into(),
+                queue_results: shared.queue_counts.read(),
                 queue_times: shared.queue_counts.waits(),
                 held: shared.tarpit.count(),
                 held_max: shared.snapshot.load().tarpit_max,
@@ -271,8 +272,8 @@ impl Source for Documents {
             servers: self.present_rows(),
             serving: Serving {
                 ends: shared.ends.read(),
-                refusals: shared.refusals.read().to_vec(),
-                header_faults: shared.proxy_faults.counts().read().to_vec(),
+                refusals: shared.refusals.read(),
+                header_faults: shared.proxy_faults.counts().read(),
                 handshakes: shared.handshakes.read().to_vec(),
                 reloads: [
                     ("success", self.reloads.load(Relaxed)),

@@ -2,7 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use std::marker::PhantomData;
+
 use thread_local::ThreadLocal;
+
+use super::settings::Keyword;
 
 /// `N` counters. Each thread has its own, which no other thread writes, and reading sums them.
 #[derive(Debug, Default)]
@@ -47,9 +51,43 @@ impl<const N: usize> Counters<N> {
     }
 }
 
+/// A counter for each word of `K`, which has `N` of them.
+#[derive(Debug)]
+pub struct WordCounters<K, const N: usize>(Counters<N>, PhantomData<K>);
+
+impl<K, const N: usize> Default for WordCounters<K, N> {
+    fn default() -> Self {
+        WordCounters(Counters::default(), PhantomData)
+    }
+}
+
+impl<K: Keyword, const N: usize> WordCounters<K, N> {
+    /// Adds one to the counter of a word.
+    pub fn count(&self, word: K) {
+        self.0.count(word.index());
+    }
+
+    /// The sum of some counters.
+    pub fn sum(&self, words: impl IntoIterator<Item = K>) -> u64 {
+        let totals = self.0.totals();
+        words.into_iter().filter_map(|word| totals.get(word.index())).sum()
+    }
+
+    /// The sum of all counters.
+    pub fn total(&self) -> u64 {
+        self.0.totals().iter().sum()
+    }
+
+    /// Each word and its count.
+    pub fn read(&self) -> Vec<(&'static str, u64)> {
+        K::WORDS.iter().copied().zip(self.0.totals()).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::settings::ConnectionLogFormat;
     use std::thread;
 
     #[test]
@@ -66,6 +104,16 @@ mod tests {
             }
         });
         assert_eq!(counters.totals(), [3000, 3000, 3000 + 120_000]);
+    }
+
+    #[test]
+    fn each_word_has_a_counter() {
+        let counters = WordCounters::<ConnectionLogFormat, 2>::default();
+        counters.count(ConnectionLogFormat::Json);
+        counters.count(ConnectionLogFormat::Json);
+        counters.count(ConnectionLogFormat::Text);
+        assert_eq!(counters.read(), [("text", 1), ("json", 2)]);
+        assert_eq!((counters.sum([ConnectionLogFormat::Json]), counters.total()), (2, 3));
     }
 
     #[test]

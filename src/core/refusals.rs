@@ -1,6 +1,6 @@
 //! Clients that were refused, counted by reason.
 
-use super::counters::Counters;
+use super::counters::WordCounters;
 use super::settings::Keyword;
 use super::settings::keyword::keywords;
 
@@ -18,28 +18,5 @@ keywords! {
     }
 }
 
-/// The number of reasons.
-const REASONS: usize = Refusal::WORDS.len();
-
 /// Counts refused connections, and datagrams that would have begun a flow.
-#[derive(Debug, Default)]
-pub struct Refusals(Counters<REASONS>);
-
-impl Refusals {
-    /// One more is refused.
-    pub fn count(&self, refusal: Refusal) {
-        self.0.count(refusal as usize);
-    }
-
-    /// How many connections a limit of clients has refused.
-    pub fn by_limits(&self) -> u64 {
-        let totals = self.0.totals();
-        [Refusal::Connections, Refusal::Rate].iter().map(|refusal| totals[*refusal as usize]).sum()
-    }
-
-    /// The number of refusals for each reason.
-    pub fn read(&self) -> [(&'static str, u64); REASONS] {
-        let totals = self.0.totals();
-        std::array::from_fn(|n| (Refusal::WORDS[n], totals[n]))
-    }
-}
+pub type Refusals = WordCounters<Refusal, { Refusal::WORDS.len() }>;

@@ -1,6 +1,6 @@
 //! What became of those who waited in the queue.
 
-use crate::core::counters::Counters;
+use crate::core::counters::WordCounters;
 use crate::core::histogram::{Distribution, Histogram};
 use crate::core::settings::Keyword;
 use crate::core::settings::keyword::keywords;
@@ -22,13 +22,10 @@ keywords! {
     }
 }
 
-/// The number of results.
-const RESULTS: usize = QueueResult::WORDS.len();
-
 /// The results of all waits, and how long those took that ended with a server.
 #[derive(Debug, Default)]
 pub struct QueueCounts {
-    results: Counters<RESULTS>,
+    results: WordCounters<QueueResult, { QueueResult::WORDS.len() }>,
     waits: Histogram,
 }
 
@@ -38,13 +35,12 @@ impl QueueCounts {
         if result == QueueResult::Served {
             self.waits.record(waited);
         }
-        self.results.count(result as usize);
+        self.results.count(result);
     }
 
     /// The number of waits for each result.
-    pub fn read(&self) -> [(&'static str, u64); RESULTS] {
-        let totals = self.results.totals();
-        std::array::from_fn(|n| (QueueResult::WORDS[n], totals[n]))
+    pub fn read(&self) -> Vec<(&'static str, u64)> {
+        self.results.read()
     }
 
     /// How long the waits took that ended with a server.

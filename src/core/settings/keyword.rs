@@ -5,6 +5,9 @@ pub trait Keyword: Copy + Eq + 'static {
     /// The words, in the order in which errors and help list them.
     const WORDS: &'static [&'static str];
 
+    /// The place of this variant's word among them.
+    fn index(self) -> usize;
+
     /// The word of this variant.
     fn word(self) -> &'static str;
 
@@ -21,6 +24,10 @@ macro_rules! keywords {
 
         impl Keyword for $name {
             const WORDS: &'static [&'static str] = &[$($word,)+];
+
+            fn index(self) -> usize {
+                self as usize
+            }
 
             fn word(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
@@ -208,13 +215,17 @@ pub struct Fastclose {
 impl Keyword for Fastclose {
     const WORDS: &'static [&'static str] = &["up", "down", "both", "off"];
 
-    fn word(self) -> &'static str {
+    fn index(self) -> usize {
         match (self.up, self.down) {
-            (false, false) => "off",
-            (true, false) => "up",
-            (false, true) => "down",
-            (true, true) => "both",
+            (true, false) => 0,
+            (false, true) => 1,
+            (true, true) => 2,
+            (false, false) => 3,
         }
+    }
+
+    fn word(self) -> &'static str {
+        Self::WORDS[self.index()]
     }
 
     fn by_word(word: &str) -> Option<Self> {
