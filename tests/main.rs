@@ -20,6 +20,7 @@ mod it {
     mod cli;
     mod client_limits;
     mod connection_log;
+    mod connection_log_load;
     mod control;
     mod daemon;
     mod dashboard;

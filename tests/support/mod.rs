@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod browser;
 pub(crate) mod chaos;
 pub(crate) mod client;
+pub(crate) mod connection_log;
 pub(crate) mod daemon;
 pub(crate) mod daemons;
 pub(crate) mod directory;
