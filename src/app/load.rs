@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::pen::{self, PenOptions};
 use crate::core::Error;
-use crate::core::addr::{Host, Services};
+use crate::core::addr::Services;
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, ConfigLine, Subject};
@@ -89,7 +89,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
             Err(error) => load_errors.push(error.of("listen")),
         }
     }
-    let port = config.listening().filter(|e| !matches!(e.host, Host::Unix(_))).map(|e| e.port);
+    let port = config.listening().filter(|e| !e.host.is_path()).map(|e| e.port);
     for (n, operand) in options.servers.iter().enumerate() {
         match pen::server(n, operand, port, services) {
             Ok(command) => {

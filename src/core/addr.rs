@@ -76,6 +76,11 @@ impl Host {
         }
     }
 
+    /// Whether it is the path of a Unix socket.
+    pub fn is_path(&self) -> bool {
+        matches!(self, Host::Unix(_))
+    }
+
     /// The name, if the host is one that has to be resolved.
     pub fn name(&self) -> Option<&str> {
         if let Host::Name(name) = self { Some(name) } else { None }

@@ -18,7 +18,7 @@ impl TlsPeer {
     /// A server at `endpoint`, which has the name of its host unless another `name` is given.
     pub(super) fn new(endpoint: Endpoint, name: Option<&Host>, verify: bool) -> Self {
         let name = name.unwrap_or(&endpoint.host);
-        let name = Some(name).filter(|name| !matches!(name, Host::Unix(_))).cloned();
+        let name = Some(name).filter(|name| !name.is_path()).cloned();
         TlsPeer { endpoint, name, verify }
     }
 }

@@ -89,7 +89,7 @@ fn server_changes(n: usize, new: &ServerConfig, old: &ServerConfig) -> Vec<Comma
     }
     let old = if unset { &unused } else { old };
     // A path sets the port too.
-    let at_path = matches!(&new.address, Some(Host::Unix(_))) && new.address != old.address;
+    let at_path = new.address.as_ref().is_some_and(Host::is_path) && new.address != old.address;
     let differs = |key: &ServerKey| key.get(new) != key.get(old) || (at_path && *key == ServerConfig::port());
     let changes: Vec<Change> =
         ServerKey::all().filter(differs).map(|key| Change::Set(key, key.get(new))).collect();

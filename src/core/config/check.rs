@@ -51,7 +51,6 @@ impl Config {
                 "version 1 is for connections only; v2 is for both",
             );
         }
-        let unix = |host: &Host| matches!(host, Host::Unix(_));
         if let Some(Endpoint { host: Host::Unix(path), .. }) = self.listening() {
             return excluded(
                 &format!("the listening address {path}"),
@@ -60,10 +59,10 @@ impl Config {
         }
         let special = |(endpoint, name): (&Option<Endpoint>, &str)| {
             let host = &endpoint.as_ref()?.host;
-            unix(host).then(|| format!("the {name} server {host}"))
+            host.is_path().then(|| format!("the {name} server {host}"))
         };
         let numbered = self.servers.iter().enumerate().find_map(|(n, server)| {
-            server.address.as_ref().filter(|host| unix(host)).map(|host| format!("server {n} {host}"))
+            server.address.as_ref().filter(|host| host.is_path()).map(|host| format!("server {n} {host}"))
         });
         let specials = [(&settings.emergency, "emergency"), (&settings.abuse, "abuse")];
         match numbered.or_else(|| specials.into_iter().find_map(special)) {
@@ -90,14 +89,14 @@ impl Config {
 
     /// Whether the host name that a server's certificate is verified against is given and valid.
     fn check_tls_names(&self) -> Result<(), Error> {
-        let unix = |host: &Option<Host>| matches!(host, Some(Host::Unix(_)));
         for (n, server) in self.servers.iter().enumerate() {
             let expected = "a host name or an IP address";
             let subject = format!("server {n} tls_name");
-            if let Some(path @ Host::Unix(_)) = &server.tls_name {
+            if let Some(path) = server.tls_name.as_ref().filter(|name| name.is_path()) {
                 return Err(Error::expected(expected, path.to_string()).of(&subject));
             }
-            if server.tls && server.tls_verify && unix(&server.address) && server.tls_name.is_none() {
+            let at_path = server.address.as_ref().is_some_and(Host::is_path);
+            if server.tls && server.tls_verify && at_path && server.tls_name.is_none() {
                 let expected = format!("{expected}, since a Unix socket has none, or tls_verify off");
                 return Err(Error::missing(expected).of(&subject));
             }
@@ -171,9 +170,8 @@ impl Config {
     /// everybody, or blacklisted by a command, which `is_blacklisted` tells of their numbers. Not if there is no server at all.
     pub fn takes_nobody(&self, is_blacklisted: impl Fn(usize) -> bool) -> bool {
         let settings = &self.settings;
-        let on_a_path = self.listening().is_some_and(|endpoint| matches!(endpoint.host, Host::Unix(_)));
         // Clients of a path have no address, which no list denies.
-        let has_addresses = !on_a_path || settings.proxy_protocol == ProxyProtocol::Require;
+        let has_addresses = !self.listens_at_path() || settings.proxy_protocol == ProxyProtocol::Require;
         let denies_everybody = |list: usize| has_addresses && self.acl(list).denies_everybody();
         if settings.abuse.is_none() && denies_everybody(settings.client_acl) {
             return true;
@@ -183,6 +181,11 @@ impl Config {
         };
         let used = || self.servers.iter().enumerate().filter(|(_, s)| s.address.is_some() && s.port != 0);
         settings.emergency.is_none() && used().next().is_some() && !used().any(takes)
+    }
+
+    /// Whether it listens on a Unix socket.
+    pub(super) fn listens_at_path(&self) -> bool {
+        self.listening().is_some_and(|endpoint| endpoint.host.is_path())
     }
 
     /// The address to listen on.

@@ -74,8 +74,8 @@ impl Config {
     /// That nothing says whose PROXY headers count.
     fn anybody_is_a_proxy(&self) -> Option<Error> {
         let Settings { proxy_protocol, proxy_acl, .. } = &self.settings;
-        let on_a_path = self.listening().is_some_and(|endpoint| matches!(endpoint.host, Host::Unix(_)));
-        if *proxy_protocol == ProxyProtocol::Off || on_a_path || *proxy_acl != 0 || !self.acl(0).is_empty() {
+        let is_off = *proxy_protocol == ProxyProtocol::Off || self.listens_at_path();
+        if is_off || *proxy_acl != 0 || !self.acl(0).is_empty() {
             return None;
         }
         let text = "no proxy_acl says who may send PROXY headers, and any client can claim to be another";
@@ -84,8 +84,7 @@ impl Config {
 
     /// Whether clients of TLS connect over TCP, so that pen ends it if it has a certificate.
     fn ends_tls(&self) -> bool {
-        let on_a_path = self.listening().is_some_and(|endpoint| matches!(endpoint.host, Host::Unix(_)));
-        !self.settings.ssl_certfile.is_empty() && !on_a_path
+        !self.settings.ssl_certfile.is_empty() && !self.listens_at_path()
     }
 
     /// Server names that are not looked for, and servers that TLS within TLS would go to.

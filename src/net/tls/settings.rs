@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use openssl::ssl::SslVersion;
 
-use crate::core::addr::Host;
 use crate::core::alpn;
 use crate::core::settings::{Keyword, Settings, SslOption, SslProtocol};
 
@@ -162,7 +161,7 @@ pub fn notices(settings: &Settings) -> Vec<String> {
         given.iter().filter(|(given, _)| *given).for_each(|(_, what)| say(what, needs));
         return notices;
     }
-    if settings.listen.as_ref().is_some_and(|listen| matches!(listen.endpoint.host, Host::Unix(_))) {
+    if settings.listen.as_ref().is_some_and(|listen| listen.endpoint.host.is_path()) {
         say("ssl_certfile (-E)", "clients of a Unix socket are served without TLS");
     }
     if settings
