@@ -119,8 +119,7 @@ impl CertFiles {
     /// A message for each file that cannot be used, as far as that shows without reading keys: one that is not there, or a
     /// certificate of which no file contains the key. Clients that ask for the name get the default certificate.
     pub(super) fn unusable(&self) -> impl Iterator<Item = String> {
-        let all = self.files.iter().flat_map(Files::all).chain(self.ca.as_deref());
-        let missing = all.filter_map(|file| {
+        let missing = self.paths().filter_map(|file| {
             let error = fs::metadata(file).err()?;
             Some(at(file, format_args!("passed over: {}", SystemReason(&error))))
         });
@@ -149,7 +148,11 @@ impl CertFiles {
 
     /// The state of its files.
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp::of(self.files.iter().flat_map(Files::all).chain(self.ca.as_deref()))
+        Stamp::of(self.paths())
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().flat_map(Files::all).chain(self.ca.as_deref())
     }
 }
 

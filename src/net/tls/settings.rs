@@ -20,9 +20,10 @@ pub(in crate::net) struct Files {
 }
 
 impl Files {
-    /// All files.
+    /// All files; one that holds both the certificate and the key once.
     pub(in crate::net) fn all(&self) -> impl Iterator<Item = &Path> {
-        std::iter::once(&self.cert).chain(&self.keys).chain(&self.ocsp).map(PathBuf::as_path)
+        let keys = self.keys.iter().filter(|key| **key != self.cert);
+        std::iter::once(&self.cert).chain(keys).chain(&self.ocsp).map(PathBuf::as_path)
     }
 }
 
