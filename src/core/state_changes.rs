@@ -6,8 +6,7 @@ use std::mem;
 use parking_lot::Mutex;
 
 use super::Millis;
-use super::report::model::{ServerState, standing};
-use super::settings::Keyword as _;
+use super::report::model::standing_of;
 use super::snapshot::Backend;
 
 /// The number of changes that are kept until they are taken.
@@ -35,12 +34,11 @@ pub struct StateChanges(Mutex<VecDeque<StateChange>>);
 impl StateChanges {
     /// The state of `backend` has changed for `reason`.
     pub fn note(&self, backend: &Backend, reason: Option<&str>, now: Millis) {
-        let state = ServerState::of(backend, now);
         let change = StateChange {
             number: backend.role.number(),
             name: backend.display_name().into_owned(),
             at: now,
-            state: standing(state.word(), backend.admin_state.word()),
+            state: standing_of(backend, now),
             reason: reason.map(str::to_owned),
         };
         let mut changes = self.0.lock();

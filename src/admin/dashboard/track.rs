@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::core::Millis;
-use crate::core::report::model::{ServerState, standing};
-use crate::core::settings::Keyword as _;
+use crate::core::report::model::standing_of;
 use crate::core::snapshot::Backend;
 
 /// Points of a curve: five minutes.
@@ -51,13 +50,12 @@ pub(super) struct Sample<'a> {
 impl<'a> Sample<'a> {
     pub(super) fn new(backend: &'a Backend, now: Millis) -> Self {
         let (sent, received) = backend.stats.traffic.totals();
-        let state = ServerState::of(backend, now);
         Sample {
             number: backend.role.number(),
             name: backend.display_name(),
             address: &backend.label,
             port: backend.port,
-            state: standing(state.word(), backend.admin_state.word()),
+            state: standing_of(backend, now),
             counters: Counters { connects: backend.stats.connect_times.read().count(), sent, received },
         }
     }

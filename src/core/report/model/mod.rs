@@ -15,6 +15,6 @@ pub use check::{CheckRow, HealthWord};
 pub use client::ClientRow;
 pub use connection::{ConnectionRow, ConnectionState};
 pub use observed::{ObservedServer, reason};
-pub use server::{ServerRow, ServerState, servers, standing};
+pub use server::{ServerRow, ServerState, servers, standing, standing_of};
 pub use status::Status;
 pub(crate) use units::seconds;

@@ -194,6 +194,11 @@ pub fn standing<'a>(state: &'a str, admin_state: &'a str) -> &'a str {
     if admin_state == AdminState::Ready.word() { state } else { admin_state }
 }
 
+/// The same of a server at `now`.
+pub fn standing_of(backend: &Backend, now: Millis) -> &'static str {
+    standing(ServerState::of(backend, now).word(), backend.admin_state.word())
+}
+
 /// Every server of a snapshot: the slots by number, the emergency and the abuse server, and those that were removed.
 pub fn servers(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Backend>> {
     let slots = snapshot.backends.iter().flatten();
