@@ -89,10 +89,6 @@ pub struct Queue<W: Waiter> {
     wakeup: Arc<Wakeup>,
 }
 
-/// The order of arrival in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Arrival(u64);
-
 impl<W: Waiter> Queue<W> {
     /// An empty queue; `wakeup` wakes its first waiter.
     pub fn new(wakeup: Arc<Wakeup>) -> Self {
@@ -174,11 +170,6 @@ pub struct QueuePosition<'a, W: Waiter> {
 }
 
 impl<W: Waiter> QueuePosition<'_, W> {
-    /// Its arrival.
-    pub fn arrival(&self) -> Arrival {
-        Arrival(self.number)
-    }
-
     /// Waits again in the same position, after the server that it was given has failed, and searches at once. False if no place is
     /// free and the queue is full: it does not count, and `limit` others do.
     pub fn wait(&mut self, waiter: W, limit: usize, waker: &Waker, view: impl FnOnce() -> W::View) -> bool {

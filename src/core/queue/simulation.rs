@@ -83,7 +83,7 @@ struct Simulation<'a> {
     /// Whether the servers work, as their checks find it.
     works: [bool; SERVERS],
     queue: &'a Queue<Selection>,
-    waiting: BTreeMap<Arrival, Waiting<'a>>,
+    waiting: BTreeMap<u64, Waiting<'a>>,
     served: Vec<Served<'a>>,
     /// Every server that there ever was, so that no two have one address.
     known: Vec<Arc<ServerStats>>,
@@ -194,7 +194,7 @@ impl<'a> Simulation<'a> {
         selected: Selected,
         position: Option<QueuePosition<'a, Selection>>,
     ) {
-        let arrival = position.as_ref().map(QueuePosition::arrival);
+        let arrival = position.as_ref().map(|position| position.number);
         let backend = Arc::clone(&selected.backend);
         if backend.role.slot().is_some() {
             assert!(self.may_have(&model, &backend), "{backend} is not for {:?}", model.client.ip());
@@ -249,7 +249,7 @@ impl<'a> Simulation<'a> {
         };
         woken.0.store(true, Relaxed);
         let waiting = Waiting { model, position, woken, end: self.now + PATIENCE, again: None };
-        self.waiting.insert(waiting.position.arrival(), waiting);
+        self.waiting.insert(waiting.position.number, waiting);
         self.saw("waits");
     }
 
@@ -263,12 +263,11 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn run_woken(&mut self) -> BTreeMap<Arrival, Served<'a>> {
+    fn run_woken(&mut self) -> BTreeMap<u64, Served<'a>> {
         let mut given = BTreeMap::new();
         loop {
             let due = |w: &Waiting<'_>| w.woken.0.load(Relaxed) || w.again.is_some_and(|at| at <= self.now);
-            let woken: Vec<Arrival> =
-                self.waiting.iter().filter(|(_, w)| due(w)).map(|(at, _)| *at).collect();
+            let woken: Vec<u64> = self.waiting.iter().filter(|(_, w)| due(w)).map(|(at, _)| *at).collect();
             if woken.is_empty() {
                 return given;
             }
