@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::counters::Counters;
 use super::end_reason::EndReason;
+use super::millis;
 use super::settings::Keyword;
 
 /// The upper bounds of the ranges of durations, in milliseconds. One more range has no upper bound.
@@ -26,7 +27,7 @@ impl ConnectionEnds {
 
     /// Counts a connection that lasted this long.
     pub fn ended(&self, reason: EndReason, lasted: Duration) {
-        let millis = u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX);
+        let millis = millis(lasted);
         self.0.count(reason as usize);
         self.0.count(EndReason::COUNT + BOUNDS_MILLIS.partition_point(|bound| *bound < millis));
         self.0.add(SUM, millis);

@@ -33,7 +33,7 @@ pub struct ConnectionLine<'a> {
     pub tls_cipher: Option<&'a str>,
     /// The server name that the client requested.
     pub sni: Option<&'a str>,
-    /// How long it waited for a connect place of a server.
+    /// How long it waited for a connect permit of a server.
     pub queue_seconds: Option<f64>,
     /// The duration of the successful connect.
     pub connect_seconds: Option<f64>,

@@ -45,3 +45,8 @@ pub use error::{Error, one_line};
 
 /// Milliseconds on a clock that never goes back, from an origin the caller chose.
 pub type Millis = u64;
+
+/// A time in milliseconds, at most the greatest number of them.
+pub fn millis(time: std::time::Duration) -> Millis {
+    Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
+}

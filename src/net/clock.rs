@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::core::Millis;
+use crate::core::{Millis, millis};
 
 /// A monotonic clock, which is never set. Copies of it show the same time.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,6 @@ impl Clock {
     /// The time in milliseconds since shortly before the start.
     pub fn now(self) -> Millis {
         // Starts at 1, since 0 means "never" in a blacklist.
-        u64::try_from(self.0.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+        millis(self.0.elapsed()).saturating_add(1)
     }
 }

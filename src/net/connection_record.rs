@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::core::Millis;
 use crate::core::affinity::Client;
 use crate::core::connection_line::ConnectionLine;
 use crate::core::end_reason::EndReason;
 use crate::core::settings::Keyword;
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::core::tls_session::TlsSession;
+use crate::core::{Millis, millis};
 
 use super::client_name::ClientName;
 use super::connections::Connection;
@@ -68,7 +68,7 @@ impl ConnectionRecord {
         }
     }
 
-    /// Starts a wait: in the queue for a server, or for a connect place of one.
+    /// Starts a wait: in the queue for a server, or for a connect permit of one.
     pub(in crate::net) fn wait(&self) -> Wait<'_> {
         self.mark.store(micros(self.began.elapsed()), Relaxed);
         Wait(self)
@@ -154,7 +154,7 @@ pub(in crate::net) fn refused(
 ) {
     shared.ends.refused(reason);
     if shared.connection_log.is_on() {
-        let millis = Millis::try_from(after.as_millis()).unwrap_or(Millis::MAX);
+        let millis = millis(after);
         log(shared, &line(shared, client, &snapshot.listener, millis, reason));
     }
 }

@@ -4,9 +4,9 @@ use super::dns;
 use super::monitor::Rule;
 use super::status_ranges::StatusRanges;
 use crate::core::Error;
-use crate::core::Millis;
 use crate::core::addr::Services;
 use crate::core::lexer::Word;
+use crate::core::millis;
 use crate::core::settings::keyword::keywords;
 use crate::core::settings::table::table;
 use crate::core::settings::{CheckSwitch, Field, Key, Keyword, Kind, Spec, Value};
@@ -165,7 +165,6 @@ impl CheckConfig {
 
     /// The schedule of the check.
     pub fn rule(&self) -> Rule {
-        let millis = |time: Duration| Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX);
         let fast = if self.fast.is_zero() { self.every } else { self.fast };
         Rule { every: millis(self.every), fast: millis(fast), rise: self.rise, fall: self.fall }
     }

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Duration;
 
-use super::Millis;
 use super::acl::Acl;
 use super::addr::Endpoint;
 use super::admission::limits::Allowance;
@@ -18,6 +16,7 @@ use super::queue::Wakeup;
 use super::settings::{ConnectionLogFormat, Fastclose, HttpForwarded, ProxyProtocol, Settings};
 use super::sni_route::SniRoutes;
 use super::tls_peer::TlsPeer;
+use super::{Millis, millis};
 
 mod backend;
 mod stats_table;
@@ -183,11 +182,6 @@ pub struct SocketOptions {
     pub transparent: bool,
     /// The local address of connections to servers.
     pub source: Option<IpAddr>,
-}
-
-/// A time in milliseconds.
-fn millis(time: Duration) -> Millis {
-    Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX)
 }
 
 impl Snapshot {

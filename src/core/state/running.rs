@@ -1,13 +1,13 @@
 //! The state itself, and the world that it depends on.
 
 use super::effect::{Effect, Lookups, Need};
-use crate::core::Millis;
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
 use crate::core::config_file::{ConfigLine, Subject};
 use crate::core::error::Error;
 use crate::core::settings::Setting;
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
+use crate::core::{Millis, millis};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -172,7 +172,7 @@ impl State {
 
     pub(super) fn blacklist(&mut self, servers: &[(usize, Duration)], now: Millis) {
         for (n, time) in servers {
-            let time = Millis::try_from(time.as_millis()).unwrap_or(Millis::MAX);
+            let time = millis(*time);
             let until = if time == 0 { 0 } else { now.saturating_add(time) };
             self.stats.server(*n).blacklist_until(until);
         }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::core::end_reason::EndReason;
 use crate::core::health::{CheckResult, Due, Health, Monitor};
+use crate::core::millis;
 use crate::core::settings::OnDown;
 use crate::core::snapshot::{Backend, Role, Snapshot};
 use crate::sys::log;
@@ -113,7 +114,7 @@ impl Checker {
             CheckOutcome::Unknown(reason) => return self.shared.reports.unchecked(backend, &reason),
         };
         self.shared.reports.checked(backend);
-        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let took = millis(took);
         // Before its consequences: whoever sees the new state sees its reason too.
         backend.stats.note_check(CheckResult { success, reason: reason.clone(), took, at: now });
         let works_again = success && backend.stats.works();

@@ -189,14 +189,15 @@ pub(super) fn failed(
     match failure.origin {
         Origin::Upstream => {
             shared.failures.tell(backend);
-            backend.stats.note_failure(&SystemReason(&failure.error).to_string());
+            let reason = SystemReason(&failure.error).to_string();
+            backend.stats.note_failure(&reason);
             let news = selection.failed(selected, shared.now());
             if backend.role.slot().is_none() || snapshot.blacklist == 0 {
                 shared.reports.unreachable(backend, failure);
             } else if news {
-                let (seconds, reason) = (snapshot.blacklist / 1000, SystemReason(&failure.error));
+                let seconds = snapshot.blacklist / 1000;
                 log::warn(format_args!("blacklisting {backend} for {seconds} s: {reason}"));
-                shared.state_changes.note(backend, Some(&reason.to_string()), shared.now());
+                shared.state_changes.note(backend, Some(&reason), shared.now());
             }
         }
         Origin::Internal => shared.reports.unreachable(backend, failure),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use openssl::ssl::SslContext;
 
+use crate::core::millis;
 use crate::sys::log;
 
 use super::file_stamp::Stamp;
@@ -27,18 +28,14 @@ pub(super) struct Throttle {
 impl Throttle {
     /// Allows the first operation after [`LOOK`].
     pub(super) fn new() -> Self {
-        Throttle { origin: Instant::now(), next: AtomicU64::new(Self::millis(LOOK)) }
-    }
-
-    fn millis(time: Duration) -> u64 {
-        u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+        Throttle { origin: Instant::now(), next: AtomicU64::new(millis(LOOK)) }
     }
 
     /// Whether the operation is due now; true for only one caller.
     pub(super) fn is_due(&self) -> bool {
-        let now = Self::millis(self.origin.elapsed());
+        let now = millis(self.origin.elapsed());
         let next = self.next.load(Relaxed);
-        now >= next && self.next.compare_exchange(next, now + Self::millis(LOOK), Relaxed, Relaxed).is_ok()
+        now >= next && self.next.compare_exchange(next, now + millis(LOOK), Relaxed, Relaxed).is_ok()
     }
 }
 

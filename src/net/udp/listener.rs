@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::core::Millis;
 use crate::core::end_reason::EndReason;
 use crate::core::error::SystemReason;
 use crate::core::flow_table::FlowId;
 use crate::core::standing_queue::StandingQueue;
+use crate::core::{Millis, millis};
 use crate::net::connect::SHORTAGE_PAUSE;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
@@ -282,8 +282,7 @@ impl UdpListener {
         let waited = if more { self.socket.waited() } else { Duration::ZERO };
         let mut queue = lock(&self.queue);
         let stood = queue.stands();
-        let late =
-            queue.sheds(Millis::try_from(waited.as_millis()).unwrap_or(Millis::MAX), self.shared.now());
+        let late = queue.sheds(millis(waited), self.shared.now());
         if stood && !queue.stands() {
             self.shared.drops.in_time();
         }
