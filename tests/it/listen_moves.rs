@@ -123,7 +123,7 @@ fn a_command_or_a_file_that_is_refused_leaves_nothing_bound() {
     let file = setup.write("file", "");
     let pen = setup.options(format!("-F {file}")).servers(&backends).start();
     let (before, elsewhere) = (pen.control("listen"), format!("127.0.0.1:{}", free_port()));
-    // The log cannot be opened, which is found out after the socket is bound.
+    // The log cannot be opened.
     pen.write("file", format!("listen {elsewhere}\nlog /nowhere/at/all\n"));
     assert!(pen.control("reload").starts_with("error: "));
     assert_eq!(pen.control("listen"), before);

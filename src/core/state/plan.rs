@@ -220,15 +220,18 @@ impl State {
         {
             needs.push(Need::UpstreamTls(Box::new(upstream)));
         }
-        match &new.listen {
+        let listener = match &new.listen {
             None => return Err(Error::missing(Kind::Listen.expected()).of("listen")),
             // A different spelling of the same address keeps the socket.
-            Some(_) if new.listen == old.listen => self.check_servers(&plan.config, world)?,
+            Some(_) if new.listen == old.listen => {
+                self.check_servers(&plan.config, world)?;
+                None
+            }
             Some(_) if self.stopping => {
                 return Err(Error::new("pen is stopping and takes no new clients").of("listen"));
             }
-            Some(address) => needs.push(Need::Listener(address.endpoint.clone(), Box::new(new.clone()))),
-        }
+            Some(address) => Some(Need::Listener(address.endpoint.clone(), Box::new(new.clone()))),
+        };
         for (log, target, before) in [
             (Log::Requests, &new.log, &old.log),
             (Log::Connections, &new.connection_log, &old.connection_log),
@@ -246,6 +249,8 @@ impl State {
             }
             needs.push(Need::Log(log, target.clone()));
         }
+        // Last: clients connect to a socket as soon as it is bound, and would be reset if it had to wait for a file.
+        needs.extend(listener);
         Ok(needs)
     }
 

@@ -17,6 +17,15 @@ fn what_can_fail_is_asked_first_and_tells_its_setting() {
 }
 
 #[test]
+fn a_socket_is_bound_when_nothing_is_left_to_wait_for() {
+    let mut state = state("listen 80\nssl_certfile /c\n");
+    let mut world = Model::default();
+    world.files.insert("g".into(), "listen 81\nlog /l\nconnection_log /m\nssl_ciphers HIGH\n".into());
+    apply(&mut state, &mut world, "include g").unwrap();
+    assert!(matches!(&world.met[..], [Need::Tls(_), Need::Log(..), Need::Log(..), Need::Listener(..)]));
+}
+
+#[test]
 fn an_address_written_differently_keeps_the_socket() {
     let mut state = state("listen 80\n");
     let mut world = Model::default();
