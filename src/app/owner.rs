@@ -29,7 +29,7 @@ use super::documents::Documents;
 use super::logs::Logs;
 use super::own_address;
 use super::perform::Performer;
-use super::prepared::{FileResult, FileWork, Missing, Prepared};
+use super::prepared::{FileWork, Missing, Prepared};
 use super::summary::{Count, VERSION, summary};
 use super::waiting;
 use super::workers::{self, ListenerHandles};
@@ -48,6 +48,8 @@ pub(super) struct Owner {
     pub(super) checker: Rc<Checker>,
     /// Tells pen to end.
     pub(super) stop: Rc<Notify>,
+    /// The number of workers that were started.
+    workers: usize,
     /// Locked by a command or reload that needs files, until it is carried out.
     files: tokio::sync::Mutex<()>,
     /// Locked while the status page or a file of commands is written.
@@ -65,6 +67,7 @@ impl Owner {
     ) -> Self {
         let (dns, stop) = (Rc::new(dns), Rc::new(Notify::new()));
         let checker = Rc::new(Checker::new(Arc::clone(&shared), u64::from(std::process::id())));
+        let workers = workers::count(state.config());
         let mut performer = Performer::new(
             Arc::clone(&shared),
             Arc::clone(&documents),
@@ -72,7 +75,6 @@ impl Owner {
             Rc::clone(&dns),
             Rc::clone(&checker),
             Rc::clone(&stop),
-            workers::count(state.config()),
         );
         performer.perform(state.begin());
         Owner {
@@ -83,6 +85,7 @@ impl Owner {
             dns,
             checker,
             stop,
+            workers,
             files: tokio::sync::Mutex::default(),
             writing: Arc::default(),
         }
@@ -162,23 +165,24 @@ impl Owner {
                 // What it needs may be different when its turn has come.
                 Some(Missing::Files(_)) if turn.is_none() => turn = Some(self.files.lock().await),
                 Some(Missing::Files(work)) => {
-                    let done = self.work(work).await.map_err(|error| vec![Error::failed("files", error)])?;
-                    prepared.done(done);
+                    let worked = self.work(work, prepared).await;
+                    prepared = worked.map_err(|error| vec![Error::failed("files", error)])?;
                 }
             }
         }
     }
 
-    /// Works on files on a thread that may block on the disk.
-    async fn work(&self, work: FileWork) -> io::Result<FileResult> {
+    /// Works on files on a thread that may block on the disk, and adds what that has made to `prepared`.
+    async fn work(&self, work: FileWork, mut prepared: Prepared) -> io::Result<Prepared> {
         let writing = match work {
             FileWork::Write(..) => Some(Arc::clone(&self.writing).lock_owned().await),
             _ => None,
         };
-        let (shared, workers) = (Arc::clone(&self.shared), self.performer.borrow().workers());
+        let (shared, workers) = (Arc::clone(&self.shared), self.workers);
         let run = move || {
             let _writing = writing;
-            work.run(&shared, workers)
+            prepared.prepare(work, &shared, workers);
+            prepared
         };
         tokio::task::spawn_blocking(run).await.map_err(io::Error::other)
     }

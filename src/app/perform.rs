@@ -41,8 +41,6 @@ pub(super) struct Performer {
     checker: Rc<Checker>,
     /// Tells pen to end.
     stop: Rc<Notify>,
-    /// The number of workers.
-    workers: usize,
     /// What was prepared for the command or reload in progress.
     pub(super) prepared: Prepared,
 }
@@ -56,9 +54,8 @@ impl Performer {
         dns: Rc<Dns>,
         checker: Rc<Checker>,
         stop: Rc<Notify>,
-        workers: usize,
     ) -> Self {
-        Performer { shared, documents, listening, dns, checker, stop, workers, prepared: Prepared::default() }
+        Performer { shared, documents, listening, dns, checker, stop, prepared: Prepared::default() }
     }
 
     /// Stops accepting clients.
@@ -70,11 +67,6 @@ impl Performer {
     /// to.
     pub(super) fn bound_address(&self, name: &str) -> Option<IpAddr> {
         self.prepared.address(name).or_else(|| self.listening.used().address())
-    }
-
-    /// The number of workers.
-    pub(super) fn workers(&self) -> usize {
-        self.workers
     }
 
     /// Performs the effects of a plan that is in force.

@@ -33,8 +33,9 @@ type OpenedLog = Result<Option<SinkOutput>, Error>;
 /// What was prepared for one command or reload.
 #[derive(Debug, Default)]
 pub(super) struct Prepared {
-    names: HashMap<String, io::Result<Vec<IpAddr>>>,
-    lines: HashMap<String, LoadedLines>,
+    /// The listening name, and its address.
+    name: Option<(String, Result<IpAddr, Error>)>,
+    lines: Option<(String, LoadedLines)>,
     written: Option<(PathBuf, Result<(), Error>)>,
     tls: Option<Box<(TlsSettings, Result<tls::Loaded, Error>)>>,
     upstream_tls: Option<(UpstreamTlsSettings, Result<LoadedUpstream, Error>)>,
@@ -68,47 +69,6 @@ pub(super) enum FileWork {
     Open(Log, Option<LogTarget>),
 }
 
-/// What it has made.
-#[derive(Debug)]
-pub(super) enum FileResult {
-    Load(String, LoadedLines),
-    Write(PathBuf, Result<(), Error>),
-    Tls(Box<(TlsSettings, Result<tls::Loaded, Error>)>),
-    UpstreamTls(UpstreamTlsSettings, Result<LoadedUpstream, Error>),
-    Open(Log, Option<LogTarget>, OpenedLog),
-}
-
-impl FileWork {
-    /// Does it, as long as the disk takes. `workers` is the number of workers.
-    pub(super) fn run(self, shared: &Shared, workers: usize) -> FileResult {
-        match self {
-            FileWork::Load(file, services) => {
-                let lines = config_file::load(&file, &services, &load::read).map(Arc::new);
-                FileResult::Load(file, lines)
-            }
-            FileWork::Write(file, text) => {
-                let written = atomic_file::replace(&file, text.as_bytes()).map_err(Error::from);
-                FileResult::Write(file, written)
-            }
-            FileWork::Tls(settings) => {
-                let loaded = match &shared.tls {
-                    Some(server) => server.load(&settings).map(with_notices_logged),
-                    None => Err(Error::new("there is no TLS")),
-                };
-                FileResult::Tls(Box::new((settings, loaded)))
-            }
-            FileWork::UpstreamTls(settings) => {
-                let loaded = shared.upstream_tls.load(&settings, workers).map(with_notices_logged);
-                FileResult::UpstreamTls(settings, loaded)
-            }
-            FileWork::Open(log, target) => {
-                let opened = logs::open(target.as_ref());
-                FileResult::Open(log, target, opened)
-            }
-        }
-    }
-}
-
 fn with_notices_logged<T>((loaded, notices): (T, Vec<String>)) -> T {
     notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
     loaded
@@ -122,24 +82,47 @@ impl Prepared {
 
     /// Keeps only what the effects of a plan use.
     pub(super) fn keep_for_effects(&mut self) {
-        self.names.clear();
-        self.lines.clear();
+        self.name = None;
+        self.lines = None;
         self.written = None;
     }
 
-    /// Records the resolver's answer.
+    /// Records the resolver's answer for a name: its addresses, at least one.
     pub(super) fn found(&mut self, name: String, addresses: io::Result<Vec<IpAddr>>) {
-        self.names.insert(name, addresses);
+        let address = match addresses.map(|addresses| addresses.first().copied()) {
+            Ok(Some(address)) => Ok(address),
+            Ok(None) => Err(Error::new(format!("{name} has no address"))),
+            Err(error) => Err(Error::failed(&name, error)),
+        };
+        self.name = Some((name, address));
     }
 
-    /// Records the result of work on files.
-    pub(super) fn done(&mut self, result: FileResult) {
-        match result {
-            FileResult::Load(file, lines) => _ = self.lines.insert(file, lines),
-            FileResult::Write(file, written) => self.written = Some((file, written)),
-            FileResult::Tls(loaded) => self.tls = Some(loaded),
-            FileResult::UpstreamTls(settings, loaded) => self.upstream_tls = Some((settings, loaded)),
-            FileResult::Open(log, target, opened) => _ = self.logs.insert(log, (target, opened)),
+    /// Works on files, as long as the disk takes. `workers` is the number of workers.
+    pub(super) fn prepare(&mut self, work: FileWork, shared: &Shared, workers: usize) {
+        match work {
+            FileWork::Load(file, services) => {
+                let lines = config_file::load(&file, &services, &load::read).map(Arc::new);
+                self.lines = Some((file, lines));
+            }
+            FileWork::Write(file, text) => {
+                let written = atomic_file::replace(&file, text.as_bytes()).map_err(Error::from);
+                self.written = Some((file, written));
+            }
+            FileWork::Tls(settings) => {
+                let loaded = match &shared.tls {
+                    Some(server) => server.load(&settings).map(with_notices_logged),
+                    None => Err(Error::new("there is no TLS")),
+                };
+                self.tls = Some(Box::new((settings, loaded)));
+            }
+            FileWork::UpstreamTls(settings) => {
+                let loaded = shared.upstream_tls.load(&settings, workers).map(with_notices_logged);
+                self.upstream_tls = Some((settings, loaded));
+            }
+            FileWork::Open(log, target) => {
+                let opened = logs::open(target.as_ref());
+                self.logs.insert(log, (target, opened));
+            }
         }
     }
 
@@ -153,9 +136,9 @@ impl Prepared {
     /// # Errors
     /// All that is wrong with it, or it is not read yet.
     pub(super) fn lines(&mut self, file: &str, services: &Services) -> LoadedLines {
-        match self.lines.get(file) {
-            Some(lines) => lines.clone(),
-            None => Err(vec![self.lacks(FileWork::Load(file.to_owned(), services.clone()))]),
+        match &self.lines {
+            Some((of, lines)) if of == file => lines.clone(),
+            _ => Err(vec![self.lacks(FileWork::Load(file.to_owned(), services.clone()))]),
         }
     }
 
@@ -219,9 +202,10 @@ impl Prepared {
         self.logs.remove(&log)?.1.ok()
     }
 
-    /// The address of a name that was looked up.
+    /// The address of the listening name, if it was looked up.
     pub(super) fn address(&self, name: &str) -> Option<IpAddr> {
-        self.names.get(name)?.as_ref().ok()?.first().copied()
+        let (_, address) = self.name.as_ref().filter(|(of, _)| of == name)?;
+        address.as_ref().ok().copied()
     }
 
     /// The endpoint with an address in place of its name.
@@ -230,13 +214,11 @@ impl Prepared {
     /// The name has no address, or has not been looked up.
     pub(super) fn resolve(&mut self, endpoint: &Endpoint) -> Result<Endpoint, Error> {
         let Host::Name(name) = &endpoint.host else { return Ok(endpoint.clone()) };
-        match self.names.get(name) {
-            Some(Ok(addresses)) => match addresses.first() {
-                Some(ip) => Ok(Endpoint { host: Host::Ip(*ip), port: endpoint.port }),
-                None => Err(Error::new(format!("{name} has no address"))),
-            },
-            Some(Err(error)) => Err(Error::failed(name, io::Error::new(error.kind(), error.to_string()))),
-            None => {
+        match &self.name {
+            Some((of, address)) if of == name => {
+                Ok(Endpoint { host: Host::Ip(address.clone()?), port: endpoint.port })
+            }
+            _ => {
                 self.missing = Some(Missing::Address(name.clone()));
                 Err(Error::new(format!("{name} is not looked up yet")))
             }
