@@ -1,6 +1,9 @@
 //! What a configuration names and this machine does not have now, for `--check`. All of it may be there when pen starts, so
 //! these are warnings.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +15,8 @@ use crate::core::error::Error;
 use crate::core::health::{CheckConfig, CheckType};
 use crate::core::log_target::LogTarget;
 use crate::sys::{atomic_file, resolve};
+
+use super::dns;
 
 /// Files that pen would fail to write, and programs that it would fail to start, as this user.
 pub(super) fn as_user(config: &Config) -> Vec<Error> {
@@ -28,7 +33,7 @@ pub(super) fn as_user(config: &Config) -> Vec<Error> {
         if let Err(error) = accessat(CWD, inside(jail, program), Access::EXEC_OK, AtFlags::empty()) {
             let what = format!("{} could not be run", program.display());
             let subject = format!("check {name} {}", CheckConfig::program().word());
-            warnings.push(Error::failed(what, std::io::Error::from(error)).of(&subject));
+            warnings.push(Error::failed(what, io::Error::from(error)).of(&subject));
         }
     }
     warnings
@@ -58,13 +63,17 @@ fn unknown_hosts(config: &Config) -> Vec<Error> {
         }
         _ => None,
     });
-    let names =
-        servers.chain(special).chain(logs).filter_map(|(subject, host)| Some((subject, host.name()?)));
-    let unknown = names.filter_map(|(subject, name)| {
-        let error = resolve::lookup_now(name).err()?;
-        Some(Error::failed(format!("{name} could not be looked up"), error).of(&subject))
+    let named = servers.chain(special).chain(logs);
+    let named: Vec<_> = named.filter_map(|(subject, host)| Some((subject, host.name()?))).collect();
+    let names = named.iter().map(|(_, name)| (*name).to_owned()).collect();
+    let failed = RefCell::new(HashMap::new());
+    dns::look_up_now(&names, |name, error| {
+        let error = io::Error::new(error.kind(), error.to_string());
+        let error = Error::failed(format!("{name} could not be looked up"), error);
+        failed.borrow_mut().insert(name.to_owned(), error);
     });
-    unknown.collect()
+    let failed = failed.into_inner();
+    named.into_iter().filter_map(|(subject, name)| Some(failed.get(name)?.clone().of(&subject))).collect()
 }
 
 /// Files that pen would fail to write.
