@@ -131,7 +131,11 @@ fn own_names(config: &Config) -> Vec<Error> {
         let at = config.servers.iter().position(|server| {
             server.port == listening.port && server.address.as_ref().and_then(Host::name) == Some(&name)
         });
-        let subject = at.map_or("emergency".into(), |n| format!("server {n}"));
+        let is_emergency = config.settings.emergency.as_ref().is_some_and(|emergency| {
+            emergency.port == listening.port && emergency.host.name() == Some(&name)
+        });
+        let special = if is_emergency { "emergency" } else { "abuse" };
+        let subject = at.map_or(special.into(), |n| format!("server {n}"));
         warnings.extend(own.iter().map(|ip| Error::new(own_address::notice(&name, *ip)).of(&subject)));
     }
     warnings
