@@ -175,9 +175,7 @@ impl Documents {
 
     fn checks(&self) -> Rows<CheckRow> {
         let now = self.shared.now();
-        // A removed server is not checked.
-        let present = self.backends().filter(|backend| !backend.stats.is_removed());
-        in_pieces(present.filter_map(move |backend| CheckRow::new(&backend, now)))
+        in_pieces(self.present().filter_map(move |backend| CheckRow::new(&backend, now)))
     }
 
     fn servers(&self) -> Rows<ServerRow> {
@@ -191,14 +189,14 @@ impl Documents {
         backends.into_iter()
     }
 
-    fn server_rows(&self) -> Vec<ServerRow> {
-        let now = self.shared.now();
-        let snapshot = self.shared.snapshot.load();
-        model::servers(&snapshot).map(|backend| ServerRow::new(backend, now)).collect()
+    /// All servers but the removed ones, which may share number and address with their successors.
+    fn present(&self) -> impl Iterator<Item = Arc<Backend>> + 'static {
+        self.backends().filter(|backend| !backend.stats.is_removed())
     }
 
     fn present_rows(&self) -> Vec<ServerRow> {
-        self.server_rows().into_iter().filter(is_present).collect()
+        let now = self.shared.now();
+        self.present().map(|backend| ServerRow::new(&backend, now)).collect()
     }
 
     fn checked(&self) -> Vec<Checked> {
@@ -292,7 +290,7 @@ impl Source for Documents {
     }
 
     fn servers(&self) -> (Vec<Arc<Backend>>, Millis) {
-        (self.backends().filter(|backend| !backend.stats.is_removed()).collect(), self.shared.now())
+        (self.present().collect(), self.shared.now())
     }
 
     fn state_changes(&self) -> Vec<(String, StateChange)> {
@@ -308,12 +306,12 @@ impl Source for Documents {
         let servers: Vec<_> = servers.iter().map(|backend| ObservedServer::new(backend, now)).collect();
         Subject {
             listen: settings.listen.as_ref().map(ToString::to_string).unwrap_or_default(),
-            protocol: match (settings.udp, settings.http, settings.ssl_certfile.is_empty()) {
+            protocol: match (settings.udp, settings.http, config.ends_tls()) {
                 (true, ..) => "UDP",
-                (_, true, true) => "HTTP",
-                (_, true, false) => "HTTP over TLS",
-                (_, false, true) => "TCP",
-                (_, false, false) => "TLS",
+                (_, true, false) => "HTTP",
+                (_, true, true) => "HTTP over TLS",
+                (_, false, false) => "TCP",
+                (_, false, true) => "TLS",
             },
             version: self.version(Head { time: clock::rfc3339() }),
             connections: self.shared.connections.count(),
@@ -334,11 +332,6 @@ impl Source for Documents {
     fn can_serve(&self) -> bool {
         self.serves_by(&self.present_rows())
     }
-}
-
-/// Whether a server is no removed one, which may share number and address with its successor.
-fn is_present(row: &ServerRow) -> bool {
-    row.state != ServerState::Removed
 }
 
 /// The rows in batches.

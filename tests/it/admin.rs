@@ -279,6 +279,20 @@ fn it_may_be_at_a_path_and_its_file_goes_with_it() {
     assert!(!Path::new(&path).exists());
 }
 
+/// Clients of a path are served without TLS.
+#[test]
+fn the_page_names_the_protocol_that_is_spoken() {
+    let root = Pair::root("page");
+    let setup = with_admin();
+    let cert = setup.write("cert", root.cert_pem() + &root.key_pem());
+    for (path, protocol) in [(None, "TLS"), (Some(setup.file("socket")), "TCP")] {
+        let setup = with_admin().option("-E", &cert);
+        let pen = path.iter().fold(setup, |setup, path| setup.listen(path)).start();
+        let body = page(&pen, "/").body;
+        assert!(body.contains(&format!(r#"<span class="protocol">{protocol}</span>"#)), "{body}");
+    }
+}
+
 /// Clients that reached it by way of pen would have pen's own address.
 #[test]
 fn it_is_no_server() {

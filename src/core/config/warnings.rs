@@ -83,7 +83,7 @@ impl Config {
     }
 
     /// Whether clients of TLS connect over TCP, so that pen ends it if it has a certificate.
-    fn ends_tls(&self) -> bool {
+    pub fn ends_tls(&self) -> bool {
         !self.settings.ssl_certfile.is_empty() && !self.listens_at_path()
     }
 
