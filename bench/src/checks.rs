@@ -4,15 +4,14 @@
 //! Beside pen: HAProxy with the same checks, and a loop that opens and closes as many connections and does nothing else.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::contender::{find, write};
+use crate::contender::{control, find, write};
 use crate::process::{self, Backend, Running};
+use crate::watch::ask;
 use crate::{about, netns, procfs};
 
 /// The number of servers.
@@ -147,7 +146,7 @@ struct Cost {
 }
 
 fn observe(ours: &Path, dir: &Path, port: u16, server: u16, keys: &str) -> Result<Cost, String> {
-    let (file, control) = (dir.join(format!("checks-{port}.conf")), dir.join(format!("control-{port}")));
+    let (file, control) = (dir.join(format!("checks-{port}.conf")), control(dir, port));
     let mut text = String::new();
     if !keys.is_empty() {
         text += &format!("check it {keys} every 1\ncheck_default it\n");
@@ -162,23 +161,17 @@ fn observe(ours: &Path, dir: &Path, port: u16, server: u16, keys: &str) -> Resul
     let running = Running::serve(&command, dir, port, false)?;
     if !keys.is_empty() {
         process::wait_for("all servers to be up", || {
-            ask(&control, "json checks")
-                .is_ok_and(|all| all.matches(r#""health":"up""#).count() == SERVERS.into())
+            ask(&control, "json checks").is_ok_and(|all| {
+                String::from_utf8_lossy(&all).matches(r#""health":"up""#).count() == SERVERS.into()
+            })
         })?;
     }
     let pid = running.pids[0];
-    let before = (procfs::cpu_ns(&[pid]), procfs::thread_ns(pid, pid));
+    let main = || procfs::thread_ns(pid, pid).ok_or("without schedstat the time of workers is unknown");
+    let before = (procfs::cpu_ns(&[pid]), main()?);
     process::sleep_until(Instant::now() + LENGTH);
-    let after = (procfs::cpu_ns(&[pid]), procfs::thread_ns(pid, pid));
+    let after = (procfs::cpu_ns(&[pid]), main()?);
     let all = after.0.saturating_sub(before.0);
     let main = after.1.saturating_sub(before.1);
     Ok(Cost { all: Duration::from_nanos(all), workers: Duration::from_nanos(all.saturating_sub(main)) })
-}
-
-fn ask(control: &Path, command: &str) -> std::io::Result<String> {
-    let mut stream = UnixStream::connect(control)?;
-    writeln!(stream, "{command}")?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply)?;
-    Ok(reply)
 }

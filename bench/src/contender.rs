@@ -102,6 +102,11 @@ pub(crate) struct Server {
     tls: bool,
 }
 
+/// The control socket of the contender on `port`, whose files are in `dir`.
+pub(crate) fn control(dir: &Path, port: u16) -> PathBuf {
+    dir.join(format!("control-{port}"))
+}
+
 /// The name in the certificate of all.
 const NAME: &str = "bench.example";
 
@@ -134,9 +139,10 @@ impl Setup {
     }
 
     /// The server for rows without TLS towards it, or with TLS and perhaps sessions to resume.
-    pub(crate) fn server(&self, tls: Option<bool>) -> Server {
-        let with_tls = tls.and_then(|resume| self.tls_backends.get(usize::from(resume)));
-        Server { addr: *with_tls.unwrap_or(&self.backend), tls: with_tls.is_some() }
+    pub(crate) fn server(&self, tls: Option<bool>) -> Result<Server, String> {
+        let Some(resume) = tls else { return Ok(Server { addr: self.backend, tls: false }) };
+        let addr = self.tls_backends.get(usize::from(resume)).ok_or("the server does not speak TLS")?;
+        Ok(Server { addr: *addr, tls: true })
     }
 
     /// Creates the certificate: P-256, self-signed.
@@ -222,7 +228,7 @@ impl Setup {
 
     /// The control socket of the contender on `port`, if it has one.
     pub(crate) fn control(&self, port: u16) -> PathBuf {
-        self.dir.join(format!("control-{port}"))
+        control(&self.dir, port)
     }
 
     /// The admin listener of a [`Role::Crowded`] on `port`.

@@ -133,7 +133,7 @@ impl Running {
             None if work.is_udp() => Front::Udp { once: work == Work::Question },
             None => Front::Tcp,
         };
-        let Some(command) = setup.command(who, port, front, &setup.server(row.server_tls))? else {
+        let Some(command) = setup.command(who, port, front, &setup.server(row.server_tls)?)? else {
             return Ok(Running {
                 child: None,
                 addr: setup.backend,

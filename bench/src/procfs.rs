@@ -34,16 +34,15 @@ pub(crate) fn cpu_ns(pids: &[u32]) -> u64 {
 fn threads_ns(pid: u32) -> Option<u64> {
     let mut total = 0;
     for entry in fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten() {
-        let text = fs::read_to_string(entry.path().join("schedstat")).ok()?;
-        total += text.split(' ').next()?.parse::<u64>().ok()?;
+        total += thread_ns(pid, entry.file_name().to_str()?.parse().ok()?)?;
     }
     Some(total)
 }
 
-/// The same of one thread.
-pub(crate) fn thread_ns(pid: u32, thread: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).unwrap_or_default();
-    text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0)
+/// The same of one thread; `None` where schedstat is missing.
+pub(crate) fn thread_ns(pid: u32, thread: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{thread}/schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 fn ticks_ns(pid: u32) -> u64 {

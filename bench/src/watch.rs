@@ -174,8 +174,8 @@ fn request(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 }
 
-/// The reply to a command.
-fn ask(control: &Path, command: &str) -> io::Result<Vec<u8>> {
+/// The reply to a command at a control socket.
+pub(crate) fn ask(control: &Path, command: &str) -> io::Result<Vec<u8>> {
     let mut reply = Vec::new();
     read(control, &format!("{command}\n"), |some| {
         reply.extend_from_slice(some);

@@ -3,14 +3,13 @@
 //! Those with checks make the same: a page every half second, with half a second for the answer; two failures in a row, one
 //! success.
 
-use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use crate::contender::{find, stream_module, words, write};
+use crate::contender::{control, find, stream_module, words, write};
 use crate::process::Running;
+use crate::watch::ask;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -109,17 +108,15 @@ impl Kind {
     pub(super) fn drain(self, dir: &Path, port: u16, server: usize, drains: bool) -> Result<(), String> {
         let state = if drains { "drain" } else { "ready" };
         let command = match self {
-            Kind::Ours | Kind::OursChecks => format!("server {server} state {state}\n"),
+            Kind::Ours | Kind::OursChecks => format!("server {server} state {state}"),
             Kind::HaProxy | Kind::HaProxyChecks => {
-                format!("set server b/{} state {state}\n", ["a", "b"][server])
+                format!("set server b/{} state {state}", ["a", "b"][server])
             }
             Kind::CPen | Kind::Nginx => return Err("drains no server".into()),
         };
         let fail = |error: std::io::Error| format!("{}: {error}", self.name());
-        let mut stream = UnixStream::connect(control(dir, port)).map_err(fail)?;
-        stream.write_all(command.as_bytes()).map_err(fail)?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).map_err(fail)?;
+        let reply = ask(&control(dir, port), &command).map_err(fail)?;
+        let reply = String::from_utf8_lossy(&reply);
         if reply.trim().is_empty() { Ok(()) } else { Err(format!("{}: {reply}", self.name())) }
     }
 
@@ -149,11 +146,6 @@ impl Kind {
         };
         serve(&command, dir, port, true)
     }
-}
-
-/// The control socket of the one on `port`.
-fn control(dir: &Path, port: u16) -> PathBuf {
-    dir.join(format!("control-{port}"))
 }
 
 /// nginx with this configuration inside `stream`; its files are called `name`.
