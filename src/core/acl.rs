@@ -250,7 +250,7 @@ impl Acl {
         self.judge(client).1
     }
 
-    /// Whether it denies every client that has an IP address.
+    /// Whether it denies every client that has an IP address, as far as single entries tell: false where several do so together.
     pub fn denies_everybody(&self) -> bool {
         let permits_the_rest = self.verdict_without_match() == Verdict::Permit;
         [true, false].into_iter().all(|is_v4| {

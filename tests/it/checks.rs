@@ -22,14 +22,14 @@ fn rows(pen: &Pen) -> Vec<Value> {
 }
 
 #[track_caller]
-fn becomes(pen: &Pen, server: usize, state: &str) {
+pub(super) fn becomes(pen: &Pen, server: usize, state: &str) {
     let reply = pen.control(&format!("wait {server} {state} 20"));
     assert_eq!(reply, "", "{:#?}\n{}", rows(pen), pen.stderr());
 }
 
 /// Why the last check of a server ended as it did, once it was a failure.
 #[track_caller]
-fn failure(pen: &Pen, server: usize) -> String {
+pub(super) fn failure(pen: &Pen, server: usize) -> String {
     becomes(pen, server, "down");
     let row = rows(pen).into_iter().find(|row| row["server"] == server).unwrap();
     assert_eq!((&row["health"], &row["success"]), (&"down".into(), &false.into()), "{row}");

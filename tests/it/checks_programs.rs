@@ -14,9 +14,10 @@ use nix::sys::signal::Signal;
 use crate::support::daemon::Daemon;
 use crate::support::load::{Ask, CLIENTS, Load};
 use crate::support::nginx::Nginx;
-use crate::support::schema::valid;
 use crate::support::wait::DEADLINE;
 use crate::support::{Pen, Setup, daemons, directory, skipped, tree};
+
+use super::checks::{becomes, failure};
 
 fn chapter() -> String {
     fs::read_to_string(tree::top().join("doc/howto/checks.txt")).unwrap()
@@ -46,17 +47,6 @@ fn pen(servers: &[&Daemon], options: &str, check: &str, lines: &[String]) -> Pen
     setup.start()
 }
 
-#[track_caller]
-fn becomes(pen: &Pen, server: usize, state: &str) {
-    let reply = pen.control(&format!("wait {server} {state} 20"));
-    assert_eq!(reply, "", "{}\n{}", pen.control("json checks"), pen.stderr());
-}
-
-fn reason(pen: &Pen, server: usize) -> String {
-    let checks = valid("checks", &pen.control("json checks"));
-    checks["checks"][server]["reason"].as_str().unwrap().to_owned()
-}
-
 /// One of two servers is frozen, killed, and started again; then it is the only one. Fails are only the requests that it had.
 fn outlive(pen: &Pen, servers: [&mut Daemon; 2], frozen: &str, ask: Ask) {
     let [server, other] = servers;
@@ -64,8 +54,7 @@ fn outlive(pen: &Pen, servers: [&mut Daemon; 2], frozen: &str, ask: Ask) {
     let load = Load::start(pen.address, ask);
     load.is_served();
     server.signal(Signal::SIGSTOP);
-    becomes(pen, 0, "down");
-    assert_eq!(reason(pen, 0), frozen);
+    assert_eq!(failure(pen, 0), frozen);
     load.is_served();
     server.signal(Signal::SIGCONT);
     becomes(pen, 0, "up");
@@ -133,8 +122,7 @@ fn nginx_that_freezes_dies_answers_503_or_with_another_page() {
         [("ill", "status 503, expected 200"), ("odd", "status 200, but the body does not hold 'www'")]
     {
         fs::write(ill(0, how), "").unwrap();
-        becomes(&pen, 0, "down");
-        assert_eq!(reason(&pen, 0), why);
+        assert_eq!(failure(&pen, 0), why);
         load.is_served();
         fs::remove_file(ill(0, how)).unwrap();
         becomes(&pen, 0, "up");

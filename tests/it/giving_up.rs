@@ -11,6 +11,8 @@ use crate::support::proxy::v1;
 use crate::support::tls::{Pair, Tls, TlsClient};
 use crate::support::{Client, Pen, Setup, wait_until};
 
+use super::queue::becomes;
+
 /// How long a client that has ended is served if nobody wants its place.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -92,11 +94,6 @@ impl Fixture {
     fn has(&self, count: i64) {
         wait_until("connections to the server", || self.pen.servers()[0].conn == count);
     }
-
-    fn waiting(&self) -> u64 {
-        let document: serde_json::Value = serde_json::from_str(&self.pen.control("json servers")).unwrap();
-        document["queue_connections"].as_u64().unwrap()
-    }
 }
 
 /// Each way to speak, over each event port that can tell of the end: where only reading finds it, an alert of TLS 1.3 looks like
@@ -127,9 +124,9 @@ fn who_waits_in_the_queue_or_for_a_connect_leaves_at_once() {
         let _held = fixture.client();
         fixture.has(1);
         let mut waits = fixture.client();
-        wait_until("it to wait", || fixture.waiting() == 1);
+        becomes(&fixture.pen, 1);
         waits.finish();
-        wait_until("it to be gone", || fixture.waiting() == 0);
+        becomes(&fixture.pen, 0);
         waits.expects_its_end();
     });
 }

@@ -11,7 +11,7 @@ use crate::support::tls::{Pair, TlsClient};
 use crate::support::{Client, Pen, Setup, wait_until};
 
 /// How many connections wait.
-fn waiting(pen: &Pen) -> usize {
+pub(super) fn waiting(pen: &Pen) -> usize {
     let document: serde_json::Value = serde_json::from_str(&pen.control("json servers")).unwrap();
     document["queue_connections"].as_u64().unwrap() as usize
 }
@@ -22,7 +22,7 @@ pub(super) fn becomes(pen: &Pen, count: usize) {
 }
 
 /// Clients that wait, one after the other.
-fn queue(pen: &Pen, count: usize) -> Vec<Client> {
+pub(super) fn queue(pen: &Pen, count: usize) -> Vec<Client> {
     let before = waiting(pen);
     let one = |n: usize| {
         let client = pen.client_from(n as u8 + 10);
@@ -37,7 +37,7 @@ fn single(backend: &Backend, options: &str) -> Setup {
     Setup::new().options(options).command("queue_max 10").server(format!("{}:1", backend.address()))
 }
 
-fn is_silent(client: &Client) -> bool {
+pub(super) fn is_silent(client: &Client) -> bool {
     client.is_silent_for(Duration::from_millis(20))
 }
 

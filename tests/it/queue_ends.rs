@@ -4,27 +4,10 @@ use nix::sys::signal::Signal;
 
 use crate::support::backend::{Refusing, greeters};
 use crate::support::client::End;
-use crate::support::{Backend, Client, Pen, Setup, wait_until};
+use crate::support::{Backend, Setup, wait_until};
 
-fn waiting(pen: &Pen) -> usize {
-    let document: serde_json::Value = serde_json::from_str(&pen.control("json servers")).unwrap();
-    document["queue_connections"].as_u64().unwrap() as usize
-}
-
-/// Clients that wait, one after the other.
-fn queue(pen: &Pen, count: usize) -> Vec<Client> {
-    let before = waiting(pen);
-    let one = |n: usize| {
-        let client = pen.client_from(n as u8 + 10);
-        wait_until("so many to wait", || waiting(pen) == before + n + 1);
-        client
-    };
-    (0..count).map(one).collect()
-}
-
-fn is_silent(client: &Client) -> bool {
-    client.is_silent_for(std::time::Duration::from_millis(20))
-}
+use super::queue::{is_silent, queue, waiting};
+use super::reload::hup;
 
 /// The line of a server with that limit.
 fn line(n: usize, backend: &Backend, max: usize) -> String {
@@ -61,10 +44,8 @@ fn a_reload_forgets_nobody() {
     let file = setup.write("file", format!("reload_mode exact\nqueue_max 9\n{}", line(0, &backends[0], 1)));
     let pen = setup.options(format!("-r -t 1000 -F {file}")).start();
     let reload = |text: String| {
-        std::fs::write(&file, text).unwrap();
-        let before = pen.stderr().matches("read again").count();
-        pen.signal(Signal::SIGHUP);
-        wait_until("the file to be read", || pen.stderr().matches("read again").count() > before);
+        pen.write("file", text);
+        hup(&pen);
     };
     let held = pen.hold(2);
     let mut clients = queue(&pen, 6).into_iter();

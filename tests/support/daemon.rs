@@ -56,7 +56,7 @@ impl Daemon {
     }
 
     /// Its process ID.
-    pub(crate) fn pid(&self) -> i32 {
+    fn pid(&self) -> i32 {
         i32::try_from(self.child.as_ref().expect("a process").id()).unwrap()
     }
 

@@ -66,7 +66,7 @@ impl Load {
         assert!(since().iter().all(Option::is_none), "{:?}", since());
     }
 
-    /// How many requests have failed so far.
+    /// Why requests have failed so far.
     pub(crate) fn failures(&self) -> Vec<String> {
         self.requests.lock().unwrap().iter().filter_map(|(_, failure)| failure.clone()).collect()
     }
