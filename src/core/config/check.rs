@@ -156,7 +156,7 @@ impl Config {
         if settings.emergency.is_some() {
             return None;
         }
-        let used = || self.servers.iter().filter(|server| server.address.is_some() && server.port != 0);
+        let used = || self.used_servers().map(|(_, server)| server);
         if used().count() == 0 {
             Some(Error::new("no server would be left, and nobody would be served"))
         } else if settings.weight && !settings.prio && used().all(|server| server.weight == 0) {
@@ -179,8 +179,13 @@ impl Config {
         let takes = |(n, server): (usize, &ServerConfig)| {
             server.state == AdminState::Ready && !denies_everybody(server.acl) && !is_blacklisted(n)
         };
-        let used = || self.servers.iter().enumerate().filter(|(_, s)| s.address.is_some() && s.port != 0);
-        settings.emergency.is_none() && used().next().is_some() && !used().any(takes)
+        let has_servers = self.used_servers().next().is_some();
+        settings.emergency.is_none() && has_servers && !self.used_servers().any(takes)
+    }
+
+    /// The servers that have an address and a port, with their numbers.
+    pub(super) fn used_servers(&self) -> impl Iterator<Item = (usize, &ServerConfig)> {
+        self.servers.iter().enumerate().filter(|(_, server)| server.address.is_some() && server.port != 0)
     }
 
     /// Whether it listens on a Unix socket.

@@ -47,7 +47,7 @@ impl Config {
 
     fn nobody_served(&self) -> Vec<Error> {
         let settings = &self.settings;
-        let used = || self.servers.iter().filter(|s| s.address.is_some() && s.port != 0);
+        let used = || self.used_servers().map(|(_, server)| server);
         let warning = if used().count() == 0 {
             Error::new("no servers: clients are closed until a server command names one")
         } else if settings.weight && !settings.prio && used().all(|s| s.weight == 0) {
