@@ -1,10 +1,12 @@
-//! Response bodies in pieces, each made when the client has read the one before.
+//! Response bodies in pieces, each made while the client reads the one before.
 
-use std::convert::Infallible;
+use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame};
+use tokio::sync::mpsc;
 
 use crate::core::report::pieces::Pieces;
 use crate::sys::pace::Pace;
@@ -13,35 +15,42 @@ use super::progress::ConnectionProgress;
 
 /// The body of a response.
 pub(super) struct ResponseBody {
-    pieces: Pieces,
-    pace: Pace,
+    pieces: mpsc::Receiver<Option<String>>,
     progress: ConnectionProgress,
 }
 
 impl ResponseBody {
-    /// A body of these pieces; each piece that is read counts as a step of `progress`.
-    pub(super) fn new(pieces: Pieces, progress: ConnectionProgress) -> Self {
-        ResponseBody { pieces, pace: Pace::default(), progress }
+    /// A body of these pieces, which a task makes at this pace; each piece that is read counts as a step of `progress`.
+    pub(super) fn new(pieces: Pieces, pace: &Arc<Pace>, progress: ConnectionProgress) -> Self {
+        let (sender, receiver) = mpsc::channel(1);
+        let pace = Arc::clone(pace);
+        tokio::spawn(async move { pace.send_all(pieces, sender).await });
+        ResponseBody { pieces: receiver, progress }
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = io::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        ready!(self.pace.poll_rest(cx));
-        let ResponseBody { pieces, pace, .. } = &mut *self;
-        let Some(piece) = pace.step(|| pieces.next()) else { return Poll::Ready(None) };
-        self.progress.step();
-        if piece.is_empty() {
-            // The search for the next rows continues after other tasks have run.
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        loop {
+            let piece = ready!(self.pieces.poll_recv(cx));
+            self.progress.step();
+            match piece {
+                // The search for the next rows goes on.
+                Some(Some(piece)) if piece.is_empty() => {}
+                Some(Some(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece.into())))),
+                Some(None) => return Poll::Ready(None),
+                // A panic has been logged.
+                None => {
+                    let error = io::Error::other("the rest of the response could not be made");
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
         }
-        Poll::Ready(Some(Ok(Frame::data(piece.into()))))
     }
 }

@@ -8,6 +8,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use parking_lot::Mutex;
 
 use crate::core::report::pieces::Pieces;
+use crate::sys::pace::Pace;
 
 use super::body::ResponseBody;
 use super::dashboard::{self, history::History};
@@ -49,10 +50,16 @@ fn text(status: StatusCode, text: impl Into<String>) -> Found {
     Found { status, ..Found::here(TEXT, text) }
 }
 
+/// What responses are made of, for all connections.
+pub(super) struct AdminContext<S> {
+    pub(super) source: Arc<S>,
+    pub(super) history: Arc<Mutex<History>>,
+    pub(super) pace: Arc<Pace>,
+}
+
 /// Responds to `request`; `loopback` if it came over a loopback address.
 pub(super) fn answer<B>(
-    source: &impl Source,
-    history: &Arc<Mutex<History>>,
+    context: &AdminContext<impl Source>,
     request: &Request<B>,
     loopback: bool,
     progress: ConnectionProgress,
@@ -65,11 +72,11 @@ pub(super) fn answer<B>(
     } else if !head_only && request.method() != Method::GET {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
     } else {
-        find(source, history, request.uri(), request.headers())
+        find(&*context.source, &context.history, request.uri(), request.headers())
     };
     let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
     let pieces = if head_only { Box::new(std::iter::empty()) } else { found.pieces };
-    let mut response = Response::new(ResponseBody::new(pieces, progress));
+    let mut response = Response::new(ResponseBody::new(pieces, &context.pace, progress));
     *response.status_mut() = found.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(found.kind));

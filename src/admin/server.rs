@@ -20,7 +20,7 @@ use crate::sys::{log, runtime};
 
 use super::dashboard::history::{History, PERIOD};
 use super::progress::ConnectionProgress;
-use super::routes;
+use super::routes::{self, AdminContext};
 use super::source::Source;
 
 /// Concurrent connections; for one more, the client that has been idle longest gives way.
@@ -106,27 +106,27 @@ fn record(source: &impl Source, history: &mut History, passed: Duration) {
 async fn serve(listener: AsyncListener, source: Arc<impl Source>) {
     let history = Arc::<Mutex<History>>::default();
     tokio::spawn(look(Arc::clone(&source), Arc::clone(&history)));
+    let context = Arc::new(AdminContext { source, history, pace: Arc::default() });
     let slots = ConnectionSlots::new(CONNECTIONS_MAX, PATIENCE_WHEN_FULL);
     loop {
         let error = match &listener {
             AsyncListener::Tcp(listener) => match listener.accept().await {
                 Ok((stream, peer)) => {
                     let client = peer.ip().to_canonical();
-                    if !source.permits(client) {
+                    if !context.source.permits(client) {
                         log::debug(1, format_args!("admin connection from {client} refused by admin_acl"));
                         continue;
                     }
                     let loopback = stream.local_addr().is_ok_and(|at| is_loopback(at.ip()));
-                    let (source, history) = (Arc::clone(&source), Arc::clone(&history));
-                    tokio::spawn(converse(stream, loopback, source, history, slots.take().await));
+                    let context = Arc::clone(&context);
+                    tokio::spawn(converse(stream, loopback, context, slots.take().await));
                     continue;
                 }
                 Err(error) => error,
             },
             AsyncListener::Unix(listener) => match listener.accept().await {
                 Ok((stream, _)) => {
-                    let (source, history) = (Arc::clone(&source), Arc::clone(&history));
-                    tokio::spawn(converse(stream, false, source, history, slots.take().await));
+                    tokio::spawn(converse(stream, false, Arc::clone(&context), slots.take().await));
                     continue;
                 }
                 Err(error) => error,
@@ -145,21 +145,22 @@ fn is_loopback(ip: IpAddr) -> bool {
 fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     loopback: bool,
-    source: Arc<impl Source>,
-    history: Arc<Mutex<History>>,
+    context: Arc<AdminContext<impl Source>>,
     slot: ConnectionSlot,
 ) -> impl Future<Output = ()> + Send {
     let progress = ConnectionProgress::begin(slot);
     let steps = progress.clone();
     let service = service_fn(move |request| {
         steps.step();
-        let response = routes::answer(&*source, &history, &request, loopback, steps.clone());
+        let response = routes::answer(&context, &request, loopback, steps.clone());
         std::future::ready(Ok::<_, std::convert::Infallible>(response))
     });
     // The watch below limits the time for a request, including its head.
     let connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(BUFFER_MAX)
+        // A client may send its last request and FIN together.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     async move {
         match progress.watch(connection, PATIENCE).await {

@@ -280,7 +280,7 @@ impl Source for Documents {
             },
             process: Process {
                 start_time_seconds: self.start_seconds,
-                cpu_seconds: usage::cpu_seconds(),
+                cpu_seconds: usage::cpu_time().map(|time| time.as_secs_f64()),
                 resident_bytes: memory.map(|(resident, _)| resident),
                 virtual_bytes: memory.map(|(_, all)| all),
                 open_descriptors: usage::open_descriptors(),

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -55,8 +56,10 @@ fn start() -> io::Result<mpsc::UnboundedSender<Work>> {
     let (sender, mut work) = mpsc::unbounded_channel();
     let run = move |runtime: tokio::runtime::Runtime| {
         runtime.block_on(async move {
+            let pace = Arc::<Pace>::default();
             while let Some((pieces, to)) = work.recv().await {
-                tokio::spawn(make(pieces, to));
+                let pace = Arc::clone(&pace);
+                tokio::spawn(async move { pace.send_all(pieces, to).await });
             }
         });
     };
@@ -66,19 +69,6 @@ fn start() -> io::Result<mpsc::UnboundedSender<Work>> {
     };
     runtime::start_thread("replies".into(), begin, run)?;
     Ok(sender)
-}
-
-/// Makes the pieces one by one, as long as somebody takes them.
-async fn make(mut pieces: Pieces, to: mpsc::Sender<Option<String>>) {
-    let mut pace = Pace::default();
-    loop {
-        let piece = pace.step(|| pieces.next());
-        let is_last = piece.is_none();
-        if to.send(piece).await.is_err() || is_last {
-            return;
-        }
-        pace.rest().await;
-    }
 }
 
 /// Where the remaining pieces are made.

@@ -1,74 +1,192 @@
-//! Yields the CPU to workers while a long reply is made for a monitoring client.
+//! The pace of a thread that works for whoever watches pen: it leaves the processors to the threads that serve clients.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::time::{Sleep, sleep};
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::sleep_until;
+
+use super::usage;
 
 /// The time of work between two rests. It is shorter than a scheduler's time slice, so that a worker which becomes
 /// ready in it hardly waits.
 const BURST: Duration = Duration::from_micros(250);
-/// The rest after a burst: the resolution of tokio's timer. A long reply uses at most a quarter of a CPU, and a short
-/// one is not delayed.
-const REST: Duration = Duration::from_millis(1);
+/// How many times longer than the work the rest after it is when the other threads of pen are idle. After a burst, that is the resolution
+/// of tokio's timer.
+const REST: f64 = 4.0;
+/// How many times longer it is in addition when they use all processors. In between, it grows with what they use.
+const REST_WHEN_BUSY: f64 = 80.0;
+/// The longest rest: work of many milliseconds in one piece does not delay the next request for a second.
+const REST_MAX: Duration = Duration::from_millis(100);
+/// The time over which the use of processors is measured. In a much shorter one the system's accounting is not exact.
+const WINDOW: Duration = Duration::from_millis(10);
 
-/// The pace of a long piece of work that is done in steps.
-#[derive(Debug, Default)]
+/// The pace of one thread, for all its tasks together.
+#[derive(Debug)]
 pub struct Pace {
+    /// Taken in order of arrival, so that each task gets its turn.
+    turn: Mutex<Turn>,
+    processors: f64,
+}
+
+#[derive(Debug)]
+struct Turn {
+    /// Work since the last rest.
     worked: Duration,
-    rest: Option<Pin<Box<Sleep>>>,
+    rest_until: Instant,
+    window: Window,
+    /// How many times longer than the work the next rest is.
+    rest: f64,
+}
+
+/// What is measured over a window.
+#[derive(Debug)]
+struct Window {
+    begin: Instant,
+    /// The processor time of the process at the beginning.
+    used: Duration,
+    /// The work of this thread since then.
+    worked: Duration,
+}
+
+impl Window {
+    fn begin(now: Instant) -> Self {
+        Window { begin: now, used: usage::cpu_time().unwrap_or_default(), worked: Duration::ZERO }
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let now = Instant::now();
+        let turn = Turn { worked: Duration::ZERO, rest_until: now, window: Window::begin(now), rest: REST };
+        let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+        Pace { turn: Mutex::new(turn), processors }
+    }
 }
 
 impl Pace {
-    /// Runs a step.
-    pub fn step<T>(&mut self, step: impl FnOnce() -> T) -> T {
+    /// Makes the pieces of a text one by one, as long as the receiver takes them. `None` follows the last: a receiver whose
+    /// channel closes without it has only a part of the text.
+    pub async fn send_all(&self, mut pieces: impl Iterator<Item = String>, to: mpsc::Sender<Option<String>>) {
+        loop {
+            let piece = self.step(|| pieces.next()).await;
+            let is_last = piece.is_none();
+            if to.send(piece).await.is_err() || is_last {
+                return;
+            }
+            // The receiver may be ready at once; other tasks run in between all the same.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Runs a step of work once it is its turn and no rest is due.
+    async fn step<T>(&self, step: impl FnOnce() -> T) -> T {
+        let mut turn = self.turn.lock().await;
+        if turn.rest_until > Instant::now() {
+            sleep_until(turn.rest_until.into()).await;
+        }
         let begin = Instant::now();
         let result = step();
-        self.worked += begin.elapsed();
+        turn.add(begin, Instant::now(), self.processors);
         result
     }
+}
 
-    /// Ready when the next step may run: at once unless a rest is due.
-    pub fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.rest.is_none() && self.worked >= BURST {
+impl Turn {
+    /// Counts work from `begin` to `now`, and sets the next rest.
+    fn add(&mut self, begin: Instant, now: Instant, processors: f64) {
+        let worked = now - begin;
+        self.worked += worked;
+        self.window.worked += worked;
+        let passed = now - self.window.begin;
+        if passed >= WINDOW {
+            let next = Window::begin(now);
+            let others = next.used.saturating_sub(self.window.used).saturating_sub(self.window.worked);
+            self.rest = rest(others, passed, processors);
+            self.window = next;
+        }
+        if self.worked >= BURST {
+            self.rest_until = now + self.worked.mul_f64(self.rest).min(REST_MAX);
             self.worked = Duration::ZERO;
-            self.rest = Some(Box::pin(sleep(REST)));
         }
-        if let Some(rest) = &mut self.rest {
-            ready!(rest.as_mut().poll(cx));
-            self.rest = None;
-        }
-        Poll::Ready(())
     }
+}
 
-    /// Rests if a rest is due; lets other tasks run in any case.
-    pub async fn rest(&mut self) {
-        tokio::task::yield_now().await;
-        std::future::poll_fn(|cx| self.poll_rest(cx)).await;
-    }
+/// How many times longer than the work a rest is if the other threads of pen used so much processor time.
+fn rest(others: Duration, passed: Duration, processors: f64) -> f64 {
+    let share = others.as_secs_f64() / (passed.as_secs_f64() * processors);
+    REST + REST_WHEN_BUSY * share.min(1.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
-
     use super::*;
 
-    #[tokio::test]
-    async fn long_work_rests_and_short_work_does_not() {
-        let mut pace = Pace::default();
-        let mut cx = Context::from_waker(Waker::noop());
-        assert_eq!(pace.step(|| 7), 7);
-        pace.worked = BURST / 2;
-        assert!(pace.poll_rest(&mut cx).is_ready());
+    fn turn(now: Instant) -> Turn {
+        Turn { worked: Duration::ZERO, rest_until: now, window: Window::begin(now), rest: REST }
+    }
+
+    #[test]
+    fn rests_grow_with_what_the_other_threads_use() {
+        let second = Duration::from_secs(1);
+        let rests = [0, 500, 1000, 9000].map(|ms| rest(Duration::from_millis(ms), second, 2.0));
+        assert_eq!(rests, [4.0, 24.0, 44.0, 84.0]);
+    }
+
+    #[test]
+    fn long_work_rests_and_short_work_does_not() {
+        let now = Instant::now();
+        let mut turn = turn(now);
+        turn.add(now, now + BURST / 2, 1.0);
+        assert_eq!(turn.rest_until, now);
+        turn.add(now, now + BURST / 2, 1.0);
+        assert_eq!(turn.rest_until, now + BURST / 2 + BURST * 4);
+        turn.add(now, now + Duration::from_secs(1), 1.0);
+        assert_eq!(turn.rest_until, now + Duration::from_secs(1) + REST_MAX);
+    }
+
+    #[test]
+    fn a_busy_thread_beside_it_makes_rests_longer() {
         let begin = Instant::now();
+        let mut turn = turn(begin);
+        // A process of its own for each test: nothing else runs.
+        let busy = std::thread::spawn(move || {
+            while begin.elapsed() < 3 * WINDOW {
+                std::hint::spin_loop();
+            }
+        });
+        busy.join().unwrap();
+        let now = Instant::now();
+        turn.add(now, now, 1.0);
+        assert!(turn.rest > REST, "{turn:?}");
+    }
+
+    #[tokio::test]
+    async fn several_tasks_share_the_pace_and_each_gets_its_turn() {
+        let pace = std::sync::Arc::new(Pace::default());
+        let begin = Instant::now();
+        let mut receivers = Vec::new();
         for _ in 0..3 {
-            pace.worked += BURST;
-            assert!(pace.poll_rest(&mut cx).is_pending());
-            pace.rest().await;
-            assert!(pace.poll_rest(&mut cx).is_ready());
+            let (sender, receiver) = mpsc::channel(1);
+            let pace = std::sync::Arc::clone(&pace);
+            let pieces = (0..4).map(|_| {
+                let begin = Instant::now();
+                while begin.elapsed() < BURST {
+                    std::hint::spin_loop();
+                }
+                String::new()
+            });
+            tokio::spawn(async move { pace.send_all(pieces, sender).await });
+            receivers.push(receiver);
         }
-        assert!(begin.elapsed() >= 3 * REST, "{:?}", begin.elapsed());
+        // They advance together: nobody is one piece ahead of what the channel holds.
+        for _ in 0..4 {
+            for receiver in &mut receivers {
+                assert_eq!(receiver.recv().await, Some(Some(String::new())));
+            }
+        }
+        for receiver in &mut receivers {
+            assert_eq!(receiver.recv().await, Some(None));
+        }
+        assert!(begin.elapsed() >= BURST.mul_f64(REST) * 11, "{:?}", begin.elapsed());
     }
 }

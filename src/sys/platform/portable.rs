@@ -39,6 +39,11 @@ pub(in crate::sys) fn lower_priority() -> io::Result<()> {
     Ok(())
 }
 
+/// Other systems do not tell it in one call.
+pub(in crate::sys) fn open_descriptors() -> Option<u64> {
+    None
+}
+
 /// Other systems have no such flag of a process.
 pub(in crate::sys) fn set_dumpable(_on: bool) {}
 
