@@ -45,7 +45,7 @@ struct MonitoredServer {
 const FIRST_APART: Millis = 5;
 
 /// How much too early a check may begin, unless that is more than a twentieth of its interval.
-const EARLY: Millis = 10;
+const EARLY: Millis = 50;
 
 impl Rule {
     fn early(&self) -> Millis {

@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::net::RecvFlags;
 use socket2::{Domain, Socket, Type};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use crate::core::error::SystemReason;
@@ -15,9 +17,6 @@ use crate::net::connect::setup;
 use super::outcome::Trouble;
 use super::probe::{CheckStage, Probe, random_id};
 use super::stream::holds;
-
-/// The largest datagram.
-const LARGEST: usize = 65_535;
 
 /// Carries out the check.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
@@ -39,10 +38,15 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     };
     let question = [probe.proxy_header().unwrap_or_default(), question].concat();
     socket.send(&question).await.map_err(refused)?;
-    let mut answer = vec![0; LARGEST];
     loop {
-        let count = socket.recv(&mut answer).await.map_err(refused)?;
-        let answer = answer.get(..count).unwrap_or_default();
+        let read = || {
+            let (count, _) =
+                rustix::net::recv(&socket, &mut **probe.buffer.borrow_mut(), RecvFlags::empty())?;
+            Ok(count)
+        };
+        let count = socket.async_io(Interest::READABLE | Interest::ERROR, read).await.map_err(refused)?;
+        let buffer = probe.buffer.borrow();
+        let answer = buffer.get(..count).unwrap_or_default();
         let verdict = match config.kind {
             // An answer to another query does not count.
             CheckType::Dns => dns::judge(answer, id),

@@ -1,6 +1,6 @@
 //! One check of one server.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use crate::core::health::Check;
 use crate::core::proxy::print;
@@ -30,6 +30,8 @@ pub(super) struct Probe<'a> {
     pub(super) check: &'a Check,
     pub(super) upstream_tls: &'a UpstreamTls,
     pub(super) stage: Cell<CheckStage>,
+    /// Room for the largest datagram, for all checks: what one has read, it uses before it waits again.
+    pub(super) buffer: &'a RefCell<Box<[u8]>>,
 }
 
 /// The ID of a query, which must be unpredictable.

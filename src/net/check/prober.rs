@@ -1,6 +1,6 @@
 //! Runs checks, each within its timeout.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -14,6 +14,9 @@ use super::outcome::{CheckOutcome, Trouble};
 use super::probe::{CheckStage, Probe};
 use super::{datagram, exec, stream};
 
+/// The largest datagram.
+const DATAGRAM_MAX: usize = 65_535;
+
 /// The maximum number of concurrent programs.
 const PROGRAMS_MAX: usize = 16;
 
@@ -21,13 +24,18 @@ const PROGRAMS_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Prober {
     programs: Semaphore,
+    buffer: RefCell<Box<[u8]>>,
     shared: Arc<Shared>,
 }
 
 impl Prober {
     /// A prober for the servers of this pen.
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Prober { programs: Semaphore::new(PROGRAMS_MAX), shared }
+        Prober {
+            programs: Semaphore::new(PROGRAMS_MAX),
+            buffer: RefCell::new(vec![0; DATAGRAM_MAX].into()),
+            shared,
+        }
     }
 
     /// Waits until the check of this server may begin: the number of programs is limited.
@@ -48,6 +56,7 @@ impl Prober {
             check,
             upstream_tls: &self.shared.upstream_tls,
             stage: Cell::<CheckStage>::default(),
+            buffer: &self.buffer,
         };
         let time = check.config.timeout;
         match tokio::time::timeout(time, run(&probe)).await {

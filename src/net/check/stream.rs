@@ -35,20 +35,20 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     match config.kind {
         CheckType::Http => {
             write(&mut stream, &http::request(config, &probe.check.host)).await?;
-            read(&mut stream, |answer, ended| http::judge(config, answer, ended)).await
+            read(probe, &mut stream, |answer, ended| http::judge(config, answer, ended)).await
         }
         CheckType::Send => {
             if !config.send.is_empty() {
                 write(&mut stream, &config.send).await?;
             }
-            read(&mut stream, |answer, ended| holds(answer, &config.expect, ended)).await
+            read(probe, &mut stream, |answer, ended| holds(answer, &config.expect, ended)).await
         }
         CheckType::Dns => {
             let id = random_id();
             let question = dns::question(config.name.as_deref(), id);
             let length = u16::try_from(question.len()).unwrap_or(u16::MAX).to_be_bytes();
             write(&mut stream, &[&length[..], &question].concat()).await?;
-            read(&mut stream, |answer, ended| {
+            read(probe, &mut stream, |answer, ended| {
                 let length = usize::from(u16::from_be_bytes([*answer.first()?, *answer.get(1)?]));
                 match answer.get(2..2 + length) {
                     Some(message) => {
@@ -122,17 +122,17 @@ async fn write(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), Trouble> {
 
 /// Reads until `judge` has a verdict.
 async fn read(
+    probe: &Probe<'_>,
     stream: &mut Stream,
     judge: impl Fn(&[u8], bool) -> Option<Result<String, String>>,
 ) -> Result<String, Trouble> {
     let mut answer = Vec::new();
-    let mut chunk = vec![0; 16 * 1024];
     loop {
-        let (count, error) = match poll_fn(|cx| stream.poll_read(cx, &mut chunk)).await {
+        let (count, error) = match poll_fn(|cx| stream.poll_read(cx, &mut probe.buffer.borrow_mut())).await {
             Ok(count) => (count, None),
             Err(error) => (0, Some(error)),
         };
-        answer.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        answer.extend_from_slice(probe.buffer.borrow().get(..count).unwrap_or_default());
         let ended = count == 0 || answer.len() >= LOOKED_AT;
         // The data before a reset may suffice.
         match (judge(&answer, ended && error.is_none()), error) {
