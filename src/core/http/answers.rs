@@ -69,6 +69,11 @@ impl Answers {
         self.tracking == Tracking::On
     }
 
+    /// Whether the answers that are still to come cannot be matched to requests.
+    pub(super) fn are_lost(&self) -> bool {
+        self.tracking == Tracking::Lost
+    }
+
     /// Stops matching for the rest of the connection.
     pub(super) fn stop(&mut self) {
         *self = Self { tracking: Tracking::Off, ..Self::default() };

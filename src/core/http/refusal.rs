@@ -23,6 +23,8 @@ pub enum Refusal {
     Chunk,
     /// The client ended its stream within the head.
     Incomplete,
+    /// A request before it asked for another protocol, and an answer was such that the decision cannot be known.
+    Protocol,
 }
 
 impl fmt::Display for Refusal {
@@ -37,6 +39,7 @@ impl fmt::Display for Refusal {
             }
             Refusal::Chunk => "the chunked body is malformed",
             Refusal::Incomplete => "the client ended its stream within the head",
+            Refusal::Protocol => "whether the server has changed to another protocol is unknown",
         })
     }
 }

@@ -77,6 +77,9 @@ impl Rewriter {
 
     fn read(&mut self, mut input: &[u8], out: &mut Vec<u8>, on_request: &mut impl FnMut(&[u8])) {
         while !input.is_empty() {
+            if self.must_hold() && self.answers.are_lost() {
+                return self.refuse(Refusal::Protocol, false);
+            }
             if self.held || self.must_hold() {
                 self.head.extend_from_slice(input);
                 self.held = true;
@@ -245,7 +248,7 @@ impl Rewriter {
 
     /// Whether held bytes may continue: call [`feed`](Self::feed).
     pub fn is_ready(&self) -> bool {
-        self.held && !self.must_hold()
+        self.held && (!self.must_hold() || self.answers.are_lost())
     }
 
     /// Whether the next message of the client has to wait for an answer.

@@ -17,6 +17,8 @@ enum Next {
     Opaque,
     /// It waits for an answer.
     Held,
+    /// It was refused, since pen cannot know what the connection speaks.
+    Refused,
 }
 
 /// Plays a dialogue (`>` client, `<` server), each text in one piece and byte by byte.
@@ -67,6 +69,10 @@ fn next(rewriter: &mut Rewriter) -> Next {
     let mut out = Vec::new();
     let request = b"GET /next HTTP/1.1\r\n\r\n";
     rewriter.feed(request, &mut out, |_| {});
+    if rewriter.refusal() == Some(Refusal::Protocol) {
+        assert!(out.is_empty());
+        return Next::Refused;
+    }
     if out.is_empty() {
         assert!(!rewriter.wants_requests() && !rewriter.is_ready());
         return Next::Held;
@@ -195,15 +201,15 @@ fn a_client_may_be_sixty_four_answers_ahead() {
 #[test]
 fn answers_that_cannot_be_told_apart_grant_nothing() {
     assert_next(&[('<', "220 hello\r\n"), ('>', GET)], Next::Marked);
-    assert_next(&[('<', "220 hello\r\n"), ('>', UPGRADE), ('<', GRANTED)], Next::Held);
-    assert_next(&[('>', UPGRADE), ('<', "220 hello\r\n\r\n")], Next::Held);
+    assert_next(&[('<', "220 hello\r\n"), ('>', UPGRADE), ('<', GRANTED)], Next::Refused);
+    assert_next(&[('>', UPGRADE), ('<', "220 hello\r\n\r\n")], Next::Refused);
     let odd = "HTTP/1.1 101 x\r\nContent-Length: 0\r\n\r\n";
     assert_next(&[('>', CONNECT), ('<', odd)], Next::Marked);
-    assert_next(&[('>', GET), ('<', odd), ('>', UPGRADE), ('<', GRANTED)], Next::Held);
-    assert_next(&[('>', GET), ('<', OK), ('<', OK), ('>', UPGRADE), ('<', GRANTED)], Next::Held);
+    assert_next(&[('>', GET), ('<', odd), ('>', UPGRADE), ('<', GRANTED)], Next::Refused);
+    assert_next(&[('>', GET), ('<', OK), ('<', OK), ('>', UPGRADE), ('<', GRANTED)], Next::Refused);
     let open = "HTTP/1.1 200 OK\r\n\r\n";
-    assert_next(&[('>', GET), ('<', open), ('>', UPGRADE), ('<', GRANTED)], Next::Held);
-    for (length, expected) in [(65_000, Next::Marked), (66_000, Next::Held)] {
+    assert_next(&[('>', GET), ('<', open), ('>', UPGRADE), ('<', GRANTED)], Next::Refused);
+    for (length, expected) in [(65_000, Next::Marked), (66_000, Next::Refused)] {
         let long = OK.replace("200 OK", &format!("200 {}", "a".repeat(length)));
         let mut rewriter = play_again(&[('>', UPGRADE), ('<', &long)]);
         assert_eq!(next(&mut rewriter), expected, "{length} bytes");

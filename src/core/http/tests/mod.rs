@@ -1,6 +1,6 @@
 //! HTTP mode as a black box: bytes in, bytes out.
 
-use super::{Ending, Forwarding, Rewriter};
+use super::{Ending, Forwarding, Refusal, Rewriter};
 use crate::core::settings::HttpForwarded;
 
 mod answers;
