@@ -198,7 +198,7 @@ impl Owner {
                 self.perform(effects);
                 let what = match file {
                     Some(file) => format!("{file} read again"),
-                    None if self.shared.tls.is_some() => "certificates and keys read again".to_owned(),
+                    None if self.state.borrow().has_tls() => "certificates and keys read again".to_owned(),
                     None => "log reopened".to_owned(),
                 };
                 log::info(format_args!("{what} by pen {VERSION}: {}", summary(self.state.borrow().config())));

@@ -17,8 +17,20 @@ const SIZE_MAX: u64 = 16 << 20;
 /// # Errors
 /// See open(2) and read(2); not a regular file, or too large.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    bounded(open_regular(path)?)
+}
+
+/// Whether [`read`] may read a file.
+///
+/// # Errors
+/// See open(2); not a regular file.
+pub fn check_regular(path: &Path) -> io::Result<()> {
+    open_regular(path).map(drop)
+}
+
+fn open_regular(path: &Path) -> io::Result<File> {
     let file = open(path)?;
-    if file.metadata()?.is_file() { bounded(file) } else { Err(unsuitable("expected a regular file")) }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(unsuitable("expected a regular file")) }
 }
 
 /// Like [`read`], but before pen serves, when waiting for a writer is harmless: a FIFO or a device such as `/dev/stdin`

@@ -111,11 +111,13 @@ fn a_certificate_without_its_key_is_named_before_a_client_asks_for_it() {
         fs::write(dir.join("whole.example.crt"), whole.cert_pem() + &whole.key_pem()).unwrap();
         fs::remove_file(dir.join("whole.example.key")).unwrap();
         symlink("nowhere", dir.join("lost.example.crt")).unwrap();
+        nix::unistd::mkfifo(&dir.join("two.example.ocsp"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         setup
     });
     pen.says("half.example.crt: passed over: there is no half.example.key, and it contains no private key");
     pen.says("lost.example.crt: passed over: No such file");
     assert_eq!(pen.stderr().matches("lost.example.crt").count(), 1, "{}", pen.stderr());
+    pen.says("two.example.ocsp: passed over: expected a regular file");
     pen.says("two.example.ecdsa.crt: passed over: there is no two.example.ecdsa.key, and it");
     assert_eq!(served(&authority, &pen, "whole.example"), "whole.example");
     assert!(!pen.stderr().contains("whole.example"), "{}", pen.stderr());

@@ -113,7 +113,7 @@ impl State {
     }
 
     /// Whether pen uses TLS with clients or servers.
-    pub(super) fn has_tls(&self) -> bool {
+    pub fn has_tls(&self) -> bool {
         self.tls || self.config.upstream_tls().is_some()
     }
 

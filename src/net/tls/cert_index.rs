@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 use crate::core::error::SystemReason;
+use crate::sys::read_file;
 
 use super::credentials::Credentials;
 use super::file_stamp::Stamp;
@@ -119,11 +120,11 @@ impl CertFiles {
     /// A message for each file that cannot be used, as far as that shows without reading keys: one that is not there, or a
     /// certificate of which no file contains the key. Clients that ask for the name get the default certificate.
     pub(super) fn unusable(&self) -> impl Iterator<Item = String> {
-        let missing = self.paths().filter_map(|file| {
-            let error = fs::metadata(file).err()?;
+        let unreadable = self.paths().filter_map(|file| {
+            let error = read_file::check_regular(file).err()?;
             Some(at(file, format_args!("passed over: {}", SystemReason(&error))))
         });
-        missing.chain(self.without_key())
+        unreadable.chain(self.without_key())
     }
 
     fn without_key(&self) -> impl Iterator<Item = String> {
