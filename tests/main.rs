@@ -14,6 +14,7 @@ mod it {
     mod admin;
     mod admin_metrics;
     mod chaos;
+    mod chaos_datagrams;
     mod checks;
     mod checks_exec;
     mod checks_programs;

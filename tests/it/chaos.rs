@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use std::{env, fs, panic, process, thread};
+use std::{fs, panic, process, thread};
 
 use nix::sys::signal::Signal;
 use openssl::ssl::{Ssl, SslContext, SslMethod};
 
-use crate::support::chaos::{Ending, Plain, Plan, Random, Transport, converse};
+use crate::support::chaos::{Ending, Plain, Plan, Random, Transport, converse, variable};
 use crate::support::client::Client;
 use crate::support::pen::free_port;
 use crate::support::tls::{Pair, TlsClient};
@@ -21,10 +21,6 @@ use crate::support::{Backend, Pen, Setup, wait_until};
 
 /// Clients at once.
 const CLIENTS: u64 = 8;
-
-fn variable(name: &str) -> Option<u64> {
-    env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name}: expected a number")))
-}
 
 /// What the servers saw that must not be, by plan: told once all is over.
 type Complaints = Arc<Mutex<Vec<String>>>;

@@ -9,3 +9,9 @@ mod transport;
 pub(crate) use endpoint::{Ending, converse};
 pub(crate) use plan::{Plan, Random};
 pub(crate) use transport::{Plain, Transport};
+
+/// The number in an environment variable.
+pub(crate) fn variable(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name}: expected a number")))
+}

@@ -1,0 +1,165 @@
+//! As `chaos`, for datagrams: each may be lost, but none may arrive twice, changed, or at another client, whatever commands,
+//! HUPs and moves of the listener come in between. The same environment variables hold.
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+use std::{fs, process, thread};
+
+use nix::sys::signal::Signal;
+
+use crate::support::chaos::{Random, variable};
+use crate::support::pen::free_port;
+use crate::support::udp::Server;
+use crate::support::{Pen, Setup, wait_until};
+
+/// Clients at once.
+const CLIENTS: u64 = 8;
+/// How many questions of a client wait for answers: all of them fit into the sockets' buffers.
+const WINDOW: usize = 4;
+/// After so long without an answer a client gives up what it waits for.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// A question: its number and whose it is, then bytes that follow from both.
+fn question(client: u64, number: u64, size: u64) -> Vec<u8> {
+    let mut random = Random::new(client << 32 | number);
+    let bytes = std::iter::repeat_with(|| random.next().to_le_bytes()).flatten();
+    let head = [client.to_le_bytes(), number.to_le_bytes()].concat();
+    head.into_iter().chain(bytes.take(size as usize)).collect()
+}
+
+/// Client and number of a datagram; `None` if it is not exactly one of the questions.
+fn read(datagram: &[u8]) -> Option<(u64, u64)> {
+    let (head, rest) = datagram.split_at_checked(16)?;
+    let number = |part: &[u8]| Some(u64::from_le_bytes(part.try_into().ok()?));
+    let (client, number) = (number(&head[..8])?, number(&head[8..])?);
+    (question(client, number, rest.len() as u64) == datagram).then_some((client, number))
+}
+
+/// One question after the other, to both addresses in turn, until the time is over. Returns how many were answered.
+fn ask(client: u64, addresses: [SocketAddr; 2], seed: u64, until: Instant, sent: &AtomicU64) -> u64 {
+    let mut random = Random::new(seed.wrapping_mul(1000) + client);
+    let source = Ipv4Addr::new(127, 0, 1, u8::try_from(client).unwrap() + 1);
+    let mut socket = UdpSocket::bind((source, 0)).unwrap();
+    let (mut number, mut answered, mut buffer) = (0, 0, vec![0; 65_536]);
+    let mut waiting = HashSet::new();
+    while Instant::now() < until {
+        if random.one_in(200) {
+            // Another port is another client to pen; answers that are still on their way go nowhere.
+            socket = UdpSocket::bind((source, 0)).unwrap();
+            waiting.clear();
+        }
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        while waiting.len() < WINDOW {
+            number += 1;
+            let question = question(client, number, random.size(13));
+            // Where nobody listens at the moment, an earlier one may have been refused.
+            if socket.send_to(&question, addresses[usize::from(random.one_in(2))]).is_ok() {
+                sent.fetch_add(1, SeqCst);
+                waiting.insert(number);
+            }
+        }
+        match socket.recv_from(&mut buffer) {
+            Ok((count, _)) => {
+                let (asker, number) = read(&buffer[..count]).expect("a changed answer");
+                assert_eq!(asker, client, "the answer to another client");
+                assert!(waiting.remove(&number), "a second answer, or one to another port: {number}");
+                answered += 1;
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                // What comes later than that is no second answer.
+                socket = UdpSocket::bind((source, 0)).unwrap();
+                waiting.clear();
+            }
+            Err(_) => {}
+        }
+    }
+    answered
+}
+
+/// Commands that cost datagrams at most.
+fn disturb(pen: &Pen, addresses: [SocketAddr; 2], seed: u64, over: &AtomicBool) {
+    let mut random = Random::new(seed);
+    let commands =
+        ["recent", "status", "servers", "json clients", "json connections", "connection 3", "write"];
+    let modes = ["roundrobin", "hash", "weight", "prio", "stubborn"];
+    while !over.load(SeqCst) {
+        let n = random.below(3);
+        let command = match random.below(8) {
+            // Server 0 is always there.
+            0 => format!("server {} blacklist {}", 1 + n % 2, random.below(2)),
+            1 => format!("server {n} weight {}", 1 + random.below(5)),
+            2 => {
+                let no = if random.one_in(2) { "no " } else { "" };
+                format!("{no}{}", modes[random.below(modes.len() as u64) as usize])
+            }
+            3 => format!("listen {}", addresses[random.below(2) as usize]),
+            4 => format!("close {}", random.below(CLIENTS)),
+            5 | 6 => {
+                fs::write(pen.file("conf"), format!("timeout {}\nblacklist {n}\n", 5 + n)).unwrap();
+                pen.signal(Signal::SIGHUP);
+                continue;
+            }
+            _ => commands[random.below(commands.len() as u64) as usize].into(),
+        };
+        wait_until(&command, || {
+            let reply = pen.control(&command);
+            let in_use = command.starts_with("listen ") && reply.contains("in use");
+            assert!(!reply.starts_with("error: ") || in_use, "{command}: {reply}");
+            !in_use
+        });
+    }
+}
+
+fn chaos(setup: Setup) {
+    let seconds = variable("PEN_CHAOS_SECONDS").unwrap_or(4);
+    let seed = variable("PEN_CHAOS_SEED").unwrap_or_else(|| u64::from(process::id()));
+    // Shown when the test fails.
+    eprintln!("PEN_CHAOS_SEED={seed}");
+    let servers = [(); 3].map(|()| Server::echo());
+    let conf = setup.write("conf", "");
+    let setup = setup.options("-U").option("-F", &conf);
+    let pen = servers.iter().map(|server| server.address).fold(setup, Setup::server).start();
+    for n in 0..3 {
+        assert_eq!(pen.control(&format!("server {n} weight 1")), "");
+    }
+    let addresses = [pen.address, SocketAddr::new(pen.address.ip(), free_port())];
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let (sent, over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let answered: u64 = thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                scope.spawn({
+                    let sent = &sent;
+                    move || ask(client, addresses, seed, until, sent)
+                })
+            })
+            .collect();
+        scope.spawn(|| disturb(&pen, addresses, seed, &over));
+        // The commands end with the clients, one that fails too.
+        let ended: Vec<_> = clients.into_iter().map(thread::ScopedJoinHandle::join).collect();
+        over.store(true, SeqCst);
+        ended.into_iter().map(|answered| answered.expect("a client")).sum()
+    });
+    let mut seen = HashSet::new();
+    for server in &servers {
+        for (_, datagram) in server.received() {
+            let id = read(&datagram).expect("a changed question");
+            assert!(seen.insert(id), "{id:?} arrived twice");
+        }
+    }
+    eprintln!("{} questions, {} arrived, {answered} answered", sent.load(SeqCst), seen.len());
+    assert!(answered > 100 * CLIENTS, "only {answered} of {} were answered", sent.load(SeqCst));
+}
+
+#[test]
+fn those_that_are_read_and_sent_together_survive_it() {
+    chaos(Setup::new());
+}
+
+#[test]
+fn those_that_are_read_and_sent_as_elsewhere_survive_it() {
+    chaos(Setup::new().environment("PEN_PORTABLE", "1"));
+}
