@@ -88,6 +88,7 @@ mod it {
     mod tls_clients;
     mod tls_ends;
     mod tls_files;
+    mod tls_hello;
     mod tls_kinds;
     mod tls_load;
     mod tls_names;

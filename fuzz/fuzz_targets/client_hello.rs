@@ -3,12 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use pen::core::hello_framing::HELLO_MAX;
 use pen::net::client_hello::{Hello, parse};
 
 fuzz_target!(|data: &[u8]| {
     match parse(data) {
         Hello::Named(name) => assert!((1..=253).contains(&name.len()) && name.is_ascii(), "{name}"),
-        Hello::Partial => assert!(data.len() < 16 * 1024),
+        Hello::Partial => assert!(data.len() < HELLO_MAX),
         Hello::Unnamed => {}
     }
 });

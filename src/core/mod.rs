@@ -19,6 +19,7 @@ pub mod flow_table;
 pub mod handshakes;
 pub mod hash;
 pub mod health;
+pub mod hello_framing;
 pub mod histogram;
 pub mod http;
 pub mod json;

@@ -10,14 +10,12 @@ use openssl::ex_data::Index;
 use openssl::ssl::{ClientHelloResponse, HandshakeError, Ssl, SslContext, SslMethod};
 
 use crate::core::Millis;
+use crate::core::hello_framing::{HELLO_MAX, HelloFraming, HelloProgress};
 use crate::sys::tls::server_name_extension;
 
 use super::first_bytes::read_until;
 use super::socket::Socket;
 use super::tls::host_name;
-
-/// The most bytes that are read in search of a name.
-const HELLO_MAX: usize = 16 * 1024;
 
 /// What a ClientHello says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,11 +90,17 @@ pub fn parse(bytes: &[u8]) -> Hello {
 /// within `limit`.
 pub(super) async fn server_name(socket: &mut Socket, limit: Millis) -> Option<String> {
     let mut bytes = Vec::new();
-    let found = read_until(socket, &mut bytes, (HELLO_MAX, limit), |bytes, ended| match parse(bytes) {
-        Hello::Named(name) => Some(Some(name)),
-        Hello::Partial if !ended => None,
-        Hello::Partial | Hello::Unnamed => Some(None),
-    });
+    let mut framing = HelloFraming::default();
+    let found =
+        read_until(socket, &mut bytes, (HELLO_MAX, limit), |bytes, ended| match framing.look(bytes) {
+            HelloProgress::Partial if !ended => None,
+            // Once, since it makes the state of a handshake.
+            HelloProgress::Whole => match parse(bytes) {
+                Hello::Named(name) => Some(Some(name)),
+                Hello::Partial | Hello::Unnamed => Some(None),
+            },
+            _ => Some(None),
+        });
     let name = found.await.ok().flatten();
     if !bytes.is_empty() {
         socket.put_back(bytes);

@@ -53,6 +53,10 @@ async fn read_more(socket: &mut Socket, bytes: &mut Vec<u8>, most: usize) -> io:
                 Some(count) => count,
                 None => ready!(socket.poll_read(cx, into))?,
             };
+            // Not twice as much as there may ever be.
+            if bytes.capacity() - bytes.len() < count {
+                bytes.reserve_exact(count.max(bytes.len()).min(most - bytes.len()));
+            }
             bytes.extend_from_slice(&into[..count]);
             Poll::Ready(Ok(count == 0))
         })

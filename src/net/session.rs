@@ -297,7 +297,7 @@ async fn secured(session: &Session, snapshot: &Snapshot, stream: Stream) -> Opti
         (stream, _) => return Some(stream),
     };
     let connection = &session.entry.connection;
-    let (client, limit) = (connection.name(), Duration::from_millis(snapshot.handshake_timeout));
+    let (client, limit) = (connection.name(), snapshot.handshake_timeout);
     let handshake = Box::pin(tls::accept(server, tcp, tls::Handshake { client, limit })).await;
     let version = handshake.as_ref().map_or_else(|version| *version, |stream| stream.ssl().version_str());
     session.shared().handshakes.count(version, handshake.is_ok());

@@ -23,7 +23,10 @@ fn pen(authority: &Pair, backend: &Backend) -> Pen {
 }
 
 /// A client that remembers what it was given.
-fn rustls_client(authority: &Pair, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
+pub(super) fn rustls_client(
+    authority: &Pair,
+    version: &'static SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from(authority.cert.to_der().unwrap())).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

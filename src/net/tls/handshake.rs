@@ -15,8 +15,12 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
+use crate::core::Millis;
+use crate::core::error::SystemReason;
+use crate::core::hello_framing::{HELLO_MAX, HelloFraming, HelloProgress};
 use crate::core::tls_session::TlsSession;
 use crate::net::client_name::ClientName;
+use crate::net::first_bytes::{Undecided, read_until};
 use crate::net::socket::Socket;
 use crate::sys::log;
 
@@ -36,32 +40,89 @@ thread_local! {
 }
 
 /// A handshake to be made.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(in crate::net) struct Handshake {
     /// The client, for the log.
     pub(in crate::net) client: ClientName,
     /// How long it may take.
-    pub(in crate::net) limit: Duration,
+    pub(in crate::net) limit: Millis,
 }
 
-/// Performs the handshake with a client once that has begun it: until then it uses no state of the library.
+/// Why there is no ClientHello.
+enum NoHello {
+    /// Something else came: the client is sent this alert, if any.
+    Refused(Option<u8>),
+    /// It did not come, or not in time.
+    Missing,
+}
+
+/// What pen itself answers to a client before the library sees anything: a fatal alert (RFC 8446 6).
+fn alert(description: u8) -> [u8; 7] {
+    const ALERT: u8 = 21;
+    const FATAL: u8 = 2;
+    [ALERT, 3, 3, 0, 2, FATAL, description]
+}
+
+/// Reads the ClientHello, and puts back all that was read. Until it has come as a whole the connection uses no state of the
+/// library, which is larger than what most clients send in all. What is not TLS, or ends early, is left to the library.
+///
+/// # Errors
+/// There is none, and this was logged.
+async fn receive_hello(tcp: &mut Socket, Handshake { client, limit }: Handshake) -> Result<(), NoHello> {
+    let (mut bytes, mut framing) = (Vec::new(), HelloFraming::default());
+    let found = read_until(tcp, &mut bytes, (HELLO_MAX, limit), |bytes, ended| match framing.look(bytes) {
+        HelloProgress::Partial if !ended => None,
+        HelloProgress::Refused(alert) => Some(Err(alert)),
+        HelloProgress::Partial | HelloProgress::Whole | HelloProgress::Foreign => Some(Ok(())),
+    });
+    match found.await {
+        Ok(Ok(())) => {
+            if !bytes.is_empty() {
+                tcp.put_back(bytes);
+            }
+            Ok(())
+        }
+        Ok(Err(alert)) => {
+            log::debug(1, format_args!("TLS: {client}: handshake failed: not a ClientHello, or too long"));
+            Err(NoHello::Refused(alert))
+        }
+        Err(Undecided::Late) => {
+            late(client, limit);
+            Err(NoHello::Missing)
+        }
+        Err(Undecided::Broken(error)) => {
+            log::debug(1, format_args!("TLS: {client}: handshake failed: {}", SystemReason(&error)));
+            Err(NoHello::Missing)
+        }
+    }
+}
+
+fn late(client: ClientName, limit: Millis) {
+    log::debug(1, format_args!("TLS: {client}: no handshake in {:?}", Duration::from_millis(limit)));
+}
+
+/// Performs the handshake with a client once its ClientHello has come.
 ///
 /// # Errors
 /// The TLS version that the handshake had reached when it failed or timed out. The client was sent an alert, as far as
 /// TLS has one for the reason, and the failure was logged.
 pub(in crate::net) async fn accept(
     server: &TlsServer,
-    tcp: Socket,
+    mut tcp: Socket,
     how: Handshake,
 ) -> Result<SslStream<Socket>, &'static str> {
     // The ticket and the first answer are two short writes: Nagle's algorithm would delay the second until the client
     // has acknowledged the first. Fails only on a broken socket, which is detected when it is read.
     _ = SockRef::from(&tcp).set_tcp_nodelay(true);
-    let deadline = Instant::now() + how.limit;
-    let late = || log::debug(1, format_args!("TLS: {}: no handshake in {:?}", how.client, how.limit));
-    if timeout_at(deadline, poll_fn(|cx| tcp.poll_readable(cx))).await.is_err() {
-        late();
-        return Err(NO_VERSION);
+    let deadline = Instant::now() + Duration::from_millis(how.limit);
+    match receive_hello(&mut tcp, how).await {
+        Ok(()) => {}
+        Err(NoHello::Refused(description)) => {
+            let alert = description.map(alert);
+            Box::pin(refuse(&mut tcp, deadline, alert.as_ref().map_or(&[], |alert| alert))).await;
+            return Err(NO_VERSION);
+        }
+        Err(NoHello::Missing) => return Err(NO_VERSION),
     }
     let ssl = server.current().new_ssl();
     let (mut stream, slot) = match ssl.and_then(|(ssl, slot)| Ok((SslStream::new(ssl, tcp)?, slot))) {
@@ -81,16 +142,14 @@ pub(in crate::net) async fn accept(
         }
         Ok(Err(failure)) => failure,
         Err(_) => {
-            late();
+            late(how.client, how.limit);
             return Err(stream.ssl().version_str());
         }
     };
     report(how.client, stream.ssl(), &failure);
     if failure.ssl_error().is_some() {
-        // The alert is on its way. Closing a connection with unread bytes would reset it, and the client might never
-        // see the alert. Boxed for its buffer, for which every handshake would have room otherwise.
-        let closing = Box::pin(lingering_close(stream.get_mut()));
-        _ = timeout_at(deadline.min(Instant::now() + LINGER), closing).await;
+        // The library has sent the alert. Boxed for its buffer, for which every handshake would have room otherwise.
+        Box::pin(refuse(stream.get_mut(), deadline, &[])).await;
     }
     Err(stream.ssl().version_str())
 }
@@ -128,11 +187,18 @@ async fn woken() {
     poll_fn(|_| if std::mem::replace(&mut waited, true) { Poll::Ready(()) } else { Poll::Pending }).await;
 }
 
-async fn lingering_close(tcp: &mut Socket) -> io::Result<()> {
-    tcp.shutdown().await?;
-    let mut rest = [0; 4096];
-    while tcp.read(&mut rest).await? > 0 {}
-    Ok(())
+/// Sends `alert`, and closes the connection once the client has. Closing one with unread bytes would reset it, and the client
+/// might never see the alert.
+async fn refuse(tcp: &mut Socket, deadline: Instant, alert: &[u8]) {
+    let closing = async {
+        tcp.write_all(alert).await?;
+        tcp.shutdown().await?;
+        let mut rest = [0; 4096];
+        while tcp.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // An error means that the client is gone.
+    _ = timeout_at(deadline.min(Instant::now() + LINGER), closing).await;
 }
 
 /// SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE of `openssl/sslerr.h`.
