@@ -95,6 +95,7 @@ mod it {
     mod tls_ocsp;
     mod tls_reload;
     mod tls_resume;
+    mod tls_segments;
     mod tls_servers;
     mod tls_servers_ends;
     mod tls_servers_peers;

@@ -151,7 +151,17 @@ impl Stream {
                 ready!(s.poll_send_held(cx))?;
                 Poll::Ready(s.shutdown())
             }
-            Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+            Self::Tls(s) => {
+                s.get_mut().set_more_follows(true);
+                Pin::new(s).poll_shutdown(cx)
+            }
+        }
+    }
+
+    /// Whether [`Stream::poll_shutdown`] follows what is written next: TLS then sends both together.
+    pub fn set_last(&mut self, last: bool) {
+        if let Self::Tls(s) = self {
+            s.get_mut().set_more_follows(last);
         }
     }
 

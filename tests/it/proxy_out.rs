@@ -82,7 +82,7 @@ fn a_header_waits_for_no_byte_of_the_client() {
 }
 
 /// How many segments with data the connections to a port have received, as the system counts them.
-fn segments(port: u16) -> Vec<u32> {
+pub(super) fn segments(port: u16) -> Vec<u32> {
     let output = Command::new("ss").args(["-tinH", "sport", "=", &format!(":{port}")]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     let counts = text.split("data_segs_in:").skip(1);

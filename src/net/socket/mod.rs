@@ -29,6 +29,8 @@ pub struct Socket {
     /// returns the data that it had read before the error, so this end is met later, and must not be taken for a clean
     /// one.
     is_broken: bool,
+    /// What TLS writes is followed by more at once.
+    more_follows: bool,
     /// Most sockets have none.
     extra: Option<Box<ExtraBytes>>,
 }
@@ -52,7 +54,7 @@ impl Socket {
 
     fn new(socket: OwnedFd, is_tcp: bool) -> io::Result<Self> {
         let io = PolledSocket::new(socket)?;
-        Ok(Self { io, is_tcp, has_ended: false, is_broken: false, extra: None })
+        Ok(Self { io, is_tcp, has_ended: false, is_broken: false, more_follows: false, extra: None })
     }
 
     /// Waits for the end of a connect(2) in progress.
@@ -75,6 +77,12 @@ impl Socket {
     /// Whether its byte-stream reader has met the end.
     pub fn has_ended(&self) -> bool {
         self.has_ended
+    }
+
+    /// Whether what TLS writes from now on is followed by more, or by the end of the stream, so that they can share a packet. The
+    /// system waits a moment for it, 200 ms on Linux (tcp(7), TCP_CORK).
+    pub fn set_more_follows(&mut self, more_follows: bool) {
+        self.more_follows = more_follows;
     }
 
     /// Whether it is a TCP socket.
@@ -242,7 +250,7 @@ impl AsyncWrite for Socket {
         let socket = self.get_mut();
         let result = ready!(match socket.has_held() {
             true => socket.poll_write_held(cx, buf),
-            false => Socket::poll_write(socket, cx, buf),
+            false => socket.poll_io(cx, Operation::Write, || socket.try_write(buf, socket.more_follows)),
         });
         socket.is_broken |= result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset);
         Poll::Ready(result)

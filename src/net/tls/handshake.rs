@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use openssl::ssl::{Error, ErrorCode, NameType, SslRef};
+use openssl::ssl::{Error, ErrorCode, NameType, SslRef, SslVersion};
 use openssl::x509::X509VerifyResult;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,8 +111,7 @@ pub(in crate::net) async fn accept(
     mut tcp: Socket,
     how: Handshake,
 ) -> Result<SslStream<Socket>, &'static str> {
-    // The ticket and the first answer are two short writes: Nagle's algorithm would delay the second until the client
-    // has acknowledged the first. Fails only on a broken socket, which is detected when it is read.
+    // The answers are short writes: Nagle's algorithm would delay each until the client has acknowledged the one before. Fails only on a broken socket, which is detected when it is read.
     _ = SockRef::from(&tcp).set_tcp_nodelay(true);
     let deadline = Instant::now() + Duration::from_millis(how.limit);
     match receive_hello(&mut tcp, how).await {
@@ -132,7 +131,9 @@ pub(in crate::net) async fn accept(
             return Err(NO_VERSION);
         }
     };
-    let failure = match timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await {
+    let shaken = timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await;
+    stream.get_mut().set_more_follows(false);
+    let failure = match shaken {
         Ok(Ok(())) => {
             if log::debug_level() > 1 {
                 let (shown, worker) = (session(stream.ssl()).notes().join(", "), worker());
@@ -160,6 +161,8 @@ async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&SniSlot>) 
         // The semaphore is never closed, so this is never an error.
         let permit = turn.acquire().await;
         for again in [true, false] {
+            let ends = has_sent_finished(stream.ssl());
+            stream.as_mut().get_mut().get_mut().set_more_follows(ends);
             let step = poll_fn(|cx| Poll::Ready(stream.as_mut().poll_accept(cx))).await;
             match (step, slot) {
                 (Poll::Ready(Err(e)), Some(slot)) if e.code() == ErrorCode::WANT_CLIENT_HELLO_CB => {
@@ -179,6 +182,12 @@ async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&SniSlot>) 
         drop(permit);
         woken().await;
     }
+}
+
+/// Whether the server has sent all that the client waits for (TLS 1.3): what is left is a ticket, which can go with the first
+/// bytes of the server.
+fn has_sent_finished(ssl: &SslRef) -> bool {
+    ssl.version2() == Some(SslVersion::TLS1_3) && ssl.finished(&mut []) > 0
 }
 
 /// Waits for the event that the preceding poll has registered for.

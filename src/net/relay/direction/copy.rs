@@ -7,6 +7,7 @@ use super::splice::cannot_splice;
 use super::state::{Direction, PollContext, Step};
 use crate::net::filter::{FilterVerdict, TrafficMeter};
 use crate::net::relay::buffer::{self, PendingWrite};
+use crate::net::relay::side::Side;
 use crate::net::stream::Stream;
 
 impl Direction {
@@ -26,6 +27,9 @@ impl Direction {
                 Err(e) => return Poll::Ready(Step::ReadFailed(e)),
             };
             self.note_read(chunk.len());
+            // A filter may keep some of the client's bytes.
+            let sees_all = with.filter.is_none() || self.to == Side::Client;
+            destination.set_last(sees_all && chunk.len() < most && source.is_at_end());
             let mut out = Vec::new();
             let verdict = self.show(chunk, with.filter, &mut out);
             Poll::Ready(match self.write_or_keep(with, destination, chunk, verdict, out) {
