@@ -31,7 +31,8 @@ pub struct PolledSocket(Registration);
 #[derive(Debug)]
 enum Registration {
     Own(PolledFd),
-    Tokio(Watch),
+    /// Boxed: it is much larger.
+    Tokio(Box<Watch>),
 }
 
 /// Creates the event port for [`PolledSocket::new`], which makes system calls `together` where it can; otherwise the first
@@ -103,7 +104,7 @@ impl PolledSocket {
             return Ok(Self(Registration::Own(PolledFd::new(socket)?)));
         }
         Watch::new(socket, Interest::READABLE | Interest::WRITABLE)
-            .map(|watch| Self(Registration::Tokio(watch)))
+            .map(|watch| Self(Registration::Tokio(Box::new(watch))))
     }
 
     /// Ready when the socket may be ready; otherwise stores the waker, a single one for reading and writing.

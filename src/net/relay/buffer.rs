@@ -47,7 +47,11 @@ pub(crate) fn give(mut buffer: Vec<u8>) {
 
 /// Bytes that were read and are not yet written.
 #[derive(Debug)]
-pub(crate) struct PendingWrite {
+pub(crate) struct PendingWrite(Box<Unwritten>);
+
+/// Boxed: most connections have none, and each has room for two.
+#[derive(Debug)]
+struct Unwritten {
     data: Vec<u8>,
     written: usize,
 }
@@ -58,37 +62,38 @@ impl PendingWrite {
         let mut data = take();
         data.reserve_exact(bytes.len());
         data.extend_from_slice(bytes);
-        Self { data, written: 0 }
+        Self::of(data, 0)
     }
 
     /// Takes over `data`, of which the first `written` bytes are delivered.
     pub(crate) fn of(data: Vec<u8>, written: usize) -> Self {
-        Self { data, written }
+        Self(Box::new(Unwritten { data, written }))
     }
 
     /// Reads into a new one with `read`, at most [`READ_SIZE`] bytes.
     pub(crate) fn read(read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<Self> {
-        let mut pending = Self { data: take(), written: 0 };
-        pending.data.resize(READ_SIZE, 0);
-        let count = read(&mut pending.data)?;
-        pending.data.truncate(count);
+        let mut pending = Self::of(take(), 0);
+        let data = &mut pending.0.data;
+        data.resize(READ_SIZE, 0);
+        let count = read(data)?;
+        data.truncate(count);
         Ok(pending)
     }
 
     /// The bytes still to be written.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.data.get(self.written..).unwrap_or_default()
+        self.0.data.get(self.0.written..).unwrap_or_default()
     }
 
     /// The first `n` of [`PendingWrite::bytes`] are delivered.
     pub(crate) fn advance(&mut self, n: usize) {
-        self.written += n;
+        self.0.written += n;
     }
 }
 
 impl Drop for PendingWrite {
     fn drop(&mut self) {
-        give(std::mem::take(&mut self.data));
+        give(std::mem::take(&mut self.0.data));
     }
 }
 

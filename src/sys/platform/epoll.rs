@@ -134,21 +134,15 @@ impl Drop for PortTask {
 #[derive(Debug)]
 pub(in crate::sys) struct PolledFd {
     slot: Arc<PollSlot>,
-    _index: SlotIndex,
-    // Closed last, when no event can refer to it any more.
+    port: Arc<EventPort>,
+    /// The index of the slot in the port, freed before the socket is closed. There are never more than descriptors.
+    at: u32,
     socket: OwnedFd,
 }
 
-/// A slot's index in its port, freed when dropped.
-#[derive(Debug)]
-struct SlotIndex {
-    port: Arc<EventPort>,
-    at: usize,
-}
-
-impl Drop for SlotIndex {
+impl Drop for PolledFd {
     fn drop(&mut self) {
-        lock(&self.port.slots).try_remove(self.at);
+        lock(&self.port.slots).try_remove(self.at as usize);
     }
 }
 
@@ -157,10 +151,10 @@ impl PolledFd {
     pub(in crate::sys) fn new(socket: OwnedFd) -> io::Result<Self> {
         let port = EventPort::here(Together::default)?;
         let slot = Arc::new(PollSlot::default());
-        let at = lock(&port.slots).insert(Arc::clone(&slot));
-        let index = SlotIndex { port, at };
-        epoll::add(&*index.port.epoll, &socket, EventData::new_u64(at as u64), WATCHED)?;
-        Ok(Self { slot, _index: index, socket })
+        let at = lock(&port.slots).insert(Arc::clone(&slot)) as u32;
+        let polled = Self { slot, port, at, socket };
+        epoll::add(&*polled.port.epoll, &polled.socket, EventData::new_u64(at.into()), WATCHED)?;
+        Ok(polled)
     }
 
     /// Ready when any of `events` has been reported; otherwise stores the waker, replacing the one before.

@@ -163,7 +163,7 @@ mod tests {
             poll_fn(|cx| source.poll_fill(cx, &mut pipe, usize::MAX)).await.unwrap();
         }
         let mut direction = Direction::to(Side::Server, true);
-        direction.pipe = Some(pipe);
+        direction.pipe = Some(Box::new(pipe));
         direction.bulk = 0; // The state after EINVAL.
         drop(from);
         let mut got = Vec::new();

@@ -8,14 +8,14 @@ use crate::net::stream::Stream;
 use crate::sys::splice::Pool;
 
 /// The number of consecutive full reads before a pipe is requested again if there was none.
-const NO_PIPE: u32 = 64;
+const NO_PIPE: u8 = 64;
 
 /// The number of bytes from which a pipe is worth its cost: copying fewer is cheaper.
 const WORTH: u32 = 16 * 1024;
 
 /// How often fewer than [`WORTH`] bytes may come before the direction no longer counts as bulk. A source may be slower
 /// than pen for a moment in the middle of bulk data.
-const PATIENCE: u32 = 8;
+const PATIENCE: u8 = 8;
 
 impl Direction {
     /// How many bytes may go through a pipe now.
@@ -38,7 +38,7 @@ impl Direction {
             none => match with.pool.and_then(Pool::take) {
                 Some(pipe) => {
                     self.spliced = 0;
-                    none.insert(pipe)
+                    none.insert(Box::new(pipe))
                 }
                 None => {
                     (self.full, self.bulk) = (0, NO_PIPE);

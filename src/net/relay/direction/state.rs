@@ -10,7 +10,7 @@ use crate::sys::socket::LANE_ROOM;
 use crate::sys::splice::{Pipe, Pool};
 
 /// The number of consecutive full reads after which a direction is bulk, and worth a pipe.
-const BULK: u32 = 2;
+const BULK: u8 = 2;
 
 /// The state of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,11 +46,11 @@ pub(in crate::net::relay) struct PollContext<'a, 'w, M> {
 pub(in crate::net::relay) struct Direction {
     pub(super) pending_write: Option<PendingWrite>,
     /// Held while the source sends bulk data; filled only when empty.
-    pub(super) pipe: Option<Pipe>,
+    pub(super) pipe: Option<Box<Pipe>>,
     pub(super) moved: u64,
     /// The number of consecutive full reads; and how many make a pipe worth its cost, 0 for never.
-    pub(super) full: u32,
-    pub(super) bulk: u32,
+    pub(super) full: u8,
+    pub(super) bulk: u8,
     /// Bytes that went through the pipe since it was taken.
     pub(super) spliced: u32,
     pub(super) to: Side,
@@ -113,7 +113,7 @@ impl Direction {
     /// Bytes read and not yet delivered.
     pub(in crate::net::relay) fn pending(&self) -> usize {
         self.pending_write.as_ref().map_or(0, |pending_write| pending_write.bytes().len())
-            + self.pipe.as_ref().map_or(0, Pipe::len)
+            + self.pipe.as_ref().map_or(0, |pipe| pipe.len())
     }
 
     /// Whether the message that was read last is one for a lane.
