@@ -1,7 +1,7 @@
 //! The record of a connection, or of a flow of datagrams, when it has ended: counts and a line of the connection log.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,7 @@ pub(in crate::net) struct ConnectionRecord {
     /// The data that all connections share.
     pub(in crate::net) shared: Arc<Shared>,
     listener: Arc<str>,
-    began: Instant,
-    /// When the current wait began, in microseconds after `began`. It is stored here to keep the waiting tasks small.
+    /// When the current wait began, as [`now_micros`]. It is stored here to keep the waiting tasks small.
     mark: AtomicU64,
     attempts: AtomicU32,
     queue_micros: AtomicU64,
@@ -45,6 +44,12 @@ impl Drop for Wait<'_> {
     }
 }
 
+/// The time since the first call, in microseconds: half as large as an [`Instant`].
+fn now_micros() -> u64 {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    micros(FIRST.elapsed())
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(NEVER)
 }
@@ -59,8 +64,7 @@ impl ConnectionRecord {
         ConnectionRecord {
             shared: Arc::clone(shared),
             listener: Arc::clone(&snapshot.listener),
-            began: Instant::now(),
-            mark: AtomicU64::new(0),
+            mark: AtomicU64::new(now_micros()),
             attempts: AtomicU32::new(0),
             queue_micros: AtomicU64::new(NEVER),
             connect_micros: AtomicU64::new(NEVER),
@@ -70,7 +74,7 @@ impl ConnectionRecord {
 
     /// Starts a wait: in the queue for a server, or for a connect permit of one.
     pub(in crate::net) fn wait(&self) -> Wait<'_> {
-        self.mark.store(micros(self.began.elapsed()), Relaxed);
+        self.mark.store(now_micros(), Relaxed);
         Wait(self)
     }
 
@@ -82,7 +86,7 @@ impl ConnectionRecord {
     /// Starts an attempt with another server.
     pub(in crate::net) fn attempt(&self) {
         self.attempts.fetch_add(1, Relaxed);
-        self.mark.store(micros(self.began.elapsed()), Relaxed);
+        self.mark.store(now_micros(), Relaxed);
     }
 
     /// The server has accepted it; returns how long that took.
@@ -93,7 +97,7 @@ impl ConnectionRecord {
     }
 
     fn since_mark(&self) -> Duration {
-        self.began.elapsed().saturating_sub(Duration::from_micros(self.mark.load(Relaxed)))
+        Duration::from_micros(now_micros().saturating_sub(self.mark.load(Relaxed)))
     }
 
     /// It is about to end. The first reason counts.

@@ -1,8 +1,6 @@
 //! The connections of pen: their limit, their table, and the state of each.
 
-use std::sync::atomic::{
-    AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed,
-};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
@@ -21,7 +19,7 @@ use crate::core::tls_session::TlsSession;
 use super::accepted_client::AcceptedClient;
 use super::client_name::ClientName;
 use super::filter::TrafficMeter;
-use super::known_client::KnownClient;
+use super::known_client::{KnownClient, RareParts};
 use super::requests::{END, Inbox, LOOK, Requests};
 use super::silent::{SILENCE, Silent};
 
@@ -30,14 +28,12 @@ use super::silent::{SILENCE, Silent};
 pub struct Connection {
     /// The client that connected.
     peer: KnownClient,
-    /// The client in the PROXY header, if that is another one.
-    announced: OnceLock<Box<KnownClient>>,
     /// When it was accepted.
     pub began: Millis,
     state: AtomicU8,
     downfd: i32,
     upfd: AtomicI32,
-    server: AtomicI64,
+    server: AtomicI32,
     pending_up: AtomicU32,
     pending_down: AtomicU32,
     /// Bytes delivered to the client.
@@ -45,7 +41,7 @@ pub struct Connection {
     /// Bytes delivered to the server.
     rx: AtomicU64,
     /// Its number, and its key in [`Slots::silent`].
-    id: usize,
+    id: u32,
     silent: AtomicU64,
     /// The table that contains it.
     table: Weak<ConnectionTable>,
@@ -54,15 +50,21 @@ pub struct Connection {
     /// What it is asked to do.
     inbox: Inbox,
     task: OnceLock<AbortHandle>,
-    tls: OnceLock<Box<TlsSession>>,
+    /// What most connections do not have.
+    rare: OnceLock<Box<RareParts>>,
     /// The first reason why it was asked to end.
     asked_to_end: OnceLock<EndReason>,
+}
+
+/// The number of a server as connections keep it: there are never as many servers as that.
+fn stored(number: i64) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 impl Connection {
     /// Its client.
     pub fn client(&self) -> &KnownClient {
-        self.announced.get().map_or(&self.peer, |client| client)
+        self.rare.get().and_then(|rare| rare.announced.get()).unwrap_or(&self.peer)
     }
 
     /// Its client as messages name it.
@@ -72,7 +74,7 @@ impl Connection {
 
     /// Sets the client in the PROXY header, once.
     pub fn announce(&self, client: KnownClient) {
-        _ = self.announced.set(Box::new(client));
+        _ = self.rare().announced.set(client);
     }
 
     /// A connection that has no server yet.
@@ -80,12 +82,11 @@ impl Connection {
         let AcceptedClient { known, downfd, began } = accepted;
         Connection {
             peer: known,
-            announced: OnceLock::new(),
             began,
             state: AtomicU8::new(CONNECTING),
             downfd,
             upfd: AtomicI32::new(-1),
-            server: AtomicI64::new(-1),
+            server: AtomicI32::new(-1),
             pending_up: AtomicU32::new(0),
             pending_down: AtomicU32::new(0),
             sx: AtomicU64::new(0),
@@ -96,14 +97,14 @@ impl Connection {
             counted: Default::default(),
             inbox: Inbox::default(),
             task: OnceLock::new(),
-            tls: OnceLock::new(),
+            rare: OnceLock::new(),
             asked_to_end: OnceLock::new(),
         }
     }
 
     /// Records its server and the descriptor `upfd`. Returns the meter that counts for both.
     pub fn connected(self: &Arc<Self>, backend: &Backend, upfd: i32) -> ConnectionMeter {
-        self.server.store(backend.role.number(), Relaxed);
+        self.server.store(stored(backend.role.number()), Relaxed);
         self.upfd.store(upfd, Relaxed);
         self.state.store(CONNECTED, Relaxed);
         ConnectionMeter { connection: Arc::clone(self), server: Arc::clone(&backend.stats) }
@@ -143,7 +144,7 @@ impl Connection {
     pub fn has_waited(&self, now: Millis) {
         self.state.store(CONNECTING, Relaxed);
         if let Some(table) = self.table.upgrade() {
-            self.silent.store(table.slots().silent.add(self.id, now), Relaxed);
+            self.silent.store(table.slots().silent.add(self.id as usize, now), Relaxed);
         }
     }
 
@@ -159,12 +160,16 @@ impl Connection {
 
     /// Sets the parameters of the client's TLS session, once.
     pub fn secured(&self, session: TlsSession) {
-        _ = self.tls.set(Box::new(session));
+        _ = self.rare().tls.set(session);
     }
 
     /// The parameters of the client's TLS session.
     pub fn tls(&self) -> Option<&TlsSession> {
-        self.tls.get().map(AsRef::as_ref)
+        self.rare.get()?.tls.get()
+    }
+
+    fn rare(&self) -> &RareParts {
+        self.rare.get_or_init(Box::default)
     }
 
     /// Why it was asked to end, if it was.
@@ -205,7 +210,7 @@ impl Connection {
             client_port: self.client().port,
             client: self.client().id,
             server: usize::try_from(self.server.load(Relaxed)).ok(),
-            server_number: self.server.load(Relaxed),
+            server_number: self.server.load(Relaxed).into(),
             downfd: self.downfd,
             upfd: self.upfd.load(Relaxed),
             age_seconds: now.saturating_sub(self.began) as f64 / 1000.0,
@@ -375,7 +380,7 @@ impl ConnectionTable {
 
     /// Ends the connections of a server for `reason`.
     pub fn close_server(self: &Arc<Self>, server: Role, reason: EndReason) {
-        let number = server.number();
+        let number = stored(server.number());
         self.walk().filter(|(_, c)| c.server.load(Relaxed) == number).for_each(|(_, c)| c.end(reason));
     }
 
@@ -451,11 +456,13 @@ impl Permit {
     pub fn enter(self, connection: Connection) -> ConnectionEntry {
         let mut connection = Connection { table: Arc::downgrade(&self.0), ..connection };
         let mut slots = self.0.slots();
-        connection.id = slots.connections.vacant_key();
-        connection.silent = slots.silent.add(connection.id, connection.began).into();
+        let id = slots.connections.vacant_key();
+        // Fewer than there are descriptors.
+        connection.id = id as u32;
+        connection.silent = slots.silent.add(id, connection.began).into();
         let connection = Arc::new(connection);
         slots.connections.insert(Arc::clone(&connection));
-        slots.last = connection.id;
+        slots.last = id;
         drop(slots);
         ConnectionEntry { permit: self, connection }
     }
@@ -479,7 +486,7 @@ pub struct ConnectionEntry {
 impl Drop for ConnectionEntry {
     fn drop(&mut self) {
         let mut slots = self.permit.0.slots();
-        slots.connections.try_remove(self.connection.id);
+        slots.connections.try_remove(self.connection.id as usize);
         slots.silent.remove(self.connection.silent.load(Relaxed));
     }
 }

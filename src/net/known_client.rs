@@ -1,6 +1,9 @@
 //! The identity of a connection's client, and its place in pen's tables.
 
+use std::sync::OnceLock;
+
 use crate::core::affinity::Client;
+use crate::core::tls_session::TlsSession;
 
 use super::client_name::ClientName;
 
@@ -22,4 +25,13 @@ impl KnownClient {
     pub(in crate::net) fn name(&self) -> ClientName {
         ClientName { client: self.client, port: self.port }
     }
+}
+
+/// What is known of a client behind a proxy, or with TLS. Most connections have neither.
+#[derive(Debug, Default)]
+pub(super) struct RareParts {
+    /// The client in the PROXY header, if that is another one.
+    pub(super) announced: OnceLock<KnownClient>,
+    /// The parameters of its TLS session.
+    pub(super) tls: OnceLock<TlsSession>,
 }
