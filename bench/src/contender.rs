@@ -111,6 +111,7 @@ pub(crate) fn control(dir: &Path, port: u16) -> PathBuf {
 const NAME: &str = "bench.example";
 
 /// The parameters that every contender is started with.
+#[derive(Clone)]
 pub(crate) struct Setup {
     /// The directory for configuration files and stderr.
     pub(crate) dir: PathBuf,
@@ -170,7 +171,8 @@ impl Setup {
                 (process::own_program()?, words(&["bare", &threads, &at, &self.backend.to_string()]))
             }
             Role::Ours | Role::Control | Role::Variant | Role::Portable => {
-                (self.ours.clone(), self.pen_args(&who.extra, port, front, server))
+                let extra = [self.worker_args(), who.extra.clone()].concat();
+                (self.ours.clone(), self.pen_args(&extra, port, front, server))
             }
             Role::Crowded | Role::Watched | Role::Asked => {
                 let clients = self.clients.to_string();
@@ -190,7 +192,7 @@ impl Setup {
             Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front, server)),
             Role::Before => {
                 let before = self.before.clone().ok_or("no other build of pen is given")?;
-                (before, self.pen_args(&[], port, front, server))
+                (before, self.pen_args(&self.worker_args(), port, front, server))
             }
             Role::HaProxy | Role::HaProxySplice if matches!(front, Front::Udp { .. }) => {
                 return Err("balances no UDP".into());
@@ -234,6 +236,16 @@ impl Setup {
     /// The admin listener of a [`Role::Crowded`] on `port`.
     pub(crate) fn admin(&self, port: u16) -> PathBuf {
         self.dir.join(format!("admin-{port}"))
+    }
+
+    /// The number of workers as arguments of pen, unless it is the default.
+    fn worker_args(&self) -> Vec<String> {
+        let default = std::thread::available_parallelism().map_or(1, usize::from);
+        if self.workers == default {
+            Vec::new()
+        } else {
+            vec!["-O".into(), format!("workers {}", self.workers)]
+        }
     }
 
     fn pen_args(&self, extra: &[String], port: u16, front: Front, server: &Server) -> Vec<String> {

@@ -48,7 +48,23 @@ pub(crate) fn thread_ns(pid: u32, thread: u32) -> Option<u64> {
 fn ticks_ns(pid: u32) -> u64 {
     let path = format!("/proc/{pid}/stat");
     let ticks = stat_field(&path, 11).unwrap_or(0) + stat_field(&path, 12).unwrap_or(0);
-    ticks * 10_000_000
+    ticks * TICK_NS
+}
+
+/// A tick of the times in /proc/stat: 10 ms.
+const TICK_NS: u64 = 10_000_000;
+
+/// The time that all processors have spent on any process or interrupt since the start of the machine, in nanoseconds.
+pub(crate) fn machine_ns() -> u64 {
+    busy_ticks(&fs::read_to_string("/proc/stat").unwrap_or_default()).unwrap_or(0) * TICK_NS
+}
+
+/// The sum of user, nice, system, irq and softirq of all processors (proc(5)). Time stolen by other machines is none of it.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let fields: Vec<u64> =
+        stat.strip_prefix("cpu ")?.split_whitespace().map_while(|word| word.parse().ok()).collect();
+    let [user, nice, system, _idle, _iowait, irq, softirq, ..] = fields[..] else { return None };
+    Some(user + nice + system + irq + softirq)
 }
 
 /// Field `index` of a stat line, counted from the state that follows the name in parentheses.
@@ -77,6 +93,14 @@ fn one_anonymous_kib(pid: u32) -> Result<u64, String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn idle_and_stolen_time_is_not_the_machine_s_work() {
+        let stat = "cpu  1 20 300 4000 50000 600000 7000000 80000000 0 0\ncpu0 9 9 9 9 9 9 9 9 9 9\n";
+        assert_eq!(super::busy_ticks(stat), Some(7_600_321));
+        assert_eq!(super::busy_ticks("cpu  1 2 3\n"), None);
+        assert!(super::machine_ns() > 0);
+    }
+
     #[test]
     fn own_process_is_read() {
         let me = std::process::id();

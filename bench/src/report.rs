@@ -31,6 +31,9 @@ impl Measured {
         let cost = self.row.cost_label();
         let short = if self.row.rate_label().is_some() { "CPU" } else { "KB" };
         columns.push((cost.into(), |s| s.cost, None));
+        if self.row.has_machine() {
+            columns.push(("machine CPU us".into(), |s| s.machine, None));
+        }
         if self.row.rate_label().is_none() {
             // Memory taken at the start does not grow, but it is used.
             columns.push(("KB each in all".into(), |s| s.all, None));
@@ -38,6 +41,9 @@ impl Measured {
         let c_pen = self.series.iter().any(|one| one.who.role == Role::CPen);
         if c_pen {
             columns.push((format!("{short} / C pen"), |s| s.cost, Some(Role::CPen)));
+            if self.row.has_machine() {
+                columns.push(("machine CPU / C pen".into(), |s| s.machine, Some(Role::CPen)));
+            }
         }
         let rival = self.row.rival();
         let name = Contender::new(rival).name;
@@ -50,6 +56,9 @@ impl Measured {
         }
         if self.find(Role::Before).is_some() {
             columns.push((format!("{short} / before"), |s| s.cost, Some(Role::Before)));
+            if self.row.has_machine() {
+                columns.push(("p99 / before".into(), |s| s.p99, Some(Role::Before)));
+            }
             if let Some(rate) = self.row.rate_label() {
                 columns.push((format!("{rate} / before"), |s| s.rate, Some(Role::Before)));
             }

@@ -37,8 +37,11 @@ pub(crate) const ASKED: &str = "asked";
 /// The rows that measure the effect of checks and limits on the data path.
 pub(crate) const CHECKED: [&str; 2] = ["keep-checked", "short-checked"];
 
+/// The rows in which every contender has a single worker or thread.
+pub(crate) const ALONE: [&str; 3] = ["keep1", "keep4", "keep50"];
+
 /// All rows, in the order of the report.
-pub(crate) const ROWS: [Row; 20] = [
+pub(crate) const ROWS: [Row; 23] = [
     row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
     row(
         WATCHED,
@@ -54,6 +57,9 @@ pub(crate) const ROWS: [Row; 20] = [
         64,
         None,
     ),
+    row(ALONE[0], "Keep-alive requests, 1 connection, one worker", Work::Keep, 1, None),
+    row(ALONE[1], "Keep-alive requests, 4 connections, one worker", Work::Keep, 4, None),
+    row(ALONE[2], "Keep-alive requests, 50 connections, one worker", Work::Keep, 50, None),
     row("short", "Short connections, 32 at a time", Work::Short, 32, None),
     row(
         CHECKED[0],
@@ -99,6 +105,8 @@ pub(crate) struct Sample {
     pub(crate) p99: Option<f64>,
     /// CPU time per unit, or growth of memory per connection.
     pub(crate) cost: Option<f64>,
+    /// CPU time of the whole machine per unit.
+    pub(crate) machine: Option<f64>,
     /// All memory per connection, whenever it was taken.
     pub(crate) all: Option<f64>,
 }
@@ -137,6 +145,16 @@ impl Row {
             Work::Ask | Work::Question => "CPU us an answer",
             Work::Idle => "KB each",
         }
+    }
+
+    /// Whether the cost of the whole machine is a column.
+    pub(crate) fn has_machine(&self) -> bool {
+        matches!(self.work, Work::Keep | Work::Short)
+    }
+
+    /// The number of workers or threads of each, if it is not the usual one.
+    fn workers(&self) -> Option<usize> {
+        ALONE.contains(&self.key).then_some(1)
     }
 
     /// The contender that is queried meanwhile, in a row that measures the effect of that.
@@ -197,6 +215,7 @@ impl Row {
                 Work::Bulk => cpu(1e9),
                 Work::Keep | Work::Short | Work::Ask | Work::Question => cpu(1e3),
             },
+            machine: positive(out.machine_ns as f64 / 1e3 / units).filter(|_| self.has_machine()),
             all: positive(out.all_kib as f64 / units),
         }
     }
@@ -251,6 +270,7 @@ pub(crate) fn measure(
     effort: &Effort,
     ports: &mut impl Iterator<Item = u16>,
 ) -> Measured {
+    let setup = &Setup { workers: row.workers().unwrap_or(setup.workers), ..setup.clone() };
     let tls = row.tls.map(|resume| Tls { ca: setup.ca(), resume });
     let mut series: Vec<Series> = row
         .contenders(effort)

@@ -77,10 +77,30 @@ fn row(row: &Measured) -> Vec<String> {
             }
         }
     }
+    lines.extend(promised(key, &cost, &rate.with(|s| s.machine)));
     if let Some(costs) = cost.to(Role::Before) {
         lines.push(cost.line("cost level with the build before", Some(costs), Cap(1.0), Rule::Level));
     }
     lines.iter().map(|line| format!("{key}: {line}")).collect()
+}
+
+/// The bounds of rows that were promised for filling one worker before the next and for making system calls together, of
+/// CPU time beside C pen's.
+const PROMISED: [(&str, f64); 3] = [("keep", 0.80), ("keep50", 0.78), ("short", 0.92)];
+/// The bound of the row `keep` for the CPU time of the whole machine beside C pen's.
+const MACHINE: f64 = 0.90;
+
+fn promised(key: &str, cost: &Scale<'_>, machine: &Scale<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some((_, most)) = PROMISED.iter().find(|(row, _)| *row == key) {
+        let text = format!("CPU at most {most:.2} of C pen's");
+        lines.push(cost.line(&text, cost.to(Role::CPen), Cap(*most), Rule::Strict));
+    }
+    if key == "keep" {
+        let text = format!("CPU of the machine at most {MACHINE:.2} of that with C pen");
+        lines.push(machine.line(&text, machine.to(Role::CPen), Cap(MACHINE), Rule::Strict));
+    }
+    lines
 }
 
 /// The direction of a bound.
@@ -103,6 +123,11 @@ impl<'a> Scale<'a> {
         let control = row.find(Role::Control).map(|c| row.against(c, Role::Ours, field)).unwrap_or_default();
         let noise = noise(&control).unwrap_or(UNKNOWN_NOISE).max(LEAST_NOISE);
         Scale { row, ours, field, noise, trust }
+    }
+
+    /// The same of another measure.
+    fn with(&self, field: fn(&Sample) -> Option<f64>) -> Self {
+        Scale::new(self.row, self.ours, field, self.trust)
     }
 
     /// The ratio of ours to theirs.

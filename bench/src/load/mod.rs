@@ -86,6 +86,8 @@ pub(crate) struct Outcome {
     pub(crate) wall_ns: u64,
     /// CPU time of the contender in it.
     pub(crate) cpu_ns: u64,
+    /// CPU time of the whole machine in it: the contender, its client and its server.
+    pub(crate) machine_ns: u64,
     /// The 99th percentile of the latency; 0 if not measured.
     pub(crate) p99_ns: u64,
     /// Growth of the contender's anonymous memory.
@@ -126,18 +128,20 @@ pub(crate) fn probe(addr: SocketAddr, udp: bool, tls: Option<&Tls>) -> Result<()
 struct Meter<'a> {
     pids: &'a [u32],
     cpu: u64,
+    machine: u64,
     since: Instant,
 }
 
 impl<'a> Meter<'a> {
     fn start(pids: &'a [u32]) -> Self {
-        Meter { pids, cpu: procfs::cpu_ns(pids), since: Instant::now() }
+        Meter { pids, cpu: procfs::cpu_ns(pids), machine: procfs::machine_ns(), since: Instant::now() }
     }
 
     fn stop(&self, units: u64) -> Outcome {
         let wall_ns = self.since.elapsed().as_nanos() as u64;
         let cpu_ns = procfs::cpu_ns(self.pids).saturating_sub(self.cpu);
-        Outcome { units, wall_ns, cpu_ns, ..Outcome::default() }
+        let machine_ns = procfs::machine_ns().saturating_sub(self.machine);
+        Outcome { units, wall_ns, cpu_ns, machine_ns, ..Outcome::default() }
     }
 }
 
@@ -227,8 +231,8 @@ fn number<T: FromStr>(word: &str) -> Result<T, String> {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcome { units, wall_ns, cpu_ns, p99_ns, grown_kib, all_kib } = self;
-        write!(f, "{units} {wall_ns} {cpu_ns} {p99_ns} {grown_kib} {all_kib}")
+        let Outcome { units, wall_ns, cpu_ns, machine_ns, p99_ns, grown_kib, all_kib } = self;
+        write!(f, "{units} {wall_ns} {cpu_ns} {machine_ns} {p99_ns} {grown_kib} {all_kib}")
     }
 }
 
@@ -237,10 +241,10 @@ impl FromStr for Outcome {
 
     fn from_str(line: &str) -> Result<Self, String> {
         let fields = line.split_whitespace().map(number).collect::<Result<Vec<u64>, _>>()?;
-        let [units, wall_ns, cpu_ns, p99_ns, grown_kib, all_kib] = fields[..] else {
+        let [units, wall_ns, cpu_ns, machine_ns, p99_ns, grown_kib, all_kib] = fields[..] else {
             return Err(format!("load: `{line}` is not a result"));
         };
-        Ok(Outcome { units, wall_ns, cpu_ns, p99_ns, grown_kib, all_kib })
+        Ok(Outcome { units, wall_ns, cpu_ns, machine_ns, p99_ns, grown_kib, all_kib })
     }
 }
 
@@ -259,7 +263,8 @@ mod tests {
             tls: Some(Tls { ca: "/x/y".into(), resume: true }),
         };
         assert_eq!(Task::from_args(&task.to_args()), Ok(task));
-        let out = Outcome { units: 1, wall_ns: 2, cpu_ns: 3, p99_ns: 4, grown_kib: 5, all_kib: 6 };
+        let [units, wall_ns, cpu_ns, machine_ns, p99_ns, grown_kib, all_kib] = [1, 2, 3, 4, 5, 6, 7];
+        let out = Outcome { units, wall_ns, cpu_ns, machine_ns, p99_ns, grown_kib, all_kib };
         assert_eq!(out.to_string().parse(), Ok(out));
         assert!("1 2 3".parse::<Outcome>().is_err());
     }
