@@ -82,21 +82,22 @@ impl TokenHandle {
         ConnectionCount(self.clone())
     }
 
-    /// The number of connections up to which this worker accepts; `None` if it has that many already and has passed the
-    /// token.
-    pub fn limit(&self) -> Option<usize> {
+    /// How many clients this worker accepts before it asks again: few, since connections of the others end meanwhile. `None`
+    /// if it has enough connections and has passed the token.
+    pub fn quota(&self) -> Option<usize> {
         let Some(margin) = self.token.margin else { return Some(usize::MAX) };
         let count = |at: usize| self.token.workers[at].connections.load(Relaxed);
         let others = (0..self.token.workers.len()).filter(|at| *at != self.me);
         let Some((other, least)) = others.map(|at| (at, count(at))).min_by_key(|(_, count)| *count) else {
             return Some(usize::MAX);
         };
-        let limit = least.saturating_add(margin);
-        if self.connections() < limit {
-            return Some(limit);
+        match least.saturating_add(margin).saturating_sub(self.connections()) {
+            0 => {
+                self.token.give_to(other);
+                None
+            }
+            more => Some(more.min(margin)),
         }
-        self.token.give_to(other);
-        None
     }
 
     /// Passes the token, if this worker holds it, to the next worker, since this one cannot accept.
@@ -140,7 +141,7 @@ mod tests {
     fn a_single_worker_always_holds_the_token() {
         let handle = AcceptToken::new(1, 4).handle(0);
         let held: Vec<_> = (0..100).map(|_| handle.count_connection()).collect();
-        assert!(has_token(&handle) && handle.limit() == Some(usize::MAX));
+        assert!(has_token(&handle) && handle.quota() == Some(usize::MAX));
         handle.pass();
         assert!(has_token(&handle));
         drop(held);
@@ -161,13 +162,24 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_learns_that_connections_of_others_have_ended() {
+        let token = AcceptToken::new(2, 4);
+        let handles = [0, 1].map(|n| token.handle(n));
+        let others: Vec<_> = (0..100).map(|_| handles[1].count_connection()).collect();
+        let quota = handles[0].quota().expect("it has fewer");
+        drop(others);
+        let own: Vec<_> = (0..quota).map(|_| handles[0].count_connection()).collect();
+        assert_eq!((own.len(), handles[0].quota()), (4, None));
+    }
+
+    #[test]
     fn without_a_token_all_accept() {
         let token = AcceptToken::none(2);
         let handles = [token.handle(0), token.handle(1)];
         let held: Vec<_> = (0..100).map(|_| handles[0].count_connection()).collect();
         assert_eq!(held.len(), handles[0].connections());
         for handle in &handles {
-            assert!(has_token(handle) && handle.limit() == Some(usize::MAX));
+            assert!(has_token(handle) && handle.quota() == Some(usize::MAX));
         }
     }
 
@@ -178,7 +190,7 @@ mod tests {
         let waiting = tokio::spawn(async move { second.acquired().await });
         tokio::task::yield_now().await;
         let _one = first.count_connection();
-        assert_eq!(first.limit(), None);
+        assert_eq!(first.quota(), None);
         waiting.await.unwrap();
     }
 
@@ -195,20 +207,21 @@ mod tests {
             let token = AcceptToken::new(workers, margin);
             let handles: Vec<TokenHandle> = (0..workers).map(|n| token.handle(n)).collect();
             let mut held: Vec<(usize, ConnectionCount)> = Vec::new();
-            let mut limit = handles[0].limit();
+            let mut quota = handles[0].quota();
             for (begins, which) in steps {
                 let holders: Vec<usize> = (0..workers).filter(|n| has_token(&handles[*n])).collect();
                 prop_assert_eq!(holders.len(), 1);
                 let me = holders[0];
                 if begins || !ending || held.is_empty() {
                     held.push((me, handles[me].count_connection()));
-                    if limit.is_some_and(|limit| handles[me].connections() >= limit) {
-                        limit = handles[me].limit();
+                    quota = quota.map(|left| left - 1);
+                    if quota == Some(0) {
+                        quota = handles[me].quota();
                     }
-                    if limit.is_none() {
+                    if quota.is_none() {
                         let next = (0..workers).find(|n| has_token(&handles[*n])).unwrap();
-                        limit = handles[next].limit();
-                        prop_assert!(limit.is_some(), "it has the fewest");
+                        quota = handles[next].quota();
+                        prop_assert!(quota.is_some(), "it has the fewest");
                     }
                 } else {
                     drop(held.swap_remove(which.index(held.len())));

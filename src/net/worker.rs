@@ -248,7 +248,7 @@ impl Worker {
     async fn accept_until_passed(&self, listening: &Listener, queue: &Watch) -> io::Result<()> {
         static FULL: log::Condition = log::Condition::new();
         let mut batch = 0;
-        let Some(mut limit) = self.handle.limit() else { return Ok(()) };
+        let Some(mut quota) = self.handle.quota() else { return Ok(()) };
         loop {
             queue.readable().await?;
             let permit = self.permit().await;
@@ -258,9 +258,10 @@ impl Worker {
                     if let Some(accepted) = accepted {
                         self.serve(accepted, permit);
                     }
-                    if self.handle.connections() >= limit {
-                        match self.handle.limit() {
-                            Some(more) => limit = more,
+                    quota = quota.saturating_sub(1);
+                    if quota == 0 {
+                        match self.handle.quota() {
+                            Some(more) => quota = more,
                             None => return Ok(()),
                         }
                     }
