@@ -96,9 +96,12 @@ fn parse(
 
 /// The first part in brackets that is a time stamp: other parts may be in brackets too.
 fn other_brackets(line: &[u8], from: usize, stamps: &mut TimestampParser) -> Option<(i64, Range<usize>)> {
-    let mut at = from;
+    // Thousands of brackets may be open before one is closed: each end is searched once.
+    let (mut at, mut end) = (from, from);
     while let Some(begin) = memchr(b'[', &line[at..]).map(|n| at + n + 1) {
-        let end = begin + memchr(b']', &line[begin..])?;
+        if end < begin {
+            end = begin + memchr(b']', &line[begin..])?;
+        }
         if let Some(epoch) = stamps.parse(&line[begin..end]) {
             return Some((epoch, begin..end));
         }

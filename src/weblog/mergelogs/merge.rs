@@ -1,5 +1,7 @@
 //! The merge itself: reads the logs, sorts their lines by time, and writes the output.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::path::Path;
 
@@ -21,6 +23,9 @@ const MEMORY: usize = 512 << 20;
 
 /// The minimum number of seconds read from one log before another one is read.
 const LEAST_STEP: i64 = 60;
+
+/// The open logs by the time up to which they were read, the earliest first; of several, the first as they were given.
+type ReadQueue = BinaryHeap<Reverse<(i64, usize)>>;
 
 /// The parameters of a merge.
 #[derive(Clone, Copy)]
@@ -82,9 +87,17 @@ impl<'a> Merge<'a> {
     /// An error of the output. A log that cannot be read is reported, and the others are merged.
     pub(super) fn run(&mut self, logs: &mut [AccessLog]) -> io::Result<()> {
         // The log that is furthest behind is read next: its lines are earlier than any line still to come.
-        while let Some((n, until)) = behind(logs) {
-            self.read(n as u32, &mut logs[n], until)?;
-            let frontier = logs.iter().filter(|log| log.is_open).map(|log| log.frontier.time()).min();
+        let mut queue: ReadQueue = (0..logs.len()).map(|n| Reverse((logs[n].frontier.time(), n))).collect();
+        while let Some(Reverse((time, n))) = queue.pop() {
+            let next = queue.peek().map_or(i64::MAX, |Reverse((time, _))| *time);
+            // Limits the step, so that output is written regularly.
+            let until = next.min(time.saturating_add(LEAST_STEP)).max(time);
+            let log = &mut logs[n];
+            self.read(n as u32, log, until)?;
+            if log.is_open {
+                queue.push(Reverse((log.frontier.time(), n)));
+            }
+            let frontier = queue.peek().map(|Reverse((time, _))| *time);
             let limit = frontier.map_or(i64::MIN, |time| time.saturating_sub(self.rules.slack));
             while let Some(bucket) = self.reorder.take_before(limit) {
                 self.release(bucket, logs)?;
@@ -240,22 +253,4 @@ fn write_in_utc(line: &Line, text: &[u8], from: usize, out: &mut Vec<u8>) -> usi
     out.extend_from_slice(&text[from..date.start]);
     write_utc(line.epoch, out);
     date.end
-}
-
-/// The log that is furthest behind, and the time up to which it may be read before another one is.
-fn behind(logs: &[AccessLog]) -> Option<(usize, i64)> {
-    let (mut first, mut second) = (None, i64::MAX);
-    for (n, log) in logs.iter().enumerate().filter(|(_, log)| log.is_open) {
-        let time = log.frontier.time();
-        match first {
-            Some((_, least)) if least <= time => second = second.min(time),
-            _ => {
-                second = first.map_or(second, |(_, least)| least);
-                first = Some((n, time));
-            }
-        }
-    }
-    let (n, time) = first?;
-    // Limits the step, so that output is written regularly.
-    Some((n, second.min(time.saturating_add(LEAST_STEP)).max(time)))
 }

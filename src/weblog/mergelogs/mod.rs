@@ -15,6 +15,8 @@ mod output;
 mod pen_log;
 mod progress;
 mod reorder;
+#[cfg(test)]
+mod tests;
 mod window;
 mod zstd;
 

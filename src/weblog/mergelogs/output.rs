@@ -102,7 +102,7 @@ fn escape(buffer: &mut Vec<u8>, start: usize) {
             buffer.push(b'\n');
         }
         let (line, end) = line.strip_suffix(b"\r").map_or((line, &b""[..]), |line| (line, b"\r"));
-        push_escaped_except("\t", line, buffer);
+        push_escaped_except(b"\t", line, buffer);
         buffer.extend_from_slice(end);
     }
 }

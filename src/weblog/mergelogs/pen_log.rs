@@ -1,7 +1,10 @@
 //! The log that pen wrote: reads its entries into the window.
 
+use std::collections::HashMap;
 use std::io;
+use std::net::IpAddr;
 
+use ahash::RandomState;
 use memchr::memchr;
 
 use crate::weblog::entry::{FILE_REQUEST, LoggedClient, file_byte, first_line, is_plain, parse_beginning};
@@ -15,8 +18,8 @@ use super::window::Window;
 /// The number of entries that are read ahead to decide whether a stamp is correct: about 25 MB of memory.
 const AHEAD: u64 = 500_000;
 
-/// The number of server names in the log that are cached, and compared one after the other.
-const SEEN: usize = 64;
+/// The number of server names in the log that are compared one after the other; further ones are looked up.
+const SEEN: usize = 8;
 
 /// Pen's log.
 pub(super) struct PenLog {
@@ -117,15 +120,27 @@ fn clean<'a>(request: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
 
 /// The servers whose logs are merged, by their names in pen's log.
 struct Servers {
-    wanted: Vec<(String, ServerKeys)>,
-    /// Cached names, and their indices in `wanted`; `None` for servers whose logs are not merged.
+    keys: Vec<ServerKeys>,
+    /// The indices in `keys`.
+    by_address: HashMap<IpAddr, usize, RandomState>,
+    by_name: HashMap<String, usize, RandomState>,
+    /// The first names in the log, and their indices in `keys`; `None` for servers whose logs are not merged.
     seen: Vec<(Vec<u8>, Option<usize>)>,
 }
 
 impl Servers {
     fn new<'a>(keys: &Keys, wanted: impl Iterator<Item = &'a str>) -> Servers {
-        let with_keys = |name: &str| (name.to_owned(), keys.server(&ServerName::parse(name)));
-        Servers { wanted: wanted.map(with_keys).collect(), seen: Vec::new() }
+        let (by_address, by_name) = (HashMap::default(), HashMap::default());
+        let mut servers = Servers { keys: Vec::new(), by_address, by_name, seen: Vec::new() };
+        for (n, name) in wanted.enumerate() {
+            let name = ServerName::parse(name);
+            servers.keys.push(keys.server(&name));
+            match name {
+                ServerName::Ip(address) => servers.by_address.insert(address, n),
+                ServerName::Other(name) => servers.by_name.insert(name.to_owned(), n),
+            };
+        }
+        servers
     }
 
     /// The key maker of the server at the beginning of `text`, if its log is merged, and the rest of the text. `None`
@@ -139,13 +154,17 @@ impl Servers {
                 let name = &text[..memchr(b' ', text)?];
                 let server =
                     ServerName::parse(std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?);
-                let place = self.wanted.iter().position(|(wanted, _)| ServerName::parse(wanted) == server);
+                let place = match server {
+                    ServerName::Ip(address) => self.by_address.get(&address),
+                    ServerName::Other(name) => self.by_name.get(name),
+                };
+                let place = place.copied();
                 if self.seen.len() < SEEN {
                     self.seen.push((name.to_vec(), place));
                 }
                 (name.len(), place)
             }
         };
-        Some((place.map(|place| &self.wanted[place].1), &text[length + 1..]))
+        Some((place.map(|place| &self.keys[place]), &text[length + 1..]))
     }
 }

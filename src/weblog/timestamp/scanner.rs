@@ -79,6 +79,8 @@ fn asctime(mut s: Scanner<'_>) -> Option<Scanned<'_>> {
     let second = time(&mut s)?;
     let has_zone = !matches!(s.rest, [b' ', b'0'..=b'9', ..]);
     let zone = if has_zone { zone(&mut s)? } else { b"" };
+    s.rest =
+        s.rest.iter().position(|byte| is_blank(*byte)).and_then(|at| s.rest.get(at..)).unwrap_or_default();
     s.blank()?;
     let date = narrow((s.number(4, 4)?, month, day))?;
     s.is_at_end().then_some(Scanned::Local { date, second, zone })
@@ -117,7 +119,7 @@ fn zone<'a>(s: &mut Scanner<'a>) -> Option<&'a [u8]> {
         }
         _ => (zone, rest),
     };
-    s.rest = rest.iter().position(|byte| is_blank(*byte)).and_then(|at| rest.get(at..)).unwrap_or_default();
+    s.rest = rest;
     let may_be_attached = zone.first().is_none_or(|byte| !byte.is_ascii_alphabetic()) || zone == b"Z";
     (!attached || (may_be_attached && !zone.is_empty())).then_some(zone)
 }
