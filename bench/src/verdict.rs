@@ -103,6 +103,12 @@ fn promised(key: &str, cost: &Scale<'_>, machine: &Scale<'_>) -> Vec<String> {
     lines
 }
 
+/// The verdict on a ratio that was measured apart from the rows.
+pub(crate) fn at_least(what: &str, ratio: f64, bound: f64) -> String {
+    let verdict = if ratio >= bound { "met" } else { "NOT MET" };
+    format!("{what} at least {bound} times C's: {verdict} (ratio {ratio:.1})")
+}
+
 /// The direction of a bound.
 enum Bound {
     Cap(f64),
