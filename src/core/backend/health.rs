@@ -6,14 +6,15 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 
-/// The health of one server slot.
+/// The health of one server slot. What a search for a server reads is in front.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct HealthRecord {
     health: AtomicU8,
-    /// Changes whenever earlier results no longer apply: the server has another address or check.
-    period: AtomicU64,
     /// When it last became up after being down, or after a change of server; 0 otherwise.
     risen: AtomicU64,
+    /// Changes whenever earlier results no longer apply: the server has another address or check.
+    period: AtomicU64,
     last: Mutex<Option<Arc<CheckResult>>>,
     counts: Mutex<Arc<CheckCounts>>,
 }

@@ -22,21 +22,24 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 pub const WHOLE: u64 = 1000;
 
 /// The counters of one server slot. They survive changes of its configuration.
+///
+/// What a search for a server reads of every server is in the first cache line.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub struct ServerStats {
     connections: AtomicU32,
-    blacklist: Blacklist,
+    /// Consecutive failed connects.
+    failed_in_a_row: AtomicU32,
     /// Its place in the order of turns, see [`Turns`].
     turn: AtomicU64,
+    blacklist: Blacklist,
+    /// It was removed: it keeps its connections and gets no new ones.
+    removed: AtomicBool,
+    health: HealthRecord,
     /// Counts changes of its addresses, and commands, that affect which clients it may serve.
     changes: AtomicU64,
     /// The address that worked last, as [`super::address_order::mark`] of it; 0 for none yet.
     worked: AtomicU64,
-    /// It was removed: it keeps its connections and gets no new ones.
-    removed: AtomicBool,
-    health: HealthRecord,
-    /// Consecutive failed connects.
-    failed_in_a_row: AtomicU32,
     /// Connects in progress.
     pub connecting: ConnectPermits,
     /// Bytes sent to the server and received from it.
@@ -241,10 +244,21 @@ pub struct Turns {
 /// The step of a server of weight 1; the steps of all weights up to 16 are exact.
 const STEP: u64 = 720_720;
 
-impl Turns {
+/// The turns as a search for the next server finds them.
+#[derive(Debug, Clone, Copy)]
+pub struct TurnsNow(u64);
+
+impl TurnsNow {
     /// The server's clock: the lowest is next.
-    pub fn place(&self, stats: &ServerStats) -> u64 {
-        stats.turn.load(Relaxed).max(self.now.load(Relaxed))
+    pub fn place(self, stats: &ServerStats) -> u64 {
+        stats.turn.load(Relaxed).max(self.0)
+    }
+}
+
+impl Turns {
+    /// The turns as they are now, to compare servers.
+    pub fn begin(&self) -> TurnsNow {
+        TurnsNow(self.now.load(Relaxed))
     }
 
     /// A number that differs from client to client, to choose which clients go to a server in slow start.
@@ -259,7 +273,7 @@ impl Turns {
 
     /// Advances the clock of a server that gets a client.
     pub fn take(&self, stats: &ServerStats, weight: u32) {
-        let place = self.place(stats);
+        let place = self.begin().place(stats);
         let step = (STEP / u64::from(weight.max(1))).max(1);
         stats.turn.store(place.saturating_add(step), Relaxed);
         self.now.fetch_max(place, Relaxed);
@@ -272,7 +286,7 @@ mod tests {
 
     fn sequence(turns: &Turns, servers: &[(&str, u32, &ServerStats)], count: usize) -> String {
         let next = |_| {
-            let (name, weight, stats) = servers.iter().min_by_key(|(.., s)| turns.place(s)).unwrap();
+            let (name, weight, stats) = servers.iter().min_by_key(|(.., s)| turns.begin().place(s)).unwrap();
             turns.take(stats, *weight);
             *name
         };

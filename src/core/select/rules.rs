@@ -5,7 +5,7 @@ use crate::core::backend::WHOLE;
 use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::settings::AdminState;
-use crate::core::snapshot::{Algorithm, Backend};
+use crate::core::snapshot::{Algorithm, Backend, Selectable};
 use crate::core::{Millis, hash};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -47,38 +47,66 @@ impl Selection {
         })
     }
 
-    fn candidate_among(
+    pub(super) fn candidate_among(
         &self,
         now: Millis,
         after: Option<usize>,
         eligible: impl Fn(usize, &Backend) -> bool,
     ) -> Option<usize> {
         let usable = |n: usize, b: &Backend| eligible(n, b) && self.is_available(n, b, now);
-        let available = || self.untried().filter(|(n, b)| usable(*n, b));
-        let turn = |backend: &Backend| self.snapshot.turns.place(&backend.stats);
-        let chosen = match self.snapshot.policy.algorithm {
-            Algorithm::Prio => available().min_by_key(|(_, b)| (b.prio, turn(b))),
+        let turns = self.snapshot.turns.begin();
+        let turn = |one: &Selectable| turns.place(&one.stats);
+        match self.snapshot.policy.algorithm {
+            Algorithm::Prio => self.best(|one| (one.prio, turn(one)), |one, best| one < best, usable),
             // a/b < c/d as a*d < c*b, exact in 64 bits
-            Algorithm::Weight => available().min_by(|(_, a), (_, b)| {
-                let load = |x: &Backend, y: &Backend| u64::from(x.stats.connections()) * u64::from(y.weight);
-                load(a, b).cmp(&load(b, a)).then_with(|| turn(a).cmp(&turn(b)))
-            }),
-            Algorithm::Hash => return self.by_hash(|n, b| usable(n, b)),
+            Algorithm::Weight => self.best(
+                |one| (u64::from(one.stats.connections()), u64::from(one.weight), turn(one)),
+                |(used, weight, turn), (best_used, best_weight, best_turn)| {
+                    (used * best_weight).cmp(&(best_used * weight)).then_with(|| turn.cmp(best_turn)).is_lt()
+                },
+                usable,
+            ),
+            Algorithm::Hash => self.by_hash(|n, b| usable(n, b)),
             Algorithm::RoundRobin => {
                 let last = after.unwrap_or_else(|| self.snapshot.cursor.load(Relaxed));
                 let count = self.snapshot.backends.len();
                 let turn = (1..=count).map(|step| (last.wrapping_add(step)) % count);
                 turn.filter_map(|n| self.snapshot.backends[n].as_ref().map(|b| (n, b)))
                     .find(|(n, b)| self.is_untried(*n) && usable(*n, b))
+                    .map(|(n, _)| n)
             }
-        };
-        chosen.map(|(n, _)| n)
+        }
     }
 
     /// The server that the client's hash names, among those that were not tried and fulfil `condition`.
-    pub(super) fn by_hash(&self, condition: impl Fn(usize, &Arc<Backend>) -> bool) -> Option<usize> {
-        let candidates = self.untried().filter(|(n, b)| condition(*n, b));
-        candidates.max_by_key(|(_, b)| hash::score(b.identity, self.key)).map(|(n, _)| n)
+    pub(super) fn by_hash(&self, condition: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
+        self.best(|one| hash::score(one.identity, self.key), |one, best| one >= best, condition)
+    }
+
+    /// The best of the servers that are not down, were not tried and fulfil `condition`; the first of several, unless `is_better` is
+    /// true for equals. The condition reads several places in memory for each server, and comparing reads few: a
+    /// server is asked for the condition only if it would be the best so far, which is so for a handful of thousands.
+    fn best<T>(
+        &self,
+        value: impl Fn(&Selectable) -> T,
+        is_better: impl Fn(&T, &T) -> bool,
+        condition: impl Fn(usize, &Backend) -> bool,
+    ) -> Option<usize> {
+        let mut best: Option<(T, usize)> = None;
+        for one in &self.snapshot.selectable {
+            if one.stats.health() == Health::Down {
+                continue;
+            }
+            let value = value(one);
+            if best.as_ref().is_none_or(|(best, _)| is_better(&value, best))
+                && self.is_untried(one.slot)
+                && let Some(backend) = &self.snapshot.backends[one.slot]
+                && condition(one.slot, backend)
+            {
+                best = Some((value, one.slot));
+            }
+        }
+        best.map(|(_, slot)| slot)
     }
 
     /// The servers that were not tried for this client, by number.
@@ -116,7 +144,7 @@ impl Selection {
 
     /// Whether a server in slow start takes this client: its share of new clients grows with time. With the hash, the
     /// same clients stay with it and more join them; other rules choose clients at random.
-    fn is_warm_enough(&self, backend: &Backend, now: Millis) -> bool {
+    pub(super) fn is_warm_enough(&self, backend: &Backend, now: Millis) -> bool {
         let share = backend.stats.share(now, self.snapshot.slowstart);
         let lot = match self.snapshot.policy.algorithm {
             Algorithm::Hash => self.key,

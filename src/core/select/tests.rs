@@ -12,6 +12,8 @@ use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
 use crate::core::snapshot::{Resolved, StatsTable};
 
+mod plain;
+
 fn snapshot(live: &mut StatsTable, lines: &[String]) -> Arc<Snapshot> {
     let mut config = Config::default();
     let services = Services::default();

@@ -19,9 +19,11 @@ use super::tls_peer::TlsPeer;
 use super::{Millis, millis};
 
 mod backend;
+mod selectable;
 mod stats_table;
 
 pub use backend::{Backend, Resolved, Role, ServerAddress};
+pub use selectable::Selectable;
 pub use stats_table::StatsTable;
 
 use backend::backend;
@@ -34,6 +36,8 @@ const NEVER: Millis = 1 << 60;
 pub struct Snapshot {
     /// The server slots; none where a slot is unused.
     pub backends: Vec<Option<Arc<Backend>>>,
+    /// Those of them that may be selected.
+    pub selectable: Box<[Selectable]>,
     /// The emergency server.
     pub emergency: Option<Arc<Backend>>,
     /// The abuse server.
@@ -208,18 +212,20 @@ impl Snapshot {
         let queue_timeout = Some(settings.queue_timeout).filter(|time| !time.is_zero());
         // One that is being removed may still get a connection by the snapshot before.
         live.removed.retain(|backend| !backend.stats.is_removed() || backend.stats.connections() > 0);
+        let backends: Vec<_> = config
+            .servers
+            .iter()
+            .enumerate()
+            .map(|(n, server)| {
+                let role = Role::Regular(n);
+                backend(role, server, check(server), live.server(n), resolved).map(Arc::new)
+            })
+            .collect();
         let snapshot = Snapshot {
             emergency: special(&settings.emergency, Role::Emergency, &live.emergency),
             abuse: special(&settings.abuse, Role::Abuse, &live.abuse),
-            backends: config
-                .servers
-                .iter()
-                .enumerate()
-                .map(|(n, server)| {
-                    let role = Role::Regular(n);
-                    backend(role, server, check(server), live.server(n), resolved).map(Arc::new)
-                })
-                .collect(),
+            selectable: Selectable::all(&backends),
+            backends,
             removed: live.removed.clone(),
             // Checked before the configuration was put in force.
             sni_routes: config.sni_routes().unwrap_or_default(),
