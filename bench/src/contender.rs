@@ -30,6 +30,10 @@ pub(crate) enum Role {
     Many,
     /// The same with each of them checked every half second, and all limits set.
     Checked,
+    /// The pen under test with so many servers, and the rule that selects one.
+    Servers(&'static str, u16),
+    /// The pen under test while so many other connections are open and idle.
+    Holding(u32),
     /// The pen under test with other arguments.
     Variant,
     /// A build of pen from before a change (`--before`).
@@ -41,6 +45,33 @@ pub(crate) enum Role {
     Nginx,
     Hitch,
 }
+
+impl Role {
+    /// Whether it has more servers or connections than `other` of the same kind.
+    pub(crate) fn exceeds(self, other: Role) -> bool {
+        match (self, other) {
+            (Role::Servers(rule, count), Role::Servers(other, fewer)) => rule == other && count > fewer,
+            (Role::Holding(count), Role::Holding(fewer)) => count > fewer,
+            _ => false,
+        }
+    }
+
+    /// The least of the same kind, with which one that grows is compared.
+    pub(crate) fn least(self) -> Option<Role> {
+        match self {
+            Role::Servers(rule, _) => Some(Role::Servers(rule, SERVERS[0])),
+            Role::Holding(_) => Some(Role::Holding(IDLE[0])),
+            _ => None,
+        }
+    }
+}
+
+/// The numbers of servers with which the cost of a connection is to be the same.
+pub(crate) const SERVERS: [u16; 4] = [2, 20, 200, 1000];
+/// The same of idle connections. For 9,000 a descriptor limit of 20,000 is enough.
+pub(crate) const IDLE: [u32; 3] = [100, 9_000, 50_000];
+/// The rules that select a server.
+pub(crate) const RULES: [&str; 4] = ["roundrobin", "weight", "hash", "prio"];
 
 /// A role with its name in the table.
 #[derive(Clone, Debug)]
@@ -64,6 +95,8 @@ impl Contender {
             Role::Asked => "pen with many clients, asked for metrics, documents and the page",
             Role::Many => "pen, 20 servers",
             Role::Checked => "pen, 20 servers checked, all limits",
+            Role::Servers(rule, count) => return Self::named(role, format!("pen, {rule}, {count} servers")),
+            Role::Holding(count) => return Self::named(role, format!("pen, {count} idle connections")),
             Role::Variant => "pen, other arguments",
             Role::Before => "pen before",
             Role::CPen => "C pen",
@@ -72,7 +105,11 @@ impl Contender {
             Role::Nginx => "nginx stream",
             Role::Hitch => "hitch",
         };
-        Contender { role, name: name.to_owned(), extra: Vec::new() }
+        Self::named(role, name.to_owned())
+    }
+
+    fn named(role: Role, name: String) -> Self {
+        Contender { role, name, extra: Vec::new() }
     }
 
     /// From `NAME=ARG|ARG...`: an argument may hold spaces.
@@ -189,6 +226,20 @@ impl Setup {
                 let file = file.to_string_lossy().into_owned();
                 (self.ours.clone(), self.pen_args(&["-F".into(), file], port, front, server))
             }
+            Role::Servers(..) | Role::Holding(_) => {
+                let file = self.dir.join(format!("servers-{port}.conf"));
+                let (rule, count) = match who.role {
+                    Role::Servers(rule, count) => (rule, count),
+                    // One server has fewer ports than there are connections.
+                    _ => ("roundrobin", 4),
+                };
+                write(&file, &self.equal_servers(rule, count))?;
+                let (file, control) = (file.to_string_lossy(), self.control(port));
+                let limits = ["-u", "root", "-x", "60000", "-S", "1000", "-F", &file, "-C"];
+                let mut extra = words(&limits);
+                extra.push(control.to_string_lossy().into_owned());
+                (self.ours.clone(), self.pen_args(&extra, port, front, server))
+            }
             Role::CPen => (self.c_pen.clone(), self.pen_args(&[], port, front, server)),
             Role::Before => {
                 let before = self.before.clone().ok_or("no other build of pen is given")?;
@@ -283,6 +334,15 @@ impl Setup {
             text += &format!("server {n} address 127.0.0.{} port {}{limits}\n", n + 1, self.backend.port());
         }
         text
+    }
+
+    /// The configuration of a pen with servers that are equally good by `rule`.
+    fn equal_servers(&self, rule: &str, count: u16) -> String {
+        let server = |n: u16| {
+            let (net, host) = (n / 250, n % 250 + 1);
+            format!("server {n} address 127.0.{net}.{host} port {} weight 1 prio 1\n", self.backend.port())
+        };
+        format!("{rule}\nnomemory\n{}", (0..count).map(server).collect::<String>())
     }
 
     fn haproxy(&self, port: u16, tls: bool, splice: bool, server: &Server) -> String {

@@ -150,6 +150,9 @@ impl Running {
             watch::answers(&running.admin)?;
             running.crowd = Some(Crowd::gather(running.addr, &running.control, setup.clients)?);
         }
+        if let (Role::Holding(count), SocketAddr::V4(addr)) = (who.role, running.addr) {
+            running.crowd = Some(Crowd::hold(addr, &running.control, count.into())?);
+        }
         Ok(running)
     }
 

@@ -46,7 +46,9 @@ impl Measured {
             }
         }
         let rival = self.row.rival();
-        let name = Contender::new(rival).name;
+        // Where one grows, each is compared with the least of its kind.
+        let grows = self.series.iter().any(|one| one.who.role.least().is_some());
+        let name = if grows { "least".to_owned() } else { Contender::new(rival).name };
         columns.push((format!("{short} / {name}"), |s| s.cost, Some(rival)));
         if let Some(rate) = self.row.rate_label() {
             if c_pen {
@@ -81,7 +83,7 @@ impl Measured {
             for (_, field, base) in &columns {
                 let values = match base {
                     None => one.values(*field).into_iter().flatten().collect(),
-                    Some(role) => self.against(one, *role, *field),
+                    Some(role) => self.against(one, one.who.role.least().unwrap_or(*role), *field),
                 };
                 let shown = median(&values).map_or("-".into(), |v| number(v, base.is_some()));
                 let _ = write!(out, " {shown} |");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::contender::{Contender, Role, Setup};
+use crate::contender::{Contender, IDLE, RULES, Role, SERVERS, Setup};
 use crate::load::{Outcome, Task, Tls, Work};
 use crate::process::{self, Running};
 
@@ -40,8 +40,11 @@ pub(crate) const CHECKED: [&str; 2] = ["keep-checked", "short-checked"];
 /// The rows in which every contender has a single worker or thread.
 pub(crate) const ALONE: [&str; 3] = ["keep1", "keep4", "keep50"];
 
+/// The rows that measure what many servers and many connections cost.
+pub(crate) const SCALE: [&str; 2] = ["scale-servers", "scale-connections"];
+
 /// All rows, in the order of the report.
-pub(crate) const ROWS: [Row; 23] = [
+pub(crate) const ROWS: [Row; 25] = [
     row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
     row(
         WATCHED,
@@ -71,6 +74,14 @@ pub(crate) const ROWS: [Row; 23] = [
     row(
         CHECKED[1],
         "Short connections, 32 at a time, with 20 servers, checks and limits",
+        Work::Short,
+        32,
+        None,
+    ),
+    row(SCALE[0], "Short connections, 32 at a time, with 2 to 1,000 servers", Work::Short, 32, None),
+    row(
+        SCALE[1],
+        "Short connections, 32 at a time, while 100 to 50,000 idle ones are open",
         Work::Short,
         32,
         None,
@@ -131,7 +142,7 @@ impl Row {
     /// The contender that the table compares with besides C pen. HAProxy does not balance UDP.
     pub(crate) fn rival(&self) -> Role {
         match self.work {
-            _ if CHECKED.contains(&self.key) => Role::Ours,
+            _ if CHECKED.contains(&self.key) || SCALE.contains(&self.key) => Role::Ours,
             work if work.is_udp() => Role::Nginx,
             _ => Role::HaProxy,
         }
@@ -178,6 +189,14 @@ impl Row {
         }
         if CHECKED.contains(&self.key) {
             return [Role::Ours, Role::Control, Role::Many, Role::Checked].map(Contender::new).into();
+        }
+        let ours = [Role::Ours, Role::Control].into_iter();
+        if self.key == SCALE[0] {
+            let servers = RULES.into_iter().flat_map(|rule| SERVERS.map(|count| Role::Servers(rule, count)));
+            return ours.chain(servers).map(Contender::new).collect();
+        }
+        if self.key == SCALE[1] {
+            return ours.chain(IDLE.map(Role::Holding)).map(Contender::new).collect();
         }
         let mut roles = vec![Role::Ours, Role::Control, Role::CPen, Role::HaProxy, Role::Nginx];
         if self.work.is_udp() {
@@ -294,7 +313,12 @@ pub(crate) fn measure(
     };
     // Memory once used hides later growth, so each idle round has its own process; few rounds are enough.
     let fresh = row.work == Work::Idle;
-    let rounds = if fresh { effort.rounds.div_ceil(5).min(5) } else { effort.rounds };
+    let rounds = match row.key {
+        _ if fresh => effort.rounds.div_ceil(5).min(5),
+        // It has many contenders.
+        key if key == SCALE[0] => effort.rounds.div_ceil(2),
+        _ => effort.rounds,
+    };
     let mut running: Vec<Option<Running>> = Vec::new();
     for one in &mut series {
         let crowded = running.last().and_then(Option::as_ref);

@@ -1,8 +1,8 @@
 //! The required bounds, and whether they are met. A bound that is within the noise is reported as open.
 
-use crate::contender::Role;
+use crate::contender::{Contender, Role};
 use crate::load::Work;
-use crate::rows::{CHECKED, Measured, Sample, Series};
+use crate::rows::{CHECKED, Measured, SCALE, Sample, Series};
 use crate::stats::{median, noise};
 use Bound::{Cap, Floor};
 
@@ -15,6 +15,9 @@ const LEAST_NOISE: f64 = 0.03;
 const UNKNOWN_NOISE: f64 = 1.0;
 /// The allowed memory of an idle connection, in KB.
 const IDLE_KB: f64 = 3.0;
+
+/// What a connection may cost with the most servers or connections, in terms of that with the fewest.
+const GROWTH: f64 = 1.15;
 
 /// The other contenders that support TLS.
 const RIVALS: [Role; 4] = [Role::HaProxy, Role::Nginx, Role::Hitch, Role::CPen];
@@ -42,6 +45,19 @@ fn row(row: &Measured) -> Vec<String> {
         let ratio = checked.and_then(|ratios| median(&ratios));
         let text = "CPU with 20 servers checked and all limits level with that of one server without";
         return vec![format!("{key}: {}", cost.line(text, ratio, Cap(1.0), Rule::Level))];
+    }
+    if SCALE.contains(&key) {
+        let measured = || row.series.iter().filter(|one| one.skipped.is_none());
+        let is_most = |one: &&Series| measured().all(|other| !other.who.role.exceeds(one.who.role));
+        let line = |one: &Series| {
+            let least = one.who.role.least()?;
+            let ratio = median(&row.against(one, least, |s| s.cost));
+            let (most, least) = (&one.who.name, Contender::new(least).name);
+            let text = format!("CPU of {most} at most {GROWTH} of that of {least}");
+            Some(format!("{key}: {}", cost.line(&text, ratio, Cap(GROWTH), Rule::Level)))
+        };
+        let lines: Vec<String> = measured().filter(is_most).filter_map(line).collect();
+        return if lines.is_empty() { vec![format!("{key}: not measured")] } else { lines };
     }
     match (row.row.work, row.row.tls.or(row.row.server_tls)) {
         (Work::Idle, None) => {

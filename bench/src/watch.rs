@@ -45,8 +45,24 @@ impl Crowd {
         for n in 0..clients {
             drop(client(Ipv4Addr::new(127, 1, 0, 0), n, addr)?);
         }
-        let count = held();
-        // Fewer than HELD_MOST.
+        let crowd = Self::hold(addr, control, held())?;
+        let lines = ask(control, "recent 86400").map_err(|e| format!("control socket: {e}"))?;
+        let lines = lines.iter().filter(|byte| **byte == b'\n').count();
+        if (lines as u64) < u64::from(clients) {
+            return Err(format!("recent shows {lines} clients only"));
+        }
+        Ok(crowd)
+    }
+
+    /// Opens `count` connections to `addr` that stay.
+    pub(crate) fn hold(addr: SocketAddrV4, control: &Path, count: u64) -> Result<Self, String> {
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+        if 2 * count + SPARE > limit {
+            return Err(format!(
+                "{count} connections take more than the {limit} descriptors that are allowed"
+            ));
+        }
+        // Fewer than there are addresses.
         let held = (0..count as u32)
             .map(|n| client(Ipv4Addr::new(127, 200, 0, 0), n, addr))
             .collect::<Result<_, _>>()?;
@@ -56,11 +72,6 @@ impl Crowd {
                 return Err(format!("does not take {count} connections"));
             }
             process::pause();
-        }
-        let lines = ask(control, "recent 86400").map_err(|e| format!("control socket: {e}"))?;
-        let lines = lines.iter().filter(|byte| **byte == b'\n').count();
-        if (lines as u64) < u64::from(clients) {
-            return Err(format!("recent shows {lines} clients only"));
         }
         Ok(Crowd { _held: held })
     }
@@ -80,12 +91,13 @@ fn client(first: Ipv4Addr, n: u32, addr: SocketAddrV4) -> Result<OwnedFd, String
     open().map_err(|e| format!("client {source}: {e}"))
 }
 
-/// The connections that pen's one server has.
+/// The connections that pen's servers have.
 fn connections(control: &Path) -> Result<u64, String> {
     let reply = ask(control, "servers").map_err(|e| format!("control socket: {e}"))?;
     let reply = String::from_utf8_lossy(&reply).into_owned();
-    let mut words = reply.split_ascii_whitespace().skip_while(|word| *word != "conn").skip(1);
-    words.next().and_then(|word| word.parse().ok()).ok_or_else(|| format!("servers answers {reply:?}"))
+    let words: Vec<&str> = reply.split_ascii_whitespace().collect();
+    let counts = words.windows(2).filter(|pair| pair[0] == "conn").map(|pair| pair[1].parse::<u64>());
+    counts.sum::<Result<_, _>>().map_err(|_| format!("servers answers {reply:?}"))
 }
 
 /// What is asked of the admin listener, by one client each.
