@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use hyper::body::{Body, Bytes, Frame};
 use tokio::sync::mpsc;
@@ -15,8 +15,15 @@ use super::progress::ConnectionProgress;
 
 /// The body of a response.
 pub(super) struct ResponseBody {
-    pieces: mpsc::Receiver<Option<String>>,
+    source: BodySource,
     progress: ConnectionProgress,
+}
+
+enum BodySource {
+    /// A text that is there, if it has not been read.
+    Ready(Option<String>),
+    /// Pieces that a task makes.
+    Made(mpsc::Receiver<Option<String>>),
 }
 
 impl ResponseBody {
@@ -25,7 +32,12 @@ impl ResponseBody {
         let (sender, receiver) = mpsc::channel(1);
         let pace = Arc::clone(pace);
         tokio::spawn(async move { pace.send_all(pieces, sender).await });
-        ResponseBody { pieces: receiver, progress }
+        ResponseBody { source: BodySource::Made(receiver), progress }
+    }
+
+    /// A body of a text that has been made, which waits for no other response.
+    pub(super) fn ready(text: String, progress: ConnectionProgress) -> Self {
+        ResponseBody { source: BodySource::Ready(Some(text)), progress }
     }
 }
 
@@ -37,9 +49,20 @@ impl Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let ResponseBody { source, progress } = &mut *self;
         loop {
-            let piece = ready!(self.pieces.poll_recv(cx));
-            self.progress.step();
+            let piece = match source {
+                BodySource::Ready(text) => Some(text.take()),
+                BodySource::Made(pieces) => match pieces.poll_recv(cx) {
+                    Poll::Ready(piece) => piece,
+                    Poll::Pending => {
+                        // Not the client is slow, but pen.
+                        progress.works();
+                        return Poll::Pending;
+                    }
+                },
+            };
+            progress.step();
             match piece {
                 // The search for the next rows goes on.
                 Some(Some(piece)) if piece.is_empty() => {}

@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -18,19 +19,32 @@ pub(super) struct ConnectionProgress(Arc<ConnectionSteps>);
 #[derive(Debug)]
 struct ConnectionSteps {
     last: Mutex<Instant>,
+    /// The client waits for pen.
+    working: AtomicBool,
     slot: ConnectionSlot,
 }
 
 impl ConnectionProgress {
     /// The progress of a new connection, whose client has this slot.
     pub(super) fn begin(slot: ConnectionSlot) -> Self {
-        ConnectionProgress(Arc::new(ConnectionSteps { last: Mutex::new(Instant::now()), slot }))
+        ConnectionProgress(Arc::new(ConnectionSteps {
+            last: Mutex::new(Instant::now()),
+            working: AtomicBool::new(false),
+            slot,
+        }))
     }
 
     /// Records a step.
     pub(super) fn step(&self) {
         *self.0.last.lock() = Instant::now();
+        self.0.working.store(false, Relaxed);
         self.0.slot.waits_for_client();
+    }
+
+    /// Records that the client waits for pen, until the next step.
+    pub(super) fn works(&self) {
+        self.0.working.store(true, Relaxed);
+        self.0.slot.works();
     }
 
     /// Runs `work` until `patience` has passed without a step, or others need the slot. `None` in these cases.
@@ -46,8 +60,15 @@ impl ConnectionProgress {
             };
             match done {
                 Ok(done) => return Some(done),
-                Err(_) if *self.0.last.lock() == last => return None,
-                Err(_) => {}
+                Err(_) => {
+                    let mut seen = self.0.last.lock();
+                    if *seen == last {
+                        if !self.0.working.load(Relaxed) {
+                            return None;
+                        }
+                        *seen = Instant::now();
+                    }
+                }
             }
         }
     }
@@ -73,6 +94,21 @@ mod tests {
             if left == 0 { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
         });
         assert_eq!(progress.watch(steps, PATIENCE).await, Some(()));
+        assert_eq!(progress.watch(std::future::pending::<()>(), PATIENCE).await, None);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_waits_for_pen_is_not_slow() {
+        let slots = ConnectionSlots::new(1, PATIENCE);
+        let progress = ConnectionProgress::begin(slots.take().await);
+        progress.works();
+        let work = tokio::time::sleep(20 * PATIENCE);
+        assert_eq!(progress.watch(work, PATIENCE).await, Some(()));
+        progress.works();
+        let other = tokio::time::timeout(20 * PATIENCE, slots.take());
+        let work = async { other.await.is_err() };
+        assert_eq!(progress.watch(work, PATIENCE).await, Some(true), "its slot was taken");
+        progress.step();
         assert_eq!(progress.watch(std::future::pending::<()>(), PATIENCE).await, None);
     }
 

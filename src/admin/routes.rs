@@ -37,12 +37,18 @@ const HTML: &str = "text/html; charset=utf-8";
 struct Found {
     status: StatusCode,
     kind: &'static str,
-    pieces: Pieces,
+    content: Content,
+}
+
+/// What a response contains.
+enum Content {
+    Text(String),
+    Pieces(Pieces),
 }
 
 impl Found {
     fn here(kind: &'static str, text: impl Into<String>) -> Self {
-        Found { status: StatusCode::OK, kind, pieces: Box::new(std::iter::once(text.into())) }
+        Found { status: StatusCode::OK, kind, content: Content::Text(text.into()) }
     }
 }
 
@@ -75,8 +81,12 @@ pub(super) fn answer<B>(
         find(&*context.source, &context.history, request.uri(), request.headers())
     };
     let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
-    let pieces = if head_only { Box::new(std::iter::empty()) } else { found.pieces };
-    let mut response = Response::new(ResponseBody::new(pieces, &context.pace, progress));
+    let body = match found.content {
+        _ if head_only => ResponseBody::ready(String::new(), progress),
+        Content::Text(text) => ResponseBody::ready(text, progress),
+        Content::Pieces(pieces) => ResponseBody::new(pieces, &context.pace, progress),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = found.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(found.kind));
@@ -107,7 +117,7 @@ fn find(source: &impl Source, history: &Arc<Mutex<History>>, uri: &Uri, headers:
     };
     let document = path.strip_prefix("/api/v1/").and_then(|name| source.document(name));
     if let Some(pieces) = document {
-        return Found { status: StatusCode::OK, kind: JSON, pieces };
+        return Found { status: StatusCode::OK, kind: JSON, content: Content::Pieces(pieces) };
     }
     match &*path {
         "/metrics" => {
@@ -120,7 +130,7 @@ fn find(source: &impl Source, history: &Arc<Mutex<History>>, uri: &Uri, headers:
         "/dashboard/data" => {
             let known = uri.query().and_then(|query| query.strip_prefix("points=")?.parse().ok());
             let pieces = dashboard::data(source.subject(), history, known);
-            Found { status: StatusCode::OK, kind: JSON, pieces }
+            Found { status: StatusCode::OK, kind: JSON, content: Content::Pieces(pieces) }
         }
         "/dashboard.css" => Found::here("text/css; charset=utf-8", dashboard::STYLE),
         "/dashboard.js" => Found::here("text/javascript; charset=utf-8", dashboard::SCRIPT),

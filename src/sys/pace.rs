@@ -68,7 +68,12 @@ impl Pace {
     /// channel closes without it has only a part of the text.
     pub async fn send_all(&self, mut pieces: impl Iterator<Item = String>, to: mpsc::Sender<Option<String>>) {
         loop {
-            let piece = self.step(|| pieces.next()).await;
+            // Whoever has gone leaves the queue at once.
+            let piece = tokio::select! {
+                biased;
+                () = to.closed() => return,
+                piece = self.step(|| pieces.next()) => piece,
+            };
             let is_last = piece.is_none();
             if to.send(piece).await.is_err() || is_last {
                 return;
@@ -158,6 +163,15 @@ mod tests {
         let now = Instant::now();
         turn.add(now, now, 1.0);
         assert!(turn.rest > REST, "{turn:?}");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_takes_any_more_waits_for_no_turn() {
+        let pace = Pace::default();
+        let _turn = pace.turn.lock().await;
+        let (sender, receiver) = mpsc::channel(1);
+        drop(receiver);
+        pace.send_all(std::iter::once_with(|| unreachable!("nobody takes it")), sender).await;
     }
 
     #[tokio::test]

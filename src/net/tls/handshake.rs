@@ -203,7 +203,10 @@ async fn refuse(tcp: &mut Socket, deadline: Instant, alert: &[u8]) {
         tcp.write_all(alert).await?;
         tcp.shutdown().await?;
         let mut rest = [0; 4096];
-        while tcp.read(&mut rest).await? > 0 {}
+        while tcp.read(&mut rest).await? > 0 {
+            // Otherwise one that sends fast would be read beyond its time, and nobody else.
+            tokio::task::yield_now().await;
+        }
         io::Result::Ok(())
     };
     // An error means that the client is gone.
