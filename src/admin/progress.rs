@@ -4,71 +4,48 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::sys::connection_slots::ConnectionSlot;
 
-/// The time of a connection's last step: a request, or a piece of a response that was read.
+/// The progress of a connection, whose slot has the time of its last step: a request, or a piece of a response that was read.
 #[derive(Debug, Clone)]
-pub(super) struct ConnectionProgress(Arc<ConnectionSteps>);
-
-#[derive(Debug)]
-struct ConnectionSteps {
-    last: Mutex<Instant>,
-    /// The client waits for pen.
-    working: AtomicBool,
-    slot: ConnectionSlot,
-}
+pub(super) struct ConnectionProgress(Arc<ConnectionSlot>);
 
 impl ConnectionProgress {
     /// The progress of a new connection, whose client has this slot.
     pub(super) fn begin(slot: ConnectionSlot) -> Self {
-        ConnectionProgress(Arc::new(ConnectionSteps {
-            last: Mutex::new(Instant::now()),
-            working: AtomicBool::new(false),
-            slot,
-        }))
+        ConnectionProgress(Arc::new(slot))
     }
 
     /// Records a step.
     pub(super) fn step(&self) {
-        *self.0.last.lock() = Instant::now();
-        self.0.working.store(false, Relaxed);
-        self.0.slot.waits_for_client();
+        self.0.waits_for_client();
     }
 
     /// Records that the client waits for pen, until the next step.
     pub(super) fn works(&self) {
-        self.0.working.store(true, Relaxed);
-        self.0.slot.works();
+        self.0.works();
     }
 
     /// Runs `work` until `patience` has passed without a step, or others need the slot. `None` in these cases.
     pub(super) async fn watch<T>(&self, work: impl Future<Output = T>, patience: Duration) -> Option<T> {
         let mut work = pin!(work);
         loop {
-            let last = *self.0.last.lock();
+            let silent_since = self.0.silent_since();
+            let deadline = silent_since.unwrap_or_else(Instant::now) + patience;
             let done = tokio::select! {
                 // Work that can go on does so before its client is found to be idle.
                 biased;
-                done = timeout_at(last + patience, work.as_mut()) => done,
-                () = self.0.slot.evicted() => return None,
+                done = timeout_at(deadline, work.as_mut()) => done,
+                () = self.0.evicted() => return None,
             };
             match done {
                 Ok(done) => return Some(done),
-                Err(_) => {
-                    let mut seen = self.0.last.lock();
-                    if *seen == last {
-                        if !self.0.working.load(Relaxed) {
-                            return None;
-                        }
-                        *seen = Instant::now();
-                    }
-                }
+                Err(_) if silent_since.is_some() && self.0.silent_since() == silent_since => return None,
+                Err(_) => {}
             }
         }
     }

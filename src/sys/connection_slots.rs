@@ -105,6 +105,11 @@ impl ConnectionSlot {
         self.set(None);
     }
 
+    /// Since when pen has waited for the client; `None` while the client waits for pen.
+    pub fn silent_since(&self) -> Option<Instant> {
+        self.slots.taken.lock().clients.get(&self.id)?.silent_since
+    }
+
     fn set(&self, silent_since: Option<Instant>) {
         if let Some(client) = self.slots.taken.lock().clients.get_mut(&self.id) {
             client.silent_since = silent_since;
