@@ -51,7 +51,12 @@ impl Answers {
 
     /// Whether a protocol switch was requested and is not yet decided.
     pub(super) fn are_undecided(&self) -> bool {
-        self.tunnel != Tunnel::No
+        self.tunnel != Tunnel::No && self.tracking != Tracking::Lost
+    }
+
+    /// Whether one was requested and pen will not learn the decision.
+    pub(super) fn are_undecidable(&self) -> bool {
+        self.tunnel != Tunnel::No && self.tracking == Tracking::Lost
     }
 
     /// How many requests wait for their answers.
@@ -67,11 +72,6 @@ impl Answers {
     /// Whether the server's next bytes are to be [observed](Self::observe).
     pub(super) fn are_tracked(&self) -> bool {
         self.tracking == Tracking::On
-    }
-
-    /// Whether the answers that are still to come cannot be matched to requests.
-    pub(super) fn are_lost(&self) -> bool {
-        self.tracking == Tracking::Lost
     }
 
     /// Stops matching for the rest of the connection.

@@ -77,7 +77,7 @@ impl Rewriter {
 
     fn read(&mut self, mut input: &[u8], out: &mut Vec<u8>, on_request: &mut impl FnMut(&[u8])) {
         while !input.is_empty() {
-            if self.must_hold() && self.answers.are_lost() {
+            if matches!(self.state, RewriterState::Head) && self.answers.are_undecidable() {
                 return self.refuse(Refusal::Protocol, false);
             }
             if self.held || self.must_hold() {
@@ -248,7 +248,7 @@ impl Rewriter {
 
     /// Whether held bytes may continue: call [`feed`](Self::feed).
     pub fn is_ready(&self) -> bool {
-        self.held && (!self.must_hold() || self.answers.are_lost())
+        self.held && !self.must_hold()
     }
 
     /// Whether the next message of the client has to wait for an answer.
