@@ -8,12 +8,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use std::{fs, panic, process, thread};
+use std::{panic, process, thread};
 
-use nix::sys::signal::Signal;
 use openssl::ssl::{Ssl, SslContext, SslMethod};
 
-use crate::support::chaos::{Ending, Plain, Plan, Random, Transport, converse, variable};
+use crate::support::chaos::{Ending, Plain, Plan, Random, Transport, commands, converse, variable};
 use crate::support::client::Client;
 use crate::support::pen::free_port;
 use crate::support::tls::{Pair, TlsClient};
@@ -157,35 +156,21 @@ fn disturb(pen: &Pen, scene: &Scene, seed: u64) {
     let modes = ["roundrobin", "hash", "weight", "prio", "tcp_nodelay", "keepalive"];
     let log = pen.file("requests.log");
     while Instant::now() < scene.until {
-        let n = random.below(3);
         let command = match random.below(8) {
-            // Server 0 is always there.
-            0 => format!("server {} blacklist {}", 1 + n % 2, random.below(2)),
-            1 => format!("server {n} weight {}", 1 + random.below(5)),
-            2 => {
-                let no = if random.one_in(2) { "no " } else { "" };
-                format!("{no}{}", modes[random.below(modes.len() as u64) as usize])
-            }
+            0..=2 => commands::selection(&mut random, &modes),
             3 if random.one_in(2) => format!("log {log}"),
             3 => "no log".into(),
             4 => format!("listen {}", scene.addresses[random.below(2) as usize]),
             5 if scene.closes.load(SeqCst) => format!("close {}", random.below(CLIENTS)),
             5 | 6 => {
-                fs::write(pen.file("conf"), format!("timeout {}\nblacklist {n}\n", 5 + n)).unwrap();
-                pen.signal(Signal::SIGHUP);
+                commands::reload(pen, &mut random);
                 continue;
             }
-            _ => questions[random.below(questions.len() as u64) as usize].into(),
+            _ => random.one_of(&questions).into(),
         };
         let steps = u64::from(command.starts_with("listen "));
         scene.moves.fetch_add(steps, SeqCst);
-        wait_until(&command, || {
-            let reply = pen.control(&command);
-            // Until the last worker has left an address, pen itself still has it.
-            let in_use = command.starts_with("listen ") && reply.contains("in use");
-            assert!(!reply.starts_with("error: ") || in_use, "{command}: {reply}");
-            !in_use
-        });
+        commands::carry_out(pen, &command);
         scene.moves.fetch_add(steps, SeqCst);
     }
 }

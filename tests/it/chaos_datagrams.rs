@@ -6,14 +6,12 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use std::{fs, process, thread};
+use std::{process, thread};
 
-use nix::sys::signal::Signal;
-
-use crate::support::chaos::{Random, variable};
+use crate::support::chaos::{Random, commands, variable};
 use crate::support::pen::free_port;
 use crate::support::udp::Server;
-use crate::support::{Pen, Setup, wait_until};
+use crate::support::{Pen, Setup};
 
 /// Clients at once.
 const CLIENTS: u64 = 8;
@@ -82,34 +80,21 @@ fn ask(client: u64, addresses: [SocketAddr; 2], seed: u64, until: Instant, sent:
 /// Commands that cost datagrams at most.
 fn disturb(pen: &Pen, addresses: [SocketAddr; 2], seed: u64, over: &AtomicBool) {
     let mut random = Random::new(seed);
-    let commands =
+    let questions =
         ["recent", "status", "servers", "json clients", "json connections", "connection 3", "write"];
     let modes = ["roundrobin", "hash", "weight", "prio", "stubborn"];
     while !over.load(SeqCst) {
-        let n = random.below(3);
         let command = match random.below(8) {
-            // Server 0 is always there.
-            0 => format!("server {} blacklist {}", 1 + n % 2, random.below(2)),
-            1 => format!("server {n} weight {}", 1 + random.below(5)),
-            2 => {
-                let no = if random.one_in(2) { "no " } else { "" };
-                format!("{no}{}", modes[random.below(modes.len() as u64) as usize])
-            }
+            0..=2 => commands::selection(&mut random, &modes),
             3 => format!("listen {}", addresses[random.below(2) as usize]),
             4 => format!("close {}", random.below(CLIENTS)),
             5 | 6 => {
-                fs::write(pen.file("conf"), format!("timeout {}\nblacklist {n}\n", 5 + n)).unwrap();
-                pen.signal(Signal::SIGHUP);
+                commands::reload(pen, &mut random);
                 continue;
             }
-            _ => commands[random.below(commands.len() as u64) as usize].into(),
+            _ => random.one_of(&questions).into(),
         };
-        wait_until(&command, || {
-            let reply = pen.control(&command);
-            let in_use = command.starts_with("listen ") && reply.contains("in use");
-            assert!(!reply.starts_with("error: ") || in_use, "{command}: {reply}");
-            !in_use
-        });
+        commands::carry_out(pen, &command);
     }
 }
 

@@ -114,20 +114,16 @@ fn every_connection_of_a_load_has_exactly_one_line_with_the_right_word() {
     expected.push((address(&client, 9), "no-server"));
     end(client);
     pen.control("server 0 state ready");
-    pen.control("dummy");
-    let mut client = pen.client_from(10);
-    expected.push((address(&client, 10), "dummy"));
-    client.send("x");
-    client.finish();
-    end(client);
-    pen.control("no dummy");
-    pen.control("http");
-    let mut client = pen.client_from(11);
-    expected.push((address(&client, 11), "bad-request"));
-    client.send("GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n");
-    client.finish();
-    end(client);
-    pen.control("no http");
+    let bad = "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n";
+    for (mode, n, said, word) in [("dummy", 10, "x", "dummy"), ("http", 11, bad, "bad-request")] {
+        pen.control(mode);
+        let mut client = pen.client_from(n);
+        expected.push((address(&client, n), word));
+        client.send(said);
+        client.finish();
+        end(client);
+        pen.control(&format!("no {mode}"));
+    }
     let idle: Vec<_> = (0..4).map(|n| held(&pen, 40 + n)).collect();
     pen.control("idle_timeout 1");
     for (client, at) in idle {

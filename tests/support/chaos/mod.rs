@@ -2,6 +2,7 @@
 //! every byte is a function of the seed and its position, so that a lost, duplicated or reordered byte is detected at
 //! once.
 
+pub(crate) mod commands;
 mod endpoint;
 mod plan;
 mod transport;

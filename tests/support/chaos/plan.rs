@@ -34,6 +34,11 @@ impl Random {
         self.below(n) == 0
     }
 
+    /// One of several.
+    pub(crate) fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+        all[self.below(all.len() as u64) as usize]
+    }
+
     /// A size from 0 to about `2^most_bits`; small ones are as frequent as large ones.
     pub(crate) fn size(&mut self, most_bits: u64) -> u64 {
         let bits = self.below(most_bits + 1);
