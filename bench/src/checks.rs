@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::contender::{control, find, write};
 use crate::process::{self, Backend, Running};
 use crate::watch::ask;
-use crate::{about, netns, procfs};
+use crate::{about, netns, procfs, verdict};
 
 /// The number of servers.
 const SERVERS: u16 = 1000;
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     for (port, (name, keys)) in (10_000..).zip(KINDS) {
         let cost = observe(&ours, dir.path(), port, server, keys)?;
         let met = percent(cost.all) <= MOST * 100.0 && cost.workers <= Duration::from_millis(1);
-        let _ = writeln!(verdicts, "- {name}: {}", if met { "met" } else { "NOT MET" });
+        let _ = writeln!(verdicts, "- {name}: {}", verdict::word(met));
         let each = if keys.is_empty() { "-".into() } else { format!("{:.1}", micros(cost.all)) };
         let (share, workers) = (percent(cost.all), cost.workers.as_secs_f64() * 1e3);
         let _ = writeln!(table, "| pen, {name} | {share:.2} | {each} | {workers:.1} |");

@@ -63,7 +63,7 @@ fn row(row: &Measured) -> Vec<String> {
         (Work::Idle, None) => {
             let each: Vec<f64> = ours.values(|s| s.cost).into_iter().flatten().collect();
             let each = median(&each).unwrap_or(0.0);
-            let verdict = if each <= IDLE_KB { "met" } else { "NOT MET" };
+            let verdict = word(each <= IDLE_KB);
             lines.push(format!("at most {IDLE_KB} KB a connection: {verdict} ({each:.2} KB)"));
         }
         (Work::Idle, Some(_)) => {}
@@ -119,9 +119,14 @@ fn promised(key: &str, cost: &Scale<'_>, machine: &Scale<'_>) -> Vec<String> {
     lines
 }
 
+/// Whether a bound is met, in a word.
+pub(crate) fn word(met: bool) -> &'static str {
+    if met { "met" } else { "NOT MET" }
+}
+
 /// The verdict on a ratio that was measured apart from the rows.
 pub(crate) fn at_least(what: &str, ratio: f64, bound: f64) -> String {
-    let verdict = if ratio >= bound { "met" } else { "NOT MET" };
+    let verdict = word(ratio >= bound);
     format!("{what} at least {bound} times C's: {verdict} (ratio {ratio:.1})")
 }
 
