@@ -40,7 +40,7 @@ pub fn memory() -> Option<(u64, u64)> {
 /// A count is not repeated before so many times what it took: with 80,000 descriptors it takes milliseconds.
 const COUNT_REST: u32 = 100;
 
-/// The number of open descriptors, where the system does not tell it as it was a little earlier.
+/// The number of open descriptors; where the system does not report it in one call, possibly that of a moment ago.
 pub fn open_descriptors() -> Option<u64> {
     platform::open_descriptors().or_else(counted_descriptors)
 }

@@ -117,8 +117,8 @@ impl CertFiles {
         self.state().seen.as_ref().is_some_and(|(at, seen)| at.elapsed() < age && seen == stamp)
     }
 
-    /// A message for each file that cannot be used, as far as that shows without reading keys: one that is not there, or a
-    /// certificate of which no file contains the key. Clients that ask for the name get the default certificate.
+    /// A message for each file that cannot be used, as far as that shows without reading keys: one that cannot be read, or
+    /// a certificate of which no file contains the key. Clients that ask for the name get the default certificate.
     pub(super) fn unusable(&self) -> impl Iterator<Item = String> {
         let unreadable = self.paths().filter_map(|file| {
             let error = read_file::check_regular(file).err()?;

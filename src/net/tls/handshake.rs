@@ -111,7 +111,8 @@ pub(in crate::net) async fn accept(
     mut tcp: Socket,
     how: Handshake,
 ) -> Result<SslStream<Socket>, &'static str> {
-    // The answers are short writes: Nagle's algorithm would delay each until the client has acknowledged the one before. Fails only on a broken socket, which is detected when it is read.
+    // The answers are short writes: Nagle's algorithm would delay each until the client has acknowledged the one before.
+    // Fails only on a broken socket, which is detected when it is read.
     _ = SockRef::from(&tcp).set_tcp_nodelay(true);
     let deadline = Instant::now() + Duration::from_millis(how.limit);
     match receive_hello(&mut tcp, how).await {
