@@ -15,13 +15,15 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt::Linger,
 };
 
-use crate::process;
+use crate::{load, process};
 
 /// The number of connections to hold, if there are enough descriptors: all come from one address to one server, which
 /// allows fewer than 45,000 ports.
 const HELD_MOST: u64 = 40_000;
 /// Descriptors for everything else.
 const SPARE: u64 = 2_000;
+/// The number of clients that come before pen has accepted the first of them.
+const IN_A_ROW: u32 = 256;
 /// How long pen may take until it has all connections.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -44,6 +46,10 @@ impl Crowd {
         let SocketAddr::V4(addr) = addr else { return Err("not an IPv4 address".into()) };
         for n in 0..clients {
             drop(client(Ipv4Addr::new(127, 1, 0, 0), n, addr)?);
+            // A client that finds the listen queue full would wait a second for its SYN to be sent again.
+            if n % IN_A_ROW == 0 {
+                load::probe(addr.into(), false, None)?;
+            }
         }
         let crowd = Self::hold(addr, control, held())?;
         let lines = ask(control, "recent 86400").map_err(|e| format!("control socket: {e}"))?;
