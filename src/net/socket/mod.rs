@@ -31,6 +31,9 @@ pub struct Socket {
     is_broken: bool,
     /// What TLS writes is followed by more at once.
     more_follows: bool,
+    /// The last write of TLS was not taken whole. Its rest comes before anything that `more_follows` is said of, and
+    /// may have nothing behind it for a long time.
+    has_rest: bool,
     /// Most sockets have none.
     extra: Option<Box<ExtraBytes>>,
 }
@@ -54,7 +57,15 @@ impl Socket {
 
     fn new(socket: OwnedFd, is_tcp: bool) -> io::Result<Self> {
         let io = PolledSocket::new(socket)?;
-        Ok(Self { io, is_tcp, has_ended: false, is_broken: false, more_follows: false, extra: None })
+        Ok(Self {
+            io,
+            is_tcp,
+            has_ended: false,
+            is_broken: false,
+            more_follows: false,
+            has_rest: false,
+            extra: None,
+        })
     }
 
     /// Waits for the end of a connect(2) in progress.
@@ -248,10 +259,17 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let socket = self.get_mut();
-        let result = ready!(match socket.has_held() {
+        let more_follows = socket.more_follows && !socket.has_rest;
+        let result = match socket.has_held() {
             true => socket.poll_write_held(cx, buf),
-            false => socket.poll_io(cx, Operation::Write, || socket.try_write(buf, socket.more_follows)),
-        });
+            false => socket.poll_io(cx, Operation::Write, || socket.try_write(buf, more_follows)),
+        };
+        socket.has_rest = match &result {
+            Poll::Ready(Ok(count)) => *count < buf.len(),
+            Poll::Ready(Err(_)) => false,
+            Poll::Pending => true,
+        };
+        let result = ready!(result);
         socket.is_broken |= result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::ConnectionReset);
         Poll::Ready(result)
     }
@@ -262,5 +280,69 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.shutdown())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read};
+    use std::net::{TcpListener, TcpStream};
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys::runtime::current_thread;
+
+    /// How much there is to read, now and within the next 100 ms.
+    fn read_all(stream: &mut TcpStream) -> usize {
+        let (mut buf, mut all) = (vec![0; 1 << 16], 0);
+        loop {
+            match stream.read(&mut buf) {
+                Ok(count) => all += count,
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return all,
+                Err(e) => panic!("{e}"),
+            }
+        }
+    }
+
+    /// Whether the rest of a write that filled the socket comes at once, though more is said to follow.
+    async fn rest_comes_at_once(socket: &mut Socket, peer: &mut TcpStream) -> bool {
+        let data = vec![7; 64 << 20];
+        socket.set_more_follows(false);
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut written = 0;
+        while let Poll::Ready(count) = AsyncWrite::poll_write(Pin::new(socket), &mut cx, &data[written..]) {
+            written += count.unwrap();
+            assert!(written < data.len(), "the socket takes all");
+        }
+        assert_eq!(read_all(peer), written);
+        socket.set_more_follows(true);
+        let rest = &data[..1000];
+        assert_eq!(
+            poll_fn(|cx| AsyncWrite::poll_write(Pin::new(socket), cx, rest)).await.unwrap(),
+            rest.len()
+        );
+        read_all(peer) == rest.len()
+    }
+
+    /// The last part of a flight of a handshake that is larger than the send buffer must not wait for a ticket behind it:
+    /// the system would hold it back for 200 ms.
+    #[test]
+    fn the_rest_of_a_write_is_not_held_back() {
+        current_thread().unwrap().block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+            let mut peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            peer.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+            let near = listener.accept().unwrap().0;
+            near.set_nonblocking(true).unwrap();
+            let mut socket = Socket::tcp(near.into()).unwrap();
+            // One may be late on a busy machine; five are not.
+            for _ in 0..5 {
+                if rest_comes_at_once(&mut socket, &mut peer).await {
+                    return;
+                }
+            }
+            panic!("the rest is held back");
+        });
     }
 }
