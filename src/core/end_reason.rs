@@ -1,5 +1,7 @@
 //! How a connection ended, in one word.
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
 use super::settings::Keyword;
 use super::settings::keyword::keywords;
 
@@ -50,4 +52,39 @@ keywords! {
 impl EndReason {
     /// The number of reasons.
     pub const COUNT: usize = Self::WORDS.len();
+}
+
+/// The first reason of several that threads give, in one byte: each connection has two.
+#[derive(Debug, Default)]
+pub struct FirstReason(
+    /// 0 as long as there is none, else its index and one.
+    AtomicU8,
+);
+
+impl FirstReason {
+    /// Gives a reason, which counts if it is the first one.
+    pub fn set(&self, reason: EndReason) {
+        _ = self.0.compare_exchange(0, reason as u8 + 1, Relaxed, Relaxed);
+    }
+
+    /// The first reason, if there is one.
+    pub fn get(&self) -> Option<EndReason> {
+        EndReason::ALL.get(usize::from(self.0.load(Relaxed)).checked_sub(1)?).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reason_counts() {
+        for reason in EndReason::ALL {
+            let first = FirstReason::default();
+            assert_eq!(first.get(), None);
+            first.set(*reason);
+            first.set(EndReason::InternalError);
+            assert_eq!(first.get(), Some(*reason));
+        }
+    }
 }

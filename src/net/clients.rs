@@ -39,7 +39,7 @@ impl Clients {
 
     /// Records the server of this connection's client, the one of slot `server`.
     pub fn remember(&self, connection: &Connection, server: usize, stats: &ServerStats) {
-        let Some(id) = connection.client().id else { return };
+        let Some(id) = connection.client().id() else { return };
         let mut table = self.table.lock();
         // Checked under the lock: a removed server is forgotten only after that.
         if !stats.is_removed() {
@@ -54,7 +54,7 @@ impl Clients {
 
     /// Adds the connection's traffic since the last call to its client.
     pub fn add_traffic(&self, connection: &Connection) {
-        if let Some(id) = connection.client().id {
+        if let Some(id) = connection.client().id() {
             add_traffic(&mut self.table.lock(), id, connection);
         }
     }
@@ -166,7 +166,7 @@ impl ClientWalk {
         let next = self.connections.piece(from, &mut piece);
         let mut table = self.clients.table.lock();
         for (_, connection) in &piece {
-            if let Some(id) = connection.client().id.filter(|id| wanted.contains(*id)) {
+            if let Some(id) = connection.client().id().filter(|id| wanted.contains(*id)) {
                 add_traffic(&mut table, id, connection);
             }
         }
@@ -216,7 +216,7 @@ mod tests {
 
     fn accepted(n: u32, id: usize) -> AcceptedClient {
         let client = client(n);
-        let known = KnownClient { client, key: client, port: None, id: Some(id) };
+        let known = KnownClient::unlisted(client, client, None).with_id(Some(id));
         AcceptedClient { known, downfd: -1, began: 0 }
     }
 

@@ -1,13 +1,13 @@
 //! The record of a connection, or of a flow of datagrams, when it has ended: counts and a line of the connection log.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::core::affinity::Client;
 use crate::core::connection_line::ConnectionLine;
-use crate::core::end_reason::EndReason;
+use crate::core::end_reason::{EndReason, FirstReason};
 use crate::core::settings::Keyword;
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::core::tls_session::TlsSession;
@@ -31,7 +31,7 @@ pub(in crate::net) struct ConnectionRecord {
     attempts: AtomicU32,
     queue_micros: AtomicU64,
     connect_micros: AtomicU64,
-    reason: OnceLock<EndReason>,
+    reason: FirstReason,
 }
 
 /// A wait, until it is dropped: however it ends, the time is counted.
@@ -68,7 +68,7 @@ impl ConnectionRecord {
             attempts: AtomicU32::new(0),
             queue_micros: AtomicU64::new(NEVER),
             connect_micros: AtomicU64::new(NEVER),
-            reason: OnceLock::new(),
+            reason: FirstReason::default(),
         }
     }
 
@@ -102,13 +102,13 @@ impl ConnectionRecord {
 
     /// It is about to end. The first reason counts.
     pub(in crate::net) fn ends(&self, reason: EndReason) {
-        _ = self.reason.set(reason);
+        self.reason.set(reason);
     }
 
     /// It has ended, with its server if it had one: counts and logs it.
     pub(in crate::net) fn finish(&self, connection: &Connection, server: Option<&Backend>) {
         let shared = &*self.shared;
-        let reason = self.reason.get().copied().or_else(|| connection.asked_to_end());
+        let reason = self.reason.get().or_else(|| connection.asked_to_end());
         let reason = reason.unwrap_or_else(without_reason);
         let lasted = shared.now().saturating_sub(connection.began);
         match reason {

@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use crate::core::Millis;
 use crate::core::backend::ServerStats;
-use crate::core::end_reason::EndReason;
+use crate::core::end_reason::{EndReason, FirstReason};
 use crate::core::report::model::{ConnectionRow, ConnectionState};
 use crate::core::snapshot::{Backend, Role};
 use crate::core::tls_session::TlsSession;
@@ -53,7 +53,7 @@ pub struct Connection {
     /// What most connections do not have.
     rare: OnceLock<Box<RareParts>>,
     /// The first reason why it was asked to end.
-    asked_to_end: OnceLock<EndReason>,
+    asked_to_end: FirstReason,
 }
 
 /// The number of a server as connections keep it: there are never as many servers as that.
@@ -98,7 +98,7 @@ impl Connection {
             inbox: Inbox::default(),
             task: OnceLock::new(),
             rare: OnceLock::new(),
-            asked_to_end: OnceLock::new(),
+            asked_to_end: FirstReason::default(),
         }
     }
 
@@ -150,7 +150,7 @@ impl Connection {
 
     /// Ends it for `reason`, at once if it does not move bytes yet.
     fn end(&self, reason: EndReason) {
-        _ = self.asked_to_end.set(reason);
+        self.asked_to_end.set(reason);
         if !self.inbox.ask(END)
             && let Some(task) = self.task.get()
         {
@@ -174,7 +174,7 @@ impl Connection {
 
     /// Why it was asked to end, if it was.
     pub fn asked_to_end(&self) -> Option<EndReason> {
-        self.asked_to_end.get().copied()
+        self.asked_to_end.get()
     }
 
     /// Bytes delivered to the server and to the client.
@@ -208,7 +208,7 @@ impl Connection {
             },
             client_address: self.client().client.ip(),
             client_port: self.client().port,
-            client: self.client().id,
+            client: self.client().id(),
             server: usize::try_from(self.server.load(Relaxed)).ok(),
             server_number: self.server.load(Relaxed).into(),
             downfd: self.downfd,
@@ -371,7 +371,7 @@ impl ConnectionTable {
         };
         let connection = slots.connections.get(id).cloned()?;
         drop(slots);
-        _ = connection.asked_to_end.set(EndReason::Evicted);
+        connection.asked_to_end.set(EndReason::Evicted);
         if let Some(task) = connection.task.get() {
             task.abort();
         }

@@ -16,11 +16,28 @@ pub struct KnownClient {
     pub key: Client,
     /// Its port; `None` for a client of a Unix socket.
     pub port: Option<u16>,
-    /// Its number in the affinity table, if it is in there.
-    pub id: Option<usize>,
+    /// Its number in the affinity table, which has fewer entries than this type has numbers. Each connection
+    /// keeps one, so the type is no larger than it must be.
+    id: Option<u32>,
 }
 
 impl KnownClient {
+    /// A client that is not in the affinity table.
+    pub fn unlisted(client: Client, key: Client, port: Option<u16>) -> Self {
+        KnownClient { client, key, port, id: None }
+    }
+
+    /// This client, with its number in the affinity table, if it is in there.
+    #[must_use]
+    pub fn with_id(self, id: Option<usize>) -> Self {
+        KnownClient { id: id.and_then(|id| u32::try_from(id).ok()), ..self }
+    }
+
+    /// Its number in the affinity table, if it is in there.
+    pub fn id(&self) -> Option<usize> {
+        self.id.map(|id| id as usize)
+    }
+
     /// Its name in messages.
     pub(in crate::net) fn name(&self) -> ClientName {
         ClientName { client: self.client, port: self.port }

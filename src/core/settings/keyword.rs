@@ -5,6 +5,9 @@ pub trait Keyword: Copy + Eq + 'static {
     /// The words, in the order in which errors and help list them.
     const WORDS: &'static [&'static str];
 
+    /// The variants, in the order of their words.
+    const ALL: &'static [Self];
+
     /// The place of this variant's word among them.
     fn index(self) -> usize;
 
@@ -12,7 +15,9 @@ pub trait Keyword: Copy + Eq + 'static {
     fn word(self) -> &'static str;
 
     /// The variant of a word.
-    fn by_word(word: &str) -> Option<Self>;
+    fn by_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|variant| variant.word() == word)
+    }
 }
 
 /// Declares an enumeration with a word for each variant.
@@ -24,6 +29,7 @@ macro_rules! keywords {
 
         impl Keyword for $name {
             const WORDS: &'static [&'static str] = &[$($word,)+];
+            const ALL: &'static [Self] = &[$($name::$variant,)+];
 
             fn index(self) -> usize {
                 self as usize
@@ -31,10 +37,6 @@ macro_rules! keywords {
 
             fn word(self) -> &'static str {
                 match self { $($name::$variant => $word,)+ }
-            }
-
-            fn by_word(word: &str) -> Option<Self> {
-                match word { $($word => Some($name::$variant),)+ _ => None }
             }
         }
     };
@@ -214,6 +216,12 @@ pub struct Fastclose {
 
 impl Keyword for Fastclose {
     const WORDS: &'static [&'static str] = &["up", "down", "both", "off"];
+    const ALL: &'static [Self] = &[
+        Fastclose { up: true, down: false },
+        Fastclose { up: false, down: true },
+        Fastclose { up: true, down: true },
+        Fastclose { up: false, down: false },
+    ];
 
     fn index(self) -> usize {
         match (self.up, self.down) {
@@ -226,11 +234,6 @@ impl Keyword for Fastclose {
 
     fn word(self) -> &'static str {
         Self::WORDS[self.index()]
-    }
-
-    fn by_word(word: &str) -> Option<Self> {
-        let both = [(false, false), (true, false), (false, true), (true, true)];
-        both.into_iter().map(|(up, down)| Fastclose { up, down }).find(|f| f.word() == word)
     }
 }
 

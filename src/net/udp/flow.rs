@@ -92,7 +92,7 @@ impl UdpFlow {
         let mut search = Search::new(shared, client, peer.client.port(), remembered);
         let upstream = search.next(shared)?;
         let entry = permit.enter(Connection::new(AcceptedClient {
-            known: KnownClient { client, key, port: Some(peer.client.port()), id: number },
+            known: KnownClient::unlisted(client, key, Some(peer.client.port())).with_id(number),
             downfd: socket.as_raw_fd(),
             began: shared.now(),
         }));
