@@ -7,7 +7,7 @@ use super::*;
 
 /// What the kernel does when it is asked.
 #[derive(Debug, Clone)]
-enum Turn {
+enum KernelResponse {
     /// Takes so many calls, and completes so many fewer until it is waited for.
     Takes(usize, usize),
     /// Refuses, with this error.
@@ -17,7 +17,7 @@ enum Turn {
 /// A kernel with faults.
 #[derive(Debug, Default)]
 struct Faulty {
-    turns: VecDeque<Turn>,
+    responses: VecDeque<KernelResponse>,
     /// What the calls return, by their numbers.
     outcomes: Vec<i32>,
     listed: VecDeque<(u64, RawCall)>,
@@ -38,9 +38,9 @@ impl SubmissionQueue for Faulty {
     }
 
     fn submit(&mut self) -> io::Result<usize> {
-        let (most, later) = match self.turns.pop_front() {
-            Some(Turn::Takes(most, later)) => (most, later),
-            Some(Turn::Refuses(error)) => return Err(io::Error::from_raw_os_error(error)),
+        let (most, later) = match self.responses.pop_front() {
+            Some(KernelResponse::Takes(most, later)) => (most, later),
+            Some(KernelResponse::Refuses(error)) => return Err(io::Error::from_raw_os_error(error)),
             None => (usize::MAX, 0),
         };
         let count = most.min(self.listed.len());
@@ -55,7 +55,7 @@ impl SubmissionQueue for Faulty {
     }
 
     fn wait(&mut self, _completions: usize) -> io::Result<()> {
-        if let Some(Turn::Refuses(error)) = self.turns.pop_front() {
+        if let Some(KernelResponse::Refuses(error)) = self.responses.pop_front() {
             return Err(io::Error::from_raw_os_error(error));
         }
         assert!(!self.in_progress.is_empty(), "there is nothing to wait for");
@@ -69,11 +69,11 @@ impl SubmissionQueue for Faulty {
     }
 }
 
-fn turns() -> impl Strategy<Value = Vec<Turn>> {
+fn responses() -> impl Strategy<Value = Vec<KernelResponse>> {
     let errors = prop::sample::select(vec![libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM]);
     let turn = prop_oneof![
-        3 => (0..200_usize, 0..8_usize).prop_map(|(most, later)| Turn::Takes(most, later)),
-        1 => errors.prop_map(Turn::Refuses),
+        3 => (0..200_usize, 0..8_usize).prop_map(|(most, later)| KernelResponse::Takes(most, later)),
+        1 => errors.prop_map(KernelResponse::Refuses),
     ];
     prop::collection::vec(turn, 0..12)
 }
@@ -82,14 +82,14 @@ proptest! {
     /// Short counts, EAGAIN, EINTR and ECONNRESET at any call, and a kernel that takes few, completes late or refuses.
     #[test]
     fn none_is_in_progress_afterwards_and_each_socket_has_its_order(
-        turns in turns(),
+        responses in responses(),
         calls in prop::collection::vec(
             (0..4, prop::sample::select(vec![0, 1, 17, 4096, -libc::EAGAIN, -libc::EINTR, -libc::ECONNRESET])),
             0..300,
         ),
     ) {
         let (sockets, outcomes): (Vec<RawFd>, Vec<i32>) = calls.into_iter().unzip();
-        let mut faulty = Faulty { turns: turns.into(), outcomes: outcomes.clone(), ..Faulty::default() };
+        let mut faulty = Faulty { responses: responses.into(), outcomes: outcomes.clone(), ..Faulty::default() };
         let bytes = [0; 16];
         let raw: Vec<_> = sockets
             .iter()
