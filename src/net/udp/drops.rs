@@ -29,7 +29,7 @@ pub struct Drops {
 
 /// The counts at a call of [`Drops::look`].
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct DropCounts {
     busy: u64,
     overflowed: u64,
 }
@@ -102,8 +102,8 @@ impl Drops {
     }
 
     /// Ends the reports of full buffers if no datagram was dropped for them since the last call, which returned `before`.
-    pub(super) fn look(&self, before: Seen) -> Seen {
-        let now = Seen { busy: self.busy.load(Relaxed), overflowed: self.overflowed.load(Relaxed) };
+    pub(super) fn look(&self, before: DropCounts) -> DropCounts {
+        let now = DropCounts { busy: self.busy.load(Relaxed), overflowed: self.overflowed.load(Relaxed) };
         if now.busy == before.busy {
             BUSY.end(format_args!("UDP: the system's buffers have room again"));
         }

@@ -38,7 +38,7 @@ struct PendingAnswer {
 }
 
 /// The result of an attempt to receive an answer.
-pub(super) enum Received<'a> {
+pub(super) enum ReceiveOutcome<'a> {
     /// An answer.
     Answer(&'a [u8]),
     /// The socket had an error.
@@ -122,7 +122,7 @@ impl Exchange {
     pub(super) fn ask_and_receive(
         &mut self,
         mut over: impl FnMut(FlowId),
-        mut came: impl FnMut(FlowId, &UdpFlow, &Arc<UpstreamSocket>, Received<'_>) -> bool,
+        mut came: impl FnMut(FlowId, &UdpFlow, &Arc<UpstreamSocket>, ReceiveOutcome<'_>) -> bool,
     ) {
         let Self { batch, framed, calls, questions, answers, rooms, .. } = self;
         let bytes = |question: &Question| batch.get(question.at).map_or(&[][..], |(bytes, _)| bytes);
@@ -146,14 +146,14 @@ impl Exchange {
             let received = match answer.upstream.clear_if_failed(returned.count()) {
                 Ok(length) => {
                     answer.length = Some(length);
-                    Received::Answer(room.get(..length).unwrap_or(room))
+                    ReceiveOutcome::Answer(room.get(..length).unwrap_or(room))
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // The other events that it is ready for.
                     answer.upstream.clear_errors();
                     continue;
                 }
-                Err(error) => Received::Failed(error),
+                Err(error) => ReceiveOutcome::Failed(error),
             };
             if !came(answer.id, &answer.flow, &answer.upstream, received) {
                 answer.length = None;

@@ -19,8 +19,8 @@ use crate::net::shared::Shared;
 use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
 
-use super::drops::Seen;
-use super::exchange::{Exchange, Received};
+use super::drops::DropCounts;
+use super::exchange::{Exchange, ReceiveOutcome};
 use super::flow::UdpFlow;
 use super::flows::Flows;
 use super::notifier::Notifier;
@@ -152,7 +152,7 @@ impl UdpListener {
             }
         };
         let mut sweep = pin!(tokio::time::sleep(Duration::from_millis(SWEEP)));
-        let mut seen = Seen::default();
+        let mut seen = DropCounts::default();
         while self.lives() {
             tokio::select! {
                 ready = notifier.ready() => {
@@ -221,10 +221,10 @@ impl UdpListener {
             exchange.ask_and_receive(
                 |id| self.remove(id, Some(EndReason::NoServer)),
                 |id, flow, upstream, received| match received {
-                    Received::Answer(answer) => {
+                    ReceiveOutcome::Answer(answer) => {
                         self.flows.was_answered(id, now) && flow.answered(upstream, answer)
                     }
-                    Received::Failed(error) => {
+                    ReceiveOutcome::Failed(error) => {
                         if !flow.failed(upstream, error) {
                             self.remove(id, Some(EndReason::NoServer));
                         }
@@ -301,7 +301,7 @@ impl UdpListener {
             self.remove(id, Some(EndReason::Shortage));
             return None;
         }
-        let task = tokio::spawn(answer(End { listener: Arc::clone(self), id }, Arc::clone(&flow)));
+        let task = tokio::spawn(answer(FlowGuard { listener: Arc::clone(self), id }, Arc::clone(&flow)));
         flow.served_by(task.abort_handle());
         Some((id, flow))
     }
@@ -353,12 +353,12 @@ impl UdpListener {
 }
 
 /// Removes the flow however its task ends.
-struct End {
+struct FlowGuard {
     listener: Arc<UdpListener>,
     id: FlowId,
 }
 
-impl Drop for End {
+impl Drop for FlowGuard {
     fn drop(&mut self) {
         self.listener.remove(self.id, None);
     }
@@ -367,22 +367,22 @@ impl Drop for End {
 /// Passes a flow's answers on until it ends, where no event port reports them to the listener; keeps the flow until then in
 /// any case.
 ///
-/// `end` is made before: a task that is aborted before it first runs drops its arguments and nothing else.
-async fn answer(end: End, flow: Arc<UdpFlow>) {
-    let id = end.id;
+/// `guard` is made before: a task that is aborted before it first runs drops its arguments and nothing else.
+async fn answer(guard: FlowGuard, flow: Arc<UdpFlow>) {
+    let id = guard.id;
     while let Some(upstream) = flow.upstream() {
         tokio::select! {
             ready = upstream.ready() => {
                 if ready.is_err() {
                     return;
                 }
-                if end.listener.take_answers(id, &flow, &upstream) {
+                if guard.listener.take_answers(id, &flow, &upstream) {
                     tokio::task::yield_now().await;
                 }
             }
             () = flow.changed() => {
-                if let Err(error) = end.listener.listen_to(id, &flow) {
-                    return end.listener.shared.drops.short(&error);
+                if let Err(error) = guard.listener.listen_to(id, &flow) {
+                    return guard.listener.shared.drops.short(&error);
                 }
             }
         }

@@ -28,7 +28,7 @@ use super::shared::Shared;
 use listener::UdpListener;
 
 /// The sockets that clients send to, one after the other.
-pub type Sockets = mpsc::UnboundedReceiver<Arc<DatagramSocket>>;
+pub type DatagramSocketReceiver = mpsc::UnboundedReceiver<Arc<DatagramSocket>>;
 
 /// Starts the thread; on return it listens.
 ///
@@ -37,7 +37,7 @@ pub type Sockets = mpsc::UnboundedReceiver<Arc<DatagramSocket>>;
 pub fn start(
     shared: Arc<Shared>,
     socket: Arc<DatagramSocket>,
-    mut sockets: Sockets,
+    mut sockets: DatagramSocketReceiver,
 ) -> io::Result<JoinHandle<()>> {
     let watched = Arc::clone(&socket);
     runtime::start_thread(
