@@ -23,14 +23,14 @@ const LAST: Duration = Duration::from_millis(100);
 /// How long peers may take to acknowledge earlier data.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
-/// A connection that is told to end.
-pub(super) struct Ending {
+/// The time for which a connection that is told to end goes on.
+pub(super) struct GracePeriod {
     timer: Pin<Box<Sleep>>,
-    /// The bytes that each direction had moved at that time, once the relay has been polled.
+    /// The bytes that each direction had moved when it began, once the relay has been polled.
     moved: Option<[u64; 2]>,
 }
 
-impl Ending {
+impl GracePeriod {
     /// Starts the wait.
     pub(super) fn new() -> Self {
         Self { timer: Box::pin(sleep(LAST)), moved: None }

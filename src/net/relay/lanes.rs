@@ -6,7 +6,7 @@ use crate::net::stream::Stream;
 use crate::sys::socket::{Lane, LaneOwner, LaneStop, LaneTransfer};
 
 use super::buffer::PendingWrite;
-use super::direction::{Direction, FastPathOutcome, Step};
+use super::direction::{Direction, FastPathOutcome, TransferOutcome};
 use super::side::Side;
 
 /// Messages after which a connection gets lanes. Many have a single request, and lanes take memory.
@@ -82,7 +82,9 @@ impl Direction {
                 self.keep(PendingWrite::of(bytes, 0));
                 FastPathOutcome::Continue(None)
             }
-            LaneStop::ReadFailed(error) => FastPathOutcome::Continue(Some(Step::ReadFailed(error))),
+            LaneStop::ReadFailed(error) => {
+                FastPathOutcome::Continue(Some(TransferOutcome::ReadFailed(error)))
+            }
             LaneStop::WriteFailed(error) => FastPathOutcome::Dead(self.die(error)),
         })
     }

@@ -17,10 +17,10 @@
 pub(crate) mod buffer;
 mod closing;
 mod direction;
-mod end;
 mod ending;
 mod idle;
 mod lanes;
+mod outcome;
 mod side;
 
 use std::future::Future;
@@ -35,12 +35,12 @@ use crate::sys::splice::Pool;
 use super::filter::{FilterDemand, SharedMeter, StreamFilter};
 use super::stream::Stream;
 use closing::{CloseMode, LingeringClose};
-use direction::{Direction, DirectionState, FastPathOutcome, PollContext, SideError, Step};
-use ending::{DirectionProgress, Ending};
+use direction::{Direction, DirectionState, FastPathOutcome, PollContext, SideError, TransferOutcome};
+use ending::{DirectionProgress, GracePeriod};
 use idle::Idle;
 use lanes::Lanes;
 
-pub use end::{Cause, End};
+pub use outcome::{Cause, RelayOutcome};
 pub use side::Side;
 
 /// The settings of a connection.
@@ -57,7 +57,7 @@ pub struct RelaySettings {
 /// The progress of a connection that is about to end.
 enum Finish {
     /// It is told to end.
-    Soon(Ending),
+    Soon(GracePeriod),
     /// Its sockets are being closed; the cause is reported afterwards.
     Closing(LingeringClose, Cause),
 }
@@ -141,7 +141,7 @@ impl<M: SharedMeter> Relay<M> {
     /// Ends the connection soon, so that partial data is not taken for complete.
     pub fn end_soon(&mut self) {
         if self.finish.is_none() {
-            self.finish = Some(Box::new(Finish::Soon(Ending::new())));
+            self.finish = Some(Box::new(Finish::Soon(GracePeriod::new())));
         }
     }
 
@@ -194,7 +194,7 @@ impl<M: SharedMeter> Relay<M> {
         &mut self,
         cx: &mut Context<'_>,
         [up, down]: [Option<FastPathOutcome>; 2],
-    ) -> Poll<(Option<Step>, Option<Step>)> {
+    ) -> Poll<(Option<TransferOutcome>, Option<TransferOutcome>)> {
         if self.filter.is_some() || self.has_timer() || matches!(self.client, Stream::Tls(_)) {
             return Poll::Ready((self.step(up), self.step(down)));
         }
@@ -212,7 +212,7 @@ impl<M: SharedMeter> Relay<M> {
 
     /// The step that an outcome leaves to be taken, after its fault is noted.
     #[inline]
-    fn step(&mut self, outcome: Option<FastPathOutcome>) -> Option<Step> {
+    fn step(&mut self, outcome: Option<FastPathOutcome>) -> Option<TransferOutcome> {
         match outcome? {
             FastPathOutcome::Idle => None,
             FastPathOutcome::Continue(step) => step,
@@ -223,7 +223,11 @@ impl<M: SharedMeter> Relay<M> {
         }
     }
 
-    fn poll_directions(&mut self, cx: &mut Context<'_>, first: (Option<Step>, Option<Step>)) {
+    fn poll_directions(
+        &mut self,
+        cx: &mut Context<'_>,
+        first: (Option<TransferOutcome>, Option<TransferOutcome>),
+    ) {
         let Self { client, server, up, down, meter, filter, pipes, first_end, .. } = self;
         let mut context = PollContext {
             cx,
@@ -297,7 +301,7 @@ impl<M: SharedMeter> Relay<M> {
     }
 
     /// Closes both sockets, and waits for that if it takes time.
-    fn close(&mut self, cx: &mut Context<'_>, mut how: LingeringClose, cause: Cause) -> Poll<End> {
+    fn close(&mut self, cx: &mut Context<'_>, mut how: LingeringClose, cause: Cause) -> Poll<RelayOutcome> {
         if how.poll(cx, &mut self.client, &mut self.server).is_pending() {
             self.finish = Some(Box::new(Finish::Closing(how, cause)));
             return Poll::Pending;
@@ -307,12 +311,17 @@ impl<M: SharedMeter> Relay<M> {
     }
 
     /// `cause` unless there was an error before.
-    fn end(&mut self, cause: Cause) -> End {
+    fn end(&mut self, cause: Cause) -> RelayOutcome {
         let cause = match self.fault.take() {
             Some(fault) => Cause::Broken { side: fault.0, error: fault.1 },
             None => cause,
         };
-        End { to_server: self.up.moved(), to_client: self.down.moved(), cause, first: self.first_end }
+        RelayOutcome {
+            to_server: self.up.moved(),
+            to_client: self.down.moved(),
+            cause,
+            first: self.first_end,
+        }
     }
 
     /// How to close both sides of a connection that pen ends. `at_rest`: whether no data is moving or expected, up and
@@ -350,9 +359,9 @@ impl<M: SharedMeter> Relay<M> {
 }
 
 impl<M: SharedMeter + Unpin> Future for Relay<M> {
-    type Output = End;
+    type Output = RelayOutcome;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<RelayOutcome> {
         let relay = self.get_mut();
         if let Some(Finish::Closing(how, cause)) = relay.finish.as_deref_mut() {
             ready!(how.poll(cx, &mut relay.client, &mut relay.server));

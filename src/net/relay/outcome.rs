@@ -1,4 +1,4 @@
-//! The result of a connection.
+//! What a relay has transferred, and why it ended.
 
 use std::io;
 
@@ -6,9 +6,9 @@ use crate::core::end_reason::EndReason;
 
 use super::side::Side;
 
-/// The result of a connection.
+/// The outcome of a relay.
 #[derive(Debug)]
-pub struct End {
+pub struct RelayOutcome {
     /// Bytes delivered to the server.
     pub to_server: u64,
     /// Bytes delivered to the client.
@@ -39,7 +39,7 @@ pub enum Cause {
     },
 }
 
-impl End {
+impl RelayOutcome {
     /// The reason for the log; `None` if the code that requested the end knows it.
     pub fn reason(&self) -> Option<EndReason> {
         let closed = |side| match side {

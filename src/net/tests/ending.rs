@@ -23,7 +23,7 @@ enum By {
 /// A relay at work, and how to end it.
 struct Endable {
     tell: oneshot::Sender<By>,
-    task: JoinHandle<Option<End>>,
+    task: JoinHandle<Option<RelayOutcome>>,
 }
 
 impl Endable {
@@ -45,7 +45,11 @@ impl Endable {
     async fn end(self, by: By) {
         self.tell.send(by).expect("still at work");
         let end = self.task.await.unwrap();
-        assert_eq!(matches!(end, Some(End { cause: Cause::Ended, .. })), by == By::EndSoon, "{end:?}");
+        assert_eq!(
+            matches!(end, Some(RelayOutcome { cause: Cause::Ended, .. })),
+            by == By::EndSoon,
+            "{end:?}"
+        );
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::net::filter::{SharedMeter, TrafficMeter};
-use crate::net::relay::{End, Relay, RelaySettings};
+use crate::net::relay::{Relay, RelayOutcome, RelaySettings};
 use crate::net::socket::Socket;
 use crate::sys::splice::Pool;
 
@@ -52,7 +52,7 @@ impl TrafficMeter for Counts {
 struct Rig {
     client: TcpStream,
     server: TcpStream,
-    relay: JoinHandle<End>,
+    relay: JoinHandle<RelayOutcome>,
     counts: Arc<Counts>,
 }
 

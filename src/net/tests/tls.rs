@@ -33,7 +33,7 @@ fn context() -> SslContext {
 }
 
 /// A TLS client, a server, and the relay between them.
-async fn tls_rig() -> (SslStream<TcpStream>, TcpStream, JoinHandle<End>) {
+async fn tls_rig() -> (SslStream<TcpStream>, TcpStream, JoinHandle<RelayOutcome>) {
     tls_rig_with(|relay| tokio::spawn(relay)).await
 }
 

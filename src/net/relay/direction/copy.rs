@@ -4,7 +4,7 @@ use std::io;
 use std::task::{Poll, ready};
 
 use super::splice::cannot_splice;
-use super::state::{Direction, PollContext, Step};
+use super::state::{Direction, PollContext, TransferOutcome};
 use crate::net::filter::{FilterVerdict, TrafficMeter};
 use crate::net::relay::buffer::{self, PendingWrite};
 use crate::net::relay::side::Side;
@@ -17,14 +17,14 @@ impl Direction {
         with: &mut PollContext<'_, '_, M>,
         source: &mut Stream,
         destination: &mut Stream,
-    ) -> Poll<Step> {
+    ) -> Poll<TransferOutcome> {
         self.pipe = None;
         buffer::with_read_buffer(|buffer| {
             let most = self.max_read(with.filter).min(buffer.len());
             let chunk = match ready!(source.poll_read(with.cx, &mut buffer[..most])) {
-                Ok(0) => return Poll::Ready(Step::End),
+                Ok(0) => return Poll::Ready(TransferOutcome::End),
                 Ok(n) => &buffer[..n],
-                Err(e) => return Poll::Ready(Step::ReadFailed(e)),
+                Err(e) => return Poll::Ready(TransferOutcome::ReadFailed(e)),
             };
             self.note_read(chunk.len());
             // A filter may keep some of the client's bytes.
@@ -33,8 +33,8 @@ impl Direction {
             let mut out = Vec::new();
             let verdict = self.show(chunk, with.filter, &mut out);
             Poll::Ready(match self.write_or_keep(with, destination, chunk, verdict, out) {
-                Ok(()) => Step::Moved(chunk.len()),
-                Err(e) => Step::WriteFailed(e),
+                Ok(()) => TransferOutcome::Moved(chunk.len()),
+                Err(e) => TransferOutcome::WriteFailed(e),
             })
         })
     }

@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::task::Context;
 
-use super::state::{Direction, SideError, Step};
+use super::state::{Direction, SideError, TransferOutcome};
 use crate::net::filter::TrafficMeter;
 use crate::net::relay::buffer::{self, PendingWrite, READ_SIZE};
 use crate::net::stream::Stream;
@@ -14,7 +14,7 @@ pub(in crate::net::relay) enum FastPathOutcome {
     /// None: the source has no more data and holds the waker.
     Idle,
     /// [`Direction::poll`] has to continue, with this step if there is one.
-    Continue(Option<Step>),
+    Continue(Option<TransferOutcome>),
     /// The destination accepts no more data, which the other direction has to know before it continues.
     Dead(SideError),
 }
@@ -38,7 +38,7 @@ impl Direction {
         }
         self.awaits_source = false;
         match self.pass_on(meter, source, destination) {
-            Err(Step::WriteFailed(error)) => FastPathOutcome::Dead(self.die(error)),
+            Err(TransferOutcome::WriteFailed(error)) => FastPathOutcome::Dead(self.die(error)),
             Err(step) => FastPathOutcome::Continue(Some(step)),
             Ok(alone) if alone && source.poll_readable(cx).is_pending() => {
                 self.awaits_source = true;
@@ -56,13 +56,13 @@ impl Direction {
         meter: &M,
         source: &Stream,
         destination: &Stream,
-    ) -> Result<bool, Step> {
+    ) -> Result<bool, TransferOutcome> {
         buffer::with_read_buffer(|buffer| {
             let chunk = match source.try_read(buffer) {
-                Ok(0) => return Err(Step::End),
+                Ok(0) => return Err(TransferOutcome::End),
                 Ok(n) => &buffer[..n],
                 Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(e) => return Err(Step::ReadFailed(e)),
+                Err(e) => return Err(TransferOutcome::ReadFailed(e)),
             };
             self.note_read(chunk.len());
             // The end of stream that follows the last bytes, as from a server that answers and closes, is sent with
@@ -71,7 +71,7 @@ impl Direction {
             let written = match destination.try_write(chunk, last) {
                 Ok(n) => n,
                 Err(e) if e.kind() == ErrorKind::WouldBlock => 0,
-                Err(e) => return Err(Step::WriteFailed(e)),
+                Err(e) => return Err(TransferOutcome::WriteFailed(e)),
             };
             self.count(meter, written);
             let pending_write = &chunk[written..];
@@ -79,7 +79,7 @@ impl Direction {
                 self.pending_write = Some(PendingWrite::copy_of(pending_write));
             }
             match pending_write.is_empty() {
-                true if last => Err(Step::End),
+                true if last => Err(TransferOutcome::End),
                 all => Ok(all && chunk.len() < READ_SIZE),
             }
         })

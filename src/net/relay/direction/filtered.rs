@@ -1,7 +1,7 @@
 //! The filter in one direction: it sees and may rewrite the client's data, sees the server's data, and may send the
 //! last bytes.
 
-use super::state::{Direction, DirectionState, PollContext, Step};
+use super::state::{Direction, DirectionState, PollContext, TransferOutcome};
 use crate::net::filter::{FilterDemand, FilterVerdict, StreamFilter, TrafficMeter};
 use crate::net::relay::buffer::{self, PendingWrite, READ_SIZE};
 use crate::net::relay::side::Side;
@@ -67,13 +67,13 @@ impl Direction {
         &mut self,
         with: &mut PollContext<'_, '_, M>,
         destination: &mut Stream,
-    ) -> Step {
+    ) -> TransferOutcome {
         let mut out = buffer::take();
-        let Some(filter) = with.filter else { return Step::Moved(0) };
+        let Some(filter) = with.filter else { return TransferOutcome::Moved(0) };
         let verdict = filter.request(&[], &mut out);
         match self.write_or_keep(with, destination, &[], verdict, out) {
-            Ok(()) => Step::Moved(0),
-            Err(error) => Step::WriteFailed(error),
+            Ok(()) => TransferOutcome::Moved(0),
+            Err(error) => TransferOutcome::WriteFailed(error),
         }
     }
 

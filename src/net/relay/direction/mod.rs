@@ -16,7 +16,7 @@ use crate::net::filter::{FilterDemand, TrafficMeter};
 use crate::net::stream::Stream;
 
 pub(super) use fast_path::FastPathOutcome;
-pub(super) use state::{Direction, DirectionState, PollContext, SideError, Step};
+pub(super) use state::{Direction, DirectionState, PollContext, SideError, TransferOutcome};
 
 /// The number of bytes of one direction before other connections of the worker are served; a read counts as at least
 /// [`READ_SIZE`].
@@ -30,7 +30,7 @@ impl Direction {
         with: &mut PollContext<'_, '_, M>,
         source: &mut Stream,
         destination: &mut Stream,
-        mut first: Option<Step>,
+        mut first: Option<TransferOutcome>,
     ) -> Option<SideError> {
         let demand = self.demand(with.filter);
         if self.awaits_source && !with.stop && demand == FilterDemand::Read && !source.may_be_readable() {
@@ -81,28 +81,28 @@ impl Direction {
             };
             match step {
                 Poll::Pending => return self.await_source(with.cx, destination).or(fault),
-                Poll::Ready(Step::Moved(bytes)) => {
+                Poll::Ready(TransferOutcome::Moved(bytes)) => {
                     // Most messages arrive singly, or together with the end of the stream.
                     if bytes < READ_SIZE && self.pending() == 0 {
                         if source.poll_readable(with.cx).is_pending() {
                             return self.await_source(with.cx, destination).or(fault);
                         }
-                        first = source.is_at_end().then_some(Step::End);
+                        first = source.is_at_end().then_some(TransferOutcome::End);
                     }
                     left = left.saturating_sub(bytes.max(READ_SIZE));
                 }
-                Poll::Ready(Step::End) if with.source_was_reset => {
+                Poll::Ready(TransferOutcome::End) if with.source_was_reset => {
                     self.end(DirectionState::Failed, with.filter)
                 }
-                Poll::Ready(Step::End) => {
+                Poll::Ready(TransferOutcome::End) => {
                     self.eof = true;
                     self.end(DirectionState::Ended, with.filter);
                 }
-                Poll::Ready(Step::ReadFailed(e)) => {
+                Poll::Ready(TransferOutcome::ReadFailed(e)) => {
                     fault = Some((self.to.other(), e));
                     self.end(DirectionState::Failed, with.filter);
                 }
-                Poll::Ready(Step::WriteFailed(e)) => return Some(self.die(e)),
+                Poll::Ready(TransferOutcome::WriteFailed(e)) => return Some(self.die(e)),
             }
         }
         // Polled once, it wakes this task after the other tasks and the I/O driver have run.

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::Poll;
 
-use super::state::{Direction, PollContext, Step};
+use super::state::{Direction, PollContext, TransferOutcome};
 use crate::net::stream::Stream;
 use crate::sys::splice::Pool;
 
@@ -32,7 +32,7 @@ impl Direction {
         with: &mut PollContext<'_, '_, M>,
         source: &Stream,
         most: usize,
-    ) -> Poll<Step> {
+    ) -> Poll<TransferOutcome> {
         let pipe = match &mut self.pipe {
             Some(pipe) => pipe,
             none => match with.pool.and_then(Pool::take) {
@@ -42,7 +42,7 @@ impl Direction {
                 }
                 None => {
                     (self.full, self.bulk) = (0, NO_PIPE);
-                    return Poll::Ready(Step::Moved(0));
+                    return Poll::Ready(TransferOutcome::Moved(0));
                 }
             },
         };
@@ -62,7 +62,7 @@ impl Direction {
                 // Urgent data looks like the end of the stream: only a read can distinguish them.
                 self.pipe = None;
                 self.full = 0;
-                Poll::Ready(Step::Moved(0))
+                Poll::Ready(TransferOutcome::Moved(0))
             }
             Poll::Ready(Ok(n)) => {
                 self.spliced = self.spliced.saturating_add(n as u32);
@@ -70,15 +70,15 @@ impl Direction {
                 if self.unseen(with.filter) == 0 {
                     self.full = 0;
                 }
-                Poll::Ready(Step::Moved(n))
+                Poll::Ready(TransferOutcome::Moved(n))
             }
             Poll::Ready(Err(e)) => {
                 self.pipe = None;
                 if !cannot_splice(&e) {
-                    return Poll::Ready(Step::ReadFailed(e));
+                    return Poll::Ready(TransferOutcome::ReadFailed(e));
                 }
                 self.bulk = 0;
-                Poll::Ready(Step::Moved(0))
+                Poll::Ready(TransferOutcome::Moved(0))
             }
         }
     }

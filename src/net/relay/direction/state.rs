@@ -69,7 +69,7 @@ pub(in crate::net::relay) struct Direction {
 pub(in crate::net::relay) type SideError = (Side, io::Error);
 
 /// The result of a read from the source, or of passing data on to the destination.
-pub(in crate::net::relay) enum Step {
+pub(in crate::net::relay) enum TransferOutcome {
     /// So many bytes were read.
     Moved(usize),
     End,
