@@ -56,19 +56,19 @@ pub(super) type Jobs = Receiver<Job>;
 
 /// Sends jobs to the thread.
 #[derive(Clone)]
-pub(super) struct Loader(Sender<Job>);
+pub(super) struct CertLoader(Sender<Job>);
 
-impl fmt::Debug for Loader {
+impl fmt::Debug for CertLoader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Loader(..)")
+        f.write_str("CertLoader(..)")
     }
 }
 
-impl Loader {
+impl CertLoader {
     /// A loader for a thread that does not run yet.
     pub(super) fn new() -> (Self, Jobs) {
         let (sender, receiver) = mpsc::channel();
-        (Loader(sender), receiver)
+        (CertLoader(sender), receiver)
     }
 
     /// Runs a job on the thread; never waits. Without a thread the job is dropped, together with the sender for its

@@ -19,19 +19,19 @@ use super::credentials::Credential;
 use super::identity::Authorities;
 use super::ocsp::Stapling;
 use super::protocols;
-use super::sessions::Sessions;
+use super::sessions::SessionCache;
 use super::settings::{Alpn, Oldest, TlsSettings};
-use super::tickets::Keys;
+use super::tickets::TicketKeyRing;
 
 /// How clients resume sessions, on any worker.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Resumption {
-    pub(super) keys: Arc<Keys>,
-    pub(super) sessions: Arc<Sessions>,
+    pub(super) keys: Arc<TicketKeyRing>,
+    pub(super) sessions: Arc<SessionCache>,
 }
 
 /// The parts of a context.
-pub(super) struct Parts<'a> {
+pub(super) struct ContextParts<'a> {
     pub(super) settings: &'a TlsSettings,
     /// At least one.
     pub(super) credentials: &'a [Credential],
@@ -54,8 +54,8 @@ pub(super) fn verify_mode(settings: &TlsSettings) -> SslVerifyMode {
 ///
 /// # Errors
 /// An error of OpenSSL, for example a key that it considers too short.
-pub(super) fn build(parts: &Parts<'_>) -> Result<SslContextBuilder, ErrorStack> {
-    let Parts { settings, credentials, .. } = parts;
+pub(super) fn build(parts: &ContextParts<'_>) -> Result<SslContextBuilder, ErrorStack> {
+    let ContextParts { settings, credentials, .. } = parts;
     let mut context = SslContext::builder(SslMethod::tls_server())?;
     protocols::for_relay(&mut context);
     let mut options = SslOptions::CIPHER_SERVER_PREFERENCE | SslOptions::PRIORITIZE_CHACHA;
@@ -112,8 +112,8 @@ pub(super) fn notice_of_old_protocols(context: &SslContextRef, settings: &TlsSet
     )
 }
 
-fn clients(context: &mut SslContextBuilder, parts: &Parts<'_>) -> Result<(), ErrorStack> {
-    let Parts { settings, authorities, name, .. } = parts;
+fn clients(context: &mut SslContextBuilder, parts: &ContextParts<'_>) -> Result<(), ErrorStack> {
+    let ContextParts { settings, authorities, name, .. } = parts;
     context.set_verify(verify_mode(settings));
     let mut id = Sha256::new();
     id.update(name.as_bytes());

@@ -10,8 +10,8 @@ use openssl::ssl::{Ssl, SslContext};
 
 use crate::core::Error;
 
-use super::cert_loader::{Jobs, Loader, Throttle};
-use super::context::{Parts, Resumption};
+use super::cert_loader::{CertLoader, Jobs, Throttle};
+use super::context::{ContextParts, Resumption};
 use super::credentials::Credentials;
 use super::identity::{self, Authorities, reason};
 use super::ocsp::Stapling;
@@ -58,7 +58,7 @@ pub struct TlsServer {
 struct Maker {
     resumption: Resumption,
     workers: usize,
-    loader: Loader,
+    loader: CertLoader,
 }
 
 impl TlsServer {
@@ -68,7 +68,7 @@ impl TlsServer {
     /// # Errors
     /// See [`TlsServer::load`].
     pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), Error> {
-        let (loader, jobs) = Loader::new();
+        let (loader, jobs) = CertLoader::new();
         let maker = Maker { resumption: Resumption::default(), workers, loader };
         let (loaded, notices) = maker.load(settings)?;
         let current = ArcSwap::from_pointee(loaded);
@@ -153,7 +153,7 @@ impl Maker {
             Credentials::read(&settings.files, &authorities).map_err(Error::new)?;
         let mut contexts = Vec::with_capacity(self.workers);
         for worker in 0..self.workers.max(1) {
-            let parts = Parts {
+            let parts = ContextParts {
                 settings,
                 credentials: &credentials.make(&authorities).map_err(Error::new)?,
                 authorities: &authorities,

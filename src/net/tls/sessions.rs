@@ -15,24 +15,24 @@ const SESSIONS: usize = 8192;
 /// A larger session, with a very long client certificate, is not stored: so the table is at most 32 MiB.
 const LARGEST: usize = 4096;
 
-/// The table.
-pub(super) struct Sessions(Mutex<LruCache<Vec<u8>, Zeroizing<Vec<u8>>>>);
+/// The cache.
+pub(super) struct SessionCache(Mutex<LruCache<Vec<u8>, Zeroizing<Vec<u8>>>>);
 
-impl fmt::Debug for Sessions {
+impl fmt::Debug for SessionCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sessions({})", self.table().len())
+        write!(f, "SessionCache({})", self.table().len())
     }
 }
 
-impl Default for Sessions {
+impl Default for SessionCache {
     fn default() -> Self {
         Self::of(SESSIONS)
     }
 }
 
-impl Sessions {
+impl SessionCache {
     fn of(most: usize) -> Self {
-        Sessions(Mutex::new(LruCache::new(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN))))
+        SessionCache(Mutex::new(LruCache::new(NonZeroUsize::new(most).unwrap_or(NonZeroUsize::MIN))))
     }
 
     fn table(&self) -> MutexGuard<'_, LruCache<Vec<u8>, Zeroizing<Vec<u8>>>> {
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded() {
-        let sessions = Sessions::of(2);
+        let sessions = SessionCache::of(2);
         sessions.keep(b"1", vec![1]);
         sessions.keep(b"2", vec![2]);
         assert_eq!(sessions.find(b"1"), Some(Zeroizing::new(vec![1])));

@@ -17,8 +17,8 @@ use crate::sys::log;
 use crate::sys::tls::{made_once, server_name_extension};
 
 use super::cert_index::{CertFiles, Good, Index, host_name};
-use super::cert_loader::{LOOK, Loader, Made, Reported, Throttle};
-use super::context::{self, Parts, Resumption};
+use super::cert_loader::{CertLoader, LOOK, Made, Reported, Throttle};
+use super::context::{self, ContextParts, Resumption};
 use super::context_cache::{self, Set};
 use super::credentials::Credentials;
 use super::file_stamp::Stamp;
@@ -38,7 +38,7 @@ pub(super) struct Sni {
     /// The state of the directory when it was indexed, once the index is certain to be complete.
     seen: Mutex<Option<Stamp>>,
     scans: Throttle,
-    loader: Loader,
+    loader: CertLoader,
 }
 
 impl Sni {
@@ -48,7 +48,7 @@ impl Sni {
         settings: &TlsSettings,
         authorities: &Arc<Authorities>,
         resumption: &Resumption,
-        loader: &Loader,
+        loader: &CertLoader,
         workers: usize,
     ) -> Self {
         Sni {
@@ -123,7 +123,7 @@ impl Sni {
 
     fn context(&self, entry: &CertFiles, good: &Good) -> Result<SslContext, String> {
         let authorities = good.authorities.as_ref().unwrap_or(&self.authorities);
-        let parts = Parts {
+        let parts = ContextParts {
             settings: &self.settings,
             credentials: &good.credentials.make(authorities)?,
             authorities,

@@ -24,11 +24,11 @@ struct Aged {
 
 /// The keys, the newest last.
 #[derive(Default)]
-pub(super) struct Keys(Mutex<Vec<Aged>>);
+pub(super) struct TicketKeyRing(Mutex<Vec<Aged>>);
 
-impl fmt::Debug for Keys {
+impl fmt::Debug for TicketKeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keys(..)")
+        f.write_str("TicketKeyRing(..)")
     }
 }
 
@@ -40,7 +40,7 @@ fn random_key() -> Option<TicketKey> {
     Some(key)
 }
 
-impl Keys {
+impl TicketKeyRing {
     fn with<R>(&self, f: impl FnOnce(&mut Vec<Aged>) -> R) -> R {
         // A panic elsewhere leaves the keys consistent.
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
@@ -65,7 +65,7 @@ impl Keys {
     }
 }
 
-impl TicketKeys for Keys {
+impl TicketKeys for TicketKeyRing {
     fn seal(&self) -> Option<TicketKey> {
         self.seal_at(Instant::now())
     }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn keys_rotate_and_are_forgotten() {
-        let keys = Keys::default();
+        let keys = TicketKeyRing::default();
         let start = Instant::now();
         let hours = |n: u64| start + PERIOD * u32::try_from(n).unwrap();
         let first = keys.seal_at(start).unwrap();

@@ -17,13 +17,13 @@ use crate::net::tls::settings::Oldest;
 use crate::sys::tls::made_once;
 use crate::sys::tls_client::keep_sessions;
 
-use super::sessions::Sessions;
+use super::sessions::UpstreamSessionCache;
 
 /// A context with its sessions.
 #[derive(Debug)]
 pub(super) struct Context {
     context: SslContext,
-    sessions: Arc<Sessions>,
+    sessions: Arc<UpstreamSessionCache>,
 }
 
 impl Context {
@@ -44,7 +44,7 @@ impl Context {
         if let Some(identity) = identity {
             identity.use_in(&mut context, false)?;
         }
-        let sessions = Arc::<Sessions>::default();
+        let sessions = Arc::<UpstreamSessionCache>::default();
         let kept = Arc::clone(&sessions);
         let index = peer_index()?;
         keep_sessions(&mut context, move |ssl, session| {

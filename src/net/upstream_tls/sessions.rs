@@ -16,19 +16,21 @@ use crate::sys::tls_client::ClientSession;
 /// The maximum number of servers for which a worker stores a session; the one unused for longest is replaced.
 const SERVERS: usize = 256;
 
-/// The sessions.
+/// The cache.
 #[derive(Debug)]
-pub(super) struct Sessions(Mutex<LruCache<Arc<TlsPeer>, ClientSession>>);
+pub(super) struct UpstreamSessionCache(Mutex<LruCache<Arc<TlsPeer>, ClientSession>>);
 
-impl Default for Sessions {
+impl Default for UpstreamSessionCache {
     fn default() -> Self {
         Self::of(SERVERS)
     }
 }
 
-impl Sessions {
+impl UpstreamSessionCache {
     fn of(servers: usize) -> Self {
-        Sessions(Mutex::new(LruCache::new(NonZeroUsize::new(servers).unwrap_or(NonZeroUsize::MIN))))
+        UpstreamSessionCache(Mutex::new(LruCache::new(
+            NonZeroUsize::new(servers).unwrap_or(NonZeroUsize::MIN),
+        )))
     }
 
     /// Stores the session that the server has issued.
