@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::Notify;
 
+/// What the token is passed by: the connections of a worker, which is woken when it gets the token.
 #[derive(Debug, Default)]
-struct Worker {
+struct WorkerLoad {
     connections: AtomicUsize,
     woken: Notify,
 }
@@ -22,7 +23,7 @@ struct Worker {
 /// The workers, and which of them accepts.
 #[derive(Debug)]
 pub struct AcceptToken {
-    workers: Box<[Worker]>,
+    workers: Box<[WorkerLoad]>,
     holder: AtomicUsize,
     /// `None`: every worker accepts all the time.
     margin: Option<usize>,
@@ -41,7 +42,7 @@ impl AcceptToken {
     }
 
     fn with(workers: usize, margin: Option<usize>) -> Arc<Self> {
-        let workers = std::iter::repeat_with(Worker::default).take(workers.max(1)).collect();
+        let workers = std::iter::repeat_with(WorkerLoad::default).take(workers.max(1)).collect();
         Arc::new(AcceptToken { workers, holder: AtomicUsize::new(0), margin })
     }
 

@@ -29,9 +29,9 @@ pub enum Hello {
 }
 
 /// Bytes that have come; what OpenSSL would answer is discarded.
-struct Received<'a>(&'a [u8]);
+struct HelloBytes<'a>(&'a [u8]);
 
-impl Read for Received<'_> {
+impl Read for HelloBytes<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.0.is_empty() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -40,7 +40,7 @@ impl Read for Received<'_> {
     }
 }
 
-impl Write for Received<'_> {
+impl Write for HelloBytes<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(bytes.len())
     }
@@ -74,7 +74,7 @@ pub fn parse(bytes: &[u8]) -> Hello {
     static PARSER: OnceLock<Option<Parser>> = OnceLock::new();
     let Some(parser) = PARSER.get_or_init(|| Parser::new().ok()) else { return Hello::Unnamed };
     let Ok(ssl) = Ssl::new(&parser.context) else { return Hello::Unnamed };
-    let (stopped, waits) = match ssl.accept(Received(bytes)) {
+    let (stopped, waits) = match ssl.accept(HelloBytes(bytes)) {
         Err(HandshakeError::WouldBlock(stopped)) => (stopped, true),
         Err(HandshakeError::Failure(stopped)) => (stopped, false),
         Err(HandshakeError::SetupFailure(_)) | Ok(_) => return Hello::Unnamed,

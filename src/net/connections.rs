@@ -20,7 +20,7 @@ use super::accepted_client::AcceptedClient;
 use super::client_name::ClientName;
 use super::filter::TrafficMeter;
 use super::known_client::{KnownClient, RareParts};
-use super::requests::{END, Inbox, LOOK, Requests};
+use super::requests::{ConnectionRequests, END, Inbox, LOOK};
 use super::silent::{SILENCE, Silent};
 
 /// One connection, shared between the task that serves it and the code that reports on it.
@@ -121,7 +121,7 @@ impl Connection {
     }
 
     /// The requests since the last call.
-    pub fn take_requests(&self) -> Option<Requests> {
+    pub fn take_requests(&self) -> Option<ConnectionRequests> {
         self.inbox.take()
     }
 

@@ -14,7 +14,7 @@ pub(super) const END: u8 = 2;
 
 /// What a connection is asked to do.
 #[derive(Debug, Clone, Copy)]
-pub struct Requests {
+pub struct ConnectionRequests {
     /// To look at settings again that concern connections in progress.
     pub look: bool,
     /// To end.
@@ -50,12 +50,12 @@ impl Inbox {
     }
 
     /// What was asked for since this was called last.
-    pub(super) fn take(&self) -> Option<Requests> {
+    pub(super) fn take(&self) -> Option<ConnectionRequests> {
         // Asked for every message, hence first without a locked instruction.
         if self.requests.load(Relaxed) == 0 {
             return None;
         }
         let requests = self.requests.swap(0, Acquire);
-        Some(Requests { look: requests & LOOK != 0, end: requests & END != 0 })
+        Some(ConnectionRequests { look: requests & LOOK != 0, end: requests & END != 0 })
     }
 }

@@ -214,32 +214,32 @@ fn serve(
     session: Session,
     snapshot: Arc<Snapshot>,
     arrival: Box<Arrival>,
-) -> Serving<impl Future<Output = Option<Joined>>> {
+) -> SessionFuture<impl Future<Output = Option<Joined>>> {
     // Boxed: data that only the beginning needs is freed early.
-    Serving::Joining(Box::pin(join(session, snapshot, arrival)))
+    SessionFuture::Joining(Box::pin(join(session, snapshot, arrival)))
 }
 
 /// The future of a connection. An asynchronous function would hold its arguments to the end, and each byte counts here.
 #[expect(clippy::large_enum_variant, reason = "almost all of its life it is the large one")]
-enum Serving<J> {
+enum SessionFuture<J> {
     /// It has no server yet.
     Joining(Pin<Box<J>>),
     Joined(Joined),
 }
 
-impl<J: Future<Output = Option<Joined>>> Future for Serving<J> {
+impl<J: Future<Output = Option<Joined>>> Future for SessionFuture<J> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let serving = self.get_mut();
-        if let Serving::Joining(joining) = serving {
+        if let SessionFuture::Joining(joining) = serving {
             let Some(joined) = ready!(joining.as_mut().poll(cx)) else { return Poll::Ready(()) };
             joined.session.connection().wakes(cx.waker());
-            *serving = Serving::Joined(joined);
+            *serving = SessionFuture::Joined(joined);
         }
         match serving {
-            Serving::Joined(joined) => joined.poll(cx),
-            Serving::Joining(_) => Poll::Pending,
+            SessionFuture::Joined(joined) => joined.poll(cx),
+            SessionFuture::Joining(_) => Poll::Pending,
         }
     }
 }

@@ -27,11 +27,11 @@ use super::tls;
 
 /// The sockets on which a worker is to listen, one after the other. It receives all of them, since it serves the
 /// clients that are left in the queue of each retired socket.
-pub type Sockets = mpsc::UnboundedReceiver<Arc<Listener>>;
+pub type ListenerReceiver = mpsc::UnboundedReceiver<Arc<Listener>>;
 
 /// The listener that a worker accepts from, and the next ones.
 struct ActiveListener {
-    sockets: Sockets,
+    sockets: ListenerReceiver,
     /// `None` when the worker accepts no more clients.
     listening: Option<Arc<Listener>>,
 }
@@ -56,7 +56,7 @@ pub fn start(
     shared: Arc<Shared>,
     handle: TokenHandle,
     listening: Arc<Listener>,
-    sockets: Sockets,
+    sockets: ListenerReceiver,
 ) -> io::Result<JoinHandle<()>> {
     let watched = Arc::clone(&listening);
     let together = shared.snapshot.load().batch;

@@ -18,9 +18,9 @@ use super::probe::{CheckStage, Probe};
 const OUTPUT_MAX: u64 = 4096;
 
 /// The process group of a program, which is killed when this is dropped before the program has ended.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(pid) = self.0 {
             // It may have ended by itself.
@@ -56,7 +56,7 @@ pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
         .spawn()
         .map_err(|error| here("cannot be run", error))?;
     let leader = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-    let mut group = Group(leader);
+    let mut group = ProcessGroup(leader);
     let mut output = Vec::new();
     // The output is read to its end before the program is waited for: until then no other process can get the program's
     // ID, which is used to kill its process group.

@@ -147,7 +147,7 @@ fn what_a_broken_sender_had_sent_reaches_a_slow_reader() {
         let ((mut client, near_client), (near_server, mut server)) =
             (tcp_pair(true).await, tcp_pair(false).await);
         SockRef::from(&near_client).set_send_buffer_size(200_000).unwrap();
-        let counts = Arc::new(Counts::default());
+        let counts = Arc::new(RelayCounts::default());
         let relay = tokio::spawn(Relay::new(side(near_client), side(near_server), &settings, counts.clone()));
         let data = noise(100_000, 3);
         server.write_all(&data).await.unwrap();

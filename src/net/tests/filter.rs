@@ -10,12 +10,12 @@ use crate::net::filter::{FilterVerdict, StreamFilter};
 
 /// Puts `<` before and `>` after every chunk, and the `>` of the last only at the end.
 #[derive(Default)]
-struct Brackets {
+struct BracketFilter {
     open: bool,
     most: usize,
 }
 
-impl StreamFilter for Brackets {
+impl StreamFilter for BracketFilter {
     fn max_read(&self) -> usize {
         self.most
     }
@@ -39,7 +39,7 @@ impl StreamFilter for Brackets {
 fn an_inspector_rewrites_and_finishes() {
     both_ways(|settings| async move {
         let (mut client, mut server, mut relay) = at_rest(&settings, true, ()).await;
-        let filter = Box::new(Brackets { open: false, most: 1000 });
+        let filter = Box::new(BracketFilter { open: false, most: 1000 });
         relay.show_to(Some(filter));
         let relay = tokio::spawn(relay);
         let data = vec![b'x'; 300_000];

@@ -18,7 +18,7 @@ impl Crowd {
         let polls = Arc::new(AtomicUsize::new(0));
         let mut rigs = Vec::new();
         for _ in 0..count {
-            let counts = Arc::new(Counts::default());
+            let counts = Arc::new(RelayCounts::default());
             let (client, server, mut relay) = at_rest(&spliced(), small, counts.clone()).await;
             let polled = Arc::clone(&polls);
             let relay = tokio::spawn(poll_fn(move |cx| {

@@ -26,14 +26,14 @@ use crate::net::socket::Socket;
 use crate::sys::splice::Pool;
 
 #[derive(Default)]
-struct Counts {
+struct RelayCounts {
     to_client: AtomicUsize,
     to_server: AtomicUsize,
     pending: AtomicUsize,
     most_pending: AtomicUsize,
 }
 
-impl TrafficMeter for Counts {
+impl TrafficMeter for RelayCounts {
     fn to_client(&self, bytes: usize) {
         self.to_client.fetch_add(bytes, Relaxed);
     }
@@ -53,7 +53,7 @@ struct Rig {
     client: TcpStream,
     server: TcpStream,
     relay: JoinHandle<RelayOutcome>,
-    counts: Arc<Counts>,
+    counts: Arc<RelayCounts>,
 }
 
 /// Both ends of a TCP connection; with `small`, sockets that hold a few KiB only.
@@ -92,7 +92,7 @@ async fn at_rest<M: SharedMeter>(
 }
 
 async fn rig(settings: &RelaySettings, small: bool) -> Rig {
-    let counts = Arc::new(Counts::default());
+    let counts = Arc::new(RelayCounts::default());
     let (client, server, relay) = at_rest(settings, small, counts.clone()).await;
     Rig { client, server, relay: tokio::spawn(relay), counts }
 }
@@ -160,6 +160,6 @@ fn a_relay_that_another_task_takes_over_wakes_that_one() {
 
 #[test]
 fn a_relay_is_small() {
-    let size = size_of::<Relay<Arc<Counts>>>();
+    let size = size_of::<Relay<Arc<RelayCounts>>>();
     assert!(size <= 400, "{size} bytes");
 }
