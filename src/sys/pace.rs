@@ -35,14 +35,14 @@ struct Turn {
     /// Work since the last rest.
     worked: Duration,
     rest_until: Instant,
-    window: Window,
+    window: UsageWindow,
     /// How many times longer than the work the next rest is.
     rest: f64,
 }
 
 /// What is measured over a window.
 #[derive(Debug)]
-struct Window {
+struct UsageWindow {
     begin: Instant,
     /// The processor time of the process at the beginning.
     used: Duration,
@@ -50,16 +50,17 @@ struct Window {
     worked: Duration,
 }
 
-impl Window {
+impl UsageWindow {
     fn begin(now: Instant) -> Self {
-        Window { begin: now, used: usage::cpu_time().unwrap_or_default(), worked: Duration::ZERO }
+        UsageWindow { begin: now, used: usage::cpu_time().unwrap_or_default(), worked: Duration::ZERO }
     }
 }
 
 impl Default for Pace {
     fn default() -> Self {
         let now = Instant::now();
-        let turn = Turn { worked: Duration::ZERO, rest_until: now, window: Window::begin(now), rest: REST };
+        let turn =
+            Turn { worked: Duration::ZERO, rest_until: now, window: UsageWindow::begin(now), rest: REST };
         let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
         Pace { turn: Mutex::new(turn), processors }
     }
@@ -106,7 +107,7 @@ impl Turn {
         self.window.worked += worked;
         let passed = now - self.window.begin;
         if passed >= WINDOW {
-            let next = Window::begin(now);
+            let next = UsageWindow::begin(now);
             let others = next.used.saturating_sub(self.window.used).saturating_sub(self.window.worked);
             self.rest = rest(others, passed, processors);
             self.window = next;
@@ -129,7 +130,7 @@ mod tests {
     use super::*;
 
     fn turn(now: Instant) -> Turn {
-        Turn { worked: Duration::ZERO, rest_until: now, window: Window::begin(now), rest: REST }
+        Turn { worked: Duration::ZERO, rest_until: now, window: UsageWindow::begin(now), rest: REST }
     }
 
     #[test]

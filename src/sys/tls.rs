@@ -54,10 +54,10 @@ pub trait TicketKeys: Send + Sync {
     fn open(&self, name: &[u8; 16]) -> Option<(TicketKey, bool)>;
 }
 
-type Keys = Arc<dyn TicketKeys>;
+type SharedTicketKeys = Arc<dyn TicketKeys>;
 
-fn keys_index() -> Result<Index<SslContext, Keys>, ErrorStack> {
-    static INDEX: OnceLock<Index<SslContext, Keys>> = OnceLock::new();
+fn keys_index() -> Result<Index<SslContext, SharedTicketKeys>, ErrorStack> {
+    static INDEX: OnceLock<Index<SslContext, SharedTicketKeys>> = OnceLock::new();
     made_once(&INDEX, SslContext::new_ex_index)
 }
 
@@ -83,7 +83,7 @@ pub fn made_once<O, D>(
 ///
 /// # Errors
 /// OpenSSL has no memory.
-pub fn set_ticket_keys(context: &mut SslContextBuilder, keys: Keys) -> Result<(), ErrorStack> {
+pub fn set_ticket_keys(context: &mut SslContextBuilder, keys: SharedTicketKeys) -> Result<(), ErrorStack> {
     type Callback = unsafe extern "C" fn(
         *mut ffi::SSL,
         *mut c_uchar,

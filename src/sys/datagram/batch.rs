@@ -3,13 +3,13 @@
 use std::io;
 
 use super::peer::Peer;
-use super::received::{BATCH_MAX, DATAGRAM_MAX, Received};
+use super::received::{BATCH_MAX, DATAGRAM_MAX, ReceivedDatagram};
 
 /// The datagrams that one call received. The next call reuses its memory.
 #[derive(Debug)]
 pub struct Batch {
     bytes: Box<[u8]>,
-    received: [Received; BATCH_MAX],
+    received: [ReceivedDatagram; BATCH_MAX],
     count: usize,
 }
 
@@ -54,7 +54,7 @@ impl Batch {
     #[cfg(target_os = "linux")]
     pub(super) fn receive_many(
         &mut self,
-        receive: impl FnOnce(&mut [u8], &mut [Received; BATCH_MAX]) -> io::Result<usize>,
+        receive: impl FnOnce(&mut [u8], &mut [ReceivedDatagram; BATCH_MAX]) -> io::Result<usize>,
     ) -> io::Result<bool> {
         self.count = 0;
         self.count = receive(&mut self.bytes, &mut self.received)?;
@@ -67,7 +67,7 @@ impl Batch {
     /// Errors of `receive`.
     pub(super) fn receive_one(
         &mut self,
-        receive: impl FnOnce(&mut [u8]) -> io::Result<Received>,
+        receive: impl FnOnce(&mut [u8]) -> io::Result<ReceivedDatagram>,
     ) -> io::Result<()> {
         self.count = 0;
         self.received[0] = receive(self.bytes.get_mut(..DATAGRAM_MAX).unwrap_or_default())?;

@@ -9,4 +9,4 @@ pub const DATAGRAM_MAX: usize = 65_527;
 pub(super) const BATCH_MAX: usize = 64;
 
 /// The length of a datagram, and its sender if known.
-pub(super) type Received = (usize, Option<Peer>);
+pub(super) type ReceivedDatagram = (usize, Option<Peer>);

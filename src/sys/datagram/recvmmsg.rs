@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
 use super::pktinfo::{self, ControlBuffer};
-use super::received::{BATCH_MAX, DATAGRAM_MAX, Received};
+use super::received::{BATCH_MAX, DATAGRAM_MAX, ReceivedDatagram};
 
 /// Receives datagrams into slices of `bytes`, [`DATAGRAM_MAX`] bytes each, and returns their number. With the address that each
 /// was sent to, if the socket `tells` it.
@@ -17,7 +17,7 @@ use super::received::{BATCH_MAX, DATAGRAM_MAX, Received};
 pub(super) fn receive(
     socket: BorrowedFd<'_>,
     bytes: &mut [u8],
-    received: &mut [Received; BATCH_MAX],
+    received: &mut [ReceivedDatagram; BATCH_MAX],
     tells: bool,
 ) -> io::Result<usize> {
     // SAFETY: all zeros is a valid value of all these types.

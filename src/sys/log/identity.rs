@@ -7,7 +7,7 @@ use nix::syslog::Facility;
 
 /// The name and the facility.
 #[derive(Debug, Clone, Copy)]
-pub struct Identity {
+pub struct SyslogIdentity {
     /// The name of the program.
     pub ident: &'static CStr,
     /// The word for the facility, such as `local3`.
@@ -17,11 +17,11 @@ pub struct Identity {
 /// The facility where none is set.
 const USER: &str = "user";
 
-static IDENTITY: OnceLock<Identity> = OnceLock::new();
+static IDENTITY: OnceLock<SyslogIdentity> = OnceLock::new();
 
 /// The identity in use.
-pub fn identity() -> Identity {
-    IDENTITY.get().copied().unwrap_or(Identity { ident: super::program::program(), facility: USER })
+pub fn identity() -> SyslogIdentity {
+    IDENTITY.get().copied().unwrap_or(SyslogIdentity { ident: super::program::program(), facility: USER })
 }
 
 /// Sets the identity, once, before the connection to syslog is made; without a name it is that of the program.
@@ -29,7 +29,7 @@ pub fn set_identity(ident: Option<&str>, facility: &'static str) {
     // The name is kept for the life of the process, as openlog(3) wants it. It has no NUL: it was read from text.
     let ident =
         ident.and_then(|name| CString::new(name).ok()).map(|name| &*Box::leak(name.into_boxed_c_str()));
-    let identity = Identity { ident: ident.unwrap_or_else(super::program::program), facility };
+    let identity = SyslogIdentity { ident: ident.unwrap_or_else(super::program::program), facility };
     // If it is set twice, the first one is kept.
     let _ = IDENTITY.set(identity);
 }

@@ -14,7 +14,7 @@ mod quiet;
 mod stderr;
 
 pub use condition::{Condition, Conditions};
-pub use identity::{Identity, identity, set_identity};
+pub use identity::{SyslogIdentity, identity, set_identity};
 pub use output::{
     Target, connect, debug, debug_level, error, flush, info, line, set_debug_level, start, warn,
 };

@@ -12,7 +12,7 @@ use std::io;
 /// Whether the right to bind low ports is kept after giving up root; created before the change of user, and used after
 /// it.
 #[derive(Debug)]
-pub(super) struct Retained(system::Retained);
+pub(super) struct Retained(system::Grant);
 
 impl Retained {
     /// Records the grant and prepares the process to keep it.
@@ -40,9 +40,9 @@ mod system {
     use caps::{CapSet, Capability, CapsHashSet};
 
     /// The capabilities to keep.
-    pub(super) type Retained = CapsHashSet;
+    pub(super) type Grant = CapsHashSet;
 
-    pub(super) fn prepare() -> io::Result<Retained> {
+    pub(super) fn prepare() -> io::Result<Grant> {
         // A kernel without the ambient set grants nothing.
         let mut kept = caps::read(None, CapSet::Ambient).unwrap_or_default();
         kept.retain(|capability| *capability == Capability::CAP_NET_BIND_SERVICE);
@@ -56,7 +56,7 @@ mod system {
         Ok(kept)
     }
 
-    pub(super) fn drop_all_others(kept: Retained, _programs: bool) -> io::Result<()> {
+    pub(super) fn drop_all_others(kept: Grant, _programs: bool) -> io::Result<()> {
         nix::sys::prctl::set_no_new_privs()?;
         // The kernel has dropped all capabilities, unless it was told otherwise (SECBIT_KEEP_CAPS,
         // SECBIT_NO_SETUID_FIXUP).
@@ -104,14 +104,14 @@ mod system {
     }
 
     /// Nothing to record: the privilege sets of the process contain the grant.
-    pub(super) type Retained = ();
+    pub(super) type Grant = ();
 
-    pub(super) fn prepare() -> io::Result<Retained> {
+    pub(super) fn prepare() -> io::Result<Grant> {
         Ok(())
     }
 
     #[allow(unsafe_code, reason = "setppriv(2) has no safe wrapper")]
-    pub(super) fn drop_all_others((): Retained, programs: bool) -> io::Result<()> {
+    pub(super) fn drop_all_others((): Grant, programs: bool) -> io::Result<()> {
         let serving = if programs { WITH_PROGRAMS } else { SERVING };
         // SAFETY: the strings end in NUL and are static; `end` may be null (priv_str_to_set(3C)); each set comes from
         // the library, is checked for null before use, is used by no other thread and freed once.
@@ -148,13 +148,13 @@ mod system {
     use std::io;
 
     /// Nothing can be kept.
-    pub(super) type Retained = ();
+    pub(super) type Grant = ();
 
-    pub(super) fn prepare() -> io::Result<Retained> {
+    pub(super) fn prepare() -> io::Result<Grant> {
         Ok(())
     }
 
-    pub(super) fn drop_all_others((): Retained, _programs: bool) -> io::Result<()> {
+    pub(super) fn drop_all_others((): Grant, _programs: bool) -> io::Result<()> {
         Ok(())
     }
 }
