@@ -12,7 +12,7 @@ use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, ConfigLine, Subject};
 use crate::core::error::Place;
 use crate::core::lexer::Word;
-use crate::core::settings::{Kind, Settings, Value};
+use crate::core::settings::{Settings, Value, ValueKind};
 use crate::net::tls;
 use crate::sys::read_file;
 
@@ -75,7 +75,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
     }
     let overridden = overridden(options, &config, services);
     if let (Some(listen), None) = (&options.listen, &command_line.settings.listen) {
-        match Kind::Listen.parse(&Word::plain(listen), services) {
+        match ValueKind::Listen.parse(&Word::plain(listen), services) {
             Ok(address) => {
                 let lines =
                     [ConfigLine::option("listening address", Command::Set(Settings::listen(), address))];
@@ -126,7 +126,7 @@ pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedCo
 /// The message that the first operand is not used because a `listen` command names another address.
 fn overridden(options: &PenOptions, config: &Config, services: &Services) -> Option<String> {
     let (operand, set) = (options.listen.as_ref()?, config.settings.listen.as_ref()?);
-    let operand_value = Kind::Listen.parse(&Word::plain(operand), services);
+    let operand_value = ValueKind::Listen.parse(&Word::plain(operand), services);
     let same = matches!(operand_value, Ok(Value::Listen(address)) if address == *set);
     (!same).then(|| format!("listening address {operand}: not used, since {set} is set by listen"))
 }

@@ -5,12 +5,12 @@
 use clap::{Arg, ArgAction, ArgMatches, Command as Cli, builder::OsStringValueParser};
 
 use crate::core::addr::{Host, Services, split_operand};
-use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
+use crate::core::command::server_keys::{ServerChange, ServerConfig, ServerKey};
 use crate::core::command::{Command, ServerRef};
 use crate::core::config_file::ConfigLine;
 use crate::core::error::{Error, Place};
 use crate::core::lexer::{self, Word};
-use crate::core::settings::{Kind, Setting, Value};
+use crate::core::settings::{Setting, Value, ValueKind};
 
 use super::{Stop, completions};
 
@@ -249,7 +249,7 @@ fn raised(letter: char, word: &str, value: String, notices: &mut Vec<String>) ->
 /// The minimum of a numeric setting.
 fn least(setting: Setting) -> u64 {
     match setting.spec().kind {
-        Kind::Number { min, .. } => min,
+        ValueKind::Number { min, .. } => min,
         _ => 0,
     }
 }
@@ -271,10 +271,10 @@ fn fields(n: usize, operand: &str, port: Option<u16>, services: &Services) -> Re
     }
     let field = |at: usize| fields.get(at).copied().filter(|f| !f.is_empty());
     let number = |at: usize, name: &str, key: ServerKey| match field(at) {
-        None => Ok(Change::Set(key, key.default())),
+        None => Ok(ServerChange::Set(key, key.default())),
         Some(text) => {
             let value = key.spec().kind.parse(&Word::plain(text), services);
-            value.map(|value| Change::Set(key, value)).map_err(|error| error.of(name))
+            value.map(|value| ServerChange::Set(key, value)).map_err(|error| error.of(name))
         }
     };
     let port = match (&host, field(0), port) {
@@ -288,8 +288,8 @@ fn fields(n: usize, operand: &str, port: Option<u16>, services: &Services) -> Re
     Ok(Command::Server(
         ServerRef::Slot(n),
         vec![
-            Change::Set(ServerConfig::address(), Value::Host(host)),
-            Change::Set(ServerConfig::port(), Value::Number(port.into())),
+            ServerChange::Set(ServerConfig::address(), Value::Host(host)),
+            ServerChange::Set(ServerConfig::port(), Value::Number(port.into())),
             number(1, "soft limit", ServerConfig::max())?,
             number(2, "hard limit", ServerConfig::hard())?,
             number(3, "weight", ServerConfig::weight())?,

@@ -3,7 +3,7 @@
 use crate::support::tree::{self, text, top};
 use crate::support::weblog::{MERGELOGS, PENLOG, PENLOGD};
 use pen::core::command::help::OTHERS;
-use pen::core::settings::{Keyword, Kind, Setting, SslOption, When};
+use pen::core::settings::{Keyword, Setting, SslOption, ValueKind, When};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -116,7 +116,7 @@ fn the_page_of_penctl_tells_every_command() {
     for setting in Setting::all() {
         let (word, spec) = (setting.word(), setting.spec());
         told(word, spec.when == When::Start);
-        let number = matches!(spec.kind, Kind::Number { .. } | Kind::Seconds { .. });
+        let number = matches!(spec.kind, ValueKind::Number { .. } | ValueKind::Seconds { .. });
         if number && !word.starts_with("ssl_") {
             let row = operands.lines().find(|l| l.starts_with(&format!("\\fB{word}\\fR"))).unwrap();
             assert_eq!(row.split('@').nth(1), Some(setting.default().to_string().as_str()), "{row}");

@@ -1,7 +1,7 @@
 //! Manual pages and the sample configuration.
 
 use crate::support::tree::{self, tool};
-use pen::core::settings::{Kind, Setting};
+use pen::core::settings::{Setting, ValueKind};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
@@ -45,8 +45,8 @@ fn the_sample_shows_every_setting() {
 #[test]
 fn the_sample_tells_the_defaults() {
     let text = uncommented();
-    let numbers =
-        Setting::all().filter(|s| matches!(s.spec().kind, Kind::Number { .. } | Kind::Seconds { .. }));
+    let numbers = Setting::all()
+        .filter(|s| matches!(s.spec().kind, ValueKind::Number { .. } | ValueKind::Seconds { .. }));
     for setting in numbers {
         let word = setting.word();
         let at = text.find(&format!("\n{word} ")).unwrap_or_else(|| panic!("{word}"));

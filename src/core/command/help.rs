@@ -1,6 +1,6 @@
 //! The help of the control language: each command's form, and a line about it.
 
-use crate::core::settings::{Kind, Setting};
+use crate::core::settings::{Setting, ValueKind};
 
 /// The commands that are not settings: the form of each, and its line for `penctl --help`.
 pub const OTHERS: &[(&str, &str)] = &[
@@ -145,10 +145,10 @@ fn topic(usage: &str) -> usize {
 }
 
 /// A command's form, and a line about it.
-type Line = (String, &'static str);
+type HelpLine = (String, &'static str);
 
 /// Every command of the language with one line each, by topic and word.
-pub fn topics() -> Vec<(&'static str, Vec<Line>)> {
+pub fn topics() -> Vec<(&'static str, Vec<HelpLine>)> {
     let mut topics: Vec<_> = TOPICS.iter().map(|(heading, _)| (*heading, Vec::new())).collect();
     topics.push(("Others", Vec::new()));
     let others = OTHERS.iter().map(|(usage, help)| ((*usage).to_owned(), *help));
@@ -164,7 +164,7 @@ pub fn topics() -> Vec<(&'static str, Vec<Line>)> {
 fn usage(setting: Setting) -> String {
     let (word, kind) = (setting.word(), setting.spec().kind);
     match kind {
-        Kind::Switch => format!("[no] {word}"),
+        ValueKind::Switch => format!("[no] {word}"),
         _ if setting.shows() => format!("{word} [{}]", kind.placeholder()),
         _ => format!("{word} {}", kind.placeholder()),
     }

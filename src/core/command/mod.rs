@@ -15,7 +15,7 @@ use super::health::CheckKey;
 use super::json::document::Document;
 use super::settings::keyword::keywords;
 use super::settings::{Keyword, Setting, Value};
-use server_keys::Change;
+use server_keys::ServerChange;
 pub use server_ref::{SERVERS_MAX, ServerRef};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub enum Command {
     /// Empties an access list.
     NoAcl(usize),
     /// Changes a server.
-    Server(ServerRef, Vec<Change>),
+    Server(ServerRef, Vec<ServerChange>),
     /// Removes a server.
     NoServer(ServerRef),
     /// Changes a check.

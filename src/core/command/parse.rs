@@ -1,7 +1,7 @@
 //! Parses a line into a command.
 
 use super::nearest::{self, nearest};
-use super::server_keys::Change;
+use super::server_keys::ServerChange;
 use super::{Awaited, Command, ServerRef, help};
 use crate::core::acl::AclLine;
 use crate::core::addr::{ClientAddress, Services};
@@ -10,7 +10,7 @@ use crate::core::health::CheckConfig;
 use crate::core::health::check::RESERVED;
 use crate::core::json::document::Document;
 use crate::core::lexer::{self, Word};
-use crate::core::settings::{Field, Keyword, Kind, Setting, Value};
+use crate::core::settings::{FieldType, Keyword, Setting, Value, ValueKind};
 use std::time::Duration;
 
 /// Commands of C pen that only selected among its implementations.
@@ -18,12 +18,16 @@ const OBSOLETE: [&str; 6] = ["block", "delayed_forward", "epoll", "kqueue", "pol
 /// Commands of C pen whose features this pen does not have.
 const UNAVAILABLE: [&str; 4] = ["dsr_if", "dsr_ip", "idlers", "peek"];
 
-const CONNECTION: Kind = Kind::Number { min: 0, max: 1 << 32, unit: "a connection" };
-const DESCRIPTOR: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "a descriptor" };
+const CONNECTION: ValueKind = ValueKind::Number { min: 0, max: 1 << 32, unit: "a connection" };
+const DESCRIPTOR: ValueKind = ValueKind::Number { min: 0, max: 1 << 31, unit: "a descriptor" };
 /// The time that `wait` accepts: up to a day.
-const WAIT: Kind =
-    Kind::Seconds { min: Duration::ZERO, max: Duration::from_secs(86_400), fractions: true, unit: "seconds" };
-const SINCE: Kind = Kind::Number { min: 0, max: 1 << 31, unit: "seconds" };
+const WAIT: ValueKind = ValueKind::Seconds {
+    min: Duration::ZERO,
+    max: Duration::from_secs(86_400),
+    fractions: true,
+    unit: "seconds",
+};
+const SINCE: ValueKind = ValueKind::Number { min: 0, max: 1 << 31, unit: "seconds" };
 
 /// The words accepted after `show`.
 const SETTING: &str = "the word of a setting, as penctl(1) lists them";
@@ -31,7 +35,7 @@ const SETTING: &str = "the word of a setting, as penctl(1) lists them";
 /// The words accepted after `no`.
 const TURNED_OFF: &str = "a switch, a text that may be absent, acl N or server N, as penctl(1) lists them";
 
-type Parsed<T> = Result<T, Error>;
+type ParseResult<T> = Result<T, Error>;
 
 impl Command {
     /// How long `wait` waits without a given time.
@@ -41,7 +45,7 @@ impl Command {
     ///
     /// # Errors
     /// The command, the wrong word and what was expected; [`Fault::UnknownCommand`] when the first word is no command.
-    pub fn parse(line: &str, services: &Services) -> Parsed<Option<Self>> {
+    pub fn parse(line: &str, services: &Services) -> ParseResult<Option<Self>> {
         if line.trim_start_matches([' ', '\t']).starts_with('#') {
             return Ok(None);
         }
@@ -69,7 +73,7 @@ impl Command {
 }
 
 /// Parses a command that is not a setting.
-fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
+fn of_words(word: &str, args: &[String]) -> ParseResult<Command> {
     // Words after a complete command are an error, which C pen ignored: `pid extra`.
     let command = match (word, args) {
         ("no", args) => return of_no(args),
@@ -112,7 +116,7 @@ fn of_words(word: &str, args: &[String]) -> Parsed<Command> {
     Ok(command)
 }
 
-fn of_other(word: &str, args: &[String]) -> Parsed<Command> {
+fn of_other(word: &str, args: &[String]) -> ParseResult<Command> {
     if let Some(&word) = OBSOLETE.iter().find(|o| **o == word) {
         return Ok(Command::Obsolete(word, true));
     }
@@ -125,27 +129,27 @@ fn of_other(word: &str, args: &[String]) -> Parsed<Command> {
     }
 }
 
-fn of_setting(setting: Setting, args: &[Word], services: &Services) -> Parsed<Command> {
+fn of_setting(setting: Setting, args: &[Word], services: &Services) -> ParseResult<Command> {
     let kind = setting.spec().kind;
     match args {
-        [v4, v6] if kind == Kind::Mask => {
+        [v4, v6] if kind == ValueKind::Mask => {
             let both = format!("{} {}", v4.text()?, v6.text()?);
             Ok(Command::Set(setting, kind.parse(&Word::plain(&both), services)?))
         }
-        [_, _, ..] if kind == Kind::SniRoute => {
-            let words = args.iter().map(Word::text).collect::<Parsed<Vec<_>>>()?;
+        [_, _, ..] if kind == ValueKind::SniRoute => {
+            let words = args.iter().map(Word::text).collect::<ParseResult<Vec<_>>>()?;
             Ok(Command::Set(setting, kind.parse(&Word::plain(&words.join(" ")), services)?))
         }
         [_, extra, ..] => Err(Error::extra(extra.text()?)),
-        [extra] if kind == Kind::Switch => Err(Error::extra(extra.text()?)),
+        [extra] if kind == ValueKind::Switch => Err(Error::extra(extra.text()?)),
         [arg] => Ok(Command::Set(setting, kind.parse(arg, services)?)),
-        [] if kind == Kind::Switch => Ok(Command::Set(setting, Value::Switch(true))),
+        [] if kind == ValueKind::Switch => Ok(Command::Set(setting, Value::Switch(true))),
         [] if setting.shows() => Ok(Command::Show(setting)),
         [] => Err(Error::missing(kind.expected())),
     }
 }
 
-fn of_no(args: &[String]) -> Parsed<Command> {
+fn of_no(args: &[String]) -> ParseResult<Command> {
     let (word, args) = match args {
         [] => return Err(Error::missing(TURNED_OFF)),
         [word, args @ ..] => (word.as_str(), args),
@@ -153,7 +157,7 @@ fn of_no(args: &[String]) -> Parsed<Command> {
     let subject = format!("no {word}");
     let of = |error: Error| error.of(&subject);
     match word {
-        "acl" => return of_number(args, Kind::LIST).map(Command::NoAcl).map_err(of),
+        "acl" => return of_number(args, ValueKind::LIST).map(Command::NoAcl).map_err(of),
         "server" => {
             return match args {
                 [server] => ServerRef::parse(server).map(Command::NoServer),
@@ -191,7 +195,7 @@ fn of_no(args: &[String]) -> Parsed<Command> {
 }
 
 /// Parses the arguments of a command that takes exactly one number.
-fn of_number(args: &[String], kind: Kind) -> Parsed<usize> {
+fn of_number(args: &[String], kind: ValueKind) -> ParseResult<usize> {
     match args {
         [n] => number(n, kind),
         [_, extra, ..] => Err(Error::extra(extra)),
@@ -199,7 +203,7 @@ fn of_number(args: &[String], kind: Kind) -> Parsed<usize> {
     }
 }
 
-fn json(name: &str, args: &[String]) -> Parsed<Command> {
+fn json(name: &str, args: &[String]) -> ParseResult<Command> {
     if name == "why" {
         let of = |error: Error| error.of("json why");
         return match args {
@@ -220,14 +224,14 @@ fn documents() -> String {
     format!("{} or why with a client", Document::WORDS.join(", "))
 }
 
-fn wait(args: &[String]) -> Parsed<Command> {
+fn wait(args: &[String]) -> ParseResult<Command> {
     let (server, state, rest) = match args {
         [] => return Err(Error::missing(ServerRef::expected())),
-        [_] => return Err(Error::missing(Kind::Word(Awaited::WORDS).expected())),
+        [_] => return Err(Error::missing(ValueKind::Word(Awaited::WORDS).expected())),
         [server, state, rest @ ..] => (server, state, rest),
     };
     let server = ServerRef::parse(server)?;
-    let expected = || Error::expected(Kind::Word(Awaited::WORDS).expected(), state);
+    let expected = || Error::expected(ValueKind::Word(Awaited::WORDS).expected(), state);
     let state = Awaited::by_word(state).ok_or_else(expected)?;
     let time = match rest {
         [] => Command::WAIT_DEFAULT,
@@ -237,33 +241,33 @@ fn wait(args: &[String]) -> Parsed<Command> {
     Ok(Command::Wait(server, state, time))
 }
 
-fn show(name: &str) -> Parsed<Command> {
+fn show(name: &str) -> ParseResult<Command> {
     Setting::by_word(name).map(Command::ShowSetting).ok_or_else(|| {
         let fits = |near: &str| Setting::by_word(near).is_some();
         Error::expected(nearest::expected(SETTING, name, fits), name)
     })
 }
 
-fn acl(args: &[String]) -> Parsed<Command> {
+fn acl(args: &[String]) -> ParseResult<Command> {
     let Some((n, rest)) = args.split_first() else {
         return Err(Error::missing("N permit|deny IP [MASK] or IP6[/LEN]"));
     };
-    Ok(Command::Acl(number(n, Kind::LIST)?, AclLine::parse(rest)?))
+    Ok(Command::Acl(number(n, ValueKind::LIST)?, AclLine::parse(rest)?))
 }
 
-fn server(args: &[Word], services: &Services) -> Parsed<Command> {
+fn server(args: &[Word], services: &Services) -> ParseResult<Command> {
     let Some((server, pairs)) = args.split_first() else {
         return Err(Error::missing(format!("{} and what is to be set", ServerRef::expected())));
     };
     let server = ServerRef::parse(&server.text()?)?;
-    let pairs = pairs.chunks(2).map(|pair| Change::parse(&server, &pair[0], pair.get(1), services));
+    let pairs = pairs.chunks(2).map(|pair| ServerChange::parse(&server, &pair[0], pair.get(1), services));
     let changes = pairs.collect::<Result<_, _>>()?;
     Ok(Command::Server(server, changes))
 }
 
-fn check(args: &[Word], services: &Services) -> Parsed<Command> {
+fn check(args: &[Word], services: &Services) -> ParseResult<Command> {
     let Some((name, pairs)) = args.split_first() else {
-        return Err(Error::missing(format!("{} and what is to be set", Kind::Name.expected())));
+        return Err(Error::missing(format!("{} and what is to be set", ValueKind::Name.expected())));
     };
     let name = check_name(&name.text()?)?;
     let pairs = pairs.chunks(2).map(|pair| CheckConfig::parse(&name, &pair[0], pair.get(1), services));
@@ -272,8 +276,8 @@ fn check(args: &[Word], services: &Services) -> Parsed<Command> {
 }
 
 /// Parses the name of a check: any name but the words that `server N check` reserves.
-fn check_name(word: &str) -> Parsed<String> {
-    let name = Kind::Name.parse(&Word::plain(word), &Services::default())?.to_string();
+fn check_name(word: &str) -> ParseResult<String> {
+    let name = ValueKind::Name.parse(&Word::plain(word), &Services::default())?.to_string();
     if RESERVED.contains(&word) {
         return Err(Error::expected(format!("another name than {}", RESERVED.join(" and ")), word));
     }
@@ -281,12 +285,12 @@ fn check_name(word: &str) -> Parsed<String> {
 }
 
 /// A whole number within bounds, or an error that names them.
-fn number<T: Field + Default>(arg: &str, kind: Kind) -> Parsed<T> {
+fn number<T: FieldType + Default>(arg: &str, kind: ValueKind) -> ParseResult<T> {
     let mut number = T::default();
     number.assign(&kind.parse(&Word::plain(arg), &Services::default())?);
     Ok(number)
 }
 
-fn path(arg: &str) -> Parsed<String> {
+fn path(arg: &str) -> ParseResult<String> {
     if arg.is_empty() { Err(Error::expected("the name of a file", arg)) } else { Ok(arg.to_owned()) }
 }

@@ -6,43 +6,45 @@ use crate::core::addr::{Host, Services};
 use crate::core::health::CheckChoice;
 use crate::core::lexer::Word;
 use crate::core::settings::table::table;
-use crate::core::settings::{AdminState, Field, Key, Keyword, Kind, OnDown, ProxyHeader, Spec, Value};
+use crate::core::settings::{
+    AdminState, FieldKey, FieldType, Keyword, OnDown, ProxyHeader, Spec, Value, ValueKind,
+};
 use std::fmt;
 use std::time::Duration;
 
 /// A key of a server: a row of the table of [`ServerConfig`].
-pub type ServerKey = Key<ServerConfig>;
+pub type ServerKey = FieldKey<ServerConfig>;
 
 const fn number(unit: &'static str, help: &'static str) -> Spec {
-    Spec::new(Kind::Number { min: 0, max: i32::MAX as u64, unit }, help)
+    Spec::new(ValueKind::Number { min: 0, max: i32::MAX as u64, unit }, help)
 }
 
 table! {
     /// One server slot.
     ServerConfig {
-        acl: usize = 0, Spec::new(Kind::LIST, "the access list for its clients");
-        address: Option<Host> = None, Spec::new(Kind::Host, "its host; a slot without one is unused");
-        port: u16 = 0, Spec::new(Kind::Port, "its port; 0 makes the slot unused");
+        acl: usize = 0, Spec::new(ValueKind::LIST, "the access list for its clients");
+        address: Option<Host> = None, Spec::new(ValueKind::Host, "its host; a slot without one is unused");
+        port: u16 = 0, Spec::new(ValueKind::Port, "its port; 0 makes the slot unused");
         max: u32 = 0, number("connections, 0 for no limit", "its soft limit of connections; 0 for none");
         hard: u32 = 0,
             number("connections", "its limit for clients that it had before; 0 for none beyond the soft one");
         weight: u32 = 0, number("its share", "its weight");
         prio: u32 = 0, number("its rank", "its priority; the lowest goes first");
-        name: Option<String> = None, Spec::new(Kind::Name, "its name, which stands for its number");
+        name: Option<String> = None, Spec::new(ValueKind::Name, "its name, which stands for its number");
         state: AdminState = AdminState::Ready,
-            Spec::new(Kind::Word(AdminState::WORDS), "the clients that it serves: all, those it had before, or none").omits_default();
+            Spec::new(ValueKind::Word(AdminState::WORDS), "the clients that it serves: all, those it had before, or none").omits_default();
         check: CheckChoice = CheckChoice::Default,
-            Spec::new(Kind::Name, "the name of its check, none, or default").omits_default();
+            Spec::new(ValueKind::Name, "the name of its check, none, or default").omits_default();
         on_down: OnDown = OnDown::Keep,
-            Spec::new(Kind::Word(OnDown::WORDS), "the treatment of its connections when its check finds it down")
+            Spec::new(ValueKind::Word(OnDown::WORDS), "the treatment of its connections when its check finds it down")
                 .omits_default();
         proxy: ProxyHeader = ProxyHeader::Off,
-            Spec::new(Kind::Word(ProxyHeader::WORDS), "the PROXY header that it gets before the client's bytes").omits_default();
-        tls: bool = false, Spec::new(Kind::Switch, "whether pen uses TLS with it").omits_default();
+            Spec::new(ValueKind::Word(ProxyHeader::WORDS), "the PROXY header that it gets before the client's bytes").omits_default();
+        tls: bool = false, Spec::new(ValueKind::Switch, "whether pen uses TLS with it").omits_default();
         tls_verify: bool = true,
-            Spec::new(Kind::Switch, "whether its certificate must be valid for its name").omits_default();
+            Spec::new(ValueKind::Switch, "whether its certificate must be valid for its name").omits_default();
         tls_name: Option<Host> = None,
-            Spec::new(Kind::Host, "its name for TLS: server name and certificate; its address");
+            Spec::new(ValueKind::Host, "its name for TLS: server name and certificate; its address");
     }
 }
 
@@ -51,8 +53,8 @@ impl ServerConfig {
     pub const UNIX_PORT: u16 = 1;
 
     /// Applies a change that is a setting; an event changes nothing here.
-    pub fn apply(&mut self, change: &Change) {
-        if let Change::Set(key, value) = change {
+    pub fn apply(&mut self, change: &ServerChange) {
+        if let ServerChange::Set(key, value) = change {
             key.set(self, value);
             if *key == Self::address() && matches!(value, Value::Host(Host::Unix(_))) {
                 self.port = Self::UNIX_PORT;
@@ -61,11 +63,11 @@ impl ServerConfig {
     }
 
     /// The changes that turn an unused slot into this one.
-    pub fn changes(&self) -> Vec<Change> {
+    pub fn changes(&self) -> Vec<ServerChange> {
         let set = |key: ServerKey| match key.get(self) {
             Value::None => None,
             value if key.spec().omits_default && value == key.default() => None,
-            value => Some(Change::Set(key, value)),
+            value => Some(ServerChange::Set(key, value)),
         };
         ServerKey::all().filter_map(set).collect()
     }
@@ -73,7 +75,7 @@ impl ServerConfig {
 
 /// One `key value` pair of the command `server`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum ServerChange {
     /// A setting of the slot.
     Set(ServerKey, Value),
     /// An event: the server is blacklisted for this time from now on; 0 takes it off the blacklist.
@@ -81,14 +83,14 @@ pub enum Change {
 }
 
 const BLACKLIST: &str = "blacklist";
-const BLACKLIST_KIND: Kind = Kind::whole_seconds(0, "seconds");
+const BLACKLIST_KIND: ValueKind = ValueKind::whole_seconds(0, "seconds");
 
-impl Change {
+impl ServerChange {
     /// The key that it sets; `None` for an event.
     pub fn key(&self) -> Option<ServerKey> {
         match self {
-            Change::Set(key, _) => Some(*key),
-            Change::Blacklist(_) => None,
+            ServerChange::Set(key, _) => Some(*key),
+            ServerChange::Blacklist(_) => None,
         }
     }
 
@@ -109,17 +111,17 @@ impl Change {
     ) -> Result<Self, Error> {
         let word = key.text()?;
         let subject = format!("server {server} {word}");
-        let read = |kind: Kind| match value {
+        let read = |kind: ValueKind| match value {
             Some(value) => kind.parse(value, services).map_err(|e| e.of(&subject)),
             None => Err(Error::missing(kind.expected()).of(&subject)),
         };
         if word == BLACKLIST {
             let mut time = Duration::ZERO;
             time.assign(&read(BLACKLIST_KIND)?);
-            return Ok(Change::Blacklist(time));
+            return Ok(ServerChange::Blacklist(time));
         }
         match ServerKey::by_word(&word) {
-            Some(key) => Ok(Change::Set(key, read(key.spec().kind)?)),
+            Some(key) => Ok(ServerChange::Set(key, read(key.spec().kind)?)),
             None => Err(Error::expected(keys(), word).of(&format!("server {server}"))),
         }
     }
@@ -133,11 +135,11 @@ fn keys() -> String {
     format!("{} or {last}", keys.join(", "))
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for ServerChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Change::Set(key, value) => write!(f, "{} {}", key.word(), value.word()),
-            Change::Blacklist(time) => write!(f, "{BLACKLIST} {}", Value::Seconds(*time).word()),
+            ServerChange::Set(key, value) => write!(f, "{} {}", key.word(), value.word()),
+            ServerChange::Blacklist(time) => write!(f, "{BLACKLIST} {}", Value::Seconds(*time).word()),
         }
     }
 }

@@ -3,13 +3,13 @@
 use crate::core::Error;
 use crate::core::addr::Services;
 use crate::core::lexer::Word;
-use crate::core::settings::{Field, Kind};
+use crate::core::settings::{FieldType, ValueKind};
 use std::fmt;
 
 /// The highest slot number plus one; a higher number is more likely a typing error than a server.
 pub const SERVERS_MAX: usize = 65_536;
 
-const NUMBER: Kind = Kind::Number { min: 0, max: SERVERS_MAX as u64 - 1, unit: "a server" };
+const NUMBER: ValueKind = ValueKind::Number { min: 0, max: SERVERS_MAX as u64 - 1, unit: "a server" };
 
 /// A server as a command refers to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl ServerRef {
             n.assign(&value);
             return Ok(ServerRef::Slot(n));
         }
-        match Kind::Name.parse(&word, &Services::default()) {
+        match ValueKind::Name.parse(&word, &Services::default()) {
             Ok(name) => Ok(ServerRef::Name(name.to_string())),
             Err(_) => Err(Error::expected(Self::expected(), word.text()?)),
         }

@@ -3,7 +3,7 @@
 use super::Config;
 use crate::core::acl::AclLine;
 use crate::core::addr::Host;
-use crate::core::command::server_keys::{Change, ServerConfig, ServerKey};
+use crate::core::command::server_keys::{ServerChange, ServerConfig, ServerKey};
 use crate::core::command::{Command, ServerRef};
 use crate::core::health::{CheckConfig, CheckKey};
 use crate::core::settings::{Setting, Value};
@@ -91,8 +91,8 @@ fn server_changes(n: usize, new: &ServerConfig, old: &ServerConfig) -> Vec<Comma
     // A path sets the port too.
     let at_path = new.address.as_ref().is_some_and(Host::is_path) && new.address != old.address;
     let differs = |key: &ServerKey| key.get(new) != key.get(old) || (at_path && *key == ServerConfig::port());
-    let changes: Vec<Change> =
-        ServerKey::all().filter(differs).map(|key| Change::Set(key, key.get(new))).collect();
+    let changes: Vec<ServerChange> =
+        ServerKey::all().filter(differs).map(|key| ServerChange::Set(key, key.get(new))).collect();
     if !changes.is_empty() {
         commands.push(Command::Server(ServerRef::Slot(n), changes));
     }

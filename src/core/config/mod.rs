@@ -176,22 +176,22 @@ impl Config {
 pub(crate) mod tests {
     use super::*;
     use crate::core::addr::Services;
-    use crate::core::settings::Kind;
+    use crate::core::settings::ValueKind;
     use proptest::prelude::*;
 
     /// Lines of every kind of setting.
     pub(crate) fn line() -> impl Strategy<Value = String> {
-        fn bounds(kind: Kind) -> Option<(u64, u64)> {
+        fn bounds(kind: ValueKind) -> Option<(u64, u64)> {
             match kind {
-                Kind::Number { min, max, .. } => Some((min, max)),
-                Kind::Seconds { min, max, .. } => Some((min.as_secs(), max.as_secs())),
+                ValueKind::Number { min, max, .. } => Some((min, max)),
+                ValueKind::Seconds { min, max, .. } => Some((min.as_secs(), max.as_secs())),
                 _ => None,
             }
         }
-        let of = |wanted: fn(Kind) -> bool| {
+        let of = |wanted: fn(ValueKind) -> bool| {
             prop::sample::select(Setting::all().filter(|s| wanted(s.spec().kind)).collect::<Vec<_>>())
         };
-        let flag = (of(|kind| kind == Kind::Switch), any::<bool>())
+        let flag = (of(|kind| kind == ValueKind::Switch), any::<bool>())
             .prop_map(|(s, on)| format!("{}{}", if on { "" } else { "no " }, s.word()));
         let number = (of(|kind| bounds(kind).is_some()), any::<prop::sample::Index>()).prop_map(|(s, at)| {
             let (min, max) = bounds(s.spec().kind).unwrap();

@@ -1,7 +1,7 @@
 //! The server slots: the slot that a command refers to, and its changes.
 
 use super::Config;
-use crate::core::command::server_keys::{Change, ServerConfig};
+use crate::core::command::server_keys::{ServerChange, ServerConfig};
 use crate::core::command::{SERVERS_MAX, ServerRef};
 use crate::core::error::Error;
 use std::collections::HashMap;
@@ -19,12 +19,12 @@ impl Config {
     ///
     /// # Errors
     /// An unknown name without an address (it is misspelt), or no unused slot.
-    pub fn target(&self, server: &ServerRef, changes: &[Change]) -> Result<usize, Error> {
+    pub fn target(&self, server: &ServerRef, changes: &[ServerChange]) -> Result<usize, Error> {
         if let Some(n) = self.slot(server) {
             return Ok(n);
         }
         let subject = format!("server {server}");
-        if !changes.iter().any(Change::is_address) {
+        if !changes.iter().any(ServerChange::is_address) {
             let expected = "the name of a server, or an address for a new one";
             return Err(Error::expected(expected, server.to_string()).of(&subject));
         }
@@ -39,8 +39,8 @@ impl Config {
     }
 
     /// Applies `changes` to the slot `n`, which `server` refers to.
-    pub(super) fn change_server(&mut self, n: usize, server: &ServerRef, changes: &[Change]) {
-        if changes.iter().all(|change| matches!(change, Change::Blacklist(_))) {
+    pub(super) fn change_server(&mut self, n: usize, server: &ServerRef, changes: &[ServerChange]) {
+        if changes.iter().all(|change| matches!(change, ServerChange::Blacklist(_))) {
             return;
         }
         if self.servers.len() <= n {

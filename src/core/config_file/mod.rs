@@ -9,7 +9,7 @@ pub use loader::load;
 
 use bounded::Bounded;
 
-use super::command::server_keys::{Change, ServerConfig, ServerKey};
+use super::command::server_keys::{ServerChange, ServerConfig, ServerKey};
 use super::command::{Command, ServerRef};
 use super::config::{Config, Phase};
 use super::error::{Error, Fault, Place};
@@ -79,11 +79,11 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
             Command::Server(server, changes) => {
                 // `apply` reports the error, if there is one.
                 if let Ok(n) = config.target(server, changes) {
-                    let keys = changes.iter().filter_map(Change::key).map(ServerKey::word);
+                    let keys = changes.iter().filter_map(ServerChange::key).map(ServerKey::word);
                     let name = matches!(server, ServerRef::Name(_)).then(|| ServerConfig::name().word());
                     applied.named.extend(keys.chain(name).map(|word| Subject::Server(n, word)));
                     applied.blacklists.extend(changes.iter().filter_map(|change| match change {
-                        Change::Blacklist(time) => Some((n, *time)),
+                        ServerChange::Blacklist(time) => Some((n, *time)),
                         _ => None,
                     }));
                 }
@@ -122,7 +122,7 @@ pub fn find(error: Error, lines: &[ConfigLine], config: &Config) -> Error {
             let names = [Some(server.clone()), config.slot(server).map(ServerRef::Slot)];
             names.into_iter().flatten().any(|name| {
                 let whole = format!("server {name}");
-                let keys = changes.iter().filter_map(Change::key);
+                let keys = changes.iter().filter_map(ServerChange::key);
                 let mut parts = keys.map(|key| format!("{whole} {}", key.word()));
                 error.subject() == Some(&whole) || parts.any(|part| error.subject() == Some(&part))
             })

@@ -9,14 +9,14 @@ use crate::core::lexer::Word;
 use crate::core::millis;
 use crate::core::settings::keyword::keywords;
 use crate::core::settings::table::table;
-use crate::core::settings::{CheckSwitch, Field, Key, Keyword, Kind, Spec, Value};
+use crate::core::settings::{CheckSwitch, FieldKey, FieldType, Keyword, Spec, Value, ValueKind};
 use crate::core::tls_peer::TlsPeer;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A key of a check: a row of the table of [`CheckConfig`].
-pub type CheckKey = Key<CheckConfig>;
+pub type CheckKey = FieldKey<CheckConfig>;
 
 keywords! {
     /// What a check does.
@@ -49,11 +49,11 @@ keywords! {
 }
 
 const fn seconds(min: Duration, unit: &'static str, help: &'static str) -> Spec {
-    Spec::new(Kind::Seconds { min, max: Duration::from_secs(86_400), fractions: true, unit }, help)
+    Spec::new(ValueKind::Seconds { min, max: Duration::from_secs(86_400), fractions: true, unit }, help)
 }
 
 const fn count(help: &'static str) -> Spec {
-    Spec::new(Kind::Number { min: 1, max: 1000, unit: "results in a row" }, help)
+    Spec::new(ValueKind::Number { min: 1, max: 1000, unit: "results in a row" }, help)
 }
 
 /// Shorter intervals would be a load in themselves.
@@ -62,29 +62,29 @@ const SHORTEST: Duration = Duration::from_millis(50);
 table! {
     /// A check.
     CheckConfig {
-        kind as "type": CheckType = CheckType::Tcp, Spec::new(Kind::Word(CheckType::WORDS), "what it tests");
-        port: u16 = 0, Spec::new(Kind::Port, "the port that it connects to; 0 for the server's");
+        kind as "type": CheckType = CheckType::Tcp, Spec::new(ValueKind::Word(CheckType::WORDS), "what it tests");
+        port: u16 = 0, Spec::new(ValueKind::Port, "the port that it connects to; 0 for the server's");
         tls: CheckSwitch = CheckSwitch::Server,
-            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether it uses TLS; by default as the server's key tls");
+            Spec::new(ValueKind::Word(CheckSwitch::WORDS), "whether it uses TLS; by default as the server's key tls");
         verify: CheckSwitch = CheckSwitch::Server,
-            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether the server's certificate must be valid; by default as tls_verify");
-        sni: Option<String> = None, Spec::new(Kind::Text("a host name"), "the server name of TLS; by default the server's tls_name");
+            Spec::new(ValueKind::Word(CheckSwitch::WORDS), "whether the server's certificate must be valid; by default as tls_verify");
+        sni: Option<String> = None, Spec::new(ValueKind::Text("a host name"), "the server name of TLS; by default the server's tls_name");
         proxy: CheckSwitch = CheckSwitch::Server,
-            Spec::new(Kind::Word(CheckSwitch::WORDS), "whether it begins with a PROXY header that names no client; by default as proxy");
+            Spec::new(ValueKind::Word(CheckSwitch::WORDS), "whether it begins with a PROXY header that names no client; by default as proxy");
         every: Duration = Duration::from_secs(2), seconds(SHORTEST, "seconds", "from one check to the next");
         timeout: Duration = Duration::from_secs(1), seconds(SHORTEST, "seconds", "how long it may take");
         rise: u32 = 2, count("successes in a row that take a server up");
         fall: u32 = 3, count("failures in a row that take a server down");
         fast: Duration = Duration::ZERO,
             seconds(Duration::ZERO, "seconds, 0 for those of every", "from one to the next while the state may change");
-        path: String = "/".to_owned(), Spec::new(Kind::Text("a path that begins with /"), "http: the path that it requests");
-        host: Option<String> = None, Spec::new(Kind::Text("a host"), "http: the field Host; by default the server's host");
-        method: HttpMethod = HttpMethod::Get, Spec::new(Kind::Word(HttpMethod::WORDS), "http: the method");
-        expect: Vec<u8> = Vec::new(), Spec::new(Kind::Bytes, "http: status codes; send, udp: a text in the answer");
-        body: Vec<u8> = Vec::new(), Spec::new(Kind::Bytes, "http: a text in the first 64 KiB of the body");
-        send: Vec<u8> = Vec::new(), Spec::new(Kind::Bytes, "send, udp: what it sends");
-        name: Option<String> = None, Spec::new(Kind::Text("a host name"), "dns: the name that it queries; by default the root");
-        program: Option<PathBuf> = None, Spec::new(Kind::Path, "exec: the program that it runs");
+        path: String = "/".to_owned(), Spec::new(ValueKind::Text("a path that begins with /"), "http: the path that it requests");
+        host: Option<String> = None, Spec::new(ValueKind::Text("a host"), "http: the field Host; by default the server's host");
+        method: HttpMethod = HttpMethod::Get, Spec::new(ValueKind::Word(HttpMethod::WORDS), "http: the method");
+        expect: Vec<u8> = Vec::new(), Spec::new(ValueKind::Bytes, "http: status codes; send, udp: a text in the answer");
+        body: Vec<u8> = Vec::new(), Spec::new(ValueKind::Bytes, "http: a text in the first 64 KiB of the body");
+        send: Vec<u8> = Vec::new(), Spec::new(ValueKind::Bytes, "send, udp: what it sends");
+        name: Option<String> = None, Spec::new(ValueKind::Text("a host name"), "dns: the name that it queries; by default the root");
+        program: Option<PathBuf> = None, Spec::new(ValueKind::Path, "exec: the program that it runs");
     }
 }
 
@@ -101,7 +101,7 @@ impl CheckConfig {
     ) -> Result<(CheckKey, Value), Error> {
         let word = key.text()?;
         let Some(key) = CheckKey::by_word(&word) else {
-            let keys = Kind::Word(&WORDS).expected();
+            let keys = ValueKind::Word(&WORDS).expected();
             return Err(Error::expected(keys, word).of(&format!("check {name}")));
         };
         let kind = key.spec().kind;
@@ -205,7 +205,7 @@ pub enum CheckChoice {
 /// Words that cannot be the name of a check.
 pub const RESERVED: [&str; 2] = ["none", "default"];
 
-impl Field for CheckChoice {
+impl FieldType for CheckChoice {
     fn value(&self) -> Value {
         Value::Text(match self {
             CheckChoice::None => RESERVED[0].to_owned(),

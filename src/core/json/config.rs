@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::core::config::Config;
 use crate::core::report::pieces::Pieces;
-use crate::core::settings::{Key, Setting, Table, Value};
+use crate::core::settings::{FieldKey, Setting, Table, Value};
 
 use super::head::Head;
 use super::pieces::document;
@@ -37,7 +37,7 @@ pub fn config(head: &Head, config: &Config, file: Option<&str>) -> Pieces {
 }
 
 fn fields<T: Table>(row: &T) -> Map<String, Json> {
-    Key::<T>::all().map(|key| (key.word().to_owned(), value(&key.get(row)))).collect()
+    FieldKey::<T>::all().map(|key| (key.word().to_owned(), value(&key.get(row)))).collect()
 }
 
 /// A value of the control language in JSON: times are numbers of seconds, addresses and paths are texts.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// A kind of value, with its bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// On or off: `word` and `no word` as a command, `on` and `off` after a key.
     Switch,
     /// A whole number.
@@ -77,20 +77,21 @@ const NAME_MAX: usize = 64;
 /// The longest time that a setting takes, in seconds.
 const SECONDS_MAX: u64 = i32::MAX as u64;
 
-impl Kind {
+impl ValueKind {
     /// The number of an access list.
-    pub const LIST: Kind = Kind::Number { min: 0, max: LISTS as u64 - 1, unit: "the number of a list" };
+    pub const LIST: ValueKind =
+        ValueKind::Number { min: 0, max: LISTS as u64 - 1, unit: "the number of a list" };
 
     /// Whole seconds of at least `min`; `unit` names them.
-    pub const fn whole_seconds(min: u64, unit: &'static str) -> Kind {
+    pub const fn whole_seconds(min: u64, unit: &'static str) -> ValueKind {
         let (min, max) = (Duration::from_secs(min), Duration::from_secs(SECONDS_MAX));
-        Kind::Seconds { min, max, fractions: false, unit }
+        ValueKind::Seconds { min, max, fractions: false, unit }
     }
 
     /// Seconds with decimal places, at least `min`; `unit` names them.
-    pub const fn seconds(min: u64, unit: &'static str) -> Kind {
+    pub const fn seconds(min: u64, unit: &'static str) -> ValueKind {
         let (min, max) = (Duration::from_secs(min), Duration::from_secs(SECONDS_MAX));
-        Kind::Seconds { min, max, fractions: true, unit }
+        ValueKind::Seconds { min, max, fractions: true, unit }
     }
 
     /// Reads a word.
@@ -98,7 +99,7 @@ impl Kind {
     /// # Errors
     /// The word, and what was expected.
     pub fn parse(self, word: &Word, services: &Services) -> Result<Value, Error> {
-        if self == Kind::Bytes {
+        if self == ValueKind::Bytes {
             return word.bytes().map(Value::Bytes);
         }
         let arg = &*word.text()?;
@@ -106,87 +107,93 @@ impl Kind {
         // The only possible fault of a path is its length.
         let address = |error: Error| if arg.contains('/') { error } else { not() };
         match self {
-            Kind::Switch => match arg {
+            ValueKind::Switch => match arg {
                 "on" => Ok(Value::Switch(true)),
                 "off" => Ok(Value::Switch(false)),
                 _ => Err(not()),
             },
-            Kind::Number { min, max, .. } => {
+            ValueKind::Number { min, max, .. } => {
                 let number = digits(arg).filter(|n| (min..=max).contains(n));
                 number.map(Value::Number).ok_or_else(not)
             }
-            Kind::Seconds { min, max, fractions, .. } => {
+            ValueKind::Seconds { min, max, fractions, .. } => {
                 let time = seconds(arg, fractions).filter(|time| (min..=max).contains(time));
                 time.map(Value::Seconds).ok_or_else(not)
             }
-            Kind::ListOrNone if arg == "-1" => Ok(Value::None),
-            Kind::ListOrNone => Kind::LIST.parse(word, services).map_err(|_| not()),
-            Kind::Word(words) => words.iter().find(|w| **w == arg).map(|w| Value::Word(w)).ok_or_else(not),
-            Kind::Words(words) => {
+            ValueKind::ListOrNone if arg == "-1" => Ok(Value::None),
+            ValueKind::ListOrNone => ValueKind::LIST.parse(word, services).map_err(|_| not()),
+            ValueKind::Word(words) => {
+                words.iter().find(|w| **w == arg).map(|w| Value::Word(w)).ok_or_else(not)
+            }
+            ValueKind::Words(words) => {
                 words.iter().find(|w| **w == arg).map(|w| Value::Words(vec![w])).ok_or_else(not)
             }
-            Kind::Text(_) | Kind::Path | Kind::Paths if arg.is_empty() => Err(not()),
-            Kind::Name if !is_name(arg) => Err(not()),
-            Kind::Text(_) | Kind::Name | Kind::Path => Ok(Value::Text(arg.to_owned())),
-            Kind::Paths => Ok(Value::Paths(vec![arg.to_owned()])),
-            Kind::Bytes => Ok(Value::None),
-            Kind::Mask => {
+            ValueKind::Text(_) | ValueKind::Path | ValueKind::Paths if arg.is_empty() => Err(not()),
+            ValueKind::Name if !is_name(arg) => Err(not()),
+            ValueKind::Text(_) | ValueKind::Name | ValueKind::Path => Ok(Value::Text(arg.to_owned())),
+            ValueKind::Paths => Ok(Value::Paths(vec![arg.to_owned()])),
+            ValueKind::Bytes => Ok(Value::None),
+            ValueKind::Mask => {
                 let (v4, v6) = arg.split_once(' ').ok_or_else(not)?;
                 ClientMask::parse(v4, v6.trim_start()).map(Value::Mask).ok_or_else(not)
             }
-            Kind::SniRoute => SniRoute::parse(arg).map(|route| Value::SniRoutes(vec![route])).ok_or_else(not),
-            Kind::Ip => arg.parse().map(Value::Ip).map_err(|_| not()),
-            Kind::Host => Host::parse(arg).map(Value::Host),
-            Kind::Port => services.port(arg).map(|port| Value::Number(port.into())).map_err(|_| not()),
-            Kind::Endpoint => Endpoint::with_port(arg, services).map(Value::Endpoint).map_err(address),
-            Kind::Listen => ListenAddress::parse(arg, services).map(Value::Listen).map_err(address),
-            Kind::Log => LogTarget::parse(arg, services).map(Value::Log).map_err(address),
-            Kind::ConnectionLog => LogTarget::of_connections(arg, services).map(Value::Log).map_err(address),
+            ValueKind::SniRoute => {
+                SniRoute::parse(arg).map(|route| Value::SniRoutes(vec![route])).ok_or_else(not)
+            }
+            ValueKind::Ip => arg.parse().map(Value::Ip).map_err(|_| not()),
+            ValueKind::Host => Host::parse(arg).map(Value::Host),
+            ValueKind::Port => services.port(arg).map(|port| Value::Number(port.into())).map_err(|_| not()),
+            ValueKind::Endpoint => Endpoint::with_port(arg, services).map(Value::Endpoint).map_err(address),
+            ValueKind::Listen => ListenAddress::parse(arg, services).map(Value::Listen).map_err(address),
+            ValueKind::Log => LogTarget::parse(arg, services).map(Value::Log).map_err(address),
+            ValueKind::ConnectionLog => {
+                LogTarget::of_connections(arg, services).map(Value::Log).map_err(address)
+            }
         }
     }
 
     /// The expected values, for errors.
     pub fn expected(self) -> String {
         match self {
-            Kind::Switch => "on or off".into(),
-            Kind::Number { min, max, unit } => format!("a number from {min} to {max} ({unit})"),
-            Kind::Seconds { min, max, fractions, unit } => {
+            ValueKind::Switch => "on or off".into(),
+            ValueKind::Number { min, max, unit } => format!("a number from {min} to {max} ({unit})"),
+            ValueKind::Seconds { min, max, fractions, unit } => {
                 let (min, max) = (Value::Seconds(min), Value::Seconds(max));
                 let decimals = if fractions { ", with at most three decimals" } else { "" };
                 format!("a number from {min} to {max} ({unit}{decimals})")
             }
-            Kind::ListOrNone => format!("{}, or -1 for none", Kind::LIST.expected()),
-            Kind::Word(words) | Kind::Words(words) => one_of(words),
-            Kind::Text(what) => what.into(),
-            Kind::Name => {
+            ValueKind::ListOrNone => format!("{}, or -1 for none", ValueKind::LIST.expected()),
+            ValueKind::Word(words) | ValueKind::Words(words) => one_of(words),
+            ValueKind::Text(what) => what.into(),
+            ValueKind::Name => {
                 format!("a name of at most {NAME_MAX} letters, digits, '.', '_' and '-', the first a letter")
             }
-            Kind::Bytes => "a text, with \\r, \\n, \\t, \\\", \\\\ and \\xHH".into(),
-            Kind::Path => "the name of a file or directory".into(),
-            Kind::Paths => "the name of a file".into(),
-            Kind::Mask => "two numbers, of bits of IPv4 (0 to 32) and of IPv6 (0 to 128)".into(),
-            Kind::SniRoute => SniRoute::FORM.into(),
-            Kind::Ip => "an IP address".into(),
-            Kind::Host => "an IP address, a host name or a path with a /".into(),
-            Kind::Port => "a number from 0 to 65535 or a service name".into(),
-            Kind::Endpoint => "host:port or the path of a Unix socket".into(),
-            Kind::Listen => "[host:]port or the path of a Unix socket".into(),
-            Kind::Log => "the name of a file, or host:port of a penlogd".into(),
-            Kind::ConnectionLog => LogTarget::CONNECTIONS.into(),
+            ValueKind::Bytes => "a text, with \\r, \\n, \\t, \\\", \\\\ and \\xHH".into(),
+            ValueKind::Path => "the name of a file or directory".into(),
+            ValueKind::Paths => "the name of a file".into(),
+            ValueKind::Mask => "two numbers, of bits of IPv4 (0 to 32) and of IPv6 (0 to 128)".into(),
+            ValueKind::SniRoute => SniRoute::FORM.into(),
+            ValueKind::Ip => "an IP address".into(),
+            ValueKind::Host => "an IP address, a host name or a path with a /".into(),
+            ValueKind::Port => "a number from 0 to 65535 or a service name".into(),
+            ValueKind::Endpoint => "host:port or the path of a Unix socket".into(),
+            ValueKind::Listen => "[host:]port or the path of a Unix socket".into(),
+            ValueKind::Log => "the name of a file, or host:port of a penlogd".into(),
+            ValueKind::ConnectionLog => LogTarget::CONNECTIONS.into(),
         }
     }
 
     /// The placeholder for the value in a line of help.
     pub fn placeholder(self) -> String {
         match self {
-            Kind::Number { .. } | Kind::Seconds { .. } | Kind::ListOrNone => "N".into(),
-            Kind::Switch => "on|off".into(),
+            ValueKind::Number { .. } | ValueKind::Seconds { .. } | ValueKind::ListOrNone => "N".into(),
+            ValueKind::Switch => "on|off".into(),
             // A longer list would not fit on a line of a terminal; the help says what there is.
-            Kind::Word(words) if words.len() <= 8 => words.join("|"),
-            Kind::Word(_) | Kind::Words(_) => "WORD".into(),
-            Kind::Mask => "V4 V6".into(),
-            Kind::SniRoute => "HOST SERVER...".into(),
-            Kind::Name => "NAME".into(),
+            ValueKind::Word(words) if words.len() <= 8 => words.join("|"),
+            ValueKind::Word(_) | ValueKind::Words(_) => "WORD".into(),
+            ValueKind::Mask => "V4 V6".into(),
+            ValueKind::SniRoute => "HOST SERVER...".into(),
+            ValueKind::Name => "NAME".into(),
             _ => "TEXT".into(),
         }
     }
@@ -226,12 +233,12 @@ mod tests {
     use crate::core::lexer;
     use proptest::prelude::*;
 
-    fn parse(kind: Kind, text: &str) -> Result<Value, String> {
+    fn parse(kind: ValueKind, text: &str) -> Result<Value, String> {
         let words = lexer::words(text).unwrap();
         kind.parse(&words[0], &Services::parse("")).map_err(|e| e.to_string())
     }
 
-    const FRACTION: Kind = Kind::Seconds {
+    const FRACTION: ValueKind = ValueKind::Seconds {
         min: Duration::from_millis(100),
         max: Duration::from_secs(60),
         fractions: true,
@@ -248,12 +255,12 @@ mod tests {
             let expected = "expected a number from 0.1 to 60 (seconds, with at most three decimals)";
             assert_eq!(error, format!("{expected}, got '{bad}'"));
         }
-        assert!(parse(Kind::whole_seconds(0, "seconds"), "0.5").is_err());
+        assert!(parse(ValueKind::whole_seconds(0, "seconds"), "0.5").is_err());
     }
 
     #[test]
     fn words_are_listed_in_errors() {
-        let error = parse(Kind::Word(&["keep", "append", "replace"]), "drop").unwrap_err();
+        let error = parse(ValueKind::Word(&["keep", "append", "replace"]), "drop").unwrap_err();
         assert_eq!(error, "expected keep, append or replace, got 'drop'");
     }
 
@@ -262,8 +269,8 @@ mod tests {
         fn values_are_written_as_they_are_read(millis in 100u64..=60_000, bytes in prop::collection::vec(any::<u8>(), 0..20)) {
             for (kind, value) in [
                 (FRACTION, Value::Seconds(Duration::from_millis(millis))),
-                (Kind::Bytes, Value::Bytes(bytes.clone())),
-                (Kind::Switch, Value::Switch(millis % 2 == 0)),
+                (ValueKind::Bytes, Value::Bytes(bytes.clone())),
+                (ValueKind::Switch, Value::Switch(millis % 2 == 0)),
             ] {
                 prop_assert_eq!(parse(kind, &value.word()), Ok(value));
             }

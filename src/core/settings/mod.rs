@@ -11,9 +11,9 @@ pub use keyword::{
     AdminState, CheckSwitch, ConnectionLogFormat, Fastclose, HttpForwarded, Keyword, OnDown, ProxyHeader,
     ProxyProtocol, ReloadMode, SslOption, SslProtocol, SyslogFacility,
 };
-pub use kind::Kind;
-pub use table::{Key, Property, Reply, Row, Spec, Table, When};
-pub use value::{Field, Value};
+pub use kind::ValueKind;
+pub use table::{FieldKey, FieldRow, Property, ReplyForm, Spec, Table, When};
+pub use value::{FieldType, Value};
 
 use super::addr::{Endpoint, ListenAddress};
 use super::affinity::ClientMask;
@@ -25,12 +25,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// A setting: a row of the table of [`Settings`].
-pub type Setting = Key<Settings>;
+pub type Setting = FieldKey<Settings>;
 
 impl Setting {
     /// Whether the word alone shows the setting.
     pub fn shows(self) -> bool {
-        self.spec().reply != Reply::None
+        self.spec().reply != ReplyForm::None
     }
 
     /// The value that `no word` sets, if it is allowed.
@@ -45,32 +45,32 @@ impl Setting {
     /// The reply to a change of the setting, or to the word alone.
     pub fn reply(self, settings: &Settings) -> String {
         match (self.spec().reply, self.get(settings)) {
-            (Reply::Tarpit, Value::None) => "tarpit_acl = -1\n".into(),
-            (Reply::Empty | Reply::None, _) | (_, Value::None) => String::new(),
-            (Reply::Value, value) => format!("{value}\n"),
-            (Reply::Tarpit, value) => format!("tarpit_acl = {value}\n"),
-            (Reply::IdleTimeout, value) => format!("Idle timeout: {value} seconds\n"),
+            (ReplyForm::Tarpit, Value::None) => "tarpit_acl = -1\n".into(),
+            (ReplyForm::Empty | ReplyForm::None, _) | (_, Value::None) => String::new(),
+            (ReplyForm::Value, value) => format!("{value}\n"),
+            (ReplyForm::Tarpit, value) => format!("tarpit_acl = {value}\n"),
+            (ReplyForm::IdleTimeout, value) => format!("Idle timeout: {value} seconds\n"),
         }
     }
 }
 
 const fn switch(help: &'static str) -> Spec {
-    Spec::new(Kind::Switch, help)
+    Spec::new(ValueKind::Switch, help)
 }
 
 const fn number(unit: &'static str, min: u64, max: u64, help: &'static str) -> Spec {
-    Spec::new(Kind::Number { min, max, unit }, help).reply(Reply::Value)
+    Spec::new(ValueKind::Number { min, max, unit }, help).reply(ReplyForm::Value)
 }
 
 const fn list(help: &'static str) -> Spec {
-    Spec::new(Kind::LIST, help).reply(Reply::Value)
+    Spec::new(ValueKind::LIST, help).reply(ReplyForm::Value)
 }
 
 const fn seconds(unit: &'static str, min: u64, help: &'static str) -> Spec {
-    Spec::new(Kind::whole_seconds(min, unit), help).reply(Reply::Value)
+    Spec::new(ValueKind::whole_seconds(min, unit), help).reply(ReplyForm::Value)
 }
 
-const fn text(kind: Kind, help: &'static str) -> Spec {
+const fn text(kind: ValueKind, help: &'static str) -> Spec {
     Spec::new(kind, help)
 }
 
@@ -113,15 +113,15 @@ table::table! {
         control_acl: usize = 0, list("the access list for the control port");
         proxy_acl: usize = 0, list("the access list of proxies that may send PROXY headers");
         tarpit_acl: Option<usize> = None,
-            text(Kind::ListOrNone, "the access list whose denied clients are held and sent nothing").reply(Reply::Tarpit);
+            text(ValueKind::ListOrNone, "the access list whose denied clients are held and sent nothing").reply(ReplyForm::Tarpit);
         client_conn_max: u32 = 0,
             number("connections, 0 for no limit", 0, 1 << 24, "maximum concurrent connections of one client");
         client_rate_max: u32 = 0,
             number("connections, 0 for no limit", 0, 1 << 24, "maximum new connections of one client in client_rate_time");
         client_rate_time: Duration = secs(1),
-            Spec::new(Kind::seconds(1, "seconds"), "the period of client_rate_max").reply(Reply::Value);
+            Spec::new(ValueKind::seconds(1, "seconds"), "the period of client_rate_max").reply(ReplyForm::Value);
         client_mask: ClientMask = ClientMask::default(),
-            text(Kind::Mask, "how many bits of an IPv4 and of an IPv6 address identify a client").reply(Reply::Value);
+            text(ValueKind::Mask, "how many bits of an IPv4 and of an IPv6 address identify a client").reply(ReplyForm::Value);
         clients_max: usize = 2048,
             number("clients", 1, 1 << 24, "size of the table of clients; only grows").grows();
         conn_max: usize = 500,
@@ -130,20 +130,20 @@ table::table! {
         fail_max: u32 = 1,
             number("connects", 1, 1000, "consecutive failed connects after which a server is blacklisted");
         idle_timeout: Duration = secs(0),
-            seconds("seconds, 0 for never", 0, "close a connection that was idle for this long").reply(Reply::IdleTimeout);
+            seconds("seconds, 0 for never", 0, "close a connection that was idle for this long").reply(ReplyForm::IdleTimeout);
         pending_max: usize = 100,
-            number("connections", 1, 1 << 24, "maximum connects in progress to one server").reply(Reply::Empty);
+            number("connections", 1, 1 << 24, "maximum connects in progress to one server").reply(ReplyForm::Empty);
         queue_max: usize = 0,
             number("connections, 0 for none", 0, 1 << 24, "most connections that wait while every server is full");
         queue_timeout: Duration = secs(0),
-            Spec::new(Kind::seconds(0, "seconds, 0 for the connect timeout"), "how long a connection may wait for a place at a server")
-                .reply(Reply::Value);
+            Spec::new(ValueKind::seconds(0, "seconds, 0 for the connect timeout"), "how long a connection may wait for a place at a server")
+                .reply(ReplyForm::Value);
         slowstart: Duration = secs(0),
-            Spec::new(Kind::seconds(0, "seconds, 0 for the full share at once"), "how long a server that comes up takes to reach its share of new clients")
-                .reply(Reply::Value);
+            Spec::new(ValueKind::seconds(0, "seconds, 0 for the full share at once"), "how long a server that comes up takes to reach its share of new clients")
+                .reply(ReplyForm::Value);
         stop_timeout: Duration = secs(0),
-            Spec::new(Kind::seconds(0, "seconds, 0 to end at once"), "how long connections may continue once pen is told to end")
-                .reply(Reply::Value);
+            Spec::new(ValueKind::seconds(0, "seconds, 0 to end at once"), "how long connections may continue once pen is told to end")
+                .reply(ReplyForm::Value);
         timeout: Duration = secs(3), seconds("seconds", 1, "how long a connection to a server may take");
         tracking: Duration = secs(0), seconds("seconds, 0 for ever", 0, "how long a client is remembered");
         udp_flows_per_client: usize = 0,
@@ -163,82 +163,82 @@ table::table! {
 
         // Addresses, files and other texts: none is set by default, and `no word` unsets it.
         listen: Option<ListenAddress> = None,
-            text(Kind::Listen, "the address that clients connect to; setting it moves pen there")
-                .reply(Reply::Value).required().property(Property::Named("listenport"));
+            text(ValueKind::Listen, "the address that clients connect to; setting it moves pen there")
+                .reply(ReplyForm::Value).required().property(Property::Named("listenport"));
         control: Option<ListenAddress> = None,
-            text(Kind::Listen, "the address of the control port").at_start().reply(Reply::Value);
+            text(ValueKind::Listen, "the address of the control port").at_start().reply(ReplyForm::Value);
         admin: Option<ListenAddress> = None,
-            text(Kind::Listen, "the address of the read-only HTTP interface; a port alone is on 127.0.0.1")
-                .at_start().reply(Reply::Value);
+            text(ValueKind::Listen, "the address of the read-only HTTP interface; a port alone is on 127.0.0.1")
+                .at_start().reply(ReplyForm::Value);
         log_ident: Option<String> = None,
-            text(Kind::Name, "the name under which pen logs to syslog, instead of pen").at_start();
+            text(ValueKind::Name, "the name under which pen logs to syslog, instead of pen").at_start();
         user: Option<String> = None,
-            text(Kind::Text("the name or number of a user"), "the user that pen becomes after binding").at_start();
+            text(ValueKind::Text("the name or number of a user"), "the user that pen becomes after binding").at_start();
         chroot: Option<PathBuf> = None,
-            text(Kind::Path, "the directory that pen makes its root (chroot)").at_start();
+            text(ValueKind::Path, "the directory that pen makes its root (chroot)").at_start();
         pidfile: Option<PathBuf> = None,
-            text(Kind::Path, "the file for pen's process id").at_start();
+            text(ValueKind::Path, "the file for pen's process id").at_start();
         emergency: Option<Endpoint> = None,
-            text(Kind::Endpoint, "the server that is used when no other is available");
+            text(ValueKind::Endpoint, "the server that is used when no other is available");
         abuse: Option<Endpoint> = None,
-            text(Kind::Endpoint, "the server for clients that client_acl denies");
+            text(ValueKind::Endpoint, "the server for clients that client_acl denies");
         check_default: Option<String> = None,
-            text(Kind::Name, "the check for servers that name none").reply(Reply::Value);
+            text(ValueKind::Name, "the check for servers that name none").reply(ReplyForm::Value);
         log: Option<LogTarget> = None,
-            text(Kind::Log, "log requests to a file or to a penlogd").reply(Reply::Value);
+            text(ValueKind::Log, "log requests to a file or to a penlogd").reply(ReplyForm::Value);
         connection_log: Option<LogTarget> = None,
-            text(Kind::ConnectionLog, "log connections that have ended, to a file or to syslog").reply(Reply::Value);
-        source: Option<IpAddr> = None, text(Kind::Ip, "the local address of connections to servers");
+            text(ValueKind::ConnectionLog, "log connections that have ended, to a file or to syslog").reply(ReplyForm::Value);
+        source: Option<IpAddr> = None, text(ValueKind::Ip, "the local address of connections to servers");
         web_stats: Option<PathBuf> = None,
-            text(Kind::Path, "the file that the command status writes").reply(Reply::Value);
+            text(ValueKind::Path, "the file that the command status writes").reply(ReplyForm::Value);
         ssl_certfile: Vec<PathBuf> = Vec::new(),
-            text(Kind::Paths, "the certificate chain in PEM form; repeatable, for RSA and ECDSA").at_start().tls();
+            text(ValueKind::Paths, "the certificate chain in PEM form; repeatable, for RSA and ECDSA").at_start().tls();
         ssl_keyfile: Vec<PathBuf> = Vec::new(),
-            text(Kind::Paths, "the private key in PEM form; repeatable").at_start().tls();
+            text(ValueKind::Paths, "the private key in PEM form; repeatable").at_start().tls();
         ssl_cacert_file: Option<PathBuf> = None,
-            text(Kind::Path, "the certificate authorities for client certificates").at_start().tls();
+            text(ValueKind::Path, "the certificate authorities for client certificates").at_start().tls();
         ssl_cacert_dir: Option<PathBuf> = None,
-            text(Kind::Path, "a hashed directory of such authorities").at_start().tls();
+            text(ValueKind::Path, "a hashed directory of such authorities").at_start().tls();
         ssl_protocol: Option<SslProtocol> = None,
-            text(Kind::Word(SslProtocol::WORDS), "the oldest TLS that clients may speak").at_start();
+            text(ValueKind::Word(SslProtocol::WORDS), "the oldest TLS that clients may speak").at_start();
         ssl_ciphers: Option<String> = None,
-            text(Kind::Text("a list of ciphers in the form of openssl-ciphers(1)"), "the ciphers offered to clients").tls();
+            text(ValueKind::Text("a list of ciphers in the form of openssl-ciphers(1)"), "the ciphers offered to clients").tls();
         ssl_alpn: Option<String> = None,
-            text(Kind::Text("names of protocols, with commas between"), "the protocols that clients may negotiate (ALPN)")
+            text(ValueKind::Text("names of protocols, with commas between"), "the protocols that clients may negotiate (ALPN)")
                 .tls();
         ssl_ocsp_response: Option<PathBuf> = None,
-            text(Kind::Path, "the OCSP response stapled to the certificate").rereads().tls();
+            text(ValueKind::Path, "the OCSP response stapled to the certificate").rereads().tls();
         ssl_sni_path: Option<PathBuf> = None,
-            text(Kind::Path, "the directory of certificates by name").rereads().tls();
+            text(ValueKind::Path, "the directory of certificates by name").rereads().tls();
 
         sni_server: Vec<SniRoute> = Vec::new(),
-            text(Kind::SniRoute, "the servers for a server name, where pen relays TLS without ending it; repeatable");
+            text(ValueKind::SniRoute, "the servers for a server name, where pen relays TLS without ending it; repeatable");
         server_cacert_file: Option<PathBuf> = None,
-            text(Kind::Path, "the certificate authorities for servers' certificates");
+            text(ValueKind::Path, "the certificate authorities for servers' certificates");
         server_certfile: Option<PathBuf> = None,
-            text(Kind::Path, "the certificate chain that servers may ask for, in PEM form");
-        server_keyfile: Option<PathBuf> = None, text(Kind::Path, "its private key in PEM form");
+            text(ValueKind::Path, "the certificate chain that servers may ask for, in PEM form");
+        server_keyfile: Option<PathBuf> = None, text(ValueKind::Path, "its private key in PEM form");
         server_protocol: Option<SslProtocol> = None,
-            text(Kind::Word(SslProtocol::WORDS), "the oldest TLS spoken to servers");
+            text(ValueKind::Word(SslProtocol::WORDS), "the oldest TLS spoken to servers");
         server_ciphers: Option<String> = None,
-            text(Kind::Text("a list of ciphers in the form of openssl-ciphers(1)"), "the ciphers offered to servers");
+            text(ValueKind::Text("a list of ciphers in the form of openssl-ciphers(1)"), "the ciphers offered to servers");
 
         // Words.
         log_facility: SyslogFacility = SyslogFacility::User,
-            text(Kind::Word(SyslogFacility::WORDS), "syslog facility: user, daemon, auth or local0 to local7").at_start();
+            text(ValueKind::Word(SyslogFacility::WORDS), "syslog facility: user, daemon, auth or local0 to local7").at_start();
         connection_log_format: ConnectionLogFormat = ConnectionLogFormat::Text,
-            text(Kind::Word(ConnectionLogFormat::WORDS), "the format of the lines of connection_log");
+            text(ValueKind::Word(ConnectionLogFormat::WORDS), "the format of the lines of connection_log");
         http_forwarded: HttpForwarded = HttpForwarded::Keep,
-            text(Kind::Word(HttpForwarded::WORDS), "the treatment of an X-Forwarded-For that a client sent");
+            text(ValueKind::Word(HttpForwarded::WORDS), "the treatment of an X-Forwarded-For that a client sent");
         proxy_protocol: ProxyProtocol = ProxyProtocol::Off,
-            text(Kind::Word(ProxyProtocol::WORDS), "whether connections begin with a PROXY header")
-                .reply(Reply::Value);
+            text(ValueKind::Word(ProxyProtocol::WORDS), "whether connections begin with a PROXY header")
+                .reply(ReplyForm::Value);
         reload_mode: ReloadMode = ReloadMode::Keep,
-            text(Kind::Word(ReloadMode::WORDS), "whether a reload keeps what the file no longer names");
+            text(ValueKind::Word(ReloadMode::WORDS), "whether a reload keeps what the file no longer names");
         ssl_option: BTreeSet<SslOption> = BTreeSet::new(),
-            text(Kind::Words(SslOption::WORDS), "enable or disable TLS versions; repeatable").tls();
+            text(ValueKind::Words(SslOption::WORDS), "enable or disable TLS versions; repeatable").tls();
         tcp_fastclose: Fastclose = Fastclose::default(),
-            text(Kind::Word(Fastclose::WORDS), "the side whose end of data closes both at once");
+            text(ValueKind::Word(Fastclose::WORDS), "the side whose end of data closes both at once");
     }
 }
 
@@ -248,19 +248,19 @@ mod tests {
 
     #[test]
     fn every_field_takes_what_its_row_allows() {
-        let words = |kind: Kind| match kind {
-            Kind::Switch => vec!["on", "off"],
-            Kind::Number { .. } => vec!["7", "64"],
-            Kind::ListOrNone => vec!["7", "-1"],
-            Kind::Seconds { .. } => vec!["7", "64"],
-            Kind::Word(words) | Kind::Words(words) => words.to_vec(),
-            Kind::Text(_) | Kind::Bytes | Kind::Path | Kind::Paths => vec!["/a b"],
-            Kind::Mask => vec!["24 64", "0 0"],
-            Kind::SniRoute => vec!["*.example.com web 1"],
-            Kind::Name => vec!["web-1"],
-            Kind::Ip | Kind::Host => vec!["10.0.0.1", "::1"],
-            Kind::Port => vec!["0", "80"],
-            Kind::Endpoint | Kind::Listen | Kind::Log | Kind::ConnectionLog => {
+        let words = |kind: ValueKind| match kind {
+            ValueKind::Switch => vec!["on", "off"],
+            ValueKind::Number { .. } => vec!["7", "64"],
+            ValueKind::ListOrNone => vec!["7", "-1"],
+            ValueKind::Seconds { .. } => vec!["7", "64"],
+            ValueKind::Word(words) | ValueKind::Words(words) => words.to_vec(),
+            ValueKind::Text(_) | ValueKind::Bytes | ValueKind::Path | ValueKind::Paths => vec!["/a b"],
+            ValueKind::Mask => vec!["24 64", "0 0"],
+            ValueKind::SniRoute => vec!["*.example.com web 1"],
+            ValueKind::Name => vec!["web-1"],
+            ValueKind::Ip | ValueKind::Host => vec!["10.0.0.1", "::1"],
+            ValueKind::Port => vec!["0", "80"],
+            ValueKind::Endpoint | ValueKind::Listen | ValueKind::Log | ValueKind::ConnectionLog => {
                 vec!["[::1]:80", "/run/x", "host:99"]
             }
         };

@@ -3,7 +3,7 @@
 //! The command language, `write`, `penctl --help`, and the tests of documents and of the service manifest all use the
 //! rows; the rest of pen reads a struct with typed fields.
 
-use super::kind::Kind;
+use super::kind::ValueKind;
 use super::value::Value;
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub enum When {
 
 /// The reply to a bare `word`, or to a change of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reply {
+pub enum ReplyForm {
     /// The value on a line of its own.
     Value,
     /// `Idle timeout: N seconds`
@@ -46,7 +46,7 @@ pub enum Property {
 #[derive(Debug, Clone, Copy)]
 pub struct Spec {
     /// The kind of its value.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Whether it can only be set at start.
     pub when: When,
     /// Whether a lower value is ignored while pen runs.
@@ -60,7 +60,7 @@ pub struct Spec {
     /// Whether it is omitted from `write` at its default: C pen writes no such key.
     pub omits_default: bool,
     /// The reply.
-    pub reply: Reply,
+    pub reply: ReplyForm,
     /// The property of the service.
     pub property: Property,
     /// One line for `penctl --help`.
@@ -69,7 +69,7 @@ pub struct Spec {
 
 impl Spec {
     /// A row that may be set at any time and has no reply.
-    pub const fn new(kind: Kind, help: &'static str) -> Self {
+    pub const fn new(kind: ValueKind, help: &'static str) -> Self {
         Spec {
             kind,
             when: When::Always,
@@ -78,7 +78,7 @@ impl Spec {
             rereads: false,
             tls: false,
             omits_default: false,
-            reply: Reply::None,
+            reply: ReplyForm::None,
             property: Property::Same,
             help,
         }
@@ -115,7 +115,7 @@ impl Spec {
     }
 
     /// Sets the reply.
-    pub const fn reply(self, reply: Reply) -> Self {
+    pub const fn reply(self, reply: ReplyForm) -> Self {
         Spec { reply, ..self }
     }
 
@@ -127,7 +127,7 @@ impl Spec {
 
 /// A row of the table of `T`.
 #[derive(Debug)]
-pub struct Row<T: 'static> {
+pub struct FieldRow<T: 'static> {
     /// The word of the control language.
     pub word: &'static str,
     /// Its description.
@@ -141,20 +141,20 @@ pub struct Row<T: 'static> {
 /// A struct whose fields a table describes.
 pub trait Table: Default + Clone + 'static {
     /// The rows, in the order of the fields.
-    const KEYS: &'static [Key<Self>];
+    const KEYS: &'static [FieldKey<Self>];
 }
 
 /// A row of the table of `T`, which identifies a field in a command. `T::field()` returns the row of a field.
-pub struct Key<T: 'static>(&'static Row<T>);
+pub struct FieldKey<T: 'static>(&'static FieldRow<T>);
 
-impl<T> Key<T> {
+impl<T> FieldKey<T> {
     /// The row.
-    pub(crate) const fn of(row: &'static Row<T>) -> Self {
-        Key(row)
+    pub(crate) const fn of(row: &'static FieldRow<T>) -> Self {
+        FieldKey(row)
     }
 }
 
-impl<T: Table> Key<T> {
+impl<T: Table> FieldKey<T> {
     /// All of them.
     pub fn all() -> impl Iterator<Item = Self> {
         T::KEYS.iter().copied()
@@ -198,31 +198,33 @@ impl<T: Table> Key<T> {
             Property::None => return None,
         };
         let kind = match self.spec().kind {
-            Kind::Switch => "boolean",
-            Kind::Number { .. } | Kind::ListOrNone | Kind::Seconds { fractions: false, .. } => "count",
+            ValueKind::Switch => "boolean",
+            ValueKind::Number { .. }
+            | ValueKind::ListOrNone
+            | ValueKind::Seconds { fractions: false, .. } => "count",
             _ => "astring",
         };
         Some((name, kind))
     }
 }
 
-impl<T> Clone for Key<T> {
+impl<T> Clone for FieldKey<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Key<T> {}
+impl<T> Copy for FieldKey<T> {}
 
-impl<T> PartialEq for Key<T> {
+impl<T> PartialEq for FieldKey<T> {
     fn eq(&self, other: &Self) -> bool {
         self.0.word == other.0.word
     }
 }
 
-impl<T> Eq for Key<T> {}
+impl<T> Eq for FieldKey<T> {}
 
-impl<T> fmt::Debug for Key<T> {
+impl<T> fmt::Debug for FieldKey<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.word)
     }
@@ -253,22 +255,22 @@ macro_rules! table {
         impl $name {
             $(
                 #[doc = concat!("The row of `", $crate::core::settings::table::word!($field $(as $word)?), "`.")]
-                pub const fn $field() -> $crate::core::settings::table::Key<Self> {
-                    static ROW: $crate::core::settings::table::Row<$name> = $crate::core::settings::table::Row {
+                pub const fn $field() -> $crate::core::settings::table::FieldKey<Self> {
+                    static ROW: $crate::core::settings::table::FieldRow<$name> = $crate::core::settings::table::FieldRow {
                         word: $crate::core::settings::table::word!($field $(as $word)?),
                         spec: $spec,
-                        get: |fields| $crate::core::settings::value::Field::value(&fields.$field),
+                        get: |fields| $crate::core::settings::value::FieldType::value(&fields.$field),
                         set: |fields, value| {
-                            $crate::core::settings::value::Field::assign(&mut fields.$field, value);
+                            $crate::core::settings::value::FieldType::assign(&mut fields.$field, value);
                         },
                     };
-                    $crate::core::settings::table::Key::of(&ROW)
+                    $crate::core::settings::table::FieldKey::of(&ROW)
                 }
             )+
         }
 
         impl $crate::core::settings::table::Table for $name {
-            const KEYS: &'static [$crate::core::settings::table::Key<Self>] = &[$($name::$field(),)+];
+            const KEYS: &'static [$crate::core::settings::table::FieldKey<Self>] = &[$($name::$field(),)+];
         }
     };
 }

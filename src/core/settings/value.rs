@@ -97,7 +97,7 @@ fn seconds(time: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// A type that a field of a table may have.
-pub trait Field {
+pub trait FieldType {
     /// The field as a value.
     fn value(&self) -> Value;
 
@@ -106,10 +106,10 @@ pub trait Field {
     fn assign(&mut self, value: &Value);
 }
 
-/// A [`Field`] that one variant of [`Value`] holds.
+/// A [`FieldType`] that one variant of [`Value`] holds.
 macro_rules! field {
     ($type:ty: $variant:ident) => {
-        impl Field for $type {
+        impl FieldType for $type {
             fn value(&self) -> Value {
                 Value::$variant(self.clone())
             }
@@ -122,7 +122,7 @@ macro_rules! field {
         }
     };
     (optional $type:ty: $variant:ident) => {
-        impl Field for Option<$type> {
+        impl FieldType for Option<$type> {
             fn value(&self) -> Value {
                 self.clone().map_or(Value::None, Value::$variant)
             }
@@ -137,7 +137,7 @@ macro_rules! field {
         }
     };
     (number $type:ty) => {
-        impl Field for $type {
+        impl FieldType for $type {
             fn value(&self) -> Value {
                 Value::Number(u64::try_from(*self).unwrap_or(u64::MAX))
             }
@@ -157,7 +157,7 @@ field!(number u16);
 field!(number u32);
 field!(number usize);
 
-impl Field for Option<usize> {
+impl FieldType for Option<usize> {
     fn value(&self) -> Value {
         self.map_or(Value::None, |n| n.value())
     }
@@ -178,7 +178,7 @@ field!(optional ListenAddress: Listen);
 field!(optional LogTarget: Log);
 field!(optional String: Text);
 
-impl Field for String {
+impl FieldType for String {
     fn value(&self) -> Value {
         Value::Text(self.clone())
     }
@@ -190,7 +190,7 @@ impl Field for String {
     }
 }
 
-impl Field for Option<PathBuf> {
+impl FieldType for Option<PathBuf> {
     fn value(&self) -> Value {
         // The path was made from text, as every value is.
         self.as_ref().map_or(Value::None, |path| Value::Text(path.to_string_lossy().into_owned()))
@@ -205,7 +205,7 @@ impl Field for Option<PathBuf> {
     }
 }
 
-impl Field for Vec<PathBuf> {
+impl FieldType for Vec<PathBuf> {
     fn value(&self) -> Value {
         // Made of text, as every value is.
         Value::Paths(self.iter().map(|path| path.to_string_lossy().into_owned()).collect())
@@ -227,7 +227,7 @@ impl Field for Vec<PathBuf> {
     }
 }
 
-impl Field for Vec<SniRoute> {
+impl FieldType for Vec<SniRoute> {
     fn value(&self) -> Value {
         Value::SniRoutes(self.clone())
     }
@@ -249,7 +249,7 @@ impl Field for Vec<SniRoute> {
     }
 }
 
-impl<T: Keyword> Field for T {
+impl<T: Keyword> FieldType for T {
     fn value(&self) -> Value {
         Value::Word(self.word())
     }
@@ -263,7 +263,7 @@ impl<T: Keyword> Field for T {
     }
 }
 
-impl<T: Keyword> Field for Option<T> {
+impl<T: Keyword> FieldType for Option<T> {
     fn value(&self) -> Value {
         self.map_or(Value::None, |keyword| Value::Word(keyword.word()))
     }
@@ -277,7 +277,7 @@ impl<T: Keyword> Field for Option<T> {
     }
 }
 
-impl<T: Keyword + Ord> Field for BTreeSet<T> {
+impl<T: Keyword + Ord> FieldType for BTreeSet<T> {
     fn value(&self) -> Value {
         Value::Words(self.iter().map(|keyword| keyword.word()).collect())
     }

@@ -5,7 +5,7 @@ use super::running::{State, World};
 use crate::core::Millis;
 use crate::core::addr::Host;
 use crate::core::backend::Standing;
-use crate::core::command::server_keys::{Change, ServerConfig};
+use crate::core::command::server_keys::{ServerChange, ServerConfig};
 use crate::core::command::{Command, ServerRef};
 use crate::core::config::warnings::NOBODY;
 use crate::core::config::{Config, Phase};
@@ -13,7 +13,7 @@ use crate::core::config_file::{self, AppliedLines};
 use crate::core::error::{Error, Fault, one_line};
 use crate::core::log_target::LogTarget;
 use crate::core::report::replies;
-use crate::core::settings::{Kind, Setting, Settings, Value};
+use crate::core::settings::{Setting, Settings, Value, ValueKind};
 use crate::core::snapshot::{Backend, Role};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -126,12 +126,12 @@ impl State {
                 let n = self.config.target(server, changes)?;
                 for change in changes {
                     match change {
-                        Change::Blacklist(time) => plan.blacklists.push((n, *time)),
+                        ServerChange::Blacklist(time) => plan.blacklists.push((n, *time)),
                         // Setting a name asks for the address that it has now, as in C pen. The last one counts.
-                        Change::Set(key, Value::Host(host)) if *key == ServerConfig::address() => {
+                        ServerChange::Set(key, Value::Host(host)) if *key == ServerConfig::address() => {
                             plan.again = named(host);
                         }
-                        Change::Set(..) => {}
+                        ServerChange::Set(..) => {}
                     }
                 }
             }
@@ -146,7 +146,7 @@ impl State {
         // The reply to `blacklist` is C pen's; the log tells when a client finds no server.
         let may_tell = match command {
             Command::Server(_, changes) => {
-                !changes.iter().all(|change| matches!(change, Change::Blacklist(_)))
+                !changes.iter().all(|change| matches!(change, ServerChange::Blacklist(_)))
             }
             Command::NoServer(_) | Command::Acl(..) => true,
             _ => false,
@@ -221,7 +221,7 @@ impl State {
             needs.push(Need::UpstreamTls(Box::new(upstream)));
         }
         let listener = match &new.listen {
-            None => return Err(Error::missing(Kind::Listen.expected()).of("listen")),
+            None => return Err(Error::missing(ValueKind::Listen.expected()).of("listen")),
             // A different spelling of the same address keeps the socket.
             Some(_) if new.listen == old.listen => {
                 self.check_servers(&plan.config, world)?;
