@@ -3,13 +3,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pen::core::proxy::{Parsed, parse};
+use pen::core::proxy::{ParsedHeader, parse};
 
 fuzz_target!(|data: &[u8]| {
     let whole = parse(data);
     for end in 0..data.len().min(600) {
         match parse(&data[..end]) {
-            Ok(Parsed::Partial) => {}
+            Ok(ParsedHeader::Partial) => {}
             early => assert_eq!(early, whole, "after {end} bytes"),
         }
     }

@@ -13,7 +13,7 @@ use crate::core::Millis;
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
-use crate::core::json::{self, Document, Head, ServersHead, Version};
+use crate::core::json::{self, Document, DocumentHead, ServersHead, VersionDocument};
 use crate::core::refusals::Refusal;
 use crate::core::report::model::{
     self, CheckRow, ClientRow, ConnectionRow, ObservedServer, ServerRow, ServerState, Status,
@@ -51,7 +51,7 @@ pub(super) struct Documents {
 #[derive(Debug, Clone, Serialize)]
 struct Why {
     #[serde(flatten)]
-    head: Head,
+    head: DocumentHead,
     #[serde(flatten)]
     explanation: Explanation,
 }
@@ -83,7 +83,7 @@ impl Documents {
 
     /// A document, made in pieces as it is read.
     pub(super) fn pieces(&self, document: Document) -> Pieces {
-        let head = Head { time: clock::rfc3339() };
+        let head = DocumentHead { time: clock::rfc3339() };
         match document {
             Document::Checks => json::list(&head, "checks", self.checks()),
             Document::Clients => json::list(&head, "clients", self.clients(0)),
@@ -109,7 +109,7 @@ impl Documents {
 
     /// The same as a JSON document.
     pub(super) fn why(&self, client: ClientAddress) -> Pieces {
-        let head = Head { time: clock::rfc3339() };
+        let head = DocumentHead { time: clock::rfc3339() };
         json::document(&Why { head, explanation: self.explain(client) })
     }
 
@@ -216,8 +216,8 @@ impl Documents {
         self.shared.lifecycle.stage() == LifeStage::Serve && servers.into_iter().any(works)
     }
 
-    fn version(&self, Head { time }: Head) -> Version {
-        Version {
+    fn version(&self, DocumentHead { time }: DocumentHead) -> VersionDocument {
+        VersionDocument {
             time,
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
@@ -313,7 +313,7 @@ impl Source for Documents {
                 (_, false, false) => "TCP",
                 (_, false, true) => "TLS",
             },
-            version: self.version(Head { time: clock::rfc3339() }),
+            version: self.version(DocumentHead { time: clock::rfc3339() }),
             connections: self.shared.connections.count(),
             connections_max: self.shared.snapshot.load().conn_max,
             clients: self.shared.clients.count(),

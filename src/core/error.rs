@@ -81,24 +81,24 @@ pub fn meant(nearest: &[&str]) -> String {
     if nearest.is_empty() { String::new() } else { format!("nearest: {}; ", nearest.join(", ")) }
 }
 
-type Source = Arc<dyn std::error::Error + Send + Sync>;
+type ErrorSource = Arc<dyn std::error::Error + Send + Sync>;
 
 /// One error. Its text is a single line, whatever it quotes.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", self.line())]
-pub struct Error(Box<Parts>);
+pub struct Error(Box<ErrorParts>);
 
 #[derive(Debug, Clone)]
-struct Parts {
+struct ErrorParts {
     place: Option<Place>,
     subject: Option<String>,
     fault: Fault,
-    source: Option<Source>,
+    source: Option<ErrorSource>,
 }
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Error(Box::new(Parts { place: None, subject: None, fault, source: None }))
+        Error(Box::new(ErrorParts { place: None, subject: None, fault, source: None }))
     }
 }
 
@@ -167,7 +167,7 @@ impl Error {
     }
 
     fn line(&self) -> String {
-        let Parts { place, subject, fault, source } = &*self.0;
+        let ErrorParts { place, subject, fault, source } = &*self.0;
         let mut line = String::new();
         let parts = [place.as_ref().map(ToString::to_string), subject.clone(), Some(fault.to_string())];
         let source = source.as_ref().map(|source| without_number(&source.to_string()).to_owned());

@@ -13,6 +13,8 @@ pub mod config_file;
 pub mod connection_ends;
 pub mod connection_line;
 pub mod counters;
+#[cfg(test)]
+mod counting_waker;
 pub mod end_reason;
 pub mod error;
 pub mod flow_table;

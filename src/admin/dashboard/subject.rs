@@ -1,6 +1,6 @@
 //! What the page is about.
 
-use crate::core::json::Version;
+use crate::core::json::VersionDocument;
 use crate::core::report::model::ObservedServer;
 
 use super::history::History;
@@ -15,7 +15,7 @@ pub struct Subject {
     /// What is served there.
     pub protocol: &'static str,
     /// The program and its process.
-    pub version: Version,
+    pub version: VersionDocument,
     /// Connections, or flows of datagrams.
     pub connections: usize,
     /// The limit of them.

@@ -38,7 +38,7 @@ pub struct Record {
 
 /// A client and its place in the order of last connections.
 #[derive(Debug)]
-struct Entry {
+struct AffinityEntry {
     client: Client,
     record: Record,
     /// The era of the slot's server that is meant, see [`AffinityTable::forget`].
@@ -51,7 +51,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct AffinityTable {
     max: usize,
-    entries: Chunks<Entry>,
+    entries: Chunks<AffinityEntry>,
     index: HashIndex,
     hasher: RandomState,
     newest: Option<u32>,
@@ -125,12 +125,19 @@ impl AffinityTable {
                 let id = oldest as usize;
                 self.unlink(id);
                 self.index.rehash(id, hash);
-                self.entries[id] = Entry { client, record: record(id), era: 0, newer: None, older: None };
+                self.entries[id] =
+                    AffinityEntry { client, record: record(id), era: 0, newer: None, older: None };
                 id
             }
             None => {
                 let id = self.index.append(hash);
-                self.entries.push(Entry { client, record: record(id), era: 0, newer: None, older: None });
+                self.entries.push(AffinityEntry {
+                    client,
+                    record: record(id),
+                    era: 0,
+                    newer: None,
+                    older: None,
+                });
                 id
             }
         };
@@ -160,11 +167,11 @@ impl AffinityTable {
     }
 
     /// Whether the server of an entry is still the one in its slot.
-    fn current(&self, entry: &Entry) -> bool {
+    fn current(&self, entry: &AffinityEntry) -> bool {
         entry.record.server.is_none_or(|server| entry.era == self.era(server))
     }
 
-    fn record(&self, entry: &Entry) -> Record {
+    fn record(&self, entry: &AffinityEntry) -> Record {
         let server = entry.record.server.filter(|_| self.current(entry));
         Record { server, ..entry.record.clone() }
     }
@@ -226,7 +233,7 @@ impl AffinityTable {
     }
 
     fn unlink(&mut self, id: usize) {
-        let Entry { newer, older, .. } = self.entries[id];
+        let AffinityEntry { newer, older, .. } = self.entries[id];
         self.scans.leaves(id, older);
         match newer {
             Some(newer) => self.entries[newer as usize].older = older,

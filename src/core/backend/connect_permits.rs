@@ -155,35 +155,25 @@ impl Drop for ConnectPermit<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::counting_waker::CountingWaker;
     use proptest::prelude::*;
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    use std::task::Wake;
-
-    #[derive(Default)]
-    struct Wakes(AtomicUsize);
-
-    impl Wake for Wakes {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Relaxed);
-        }
-    }
 
     fn poll<'a>(
         waiting: &mut Pin<Box<ConnectPermitWait<'a>>>,
-        wakes: &Arc<Wakes>,
+        wakes: &Arc<CountingWaker>,
     ) -> Poll<Option<ConnectPermit<'a>>> {
         waiting.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(wakes))))
     }
 
     #[test]
     fn a_place_that_is_given_back_wakes_one_and_the_first() {
-        let (permits, wakes) = (ConnectPermits::default(), Arc::new(Wakes::default()));
+        let (permits, wakes) = (ConnectPermits::default(), Arc::new(CountingWaker::default()));
         let mut held: Vec<_> = (0..3).map(|_| Box::pin(permits.acquire(3))).collect();
         let mut held: Vec<_> = held.iter_mut().map(|waiting| poll(waiting, &wakes)).collect();
         let mut waiting: Vec<_> = (0..1000).map(|_| Box::pin(permits.acquire(3))).collect();
         assert!(waiting.iter_mut().all(|w| poll(w, &wakes).is_pending()));
         held.pop();
-        assert_eq!(wakes.0.load(Relaxed), 1);
+        assert_eq!(wakes.take(), 1);
         let Poll::Ready(Some(_first)) = poll(&mut waiting[0], &wakes) else { panic!("the first has it") };
         assert!(poll(&mut waiting[1], &wakes).is_pending());
         // A later arrival does not overtake those who wait.
@@ -193,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_larger_limit_lets_those_in_who_wait() {
-        let (permits, wakes) = (ConnectPermits::default(), Arc::new(Wakes::default()));
+        let (permits, wakes) = (ConnectPermits::default(), Arc::new(CountingWaker::default()));
         let mut all: Vec<_> = (0..4).map(|_| Box::pin(permits.acquire(1))).collect();
         let _first: Vec<_> = all.iter_mut().map(|w| poll(w, &wakes)).collect();
         let mut late = Box::pin(permits.acquire(3));
@@ -203,7 +193,7 @@ mod tests {
     }
 
     #[derive(Debug, Clone)]
-    enum Step {
+    enum PermitStep {
         Come,
         Leave(prop::sample::Index),
         Finish(prop::sample::Index),
@@ -217,24 +207,24 @@ mod tests {
         fn permits_are_exact(
             limit in 1usize..4,
             steps in prop::collection::vec(prop_oneof![
-                4 => Just(Step::Come),
-                1 => any::<prop::sample::Index>().prop_map(Step::Leave),
-                3 => any::<prop::sample::Index>().prop_map(Step::Finish),
-                1 => Just(Step::Dismiss),
+                4 => Just(PermitStep::Come),
+                1 => any::<prop::sample::Index>().prop_map(PermitStep::Leave),
+                3 => any::<prop::sample::Index>().prop_map(PermitStep::Finish),
+                1 => Just(PermitStep::Dismiss),
             ], 0..200),
         ) {
-            let (permits, wakes) = (ConnectPermits::default(), Arc::new(Wakes::default()));
+            let (permits, wakes) = (ConnectPermits::default(), Arc::new(CountingWaker::default()));
             let mut waiting: Vec<(usize, Pin<Box<ConnectPermitWait<'_>>>)> = Vec::new();
             let mut held: Vec<ConnectPermit<'_>> = Vec::new();
             for (number, step) in steps.into_iter().enumerate() {
                 match step {
-                    Step::Come => waiting.push((number, Box::pin(permits.acquire(limit)))),
-                    Step::Leave(at) if !waiting.is_empty() => _ = waiting.remove(at.index(waiting.len())),
-                    Step::Finish(at) if !held.is_empty() => _ = held.swap_remove(at.index(held.len())),
-                    Step::Dismiss => permits.dismiss(),
+                    PermitStep::Come => waiting.push((number, Box::pin(permits.acquire(limit)))),
+                    PermitStep::Leave(at) if !waiting.is_empty() => _ = waiting.remove(at.index(waiting.len())),
+                    PermitStep::Finish(at) if !held.is_empty() => _ = held.swap_remove(at.index(held.len())),
+                    PermitStep::Dismiss => permits.dismiss(),
                     _ => {}
                 }
-                let dismissed = matches!(step, Step::Dismiss);
+                let dismissed = matches!(step, PermitStep::Dismiss);
                 let mut still: Vec<(usize, Pin<Box<ConnectPermitWait<'_>>>)> = Vec::new();
                 for (number, mut one) in std::mem::take(&mut waiting) {
                     match poll(&mut one, &wakes) {

@@ -33,10 +33,10 @@ pub fn load(
     services: &Services,
     read: &dyn Fn(&str) -> io::Result<Vec<u8>>,
 ) -> Result<Vec<ConfigLine>, Vec<Error>> {
-    Loader::new(services, read, COMMANDS_MAX).load(file)
+    ConfigLoader::new(services, read, COMMANDS_MAX).load(file)
 }
 
-struct Loader<'a> {
+struct ConfigLoader<'a> {
     services: &'a Services,
     read: &'a dyn Fn(&str) -> io::Result<Vec<u8>>,
     lines: Vec<ConfigLine>,
@@ -55,9 +55,9 @@ struct Loader<'a> {
     unread: usize,
 }
 
-impl<'a> Loader<'a> {
+impl<'a> ConfigLoader<'a> {
     fn new(services: &'a Services, read: &'a dyn Fn(&str) -> io::Result<Vec<u8>>, lines_max: usize) -> Self {
-        Loader {
+        ConfigLoader {
             services,
             read,
             lines: Vec::new(),
@@ -298,11 +298,11 @@ mod tests {
             "x" => Ok("poll\ninclude y\npoll\n".into()),
             _ => Ok("poll\n\npoll\n".into()),
         };
-        assert_eq!(Loader::new(&services, &read, 4).load("x").map(|lines| lines.len()), Ok(4));
+        assert_eq!(ConfigLoader::new(&services, &read, 4).load("x").map(|lines| lines.len()), Ok(4));
         let text = |errors: Vec<Error>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let errors = Loader::new(&services, &read, 3).load("x").map_err(text);
+        let errors = ConfigLoader::new(&services, &read, 3).load("x").map_err(text);
         assert_eq!(errors, Err(vec!["x:3: expected at most 3 commands; reading ends here".to_owned()]));
-        let errors = Loader::new(&services, &read, 2).load("x").map_err(text);
+        let errors = ConfigLoader::new(&services, &read, 2).load("x").map_err(text);
         assert_eq!(errors, Err(vec!["y:3: expected at most 2 commands; reading ends here".to_owned()]));
     }
 

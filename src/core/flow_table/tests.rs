@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
-enum Step {
+enum FlowStep {
     Client(u8),
     Server(u8),
     Remove(u8),
@@ -10,23 +10,23 @@ enum Step {
     Room,
 }
 
-fn steps() -> impl Strategy<Value = Vec<(Step, Millis)>> {
+fn steps() -> impl Strategy<Value = Vec<(FlowStep, Millis)>> {
     let step = prop_oneof![
-        6 => (0u8..12).prop_map(Step::Client),
-        4 => (0u8..12).prop_map(Step::Server),
-        1 => (0u8..12).prop_map(Step::Remove),
-        1 => Just(Step::Expire),
-        1 => Just(Step::Room),
+        6 => (0u8..12).prop_map(FlowStep::Client),
+        4 => (0u8..12).prop_map(FlowStep::Server),
+        1 => (0u8..12).prop_map(FlowStep::Remove),
+        1 => Just(FlowStep::Expire),
+        1 => Just(FlowStep::Room),
     ];
     prop::collection::vec((step, 0u64..20), 0..200)
 }
 
 /// A flow of the model: client, ID, rounds (0 asking, 1 answered, 2 lasting), last datagram.
-type Entry = (u8, FlowId, u8, Millis);
+type ModelFlow = (u8, FlowId, u8, Millis);
 
-type Model = Vec<Entry>;
+type ModelFlows = Vec<ModelFlow>;
 
-fn latest(model: &mut Model, at: usize, rounds: u8, now: Millis) {
+fn latest(model: &mut ModelFlows, at: usize, rounds: u8, now: Millis) {
     let (client, id, ..) = model.remove(at);
     model.push((client, id, rounds, now));
 }
@@ -39,8 +39,8 @@ fn owner(client: u8) -> u8 {
 }
 
 /// The flows of which one ends when room is needed for `client`: exactly one, or those of owners with equally many.
-fn least(model: &Model, client: u8, max: usize, now: Millis) -> Vec<usize> {
-    let oldest = |wanted: &dyn Fn(&Entry) -> bool| model.iter().position(wanted);
+fn least(model: &ModelFlows, client: u8, max: usize, now: Millis) -> Vec<usize> {
+    let oldest = |wanted: &dyn Fn(&ModelFlow) -> bool| model.iter().position(wanted);
     let paused = |at: &usize| now - model[*at].3 >= PATIENCE;
     let count = |of: u8| model.iter().filter(|(c, ..)| owner(*c) == of).count();
     let question = oldest(&|(_, _, rounds, _)| *rounds == 1)
@@ -66,13 +66,13 @@ proptest! {
     #[test]
     fn flows_come_and_go_as_in_a_plain_list(max in 1usize..6, idle in 1u64..60, steps in steps()) {
         let mut flows: FlowTable<u8, u8, u8> = FlowTable::default();
-        let mut model: Model = Vec::new();
+        let mut model: ModelFlows = Vec::new();
         let mut ended: Vec<FlowId> = Vec::new();
         let mut now = 0;
         for (step, pause) in steps {
             now += pause;
             match step {
-                Step::Client(client) => {
+                FlowStep::Client(client) => {
                     let known = flows.from_client(&client, now).map(|(id, value)| (id, *value));
                     let at = model.iter().position(|(c, ..)| *c == client);
                     prop_assert_eq!(known, at.map(|at| (model[at].1, client)));
@@ -94,19 +94,19 @@ proptest! {
                     prop_assert_eq!(before, None);
                     model.push((client, id, 0, now));
                 }
-                Step::Server(client) => {
+                FlowStep::Server(client) => {
                     let Some(at) = model.iter().position(|(c, ..)| *c == client) else { continue };
                     prop_assert!(flows.from_server(model[at].1, now));
                     let rounds = model[at].2.max(1);
                     latest(&mut model, at, rounds, now);
                 }
-                Step::Remove(client) => {
+                FlowStep::Remove(client) => {
                     let Some(at) = model.iter().position(|(c, ..)| *c == client) else { continue };
                     let (_, id, ..) = model.remove(at);
                     prop_assert_eq!(flows.remove(id), Some(client));
                     ended.push(id);
                 }
-                Step::Expire => {
+                FlowStep::Expire => {
                     prop_assert_eq!(flows.due(idle), model.first().map(|(.., last)| last + idle));
                     let mut gone = std::iter::from_fn(|| flows.expire(now, idle)).collect::<Vec<_>>();
                     let keep = model.iter().position(|(.., last)| now - last < idle).unwrap_or(model.len());
@@ -117,7 +117,7 @@ proptest! {
                     old.sort_unstable();
                     prop_assert_eq!(gone, old);
                 }
-                Step::Room => {
+                FlowStep::Room => {
                     let at = model.iter().position(|(c, ..)| owner(*c) == 1);
                     let over = at.filter(|at| model[*at].2 == 1 || now - model[*at].3 >= PATIENCE);
                     prop_assert_eq!(flows.make_own_room(&1, now, PATIENCE), over.map(|at| model[at].0));

@@ -5,7 +5,7 @@
 
 use super::body::{Body, Then};
 use super::fields::{Fields, Framing};
-use super::lines::{Lines, MAX_HEAD, end_of_head, recycle};
+use super::lines::{HeadLines, MAX_HEAD, end_of_head, recycle};
 use super::request::{Request, Tunnel};
 
 /// The maximum number of requests that may wait for answers.
@@ -189,7 +189,7 @@ impl Answers {
 
 /// The status code of an answer, and the framing that its fields declare; `None` if it is not HTTP/1.
 fn read(head: &[u8]) -> Option<(u16, Framing)> {
-    let mut lines = Lines::of(head);
+    let mut lines = HeadLines::of(head);
     let status = lines.next()?.text.strip_prefix(b"HTTP/1.")?;
     let (minor, rest) = status.split_at_checked(1)?;
     let (code, rest) = rest.strip_prefix(b" ")?.split_at_checked(3)?;

@@ -2,21 +2,21 @@
 
 use std::borrow::Cow;
 
-use super::lines::Line;
+use super::lines::HeadLine;
 use super::request_line::is_token;
 
 /// One field.
 #[derive(Debug)]
-pub(super) struct Field<'a> {
+pub(super) struct HeaderField<'a> {
     pub(super) name: &'a [u8],
     /// Unfolded, without surrounding white space.
     pub(super) value: Cow<'a, [u8]>,
 }
 
-impl<'a> Field<'a> {
+impl<'a> HeaderField<'a> {
     /// Reads a line after the first one; `None` if servers do not agree on its meaning: no colon, or a name that is
     /// empty or contains white space or control characters.
-    pub(super) fn read(line: &Line<'a>) -> Option<Self> {
+    pub(super) fn read(line: &HeadLine<'a>) -> Option<Self> {
         let colon = memchr::memchr(b':', line.text)?;
         let name = line.text.get(..colon)?;
         if name.is_empty() || name.iter().any(|byte| byte.is_ascii_control() || *byte == b' ') {
@@ -26,7 +26,7 @@ impl<'a> Field<'a> {
             Cow::Borrowed(text) => Cow::Borrowed(trim(text.get(colon + 1..)?)),
             Cow::Owned(text) => Cow::Owned(trim(text.get(colon + 1..)?).to_vec()),
         };
-        Some(Field { name, value })
+        Some(HeaderField { name, value })
     }
 
     /// Whether its name is a token (RFC 9110, section 5.6.2). Some servers take the head for over where it is none.

@@ -1,9 +1,9 @@
 //! The fields of a head (RFC 9112, section 5) that determine where the body ends and what follows it.
 
-use super::field::Field;
+use super::field::HeaderField;
 use super::forwarded::Forwarded;
-use super::lines::Lines;
-use super::refusal::Refusal;
+use super::lines::HeadLines;
+use super::refusal::RequestRefusal;
 
 /// The body that the fields of a message declare, before method and status are taken into account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) struct Fields {
     pub(super) forwarded: Forwarded,
     /// All lines follow RFC 9112: none is folded, and each ends in CR LF.
     pub(super) are_canonical: bool,
-    /// Every name is a token, see [`Field::is_regular`].
+    /// Every name is a token, see [`HeaderField::is_regular`].
     pub(super) are_regular: bool,
 }
 
@@ -35,7 +35,7 @@ impl Fields {
     ///
     /// # Errors
     /// A line, or an end of the body, that servers read in different ways.
-    pub(super) fn read(lines: Lines<'_>, may_be_chunked: bool) -> Result<Self, Refusal> {
+    pub(super) fn read(lines: HeadLines<'_>, may_be_chunked: bool) -> Result<Self, RequestRefusal> {
         let mut fields = Self {
             framing: Framing::Unstated,
             upgrade: false,
@@ -46,7 +46,7 @@ impl Fields {
         let (mut upgrade, mut allowed) = (false, false);
         for line in lines {
             fields.are_canonical &= line.is_canonical;
-            let field = Field::read(&line).ok_or(Refusal::FieldLine)?;
+            let field = HeaderField::read(&line).ok_or(RequestRefusal::FieldLine)?;
             fields.are_regular &= field.is_regular();
             fields.forwarded.note(&field);
             // Compared by length first: most fields are none of these.
@@ -56,17 +56,17 @@ impl Fields {
                     allowed |= field.items().any(|item| item.eq_ignore_ascii_case(b"upgrade"));
                 }
                 14 if field.is("content-length") => {
-                    let length = decimal(&field.value).ok_or(Refusal::Framing)?;
+                    let length = decimal(&field.value).ok_or(RequestRefusal::Framing)?;
                     fields.set_framing(Framing::Length(length))?;
                 }
                 17 if field.is("transfer-encoding") => {
                     // Hardly any server supports other codings (RFC 9112, section 6.1).
                     if !may_be_chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(Refusal::Framing);
+                        return Err(RequestRefusal::Framing);
                     }
                     fields.set_framing(Framing::Chunked)?;
                 }
-                14.. if resembles_framing(field.name) => return Err(Refusal::Framing),
+                14.. if resembles_framing(field.name) => return Err(RequestRefusal::Framing),
                 _ => {}
             }
         }
@@ -75,9 +75,9 @@ impl Fields {
     }
 
     /// Sets the framing. A second declaration, even an equal one, is how requests are smuggled.
-    fn set_framing(&mut self, framing: Framing) -> Result<(), Refusal> {
+    fn set_framing(&mut self, framing: Framing) -> Result<(), RequestRefusal> {
         if self.framing != Framing::Unstated {
-            return Err(Refusal::Framing);
+            return Err(RequestRefusal::Framing);
         }
         self.framing = framing;
         Ok(())

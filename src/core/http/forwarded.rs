@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use crate::core::settings::HttpForwarded;
 
-use super::field::Field;
-use super::lines::Lines;
+use super::field::HeaderField;
+use super::lines::HeadLines;
 
 /// The fields by which proxies name the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(super) struct Forwarded {
 
 impl Forwarded {
     /// Records a field if it is one of them.
-    pub(super) fn note(&mut self, field: &Field<'_>) {
+    pub(super) fn note(&mut self, field: &HeaderField<'_>) {
         match Name::of(field.name) {
             Some(Name::For) => self.has_for = true,
             Some(Name::Proto) => self.has_proto = true,
@@ -89,7 +89,7 @@ impl Forwarding {
         if is_canonical && !self.edits(sent) {
             out.extend(head.get(..head.len().saturating_sub(2)).unwrap_or_default());
         } else {
-            self.write_lines(Lines::of(head), out);
+            self.write_lines(HeadLines::of(head), out);
         }
         let keeps = |has: bool, name: Name| has && self.keeps(name);
         if !keeps(sent.has_proto, Name::Proto) {
@@ -142,10 +142,10 @@ impl Forwarding {
     }
 
     /// Appends the lines that are kept, each as RFC 9112 requires it.
-    fn write_lines(&self, lines: Lines<'_>, out: &mut Vec<u8>) {
+    fn write_lines(&self, lines: HeadLines<'_>, out: &mut Vec<u8>) {
         for (n, line) in lines.enumerate() {
             let text = line.unfolded();
-            let field = if n == 0 { None } else { Field::read(&line) };
+            let field = if n == 0 { None } else { HeaderField::read(&line) };
             if let Some(field) = &field {
                 let exact = Name::of(field.name);
                 let stays = match exact.or_else(|| Name::of_variable(field.name)) {
@@ -171,7 +171,7 @@ impl Forwarding {
         if self.policy != HttpForwarded::Append {
             return;
         }
-        let fields = Lines::of(head).skip(1).filter_map(|line| Field::read(&line));
+        let fields = HeadLines::of(head).skip(1).filter_map(|line| HeaderField::read(&line));
         for field in fields.filter(|field| Name::of(field.name) == Some(name) && !field.value.is_empty()) {
             out.extend_from_slice(&field.value);
             out.extend_from_slice(b", ");
@@ -190,7 +190,7 @@ impl Forwarding {
 }
 
 /// Appends a Connection field without the names of pen's own fields; nothing if it has no others.
-fn write_connection(field: &Field<'_>, out: &mut Vec<u8>) {
+fn write_connection(field: &HeaderField<'_>, out: &mut Vec<u8>) {
     let mut others = field.items().filter(|item| Name::of(item).is_none()).peekable();
     if others.peek().is_none() {
         return;

@@ -49,14 +49,14 @@ pub(super) fn has_stray_bytes(head: &[u8]) -> bool {
 
 /// One line of a head, including its continuation lines.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line<'a> {
+pub(super) struct HeadLine<'a> {
     /// Without the last line end.
     pub(super) text: &'a [u8],
     /// It ends in CR LF, and no other line continues it.
     pub(super) is_canonical: bool,
 }
 
-impl<'a> Line<'a> {
+impl<'a> HeadLine<'a> {
     /// The text in one line: each line end with the white space after it becomes one space.
     pub(super) fn unfolded(&self) -> Cow<'a, [u8]> {
         if memchr::memchr(b'\n', self.text).is_none() {
@@ -76,20 +76,20 @@ impl<'a> Line<'a> {
 
 /// The lines of a head, without the empty one at its end.
 #[derive(Clone, Debug)]
-pub(super) struct Lines<'a>(&'a [u8]);
+pub(super) struct HeadLines<'a>(&'a [u8]);
 
-impl<'a> Lines<'a> {
+impl<'a> HeadLines<'a> {
     /// The lines of a complete head.
     pub(super) fn of(head: &'a [u8]) -> Self {
         let head = head.strip_suffix(b"\n").unwrap_or(head);
-        Lines(head.strip_suffix(b"\r").unwrap_or(head))
+        HeadLines(head.strip_suffix(b"\r").unwrap_or(head))
     }
 }
 
-impl<'a> Iterator for Lines<'a> {
-    type Item = Line<'a>;
+impl<'a> Iterator for HeadLines<'a> {
+    type Item = HeadLine<'a>;
 
-    fn next(&mut self) -> Option<Line<'a>> {
+    fn next(&mut self) -> Option<HeadLine<'a>> {
         if self.0.is_empty() {
             return None;
         }
@@ -101,6 +101,6 @@ impl<'a> Iterator for Lines<'a> {
         }
         let (line, rest) = self.0.split_at(end);
         self.0 = rest;
-        Some(Line { text: without_line_end(line), is_canonical: end == first && line.ends_with(b"\r\n") })
+        Some(HeadLine { text: without_line_end(line), is_canonical: end == first && line.ends_with(b"\r\n") })
     }
 }

@@ -38,5 +38,5 @@ mod rewriter;
 mod tests;
 
 pub use forwarded::Forwarding;
-pub use refusal::Refusal;
+pub use refusal::RequestRefusal;
 pub use rewriter::{Ending, Rewriter};

@@ -8,7 +8,7 @@ Content-Type: text/plain\r\nContent-Length: 12\r\nConnection: close\r\n\r\nBad r
 
 /// A fault that servers would read in different ways, so that none may get the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum RequestRefusal {
     /// The head is longer than 64 KiB.
     TooLong,
     /// It contains NUL, or CR not followed by LF.
@@ -27,19 +27,19 @@ pub enum Refusal {
     Protocol,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for RequestRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Refusal::TooLong => "the head is longer than 64 KiB",
-            Refusal::StrayBytes => "the head holds NUL, or CR without LF",
-            Refusal::RequestLine => "the request line is not one of HTTP/1.0 or HTTP/1.1",
-            Refusal::FieldLine => "the head has a line that is not a field",
-            Refusal::Framing => {
+            RequestRefusal::TooLong => "the head is longer than 64 KiB",
+            RequestRefusal::StrayBytes => "the head holds NUL, or CR without LF",
+            RequestRefusal::RequestLine => "the request line is not one of HTTP/1.0 or HTTP/1.1",
+            RequestRefusal::FieldLine => "the head has a line that is not a field",
+            RequestRefusal::Framing => {
                 "Content-Length and Transfer-Encoding do not tell for certain where the body ends"
             }
-            Refusal::Chunk => "the chunked body is malformed",
-            Refusal::Incomplete => "the client ended its stream within the head",
-            Refusal::Protocol => "whether the server has changed to another protocol is unknown",
+            RequestRefusal::Chunk => "the chunked body is malformed",
+            RequestRefusal::Incomplete => "the client ended its stream within the head",
+            RequestRefusal::Protocol => "whether the server has changed to another protocol is unknown",
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use super::body::Body;
 use super::fields::{Fields, Framing};
-use super::lines::{Lines, has_stray_bytes};
-use super::refusal::Refusal;
-use super::request_line::{RequestLine, Version};
+use super::lines::{HeadLines, has_stray_bytes};
+use super::refusal::RequestRefusal;
+use super::request_line::{HttpVersion, RequestLine};
 
 /// A protocol that a request asks to switch to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,30 +35,30 @@ impl Request {
     ///
     /// # Errors
     /// Servers do not agree on its meaning or where the message ends.
-    pub(super) fn read(head: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn read(head: &[u8]) -> Result<Self, RequestRefusal> {
         if has_stray_bytes(head) {
-            return Err(Refusal::StrayBytes);
+            return Err(RequestRefusal::StrayBytes);
         }
-        let mut lines = Lines::of(head);
-        let first = lines.next().ok_or(Refusal::RequestLine)?;
+        let mut lines = HeadLines::of(head);
+        let first = lines.next().ok_or(RequestRefusal::RequestLine)?;
         // A line that seems to continue the first one is a field to some servers.
         if first.text.contains(&b'\n') {
-            return Err(Refusal::FieldLine);
+            return Err(RequestRefusal::FieldLine);
         }
-        let line = RequestLine::read(first.text)?.ok_or(Refusal::RequestLine)?;
-        let mut fields = Fields::read(lines, line.version == Version::Http11)?;
+        let line = RequestLine::read(first.text)?.ok_or(RequestRefusal::RequestLine)?;
+        let mut fields = Fields::read(lines, line.version == HttpVersion::Http11)?;
         if !fields.are_regular {
-            return Err(Refusal::FieldLine);
+            return Err(RequestRefusal::FieldLine);
         }
         fields.are_canonical &= first.is_canonical && head.ends_with(b"\r\n");
         let tunnel = match (line.method, fields.upgrade) {
             // Content in a CONNECT request has no meaning (RFC 9110, section 9.3.6): nothing tells where the tunnel
             // begins.
             (b"CONNECT", upgrade) if upgrade || fields.framing != Framing::Unstated => {
-                return Err(Refusal::Framing);
+                return Err(RequestRefusal::Framing);
             }
             // A server that answers any other target with 2xx has not begun a tunnel.
-            (b"CONNECT", _) if !is_authority(line.target) => return Err(Refusal::RequestLine),
+            (b"CONNECT", _) if !is_authority(line.target) => return Err(RequestRefusal::RequestLine),
             (b"CONNECT", _) => Tunnel::Connect,
             (_, true) => Tunnel::Upgrade,
             (_, false) => Tunnel::No,

@@ -1,13 +1,13 @@
 //! The first line of a request (RFC 9112, section 3), by which HTTP is told from other protocols.
 
-use super::refusal::Refusal;
+use super::refusal::RequestRefusal;
 
 /// The longest method that is waited for, in bytes; a longer first word belongs to another protocol.
 const MAX_METHOD: usize = 128;
 
 /// The version, which determines how the body of a request is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Version {
+pub(super) enum HttpVersion {
     /// HTTP/1.1 or a later HTTP/1.
     Http11,
     /// HTTP/1.0, and words that are no version of HTTP/1 although some servers accept them: `http/1.1`, `HTTP/2.0`. No
@@ -20,7 +20,7 @@ pub(super) enum Version {
 pub(super) struct RequestLine<'a> {
     pub(super) method: &'a [u8],
     pub(super) target: &'a [u8],
-    pub(super) version: Version,
+    pub(super) version: HttpVersion,
 }
 
 impl<'a> RequestLine<'a> {
@@ -29,9 +29,9 @@ impl<'a> RequestLine<'a> {
     /// # Errors
     /// It is HTTP, but the request has no head in which pen could name the client (HTTP/0.9), or servers read the line
     /// in different ways.
-    pub(super) fn read(line: &'a [u8]) -> Result<Option<Self>, Refusal> {
+    pub(super) fn read(line: &'a [u8]) -> Result<Option<Self>, RequestRefusal> {
         let Some(at) = find_version(line) else {
-            return if is_simple(line) { Err(Refusal::RequestLine) } else { Ok(None) };
+            return if is_simple(line) { Err(RequestRefusal::RequestLine) } else { Ok(None) };
         };
         // The preface of HTTP/2 (RFC 9113, section 3.4): pen reads HTTP/1 only.
         if line == b"PRI * HTTP/2.0" {
@@ -40,12 +40,12 @@ impl<'a> RequestLine<'a> {
         let (before, version) = line.split_at_checked(at).unwrap_or((line, &[]));
         let mut words = words(before);
         let (Some(method), Some(target)) = (words.next(), words.next()) else {
-            return Err(Refusal::RequestLine);
+            return Err(RequestRefusal::RequestLine);
         };
         if !may_begin(method) {
-            return Err(Refusal::RequestLine);
+            return Err(RequestRefusal::RequestLine);
         }
-        let version = read_version(trim(version)).ok_or(Refusal::RequestLine)?;
+        let version = read_version(trim(version)).ok_or(RequestRefusal::RequestLine)?;
         Ok(Some(RequestLine { method, target, version }))
     }
 }
@@ -99,16 +99,16 @@ fn find_version(line: &[u8]) -> Option<usize> {
 }
 
 /// Reads `HTTP/x.y`.
-fn read_version(word: &[u8]) -> Option<Version> {
+fn read_version(word: &[u8]) -> Option<HttpVersion> {
     let (name, number) = word.split_at_checked(VERSION.len())?;
     let dot = memchr::memchr(b'.', number)?;
     let (major, minor) = (number.get(..dot)?, number.get(dot + 1..)?);
     let is_number = |part: &[u8]| !part.is_empty() && part.iter().all(u8::is_ascii_digit);
     match (is_number(major) && is_number(minor), major, minor) {
         (false, ..) | (_, b"0", _) => None,
-        (_, b"1", b"0") => Some(Version::Other),
-        (_, b"1", _) if name == VERSION => Some(Version::Http11),
-        _ => Some(Version::Other),
+        (_, b"1", b"0") => Some(HttpVersion::Other),
+        (_, b"1", _) if name == VERSION => Some(HttpVersion::Http11),
+        _ => Some(HttpVersion::Other),
     }
 }
 
@@ -149,7 +149,7 @@ pub(super) fn is_token(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn read(line: &str) -> Result<Option<(&str, Version)>, Refusal> {
+    fn read(line: &str) -> Result<Option<(&str, HttpVersion)>, RequestRefusal> {
         let line = RequestLine::read(line.as_bytes())?;
         Ok(line.map(|line| (std::str::from_utf8(line.method).unwrap(), line.version)))
     }
@@ -157,14 +157,14 @@ mod tests {
     #[test]
     fn what_any_server_serves_is_a_request() {
         for (line, method, version) in [
-            ("GET / HTTP/1.1", "GET", Version::Http11),
-            ("GET / HTTP/1.7", "GET", Version::Http11),
-            ("POST  /a?b\u{e9}\tHTTP/1.0 ", "POST", Version::Other),
-            (" brew /a b HTTP/1.1", "brew", Version::Http11),
-            ("GET / http/1.1", "GET", Version::Other),
-            ("GET / HTTP/2.0", "GET", Version::Other),
-            ("GET / HTTP/01.1", "GET", Version::Other),
-            ("GET /\u{1} HTTP/1.01", "GET", Version::Http11),
+            ("GET / HTTP/1.1", "GET", HttpVersion::Http11),
+            ("GET / HTTP/1.7", "GET", HttpVersion::Http11),
+            ("POST  /a?b\u{e9}\tHTTP/1.0 ", "POST", HttpVersion::Other),
+            (" brew /a b HTTP/1.1", "brew", HttpVersion::Http11),
+            ("GET / http/1.1", "GET", HttpVersion::Other),
+            ("GET / HTTP/2.0", "GET", HttpVersion::Other),
+            ("GET / HTTP/01.1", "GET", HttpVersion::Other),
+            ("GET /\u{1} HTTP/1.01", "GET", HttpVersion::Http11),
         ] {
             assert_eq!(read(line), Ok(Some((method, version))), "{line:?}");
         }
@@ -175,13 +175,13 @@ mod tests {
         for line in
             ["GET /", "GET admin", "POST \t/a ", "GET http://a/", "GET HTTP/1.1", "GET / HTTP/0.9", " GET /"]
         {
-            assert_eq!(read(line), Err(Refusal::RequestLine), "{line:?}");
+            assert_eq!(read(line), Err(RequestRefusal::RequestLine), "{line:?}");
         }
         for line in ["G\u{e9}T / HTTP/1.1", "\u{1}GET / HTTP/1.1", "GET: / HTTP/1.1"] {
-            assert_eq!(read(line), Err(Refusal::RequestLine), "{line:?}");
+            assert_eq!(read(line), Err(RequestRefusal::RequestLine), "{line:?}");
         }
         for line in ["GET / HTTP/1.1 x", "GET / HTTP/1.", "GET / HTTP/1.1 HTTP/1.1", "GET / HTTP/1"] {
-            assert_eq!(read(line), Err(Refusal::RequestLine), "{line:?}");
+            assert_eq!(read(line), Err(RequestRefusal::RequestLine), "{line:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use super::answers::Answers;
 use super::body::{Body, Then};
 use super::forwarded::Forwarding;
 use super::lines::{MAX_HEAD, end_of_head, first_line, recycle};
-use super::refusal::{ANSWER, Refusal};
+use super::refusal::{ANSWER, RequestRefusal};
 use super::request::Request;
 use super::request_line::{RequestLine, Tail, may_begin, resembles_request};
 
@@ -33,7 +33,7 @@ enum RewriterState {
     Opaque,
     /// Nothing more is passed on.
     Refused {
-        why: Refusal,
+        why: RequestRefusal,
         /// Part of the body of the last passed request is missing.
         unfinished: bool,
     },
@@ -78,7 +78,7 @@ impl Rewriter {
     fn read(&mut self, mut input: &[u8], out: &mut Vec<u8>, on_request: &mut impl FnMut(&[u8])) {
         while !input.is_empty() {
             if matches!(self.state, RewriterState::Head) && self.answers.are_undecidable() {
-                return self.refuse(Refusal::Protocol, false);
+                return self.refuse(RequestRefusal::Protocol, false);
             }
             if self.held || self.must_hold() {
                 self.head.extend_from_slice(input);
@@ -97,7 +97,7 @@ impl Rewriter {
                     match then {
                         Then::More => {}
                         Then::Done => self.state = RewriterState::Head,
-                        Then::Unclear => self.refuse(Refusal::Chunk, true),
+                        Then::Unclear => self.refuse(RequestRefusal::Chunk, true),
                     }
                     used
                 }
@@ -105,7 +105,7 @@ impl Rewriter {
                     let end = memchr::memchr(b'\n', input);
                     let line = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
                     if tail.names_version(line) {
-                        self.refuse(Refusal::RequestLine, false);
+                        self.refuse(RequestRefusal::RequestLine, false);
                         return;
                     }
                     out.extend_from_slice(line);
@@ -144,7 +144,7 @@ impl Rewriter {
         }
         if whole.len() > MAX_HEAD {
             on_request(first_line(whole));
-            self.refuse(Refusal::TooLong, false);
+            self.refuse(RequestRefusal::TooLong, false);
         } else if end.is_some() {
             on_request(first_line(whole));
             match Request::read(whole) {
@@ -196,7 +196,7 @@ impl Rewriter {
     fn read_unlike(&mut self, part: &[u8], out: &mut Vec<u8>) {
         let mut tail = Tail::default();
         if tail.names_version(part) {
-            return self.refuse(Refusal::RequestLine, false);
+            return self.refuse(RequestRefusal::RequestLine, false);
         }
         out.extend_from_slice(part);
         self.answers.stop();
@@ -212,7 +212,7 @@ impl Rewriter {
                 && matches!(RequestLine::read(line), Ok(None))
                 && !resembles_request(line);
             if !is_other {
-                return self.refuse(Refusal::Incomplete, false);
+                return self.refuse(RequestRefusal::Incomplete, false);
             }
             out.append(&mut self.head);
         }
@@ -276,7 +276,7 @@ impl Rewriter {
     }
 
     /// Why a request was refused.
-    pub fn refusal(&self) -> Option<Refusal> {
+    pub fn refusal(&self) -> Option<RequestRefusal> {
         match self.state {
             RewriterState::Refused { why, .. } => Some(why),
             _ => None,
@@ -296,7 +296,7 @@ impl Rewriter {
         Ending::With(ANSWER)
     }
 
-    fn refuse(&mut self, why: Refusal, unfinished: bool) {
+    fn refuse(&mut self, why: RequestRefusal, unfinished: bool) {
         self.state = RewriterState::Refused { why, unfinished };
         self.head = Vec::new();
     }

@@ -6,11 +6,11 @@ use crate::core::config::Config;
 use crate::core::report::pieces::Pieces;
 use crate::core::settings::{FieldKey, Setting, Table, Value};
 
-use super::head::Head;
+use super::head::DocumentHead;
 use super::pieces::document;
 
 /// The document of `config`, which was read from `file`.
-pub fn config(head: &Head, config: &Config, file: Option<&str>) -> Pieces {
+pub fn config(head: &DocumentHead, config: &Config, file: Option<&str>) -> Pieces {
     let settings =
         Setting::all().map(|setting| (setting.word().to_owned(), value(&setting.get(&config.settings))));
     let servers: Vec<Json> = config

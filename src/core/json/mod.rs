@@ -12,6 +12,6 @@ mod version;
 
 pub use config::config;
 pub use document::Document;
-pub use head::{Head, ServersHead};
+pub use head::{DocumentHead, ServersHead};
 pub use pieces::{document, list};
-pub use version::Version;
+pub use version::VersionDocument;

@@ -38,7 +38,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[derive(Serialize)]
-    struct Head {
+    struct SampleHead {
         time: &'static str,
     }
 
@@ -46,7 +46,7 @@ mod tests {
         #[test]
         fn rows_in_any_pieces_are_one_document(rows in prop::collection::vec(prop::collection::vec(any::<u32>(), 0..4), 0..8)) {
             let all: Vec<u32> = rows.concat();
-            let text: String = list(&Head { time: "now" }, "numbers", Box::new(rows.into_iter())).collect();
+            let text: String = list(&SampleHead { time: "now" }, "numbers", Box::new(rows.into_iter())).collect();
             let read: serde_json::Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(read, serde_json::json!({ "time": "now", "numbers": all }));
         }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// The program and its process.
 #[derive(Debug, Clone, Serialize)]
-pub struct Version {
+pub struct VersionDocument {
     /// When the document was made.
     pub time: String,
     /// `pen`

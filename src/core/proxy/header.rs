@@ -60,7 +60,7 @@ pub(super) const fn malformed<T>(expected: &'static str) -> Result<T, Malformed>
 
 /// The classification of a connection's first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Parsed {
+pub enum ParsedHeader {
     /// The beginning of a header: more bytes are needed to decide.
     Partial,
     /// Not a header: they begin differently.

@@ -11,7 +11,7 @@ mod v1;
 mod v2;
 
 pub use fault::{HeaderFault, HeaderFaults};
-pub use header::{Addresses, Header, Malformed, Parsed};
+pub use header::{Addresses, Header, Malformed, ParsedHeader};
 pub use parse::parse;
 pub use tlv::{ClientCertificate, TlsFacts};
 

@@ -11,7 +11,7 @@ fn addresses(source: &str, destination: &str) -> Option<Addresses> {
 /// What a header with nothing behind it says.
 fn header(bytes: &[u8]) -> Header {
     match parse(bytes) {
-        Ok(Parsed::Complete(header, length)) if length == bytes.len() => header,
+        Ok(ParsedHeader::Complete(header, length)) if length == bytes.len() => header,
         other => panic!("{}: {other:?}", bytes.escape_ascii()),
     }
 }
@@ -58,7 +58,7 @@ fn version_1_is_read_as_the_specification_has_it() {
         assert!(error.contains(expected), "{bad:?}: {error}");
     }
     let endless = "PROXY UNKNOWN ".to_owned() + &"x".repeat(V1_MAX);
-    assert_eq!(parse(&endless.as_bytes()[..V1_MAX - 1]), Ok(Parsed::Partial));
+    assert_eq!(parse(&endless.as_bytes()[..V1_MAX - 1]), Ok(ParsedHeader::Partial));
     assert!(parse(&endless.as_bytes()[..V1_MAX]).is_err());
     assert!(parse(b"PROXY UNKNOWN \xff\r\n").is_err());
 }
@@ -132,10 +132,10 @@ fn a_checksum_is_held_against_the_whole_header() {
 #[test]
 fn what_is_no_header_is_known_by_its_first_bytes() {
     for text in ["GET / HTTP/1.1", "POST", "PROXYING", "\r\n\r\nX", "\x16\x03\x01", "x"] {
-        assert_eq!(parse(text.as_bytes()), Ok(Parsed::Absent), "{text}");
+        assert_eq!(parse(text.as_bytes()), Ok(ParsedHeader::Absent), "{text}");
     }
     for begin in ["", "P", "PROXY", "PROXY ", "\r\n\r\n\0\r\nQUIT", "\r\n\r\n\0\r\nQUIT\n\x21\x11\0"] {
-        assert_eq!(parse(begin.as_bytes()), Ok(Parsed::Partial), "{begin:?}");
+        assert_eq!(parse(begin.as_bytes()), Ok(ParsedHeader::Partial), "{begin:?}");
     }
 }
 
@@ -239,12 +239,12 @@ proptest! {
         let mut settled = None;
         for end in 0..=bytes.len() {
             let now = parse(&bytes[..end]);
-            if let Ok(Parsed::Complete(_, length)) = &now {
+            if let Ok(ParsedHeader::Complete(_, length)) = &now {
                 prop_assert!(*length <= end);
             }
             match &settled {
                 Some(before) => prop_assert_eq!(&now, before),
-                None if now != Ok(Parsed::Partial) => settled = Some(now),
+                None if now != Ok(ParsedHeader::Partial) => settled = Some(now),
                 None => {}
             }
         }

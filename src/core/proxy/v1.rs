@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::header::{Addresses, Header, Malformed, Parsed, malformed};
+use super::header::{Addresses, Header, Malformed, ParsedHeader, malformed};
 
 /// The beginning of a header.
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";
@@ -11,10 +11,14 @@ pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 pub(super) const MAX: usize = 107;
 
 /// Parses a header that begins with [`SIGNATURE`].
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
+pub(super) fn parse(bytes: &[u8]) -> Result<ParsedHeader, Malformed> {
     let seen = bytes.get(..MAX).unwrap_or(bytes);
     let Some(end) = memchr::memchr(b'\n', seen) else {
-        return if seen.len() < MAX { Ok(Parsed::Partial) } else { malformed("CR LF within 107 bytes") };
+        return if seen.len() < MAX {
+            Ok(ParsedHeader::Partial)
+        } else {
+            malformed("CR LF within 107 bytes")
+        };
     };
     let Some(line) = seen[SIGNATURE.len()..end].strip_suffix(b"\r") else {
         return malformed("CR before LF");
@@ -26,7 +30,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
         ("TCP6", rest) => Some(addresses::<Ipv6Addr>(rest)?),
         _ => return malformed("TCP4, TCP6 or UNKNOWN"),
     };
-    Ok(Parsed::Complete(Header { addresses, ..Header::default() }, end + 1))
+    Ok(ParsedHeader::Complete(Header { addresses, ..Header::default() }, end + 1))
 }
 
 fn addresses<A: FromStr + Into<IpAddr>>(words: &str) -> Result<Addresses, Malformed> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::header::{Addresses, Header, Malformed, Parsed, malformed};
+use super::header::{Addresses, Header, Malformed, ParsedHeader, malformed};
 use super::tlv;
 
 /// The beginning of a header.
@@ -35,18 +35,18 @@ pub(super) mod protocol {
 }
 
 /// Reads a header that begins with [`SIGNATURE`].
-pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
+pub(super) fn parse(bytes: &[u8]) -> Result<ParsedHeader, Malformed> {
     let Some(&[command, protocol, high, low]) = bytes.get(SIGNATURE.len()..PREAMBLE) else {
-        return Ok(Parsed::Partial);
+        return Ok(ParsedHeader::Partial);
     };
     if command != LOCAL && command != PROXY {
         return malformed("version 2 with the command LOCAL or PROXY");
     }
     let length = usize::from(u16::from_be_bytes([high, low]));
-    let Some(whole) = bytes.get(..PREAMBLE + length) else { return Ok(Parsed::Partial) };
+    let Some(whole) = bytes.get(..PREAMBLE + length) else { return Ok(ParsedHeader::Partial) };
     // Nothing is told by the rest of LOCAL, whatever it is.
     let header = if command == PROXY { content(whole, protocol)? } else { Header::default() };
-    Ok(Parsed::Complete(header, whole.len()))
+    Ok(ParsedHeader::Complete(header, whole.len()))
 }
 
 /// What follows the preamble of the header `whole`.

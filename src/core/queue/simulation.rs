@@ -15,7 +15,7 @@ use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
 use crate::core::health::{Health, Monitor};
 use crate::core::select::waiting::View;
-use crate::core::select::{Next, Selected, Selection};
+use crate::core::select::{SearchStep, Selected, Selection};
 use crate::core::settings::AdminState;
 use crate::core::snapshot::{Backend, Resolved, Role, Snapshot, StatsTable};
 
@@ -37,7 +37,7 @@ impl Random {
 }
 
 /// Which server: it is another one after it was removed.
-type Server = *const ServerStats;
+type ServerId = *const ServerStats;
 
 #[derive(Default)]
 struct Woken(AtomicBool);
@@ -50,14 +50,14 @@ impl Wake for Woken {
 
 /// What the model knows of a client.
 #[derive(Clone)]
-struct Model {
+struct ModelClient {
     client: Client,
-    remembered: Option<Server>,
-    tried: BTreeSet<Server>,
+    remembered: Option<ServerId>,
+    tried: BTreeSet<ServerId>,
 }
 
 struct Waiting<'a> {
-    model: Model,
+    model: ModelClient,
     position: QueuePosition<'a, Selection>,
     woken: Arc<Woken>,
     end: Millis,
@@ -65,7 +65,7 @@ struct Waiting<'a> {
 }
 
 struct Served<'a> {
-    model: Model,
+    model: ModelClient,
     selection: Selection,
     selected: Selected,
     /// Of one that has waited, until its server has accepted it.
@@ -91,7 +91,7 @@ struct Simulation<'a> {
     seen: BTreeMap<&'static str, usize>,
 }
 
-fn stats(backend: &Backend) -> Server {
+fn stats(backend: &Backend) -> ServerId {
     Arc::as_ptr(&backend.stats)
 }
 
@@ -157,7 +157,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// Whether the client may have the server, if that has room and is not on the blacklist.
-    fn may_have(&self, model: &Model, backend: &Backend) -> bool {
+    fn may_have(&self, model: &ModelClient, backend: &Backend) -> bool {
         let own = model.remembered == Some(stats(backend));
         let state = match backend.admin_state {
             AdminState::Ready => true,
@@ -171,25 +171,25 @@ impl<'a> Simulation<'a> {
     }
 
     /// The same of a server with room.
-    fn suits(&self, model: &Model, backend: &Backend) -> bool {
+    fn suits(&self, model: &ModelClient, backend: &Backend) -> bool {
         let standing = backend.stats.standing(self.now);
         matches!(standing, Standing::Clear | Standing::Due) && self.may_have(model, backend)
     }
 
-    fn limit(model: &Model, backend: &Backend) -> u32 {
+    fn limit(model: &ModelClient, backend: &Backend) -> u32 {
         let own = model.remembered == Some(stats(backend));
         if own { backend.max.max(backend.hard) } else { backend.max }
     }
 
     /// Connections of the server, by the model.
-    fn count(&self, server: Server) -> u32 {
+    fn count(&self, server: ServerId) -> u32 {
         self.served.iter().filter(|served| stats(&served.selected.backend) == server).count() as u32
     }
 
     /// A client has been given a server: nobody who came before it could have had that.
     fn take(
         &mut self,
-        model: Model,
+        model: ModelClient,
         selection: Selection,
         selected: Selected,
         position: Option<QueuePosition<'a, Selection>>,
@@ -214,22 +214,22 @@ impl<'a> Simulation<'a> {
     /// A client looks for a server, and waits where it may.
     fn search(
         &mut self,
-        mut model: Model,
+        mut model: ModelClient,
         mut selection: Selection,
         position: Option<QueuePosition<'a, Selection>>,
     ) {
         if !selection.wants_regular() || self.queue.waiting() == 0 {
             match selection.step(self.now) {
-                Next::Server(selected) => {
+                SearchStep::Server(selected) => {
                     self.saw("served at once");
                     return self.take(model, selection, selected, position);
                 }
-                Next::None => return self.saw("no server"),
-                Next::Full => {}
+                SearchStep::None => return self.saw("no server"),
+                SearchStep::Full => {}
             }
         }
         // As the search does that follows the configuration in force.
-        let known: BTreeSet<Server> = self.snapshot.backends.iter().flatten().map(|b| stats(b)).collect();
+        let known: BTreeSet<ServerId> = self.snapshot.backends.iter().flatten().map(|b| stats(b)).collect();
         model.tried.retain(|server| known.contains(server));
         model.remembered = model.remembered.filter(|server| known.contains(server));
         let woken = Arc::<Woken>::default();
@@ -337,7 +337,7 @@ impl<'a> Simulation<'a> {
                 let last = self.snapshot.backend(Role::Regular(last)).map(|b| (last, stats(b)));
                 let snapshot = Arc::clone(&self.snapshot);
                 let selection = Selection::new(snapshot, client, 0, last.map(|(n, _)| n), Admission::Admit);
-                let model = Model { client, remembered: last.map(|(_, s)| s), tried: BTreeSet::new() };
+                let model = ModelClient { client, remembered: last.map(|(_, s)| s), tried: BTreeSet::new() };
                 self.search(model, selection, None);
             }
             40..50 => self.served.iter_mut().for_each(|served| served.position = None),

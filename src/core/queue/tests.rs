@@ -4,15 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Wake;
 
 use super::*;
-
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Relaxed);
-    }
-}
+use crate::core::counting_waker::CountingWaker;
 
 /// Places that are free.
 type Free = Arc<AtomicUsize>;
@@ -56,12 +48,12 @@ impl Fixture {
         (Arc::clone(&self.free), self.open)
     }
 
-    fn join(&self, wakes: &Arc<Wakes>, limit: usize) -> Option<QueuePosition<'_, Anyone>> {
+    fn join(&self, wakes: &Arc<CountingWaker>, limit: usize) -> Option<QueuePosition<'_, Anyone>> {
         let waker = Waker::from(Arc::clone(wakes));
         self.queue.join(Anyone, limit, &waker, || self.view())
     }
 
-    fn poll(&self, position: &QueuePosition<'_, Anyone>, wakes: &Arc<Wakes>) -> Option<bool> {
+    fn poll(&self, position: &QueuePosition<'_, Anyone>, wakes: &Arc<CountingWaker>) -> Option<bool> {
         match position.poll(&Waker::from(Arc::clone(wakes)), || self.view(), &mut None) {
             Poll::Ready((_, place)) => Some(place.is_some()),
             Poll::Pending => None,
@@ -73,12 +65,8 @@ impl Fixture {
     }
 }
 
-fn wakes<const N: usize>() -> [Arc<Wakes>; N] {
+fn wakes<const N: usize>() -> [Arc<CountingWaker>; N] {
     std::array::from_fn(|_| Arc::default())
-}
-
-fn count(wakes: &Wakes) -> usize {
-    wakes.0.swap(0, Relaxed)
 }
 
 #[test]
@@ -88,16 +76,16 @@ fn a_free_place_wakes_the_first_alone_and_is_his() {
     let tickets = all.each_ref().map(|wakes| fixture.join(wakes, 9).unwrap());
     assert_eq!(fixture.queue.waiting(), 3);
     fixture.free_one();
-    assert_eq!(all.each_ref().map(|wakes| count(wakes)), [1, 0, 0]);
+    assert_eq!(all.each_ref().map(|wakes| wakes.take()), [1, 0, 0]);
     // Whoever comes in between does not get it.
     let [late] = wakes();
     let late_ticket = fixture.join(&late, 9).unwrap();
     assert_eq!(fixture.poll(&late_ticket, &late), None);
     assert_eq!(fixture.poll(&tickets[0], &all[0]), Some(true));
     // The next one is the first now, and looks once for itself.
-    assert_eq!(count(&all[1]), 1);
+    assert_eq!(all[1].take(), 1);
     assert_eq!(fixture.poll(&tickets[1], &all[1]), None);
-    assert_eq!(count(&all[2]), 0);
+    assert_eq!(all[2].take(), 0);
 }
 
 #[test]
@@ -107,7 +95,7 @@ fn a_first_that_leaves_before_it_looks_hands_the_wakeup_on() {
     let [first, second] = all.each_ref().map(|wakes| fixture.join(wakes, 9).unwrap());
     fixture.free_one();
     drop(first);
-    assert_eq!(count(&all[1]), 1);
+    assert_eq!(all[1].take(), 1);
     assert_eq!(fixture.poll(&second, &all[1]), Some(true));
     assert_eq!(fixture.queue.waiting(), 0);
 }
@@ -121,7 +109,7 @@ fn a_queue_takes_no_more_than_its_limit_unless_a_place_is_free() {
     assert_eq!(fixture.queue.waiting(), 1);
     fixture.free.fetch_add(2, Relaxed);
     let third = fixture.join(&all[2], 1).unwrap();
-    assert_eq!(count(&all[0]), 1, "it was given its place by whoever came");
+    assert_eq!(all[0].take(), 1, "it was given its place by whoever came");
     assert_eq!([fixture.poll(&first, &all[0]), fixture.poll(&third, &all[2])], [Some(true); 2]);
     assert!(fixture.join(&all[0], 0).is_none(), "without a queue nobody waits");
 }

@@ -64,7 +64,7 @@ enum Stage {
 
 /// What a step of the search has found.
 #[derive(Debug)]
-pub enum Next {
+pub enum SearchStep {
     /// A server to try.
     Server(Selected),
     /// Servers that could serve the client and that have as many connections as they may. The search goes on after
@@ -132,21 +132,21 @@ impl Selection {
     /// The next server to try at `now`; on `None` the connection is closed.
     pub fn next(&mut self, now: Millis) -> Option<Selected> {
         match self.advance(now, false) {
-            Next::Server(selected) => Some(selected),
-            Next::Full | Next::None => None,
+            SearchStep::Server(selected) => Some(selected),
+            SearchStep::Full | SearchStep::None => None,
         }
     }
 
     /// The same for a client that may wait for a place.
-    pub fn step(&mut self, now: Millis) -> Next {
+    pub fn step(&mut self, now: Millis) -> SearchStep {
         self.advance(now, true)
     }
 
-    /// The next server to try, or [`Next::Full`] for a client that `waits` rather than have one of a later stage.
-    fn advance(&mut self, now: Millis, waits: bool) -> Next {
+    /// The next server to try, or [`SearchStep::Full`] for a client that `waits` rather than have one of a later stage.
+    fn advance(&mut self, now: Millis, waits: bool) -> SearchStep {
         loop {
             let (selected, then) = match self.stage {
-                Stage::Done => return Next::None,
+                Stage::Done => return SearchStep::None,
                 Stage::Abuse => (special(self.snapshot.abuse.as_ref()), Stage::Done),
                 Stage::First | Stage::After(_) => (self.regular(now), self.after_regular()),
                 Stage::Emergency => (special(self.snapshot.emergency.as_ref()), Stage::LastResort),
@@ -154,10 +154,10 @@ impl Selection {
             };
             if let Some(selected) = selected {
                 self.stage = self.chosen(&selected);
-                return Next::Server(selected);
+                return SearchStep::Server(selected);
             }
             if waits && self.wants_regular() && self.is_held_up(now) {
-                return Next::Full;
+                return SearchStep::Full;
             }
             self.stage = then;
         }

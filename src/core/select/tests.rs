@@ -60,7 +60,7 @@ fn may_serve(snapshot: &Snapshot, b: &Backend, who: Client, own: bool) -> bool {
 
 /// A step of a random history.
 #[derive(Debug, Clone)]
-enum Step {
+enum HistoryStep {
     /// A client connects; so many servers fail before one accepts it.
     Connect { who: u32, remembered: Option<usize>, failures: usize },
     /// One of the open connections closes.
@@ -69,13 +69,13 @@ enum Step {
     Wait(u64),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<HistoryStep>> {
     let connect = (0u32..6, prop::option::of(0usize..7), 0usize..4)
-        .prop_map(|(who, remembered, failures)| Step::Connect { who, remembered, failures });
+        .prop_map(|(who, remembered, failures)| HistoryStep::Connect { who, remembered, failures });
     let step = prop_oneof![
         4 => connect,
-        2 => any::<prop::sample::Index>().prop_map(Step::Close),
-        1 => (0u64..40_000).prop_map(Step::Wait),
+        2 => any::<prop::sample::Index>().prop_map(HistoryStep::Close),
+        1 => (0u64..40_000).prop_map(HistoryStep::Wait),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -114,10 +114,10 @@ proptest! {
         let mut now = 1;
         for step in steps {
             match step {
-                Step::Wait(pause) => now += pause,
-                Step::Close(at) if open.is_empty() => _ = at,
-                Step::Close(at) => _ = open.swap_remove(at.index(open.len())),
-                Step::Connect { who, remembered, failures } => {
+                HistoryStep::Wait(pause) => now += pause,
+                HistoryStep::Close(at) if open.is_empty() => _ = at,
+                HistoryStep::Close(at) => _ = open.swap_remove(at.index(open.len())),
+                HistoryStep::Connect { who, remembered, failures } => {
                     let who = client(who);
                     let mut selection = search(&snapshot, who, remembered);
                     let mut seen = HashSet::new();
@@ -429,7 +429,7 @@ proptest! {
         let (mut now, mut open) = (1, Vec::new());
         for step in history {
             match step {
-                Step::Connect { who, remembered, failures } => {
+                HistoryStep::Connect { who, remembered, failures } => {
                     let mut search = search(&snapshot, client(who), remembered);
                     for _ in 0..failures {
                         if let Some(selected) = search.next(now) {
@@ -438,9 +438,9 @@ proptest! {
                     }
                     open.extend(search.next(now));
                 }
-                Step::Close(at) if !open.is_empty() => _ = open.swap_remove(at.index(open.len())),
-                Step::Close(_) => {}
-                Step::Wait(time) => now += time,
+                HistoryStep::Close(at) if !open.is_empty() => _ = open.swap_remove(at.index(open.len())),
+                HistoryStep::Close(_) => {}
+                HistoryStep::Wait(time) => now += time,
             }
         }
         let foretold = [(), ()].map(|()| search(&snapshot, client(who), remembered).peeked(now));

@@ -65,7 +65,7 @@ pub struct Snapshot {
     /// How a server is selected.
     pub policy: Policy,
     /// How the bytes of connections are processed.
-    pub content: Content,
+    pub content: ContentOptions,
     /// How the sockets of connections are set up.
     pub sockets: SocketOptions,
     /// How long a server in slow start takes to reach its full share of new clients.
@@ -162,7 +162,7 @@ impl Policy {
 
 /// How the bytes of connections are processed.
 #[derive(Debug, Clone, Copy)]
-pub struct Content {
+pub struct ContentOptions {
     /// HTTP requests name their client.
     pub http: bool,
     /// The treatment of the client's own fields.
@@ -242,7 +242,7 @@ impl Snapshot {
             },
             client_mask: settings.client_mask,
             policy: Policy::of(settings),
-            content: Content {
+            content: ContentOptions {
                 http: settings.http,
                 http_forwarded: settings.http_forwarded,
                 http_rfc7239: settings.http_rfc7239,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::core::alpn;
 use crate::core::end_reason::EndReason;
 use crate::core::error::SystemReason;
-use crate::core::select::{Next, Selected, Selection};
+use crate::core::select::{SearchStep, Selected, Selection};
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::sys::log;
 
@@ -94,12 +94,12 @@ async fn search(
 ) -> Result<Option<(Selected, Stream)>, Failure> {
     let snapshot = seeker.snapshot;
     let mut last = None;
-    let mut next = given().map_or_else(|| step(&record.shared, snapshot, selection), Next::Server);
+    let mut next = given().map_or_else(|| step(&record.shared, snapshot, selection), SearchStep::Server);
     loop {
         let selected = match next {
-            Next::Server(selected) => selected,
-            Next::Full => return Ok(None),
-            Next::None => break,
+            SearchStep::Server(selected) => selected,
+            SearchStep::Full => return Ok(None),
+            SearchStep::None => break,
         };
         // Held until the result of the connect is known: if the server fails, no other connect to it should begin.
         let permits = &selected.backend.stats.connecting;
@@ -140,12 +140,12 @@ async fn search(
 }
 
 /// The next server. `Full` if the client has to wait, also behind those that already wait: they are served in order.
-fn step(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> Next {
+fn step(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> SearchStep {
     if selection.wants_regular() && shared.queue.waiting() > 0 {
-        return Next::Full;
+        return SearchStep::Full;
     }
     match snapshot.queue_max {
-        0 => selection.next(shared.now()).map_or(Next::None, Next::Server),
+        0 => selection.next(shared.now()).map_or(SearchStep::None, SearchStep::Server),
         _ => selection.step(shared.now()),
     }
 }

@@ -1,7 +1,7 @@
 //! The PROXY header at the beginning of a connection.
 
 use crate::core::Millis;
-use crate::core::proxy::{Header, Parsed, parse};
+use crate::core::proxy::{Header, ParsedHeader, parse};
 use crate::net::first_bytes::{Undecided, read_until};
 use crate::net::socket::Socket;
 
@@ -33,11 +33,11 @@ pub(in crate::net) async fn receive(
 fn header(bytes: &[u8], ended: bool, required: bool) -> Option<Result<(Header, usize), ProxyFault>> {
     Some(match parse(bytes) {
         Err(malformed) => Err(ProxyFault::Malformed(malformed)),
-        Ok(Parsed::Complete(header, length)) => Ok((header, length)),
-        Ok(Parsed::Partial) if !ended => return None,
-        Ok(Parsed::Partial | Parsed::Absent) if !required => Ok((Header::default(), 0)),
-        Ok(Parsed::Absent) => Err(ProxyFault::Absent),
-        Ok(Parsed::Partial) if bytes.is_empty() => Err(ProxyFault::Empty),
-        Ok(Parsed::Partial) => Err(ProxyFault::CutOff),
+        Ok(ParsedHeader::Complete(header, length)) => Ok((header, length)),
+        Ok(ParsedHeader::Partial) if !ended => return None,
+        Ok(ParsedHeader::Partial | ParsedHeader::Absent) if !required => Ok((Header::default(), 0)),
+        Ok(ParsedHeader::Absent) => Err(ProxyFault::Absent),
+        Ok(ParsedHeader::Partial) if bytes.is_empty() => Err(ProxyFault::Empty),
+        Ok(ParsedHeader::Partial) => Err(ProxyFault::CutOff),
     })
 }

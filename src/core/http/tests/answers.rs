@@ -10,7 +10,7 @@ const GRANTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n"
 
 /// What happened to the next request.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
-enum Next {
+enum RequestOutcome {
     /// It got pen's fields.
     Marked,
     /// It passed unchanged.
@@ -65,40 +65,43 @@ fn play_again(dialogue: &[(char, &str)]) -> Rewriter {
     rewriter
 }
 
-fn next(rewriter: &mut Rewriter) -> Next {
+fn next(rewriter: &mut Rewriter) -> RequestOutcome {
     let mut out = Vec::new();
     let request = b"GET /next HTTP/1.1\r\n\r\n";
     rewriter.feed(request, &mut out, |_| {});
-    if rewriter.refusal() == Some(Refusal::Protocol) {
+    if rewriter.refusal() == Some(RequestRefusal::Protocol) {
         assert!(out.is_empty());
-        return Next::Refused;
+        return RequestOutcome::Refused;
     }
     if out.is_empty() {
         assert!(!rewriter.wants_requests() && !rewriter.is_ready());
-        return Next::Held;
+        return RequestOutcome::Held;
     }
-    if out.ends_with(request) { Next::Opaque } else { Next::Marked }
+    if out.ends_with(request) { RequestOutcome::Opaque } else { RequestOutcome::Marked }
 }
 
 #[track_caller]
-fn assert_next(dialogue: &[(char, &str)], expected: Next) {
+fn assert_next(dialogue: &[(char, &str)], expected: RequestOutcome) {
     assert_eq!(next(&mut play(dialogue)), expected, "{dialogue:?}");
 }
 
 #[test]
 fn granted_protocols_are_left_alone() {
-    assert_next(&[('>', UPGRADE), ('<', GRANTED)], Next::Opaque);
-    assert_next(&[('>', UPGRADE), ('<', "HTTP/1.1 100 Continue\r\n\r\n"), ('<', GRANTED)], Next::Opaque);
+    assert_next(&[('>', UPGRADE), ('<', GRANTED)], RequestOutcome::Opaque);
+    assert_next(
+        &[('>', UPGRADE), ('<', "HTTP/1.1 100 Continue\r\n\r\n"), ('<', GRANTED)],
+        RequestOutcome::Opaque,
+    );
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
-    assert_next(&[('>', CONNECT), ('<', answer)], Next::Opaque);
-    assert_next(&[('>', GET), ('<', OK), ('>', UPGRADE), ('<', GRANTED)], Next::Opaque);
-    assert_next(&[('>', UPGRADE), ('<', OK), ('>', UPGRADE), ('<', GRANTED)], Next::Opaque);
-    assert_next(&[('>', GET), ('>', UPGRADE), ('<', OK), ('<', GRANTED)], Next::Opaque);
+    assert_next(&[('>', CONNECT), ('<', answer)], RequestOutcome::Opaque);
+    assert_next(&[('>', GET), ('<', OK), ('>', UPGRADE), ('<', GRANTED)], RequestOutcome::Opaque);
+    assert_next(&[('>', UPGRADE), ('<', OK), ('>', UPGRADE), ('<', GRANTED)], RequestOutcome::Opaque);
+    assert_next(&[('>', GET), ('>', UPGRADE), ('<', OK), ('<', GRANTED)], RequestOutcome::Opaque);
     let upload = UPGRADE.replace("\r\n\r\n", "\r\nContent-Length: 3\r\n\r\nabc");
-    assert_next(&[('>', &upload), ('<', GRANTED)], Next::Opaque);
+    assert_next(&[('>', &upload), ('<', GRANTED)], RequestOutcome::Opaque);
     // Servers may name fields as they like.
     let odd = GRANTED.replace("\r\n\r\n", "\r\nX-Info(1): a\r\nX\u{e9}: b\r\n\r\n");
-    assert_next(&[('>', UPGRADE), ('<', &odd)], Next::Opaque);
+    assert_next(&[('>', UPGRADE), ('<', &odd)], RequestOutcome::Opaque);
 }
 
 #[test]
@@ -113,11 +116,11 @@ fn only_a_101_turns_http_off() {
             &[('>', UPGRADE), ('<', "HTTP/1.1 200 OK\r\n\r\nup to the end")],
             &[('>', UPGRADE), ('<', "HTTP/1.1 426 Upgrade\nContent-Length: 0\n\n")],
         ] {
-            assert_next(&[before, rest].concat(), Next::Marked);
+            assert_next(&[before, rest].concat(), RequestOutcome::Marked);
         }
     }
     let upload = UPGRADE.replace("\r\n\r\n", "\r\nContent-Length: 3\r\n\r\na");
-    assert_next(&[('>', &upload), ('<', OK), ('>', "bc")], Next::Marked);
+    assert_next(&[('>', &upload), ('<', OK), ('>', "bc")], RequestOutcome::Marked);
 }
 
 #[test]
@@ -128,19 +131,19 @@ fn upgrade_counts_only_with_connection() {
         "Connection: upgrade",
         "Connection: Upgrade\r\nUpgrade:",
     ] {
-        assert_next(&[('>', &format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n"))], Next::Marked);
+        assert_next(&[('>', &format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n"))], RequestOutcome::Marked);
     }
     for fields in
         ["Upgrade: x\r\nConnection: a, UPGRADE", "connection: a\r\nupgrade: x\r\nConnection: upgrade"]
     {
-        assert_next(&[('>', &format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n"))], Next::Held);
+        assert_next(&[('>', &format!("GET / HTTP/1.1\r\n{fields}\r\n\r\n"))], RequestOutcome::Held);
     }
 }
 
 #[test]
 fn what_follows_a_question_waits_for_its_answer() {
-    assert_next(&[('>', UPGRADE)], Next::Held);
-    assert_next(&[('>', GET), ('>', UPGRADE), ('<', OK)], Next::Held);
+    assert_next(&[('>', UPGRADE)], RequestOutcome::Held);
+    assert_next(&[('>', GET), ('>', UPGRADE), ('<', OK)], RequestOutcome::Held);
     let mut out = Vec::new();
     for (answer, expected) in [(OK, format!("GET / HTTP/1.1\r\n{PROTO}{FOR}\r\n")), (GRANTED, GET.to_owned())]
     {
@@ -162,16 +165,16 @@ fn answers_are_paired_with_requests() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let bait = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{GRANTED}", GRANTED.len());
     // Both in flight: the first answer's body must not be taken for the second answer.
-    assert_next(&[('>', GET), ('>', UPGRADE), ('<', &bait), ('<', OK)], Next::Marked);
-    assert_next(&[('>', GET), ('>', UPGRADE), ('<', &bait), ('<', GRANTED)], Next::Opaque);
-    assert_next(&[('>', GET), ('<', chunked), ('>', UPGRADE), ('<', OK)], Next::Marked);
+    assert_next(&[('>', GET), ('>', UPGRADE), ('<', &bait), ('<', OK)], RequestOutcome::Marked);
+    assert_next(&[('>', GET), ('>', UPGRADE), ('<', &bait), ('<', GRANTED)], RequestOutcome::Opaque);
+    assert_next(&[('>', GET), ('<', chunked), ('>', UPGRADE), ('<', OK)], RequestOutcome::Marked);
     let empty = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n";
-    assert_next(&[('>', head), ('>', UPGRADE), ('<', empty), ('<', OK)], Next::Marked);
+    assert_next(&[('>', head), ('>', UPGRADE), ('<', empty), ('<', OK)], RequestOutcome::Marked);
     let not_modified = "HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n";
-    assert_next(&[('>', GET), ('<', not_modified), ('>', UPGRADE), ('<', OK)], Next::Marked);
+    assert_next(&[('>', GET), ('<', not_modified), ('>', UPGRADE), ('<', OK)], RequestOutcome::Marked);
     assert_next(
         &[('>', GET), ('<', "HTTP/1.1 204 No\r\n\r\n"), ('>', UPGRADE), ('<', GRANTED)],
-        Next::Opaque,
+        RequestOutcome::Opaque,
     );
 }
 
@@ -194,22 +197,22 @@ fn a_client_may_be_sixty_four_answers_ahead() {
         assert!(rewriter.wants_requests());
         rewriter.feed(UPGRADE.as_bytes(), &mut out, |_| {});
         rewriter.observe(OK.as_bytes());
-        assert_eq!(next(&mut rewriter), Next::Marked);
+        assert_eq!(next(&mut rewriter), RequestOutcome::Marked);
     }
 }
 
 #[test]
 fn answers_that_cannot_be_told_apart_grant_nothing() {
-    assert_next(&[('<', "220 hello\r\n"), ('>', GET)], Next::Marked);
-    assert_next(&[('<', "220 hello\r\n"), ('>', UPGRADE), ('<', GRANTED)], Next::Refused);
-    assert_next(&[('>', UPGRADE), ('<', "220 hello\r\n\r\n")], Next::Refused);
+    assert_next(&[('<', "220 hello\r\n"), ('>', GET)], RequestOutcome::Marked);
+    assert_next(&[('<', "220 hello\r\n"), ('>', UPGRADE), ('<', GRANTED)], RequestOutcome::Refused);
+    assert_next(&[('>', UPGRADE), ('<', "220 hello\r\n\r\n")], RequestOutcome::Refused);
     let odd = "HTTP/1.1 101 x\r\nContent-Length: 0\r\n\r\n";
-    assert_next(&[('>', CONNECT), ('<', odd)], Next::Marked);
-    assert_next(&[('>', GET), ('<', odd), ('>', UPGRADE), ('<', GRANTED)], Next::Refused);
-    assert_next(&[('>', GET), ('<', OK), ('<', OK), ('>', UPGRADE), ('<', GRANTED)], Next::Refused);
+    assert_next(&[('>', CONNECT), ('<', odd)], RequestOutcome::Marked);
+    assert_next(&[('>', GET), ('<', odd), ('>', UPGRADE), ('<', GRANTED)], RequestOutcome::Refused);
+    assert_next(&[('>', GET), ('<', OK), ('<', OK), ('>', UPGRADE), ('<', GRANTED)], RequestOutcome::Refused);
     let open = "HTTP/1.1 200 OK\r\n\r\n";
-    assert_next(&[('>', GET), ('<', open), ('>', UPGRADE), ('<', GRANTED)], Next::Refused);
-    for (length, expected) in [(65_000, Next::Marked), (66_000, Next::Refused)] {
+    assert_next(&[('>', GET), ('<', open), ('>', UPGRADE), ('<', GRANTED)], RequestOutcome::Refused);
+    for (length, expected) in [(65_000, RequestOutcome::Marked), (66_000, RequestOutcome::Refused)] {
         let long = OK.replace("200 OK", &format!("200 {}", "a".repeat(length)));
         let mut rewriter = play_again(&[('>', UPGRADE), ('<', &long)]);
         assert_eq!(next(&mut rewriter), expected, "{length} bytes");

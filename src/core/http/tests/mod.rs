@@ -1,6 +1,6 @@
 //! HTTP mode as a black box: bytes in, bytes out.
 
-use super::{Ending, Forwarding, Refusal, Rewriter};
+use super::{Ending, Forwarding, RequestRefusal, Rewriter};
 use crate::core::settings::HttpForwarded;
 
 mod answers;
@@ -26,14 +26,14 @@ fn show(bytes: &[u8]) -> String {
 
 /// What happened to a client's stream.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct RewrittenStream {
     server: Vec<u8>,
     lines: Vec<String>,
     ending: Ending,
 }
 
 /// Feeds the pieces and ends.
-fn run(mut rewriter: Rewriter, pieces: &[&[u8]]) -> Seen {
+fn run(mut rewriter: Rewriter, pieces: &[&[u8]]) -> RewrittenStream {
     let (mut server, mut lines) = (Vec::new(), Vec::new());
     for piece in pieces {
         rewriter.feed(piece, &mut server, |line| lines.push(show(line)));
@@ -41,12 +41,12 @@ fn run(mut rewriter: Rewriter, pieces: &[&[u8]]) -> Seen {
     if rewriter.refusal().is_none() {
         rewriter.finish(&mut server);
     }
-    Seen { server, lines, ending: rewriter.ending() }
+    RewrittenStream { server, lines, ending: rewriter.ending() }
 }
 
 /// What the server gets, which must not depend on the split.
 #[track_caller]
-fn passed(input: &[u8]) -> Seen {
+fn passed(input: &[u8]) -> RewrittenStream {
     let whole = run(rewriter(), &[input]);
     let pieces: Vec<&[u8]> = input.chunks(1).collect();
     let bytewise = run(rewriter(), &pieces);

@@ -8,7 +8,7 @@ use super::*;
 
 /// A request in two parts; the missing lines belong between them.
 #[derive(Clone, Debug)]
-struct Sample {
+struct SampleRequest {
     lead: Vec<u8>,
     added: String,
     rest: Vec<u8>,
@@ -29,7 +29,7 @@ fn chunked_body() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn sample() -> impl Strategy<Value = Sample> {
+fn sample() -> impl Strategy<Value = SampleRequest> {
     let tricky = select(vec![&b"GET / HTTP/1.1\r\n\r\n"[..], b"\r\n\r\n", b"0\r\n\r\n", b"\n", b"\r"]);
     let length_body = prop_oneof![vec(any::<u8>(), 0..60), tricky.prop_map(<[u8]>::to_vec)];
     let body = prop_oneof![
@@ -50,7 +50,7 @@ fn sample() -> impl Strategy<Value = Sample> {
         ("X-FORWARDED-FOR: \r\nX-Forwarded-Proto: y\r\n", false, false),
     ]);
     (start, "([A-Z][a-z-]{0,8}: [ -~]{0,20}\r\n){0,3}", own, body).prop_map(
-        |(start, fields, (own, proto, client), (framing, body))| Sample {
+        |(start, fields, (own, proto, client), (framing, body))| SampleRequest {
             lead: [start, fields.as_bytes(), own.as_bytes(), framing.as_bytes()].concat(),
             added: [(proto, PROTO), (client, FOR)]
                 .iter()
@@ -63,7 +63,7 @@ fn sample() -> impl Strategy<Value = Sample> {
 }
 
 /// Feeds the input in pieces, and sometimes skips the rewriter where it allows that.
-fn run_cut(input: &[u8], cuts: &[Index], skipping: bool) -> Seen {
+fn run_cut(input: &[u8], cuts: &[Index], skipping: bool) -> RewrittenStream {
     let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(input.len() + 1)).collect();
     at.extend([0, input.len()]);
     at.sort_unstable();
@@ -82,7 +82,7 @@ fn run_cut(input: &[u8], cuts: &[Index], skipping: bool) -> Seen {
     if rewriter.refusal().is_none() {
         rewriter.finish(&mut server);
     }
-    Seen { server, lines, ending: rewriter.ending() }
+    RewrittenStream { server, lines, ending: rewriter.ending() }
 }
 
 /// Bytes of HTTP with mistakes in it.

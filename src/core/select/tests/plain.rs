@@ -49,7 +49,7 @@ fn plain_rule(
 
 /// The state of a server before a search.
 #[derive(Debug, Clone)]
-struct State {
+struct InitialState {
     connections: u32,
     turns: usize,
     health: Option<Health>,
@@ -58,11 +58,11 @@ struct State {
     ordered: Option<Millis>,
 }
 
-fn state() -> impl Strategy<Value = State> {
+fn state() -> impl Strategy<Value = InitialState> {
     let health = prop::option::of(prop::sample::select(vec![Health::Unknown, Health::Up, Health::Down]));
     let until = || prop::option::weighted(0.2, 0u64..3000);
     (0u32..4, 0usize..3, health, any::<bool>(), until(), until()).prop_map(
-        |(connections, turns, health, rises, failed, ordered)| State {
+        |(connections, turns, health, rises, failed, ordered)| InitialState {
             connections,
             turns,
             health,

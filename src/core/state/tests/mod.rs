@@ -23,14 +23,14 @@ use crate::core::report::replies;
 
 /// A world with files that refuses the need with that number.
 #[derive(Debug, Default)]
-struct Model {
+struct TestWorld {
     files: HashMap<String, String>,
     refuses: Option<usize>,
     met: Vec<Need>,
     now: Millis,
 }
 
-impl World for Model {
+impl World for TestWorld {
     fn load(&mut self, file: &str, services: &Services) -> Result<Arc<Vec<ConfigLine>>, Vec<Error>> {
         let read = |file: &str| match self.files.get(file) {
             Some(text) => Ok(text.clone().into()),
@@ -81,7 +81,7 @@ fn state(lines: &str) -> State {
 
 /// The output of `write`.
 fn written(state: &mut State) -> String {
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     state.apply(&Command::Write(None), &mut world).unwrap();
     match world.met.pop() {
         Some(Need::Write(file, lines)) => {
@@ -92,17 +92,17 @@ fn written(state: &mut State) -> String {
     }
 }
 
-fn apply(state: &mut State, world: &mut Model, line: &str) -> Result<(Answer, Vec<Effect>), Vec<Error>> {
+fn apply(state: &mut State, world: &mut TestWorld, line: &str) -> Result<(Answer, Vec<Effect>), Vec<Error>> {
     let command = Command::parse(line, &Services::default()).unwrap().unwrap();
     state.apply(&command, world)
 }
 
 /// The reply to a command whose reply is text.
 fn reply(state: &mut State, line: &str) -> String {
-    reply_of(state, &mut Model::default(), line)
+    reply_of(state, &mut TestWorld::default(), line)
 }
 
-fn reply_of(state: &mut State, world: &mut Model, line: &str) -> String {
+fn reply_of(state: &mut State, world: &mut TestWorld, line: &str) -> String {
     match apply(state, world, line) {
         Ok((Answer::Text(text), _)) => text,
         other => panic!("{other:?}"),
@@ -114,7 +114,7 @@ fn servers(state: &State) -> String {
     Status::servers(state.snapshot(), 1).iter().map(replies::server).collect()
 }
 
-fn refusal(state: &mut State, world: &mut Model, line: &str) -> String {
+fn refusal(state: &mut State, world: &mut TestWorld, line: &str) -> String {
     let errors = apply(state, world, line).unwrap_err();
     errors.iter().map(|e| format!("{e}\n")).collect()
 }

@@ -6,12 +6,12 @@ use super::*;
 use crate::core::config::tests::line;
 
 #[derive(Debug, Clone)]
-enum Step {
+enum StateStep {
     Command(String),
     Reload(Vec<String>),
 }
 
-fn steps() -> impl Strategy<Value = Vec<(Step, Option<usize>)>> {
+fn steps() -> impl Strategy<Value = Vec<(StateStep, Option<usize>)>> {
     let other = prop::sample::select(vec![
         "close 3",
         "close 999999",
@@ -35,8 +35,8 @@ fn steps() -> impl Strategy<Value = Vec<(Step, Option<usize>)>> {
     let one = prop_oneof![4 => line(), 1 => other.prop_map(str::to_owned)];
     let bad = prop_oneof![20 => line(), 1 => Just("frobnicate".to_owned()), 1 => Just("servers".to_owned())];
     let step = prop_oneof![
-        4 => one.prop_map(Step::Command),
-        1 => prop::collection::vec(bad, 0..8).prop_map(Step::Reload),
+        4 => one.prop_map(StateStep::Command),
+        1 => prop::collection::vec(bad, 0..8).prop_map(StateStep::Reload),
     ];
     prop::collection::vec((step, prop::option::weighted(0.3, 0usize..3)), 0..30)
 }
@@ -45,7 +45,7 @@ proptest! {
     #[test]
     fn all_or_nothing_and_write_tells_all(steps in steps(), tls in any::<bool>()) {
         let mut state = state(if tls { "listen 80\nssl_certfile /c\n" } else { "listen 80\n" });
-        let mut world = Model::default();
+        let mut world = TestWorld::default();
         world.files.insert("g".into(), "roundrobin\nserver 3 address 10.0.0.3 port 3\n".into());
         for (step, refuses) in steps {
             world.now += 500;
@@ -54,8 +54,8 @@ proptest! {
             let before = (state.config.clone(), Arc::clone(&state.snapshot), state.file_named.clone());
             let standings: Vec<Standing> = (0..6).map(|n| state.stats.server(n).standing(world.now)).collect();
             let failed = match step {
-                Step::Command(line) => apply(&mut state, &mut world, &line).is_err(),
-                Step::Reload(lines) => {
+                StateStep::Command(line) => apply(&mut state, &mut world, &line).is_err(),
+                StateStep::Reload(lines) => {
                     world.files.insert("f".into(), lines.join("\n"));
                     state.reload(&mut world).is_err()
                 }

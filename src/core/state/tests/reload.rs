@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_a_file_no_longer_names_is_told() {
     let mut state = state("listen 80\n");
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     let mut reload = |text: &str| {
         world.files.insert("f".into(), text.into());
         state.reload(&mut world).map(|(reload, _)| reload.notices)
@@ -29,7 +29,7 @@ fn an_exact_reload_takes_back_what_nobody_names() {
                 acl 1 deny 10.0.0.9\nserver 0 address 10.0.0.1 port 1 max 3\nserver 1 address 10.0.0.2 port 1\n";
     let mut state = state(file);
     state.command_line = config("timeout 7\nserver 4 address 10.0.0.5 port 5\n");
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     world.files.insert("f".into(), file.into());
     // At start the command line is in force too.
     let (reload, _) = state.reload(&mut world).unwrap();
@@ -77,7 +77,7 @@ fn an_exact_reload_keeps_the_state_of_a_server_unless_the_file_names_it() {
     let file =
         "listen 80\nreload_mode exact\nserver 0 address 10.0.0.1 port 1\nserver a address 10.0.0.2 port 1\n";
     let mut state = state(file);
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     for line in ["server 0 state drain", "server a state maint"] {
         apply(&mut state, &mut world, line).unwrap();
     }
@@ -91,7 +91,7 @@ fn an_exact_reload_keeps_the_state_of_a_server_unless_the_file_names_it() {
 #[test]
 fn each_setting_that_stays_is_told_when_the_file_names_it_no_longer() {
     let mut state = state("listen 80\n");
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     let mut reload = |text: &str| {
         world.files.insert("f".into(), text.into());
         state.reload(&mut world).map(|(reload, _)| reload.notices).unwrap()
@@ -113,7 +113,7 @@ fn each_setting_that_stays_is_told_when_the_file_names_it_no_longer() {
 #[test]
 fn a_reload_tells_what_has_become_odd_with_its_line() {
     let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\n");
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     let file = "server 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.1 port 1\n";
     world.files.insert("f".into(), file.into());
     let (reload, _) = state.reload(&mut world).unwrap();

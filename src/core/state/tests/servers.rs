@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_server_that_moves_is_no_longer_blacklisted() {
     let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.2 port 1\n");
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     for line in ["server 0 blacklist 9", "server 1 blacklist 9", "server 0 port 2", "server 1 max 4"] {
         apply(&mut state, &mut world, line).unwrap();
     }
@@ -17,7 +17,7 @@ fn a_server_that_moves_is_no_longer_blacklisted() {
 #[test]
 fn a_server_that_is_removed_is_gone_with_its_last_connection() {
     let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\nserver 1 address 10.0.0.2 port 1\n");
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     let held = Arc::clone(state.stats.server(1));
     assert!(held.acquire(None));
     let (_, effects) = apply(&mut state, &mut world, "no server 1").unwrap();
@@ -56,7 +56,7 @@ fn a_server_that_is_removed_is_gone_with_its_last_connection() {
 fn a_change_that_leaves_nobody_to_serve_is_refused_with_its_reason() {
     let one = "listen 80\nserver 0 address 10.0.0.1 port 1\n";
     let mut state = state(one);
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     let weights = "weight: every server has weight 0, and nobody would be served\n";
     assert_eq!(refusal(&mut state, &mut world, "weight"), weights);
     for line in ["server 0 port 0", "no server 0"] {
@@ -87,7 +87,7 @@ fn a_change_that_leaves_nobody_to_serve_is_refused_with_its_reason() {
 #[test]
 fn names_that_are_given_are_looked_up_again() {
     let mut state = state("listen 80\nserver 0 address a.example port 1\n");
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     let mut lookups = |line: &str| {
         let (_, effects) = apply(&mut state, &mut world, line).unwrap();
         let lookups = effects.into_iter().find_map(|effect| match effect {
@@ -119,7 +119,7 @@ fn addresses_are_published_when_they_are_news() {
 #[test]
 fn a_server_that_is_pen_itself_is_refused_by_its_name_too() {
     let mut state = state("listen 10.0.0.9:80\nserver 0 address 10.0.0.1 port 1\n");
-    let mut world = Model::default();
+    let mut world = TestWorld::default();
     apply(&mut state, &mut world, "server 1 address a.example port 1").unwrap();
     state.found("a.example".into(), vec!["10.0.0.8".parse().unwrap(), "10.0.0.9".parse().unwrap()]);
     let reason = |what: &str, address: &str| {
