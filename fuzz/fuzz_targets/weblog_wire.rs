@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
-use pen::weblog::entry::{DATAGRAM, Entry};
+use pen::weblog::entry::{DATAGRAM, LogEntry};
 use pen::weblog::penlogd::Merger;
 
 fuzz_target!(|data: &[u8]| {
     // An entry of pen, in both its forms, is read back as it was written.
-    for entry in [Entry::parse_datagram(data), Entry::parse_file(data)].into_iter().flatten() {
+    for entry in [LogEntry::parse_datagram(data), LogEntry::parse_file(data)].into_iter().flatten() {
         let (mut wire, mut file) = (Vec::new(), Vec::new());
         entry.write_datagram(&mut wire);
         entry.write_file(&mut file);
         assert!(wire.len() <= DATAGRAM && wire.ends_with(b"\n"));
-        let back = Entry::parse_file(&file).expect("what is written is read");
+        let back = LogEntry::parse_file(&file).expect("what is written is read");
         assert_eq!((back.client, back.epoch, back.server), (entry.client, entry.epoch, entry.server));
     }
     let origin = Instant::now();

@@ -56,7 +56,7 @@ impl AccessLine {
 
     /// Finds the other parts; the first quote, except one at the beginning, is at `quote`.
     fn find(line: &[u8], client: Range<usize>, quote: usize) -> Option<AccessLine> {
-        let (mut first_quote, mut brackets) = (None, Brackets::default());
+        let (mut first_quote, mut brackets) = (None, BracketScanner::default());
         let (mut at, mut next) = (client.end, Some(quote).filter(|&quote| quote > client.end));
         // The user may contain quotes and brackets: the request is the first quoted part after a date.
         while let Some(quote) = next.take().or_else(|| memchr(b'"', &line[at..]).map(|n| at + n)) {
@@ -192,14 +192,14 @@ fn is_address(word: &[u8]) -> bool {
 
 /// Finds parts in brackets, piece by piece.
 #[derive(Default)]
-struct Brackets {
+struct BracketScanner {
     /// The start of the last bracket that is still open.
     open: Option<usize>,
     /// The last bracket that was closed, without its brackets.
     last: Option<Range<usize>>,
 }
 
-impl Brackets {
+impl BracketScanner {
     fn look(&mut self, line: &[u8], piece: Range<usize>) {
         if let Some(before) = piece.len().checked_sub(USUAL)
             && let [b'[', date @ .., b']', b' '] = &line[piece.start + before..piece.end]

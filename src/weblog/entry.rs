@@ -25,10 +25,10 @@ const NOBODY: &[u8] = b"-";
 
 /// One request that pen passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct LogEntry<'a> {
     /// The client. One without an address is an empty word, as in C pen.
     pub client: LoggedClient,
-    /// The time, in seconds since 1970-01-01 UTC. Not in the datagram: 0 after [`Entry::parse_datagram`].
+    /// The time, in seconds since 1970-01-01 UTC. Not in the datagram: 0 after [`LogEntry::parse_datagram`].
     pub epoch: i64,
     /// The server that got it: its address without a port, or the path of its socket.
     pub server: &'a str,
@@ -36,7 +36,7 @@ pub struct Entry<'a> {
     pub request: &'a [u8],
 }
 
-impl<'a> Entry<'a> {
+impl<'a> LogEntry<'a> {
     /// Appends the line for the file log to `out`.
     pub fn write_file(&self, out: &mut Vec<u8>) {
         self.write_client(out);
@@ -67,17 +67,17 @@ impl<'a> Entry<'a> {
     }
 
     /// Parses a line of the file log, with or without its newline. `None` if it is not one.
-    pub fn parse_file(line: &'a [u8]) -> Option<Entry<'a>> {
+    pub fn parse_file(line: &'a [u8]) -> Option<LogEntry<'a>> {
         let (client, epoch, rest) = parse_beginning(line)?;
         let (server, request) = word(rest)?;
-        Some(Entry { client, epoch, server: parse_server(server)?, request: first_line(request) })
+        Some(LogEntry { client, epoch, server: parse_server(server)?, request: first_line(request) })
     }
 
     /// Parses a datagram. `None` if it is not an entry of pen (but a web server's line, or garbage).
-    pub fn parse_datagram(datagram: &'a [u8]) -> Option<Entry<'a>> {
+    pub fn parse_datagram(datagram: &'a [u8]) -> Option<LogEntry<'a>> {
         let (client, rest) = word(datagram.strip_prefix(b"+ ")?)?;
         let (server, request) = word(rest)?;
-        Some(Entry {
+        Some(LogEntry {
             client: parse_client(client)?,
             epoch: 0,
             server: parse_server(server)?,
@@ -221,17 +221,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry<'a>(client: &str, request: &'a [u8]) -> Entry<'a> {
-        Entry { client: client.parse().ok(), epoch: 971_175_336, server: "10.0.0.1", request }
+    fn entry<'a>(client: &str, request: &'a [u8]) -> LogEntry<'a> {
+        LogEntry { client: client.parse().ok(), epoch: 971_175_336, server: "10.0.0.1", request }
     }
 
-    fn file(entry: &Entry<'_>) -> String {
+    fn file(entry: &LogEntry<'_>) -> String {
         let mut out = Vec::new();
         entry.write_file(&mut out);
         String::from_utf8(out).unwrap()
     }
 
-    fn datagram(entry: &Entry<'_>) -> Vec<u8> {
+    fn datagram(entry: &LogEntry<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         entry.write_datagram(&mut out);
         out
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn an_overlong_server_does_not_break_the_limit() {
         let path = format!("/{}", "x".repeat(2000));
-        let e = Entry { server: &path, ..entry("::1", b"GET /") };
+        let e = LogEntry { server: &path, ..entry("::1", b"GET /") };
         assert_eq!(datagram(&e).len(), DATAGRAM);
     }
 
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_zone_of_a_client_is_left_out() {
         let line = b"fe80::1%eth0 5 10.0.0.1 GET /";
-        assert_eq!(Entry::parse_file(line).unwrap().client, "fe80::1".parse().ok());
+        assert_eq!(LogEntry::parse_file(line).unwrap().client, "fe80::1".parse().ok());
     }
 
     #[test]
@@ -293,12 +293,12 @@ mod tests {
             "host 5 10.0.0.1 GET",
             "1.2.3.4 5  GET",
         ] {
-            assert_eq!(Entry::parse_file(line.as_bytes()), None, "{line:?}");
+            assert_eq!(LogEntry::parse_file(line.as_bytes()), None, "{line:?}");
         }
         for line in
             ["+", "+ ", "+ 1.2.3.4", "+ 1.2.3.4 10.0.0.1", "+1.2.3.4 10.0.0.1 G", "1.2.3.4 10.0.0.1 G"]
         {
-            assert_eq!(Entry::parse_datagram(line.as_bytes()), None, "{line:?}");
+            assert_eq!(LogEntry::parse_datagram(line.as_bytes()), None, "{line:?}");
         }
     }
 
@@ -324,21 +324,21 @@ mod tests {
             let client = ip.map(|n| {
                 if v4 { IpAddr::from((n as u32).to_be_bytes()) } else { IpAddr::from(n.to_be_bytes()).to_canonical() }
             });
-            let e = Entry { client, epoch, server: "2001:db8::1", request: &request };
+            let e = LogEntry { client, epoch, server: "2001:db8::1", request: &request };
             let line = file(&e);
-            let back = Entry::parse_file(line.as_bytes()).unwrap();
+            let back = LogEntry::parse_file(line.as_bytes()).unwrap();
             prop_assert_eq!((back.client, back.epoch, back.server), (client, epoch, e.server));
             let wire = datagram(&e);
             prop_assert!(wire.len() <= DATAGRAM && memchr(b'\n', &wire) == Some(wire.len() - 1));
-            let back = Entry::parse_datagram(&wire).unwrap();
+            let back = LogEntry::parse_datagram(&wire).unwrap();
             let sent: Vec<u8> = first_line(&request).iter().map(|&b| wire_byte(b)).take(back.request.len()).collect();
             prop_assert_eq!((back.client, back.request), (client, &sent[..]));
         }
 
         #[test]
         fn any_bytes_are_survived(line: Vec<u8>) {
-            let _ = Entry::parse_file(&line);
-            let _ = Entry::parse_datagram(&line);
+            let _ = LogEntry::parse_file(&line);
+            let _ = LogEntry::parse_datagram(&line);
         }
     }
 }

@@ -10,17 +10,17 @@ use ahash::{AHasher, RandomState};
 /// client can construct two requests with the same key; by chance, two of a million requests collide once in 30 million
 /// runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key(u64);
+pub(super) struct RequestKey(u64);
 
 /// Makes keys.
 #[derive(Default)]
-pub(super) struct Keys(RandomState);
+pub(super) struct KeyMaker(RandomState);
 
 /// Makes the keys of requests on one server.
 #[derive(Clone)]
 pub(super) struct ServerKeys(AHasher);
 
-impl Keys {
+impl KeyMaker {
     /// The key maker of a server.
     pub(super) fn server(&self, server: &ServerName<'_>) -> ServerKeys {
         let mut hasher = self.0.build_hasher();
@@ -38,10 +38,10 @@ impl Keys {
 
 impl ServerKeys {
     /// The key of a request in its normal form, see [`super::access_line::unescape`].
-    pub(super) fn key(&self, request: &[u8]) -> Key {
+    pub(super) fn key(&self, request: &[u8]) -> RequestKey {
         let mut hasher = self.0.clone();
         hasher.write(request);
-        Key(hasher.finish())
+        RequestKey(hasher.finish())
     }
 }
 
@@ -61,10 +61,10 @@ impl<'a> ServerName<'a> {
     }
 }
 
-/// A map by [`Key`], which is a hash already and is not hashed again.
-pub(super) type KeyMap<V> = HashMap<Key, V, BuildHasherDefault<KeyHasher>>;
+/// A map by [`RequestKey`], which is a hash already and is not hashed again.
+pub(super) type KeyMap<V> = HashMap<RequestKey, V, BuildHasherDefault<KeyHasher>>;
 
-/// Uses a [`Key`] as the hash.
+/// Uses a [`RequestKey`] as the hash.
 #[derive(Default)]
 pub(super) struct KeyHasher(u64);
 

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use crate::weblog::key::{Key, KeyMap};
+use crate::weblog::key::{KeyMap, RequestKey};
 
 /// No neighbour.
 const NONE: u64 = u64::MAX;
@@ -20,7 +20,7 @@ pub(super) struct KeyedQueue<T> {
 }
 
 struct KeyedItem<T> {
-    key: Key,
+    key: RequestKey,
     item: T,
     older: u64,
     newer: u64,
@@ -44,7 +44,7 @@ impl<T> KeyedQueue<T> {
     }
 
     /// Adds an item as the newest.
-    pub(super) fn push(&mut self, key: Key, item: T) {
+    pub(super) fn push(&mut self, key: RequestKey, item: T) {
         let number = self.base + self.slots.len() as u64;
         let older = match self.ends.get_mut(&key) {
             Some((_, newest)) => std::mem::replace(newest, number),
@@ -66,7 +66,7 @@ impl<T> KeyedQueue<T> {
     }
 
     /// The newest item of a key.
-    pub(super) fn newest_of(&self, key: Key) -> Option<&T> {
+    pub(super) fn newest_of(&self, key: RequestKey) -> Option<&T> {
         let &(_, newest) = self.ends.get(&key)?;
         self.slots.get((newest - self.base) as usize)?.as_ref().map(|slot| &slot.item)
     }
@@ -77,19 +77,19 @@ impl<T> KeyedQueue<T> {
     }
 
     /// Removes the oldest item and returns it with its key.
-    pub(super) fn take_oldest_with_key(&mut self) -> Option<(Key, T)> {
+    pub(super) fn take_oldest_with_key(&mut self) -> Option<(RequestKey, T)> {
         let key = self.slots.front()?.as_ref()?.key;
         self.take_oldest().map(|item| (key, item))
     }
 
     /// Removes the oldest item of a key.
-    pub(super) fn take_oldest_of(&mut self, key: Key) -> Option<T> {
+    pub(super) fn take_oldest_of(&mut self, key: RequestKey) -> Option<T> {
         let &(oldest, _) = self.ends.get(&key)?;
         self.take(oldest)
     }
 
     /// Removes the newest item of a key.
-    pub(super) fn take_newest_of(&mut self, key: Key) -> Option<T> {
+    pub(super) fn take_newest_of(&mut self, key: RequestKey) -> Option<T> {
         let &(_, newest) = self.ends.get(&key)?;
         self.take(newest)
     }
@@ -130,13 +130,13 @@ impl<T> KeyedQueue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weblog::key::{Keys, ServerName};
+    use crate::weblog::key::{KeyMaker, ServerName};
     use proptest::prelude::*;
 
     proptest! {
         #[test]
         fn behaves_as_a_plain_list(steps in prop::collection::vec((0_u8..5, 0_u8..4), 0..200)) {
-            let keys = Keys::default().server(&ServerName::Other("a"));
+            let keys = KeyMaker::default().server(&ServerName::Other("a"));
             let (mut queue, mut model) = (KeyedQueue::default(), Vec::<(u8, usize)>::new());
             for (n, (step, k)) in steps.into_iter().enumerate() {
                 let key = keys.key(&[k]);

@@ -15,5 +15,5 @@ mod signals;
 pub mod sink;
 pub mod timestamp;
 
-pub use entry::Entry;
+pub use entry::LogEntry;
 pub use sink::{LogHandle, SinkOptions, SinkOutput, SinkTarget};

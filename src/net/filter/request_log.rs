@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::core::affinity::Client;
 use crate::core::snapshot::Backend;
-use crate::weblog::{Entry, LogHandle};
+use crate::weblog::{LogEntry, LogHandle};
 
 use super::{FilterVerdict, StreamFilter};
 
@@ -31,7 +31,12 @@ impl RequestLog {
         if self.log.is_on() {
             let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
             let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
-            self.log.entry(&Entry { client: self.client.ip(), epoch, server: &self.backend.label, request });
+            self.log.entry(&LogEntry {
+                client: self.client.ip(),
+                epoch,
+                server: &self.backend.label,
+                request,
+            });
         }
     }
 }

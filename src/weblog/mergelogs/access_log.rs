@@ -7,7 +7,7 @@ use memchr::memchr;
 
 use crate::weblog::access_line::{AccessLine, unescape};
 use crate::weblog::entry::{FILE_REQUEST, file_byte, is_plain};
-use crate::weblog::key::{Key, ServerKeys};
+use crate::weblog::key::{RequestKey, ServerKeys};
 use crate::weblog::timestamp::{TimestampParser, Zone};
 
 use super::doubt::Doubt;
@@ -32,10 +32,10 @@ pub(super) struct AccessLog {
 }
 
 /// The parsed parts of a line.
-pub(super) struct Parsed {
+pub(super) struct ParsedLine {
     /// Its time in seconds since 1970.
     pub(super) epoch: i64,
-    pub(super) key: Key,
+    pub(super) key: RequestKey,
     pub(super) client: Range<usize>,
     pub(super) date: Range<usize>,
 }
@@ -65,14 +65,14 @@ impl AccessLog {
     }
 
     /// Parses the line that was read last; `None` if its format is unknown or it has no readable time stamp.
-    pub(super) fn parse(&mut self) -> Option<Parsed> {
+    pub(super) fn parse(&mut self) -> Option<ParsedLine> {
         let line = self.lines.line();
         let parts = AccessLine::parse_with(line, &mut self.client)?;
         parse(line, parts, &mut self.stamps, &self.keys, &mut self.request)
     }
 
     /// Parses another line of the log.
-    pub(super) fn parse_other(&mut self, line: &[u8]) -> Option<Parsed> {
+    pub(super) fn parse_other(&mut self, line: &[u8]) -> Option<ParsedLine> {
         parse(line, AccessLine::parse(line)?, &mut self.stamps, &self.keys, &mut self.request)
     }
 }
@@ -84,14 +84,14 @@ fn parse(
     stamps: &mut TimestampParser,
     keys: &ServerKeys,
     buffer: &mut Vec<u8>,
-) -> Option<Parsed> {
+) -> Option<ParsedLine> {
     let AccessLine { client, date, request } = parts;
     let date = date?;
     let (epoch, date) = match stamps.parse(&line[date.clone()]) {
         Some(epoch) => (epoch, date),
         None => other_brackets(line, client.end, stamps)?,
     };
-    Some(Parsed { epoch, key: keys.key(form(&line[request], buffer)), client, date })
+    Some(ParsedLine { epoch, key: keys.key(form(&line[request], buffer)), client, date })
 }
 
 /// The first part in brackets that is a time stamp: other parts may be in brackets too.

@@ -8,7 +8,7 @@ use super::lines::LINE;
 
 /// Counts of the web servers' lines, by result.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Counts {
+pub(super) struct LineCounts {
     /// All lines.
     pub(super) lines: u64,
     /// Lines that no entry of pen matches.
@@ -19,10 +19,10 @@ pub(super) struct Counts {
     pub(super) late: u64,
 }
 
-impl Counts {
+impl LineCounts {
     /// The messages; `bad` is the number of lines of pen's log that are not entries.
     pub(super) fn messages(&self, pen: &Path, slack: i64, bad: u64) -> Vec<String> {
-        let Counts { lines, unmatched, strange, late } = *self;
+        let LineCounts { lines, unmatched, strange, late } = *self;
         let pen = pen.display();
         let messages = [
             (unmatched, format!("of {lines} match no entry of {pen}: written with the server's address")),
@@ -72,8 +72,8 @@ mod tests {
     #[test]
     fn only_what_happened_is_said() {
         let path = Path::new("log");
-        assert!(Counts { lines: 5, ..Counts::default() }.messages(path, 60, 0).is_empty());
-        let some = Counts { lines: 5, strange: 1, ..Counts::default() };
+        assert!(LineCounts { lines: 5, ..LineCounts::default() }.messages(path, 60, 0).is_empty());
+        let some = LineCounts { lines: 5, strange: 1, ..LineCounts::default() };
         let said = [
             "1 line of 5 are in no known format: written as they are",
             "2 lines of log are no entries: ignored",

@@ -10,18 +10,18 @@ use super::compression::decompressed;
 use super::lines::LineReader;
 
 /// A log that is read line by line.
-pub(super) struct Input {
+pub(super) struct InputLog {
     pub(super) lines: LineReader,
     /// The metadata of the file; `None` for standard input.
     pub(super) metadata: Option<Metadata>,
 }
 
-impl Input {
+impl InputLog {
     /// Opens a log; `-` is standard input. The compression is detected from the first bytes.
     ///
     /// # Errors
     /// It cannot be opened or read, or its compression is not supported.
-    pub(super) fn open(path: &Path, bytes_read: &BytesRead) -> io::Result<Input> {
+    pub(super) fn open(path: &Path, bytes_read: &BytesRead) -> io::Result<InputLog> {
         let (inner, metadata): (Box<dyn Read>, _) = if path == Path::new("-") {
             (Box::new(io::stdin().lock()), None)
         } else {
@@ -33,7 +33,7 @@ impl Input {
             (Box::new(file), Some(metadata))
         };
         let text = decompressed(Box::new(CountingReader { inner, bytes_read: bytes_read.clone() }))?;
-        Ok(Input { lines: LineReader::new(text), metadata })
+        Ok(InputLog { lines: LineReader::new(text), metadata })
     }
 }
 

@@ -6,17 +6,17 @@ use std::io;
 use std::path::Path;
 
 use crate::weblog::entry::{LoggedClient, write_client};
-use crate::weblog::key::Key;
+use crate::weblog::key::RequestKey;
 use crate::weblog::timestamp::write_utc;
 
-use super::access_log::{AccessLog, Parsed};
-use super::counts::Counts;
+use super::access_log::{AccessLog, ParsedLine};
+use super::counts::LineCounts;
 use super::doubt::Decision;
 use super::output::{Output, about};
 use super::pen_log::PenLog;
 use super::progress::Progress;
-use super::reorder::{Bucket, Line, Reorder};
-use super::window::Window;
+use super::reorder::{Bucket, Reorder, WaitingLine};
+use super::window::EntryWindow;
 
 /// The maximum bytes of lines that wait to be sorted; beyond it, the earliest are written.
 const MEMORY: usize = 512 << 20;
@@ -43,14 +43,14 @@ pub(super) struct Rules {
 /// The state of a merge, except for the web servers' logs.
 pub(super) struct Merge<'a> {
     rules: Rules,
-    window: Window,
+    window: EntryWindow,
     reorder: Reorder,
     pub(super) pen: PenLog,
     pen_path: &'a Path,
     /// The end of the last bucket that was written.
     released: i64,
     out: Output,
-    pub(super) counts: Counts,
+    pub(super) counts: LineCounts,
     /// Whether every log was read to its end.
     pub(super) whole: bool,
     tell: &'a mut dyn FnMut(&str),
@@ -68,13 +68,13 @@ impl<'a> Merge<'a> {
     ) -> Merge<'a> {
         Merge {
             rules,
-            window: Window::new(rules.jitter),
+            window: EntryWindow::new(rules.jitter),
             reorder: Reorder::default(),
             pen,
             pen_path,
             released: i64::MIN,
             out,
-            counts: Counts::default(),
+            counts: LineCounts::default(),
             whole: true,
             tell,
             progress,
@@ -169,9 +169,9 @@ impl<'a> Merge<'a> {
     }
 
     /// Adds a line to be sorted.
-    fn add(&mut self, n: u32, parsed: Parsed, text: &[u8]) {
+    fn add(&mut self, n: u32, parsed: ParsedLine, text: &[u8]) {
         self.counts.late += u64::from(parsed.epoch < self.released);
-        let line = Line::merged(parsed.epoch, n, parsed.key, parsed.client, parsed.date);
+        let line = WaitingLine::merged(parsed.epoch, n, parsed.key, parsed.client, parsed.date);
         self.reorder.add(line, text);
     }
 
@@ -182,7 +182,7 @@ impl<'a> Merge<'a> {
             return self.out.end_line();
         }
         if !self.reorder.append(epoch, n, text) {
-            self.reorder.add(Line::plain(epoch, n), text);
+            self.reorder.add(WaitingLine::plain(epoch, n), text);
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl<'a> Merge<'a> {
     }
 
     /// Finds the client of a line.
-    fn find(&mut self, key: Key, epoch: i64, text: &[u8]) -> Option<LoggedClient> {
+    fn find(&mut self, key: RequestKey, epoch: i64, text: &[u8]) -> Option<LoggedClient> {
         self.window.advance(epoch);
         let limit = epoch.saturating_add(self.rules.jitter);
         if let Err(error) = self.pen.read_until(limit, &mut self.window) {
@@ -245,7 +245,7 @@ impl<'a> Merge<'a> {
 
 /// Appends a line up to and including its date, which is converted to UTC. Returns where the rest begins; the part
 /// before `from` is already written.
-fn write_in_utc(line: &Line, text: &[u8], from: usize, out: &mut Vec<u8>) -> usize {
+fn write_in_utc(line: &WaitingLine, text: &[u8], from: usize, out: &mut Vec<u8>) -> usize {
     let date = line.date.range();
     if date.start < from {
         return from;

@@ -24,12 +24,12 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::key::{Keys, ServerName};
+use super::key::{KeyMaker, ServerName};
 use super::timestamp::Zone;
 use crate::core::error::SystemReason;
 use access_log::AccessLog;
 use frontier::Frontier;
-use input::{BytesRead, Input};
+use input::{BytesRead, InputLog};
 use merge::{Merge, Rules};
 use output::{Output, about};
 use pen_log::PenLog;
@@ -81,15 +81,15 @@ pub fn run(options: &MergelogsOptions) -> ExitCode {
 
 /// False if a log could not be read to its end.
 fn merge(options: &MergelogsOptions, tell: &mut dyn FnMut(&str)) -> io::Result<bool> {
-    let (keys, bytes_read) = (Keys::default(), BytesRead::default());
-    let open = |path: &Path| Input::open(path, &bytes_read).map_err(|error| about(path, &error));
+    let (keys, bytes_read) = (KeyMaker::default(), BytesRead::default());
+    let open = |path: &Path| InputLog::open(path, &bytes_read).map_err(|error| about(path, &error));
     let pen = open(&options.pen)?;
     let mut files: Vec<_> = pen.metadata.into_iter().collect();
     let slack = options.jitter.max(SLACK_LEAST);
     let ahead = AHEAD.1.max(AHEAD.0 / options.logs.len().max(1) as u64);
     let mut logs = Vec::new();
     for (server, path) in &options.logs {
-        let Input { lines, metadata } = open(path)?;
+        let InputLog { lines, metadata } = open(path)?;
         files.extend(metadata);
         let (frontier, keys) = (Frontier::new(slack, ahead), keys.server(&ServerName::parse(server)));
         logs.push(AccessLog::new(server, path, lines, frontier, options.zone.clone(), keys));

@@ -8,12 +8,12 @@ use ahash::RandomState;
 use memchr::memchr;
 
 use crate::weblog::entry::{FILE_REQUEST, LoggedClient, file_byte, first_line, is_plain, parse_beginning};
-use crate::weblog::key::{Key, Keys, ServerKeys, ServerName};
+use crate::weblog::key::{KeyMaker, RequestKey, ServerKeys, ServerName};
 
 use super::doubt::{Decision, Doubt};
 use super::frontier::Frontier;
 use super::lines::LineReader;
-use super::window::Window;
+use super::window::EntryWindow;
 
 /// The number of entries that are read ahead to decide whether a stamp is correct: about 25 MB of memory.
 const AHEAD: u64 = 500_000;
@@ -26,8 +26,8 @@ pub(super) struct PenLog {
     pub(super) lines: LineReader,
     is_open: bool,
     frontier: Frontier,
-    doubt: Doubt<Option<(Key, LoggedClient)>>,
-    servers: Servers,
+    doubt: Doubt<Option<(RequestKey, LoggedClient)>>,
+    servers: MergedServers,
     request: Vec<u8>,
     /// Lines that are not entries, or whose stamp is damaged.
     pub(super) bad: u64,
@@ -38,7 +38,7 @@ impl PenLog {
     pub(super) fn new<'a>(
         lines: LineReader,
         slack: i64,
-        keys: &Keys,
+        keys: &KeyMaker,
         servers: impl Iterator<Item = &'a str>,
     ) -> PenLog {
         PenLog {
@@ -46,7 +46,7 @@ impl PenLog {
             is_open: true,
             frontier: Frontier::new(slack, AHEAD),
             doubt: Doubt::default(),
-            servers: Servers::new(keys, servers),
+            servers: MergedServers::new(keys, servers),
             request: Vec::new(),
             bad: 0,
         }
@@ -56,7 +56,7 @@ impl PenLog {
     ///
     /// # Errors
     /// The log cannot be read further; the entries read before are in the window, and this error is returned once.
-    pub(super) fn read_until(&mut self, limit: i64, window: &mut Window) -> io::Result<()> {
+    pub(super) fn read_until(&mut self, limit: i64, window: &mut EntryWindow) -> io::Result<()> {
         while self.is_open && self.frontier.time() <= limit {
             let more = self.lines.advance();
             self.is_open = matches!(more, Ok(true));
@@ -79,7 +79,7 @@ impl PenLog {
         Ok(())
     }
 
-    fn release_held(&mut self, next: Option<i64>, window: &mut Window) {
+    fn release_held(&mut self, next: Option<i64>, window: &mut EntryWindow) {
         match self.doubt.decide(next) {
             Some(Decision::Right(epoch, item)) => self.add(epoch, item, window),
             Some(Decision::Damaged(..)) => self.bad += 1,
@@ -87,7 +87,7 @@ impl PenLog {
         }
     }
 
-    fn add(&mut self, epoch: i64, item: Option<(Key, LoggedClient)>, window: &mut Window) {
+    fn add(&mut self, epoch: i64, item: Option<(RequestKey, LoggedClient)>, window: &mut EntryWindow) {
         self.frontier.see(epoch, 1);
         if let Some((key, client)) = item {
             window.add(key, epoch, client);
@@ -99,9 +99,9 @@ impl PenLog {
 #[inline]
 fn parse(
     line: &[u8],
-    servers: &mut Servers,
+    servers: &mut MergedServers,
     buffer: &mut Vec<u8>,
-) -> Option<(i64, Option<(Key, LoggedClient)>)> {
+) -> Option<(i64, Option<(RequestKey, LoggedClient)>)> {
     let (client, epoch, rest) = parse_beginning(line)?;
     let (keys, request) = servers.find(rest)?;
     Some((epoch, keys.map(|keys| (keys.key(clean(request, buffer)), client))))
@@ -119,7 +119,7 @@ fn clean<'a>(request: &'a [u8], buffer: &'a mut Vec<u8>) -> &'a [u8] {
 }
 
 /// The servers whose logs are merged, by their names in pen's log.
-struct Servers {
+struct MergedServers {
     keys: Vec<ServerKeys>,
     /// The indices in `keys`.
     by_address: HashMap<IpAddr, usize, RandomState>,
@@ -128,10 +128,10 @@ struct Servers {
     seen: Vec<(Vec<u8>, Option<usize>)>,
 }
 
-impl Servers {
-    fn new<'a>(keys: &Keys, wanted: impl Iterator<Item = &'a str>) -> Servers {
+impl MergedServers {
+    fn new<'a>(keys: &KeyMaker, wanted: impl Iterator<Item = &'a str>) -> MergedServers {
         let (by_address, by_name) = (HashMap::default(), HashMap::default());
-        let mut servers = Servers { keys: Vec::new(), by_address, by_name, seen: Vec::new() };
+        let mut servers = MergedServers { keys: Vec::new(), by_address, by_name, seen: Vec::new() };
         for (n, name) in wanted.enumerate() {
             let name = ServerName::parse(name);
             servers.keys.push(keys.server(&name));

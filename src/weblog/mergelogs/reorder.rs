@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::weblog::key::Key;
+use crate::weblog::key::RequestKey;
 
 /// The length of a bucket: 2 to the power of this many seconds.
 const BUCKET: u32 = 6;
@@ -16,11 +16,11 @@ const SPARE: usize = 16;
 
 /// A line that waits, and the positions of its parts in its text.
 #[derive(Clone, Copy)]
-pub(super) struct Line {
+pub(super) struct WaitingLine {
     /// Its time, or that of the line before it.
     pub(super) epoch: i64,
     /// The key of its server and request, if pen may have an entry for it.
-    pub(super) key: Option<Key>,
+    pub(super) key: Option<RequestKey>,
     /// The number of its log.
     pub(super) log: u32,
     /// The client, which is replaced; empty if the line is written unchanged.
@@ -56,16 +56,27 @@ impl From<Range<usize>> for Span {
     }
 }
 
-impl Line {
+impl WaitingLine {
     /// A line that is written unchanged.
-    pub(super) fn plain(epoch: i64, log: u32) -> Line {
+    pub(super) fn plain(epoch: i64, log: u32) -> WaitingLine {
         let nothing = Span::default();
-        Line { epoch, key: None, log, client: nothing, date: nothing, text: nothing }
+        WaitingLine { epoch, key: None, log, client: nothing, date: nothing, text: nothing }
     }
 
     /// A line whose client, at `client`, is looked up by `key`.
-    pub(super) fn merged(epoch: i64, log: u32, key: Key, client: Range<usize>, date: Range<usize>) -> Line {
-        Line { key: Some(key), client: client.into(), date: date.into(), ..Line::plain(epoch, log) }
+    pub(super) fn merged(
+        epoch: i64,
+        log: u32,
+        key: RequestKey,
+        client: Range<usize>,
+        date: Range<usize>,
+    ) -> WaitingLine {
+        WaitingLine {
+            key: Some(key),
+            client: client.into(),
+            date: date.into(),
+            ..WaitingLine::plain(epoch, log)
+        }
     }
 }
 
@@ -73,21 +84,21 @@ impl Line {
 #[derive(Default)]
 pub(super) struct Bucket {
     text: Vec<u8>,
-    lines: Vec<Line>,
+    lines: Vec<WaitingLine>,
     /// The order of the lines, once it is known.
     order: Vec<u32>,
 }
 
 impl Bucket {
     /// The lines by time; those of the same second in order of arrival.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (&Line, &[u8])> {
+    pub(super) fn lines(&self) -> impl Iterator<Item = (&WaitingLine, &[u8])> {
         let lines = self.order.iter().map(|&n| &self.lines[n as usize]);
         lines.map(|line| (line, line.text.of(&self.text)))
     }
 
     /// Sorts the lines by counting: the lines of each second begin after those of all seconds before it.
     fn sort(&mut self) {
-        let second = |line: &Line| (line.epoch & ((1 << BUCKET) - 1)) as usize;
+        let second = |line: &WaitingLine| (line.epoch & ((1 << BUCKET) - 1)) as usize;
         let mut places = [0_u32; 1 << BUCKET];
         self.lines.iter().for_each(|line| places[second(line)] += 1);
         let mut sum = 0;
@@ -121,12 +132,12 @@ impl Reorder {
     }
 
     /// Adds a line.
-    pub(super) fn add(&mut self, line: Line, text: &[u8]) {
+    pub(super) fn add(&mut self, line: WaitingLine, text: &[u8]) {
         self.bytes += text.len();
         let bucket = self.bucket(line.epoch >> BUCKET);
         let start = bucket.text.len();
         bucket.text.extend_from_slice(text);
-        bucket.lines.push(Line { text: Span::from(start..start + text.len()), ..line });
+        bucket.lines.push(WaitingLine { text: Span::from(start..start + text.len()), ..line });
     }
 
     /// Adds a line directly after the one added last, if that is of the same log; false if it is not.
@@ -199,7 +210,7 @@ mod tests {
         fn lines_come_out_by_time_and_then_as_they_came(epochs in prop::collection::vec(-300_i64..300, 0..200)) {
             let mut reorder = Reorder::default();
             for (n, &epoch) in epochs.iter().enumerate() {
-                reorder.add(Line::plain(epoch, 0), n.to_string().as_bytes());
+                reorder.add(WaitingLine::plain(epoch, 0), n.to_string().as_bytes());
             }
             let mut out = Vec::new();
             while let Some((_, bucket)) = reorder.take() {
@@ -216,7 +227,7 @@ mod tests {
     #[test]
     fn a_bucket_is_taken_once_all_of_it_is_due() {
         let mut reorder = Reorder::default();
-        reorder.add(Line::plain(10, 0), b"a");
+        reorder.add(WaitingLine::plain(10, 0), b"a");
         assert!(reorder.append(10, 0, b"b") && !reorder.append(10, 1, b"c") && !reorder.append(11, 0, b"c"));
         assert!(reorder.take_before(63).is_none());
         let (end, bucket) = reorder.take_before(64).unwrap();

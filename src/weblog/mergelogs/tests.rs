@@ -14,14 +14,14 @@ const BEGIN: i64 = 971_175_336;
 
 /// pen's log and the servers' logs; the first server is 10.0.0.0.
 #[derive(Default)]
-struct Logs {
+struct SampleLogs {
     pen: String,
     webs: Vec<String>,
 }
 
-impl Logs {
-    fn new(servers: usize) -> Logs {
-        Logs { pen: String::new(), webs: vec![String::new(); servers] }
+impl SampleLogs {
+    fn new(servers: usize) -> SampleLogs {
+        SampleLogs { pen: String::new(), webs: vec![String::new(); servers] }
     }
 
     fn entry(&mut self, client: &str, time: i64, server: usize, request: &str) {
@@ -80,7 +80,7 @@ proptest! {
         lines in prop::collection::vec((0_i64..90, 0_usize..3, 0_u8..3), 0..60),
         jitter in 0_i64..40,
     ) {
-        let mut logs = Logs::new(3);
+        let mut logs = SampleLogs::new(3);
         entries.sort_by_key(|entry| entry.0);
         for (n, (time, server, request)) in entries.iter().enumerate() {
             logs.entry(&client(n), *time, *server, &format!("GET /{request}"));
@@ -111,17 +111,17 @@ proptest! {
 }
 
 /// A kind of logs: its name, and `n` lines of it or what else takes `n` times as long.
-type Kind = (&'static str, usize, fn(usize) -> Logs);
+type LogKind = (&'static str, usize, fn(usize) -> SampleLogs);
 
 /// Logs of `servers` with one request after the other, as `each` makes it.
-fn logs_of(servers: usize, n: usize, each: impl Fn(&mut Logs, usize, i64)) -> Logs {
-    let mut logs = Logs::new(servers);
+fn logs_of(servers: usize, n: usize, each: impl Fn(&mut SampleLogs, usize, i64)) -> SampleLogs {
+    let mut logs = SampleLogs::new(servers);
     (0..n).for_each(|k| each(&mut logs, k, k as i64 / 100));
     logs
 }
 
 /// Kinds in which a search could take longer the more lines, logs or bytes there are.
-const KINDS: [Kind; 14] = [
+const KINDS: [LogKind; 14] = [
     ("other requests", 4000, |n| logs_of(1, n, |l, k, t| l.pair(k, t, 0, &format!("GET /{k}")))),
     ("equal requests", 4000, |n| logs_of(1, n, |l, k, t| l.pair(k, t, 0, "GET /"))),
     ("equal requests at one time", 4000, |n| logs_of(1, n, |l, k, _| l.pair(k, 0, 0, "GET /"))),
@@ -179,7 +179,7 @@ const KINDS: [Kind; 14] = [
 fn no_kind_takes_the_square_of_its_length() {
     for (kind, n, make) in KINDS {
         let (short, long) = (make(n), make(4 * n));
-        let least = |logs: &Logs| (0..2).map(|_| logs.merge(600).1).fold(f64::INFINITY, f64::min);
+        let least = |logs: &SampleLogs| (0..2).map(|_| logs.merge(600).1).fold(f64::INFINITY, f64::min);
         let ratio = || least(&long) / least(&short).max(0.001);
         assert!((0..3).any(|_| ratio() < 9.0), "{kind}: 4 times the length takes more than 9 times as long");
     }

@@ -4,14 +4,14 @@ use std::collections::VecDeque;
 use std::collections::btree_map::{BTreeMap, Entry, OccupiedEntry};
 
 use crate::weblog::entry::LoggedClient;
-use crate::weblog::key::{Key, KeyMap};
+use crate::weblog::key::{KeyMap, RequestKey};
 
 /// Entries by server and request. Each is used once. Every operation takes at most logarithmic time.
-pub(super) struct Window {
+pub(super) struct EntryWindow {
     jitter: i64,
     /// Entries before this are too old for any further line.
     horizon: i64,
-    groups: KeyMap<Group>,
+    groups: KeyMap<EntryGroup>,
     /// The number of groups at which old ones are swept.
     sweep_at: usize,
     /// Empty queues for reuse.
@@ -22,7 +22,7 @@ pub(super) struct Window {
 type LoggedClients = VecDeque<LoggedClient>;
 
 /// The entries of one key. Most keys have one.
-enum Group {
+enum EntryGroup {
     One(i64, LoggedClient),
     Many(Box<Seconds>),
 }
@@ -41,10 +41,10 @@ const SWEEP_LEAST: usize = 4096;
 /// The maximum number of spare queues.
 const SPARE: usize = 1024;
 
-impl Window {
+impl EntryWindow {
     /// An empty window for entries at most `jitter` seconds away from their lines.
-    pub(super) fn new(jitter: i64) -> Window {
-        Window {
+    pub(super) fn new(jitter: i64) -> EntryWindow {
+        EntryWindow {
             jitter,
             horizon: i64::MIN,
             groups: KeyMap::default(),
@@ -54,7 +54,7 @@ impl Window {
     }
 
     /// Adds an entry.
-    pub(super) fn add(&mut self, key: Key, epoch: i64, client: LoggedClient) {
+    pub(super) fn add(&mut self, key: RequestKey, epoch: i64, client: LoggedClient) {
         if epoch < self.horizon {
             return;
         }
@@ -62,7 +62,7 @@ impl Window {
         self.groups
             .entry(key)
             .and_modify(|group| group.add(epoch, client, horizon, spare))
-            .or_insert(Group::One(epoch, client));
+            .or_insert(EntryGroup::One(epoch, client));
         if self.groups.len() >= self.sweep_at {
             self.groups.retain(|_, group| group.newest() >= horizon);
             self.sweep_at = SWEEP_LEAST.max(self.groups.len() * 2);
@@ -76,11 +76,11 @@ impl Window {
 
     /// Removes the entry nearest to a line of time `epoch`: the older of two that are equally near, and the first added
     /// of several at the same time.
-    pub(super) fn take(&mut self, key: Key, epoch: i64) -> Option<LoggedClient> {
+    pub(super) fn take(&mut self, key: RequestKey, epoch: i64) -> Option<LoggedClient> {
         let group = self.groups.get_mut(&key)?;
         let (client, is_empty) = match group {
-            Group::One(at, client) => (within(*at, epoch, self.jitter).then_some(*client)?, true),
-            Group::Many(seconds) => {
+            EntryGroup::One(at, client) => (within(*at, epoch, self.jitter).then_some(*client)?, true),
+            EntryGroup::Many(seconds) => {
                 (seconds.take_nearest(epoch, self.jitter, &mut self.spare)?, seconds.is_empty())
             }
         };
@@ -93,9 +93,9 @@ impl Window {
     /// The number of entries, including old ones not yet swept.
     #[cfg(test)]
     fn len(&self) -> usize {
-        let count = |group: &Group| match group {
-            Group::One(..) => 1,
-            Group::Many(seconds) => {
+        let count = |group: &EntryGroup| match group {
+            EntryGroup::One(..) => 1,
+            EntryGroup::Many(seconds) => {
                 seconds.newest.1.len() + seconds.others.values().map(VecDeque::len).sum::<usize>()
             }
         };
@@ -188,17 +188,17 @@ fn recycle(mut clients: LoggedClients, spare: &mut Vec<LoggedClients>) {
     }
 }
 
-impl Group {
+impl EntryGroup {
     fn add(&mut self, epoch: i64, client: LoggedClient, horizon: i64, spare: &mut Vec<LoggedClients>) {
         match self {
-            Group::One(at, _) if *at < horizon => *self = Group::One(epoch, client),
-            Group::One(at, other) => {
+            EntryGroup::One(at, _) if *at < horizon => *self = EntryGroup::One(epoch, client),
+            EntryGroup::One(at, other) => {
                 let mut seconds = Box::<Seconds>::default();
                 seconds.push(*at, *other, spare);
                 seconds.push(epoch, client, spare);
-                *self = Group::Many(seconds);
+                *self = EntryGroup::Many(seconds);
             }
-            Group::Many(seconds) => {
+            EntryGroup::Many(seconds) => {
                 seconds.forget(horizon, spare);
                 seconds.push(epoch, client, spare);
             }
@@ -207,8 +207,8 @@ impl Group {
 
     fn newest(&self) -> i64 {
         match self {
-            Group::One(at, _) => *at,
-            Group::Many(seconds) => seconds.newest(),
+            EntryGroup::One(at, _) => *at,
+            EntryGroup::Many(seconds) => seconds.newest(),
         }
     }
 }
@@ -216,7 +216,7 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::weblog::key::{Keys, ServerName};
+    use crate::weblog::key::{KeyMaker, ServerName};
     use proptest::prelude::*;
     use std::net::IpAddr;
 
@@ -227,8 +227,8 @@ mod tests {
             steps in prop::collection::vec((prop::bool::ANY, 0_u8..3, 0_i64..60), 0..150),
             jitter in 0_i64..20,
         ) {
-            let keys = Keys::default().server(&ServerName::Other("a"));
-            let (mut window, mut model) = (Window::new(jitter), Vec::<(u8, i64, u8)>::new());
+            let keys = KeyMaker::default().server(&ServerName::Other("a"));
+            let (mut window, mut model) = (EntryWindow::new(jitter), Vec::<(u8, i64, u8)>::new());
             for (n, (is_entry, k, epoch)) in steps.into_iter().enumerate() {
                 let key = keys.key(&[k]);
                 let n = n as u8;
@@ -249,8 +249,8 @@ mod tests {
         /// Entries beyond the horizon are dropped, and entries that may still match are kept.
         #[test]
         fn memory_is_bounded_and_matches_are_kept(requests in 1_u32..20_000) {
-            let keys = Keys::default().server(&ServerName::Other("a"));
-            let mut window = Window::new(10);
+            let keys = KeyMaker::default().server(&ServerName::Other("a"));
+            let mut window = EntryWindow::new(10);
             for n in 0..requests {
                 let epoch = i64::from(n / 100);
                 window.advance(epoch);
@@ -266,8 +266,8 @@ mod tests {
         /// Old entries of one key that is never looked up are dropped too.
         #[test]
         fn identical_requests_take_no_more_memory_than_the_window(requests in 1_u32..20_000) {
-            let key = Keys::default().server(&ServerName::Other("a")).key(b"GET /");
-            let mut window = Window::new(10);
+            let key = KeyMaker::default().server(&ServerName::Other("a")).key(b"GET /");
+            let mut window = EntryWindow::new(10);
             for n in 0..requests {
                 let epoch = i64::from(n / 100);
                 window.advance(epoch);

@@ -16,7 +16,7 @@ use crate::weblog::signals::unblock;
 const ENDING: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
 
 /// A file or pipe that is read until its end or a signal.
-pub(super) struct Input {
+pub(super) struct StoppableInput {
     file: File,
     /// Readable once a signal has come.
     stop: UnixStream,
@@ -33,18 +33,18 @@ pub(super) enum Event {
     Timeout,
 }
 
-impl Input {
+impl StoppableInput {
     /// Takes over `file` and the signals that end penlog. Call it before any other thread exists.
     ///
     /// # Errors
     /// The system has no descriptor left.
-    pub(super) fn new(file: OwnedFd) -> io::Result<Input> {
+    pub(super) fn new(file: OwnedFd) -> io::Result<StoppableInput> {
         let (stop, signalled) = UnixStream::pair()?;
         for signal in ENDING {
             signal_hook::low_level::pipe::register(signal as i32, signalled.try_clone()?)?;
         }
         unblock(&ENDING)?;
-        Ok(Input { file: file.into(), stop })
+        Ok(StoppableInput { file: file.into(), stop })
     }
 
     /// Waits until input is ready or a signal has come; the signal takes precedence.

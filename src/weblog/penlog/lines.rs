@@ -10,13 +10,13 @@ const MARK: &[u8] = b"...";
 
 /// Collects pieces of input into lines.
 #[derive(Default)]
-pub(super) struct Lines {
+pub(super) struct LineAssembler {
     line: Vec<u8>,
     /// Whether the line is longer than the part that is kept.
     long: bool,
 }
 
-impl Lines {
+impl LineAssembler {
     /// Takes a piece of input and calls `send` with each line that is now complete, including its newline, and cut if
     /// necessary. Empty lines are dropped, and so are NULs before a line, which a log has that was truncated while it
     /// was written.
@@ -65,7 +65,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn sent(input: &[u8], size: usize) -> Vec<Vec<u8>> {
-        let (mut lines, mut out) = (Lines::default(), Vec::new());
+        let (mut lines, mut out) = (LineAssembler::default(), Vec::new());
         input.chunks(size).for_each(|piece| lines.push(piece, |line| out.push(line.to_vec())));
         lines.end(|line| out.push(line.to_vec()));
         out

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::sink::{LogHandle, SinkOptions, SinkTarget};
 use crate::core::error::SystemReason;
-use input::{Event, Input};
-use lines::Lines;
+use input::{Event, StoppableInput};
+use lines::LineAssembler;
 
 /// How long the shutdown waits for lines that are not yet sent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,7 +49,7 @@ pub fn run(options: &PenlogOptions) -> ExitCode {
 }
 
 fn send(options: &PenlogOptions) -> io::Result<()> {
-    let mut input = Input::new(io::stdin().as_fd().try_clone_to_owned()?)?;
+    let mut input = StoppableInput::new(io::stdin().as_fd().try_clone_to_owned()?)?;
     let sender = LogHandle::start(SinkOptions::default(), Box::new(tell))?;
     let PenlogOptions { host, port, source } = options.clone();
     sender.set(Some(SinkTarget::Udp { host, port, source }))?;
@@ -62,8 +62,8 @@ fn send(options: &PenlogOptions) -> io::Result<()> {
 
 /// Reads until the end of the input. After a signal, the contents of the pipe are read, which would otherwise be lost,
 /// but only for a moment: the web server may continue to write.
-fn pass_on(input: &mut Input, sender: &LogHandle) -> io::Result<()> {
-    let (mut buffer, mut lines) = (vec![0; BUFFER], Lines::default());
+fn pass_on(input: &mut StoppableInput, sender: &LogHandle) -> io::Result<()> {
+    let (mut buffer, mut lines) = (vec![0; BUFFER], LineAssembler::default());
     let mut deadline = None;
     loop {
         let event = match deadline {

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::weblog::access_line::{AccessLine, unescape};
-use crate::weblog::entry::{Entry, LoggedClient, wire_byte, write_client};
-use crate::weblog::key::{Keys, ServerName};
+use crate::weblog::entry::{LogEntry, LoggedClient, wire_byte, write_client};
+use crate::weblog::key::{KeyMaker, ServerName};
 
 use super::matcher::Matcher;
 use crate::weblog::escape::push_escaped;
@@ -18,7 +18,7 @@ const REQUEST: usize = 512;
 /// Replaces the client in web servers' lines by the one in pen's entries.
 pub struct Merger {
     matcher: Matcher,
-    keys: Keys,
+    keys: KeyMaker,
     hold: Duration,
     request: Vec<u8>,
     out: Vec<u8>,
@@ -29,7 +29,7 @@ impl Merger {
     pub fn new(entries: usize, hold: Duration) -> Merger {
         Merger {
             matcher: Matcher::new(entries),
-            keys: Keys::default(),
+            keys: KeyMaker::default(),
             hold,
             request: Vec::new(),
             out: Vec::new(),
@@ -43,7 +43,7 @@ impl Merger {
         let Merger { matcher, out, .. } = self;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.starts_with(b"+ ") {
-            let Some(entry) = Entry::parse_datagram(line) else { return false };
+            let Some(entry) = LogEntry::parse_datagram(line) else { return false };
             let request = form(&mut self.request, |out| {
                 out.extend(entry.request.iter().take(REQUEST).map(|&b| wire_byte(b)));
             });
@@ -175,7 +175,8 @@ mod tests {
         let path = format!("GET /{}", "y".repeat(3000));
         let mut entry = Vec::new();
         let client = "192.0.2.1".parse().ok();
-        Entry { client, epoch: 0, server: "10.0.0.1", request: path.as_bytes() }.write_datagram(&mut entry);
+        LogEntry { client, epoch: 0, server: "10.0.0.1", request: path.as_bytes() }
+            .write_datagram(&mut entry);
         feed(&mut merger, WEB, now, &entry);
         let cut = [&web(&path)[..1000], b"..."].concat();
         assert_eq!(clients(&feed(&mut merger, WEB, now, &cut)), ["192.0.2.1"]);

@@ -64,7 +64,7 @@ pub struct PenlogdOptions {
 /// Runs penlogd until TERM or INT. Returns the exit status.
 pub fn run(options: &PenlogdOptions) -> ExitCode {
     log::set_program(c"penlogd");
-    let prepared = match Prepared::new(options) {
+    let prepared = match PreparedDaemon::new(options) {
         Ok(prepared) => prepared,
         Err(error) => return failed(&error),
     };
@@ -83,17 +83,17 @@ fn failed(error: &io::Error) -> ExitCode {
 }
 
 /// The results of preparations made before penlogd moves to the background, while errors still reach the user.
-struct Prepared {
+struct PreparedDaemon {
     acl: Acl,
     account: Option<privileges::Account>,
     socket: UdpSocket,
 }
 
-impl Prepared {
-    fn new(options: &PenlogdOptions) -> io::Result<Prepared> {
+impl PreparedDaemon {
+    fn new(options: &PenlogdOptions) -> io::Result<PreparedDaemon> {
         log::set_debug_level(options.debug);
         unblock(&[Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP])?;
-        Ok(Prepared {
+        Ok(PreparedDaemon {
             acl: options.acl.as_deref().map_or(Ok(Acl::default()), read_acl)?,
             account: options.user.as_deref().map(privileges::Account::lookup).transpose()?,
             socket: receiver::bind(options.address, options.port)?,
@@ -101,8 +101,8 @@ impl Prepared {
     }
 }
 
-fn serve(options: &PenlogdOptions, prepared: Prepared, ready: Ready) -> io::Result<ExitCode> {
-    let Prepared { acl, account, socket } = prepared;
+fn serve(options: &PenlogdOptions, prepared: PreparedDaemon, ready: Ready) -> io::Result<ExitCode> {
+    let PreparedDaemon { acl, account, socket } = prepared;
     log::connect();
     privileges::confine(options.jail.as_deref(), account.as_ref(), false)?;
     let output = open_log(options)?;

@@ -7,13 +7,13 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::weblog::entry::Entry;
+use crate::weblog::entry::LogEntry;
 
 use super::fault_reporter::{Report, lines};
 use super::output::SinkOutput;
 use super::queue::{LineQueue, Order, SinkOptions};
 use super::target::{Format, SinkTarget};
-use super::writer::Writer;
+use super::writer::LogWriter;
 
 /// How much longer than its deadline the shutdown waits for the writer's last report.
 const LAST_REPORT: Duration = Duration::from_secs(1);
@@ -40,18 +40,18 @@ impl LogHandle {
     /// The system cannot create a thread.
     pub fn start(options: SinkOptions, report: Report) -> io::Result<LogHandle> {
         let queue = Arc::new(LineQueue::new(options));
-        let writer = Writer::new(Arc::clone(&queue), report);
+        let writer = LogWriter::new(Arc::clone(&queue), report);
         thread::Builder::new().name("log".into()).spawn(move || writer.run())?;
         Ok(LogHandle { owner: Arc::new(WriterOwner(queue)) })
     }
 
-    /// Whether there is a target. Costs one relaxed load: check it before preparing an [`Entry`].
+    /// Whether there is a target. Costs one relaxed load: check it before preparing a [`LogEntry`].
     pub fn is_on(&self) -> bool {
         self.owner.0.is_on()
     }
 
     /// Logs a request in the format of the target. Never waits for the target.
-    pub fn entry(&self, entry: &Entry<'_>) {
+    pub fn entry(&self, entry: &LogEntry<'_>) {
         if self.is_on() {
             self.owner.0.push(|bytes, format| match format {
                 Format::Off => {}

@@ -18,11 +18,11 @@ use super::udp::UdpSender;
 #[derive(Debug)]
 pub struct SinkOutput {
     target: SinkTarget,
-    to: Destination,
+    to: LogDestination,
 }
 
 #[derive(Debug)]
-enum Destination {
+enum LogDestination {
     File {
         file: File,
         /// Whether the last write ended within a line.
@@ -47,14 +47,14 @@ impl SinkOutput {
     /// # Errors
     /// The file cannot be opened.
     pub fn open(target: SinkTarget) -> io::Result<SinkOutput> {
-        let file = |file| Destination::File { file, mid_line: false };
+        let file = |file| LogDestination::File { file, mid_line: false };
         let to = match &target {
             SinkTarget::File(path) => file(open_file(path)?),
             SinkTarget::Stdout => file(io::stdout().as_fd().try_clone_to_owned()?.into()),
-            SinkTarget::Udp { source, .. } => Destination::Udp(Box::new(UdpSender::new(*source))),
-            SinkTarget::Syslog => Destination::Syslog,
+            SinkTarget::Udp { source, .. } => LogDestination::Udp(Box::new(UdpSender::new(*source))),
+            SinkTarget::Syslog => LogDestination::Syslog,
             SinkTarget::SyslogServer { transport, .. } => {
-                Destination::SyslogServer(Box::new(SyslogSender::new(*transport)))
+                LogDestination::SyslogServer(Box::new(SyslogSender::new(*transport)))
             }
         };
         Ok(SinkOutput { target, to })
@@ -67,13 +67,13 @@ impl SinkOutput {
 
     /// Whether lines should be collected rather than written one by one.
     pub(super) fn lingers(&self) -> bool {
-        matches!(self.to, Destination::File { .. })
+        matches!(self.to, LogDestination::File { .. })
     }
 
     /// Writes whole lines; returns how many bytes are handled. Fewer than all mean a full disk: try again later.
     pub(super) fn write(&mut self, lines: &[u8], faults: &mut FaultReporter) -> usize {
         match &mut self.to {
-            Destination::File { file, mid_line } => {
+            LogDestination::File { file, mid_line } => {
                 let mut done = 0;
                 while done < lines.len() {
                     match file.write(&lines[done..]) {
@@ -94,21 +94,21 @@ impl SinkOutput {
                 }
                 done
             }
-            Destination::Udp(sender) => {
+            LogDestination::Udp(sender) => {
                 sender.send_lines(lines, &self.target, faults);
                 lines.len()
             }
-            Destination::Syslog => {
+            LogDestination::Syslog => {
                 lines.lines().map_while(Result::ok).for_each(|line| log::line(&line));
                 lines.len()
             }
-            Destination::SyslogServer(sender) => sender.send_lines(lines, &self.target, faults),
+            LogDestination::SyslogServer(sender) => sender.send_lines(lines, &self.target, faults),
         }
     }
 
     /// Reopens a file by its name. True if that opened another file and the old one ends within a line.
     pub(super) fn reopen(&mut self, faults: &mut FaultReporter) -> bool {
-        let (SinkTarget::File(path), Destination::File { file, mid_line }) = (&self.target, &mut self.to)
+        let (SinkTarget::File(path), LogDestination::File { file, mid_line }) = (&self.target, &mut self.to)
         else {
             return false;
         };

@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::*;
-use crate::weblog::Entry;
+use crate::weblog::LogEntry;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,8 +23,8 @@ fn start(options: SinkOptions) -> (LogHandle, Receiver<String>) {
     (LogHandle::start(options, report).unwrap(), told)
 }
 
-fn entry(request: &[u8]) -> Entry<'_> {
-    Entry { client: "192.0.2.1".parse().ok(), epoch: 5, server: "10.0.0.1", request }
+fn entry(request: &[u8]) -> LogEntry<'_> {
+    LogEntry { client: "192.0.2.1".parse().ok(), epoch: 5, server: "10.0.0.1", request }
 }
 
 fn read(path: &Path) -> String {

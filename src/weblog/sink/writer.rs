@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_millis(100);
 const GIVEN_UP: &str = "they could not be written";
 
 /// The data of a log writer's thread.
-pub(super) struct Writer {
+pub(super) struct LogWriter {
     queue: Arc<LineQueue>,
     output: Option<SinkOutput>,
     faults: FaultReporter,
@@ -30,9 +30,9 @@ pub(super) struct Writer {
     deadline: Option<Instant>,
 }
 
-impl Writer {
-    pub(super) fn new(queue: Arc<LineQueue>, report: Report) -> Writer {
-        Writer {
+impl LogWriter {
+    pub(super) fn new(queue: Arc<LineQueue>, report: Report) -> LogWriter {
+        LogWriter {
             queue,
             output: None,
             faults: FaultReporter::new(report),

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use crate::weblog::entry::LoggedClient;
-use crate::weblog::key::Key;
+use crate::weblog::key::RequestKey;
 use crate::weblog::keyed_queue::KeyedQueue;
 
 /// The maximum number of lines, and of their bytes, held at a time; beyond it, the oldest is released.
@@ -31,7 +31,7 @@ pub(super) struct Matcher {
 }
 
 struct HeldLine {
-    key: Key,
+    key: RequestKey,
     until: Instant,
     line: Vec<u8>,
 }
@@ -53,7 +53,7 @@ impl Matcher {
     /// Adds an entry of pen. If a line waits for it, `release` gets the line.
     pub(super) fn entry(
         &mut self,
-        key: Key,
+        key: RequestKey,
         client: LoggedClient,
         release: impl FnOnce(&[u8], LoggedClient),
     ) {
@@ -72,14 +72,14 @@ impl Matcher {
     }
 
     /// The client of a web server's line, if there is an unused entry for it.
-    pub(super) fn find(&mut self, key: Key) -> Option<LoggedClient> {
+    pub(super) fn find(&mut self, key: RequestKey) -> Option<LoggedClient> {
         let entry = self.unused.take_newest_of(key)?;
         self.remember(key, entry);
         Some(entry.1)
     }
 
     /// The client of the newest entry for a line, used or not.
-    pub(super) fn find_used(&self, key: Key) -> Option<LoggedClient> {
+    pub(super) fn find_used(&self, key: RequestKey) -> Option<LoggedClient> {
         self.used.newest_of(key).filter(|&&(number, _)| !self.expired(number)).map(|&(_, client)| client)
     }
 
@@ -87,7 +87,7 @@ impl Matcher {
     /// gets the oldest, with the client of a used entry if there is one.
     pub(super) fn hold(
         &mut self,
-        key: Key,
+        key: RequestKey,
         line: &[u8],
         until: Instant,
         mut release: impl FnMut(&[u8], Option<LoggedClient>),
@@ -132,7 +132,7 @@ impl Matcher {
     }
 
     /// Stores a used entry, unless a newer one of its key is stored.
-    fn remember(&mut self, key: Key, entry: (u64, LoggedClient)) {
+    fn remember(&mut self, key: RequestKey, entry: (u64, LoggedClient)) {
         let entry = match self.used.take_newest_of(key) {
             Some(other) if other.0 > entry.0 => other,
             _ => entry,

@@ -1,19 +1,19 @@
 //! The matcher compared with a plain model.
 
 use super::*;
-use crate::weblog::key::{Keys, ServerName};
+use crate::weblog::key::{KeyMaker, ServerName};
 use proptest::prelude::*;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The behaviour of the matcher in its simplest form: entries as (key, client, used), lines as (key, number, due).
 #[derive(Default)]
-struct Model {
+struct ModelMatcher {
     entries: Vec<(u8, u8, bool)>,
     held: VecDeque<(u8, u8, u64)>,
 }
 
-impl Model {
+impl ModelMatcher {
     fn recent(&mut self, size: usize) -> &mut [(u8, u8, bool)] {
         let from = self.entries.len().saturating_sub(size);
         &mut self.entries[from..]
@@ -25,17 +25,17 @@ impl Model {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum MatcherStep {
     Entry(u8, u8),
     Line(u8, u8),
     Wait(u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = MatcherStep> {
     prop_oneof![
-        (0_u8..4, any::<u8>()).prop_map(|(k, c)| Step::Entry(k, c)),
-        (0_u8..4, any::<u8>()).prop_map(|(k, n)| Step::Line(k, n)),
-        (0_u64..30).prop_map(Step::Wait),
+        (0_u8..4, any::<u8>()).prop_map(|(k, c)| MatcherStep::Entry(k, c)),
+        (0_u8..4, any::<u8>()).prop_map(|(k, n)| MatcherStep::Line(k, n)),
+        (0_u64..30).prop_map(MatcherStep::Wait),
     ]
 }
 
@@ -46,20 +46,20 @@ fn client(n: u8) -> LoggedClient {
 proptest! {
     #[test]
     fn agrees_with_the_model(steps in prop::collection::vec(step(), 0..200), size in 1_usize..6) {
-        let keys = Keys::default().server(&ServerName::Other("a"));
-        let (mut matcher, mut model) = (Matcher::new(size), Model::default());
+        let keys = KeyMaker::default().server(&ServerName::Other("a"));
+        let (mut matcher, mut model) = (Matcher::new(size), ModelMatcher::default());
         let (origin, mut now) = (Instant::now(), 0);
         for step in steps {
             let (mut got, mut wanted) = (Vec::new(), Vec::new());
             match step {
-                Step::Entry(k, c) => {
+                MatcherStep::Entry(k, c) => {
                     let key = keys.key(&[k]);
                     matcher.entry(key, client(c), |line, client| got.push((line[0], Some(client))));
                     let waiting = model.held.iter().position(|h| h.0 == k).and_then(|at| model.held.remove(at));
                     model.entries.push((k, c, waiting.is_some()));
                     wanted.extend(waiting.map(|h| (h.1, Some(client(c)))));
                 }
-                Step::Line(k, n) => {
+                MatcherStep::Line(k, n) => {
                     let key = keys.key(&[k]);
                     match matcher.find(key) {
                         Some(client) => got.push((n, Some(client))),
@@ -73,7 +73,7 @@ proptest! {
                         None => model.held.push_back((k, n, now + 10)),
                     }
                 }
-                Step::Wait(ms) => {
+                MatcherStep::Wait(ms) => {
                     now += ms;
                     let at = origin + Duration::from_millis(now);
                     matcher.release_due(at, |line, client| got.push((line[0], client)));
@@ -90,7 +90,7 @@ proptest! {
 
 #[test]
 fn too_many_held_lines_push_the_oldest_out() {
-    let keys = Keys::default().server(&ServerName::Other("a"));
+    let keys = KeyMaker::default().server(&ServerName::Other("a"));
     let key = keys.key(b"x");
     let (mut matcher, mut out) = (Matcher::new(10), Vec::new());
     let now = Instant::now();
@@ -102,7 +102,7 @@ fn too_many_held_lines_push_the_oldest_out() {
 
 #[test]
 fn long_held_lines_cost_no_more_memory_than_many() {
-    let key = Keys::default().server(&ServerName::Other("a")).key(b"x");
+    let key = KeyMaker::default().server(&ServerName::Other("a")).key(b"x");
     let (mut matcher, mut out) = (Matcher::new(10), 0);
     let line = vec![b'x'; 60_000];
     for _ in 0..2000 {
