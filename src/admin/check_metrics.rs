@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::core::health::CheckCounts;
 
-use super::family::{Family, Writer, counter, encode_histogram, histogram};
+use super::family::{Family, FamilyWriter, counter, encode_histogram, histogram};
 
 /// The checks of one server.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(super) const CHECK_RESULTS: Family = counter("pen_check_results", "Checks of
 pub(super) const CHECK_TIME: Family =
     histogram("pen_check_duration_seconds", "How long the checks of the server took");
 
-pub(super) fn encode(checks: &[Checked], out: &mut Writer<'_>) -> fmt::Result {
+pub(super) fn encode(checks: &[Checked], out: &mut FamilyWriter<'_>) -> fmt::Result {
     if checks.is_empty() {
         return Ok(());
     }

@@ -52,9 +52,9 @@ impl Family {
 }
 
 /// Writes families in order.
-pub(super) struct Writer<'a>(pub(super) DescriptorEncoder<'a>);
+pub(super) struct FamilyWriter<'a>(pub(super) DescriptorEncoder<'a>);
 
-impl Writer<'_> {
+impl FamilyWriter<'_> {
     pub(super) fn family(&mut self, family: Family) -> Result<MetricEncoder<'_>, fmt::Error> {
         self.0.encode_descriptor(family.name, family.help, None, family.kind)
     }

@@ -14,9 +14,9 @@ use crate::core::report::model::{ServerRow, ServerState};
 use crate::core::settings::Keyword;
 
 use super::check_metrics::{self, CHECK_RESULTS, CHECK_TIME, Checked};
-use super::family::{Family, Writer, counter, encode_histogram, gauge, histogram};
+use super::family::{Family, FamilyWriter, counter, encode_histogram, gauge, histogram};
 use super::serving_metrics::{
-    CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, HEADER_FAULTS, RELOADS, Serving, TLS_HANDSHAKES,
+    CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, HEADER_FAULTS, RELOADS, ServingTotals, TLS_HANDSHAKES,
 };
 use super::unserved_metrics::{
     QUEUE_CONNECTIONS, QUEUE_LIMIT, QUEUE_RESULTS, QUEUE_TIME, TARPIT_CONNECTIONS, TARPIT_LIMIT,
@@ -43,7 +43,7 @@ pub struct Measurements {
     /// The servers.
     pub servers: Vec<ServerRow>,
     /// The outcome of connections, and reloads.
-    pub serving: Serving,
+    pub serving: ServingTotals,
     /// Connections without a server.
     pub unserved: Unserved,
     /// The checks of the servers.
@@ -161,7 +161,7 @@ fn series(
 
 impl Collector for Measurements {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Writer(encoder);
+        let mut out = FamilyWriter(encoder);
         let build = [("version", self.version), ("tls_library", self.tls_library)];
         series(&mut out.family(BUILD_INFO)?, &build, &1u32)?;
         out.gauge(CONNECTIONS, Some(self.connections))?;
@@ -184,7 +184,7 @@ impl Collector for Measurements {
 }
 
 impl Measurements {
-    fn encode_servers(&self, out: &mut Writer<'_>) -> fmt::Result {
+    fn encode_servers(&self, out: &mut FamilyWriter<'_>) -> fmt::Result {
         if self.servers.is_empty() {
             return Ok(());
         }

@@ -17,10 +17,10 @@ mod source;
 mod unserved_metrics;
 
 pub use check_metrics::Checked;
-pub use dashboard::Subject;
+pub use dashboard::PageContents;
 pub use family::Family;
 pub use metrics::{FAMILIES, Measurements, Process};
 pub use server::{AdminListener, start};
-pub use serving_metrics::Serving;
-pub use source::Source;
+pub use serving_metrics::ServingTotals;
+pub use source::ReportSource;
 pub use unserved_metrics::Unserved;

@@ -13,7 +13,7 @@ use crate::sys::pace::Pace;
 use super::body::ResponseBody;
 use super::dashboard::{self, history::History};
 use super::progress::ConnectionProgress;
-use super::source::Source;
+use super::source::ReportSource;
 use super::{host, metrics, percent};
 
 /// Pages may not load or run anything, except the dashboard its own parts.
@@ -37,18 +37,18 @@ const HTML: &str = "text/html; charset=utf-8";
 struct Found {
     status: StatusCode,
     kind: &'static str,
-    content: Content,
+    content: ResponseContent,
 }
 
 /// What a response contains.
-enum Content {
+enum ResponseContent {
     Text(String),
     Pieces(Pieces),
 }
 
 impl Found {
     fn here(kind: &'static str, text: impl Into<String>) -> Self {
-        Found { status: StatusCode::OK, kind, content: Content::Text(text.into()) }
+        Found { status: StatusCode::OK, kind, content: ResponseContent::Text(text.into()) }
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) struct AdminContext<S> {
 
 /// Responds to `request`; `loopback` if it came over a loopback address.
 pub(super) fn answer<B>(
-    context: &AdminContext<impl Source>,
+    context: &AdminContext<impl ReportSource>,
     request: &Request<B>,
     loopback: bool,
     progress: ConnectionProgress,
@@ -83,8 +83,8 @@ pub(super) fn answer<B>(
     let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
     let body = match found.content {
         _ if head_only => ResponseBody::ready(String::new(), progress),
-        Content::Text(text) => ResponseBody::ready(text, progress),
-        Content::Pieces(pieces) => ResponseBody::new(pieces, &context.pace, progress),
+        ResponseContent::Text(text) => ResponseBody::ready(text, progress),
+        ResponseContent::Pieces(pieces) => ResponseBody::new(pieces, &context.pace, progress),
     };
     let mut response = Response::new(body);
     *response.status_mut() = found.status;
@@ -111,13 +111,13 @@ fn names_another_host<B>(request: &Request<B>) -> bool {
     named.chain(target).any(|host| !host::is_own(host))
 }
 
-fn find(source: &impl Source, history: &Arc<Mutex<History>>, uri: &Uri, headers: &HeaderMap) -> Found {
+fn find(source: &impl ReportSource, history: &Arc<Mutex<History>>, uri: &Uri, headers: &HeaderMap) -> Found {
     let Some(path) = percent::decoded(uri.path()) else {
         return text(StatusCode::BAD_REQUEST, "The path is wrongly encoded.\n");
     };
     let document = path.strip_prefix("/api/v1/").and_then(|name| source.document(name));
     if let Some(pieces) = document {
-        return Found { status: StatusCode::OK, kind: JSON, content: Content::Pieces(pieces) };
+        return Found { status: StatusCode::OK, kind: JSON, content: ResponseContent::Pieces(pieces) };
     }
     match &*path {
         "/metrics" => {
@@ -126,11 +126,11 @@ fn find(source: &impl Source, history: &Arc<Mutex<History>>, uri: &Uri, headers:
             let (kind, metrics) = metrics::encode(source.measurements(), &accepted.join(","));
             Found::here(kind, metrics)
         }
-        "/" => Found::here(HTML, dashboard::page(&source.subject(), &history.lock())),
+        "/" => Found::here(HTML, dashboard::page(&source.contents(), &history.lock())),
         "/dashboard/data" => {
             let known = uri.query().and_then(|query| query.strip_prefix("points=")?.parse().ok());
-            let pieces = dashboard::data(source.subject(), history, known);
-            Found { status: StatusCode::OK, kind: JSON, content: Content::Pieces(pieces) }
+            let pieces = dashboard::data(source.contents(), history, known);
+            Found { status: StatusCode::OK, kind: JSON, content: ResponseContent::Pieces(pieces) }
         }
         "/dashboard.css" => Found::here("text/css; charset=utf-8", dashboard::STYLE),
         "/dashboard.js" => Found::here("text/javascript; charset=utf-8", dashboard::SCRIPT),

@@ -21,7 +21,7 @@ use crate::sys::{log, runtime};
 use super::dashboard::history::{History, PERIOD};
 use super::progress::ConnectionProgress;
 use super::routes::{self, AdminContext};
-use super::source::Source;
+use super::source::ReportSource;
 
 /// Concurrent connections; for one more, the client that has been idle longest gives way.
 const CONNECTIONS_MAX: usize = 64;
@@ -58,7 +58,7 @@ enum AsyncListener {
 /// The system cannot create the thread or its event port.
 pub fn start(
     listener: AdminListener,
-    source: Arc<impl Source>,
+    source: Arc<impl ReportSource>,
     stop: oneshot::Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::current_thread()?;
@@ -83,7 +83,7 @@ pub fn start(
 }
 
 /// Keeps the history of the servers up to date.
-async fn look(source: Arc<impl Source>, history: Arc<Mutex<History>>) {
+async fn look(source: Arc<impl ReportSource>, history: Arc<Mutex<History>>) {
     let mut last = Instant::now();
     loop {
         let begin = Instant::now();
@@ -94,7 +94,7 @@ async fn look(source: Arc<impl Source>, history: Arc<Mutex<History>>) {
     }
 }
 
-fn record(source: &impl Source, history: &mut History, passed: Duration) {
+fn record(source: &impl ReportSource, history: &mut History, passed: Duration) {
     let changes = source.state_changes();
     let (servers, now) = source.servers();
     for (time, change) in &changes {
@@ -103,7 +103,7 @@ fn record(source: &impl Source, history: &mut History, passed: Duration) {
     history.look(&servers, now, &source.time(), passed);
 }
 
-async fn serve(listener: AsyncListener, source: Arc<impl Source>) {
+async fn serve(listener: AsyncListener, source: Arc<impl ReportSource>) {
     let history = Arc::<Mutex<History>>::default();
     tokio::spawn(look(Arc::clone(&source), Arc::clone(&history)));
     let context = Arc::new(AdminContext { source, history, pace: Arc::default() });
@@ -145,7 +145,7 @@ fn is_loopback(ip: IpAddr) -> bool {
 fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     loopback: bool,
-    context: Arc<AdminContext<impl Source>>,
+    context: Arc<AdminContext<impl ReportSource>>,
     slot: ConnectionSlot,
 ) -> impl Future<Output = ()> + Send {
     let progress = ConnectionProgress::begin(slot);

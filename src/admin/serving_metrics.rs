@@ -5,11 +5,11 @@ use std::fmt;
 use crate::core::connection_ends::EndCounts;
 use crate::core::handshakes::HandshakeCount;
 
-use super::family::{Family, Writer, counter, encode_histogram, histogram};
+use super::family::{Family, FamilyWriter, counter, encode_histogram, histogram};
 
 /// The outcome of connections, and reloads.
 #[derive(Debug, Clone)]
-pub struct Serving {
+pub struct ServingTotals {
     /// How connections ended, and how long they lasted.
     pub ends: EndCounts,
     /// Refused clients by reason.
@@ -34,8 +34,8 @@ pub(super) const TLS_HANDSHAKES: Family =
     counter("pen_tls_handshakes", "TLS handshakes with clients, by version and result");
 pub(super) const RELOADS: Family = counter("pen_reloads", "Reloads of the configuration, by result");
 
-impl Serving {
-    pub(super) fn encode(&self, out: &mut Writer<'_>) -> fmt::Result {
+impl ServingTotals {
+    pub(super) fn encode(&self, out: &mut FamilyWriter<'_>) -> fmt::Result {
         out.counters(CONNECTION_ENDS, self.ends.reasons().map(|(reason, n)| ([("reason", reason)], n)))?;
         let sum = (self.ends.sum_seconds(), self.ends.ranges().map(|(_, count)| count).sum());
         encode_histogram(out.family(CONNECTION_TIME)?, sum, self.ends.ranges())?;

@@ -9,11 +9,11 @@ use crate::core::Millis;
 use crate::core::snapshot::Backend;
 use crate::core::state_changes::StateChange;
 
-use super::dashboard::Subject;
+use super::dashboard::PageContents;
 use super::metrics::Measurements;
 
 /// The source of the reports.
-pub trait Source: Send + Sync + 'static {
+pub trait ReportSource: Send + Sync + 'static {
     /// Whether a client may send requests.
     fn permits(&self, client: IpAddr) -> bool;
     /// The document with that name below `/api/v1/`, if there is one.
@@ -25,7 +25,7 @@ pub trait Source: Send + Sync + 'static {
     /// The changes of servers' states since the last call, with their time in RFC 3339 form.
     fn state_changes(&self) -> Vec<(String, StateChange)>;
     /// The contents of the dashboard.
-    fn subject(&self) -> Subject;
+    fn contents(&self) -> PageContents;
     /// The time in RFC 3339 form.
     fn time(&self) -> String;
     /// Whether some server can serve new clients.

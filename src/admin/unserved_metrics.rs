@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::core::histogram::Distribution;
 
-use super::family::{Family, Writer, counter, encode_histogram, gauge, histogram};
+use super::family::{Family, FamilyWriter, counter, encode_histogram, gauge, histogram};
 
 /// Connections without a server.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ pub(super) const TARPIT_RESULTS: Family =
     counter("pen_tarpit_results", "Connections that tarpit_acl denied, by what became of them");
 
 impl Unserved {
-    pub(super) fn encode(&self, out: &mut Writer<'_>) -> fmt::Result {
+    pub(super) fn encode(&self, out: &mut FamilyWriter<'_>) -> fmt::Result {
         let result = |(result, count): &(&'static str, u64)| ([("result", *result)], *count);
         out.gauge(QUEUE_CONNECTIONS, Some(self.queued))?;
         out.gauge(QUEUE_LIMIT, Some(self.queue_max))?;

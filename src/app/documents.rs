@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use crate::admin::{Checked, Measurements, Process, Serving, Source, Subject, Unserved};
+use crate::admin::{Checked, Measurements, PageContents, Process, ReportSource, ServingTotals, Unserved};
 use crate::core::Millis;
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
@@ -233,7 +233,7 @@ impl Documents {
     }
 }
 
-impl Source for Documents {
+impl ReportSource for Documents {
     fn permits(&self, client: IpAddr) -> bool {
         let config = self.config.load();
         config.acl(config.settings.admin_acl).permits(Some(client))
@@ -268,7 +268,7 @@ impl Source for Documents {
             },
             checks: self.checked(),
             servers: self.present_rows(),
-            serving: Serving {
+            serving: ServingTotals {
                 ends: shared.ends.read(),
                 refusals: shared.refusals.read(),
                 header_faults: shared.proxy_faults.counts().read(),
@@ -299,12 +299,12 @@ impl Source for Documents {
         self.shared.state_changes.take().into_iter().map(|change| (time(change.at), change)).collect()
     }
 
-    fn subject(&self) -> Subject {
+    fn contents(&self) -> PageContents {
         let config = self.config.load();
         let settings = &config.settings;
-        let (servers, now) = Source::servers(self);
+        let (servers, now) = ReportSource::servers(self);
         let servers: Vec<_> = servers.iter().map(|backend| ObservedServer::new(backend, now)).collect();
-        Subject {
+        PageContents {
             listen: settings.listen.as_ref().map(ToString::to_string).unwrap_or_default(),
             protocol: match (settings.udp, settings.http, config.ends_tls()) {
                 (true, ..) => "UDP",

@@ -8,16 +8,16 @@ use serde::Serialize;
 use crate::core::json;
 use crate::core::report::pieces::Pieces;
 
-use super::history::{Change, History};
-use super::subject::Subject;
-use super::view::{self, Bar, COLUMNS, Cell, Curve, Row};
+use super::contents::PageContents;
+use super::history::{History, RecordedChange};
+use super::view::{self, Bar, COLUMNS, Cell, Curve, PageRow};
 
 /// The number of rows made at a time.
 const ROWS: usize = 32;
 
 /// What is not about a single server.
 #[derive(Serialize)]
-struct Head {
+struct PageHead {
     /// When pen started.
     start: String,
     state: &'static str,
@@ -41,8 +41,8 @@ struct ChangeItem {
     note: String,
 }
 
-impl From<&Change> for ChangeItem {
-    fn from(change: &Change) -> Self {
+impl From<&RecordedChange> for ChangeItem {
+    fn from(change: &RecordedChange) -> Self {
         ChangeItem {
             number: change.number,
             time: change.time.clone(),
@@ -66,34 +66,38 @@ struct RowItem {
 }
 
 impl RowItem {
-    fn new(row: Row, has_curve: bool) -> Self {
-        let Row { id, state, cells, bar, curve } = row;
+    fn new(row: PageRow, has_curve: bool) -> Self {
+        let PageRow { id, state, cells, bar, curve } = row;
         RowItem { id, state, cells, bar, curve: (!has_curve).then_some(curve) }
     }
 }
 
 /// The texts of the page. Curves are left out if the page has all of their points, of which it has `known`.
-pub(in crate::admin) fn data(subject: Subject, history: &Arc<Mutex<History>>, known: Option<u64>) -> Pieces {
-    let head = head(&subject, &history.lock(), known);
+pub(in crate::admin) fn data(
+    contents: PageContents,
+    history: &Arc<Mutex<History>>,
+    known: Option<u64>,
+) -> Pieces {
+    let head = head(&contents, &history.lock(), known);
     let has_curves = head.curve.is_none();
-    let (history, mut servers) = (Arc::clone(history), subject.servers.into_iter());
+    let (history, mut servers) = (Arc::clone(history), contents.servers.into_iter());
     let rows = std::iter::from_fn(move || {
         let piece: Vec<_> = servers.by_ref().take(ROWS).collect();
         let history = history.lock();
-        let row = |server| RowItem::new(Row::new(server, &history), has_curves);
+        let row = |server| RowItem::new(PageRow::new(server, &history), has_curves);
         (!piece.is_empty()).then(|| piece.iter().map(row).collect())
     });
     json::list(&head, "rows", Box::new(rows))
 }
 
-fn head(subject: &Subject, history: &History, known: Option<u64>) -> Head {
-    let (state, health) = subject.health();
+fn head(contents: &PageContents, history: &History, known: Option<u64>) -> PageHead {
+    let (state, health) = contents.health();
     let has_curves = known == Some(history.points());
-    Head {
-        start: subject.version.start_time.clone(),
+    PageHead {
+        start: contents.version.start_time.clone(),
         state,
         health,
-        facts: subject.facts(history).into_iter().map(|fact| (fact.cell, fact.bar)).collect(),
+        facts: contents.facts(history).into_iter().map(|fact| (fact.cell, fact.bar)).collect(),
         points: history.points(),
         curve: (!has_curves).then(|| Curve::new(history.sum().into_iter())),
         changes: history.changes().map(ChangeItem::from).collect(),

@@ -10,7 +10,7 @@ use crate::core::report::model;
 use crate::core::snapshot::Backend;
 use crate::core::state_changes::StateChange;
 
-use super::track::{Rates, Sample, Track};
+use super::server_history::{Rates, ServerHistory, ServerSample};
 
 /// The usual time between two samples.
 pub(in crate::admin) const PERIOD: Duration = Duration::from_secs(1);
@@ -23,7 +23,7 @@ const CHANGES: usize = 100;
 #[derive(Debug, Default)]
 pub(in crate::admin) struct History {
     /// By the number of the server, see [`crate::core::snapshot::Role::number`].
-    servers: HashMap<i64, Track>,
+    servers: HashMap<i64, ServerHistory>,
     changes: Changes,
     /// The number of samples so far.
     looks: u64,
@@ -36,7 +36,7 @@ pub(in crate::admin) struct History {
 
 /// A change of a server's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct RecordedChange {
     /// Its number, from 1.
     pub(super) number: u64,
     pub(super) time: String,
@@ -51,38 +51,38 @@ pub(super) struct Change {
 /// The latest changes, the last one first.
 #[derive(Debug, Default)]
 struct Changes {
-    list: VecDeque<Change>,
+    list: VecDeque<RecordedChange>,
     /// The number of changes so far.
     count: u64,
 }
 
 impl Changes {
     /// Notes that the state of a server is `state`, unless that is known.
-    fn note(&mut self, track: &mut Track, state: &'static str, time: &str, reason: Option<&str>) {
-        if track.state == state {
+    fn note(&mut self, server: &mut ServerHistory, state: &'static str, time: &str, reason: Option<&str>) {
+        if server.state == state {
             return;
         }
         self.count += 1;
-        self.list.push_front(Change {
+        self.list.push_front(RecordedChange {
             number: self.count,
             time: time.to_owned(),
-            server: track.name.clone(),
-            address: with_port(&track.address, track.port),
-            from: track.state,
+            server: server.name.clone(),
+            address: with_port(&server.address, server.port),
+            from: server.state,
             to: state,
             reason: reason.map(str::to_owned),
         });
         self.list.truncate(CHANGES);
-        track.state = state;
+        server.state = state;
     }
 }
 
 impl History {
     /// Adds a change, of which samples may know nothing.
     pub(in crate::admin) fn note(&mut self, time: &str, change: &StateChange) {
-        if let Some(track) = self.servers.get_mut(&change.number) {
-            track.name.clone_from(&change.name);
-            self.changes.note(track, change.state, time, change.reason.as_deref());
+        if let Some(server) = self.servers.get_mut(&change.number) {
+            server.name.clone_from(&change.name);
+            self.changes.note(server, change.state, time, change.reason.as_deref());
         }
     }
 
@@ -97,7 +97,7 @@ impl History {
         self.begin(passed);
         for backend in servers {
             let reason = || model::reason(backend, now);
-            self.sample(&Sample::new(backend, now), reason, time, passed);
+            self.sample(&ServerSample::new(backend, now), reason, time, passed);
         }
         self.end();
     }
@@ -117,48 +117,48 @@ impl History {
     /// Forgets the servers that were not in the sample.
     fn end(&mut self) {
         let look = self.looks;
-        self.servers.retain(|_, track| track.look == look);
+        self.servers.retain(|_, server| server.look == look);
     }
 
     fn sample(
         &mut self,
-        sample: &Sample<'_>,
+        sample: &ServerSample<'_>,
         reason: impl FnOnce() -> Option<String>,
         time: &str,
         passed: Duration,
     ) {
-        let track = self.servers.entry(sample.number).or_insert_with(|| Track::new(sample));
-        if (track.address.as_str(), track.port) != (sample.address, sample.port) {
-            *track = Track::new(sample);
+        let server = self.servers.entry(sample.number).or_insert_with(|| ServerHistory::new(sample));
+        if (server.address.as_str(), server.port) != (sample.address, sample.port) {
+            *server = ServerHistory::new(sample);
         }
-        if track.name != sample.name {
-            track.name = sample.name.clone().into_owned();
+        if server.name != sample.name {
+            server.name = sample.name.clone().into_owned();
         }
-        if track.state != sample.state {
-            self.changes.note(track, sample.state, time, reason().as_deref());
+        if server.state != sample.state {
+            self.changes.note(server, sample.state, time, reason().as_deref());
         }
-        track.add(sample.counters, passed, self.new_points);
-        track.look = self.looks;
+        server.add(sample.counters, passed, self.new_points);
+        server.look = self.looks;
     }
 
     /// The rates of a server between the last two samples.
     pub(super) fn rates(&self, number: i64) -> Rates {
-        self.servers.get(&number).map(|track| track.rates).unwrap_or_default()
+        self.servers.get(&number).map(|server| server.rates).unwrap_or_default()
     }
 
     /// Its bytes per second in the last five minutes, oldest first.
     pub(super) fn curve(&self, number: i64) -> impl ExactSizeIterator<Item = f64> {
         static NONE: VecDeque<f64> = VecDeque::new();
-        self.servers.get(&number).map_or(&NONE, |track| &track.curve).iter().copied()
+        self.servers.get(&number).map_or(&NONE, |server| &server.curve).iter().copied()
     }
 
     /// The sum of the curves of all servers.
     pub(super) fn sum(&self) -> Vec<f64> {
-        let length = self.servers.values().map(|track| track.curve.len()).max().unwrap_or(0);
+        let length = self.servers.values().map(|server| server.curve.len()).max().unwrap_or(0);
         let mut sum = vec![0.0; length];
-        for track in self.servers.values() {
+        for server in self.servers.values() {
             // Every curve ends now.
-            sum.iter_mut().rev().zip(track.curve.iter().rev()).for_each(|(sum, value)| *sum += value);
+            sum.iter_mut().rev().zip(server.curve.iter().rev()).for_each(|(sum, value)| *sum += value);
         }
         sum
     }
@@ -169,14 +169,14 @@ impl History {
     }
 
     /// The changes of state, latest first.
-    pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
+    pub(super) fn changes(&self) -> impl Iterator<Item = &RecordedChange> {
         self.changes.list.iter()
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::track::{Counters, POINTS};
+    use super::super::server_history::{POINTS, ServerTotals};
     use super::*;
     use crate::core::report::model::{ObservedServer, ServerRow, ServerState};
     use crate::core::settings::AdminState;
@@ -212,13 +212,13 @@ pub(super) mod tests {
     fn look(history: &mut History, servers: &[ObservedServer], time: &str, passed: Duration) {
         history.begin(passed);
         for ObservedServer { row, reason, .. } in servers {
-            let sample = Sample {
+            let sample = ServerSample {
                 number: row.number,
                 name: row.name.clone().unwrap_or_else(|| row.label()).into(),
                 address: &row.address,
                 port: row.port,
                 state: row.standing(),
-                counters: Counters {
+                counters: ServerTotals {
                     connects: row.connects,
                     sent: row.sent_bytes,
                     received: row.received_bytes,

@@ -3,16 +3,16 @@
 //! It can be read without JavaScript. With it, the page requests [`data()`] every second: the same texts as in the page,
 //! so that values are formatted only in [`view`].
 
+mod contents;
 mod data;
 pub(super) mod history;
 mod page;
-mod subject;
-mod track;
+mod server_history;
 mod view;
 
+pub use contents::PageContents;
 pub(super) use data::data;
 pub(super) use page::page;
-pub use subject::Subject;
 
 /// The style sheet of the page.
 pub(super) const STYLE: &str = include_str!("dashboard.css");

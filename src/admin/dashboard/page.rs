@@ -2,18 +2,18 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-use super::history::{Change, History};
-use super::subject::{Fact, Subject};
-use super::track::POINTS;
-use super::view::{self, Bar, COLUMNS, CONNECTIONS, Cell, Curve, HEIGHT, Row, STATE};
+use super::contents::{Fact, PageContents};
+use super::history::{History, RecordedChange};
+use super::server_history::POINTS;
+use super::view::{self, Bar, COLUMNS, CONNECTIONS, Cell, Curve, HEIGHT, PageRow, STATE};
 
 /// The heading of the column with the curves.
 const TRAFFIC: &str = "Last 5 minutes";
 
 /// The page.
-pub(in crate::admin) fn page(subject: &Subject, history: &History) -> String {
-    let title = format!("pen at {}", subject.listen);
-    let (state, health) = subject.health();
+pub(in crate::admin) fn page(contents: &PageContents, history: &History) -> String {
+    let title = format!("pen at {}", contents.listen);
+    let (state, health) = contents.health();
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -27,18 +27,18 @@ pub(in crate::admin) fn page(subject: &Subject, history: &History) -> String {
                 noscript { meta http-equiv="refresh" content="5"; }
                 script src="dashboard.js" defer {}
             }
-            body data-start=(subject.version.start_time) {
+            body data-start=(contents.version.start_time) {
                 header {
                     img src="dashboard.svg" alt="" width="32" height="32";
                     h1 { (title) }
-                    span .protocol { (subject.protocol) }
+                    span .protocol { (contents.protocol) }
                     p id="health" .state.(state) role="status" { (health) }
                     p id="lost" role="alert" hidden {}
                 }
                 main {
-                    dl id="facts" { @for fact in subject.facts(history) { (tile(&fact)) } }
+                    dl id="facts" { @for fact in contents.facts(history) { (tile(&fact)) } }
                     (traffic(history))
-                    (servers(subject, history))
+                    (servers(contents, history))
                     section aria-labelledby="changes-title" {
                         h2 id="changes-title" { "Changes of state" }
                         ol id="changes" .panel aria-live="polite" tabindex="0" aria-labelledby="changes-title" {
@@ -50,7 +50,7 @@ pub(in crate::admin) fn page(subject: &Subject, history: &History) -> String {
                     (on_demand("clients", "Clients"))
                 }
                 footer {
-                    (subject.version.name) " " (subject.version.version) ", " (subject.version.tls_library)
+                    (contents.version.name) " " (contents.version.version) ", " (contents.version.tls_library)
                     ". For programs: "
                     a href="metrics" { "metrics" } ", "
                     a href="api/v1/servers" { "servers" } ", "
@@ -86,7 +86,7 @@ fn traffic(history: &History) -> Markup {
     }
 }
 
-fn servers(subject: &Subject, history: &History) -> Markup {
+fn servers(contents: &PageContents, history: &History) -> Markup {
     html! {
         section {
             h2 id="servers-title" { "Servers" }
@@ -103,7 +103,7 @@ fn servers(subject: &Subject, history: &History) -> Markup {
                             th scope="col" role="columnheader" { (TRAFFIC) }
                         }
                     }
-                    tbody role="rowgroup" { @for row in subject.rows(history) { (table_row(&row)) } }
+                    tbody role="rowgroup" { @for row in contents.rows(history) { (table_row(&row)) } }
                 }
             }
             p .none { "No server has an address." }
@@ -113,7 +113,7 @@ fn servers(subject: &Subject, history: &History) -> Markup {
 }
 
 /// A template that the script fills in for a new server.
-static EMPTY: Row = Row {
+static EMPTY: PageRow = PageRow {
     id: String::new(),
     state: "",
     cells: [const { Cell(String::new(), String::new()) }; COLUMNS.len()],
@@ -121,7 +121,7 @@ static EMPTY: Row = Row {
     curve: Curve { line: String::new(), peak: String::new() },
 };
 
-fn table_row(row: &Row) -> Markup {
+fn table_row(row: &PageRow) -> Markup {
     html! {
         tr role="row" data-id=(row.id) {
             th scope="row" role="rowheader" data-name=(COLUMNS[0]) { (cell(&row.cells[0])) }
@@ -171,7 +171,7 @@ fn drawn(curve: &Curve) -> Markup {
     }
 }
 
-fn item(change: &Change) -> Markup {
+fn item(change: &RecordedChange) -> Markup {
     html! {
         li data-number=(change.number) {
             time datetime=(change.time) { (view::local(&change.time)) }

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::core::report::model::{CheckRow, ObservedServer};
 use crate::core::settings::Keyword as _;
 
-use super::history::{Change, History};
-use super::track::POINTS;
+use super::history::{History, RecordedChange};
+use super::server_history::POINTS;
 
 /// Headings of the columns of the table of servers, in their order, before the one with the curve.
 pub(super) const COLUMNS: [&str; 10] = [
@@ -38,7 +38,7 @@ impl From<String> for Cell {
 }
 
 /// A server as a row of the page.
-pub(super) struct Row {
+pub(super) struct PageRow {
     pub(super) id: String,
     /// The word for its state, which is also the CSS class of its colour.
     pub(super) state: &'static str,
@@ -50,7 +50,7 @@ pub(super) struct Row {
     pub(super) curve: Curve,
 }
 
-impl Row {
+impl PageRow {
     /// The row of a server, with its history.
     pub(super) fn new(server: &ObservedServer, history: &History) -> Self {
         let ObservedServer { row, check, .. } = server;
@@ -58,7 +58,7 @@ impl Row {
         let rates = history.rates(row.number);
         let state = row.standing();
         let name = row.name.as_ref().map_or_else(|| id.clone(), |name| format!("{name} ({id})"));
-        Row {
+        PageRow {
             cells: [
                 Cell(name, row.endpoint()),
                 Cell(state.to_owned(), why(server)),
@@ -197,12 +197,12 @@ pub(super) fn age(seconds: f64) -> String {
 }
 
 /// The server of a change.
-pub(super) fn named(change: &Change) -> String {
+pub(super) fn named(change: &RecordedChange) -> String {
     format!("{} ({})", change.server, change.address)
 }
 
 /// What a change came from, and why.
-pub(super) fn note(change: &Change) -> String {
+pub(super) fn note(change: &RecordedChange) -> String {
     match &change.reason {
         Some(reason) => format!("was {}: {reason}", change.from),
         None => format!("was {}", change.from),
@@ -253,7 +253,7 @@ mod tests {
             duration_seconds: Some(0.1),
             age_seconds: Some(2.0),
         });
-        let shown = Row::new(&server, &History::default());
+        let shown = PageRow::new(&server, &History::default());
         let cell = |text: &str, note: &str| Cell(text.into(), note.into());
         assert_eq!(
             shown.cells[..4],
@@ -266,7 +266,7 @@ mod tests {
         );
         assert_eq!((shown.state, shown.bar), ("blacklisted", Some(Bar { used: 40, class: "bar" })));
         (server.row.admin_state, server.row.max) = (AdminState::Drain, 0);
-        let shown = Row::new(&server, &History::default());
+        let shown = PageRow::new(&server, &History::default());
         assert_eq!(shown.cells[STATE], cell("drain", "blacklisted, refused, 10 s left"));
         assert_eq!((&shown.cells[CONNECTIONS], shown.bar), (&cell("2", ""), None));
         assert_eq!(Bar::new(9, 10).map(|bar| bar.class), Some("bar full"));

@@ -1,15 +1,15 @@
-//! What the page is about.
+//! What the page shows.
 
 use crate::core::json::VersionDocument;
 use crate::core::report::model::ObservedServer;
 
 use super::history::History;
-use super::track::Rates;
-use super::view::{self, Bar, Cell, Row};
+use super::server_history::Rates;
+use super::view::{self, Bar, Cell, PageRow};
 
 /// The contents of the page.
 #[derive(Debug, Clone)]
-pub struct Subject {
+pub struct PageContents {
     /// The address that clients connect to.
     pub listen: String,
     /// What is served there.
@@ -45,7 +45,7 @@ pub(super) struct Fact {
     pub(super) bar: Option<Bar>,
 }
 
-impl Subject {
+impl PageContents {
     pub(super) fn facts(&self, history: &History) -> [Fact; FACTS] {
         let fact = |name, text: String, note: String| Fact { name, cell: Cell(text, note), bar: None };
         let share = |name, used: usize, limit: usize| Fact {
@@ -75,7 +75,7 @@ impl Subject {
         if self.can_serve { ("up", "serving") } else { ("down", "no server can serve new clients") }
     }
 
-    pub(super) fn rows<'a>(&'a self, history: &'a History) -> impl Iterator<Item = Row> + use<'a> {
-        self.servers.iter().map(move |server| Row::new(server, history))
+    pub(super) fn rows<'a>(&'a self, history: &'a History) -> impl Iterator<Item = PageRow> + use<'a> {
+        self.servers.iter().map(move |server| PageRow::new(server, history))
     }
 }

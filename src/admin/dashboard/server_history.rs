@@ -13,14 +13,14 @@ pub(super) const POINTS: usize = 60;
 
 /// The history of one server.
 #[derive(Debug)]
-pub(super) struct Track {
+pub(super) struct ServerHistory {
     pub(super) name: String,
     pub(super) address: String,
     pub(super) port: u16,
     /// The number of the last sample with it.
     pub(super) look: u64,
     pub(super) state: &'static str,
-    last: Counters,
+    last: ServerTotals,
     pub(super) rates: Rates,
     /// Bytes both ways since the last point.
     bytes: f64,
@@ -30,33 +30,33 @@ pub(super) struct Track {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Counters {
+pub(super) struct ServerTotals {
     pub(super) connects: u64,
     pub(super) sent: u64,
     pub(super) received: u64,
 }
 
 /// A server as it is in a sample. It is cheap to make, since all servers are looked at every second.
-pub(super) struct Sample<'a> {
+pub(super) struct ServerSample<'a> {
     pub(super) number: i64,
     /// Its name, or what it is called without one.
     pub(super) name: Cow<'a, str>,
     pub(super) address: &'a str,
     pub(super) port: u16,
     pub(super) state: &'static str,
-    pub(super) counters: Counters,
+    pub(super) counters: ServerTotals,
 }
 
-impl<'a> Sample<'a> {
+impl<'a> ServerSample<'a> {
     pub(super) fn new(backend: &'a Backend, now: Millis) -> Self {
         let (sent, received) = backend.stats.traffic.totals();
-        Sample {
+        ServerSample {
             number: backend.role.number(),
             name: backend.display_name(),
             address: &backend.label,
             port: backend.port,
             state: standing_of(backend, now),
-            counters: Counters { connects: backend.stats.connect_times.read().count(), sent, received },
+            counters: ServerTotals { connects: backend.stats.connect_times.read().count(), sent, received },
         }
     }
 }
@@ -79,10 +79,10 @@ impl std::iter::Sum for Rates {
     }
 }
 
-impl Track {
+impl ServerHistory {
     /// The history that begins with a sample.
-    pub(super) fn new(sample: &Sample<'_>) -> Self {
-        Track {
+    pub(super) fn new(sample: &ServerSample<'_>) -> Self {
+        ServerHistory {
             name: String::new(),
             address: sample.address.to_owned(),
             port: sample.port,
@@ -97,7 +97,7 @@ impl Track {
     }
 
     /// Adds the counters of a sample, which completes so many `points` of the curve.
-    pub(super) fn add(&mut self, counters: Counters, passed: Duration, points: u32) {
+    pub(super) fn add(&mut self, counters: ServerTotals, passed: Duration, points: u32) {
         let seconds = passed.as_secs_f64().max(0.001);
         let rate = |now: u64, last: u64| now.saturating_sub(last) as f64 / seconds;
         self.rates = Rates {
