@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::control::protocol;
-use crate::control::server::{Commander, Handler, Reply};
+use crate::control::server::{Commander, ControlReply, Handler};
 use crate::core::command::Command;
 use crate::core::error::{Error, SystemReason};
 use crate::core::settings::Value;
@@ -247,44 +247,49 @@ impl Owner {
         self.perform(effects);
     }
 
-    async fn reply(&self, answer: Answer) -> Reply {
+    async fn reply(&self, answer: Answer) -> ControlReply {
         let connections = &self.shared.connections;
-        Reply::Text(match answer {
+        ControlReply::Text(match answer {
             Answer::Text(text) => text,
-            Answer::Json(document) => return Reply::Pieces(self.documents.pieces(document)),
-            Answer::JsonWhy(client) => return Reply::Pieces(self.documents.why(client)),
+            Answer::Json(document) => return ControlReply::Pieces(self.documents.pieces(document)),
+            Answer::JsonWhy(client) => return ControlReply::Pieces(self.documents.why(client)),
             Answer::Why(client) => self.documents.explain(client).to_string(),
-            Answer::Servers => return Reply::Pieces(self.documents.server_lines()),
+            Answer::Servers => return ControlReply::Pieces(self.documents.server_lines()),
             Answer::Connection(n) => self.documents.connection(n),
             Answer::Wait(n, state, time) => {
                 let server = self.shared.snapshot.load().backend(Role::Regular(n)).cloned();
                 // The state has just found this server.
-                let Some(server) = server else { return Reply::Text(String::new()) };
-                return Reply::Later(Box::pin(waiting::wait(Arc::clone(&self.shared), server, state, time)));
+                let Some(server) = server else { return ControlReply::Text(String::new()) };
+                return ControlReply::Later(Box::pin(waiting::wait(
+                    Arc::clone(&self.shared),
+                    server,
+                    state,
+                    time,
+                )));
             }
             Answer::Socket(fd) => {
                 let owner = connections.by_descriptor(fd).map_or("-1".into(), |n| n.to_string());
                 format!("Socket {fd} belongs to connection {owner}\n")
             }
-            Answer::Recent(seconds) => return Reply::Pieces(self.documents.recent_lines(seconds)),
+            Answer::Recent(seconds) => return ControlReply::Pieces(self.documents.recent_lines(seconds)),
             Answer::Status => return self.web_page().await,
         })
     }
 
     /// Writes the status page to the file of web_stats and replies with it.
-    async fn web_page(&self) -> Reply {
+    async fn web_page(&self) -> ControlReply {
         const FAILED: &str = "Unable to create webstats\n";
         let file = self.state.borrow().config().settings.web_stats.clone();
         let Some(file) = file else {
             log::warn(format_args!("status: web_stats names no file"));
-            return Reply::Text(FAILED.into());
+            return ControlReply::Text(FAILED.into());
         };
         match self.write_page(file).await {
-            Ok(Some(file)) => Reply::File(file),
-            Ok(None) => Reply::Pieces(self.documents.page()),
+            Ok(Some(file)) => ControlReply::File(file),
+            Ok(None) => ControlReply::Pieces(self.documents.page()),
             Err(error) => {
                 log::error(format_args!("{}", SystemReason(&error)));
-                Reply::Text(FAILED.into())
+                ControlReply::Text(FAILED.into())
             }
         }
     }
@@ -309,15 +314,15 @@ impl Handler for Owner {
         self.state.borrow().permits(client)
     }
 
-    async fn execute(&self, line: &str, commander: &Commander) -> Reply {
+    async fn execute(&self, line: &str, commander: &Commander) -> ControlReply {
         let parsed = Command::parse(line, self.state.borrow().services());
         let command = match parsed {
             Ok(Some(command)) => command,
-            Ok(None) => return Reply::Text(String::new()),
-            Err(error) => return Reply::Text(protocol::refusal(&[error])),
+            Ok(None) => return ControlReply::Text(String::new()),
+            Err(error) => return ControlReply::Text(protocol::refusal(&[error])),
         };
         if command == Command::Reload {
-            return Reply::Text(match self.reload().await {
+            return ControlReply::Text(match self.reload().await {
                 Ok(reload) => reload.to_string(),
                 Err(errors) => protocol::refusal(&errors),
             });
@@ -330,7 +335,7 @@ impl Handler for Owner {
                 }
                 let reply = self.reply(answer).await;
                 if command.is_change()
-                    && !matches!(&reply, Reply::Text(text) if protocol::did_nothing(line, text))
+                    && !matches!(&reply, ControlReply::Text(text) if protocol::did_nothing(line, text))
                 {
                     log::info(format_args!("control: {commander}: {command}"));
                 }
@@ -338,7 +343,7 @@ impl Handler for Owner {
             }
             Err(errors) => {
                 log::debug(1, format_args!("control: {commander}: {command}: refused"));
-                Reply::Text(protocol::refusal(&errors))
+                ControlReply::Text(protocol::refusal(&errors))
             }
         }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::core::addr::Endpoint;
 use crate::core::error::SystemReason;
 
-use super::servers::{self, Server};
+use super::servers::{self, ListedServer};
 
 /// Reports the state of the servers of the pen at `target`.
 pub fn run(target: &Endpoint) -> ExitCode {
@@ -22,8 +22,8 @@ pub fn run(target: &Endpoint) -> ExitCode {
 
 /// All up is OK, some is WARNING, none is CRITICAL. A server that an administrator has taken out of service is not a
 /// fault.
-fn judge(servers: &[Server]) -> (u8, String) {
-    let regular: Vec<&Server> = servers
+fn judge(servers: &[ListedServer]) -> (u8, String) {
+    let regular: Vec<&ListedServer> = servers
         .iter()
         .filter(|s| s.role == "regular" && !["unused", "removed"].contains(&&*s.state))
         .collect();
@@ -54,8 +54,8 @@ fn judge(servers: &[Server]) -> (u8, String) {
 mod tests {
     use super::*;
 
-    fn server(number: usize, state: &str, admin: &str) -> Server {
-        Server {
+    fn server(number: usize, state: &str, admin: &str) -> ListedServer {
+        ListedServer {
             server: Some(number),
             name: None,
             role: "regular".into(),

@@ -66,11 +66,11 @@ fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
 }
 
 /// A connection to a control socket.
-trait Connection: Read + Write {}
+trait ControlConnection: Read + Write {}
 
-impl<T: Read + Write> Connection for T {}
+impl<T: Read + Write> ControlConnection for T {}
 
-fn connect(target: &Endpoint, patience: Duration) -> io::Result<Box<dyn Connection>> {
+fn connect(target: &Endpoint, patience: Duration) -> io::Result<Box<dyn ControlConnection>> {
     let addresses = match &target.host {
         Host::Unix(path) => {
             let stream = UnixStream::connect(path)?;

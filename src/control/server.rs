@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const CHUNK: usize = 16 * 1024;
 
 /// The reply to a line.
-pub enum Reply {
+pub enum ControlReply {
     /// Text.
     Text(String),
     /// Text of any length; a piece is made when the client has read the one before.
@@ -77,7 +77,7 @@ pub trait Handler: 'static {
     /// Whether a client may give commands.
     fn permits(&self, client: IpAddr) -> bool;
     /// Carries out a line and replies. Other lines are handled while it waits.
-    fn execute(&self, line: &str, commander: &Commander) -> impl Future<Output = Reply>;
+    fn execute(&self, line: &str, commander: &Commander) -> impl Future<Output = ControlReply>;
 }
 
 /// The control socket.
@@ -187,8 +187,8 @@ async fn converse(
         };
         let mut writer = ReplyWriter { stream: &mut stream, slot: &slot };
         match reply {
-            Reply::Text(text) => writer.write(text.as_bytes()).await?,
-            Reply::Later(reply) => {
+            ControlReply::Text(text) => writer.write(text.as_bytes()).await?,
+            ControlReply::Later(reply) => {
                 let text = match common.waiting.try_acquire() {
                     Ok(_waiting) => reply.await,
                     Err(_) => {
@@ -197,13 +197,13 @@ async fn converse(
                 };
                 writer.write(text.as_bytes()).await?;
             }
-            Reply::Pieces(pieces) => {
+            ControlReply::Pieces(pieces) => {
                 let mut reply = common.long_replies.reply(pieces);
                 while let Some(piece) = reply.next().await? {
                     writer.write(piece.as_bytes()).await?;
                 }
             }
-            Reply::File(file) => writer.write_file(file).await?,
+            ControlReply::File(file) => writer.write_file(file).await?,
         }
         stream.shutdown().await
     };
@@ -228,8 +228,8 @@ fn invalid(why: String) -> io::Error {
 }
 
 /// The reply to a client that is not served.
-fn refused(why: String) -> Reply {
-    Reply::Text(protocol::refusal(&[Error::new(why)]))
+fn refused(why: String) -> ControlReply {
+    ControlReply::Text(protocol::refusal(&[Error::new(why)]))
 }
 
 /// Writes a reply as long as the client reads it in time.

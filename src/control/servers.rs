@@ -12,14 +12,14 @@ use super::client;
 
 /// The document.
 #[derive(Debug, Deserialize)]
-pub(super) struct Servers {
+pub(super) struct ServersDocument {
     pub(super) time: String,
-    pub(super) servers: Vec<Server>,
+    pub(super) servers: Vec<ListedServer>,
 }
 
 /// A server in it.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Server {
+pub(super) struct ListedServer {
     pub(super) server: Option<usize>,
     pub(super) name: Option<String>,
     pub(super) role: String,
@@ -36,7 +36,7 @@ pub(super) struct Server {
     pub(super) connect_p99_seconds: Option<f64>,
 }
 
-impl Server {
+impl ListedServer {
     /// Its label: its name, its number, or its role.
     pub(super) fn label(&self) -> String {
         let number = || self.server.map_or_else(|| self.role.clone(), |number| number.to_string());
@@ -63,6 +63,6 @@ impl Server {
 ///
 /// # Errors
 /// Pen cannot be reached, or does not know the document.
-pub(super) fn read(target: &Endpoint) -> io::Result<Servers> {
+pub(super) fn read(target: &Endpoint) -> io::Result<ServersDocument> {
     Ok(serde_json::from_str(&client::ask(target, "json servers")?)?)
 }

@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::core::addr::Endpoint;
 use crate::core::error::SystemReason;
 
-use super::servers::{self, Server, Servers};
+use super::servers::{self, ListedServer, ServersDocument};
 
 /// Moves the cursor to the top left and clears the screen from there: ECMA-48, which all current terminals support.
 const CLEAR: &str = "\x1b[H\x1b[J";
@@ -21,7 +21,7 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 pub fn run(target: &Endpoint, pause: Duration, count: Option<u32>) -> ExitCode {
     let mut out = io::stdout();
     let begin = if out.is_terminal() { CLEAR } else { "" };
-    let mut before: Option<(Instant, Servers)> = None;
+    let mut before: Option<(Instant, ServersDocument)> = None;
     let mut left = count;
     loop {
         let now = Instant::now();
@@ -47,7 +47,7 @@ fn is_closed_after(out: &impl AsFd, pause: Duration) -> bool {
 }
 
 /// The table; rates are relative to the servers `before`, read that long ago.
-fn table(read: &Servers, before: Option<(Duration, &Servers)>) -> String {
+fn table(read: &ServersDocument, before: Option<(Duration, &ServersDocument)>) -> String {
     let mut text = format!("{}\n", read.time);
     _ = writeln!(
         text,
@@ -56,7 +56,7 @@ fn table(read: &Servers, before: Option<(Duration, &Servers)>) -> String {
     );
     for server in &read.servers {
         let then = before.and_then(|(passed, servers)| Some((passed.as_secs_f64(), same(server, servers)?)));
-        let rate = |of: fn(&Server) -> u64, unit: f64| match then {
+        let rate = |of: fn(&ListedServer) -> u64, unit: f64| match then {
             Some((seconds, then)) if seconds > 0.0 => {
                 format!("{:.1}", of(server).saturating_sub(of(then)) as f64 / unit / seconds)
             }
@@ -82,8 +82,8 @@ fn table(read: &Servers, before: Option<(Duration, &Servers)>) -> String {
     text
 }
 
-fn same<'a>(server: &Server, among: &'a Servers) -> Option<&'a Server> {
-    let same = |other: &&Server| {
+fn same<'a>(server: &ListedServer, among: &'a ServersDocument) -> Option<&'a ListedServer> {
+    let same = |other: &&ListedServer| {
         (other.server, &other.role, &other.address) == (server.server, &server.role, &server.address)
     };
     among.servers.iter().find(same)
