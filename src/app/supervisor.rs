@@ -94,7 +94,7 @@ impl Running {
             });
             tokio::task::spawn_local(Rc::clone(&owner.checker).run());
             tokio::task::spawn_local(owner.hold_denied());
-            let requests = Requests::serve(&owner);
+            let requests = SignalledWork::serve(&owner);
             let why = attend(&owner, &requests, &mut signals).await;
             log::info(format_args!("pen {VERSION} stopping on {why}: {}", owner.summary()));
             drain(&owner, &requests, &mut signals).await;
@@ -137,7 +137,7 @@ fn serve_control(control: Option<(ControlSocket, usize)>, owner: &Rc<Owner>) -> 
 }
 
 /// Lets connections continue without new ones, until none is left, their time is over, or pen is told again to end.
-async fn drain(owner: &Owner, requests: &Requests, signals: &mut Signals) {
+async fn drain(owner: &Owner, requests: &SignalledWork, signals: &mut Signals) {
     let Some(time) = owner.begin_drain() else { return };
     tokio::select! {
         () = owner.drained() => log::info(format_args!("stopping: no connections are left")),
@@ -156,15 +156,15 @@ async fn heard(signal: &mut Option<Signal>) {
 
 /// Slow work that signals request. Tasks of their own do it, so that signals are still handled meanwhile; several
 /// requests during a run cause one more run.
-struct Requests {
+struct SignalledWork {
     reload: Rc<Notify>,
     statistics: Rc<Notify>,
 }
 
-impl Requests {
+impl SignalledWork {
     /// Starts the tasks.
     fn serve(owner: &Rc<Owner>) -> Self {
-        let requests = Requests { reload: Rc::default(), statistics: Rc::default() };
+        let requests = SignalledWork { reload: Rc::default(), statistics: Rc::default() };
         let (asked, reloading) = (Rc::clone(&requests.reload), Rc::clone(owner));
         tokio::task::spawn_local(async move {
             loop {
@@ -185,7 +185,7 @@ impl Requests {
 }
 
 /// Handles signals until pen is to end, and returns what ended it.
-async fn attend(owner: &Owner, requests: &Requests, signals: &mut Signals) -> &'static str {
+async fn attend(owner: &Owner, requests: &SignalledWork, signals: &mut Signals) -> &'static str {
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => requests.reload.notify_one(),

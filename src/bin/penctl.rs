@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use pen::cli::penctl::{self, Request, Task};
+use pen::cli::penctl::{self, PenctlArgs, Task};
 use pen::control::{check_health, client, watch};
 
 fn main() -> ExitCode {
     let services =
         pen::core::addr::Services::parse(&std::fs::read_to_string("/etc/services").unwrap_or_default());
     match penctl::parse(std::env::args_os(), std::env::var_os("PEN_CONTROL"), &services) {
-        Ok(Request { target, task }) => match task {
+        Ok(PenctlArgs { target, task }) => match task {
             Task::Command(line) => client::run(&target, &line),
             Task::CheckHealth => check_health::run(&target),
             Task::Watch { pause, count } => watch::run(&target, pause, count),

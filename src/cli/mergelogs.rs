@@ -16,7 +16,7 @@ const JITTER_MAX: i64 = 315_360_000;
 
 /// A parsed command line, with notices.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct MergelogsArgs {
     /// What to do.
     pub options: MergelogsOptions,
     /// Options without effect: one line each.
@@ -73,7 +73,7 @@ fn cli() -> Cli {
 ///
 /// # Errors
 /// See [`Stop`].
-pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Request, Stop> {
+pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<MergelogsArgs, Stop> {
     let mut matches = cli().try_get_matches_from(argv).map_err(Stop::from)?;
     let mut errors = Vec::new();
     let pen = matches.remove_one::<PathBuf>("p");
@@ -105,7 +105,7 @@ pub fn parse(argv: impl IntoIterator<Item = OsString>) -> Result<Request, Stop> 
     };
     let notice =
         matches.contains_id("t").then(|| "-t has no effect: every time stamp carries its zone".to_owned());
-    Ok(Request {
+    Ok(MergelogsArgs {
         options: MergelogsOptions {
             pen,
             debug: matches.get_count("d").into(),
@@ -144,7 +144,7 @@ fn log(operand: &OsString) -> Result<(String, PathBuf), &'static str> {
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Request, Stop> {
+    fn parsed(line: &str) -> Result<MergelogsArgs, Stop> {
         parse(line.split(' ').map(Into::into))
     }
 

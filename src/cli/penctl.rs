@@ -13,7 +13,7 @@ use super::{Stop, completions};
 
 /// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct PenctlArgs {
     /// The control socket.
     pub target: Endpoint,
     /// The task to carry out.
@@ -57,7 +57,7 @@ pub fn parse(
     argv: impl IntoIterator<Item = OsString>,
     default: Option<OsString>,
     services: &Services,
-) -> Result<Request, Stop> {
+) -> Result<PenctlArgs, Stop> {
     let words: Vec<String> = argv.into_iter().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--help"] => return Err(Stop::Text(help())),
@@ -82,7 +82,7 @@ pub fn parse(
     if command.is_empty() {
         return error(USAGE.into());
     }
-    Ok(Request { target, task: task(command)? })
+    Ok(PenctlArgs { target, task: task(command)? })
 }
 
 /// The first words of [`TASKS`].
@@ -182,7 +182,7 @@ fn help() -> String {
 mod tests {
     use super::*;
 
-    fn parsed(words: &[&str]) -> Result<Request, Stop> {
+    fn parsed(words: &[&str]) -> Result<PenctlArgs, Stop> {
         let argv = std::iter::once("penctl").chain(words.iter().copied());
         parse(argv.map(Into::into), None, &Services::parse(""))
     }
