@@ -13,7 +13,7 @@ const CHUNK: usize = 256 * 1024;
 /// Writes on one connection before the others are served.
 const TURNS: usize = 4;
 
-struct Conn {
+struct AcceptedConn {
     stream: TcpStream,
     bulk: bool,
 }
@@ -35,7 +35,7 @@ pub(crate) fn serve() -> io::Result<()> {
     epoll.add(&datagrams, EpollEvent::new(EpollFlags::EPOLLIN, questions))?;
     let zeros = vec![0u8; CHUNK];
     let mut request = [0u8; 4096];
-    let mut conns: Vec<Option<Conn>> = Vec::new();
+    let mut conns: Vec<Option<AcceptedConn>> = Vec::new();
     let mut events = [EpollEvent::empty(); 256];
     loop {
         let ready = match epoll.wait(&mut events, EpollTimeout::NONE) {
@@ -66,7 +66,7 @@ pub(crate) fn serve() -> io::Result<()> {
     }
 }
 
-fn accept(listener: &TcpListener, epoll: &Epoll, conns: &mut Vec<Option<Conn>>) -> io::Result<()> {
+fn accept(listener: &TcpListener, epoll: &Epoll, conns: &mut Vec<Option<AcceptedConn>>) -> io::Result<()> {
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -81,14 +81,14 @@ fn accept(listener: &TcpListener, epoll: &Epoll, conns: &mut Vec<Option<Conn>>) 
         if conns.len() <= fd {
             conns.resize_with(fd + 1, || None);
         }
-        conns[fd] = Some(Conn { stream, bulk: false });
+        conns[fd] = Some(AcceptedConn { stream, bulk: false });
     }
 }
 
 /// Reads one request and answers it; returns whether the connection stays open.
 ///
 /// Requests are smaller than a segment and never pipelined, so each arrives in one read.
-fn answer(conn: &mut Conn, epoll: &Epoll, request: &mut [u8]) -> bool {
+fn answer(conn: &mut AcceptedConn, epoll: &Epoll, request: &mut [u8]) -> bool {
     let got = match conn.stream.read(request) {
         Ok(0) => return false,
         Ok(n) => &request[..n],

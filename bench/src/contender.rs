@@ -134,7 +134,7 @@ pub(crate) enum Front {
 
 /// The server behind a contender.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Server {
+pub(crate) struct Upstream {
     addr: SocketAddr,
     tls: bool,
 }
@@ -177,10 +177,10 @@ impl Setup {
     }
 
     /// The server for rows without TLS towards it, or with TLS and perhaps sessions to resume.
-    pub(crate) fn server(&self, tls: Option<bool>) -> Result<Server, String> {
-        let Some(resume) = tls else { return Ok(Server { addr: self.backend, tls: false }) };
+    pub(crate) fn server(&self, tls: Option<bool>) -> Result<Upstream, String> {
+        let Some(resume) = tls else { return Ok(Upstream { addr: self.backend, tls: false }) };
         let addr = self.tls_backends.get(usize::from(resume)).ok_or("the server does not speak TLS")?;
-        Ok(Server { addr: *addr, tls: true })
+        Ok(Upstream { addr: *addr, tls: true })
     }
 
     /// Creates the certificate: P-256, self-signed.
@@ -197,7 +197,7 @@ impl Setup {
         who: &Contender,
         port: u16,
         front: Front,
-        server: &Server,
+        server: &Upstream,
     ) -> Result<Option<Command>, String> {
         let tls = front == Front::Tls;
         let (program, args) = match who.role {
@@ -299,7 +299,7 @@ impl Setup {
         }
     }
 
-    fn pen_args(&self, extra: &[String], port: u16, front: Front, server: &Server) -> Vec<String> {
+    fn pen_args(&self, extra: &[String], port: u16, front: Front, server: &Upstream) -> Vec<String> {
         let mut args = words(&["-f", "-x", "6000", "-c", "16384", "-t", "5"]);
         match front {
             Front::Tcp => {}
@@ -345,7 +345,7 @@ impl Setup {
         format!("{rule}\nnomemory\n{}", (0..count).map(server).collect::<String>())
     }
 
-    fn haproxy(&self, port: u16, tls: bool, splice: bool, server: &Server) -> String {
+    fn haproxy(&self, port: u16, tls: bool, splice: bool, server: &Upstream) -> String {
         let ssl = if tls { format!(" ssl crt {}", self.pair().display()) } else { String::new() };
         let to_server = match server.tls {
             true => {
@@ -369,7 +369,7 @@ impl Setup {
         )
     }
 
-    fn nginx(&self, port: u16, front: Front, module: &str, server: &Server) -> String {
+    fn nginx(&self, port: u16, front: Front, module: &str, server: &Upstream) -> String {
         let pair = self.pair();
         let pair = pair.display();
         let (flag, more) = match front {

@@ -11,7 +11,7 @@ use crate::{process, wire};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One request.
-struct Request {
+struct TimedRequest {
     /// The time since the first request.
     since: Duration,
     took: Duration,
@@ -19,7 +19,7 @@ struct Request {
 }
 
 /// The results of the clients of one run.
-pub(super) struct Seen(Vec<Request>);
+pub(super) struct Seen(Vec<TimedRequest>);
 
 /// Sends requests for `length`, `pace` apart, each on a new connection.
 pub(super) fn run(addr: SocketAddr, length: Duration, pace: Duration) -> Seen {
@@ -31,7 +31,7 @@ pub(super) fn run(addr: SocketAddr, length: Duration, pace: Duration) -> Seen {
         threads.push(thread::spawn(move || {
             let start = Instant::now();
             let served = ask(addr).is_some_and(|got| got == wire::ANSWER.len());
-            Request { since: start - begin, took: start.elapsed(), served }
+            TimedRequest { since: start - begin, took: start.elapsed(), served }
         }));
         at += pace;
     }
@@ -49,7 +49,7 @@ fn ask(addr: SocketAddr) -> Option<usize> {
 impl Seen {
     /// The cells of the table.
     pub(super) fn row(&self) -> String {
-        let failed: Vec<&Request> = self.0.iter().filter(|request| !request.served).collect();
+        let failed: Vec<&TimedRequest> = self.0.iter().filter(|request| !request.served).collect();
         let slow = self.0.iter().filter(|r| r.served && r.took > Duration::from_millis(500)).count();
         let mut times: Vec<Duration> = self.0.iter().filter(|r| r.served).map(|r| r.took).collect();
         times.sort_unstable();
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_row_tells_failures_and_their_time() {
-        let request = |since, took, served| Request {
+        let request = |since, took, served| TimedRequest {
             since: Duration::from_millis(since),
             took: Duration::from_millis(took),
             served,

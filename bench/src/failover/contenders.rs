@@ -12,7 +12,7 @@ use crate::process::Running;
 use crate::watch::ask;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ContenderKind {
     Ours,
     /// With checks every half second.
     OursChecks,
@@ -23,18 +23,24 @@ pub(super) enum Kind {
     Nginx,
 }
 
-impl Kind {
-    pub(super) const ALL: [Kind; 6] =
-        [Kind::Ours, Kind::OursChecks, Kind::CPen, Kind::HaProxy, Kind::HaProxyChecks, Kind::Nginx];
+impl ContenderKind {
+    pub(super) const ALL: [ContenderKind; 6] = [
+        ContenderKind::Ours,
+        ContenderKind::OursChecks,
+        ContenderKind::CPen,
+        ContenderKind::HaProxy,
+        ContenderKind::HaProxyChecks,
+        ContenderKind::Nginx,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
-            Kind::Ours => "pen",
-            Kind::OursChecks => "pen with checks",
-            Kind::CPen => "C pen",
-            Kind::HaProxy => "HAProxy",
-            Kind::HaProxyChecks => "HAProxy with checks",
-            Kind::Nginx => "nginx stream",
+            ContenderKind::Ours => "pen",
+            ContenderKind::OursChecks => "pen with checks",
+            ContenderKind::CPen => "C pen",
+            ContenderKind::HaProxy => "HAProxy",
+            ContenderKind::HaProxyChecks => "HAProxy with checks",
+            ContenderKind::Nginx => "nginx stream",
         }
     }
 
@@ -52,24 +58,24 @@ impl Kind {
             command
         };
         let command = match self {
-            Kind::Ours | Kind::OursChecks => {
+            ContenderKind::Ours | ContenderKind::OursChecks => {
                 let mut command = pen(ours);
                 command.args(["-u", "root", "-C"]).arg(control(dir, port));
-                if self == Kind::OursChecks {
+                if self == ContenderKind::OursChecks {
                     let check = "check it type http path /close every 0.5 timeout 0.5 fall 2 rise 1";
                     command.args(["-O", check, "-O", "check_default it"]);
                 }
                 command.arg(format!("127.0.0.1:{port}")).args(servers.map(|server| server.to_string()));
                 command
             }
-            Kind::CPen => {
+            ContenderKind::CPen => {
                 let mut command = pen(Path::new("/usr/bin/pen"));
                 command.arg(format!("127.0.0.1:{port}")).args(servers.map(|server| server.to_string()));
                 command
             }
-            Kind::HaProxy | Kind::HaProxyChecks => {
+            ContenderKind::HaProxy | ContenderKind::HaProxyChecks => {
                 let (check, httpchk) = match self {
-                    Kind::HaProxyChecks => {
+                    ContenderKind::HaProxyChecks => {
                         (" check inter 500ms fall 2 rise 1", "  option httpchk GET /close\n")
                     }
                     _ => ("", ""),
@@ -92,7 +98,7 @@ impl Kind {
                 command.args(words(&["-db", "-f", &file.to_string_lossy()]));
                 command
             }
-            Kind::Nginx => {
+            ContenderKind::Nginx => {
                 let [a, b] = servers;
                 let stream = format!(
                     "  upstream b {{ server {a}; server {b}; }}\n  server {{\n    \
@@ -108,11 +114,11 @@ impl Kind {
     pub(super) fn drain(self, dir: &Path, port: u16, server: usize, drains: bool) -> Result<(), String> {
         let state = if drains { "drain" } else { "ready" };
         let command = match self {
-            Kind::Ours | Kind::OursChecks => format!("server {server} state {state}"),
-            Kind::HaProxy | Kind::HaProxyChecks => {
+            ContenderKind::Ours | ContenderKind::OursChecks => format!("server {server} state {state}"),
+            ContenderKind::HaProxy | ContenderKind::HaProxyChecks => {
                 format!("set server b/{} state {state}", ["a", "b"][server])
             }
-            Kind::CPen | Kind::Nginx => return Err("drains no server".into()),
+            ContenderKind::CPen | ContenderKind::Nginx => return Err("drains no server".into()),
         };
         let fail = |error: std::io::Error| format!("{}: {error}", self.name());
         let reply = ask(&control(dir, port), &command).map_err(fail)?;
@@ -134,10 +140,10 @@ impl Kind {
             command
         };
         let command = match self {
-            Kind::Ours | Kind::OursChecks => pen(ours),
-            Kind::CPen => pen(Path::new("/usr/bin/pen")),
-            Kind::HaProxy | Kind::HaProxyChecks => return Err("balances no UDP".into()),
-            Kind::Nginx => {
+            ContenderKind::Ours | ContenderKind::OursChecks => pen(ours),
+            ContenderKind::CPen => pen(Path::new("/usr/bin/pen")),
+            ContenderKind::HaProxy | ContenderKind::HaProxyChecks => return Err("balances no UDP".into()),
+            ContenderKind::Nginx => {
                 let stream = format!(
                     "  server {{\n    listen 127.0.0.1:{port} udp;\n    proxy_pass {server};\n  }}\n"
                 );

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::Step;
-use super::contenders::Kind;
-use super::server::{self, Server};
+use super::contenders::ContenderKind;
+use super::server::{self, ServerProcess};
 use crate::{procfs, wire};
 
 /// The title of the section.
@@ -30,7 +30,7 @@ pub(super) fn section(
         "## {TITLE}\n\n\
          | | failed | median ms | last ms | CPU ms |\n| --- | ---: | ---: | ---: | ---: |\n"
     );
-    for kind in Kind::ALL {
+    for kind in ContenderKind::ALL {
         let port = ports.next().ok_or("out of ports")?;
         let row = observe(kind, ours, dir, port).unwrap_or_else(|why| format!(" skipped: {why} | | | |"));
         server::restore()?;
@@ -39,9 +39,9 @@ pub(super) fn section(
     Ok(table)
 }
 
-fn observe(kind: Kind, ours: &Path, dir: &Path, port: u16) -> Result<String, String> {
-    let mut servers = [Server::start(0)?, Server::start(1)?];
-    let contender = kind.start(ours, dir, port, servers.each_ref().map(Server::address))?;
+fn observe(kind: ContenderKind, ours: &Path, dir: &Path, port: u16) -> Result<String, String> {
+    let mut servers = [ServerProcess::start(0)?, ServerProcess::start(1)?];
+    let contender = kind.start(ours, dir, port, servers.each_ref().map(ServerProcess::address))?;
     servers[1].apply(Step::Vanish)?;
     let before = procfs::cpu_ns(&contender.pids);
     let mut times = served(contender.addr)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use super::contenders::Kind;
+use super::contenders::ContenderKind;
 use crate::process::{self, Backend};
 use crate::wire;
 
@@ -33,7 +33,7 @@ pub(super) fn section(
          | | questions | no answer in 2 s | median ms | p99 ms | flood, datagrams/s |\n\
          | --- | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    for kind in [Kind::Ours, Kind::CPen, Kind::Nginx] {
+    for kind in [ContenderKind::Ours, ContenderKind::CPen, ContenderKind::Nginx] {
         let port = ports.next().ok_or("out of ports")?;
         let row = observe(kind, ours, dir, port, backend.addr);
         let row = row.unwrap_or_else(|why| format!(" skipped: {why} | | | | |"));
@@ -42,7 +42,13 @@ pub(super) fn section(
     Ok(table)
 }
 
-fn observe(kind: Kind, ours: &Path, dir: &Path, port: u16, server: SocketAddr) -> Result<String, String> {
+fn observe(
+    kind: ContenderKind,
+    ours: &Path,
+    dir: &Path,
+    port: u16,
+    server: SocketAddr,
+) -> Result<String, String> {
     let contender = kind.start_udp(ours, dir, port, server)?;
     let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let asked = std::thread::scope(|scope| {

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::{about, netns, process};
 use clients::Seen;
-use contenders::Kind;
-use server::Server;
+use contenders::ContenderKind;
+use server::ServerProcess;
 
 pub(crate) use server::serve;
 
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
              | --- | ---: | ---: | ---: | ---: | ---: |\n",
             failure.name
         );
-        for kind in Kind::ALL {
+        for kind in ContenderKind::ALL {
             let port = ports.next().ok_or("out of ports")?;
             let row = match observe(failure, kind, &ours, dir.path(), port) {
                 Ok(seen) => seen.row(),
@@ -155,9 +155,15 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
 }
 
 /// Runs one contender while `failure` happens to its servers.
-fn observe(failure: &Failure, kind: Kind, ours: &Path, dir: &Path, port: u16) -> Result<Seen, String> {
-    let mut servers = [Server::start(0)?, Server::start(1)?];
-    let contender = kind.start(ours, dir, port, servers.each_ref().map(Server::address))?;
+fn observe(
+    failure: &Failure,
+    kind: ContenderKind,
+    ours: &Path,
+    dir: &Path,
+    port: u16,
+) -> Result<Seen, String> {
+    let mut servers = [ServerProcess::start(0)?, ServerProcess::start(1)?];
+    let contender = kind.start(ours, dir, port, servers.each_ref().map(ServerProcess::address))?;
     if failure.steps.iter().any(|(.., step)| matches!(step, Step::Drain)) {
         // Whoever cannot is left out.
         kind.drain(dir, port, 1, false)?;

@@ -39,15 +39,15 @@ fn ip(words: &str) -> Result<(), String> {
 }
 
 /// A server in a separate process.
-pub(super) struct Server {
+pub(super) struct ServerProcess {
     which: usize,
     process: Option<(Child, ChildStdin)>,
 }
 
-impl Server {
+impl ServerProcess {
     /// Starts the server with that number, and waits until it answers.
     pub(super) fn start(which: usize) -> Result<Self, String> {
-        let mut server = Server { which, process: None };
+        let mut server = ServerProcess { which, process: None };
         server.begin()?;
         Ok(server)
     }
@@ -101,7 +101,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         self.end();
     }

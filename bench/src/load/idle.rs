@@ -14,9 +14,9 @@ const REST_MS: u16 = 300;
 /// The time limit for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-enum Stream {
+enum IdleStream {
     Plain(TcpStream),
-    Tls(Box<tls::Stream>),
+    Tls(Box<tls::TlsStream>),
 }
 
 pub(super) fn run(task: &Task) -> Result<Outcome, String> {
@@ -35,8 +35,8 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     let epoll = Epoll::new(EpollCreateFlags::empty()).map_err(failed("epoll"))?;
     for stream in &streams {
         let tcp = match stream {
-            Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.sock.tcp(),
+            IdleStream::Plain(tcp) => tcp,
+            IdleStream::Tls(tls) => tls.sock.tcp(),
         };
         epoll.add(tcp, EpollEvent::new(EpollFlags::EPOLLRDHUP, 0)).map_err(failed("epoll"))?;
     }
@@ -48,18 +48,18 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     Ok(Outcome { units: task.conns as u64 - 1, grown_kib, all_kib, ..Outcome::default() })
 }
 
-fn open(task: &Task, client: Option<&tls::Client>) -> Result<Stream, String> {
+fn open(task: &Task, client: Option<&tls::Client>) -> Result<IdleStream, String> {
     let mut tcp = TcpStream::connect(task.addr).map_err(failed("connect"))?;
     tcp.set_read_timeout(Some(PATIENCE)).map_err(failed("timeout"))?;
     match client {
         None => {
             ask(&mut tcp)?;
-            Ok(Stream::Plain(tcp))
+            Ok(IdleStream::Plain(tcp))
         }
         Some(client) => {
             let mut stream = client.wrap(tcp)?;
             ask(&mut stream)?;
-            Ok(Stream::Tls(Box::new(stream)))
+            Ok(IdleStream::Tls(Box::new(stream)))
         }
     }
 }

@@ -11,7 +11,7 @@ use super::pump::answers;
 use super::{Outcome, Task, failed};
 use crate::wire;
 
-struct Conn {
+struct PersistentConn {
     stream: TcpStream,
     sent: Instant,
     got: usize,
@@ -25,7 +25,7 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
         stream.set_nodelay(true).map_err(failed("nodelay"))?;
         stream.set_nonblocking(true).map_err(failed("nonblocking"))?;
         epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64)).map_err(failed("epoll"))?;
-        conns.push(Conn { stream, sent: Instant::now(), got: 0 });
+        conns.push(PersistentConn { stream, sent: Instant::now(), got: 0 });
     }
     for conn in &mut conns {
         send(conn)?;
@@ -49,7 +49,7 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     })
 }
 
-fn send(conn: &mut Conn) -> Result<(), String> {
+fn send(conn: &mut PersistentConn) -> Result<(), String> {
     conn.got = 0;
     conn.sent = Instant::now();
     match conn.stream.write(wire::KEEP).map_err(failed("write"))? {

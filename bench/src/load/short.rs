@@ -10,7 +10,7 @@ use super::pump::answers;
 use super::{Outcome, Task, failed};
 use crate::wire;
 
-struct Conn {
+struct OneRequestConn {
     stream: TcpStream,
     since: Instant,
     got: usize,
@@ -42,11 +42,11 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
 }
 
 /// On loopback the kernel finishes a connect within the call, so blocking costs nothing.
-fn open(task: &Task, epoll: &Epoll, id: usize) -> Result<Conn, String> {
+fn open(task: &Task, epoll: &Epoll, id: usize) -> Result<OneRequestConn, String> {
     let since = Instant::now();
     let mut stream = TcpStream::connect(task.addr).map_err(failed("connect"))?;
     stream.write_all(wire::CLOSE).map_err(failed("write"))?;
     stream.set_nonblocking(true).map_err(failed("nonblocking"))?;
     epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64)).map_err(failed("epoll"))?;
-    Ok(Conn { stream, since, got: 0 })
+    Ok(OneRequestConn { stream, since, got: 0 })
 }

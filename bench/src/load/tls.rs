@@ -19,7 +19,7 @@ use crate::wire;
 /// rustls reads 4 KiB at a time; the client must not limit a download.
 const BUFFER: usize = 64 * 1024;
 
-pub(super) type Stream = StreamOwned<ClientConnection, Buffered>;
+pub(super) type TlsStream = StreamOwned<ClientConnection, Buffered>;
 
 /// Reads in large blocks, writes unbuffered.
 pub(super) struct Buffered(BufReader<TcpStream>);
@@ -72,7 +72,7 @@ impl Client {
         Ok(Client { config: Arc::new(config), name })
     }
 
-    pub(super) fn wrap(&self, tcp: TcpStream) -> Result<Stream, String> {
+    pub(super) fn wrap(&self, tcp: TcpStream) -> Result<TlsStream, String> {
         tcp.set_nodelay(true).map_err(failed("nodelay"))?;
         let tls = ClientConnection::new(self.config.clone(), self.name.clone()).map_err(failed("tls"))?;
         Ok(StreamOwned::new(tls, Buffered(BufReader::with_capacity(BUFFER, tcp))))
@@ -122,7 +122,7 @@ fn drive(task: &Task, tls: &Tls, shared: &Shared, failures: &Sender<String>) {
     }
 }
 
-fn connect(task: &Task, client: &Client) -> Result<Stream, String> {
+fn connect(task: &Task, client: &Client) -> Result<TlsStream, String> {
     let tcp = TcpStream::connect(task.addr).map_err(failed("connect"))?;
     tcp.set_read_timeout(Some(Duration::from_secs(5))).map_err(failed("timeout"))?;
     client.wrap(tcp)

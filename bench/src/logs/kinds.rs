@@ -11,7 +11,7 @@ use jiff::Timestamp;
 const BEGIN: i64 = 1_700_000_000;
 
 /// A kind of logs.
-pub(super) struct Kind {
+pub(super) struct LogKind {
     pub(super) name: &'static str,
     /// The number of lines of the servers' logs. C's mergelogs takes about a second for them.
     pub(super) lines: u64,
@@ -22,7 +22,7 @@ pub(super) struct Kind {
     /// Requests in 100 seconds.
     rate: i64,
     /// What is different from the usual request.
-    shape: fn(&mut Request),
+    shape: fn(&mut LoggedRequest),
     gzip: bool,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum Compared {
 }
 
 /// A request in pen's log and in that of a server.
-struct Request {
+struct LoggedRequest {
     number: u64,
     random: u64,
     time: i64,
@@ -61,7 +61,7 @@ struct Logged {
     instead: Option<String>,
 }
 
-const USUAL: Kind = Kind {
+const USUAL: LogKind = LogKind {
     name: "two servers",
     lines: 20_000,
     servers: 2,
@@ -75,15 +75,15 @@ const USUAL: Kind = Kind {
 /// The lines for a kind in which C's mergelogs searches little.
 const MANY: u64 = 100_000;
 
-pub(super) const KINDS: [Kind; 29] = [
+pub(super) const KINDS: [LogKind; 29] = [
     USUAL,
-    Kind { name: "1,000,000 lines", lines: 1_000_000, compared: Compared::No("takes minutes"), ..USUAL },
-    Kind { name: "one server", servers: 1, ..USUAL },
-    Kind { name: "500 servers", servers: 500, ..USUAL },
-    Kind { name: "one request a second", lines: MANY, rate: 100, ..USUAL },
-    Kind { name: "one request in ten seconds", lines: MANY, rate: 10, ..USUAL },
-    Kind { name: "identical requests", shape: identical, ..USUAL },
-    Kind {
+    LogKind { name: "1,000,000 lines", lines: 1_000_000, compared: Compared::No("takes minutes"), ..USUAL },
+    LogKind { name: "one server", servers: 1, ..USUAL },
+    LogKind { name: "500 servers", servers: 500, ..USUAL },
+    LogKind { name: "one request a second", lines: MANY, rate: 100, ..USUAL },
+    LogKind { name: "one request in ten seconds", lines: MANY, rate: 10, ..USUAL },
+    LogKind { name: "identical requests", shape: identical, ..USUAL },
+    LogKind {
         name: "identical requests, most without an entry",
         lines: 50_000,
         shape: |r| {
@@ -92,16 +92,20 @@ pub(super) const KINDS: [Kind; 29] = [
         },
         ..USUAL
     },
-    Kind {
+    LogKind {
         name: "no line has an entry",
         shape: |r| r.logged.request = Some("GET /other HTTP/1.1".into()),
         ..USUAL
     },
-    Kind { name: "pen's log is empty", lines: MANY, shape: |r| r.entries.clear(), ..USUAL },
-    Kind { name: "ten entries for a line", lines: 4000, shape: |r| r.entries = vec![r.time; 10], ..USUAL },
-    Kind { name: "pen's log has 500 other servers", shape: |r| r.entries.push(i64::MIN), ..USUAL },
-    Kind { name: "all at one time", shape: |r| (r.entries, r.logged.time) = (vec![BEGIN], BEGIN), ..USUAL },
-    Kind {
+    LogKind { name: "pen's log is empty", lines: MANY, shape: |r| r.entries.clear(), ..USUAL },
+    LogKind { name: "ten entries for a line", lines: 4000, shape: |r| r.entries = vec![r.time; 10], ..USUAL },
+    LogKind { name: "pen's log has 500 other servers", shape: |r| r.entries.push(i64::MIN), ..USUAL },
+    LogKind {
+        name: "all at one time",
+        shape: |r| (r.entries, r.logged.time) = (vec![BEGIN], BEGIN),
+        ..USUAL
+    },
+    LogKind {
         name: "identical requests at one time",
         shape: |r| {
             identical(r);
@@ -109,52 +113,62 @@ pub(super) const KINDS: [Kind; 29] = [
         },
         ..USUAL
     },
-    Kind { name: "entries out of order", shape: |r| r.entries = vec![r.time + r.below(300) - 150], ..USUAL },
-    Kind { name: "lines out of order", shape: |r| r.logged.time = r.time + r.below(100) - 50, ..USUAL },
-    Kind {
+    LogKind {
+        name: "entries out of order",
+        shape: |r| r.entries = vec![r.time + r.below(300) - 150],
+        ..USUAL
+    },
+    LogKind { name: "lines out of order", shape: |r| r.logged.time = r.time + r.below(100) - 50, ..USUAL },
+    LogKind {
         name: "IPv6 clients",
         shape: |r| r.client = format!("2001:db8::{:x}:{:x}", r.random >> 16 & 0xffff, r.random & 0xffff),
         ..USUAL
     },
-    Kind { name: "clients of penlogd's output", shape: |r| r.logged.client = r.client.clone(), ..USUAL },
-    Kind { name: "-j 5", lines: MANY, args: &["-j", "5"], ..USUAL },
-    Kind { name: "-j 86400", args: &["-j", "86400"], ..USUAL },
-    Kind { name: "-c", lines: 4000, args: &["-c"], ..USUAL },
-    Kind { name: "-d -d", lines: 2000, args: &["-d", "-d"], ..USUAL },
-    Kind { name: "compressed with gzip", lines: MANY, compared: Compared::No("cannot"), gzip: true, ..USUAL },
-    Kind { name: "lines of 1,000 bytes", shape: |r| r.logged.agent = vec![b'x'; 850], ..USUAL },
-    Kind {
+    LogKind { name: "clients of penlogd's output", shape: |r| r.logged.client = r.client.clone(), ..USUAL },
+    LogKind { name: "-j 5", lines: MANY, args: &["-j", "5"], ..USUAL },
+    LogKind { name: "-j 86400", args: &["-j", "86400"], ..USUAL },
+    LogKind { name: "-c", lines: 4000, args: &["-c"], ..USUAL },
+    LogKind { name: "-d -d", lines: 2000, args: &["-d", "-d"], ..USUAL },
+    LogKind {
+        name: "compressed with gzip",
+        lines: MANY,
+        compared: Compared::No("cannot"),
+        gzip: true,
+        ..USUAL
+    },
+    LogKind { name: "lines of 1,000 bytes", shape: |r| r.logged.agent = vec![b'x'; 850], ..USUAL },
+    LogKind {
         name: "lines of 8,000 bytes",
         compared: Compared::Unlike("C cuts lines at 1,024 bytes"),
         shape: |r| r.logged.agent = vec![b'x'; 7850],
         ..USUAL
     },
-    Kind {
+    LogKind {
         name: "control characters and UTF-8",
         shape: |r| r.logged.agent = "\x1b[2J\x07\u{e9}\u{20ac}".repeat(8).into_bytes(),
         ..USUAL
     },
-    Kind {
+    LogKind {
         name: "lines in no known format",
         lines: MANY,
         compared: Compared::Unlike("C leaves them out"),
         shape: |r| r.logged.instead = Some(format!("text {}", r.number)),
         ..USUAL
     },
-    Kind {
+    LogKind {
         name: "500 brackets before the date",
         compared: Compared::Unlike("C finds no client then"),
         shape: |r| r.logged.user = format!("- {}", "[".repeat(500)),
         ..USUAL
     },
-    Kind {
+    LogKind {
         name: "500 brackets behind the date",
         shape: |r| r.logged.behind = format!(" {} ]", "[".repeat(500)),
         ..USUAL
     },
 ];
 
-fn identical(request: &mut Request) {
+fn identical(request: &mut LoggedRequest) {
     request.request = "GET / HTTP/1.1".into();
 }
 
@@ -168,8 +182,8 @@ pub(super) fn log(n: u64) -> String {
     format!("web{n}")
 }
 
-impl Request {
-    fn new(number: u64, random: u64, time: i64) -> Request {
+impl LoggedRequest {
+    fn new(number: u64, random: u64, time: i64) -> LoggedRequest {
         let logged = Logged {
             time: time + (random % 2) as i64,
             client: "10.9.9.9".into(),
@@ -179,7 +193,7 @@ impl Request {
             agent: b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36".to_vec(),
             instead: None,
         };
-        Request {
+        LoggedRequest {
             number,
             random,
             time,
@@ -227,7 +241,7 @@ impl Request {
     }
 }
 
-impl Kind {
+impl LogKind {
     /// Writes pen's log and those of the servers, the same every time.
     ///
     /// # Errors
@@ -242,7 +256,7 @@ impl Kind {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            let mut request = Request::new(number, random, BEGIN + number as i64 * 100 / self.rate);
+            let mut request = LoggedRequest::new(number, random, BEGIN + number as i64 * 100 / self.rate);
             (self.shape)(&mut request);
             let n = (number % self.servers) as usize;
             request.write(&names[n], &mut pen, &mut webs[n])?;

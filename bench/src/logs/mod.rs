@@ -14,7 +14,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::stats::median;
 use crate::verdict;
-use kinds::{Compared, KINDS, Kind};
+use kinds::{Compared, KINDS, LogKind};
 
 /// The time limit for a run: C's mergelogs searches a list for each line.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,7 +64,7 @@ fn report(ours: &Path, wanted: &str) -> Result<(), String> {
 }
 
 /// The row of a kind in the table, and the verdict on it.
-fn merge_row(kind: &Kind, ours: &Path, c: &Path) -> Result<(String, Option<String>), String> {
+fn merge_row(kind: &LogKind, ours: &Path, c: &Path) -> Result<(String, Option<String>), String> {
     eprintln!("mergelogs: {}", kind.name);
     let dir = tempfile::tempdir().map_err(|e| format!("temporary directory: {e}"))?;
     kind.generate(dir.path()).map_err(|e| format!("generated logs: {e}"))?;
@@ -75,7 +75,7 @@ fn merge_row(kind: &Kind, ours: &Path, c: &Path) -> Result<(String, Option<Strin
         Ok::<_, String>(Usage { cpu, peak, late: runs.iter().any(|run| run.late) })
     };
     let own = measure(ours, RUNS[0])?;
-    let Kind { name, lines, .. } = kind;
+    let LogKind { name, lines, .. } = kind;
     let rate = |cpu: f64| *lines as f64 / cpu;
     let start = format!("| {name} | {lines} | {:.0} |", rate(own.cpu));
     let compared = match kind.compared {
@@ -106,7 +106,7 @@ struct Usage {
     late: bool,
 }
 
-fn merge(kind: &Kind, program: &Path, dir: &Path) -> Result<Usage, String> {
+fn merge(kind: &LogKind, program: &Path, dir: &Path) -> Result<Usage, String> {
     let me = std::env::current_exe().map_err(|e| e.to_string())?;
     let out = File::create(dir.join("out")).map_err(|e| format!("out: {e}"))?;
     let child = Command::new(me)
