@@ -229,6 +229,86 @@ fn resolve(module: &str, path: &str, modules: &BTreeSet<String>) -> Option<Strin
     modules.contains(&at).then_some(at)
 }
 
+/// Types that each system has in its own form, under one name: a build contains one of them.
+const ONE_FOR_EACH_SYSTEM: [&str; 7] =
+    ["ControlBuffer", "Grant", "KernelPipe", "PolledFd", "PolledLane", "ReadyPort", "Ring"];
+
+/// A reader does not have to find out which of several types a name stands for.
+#[test]
+fn no_two_types_share_a_name() {
+    for (part, expected) in
+        [("src", &ONE_FOR_EACH_SYSTEM[..]), ("bench/src", &[]), ("testbed/src", &[]), ("xtask/src", &[])]
+    {
+        let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (name, text) in sources(part) {
+            for declared in types(&text) {
+                places.entry(declared).or_default().push(name.clone());
+            }
+        }
+        places.retain(|_, places| places.len() > 1);
+        let shared: Vec<&str> = places.keys().map(String::as_str).collect();
+        assert_eq!(shared, expected, "types that share a name: {places:#?}");
+    }
+}
+
+/// The types and traits that a source declares, also in its functions, its tests and by the macros of the tables, but no
+/// associated types.
+fn types(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    // The indentation of the trait or implementation around the line.
+    let mut inside = None;
+    let mut in_table = false;
+    for line in text.lines() {
+        let indent = line.len() - line.trim_start().len();
+        if inside == Some(indent) && line.trim_start().starts_with('}') {
+            inside = None;
+        }
+        let item = without_visibility(code(line));
+        let item = item.strip_prefix("unsafe ").unwrap_or(item);
+        let mut words = item.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let first = words.next().unwrap_or_default();
+        let declares = match first {
+            "struct" | "enum" | "union" | "trait" => true,
+            "type" => inside.is_none(),
+            _ => false,
+        };
+        if declares {
+            found.extend(words.next().filter(|name| !name.is_empty()).map(str::to_owned));
+        }
+        if matches!(first, "impl" | "trait") && !item.ends_with('}') {
+            inside = Some(indent);
+        }
+        if in_table && !item.is_empty() && !item.starts_with('#') {
+            found.push(first.to_owned());
+            in_table = false;
+        }
+        in_table |= item.ends_with("keywords! {") || item.ends_with("table! {");
+    }
+    found
+}
+
+#[test]
+fn every_form_of_a_type_is_found() {
+    for text in [
+        "struct A;",
+        "pub struct A<'a>(&'a str);",
+        "pub(in crate::a) enum A {}",
+        "union A {",
+        "unsafe trait A: B {}",
+        "type A = B;",
+        "    struct A {",
+        "impl B for C {\n    type Output = D;\n}\ntype A = B;",
+        "mod tests {\n    impl B for C {\n        type D = E;\n    }\n    type A = B;\n}",
+        "trait A {\n    type B;\n}",
+        "impl B for C {}\ntype A = B;",
+        "keywords! {\n    /// A comment.\n    #[must_use]\n    A {\n        /// A word.\n        B = \"b\",",
+        "table::table! {\n    A {\n        b: usize = 0,",
+        "pub enum $name {\nenum A {",
+    ] {
+        assert_eq!(types(text), ["A"], "{text}");
+    }
+}
+
 /// A file has one subject and is read in one go.
 #[test]
 fn files_are_short() {
