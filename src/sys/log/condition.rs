@@ -30,8 +30,9 @@ pub struct Condition {
     state: Mutex<ConditionState>,
 }
 
-#[derive(Debug)]
-struct ConditionState {
+/// Whether a condition is in effect, and when that is worth a message.
+#[derive(Debug, Default)]
+pub struct ConditionState {
     holds: bool,
     told: bool,
     quiet: QuietPeriod,
@@ -40,8 +41,7 @@ struct ConditionState {
 impl Condition {
     /// A condition that is not in effect.
     pub const fn new() -> Self {
-        let state = ConditionState { holds: false, told: false, quiet: QuietPeriod::new() };
-        Self { holds: AtomicBool::new(false), state: Mutex::new(state) }
+        Self { holds: AtomicBool::new(false), state: Mutex::new(ConditionState::new()) }
     }
 
     /// The condition is in effect: logs the warning `text` if it was not in effect before.
@@ -139,9 +139,19 @@ impl Default for Condition {
 }
 
 impl ConditionState {
+    /// Not in effect.
+    pub const fn new() -> Self {
+        Self { holds: false, told: false, quiet: QuietPeriod::new() }
+    }
+
+    /// Whether it is in effect.
+    pub fn holds(&self) -> bool {
+        self.holds
+    }
+
     /// Whether to log that the condition is in effect. If it began too soon after the last message, it is logged later
     /// if it is still in effect.
-    fn begin(&mut self, now: Instant) -> bool {
+    pub fn begin(&mut self, now: Instant) -> bool {
         let told = self.holds && self.told;
         let early = !self.quiet.remaining(now).is_zero();
         self.holds = true;
@@ -155,7 +165,7 @@ impl ConditionState {
     }
 
     /// Whether to log that the condition has ended.
-    fn end(&mut self) -> bool {
+    pub fn end(&mut self) -> bool {
         let news = self.holds && self.told;
         (self.holds, self.told) = (false, false);
         news

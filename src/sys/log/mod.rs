@@ -13,7 +13,7 @@ mod queue;
 mod quiet;
 mod stderr;
 
-pub use condition::{Condition, Conditions};
+pub use condition::{Condition, ConditionState, Conditions};
 pub use identity::{SyslogIdentity, identity, set_identity};
 pub use output::{
     Target, connect, debug, debug_level, error, flush, info, line, set_debug_level, start, warn,

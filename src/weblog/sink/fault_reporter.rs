@@ -1,9 +1,9 @@
-//! Reports failures of a log without flooding: the first one at once, then counts at most once a minute.
+//! Reports failures of a log without flooding: the first one at once, later ones and counts at most once a minute.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::sys::log::QuietPeriod;
+use crate::sys::log::{ConditionState, QuietPeriod};
 
 /// Called from the writer's thread with each message for the administrator.
 pub type Report = Box<dyn Fn(&str) + Send>;
@@ -13,14 +13,20 @@ pub(super) struct FaultReporter {
     report: Report,
     lost: u64,
     why: String,
-    failing: bool,
+    failure: ConditionState,
     /// Since the last report of lost lines.
     quiet: QuietPeriod,
 }
 
 impl FaultReporter {
     pub(super) fn new(report: Report) -> FaultReporter {
-        FaultReporter { report, lost: 0, why: String::new(), failing: false, quiet: QuietPeriod::new() }
+        FaultReporter {
+            report,
+            lost: 0,
+            why: String::new(),
+            failure: ConditionState::new(),
+            quiet: QuietPeriod::new(),
+        }
     }
 
     /// Reports a single event at once.
@@ -31,8 +37,7 @@ impl FaultReporter {
     /// Records a failed write. `what` is reported at the first failure, and kept as the reason of later losses.
     pub(super) fn failed(&mut self, what: impl fmt::Display) {
         self.why = what.to_string();
-        if !self.failing {
-            self.failing = true;
+        if self.failure.begin(Instant::now()) {
             (self.report)(&self.why);
         }
     }
@@ -43,7 +48,7 @@ impl FaultReporter {
             return;
         }
         self.lost += lines;
-        if !self.failing {
+        if !self.failure.holds() {
             self.why.clear();
             self.why.push_str(why);
         }
@@ -51,8 +56,7 @@ impl FaultReporter {
 
     /// Records a successful write: it ends a failure.
     pub(super) fn works(&mut self, target: impl fmt::Display) {
-        if self.failing {
-            self.failing = false;
+        if self.failure.end() {
             (self.report)(&format!("log {target}: works again"));
             self.report_now();
         }
@@ -61,7 +65,7 @@ impl FaultReporter {
     /// The target changes: reports what is pending about the old one.
     pub(super) fn begin_anew(&mut self) {
         self.report_now();
-        self.failing = false;
+        self.failure = ConditionState::new();
     }
 
     /// The time until the next report of losses is due; `None` if there are none.
@@ -89,4 +93,43 @@ impl FaultReporter {
 /// A number of lines in words.
 pub(super) fn lines(count: u64) -> String {
     format!("{count} {}", if count == 1 { "line" } else { "lines" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn reporter() -> (FaultReporter, mpsc::Receiver<String>) {
+        let (told, messages) = mpsc::channel();
+        (FaultReporter::new(Box::new(move |text| told.send(text.to_owned()).unwrap())), messages)
+    }
+
+    #[test]
+    fn a_log_that_fails_and_works_by_turns_is_reported_once() {
+        let (mut faults, messages) = reporter();
+        for _ in 0..100 {
+            faults.failed("cannot write log a: full");
+            faults.works("a");
+        }
+        let told: Vec<String> = messages.try_iter().collect();
+        assert_eq!(told, ["cannot write log a: full", "log a: works again"]);
+    }
+
+    #[test]
+    fn a_new_target_is_reported_at_once() {
+        let (mut faults, messages) = reporter();
+        faults.failed("cannot write log a: full");
+        faults.lost(2, "");
+        faults.begin_anew();
+        faults.failed("cannot write log b: full");
+        let told: Vec<String> = messages.try_iter().collect();
+        let expected = [
+            "cannot write log a: full",
+            "log: 2 lines lost: cannot write log a: full",
+            "cannot write log b: full",
+        ];
+        assert_eq!(told, expected);
+    }
 }
