@@ -27,6 +27,10 @@ pub(super) enum ControlSocket {
 /// Whoever can open the control socket's file can command pen: only its owner.
 const CONTROL_MODE: u32 = 0o600;
 
+/// The least length of the listen queues of the control socket and of the admin listener. A client that finds its queue
+/// full tries again after a second, so a queue holds all that come until silent ones have given way.
+const CONTROL_BACKLOG: i32 = 4096;
+
 fn backlog(settings: &Settings) -> i32 {
     i32::try_from(settings.backlog).unwrap_or(i32::MAX)
 }
@@ -153,12 +157,13 @@ fn listening(endpoint: &Endpoint, settings: &Settings, used: &Used) -> Result<Bo
 /// # Errors
 /// See [`listening`].
 pub(super) fn control(endpoint: &Endpoint, settings: &Settings) -> Result<ControlSocket, Error> {
+    let backlog = backlog(settings).max(CONTROL_BACKLOG);
     match &endpoint.host {
         Host::Unix(path) => {
-            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog(settings))?;
+            let (listener, file) = listen::bind_unix(Path::new(path), Some(CONTROL_MODE), backlog)?;
             Ok(ControlSocket::Unix(listener, file))
         }
-        _ => Ok(ControlSocket::Tcp(listen::bind_tcp(address(endpoint)?, backlog(settings))?)),
+        _ => Ok(ControlSocket::Tcp(listen::bind_tcp(address(endpoint)?, backlog)?)),
     }
 }
 

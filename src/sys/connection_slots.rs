@@ -9,21 +9,44 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
+/// The shortest time for which a client may be idle while others wait, however many they are. A request that comes with
+/// the connection is read within it.
+const PATIENCE_MIN: Duration = Duration::from_millis(5);
+/// How long no client must have been evicted before clients may be idle for the usual time again.
+const CALM: Duration = Duration::from_secs(1);
+
 /// The slots; each client takes one.
 #[derive(Debug)]
 pub struct ConnectionSlots {
     max: usize,
-    /// How long a client may be idle while others wait for its slot.
+    /// How long a client may be idle while others wait for its slot, unless they are many.
     patience: Duration,
     taken: Mutex<TakenSlots>,
     freed: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct TakenSlots {
     /// Ordered by the time when they took their slots.
     clients: BTreeMap<u64, TakenSlot>,
     next: u64,
+    /// How long a client may be idle at present. Each eviction shortens it by one part in twice the number of slots: the
+    /// sum for any number of clients that come at once is less than three times the usual time, as long as it is more
+    /// than [`PATIENCE_MIN`].
+    patience: Duration,
+    /// When a client was last evicted.
+    last_eviction: Option<Instant>,
+}
+
+impl TakenSlots {
+    fn evict(&mut self, id: u64, slots: &ConnectionSlots, now: Instant) {
+        if let Some(client) = self.clients.remove(&id) {
+            client.evicted.notify_one();
+        }
+        let shorter = self.patience.mul_f64(1.0 - 0.5 / slots.max as f64);
+        self.patience = shorter.max(PATIENCE_MIN.min(slots.patience));
+        self.last_eviction = Some(now);
+    }
 }
 
 #[derive(Debug)]
@@ -38,7 +61,8 @@ impl ConnectionSlots {
     /// Slots for `max` clients.
     #[must_use]
     pub fn new(max: usize, patience: Duration) -> Arc<Self> {
-        Arc::new(ConnectionSlots { max, patience, taken: Mutex::default(), freed: Notify::new() })
+        let taken = TakenSlots { clients: BTreeMap::new(), next: 0, patience, last_eviction: None };
+        Arc::new(ConnectionSlots { max, patience, taken: Mutex::new(taken), freed: Notify::new() })
     }
 
     /// Takes a slot for a new client. When all are taken, the client that has been idle longest is evicted: it has
@@ -63,13 +87,14 @@ impl ConnectionSlots {
         if taken.clients.len() >= self.max {
             let silent = taken.clients.iter().filter_map(|(id, client)| Some((client.silent_since?, *id)));
             let Some((since, id)) = silent.min() else { return Err(self.patience) };
-            let wait = self.patience.saturating_sub(now.saturating_duration_since(since));
+            if taken.last_eviction.is_none_or(|last| now.saturating_duration_since(last) >= CALM) {
+                taken.patience = self.patience;
+            }
+            let wait = taken.patience.saturating_sub(now.saturating_duration_since(since));
             if !wait.is_zero() {
                 return Err(wait);
             }
-            if let Some(client) = taken.clients.remove(&id) {
-                client.evicted.notify_one();
-            }
+            taken.evict(id, self, now);
         }
         let id = taken.next;
         taken.next += 1;
@@ -154,6 +179,31 @@ mod tests {
         assert!(slots.try_take(at(280)).is_err());
         drop(first);
         assert!(slots.try_take(at(280)).is_ok());
+    }
+
+    #[test]
+    fn no_number_of_silent_clients_holds_up_the_next_for_long() {
+        for (max, patience) in [(32, 250), (64, 100), (128, 250)] {
+            let slots = ConnectionSlots::new(max, Duration::from_millis(patience));
+            let mut now = Instant::now();
+            let mut silent = Vec::new();
+            for count in [1000, 4000] {
+                let begin = now;
+                for _ in 0..count {
+                    silent.push(loop {
+                        match slots.try_take(now) {
+                            Ok(slot) => break slot,
+                            Err(wait) => now += wait,
+                        }
+                    });
+                }
+                assert!(now - begin < Duration::from_secs(1), "{count} of {max}: {:?}", now - begin);
+            }
+            // Once that is over, idle clients have about the usual time again.
+            let later = now + CALM;
+            let _busy: Vec<_> = (0..max).map(|_| slots.try_take(later).unwrap()).collect();
+            assert!(slots.try_take(later).unwrap_err() > slots.patience / 2);
+        }
     }
 
     #[tokio::test]
