@@ -1,6 +1,7 @@
 //! Checks of servers: each runs as a task of the main thread, never on a worker.
 
 mod datagram;
+mod deadlines;
 mod exec;
 mod outcome;
 mod probe;
@@ -67,7 +68,8 @@ impl Checker {
             }
             let next = self.monitor.borrow().next();
             // A millisecond later, since the clock rounds down.
-            let pause = next.map(|at| Duration::from_millis(at.saturating_sub(now) + 1));
+            let next = next.map(|at| Instant::now() + Duration::from_millis(at.saturating_sub(now) + 1));
+            let next = self.prober.deadlines.expire(next);
             tokio::select! {
                 Some(first) = ended.recv() => {
                     self.finish(first);
@@ -80,7 +82,8 @@ impl Checker {
                     let mut monitor = self.monitor.borrow_mut();
                     self.shared.failures.take().into_iter().for_each(|server| monitor.ask(server, now));
                 }
-                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
+                () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+                () = self.prober.deadlines.earlier() => {}
                 () = self.changed.notified() => {}
             }
         }

@@ -10,6 +10,7 @@ use crate::core::settings::Value;
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::net::shared::Shared;
 
+use super::deadlines::Deadlines;
 use super::outcome::{CheckOutcome, Trouble};
 use super::probe::{CheckStage, Probe};
 use super::{datagram, exec, stream};
@@ -26,6 +27,7 @@ pub(super) struct Prober {
     programs: Semaphore,
     buffer: RefCell<Box<[u8]>>,
     shared: Arc<Shared>,
+    pub(super) deadlines: Deadlines,
 }
 
 impl Prober {
@@ -35,6 +37,7 @@ impl Prober {
             programs: Semaphore::new(PROGRAMS_MAX),
             buffer: RefCell::new(vec![0; DATAGRAM_MAX].into()),
             shared,
+            deadlines: Deadlines::default(),
         }
     }
 
@@ -59,11 +62,11 @@ impl Prober {
             buffer: &self.buffer,
         };
         let time = check.config.timeout;
-        match tokio::time::timeout(time, run(&probe)).await {
-            Ok(Ok(reason)) => CheckOutcome::Success(reason),
-            Ok(Err(Trouble::Server(reason))) => CheckOutcome::Failure(reason),
-            Ok(Err(Trouble::Here(reason))) => CheckOutcome::Unknown(reason),
-            Err(_) => CheckOutcome::Failure(format!("{} after {} s", probe.late(), Value::Seconds(time))),
+        match self.deadlines.within(time, run(&probe)).await {
+            Some(Ok(reason)) => CheckOutcome::Success(reason),
+            Some(Err(Trouble::Server(reason))) => CheckOutcome::Failure(reason),
+            Some(Err(Trouble::Here(reason))) => CheckOutcome::Unknown(reason),
+            None => CheckOutcome::Failure(format!("{} after {} s", probe.late(), Value::Seconds(time))),
         }
     }
 }
