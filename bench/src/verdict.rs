@@ -13,8 +13,9 @@ const RATE_TRUST: f64 = 0.20;
 const LEAST_NOISE: f64 = 0.03;
 /// The noise that is assumed when too little was measured.
 const UNKNOWN_NOISE: f64 = 1.0;
-/// The allowed memory of an idle connection, in KB.
-const IDLE_KB: f64 = 3.0;
+/// The allowed memory of an idle connection, without and with TLS, in KB.
+const IDLE_KB: f64 = 1.0;
+const TLS_IDLE_KB: f64 = 10.0;
 
 /// What a connection may cost with the most servers or connections, in terms of that with the fewest.
 const GROWTH: f64 = 1.15;
@@ -60,13 +61,13 @@ fn row(row: &Measured) -> Vec<String> {
         return if lines.is_empty() { vec![format!("{key}: not measured")] } else { lines };
     }
     match (row.row.work, row.row.tls.or(row.row.server_tls)) {
-        (Work::Idle, None) => {
+        (Work::Idle, tls) => {
+            let most = if tls.is_some() { TLS_IDLE_KB } else { IDLE_KB };
             let each: Vec<f64> = ours.values(|s| s.cost).into_iter().flatten().collect();
             let each = median(&each).unwrap_or(0.0);
-            let verdict = word(each <= IDLE_KB);
-            lines.push(format!("at most {IDLE_KB} KB a connection: {verdict} ({each:.2} KB)"));
+            let verdict = word(each <= most);
+            lines.push(format!("at most {most} KB a connection: {verdict} ({each:.2} KB)"));
         }
-        (Work::Idle, Some(_)) => {}
         (_, Some(_)) => {
             let costs = RIVALS.into_iter().filter_map(|role| cost.to(role)).reduce(f64::max);
             lines.push(cost.line("CPU level with the best of the others", costs, Cap(1.0), Rule::Level));

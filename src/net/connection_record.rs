@@ -25,7 +25,7 @@ const NEVER: u64 = u64::MAX;
 pub(in crate::net) struct ConnectionRecord {
     /// The data that all connections share.
     pub(in crate::net) shared: Arc<Shared>,
-    listener: Arc<str>,
+    listener: Arc<String>,
     /// When the current wait began, as [`now_micros`]. It is stored here to keep the waiting tasks small.
     mark: AtomicU64,
     attempts: AtomicU32,

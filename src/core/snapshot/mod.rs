@@ -72,8 +72,8 @@ pub struct Snapshot {
     pub slowstart: Millis,
     /// The host that pen listens on.
     pub listen: String,
-    /// The listening address as it is configured.
-    pub listener: Arc<str>,
+    /// The listening address as it is configured. Each connection keeps it, in one pointer.
+    pub listener: Arc<String>,
     /// The form of the lines of the connection log.
     pub connection_log_format: ConnectionLogFormat,
     /// How long a failed server stays blacklisted.
@@ -257,7 +257,7 @@ impl Snapshot {
             },
             slowstart: millis(settings.slowstart),
             listen: config.listening().map(|endpoint| endpoint.host.to_string()).unwrap_or_default(),
-            listener: config.listening().map(ToString::to_string).unwrap_or_default().into(),
+            listener: Arc::new(config.listening().map(ToString::to_string).unwrap_or_default()),
             connection_log_format: settings.connection_log_format,
             blacklist: millis(settings.blacklist),
             fail_max: settings.fail_max,
