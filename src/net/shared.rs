@@ -20,6 +20,7 @@ use crate::weblog::LogHandle;
 use super::clients::{ClientWalk, Clients};
 use super::clock::Clock;
 use super::connect::reports::Reports;
+use super::connect::shortage::ShortageQueue;
 use super::connection_log::ConnectionLog;
 use super::connections::ConnectionTable;
 use super::failures::Failures;
@@ -49,7 +50,10 @@ pub struct Shared {
     pub limits: Arc<ClientLimits>,
     /// Connections that wait for a place at a server.
     pub queue: Queue<Selection>,
-    /// Notified whenever a connection begins to wait, for a place at a server or for one among the connects to it.
+    /// Connections that wait for a descriptor to their server.
+    pub shortage: ShortageQueue,
+    /// Notified whenever a connection begins to wait, for a place at a server, for one among the connects to it or for a
+    /// descriptor.
     pub waits: Notify,
     /// What became of those in the queue.
     pub queue_counts: QueueCounts,
@@ -95,6 +99,7 @@ impl Shared {
         let clock = Clock::start();
         Shared {
             queue: Queue::new(Arc::clone(&snapshot.wakeup)),
+            shortage: ShortageQueue::default(),
             waits: Notify::new(),
             queue_counts: QueueCounts::default(),
             tarpit: Tarpit::default(),

@@ -16,8 +16,8 @@ use crate::sys::watch::{self, Watch};
 use crate::sys::{log, runtime, socket};
 
 use super::accept_token::TokenHandle;
-use super::connect::SHORTAGE_PAUSE;
 use super::connect::failure::is_shortage;
+use super::connect::shortage::SHORTAGE_PAUSE;
 use super::connections::Permit;
 use super::lifecycle::LifeStage;
 use super::listener::Listener;
@@ -176,6 +176,10 @@ impl Worker {
     async fn permit(&self) -> Permit {
         static FULL: log::Condition = log::Condition::new();
         let connections = &self.shared.connections;
+        // A client that is in gets the next descriptor: another one would only wait for a further one.
+        while self.shared.shortage.waiting() > 0 {
+            self.pause().await;
+        }
         let limit = || self.shared.snapshot.load().conn_max;
         if let Some(permit) = connections.try_permit(limit()) {
             FULL.end(format_args!("there is room for further connections again"));

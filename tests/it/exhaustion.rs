@@ -1,7 +1,7 @@
 //! Out of descriptors: pen waits without burning anything, says so once, and goes on when there are some again.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::backend::greeters;
 use crate::support::{Client, Pen, Setup, process, skipped, wait_until};
@@ -96,6 +96,35 @@ fn a_client_that_is_in_waits_for_a_descriptor_to_its_server() {
         assert_eq!(pen.stderr().matches("cannot connect").count(), 1, "{}", pen.stderr());
         // The server is not to blame.
         assert!(!pen.stderr().contains("blacklisting"), "{}", pen.stderr());
+    }
+}
+
+#[test]
+fn clients_that_have_gone_give_their_descriptors_to_others() {
+    let backends = greeters(1);
+    for portable in ["0", "1"] {
+        let setup = Setup::new().command("workers 1").environment("PEN_PORTABLE", portable);
+        let pen = setup.servers(&backends).start();
+        pen.has_no_control_connections();
+        // Enough for five with their servers; but ten come in, and none of them gets a server.
+        let free = process::first_free_descriptor(pen.pid());
+        if !limit(&pen, free + 10) {
+            return skipped("descriptors", "no prlimit");
+        }
+        let gone: Vec<Client> = (0..40)
+            .map(|_| {
+                let mut client = pen.client();
+                // One that ends after its request cannot be told apart from one that waits for its answer.
+                client.send("request\n");
+                client
+            })
+            .collect();
+        pen.says("cannot connect to servers");
+        drop(gone);
+        let begin = Instant::now();
+        assert_eq!(pen.client_from(3).line(), "A");
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(5), "{portable}: {took:?}");
     }
 }
 

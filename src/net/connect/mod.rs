@@ -6,11 +6,13 @@ pub mod failure;
 mod presence;
 pub mod reports;
 pub mod setup;
+pub mod shortage;
 mod waiting;
 
 use std::pin::pin;
 use std::sync::OnceLock;
-use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::core::alpn;
 use crate::core::end_reason::EndReason;
@@ -27,10 +29,9 @@ use addresses::Seeker;
 pub(super) use attempt::attempt;
 use failure::{Failure, Origin};
 use presence::ClientWait;
+use shortage::SHORTAGE_PAUSE;
 
-/// How long pen waits for a connection to end when it is out of descriptors, here and in accepting.
-pub const SHORTAGE_PAUSE: Duration = Duration::from_millis(500);
-/// How often it waits for one client: half a minute in total.
+/// How often pen waits for a descriptor for one client: half a minute in total.
 const SHORTAGE_TRIES: u32 = 60;
 
 /// Finds a server that takes the connection: tries each that `selection` names until one does. `None` where servers are full and the
@@ -151,19 +152,45 @@ fn step(shared: &Shared, snapshot: &Snapshot, selection: &mut Selection) -> Sear
 }
 
 /// Connects to a server. If the system is out of descriptors or memory, waits for some, since the client is already
-/// accepted and the server has not failed. Gives up in the end if the shortage does not end with connections.
+/// accepted and the server has not failed. Gives up in the end if the shortage does not end with connections, or when others wait
+/// for what this client holds.
 async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<Stream, Failure> {
-    let mut tries = SHORTAGE_TRIES;
-    loop {
-        match addresses::connect(seeker, backend).await {
-            Err(failure) if failure.origin == Origin::Shortage && tries > 0 => {
-                seeker.shared.reports.shortage(&failure);
-                tries -= 1;
-            }
-            result => return result,
+    match addresses::connect(seeker, backend).await {
+        // Boxed: it is large, and most connections do not need it.
+        Err(failure) if failure.origin == Origin::Shortage => {
+            Box::pin(connect_when_possible(seeker, backend, failure)).await
         }
-        _ = Box::pin(tokio::time::timeout(SHORTAGE_PAUSE, seeker.shared.connections.freed())).await;
+        result => result,
     }
+}
+
+/// Connects after a shortage, which was the reason of `failure`.
+async fn connect_when_possible(
+    seeker: &Seeker<'_>,
+    backend: &Backend,
+    mut failure: Failure,
+) -> Result<Stream, Failure> {
+    let shared = seeker.shared;
+    let position = shared.shortage.join();
+    // Clients that have closed their direction make room for this one.
+    shared.waits.notify_waiters();
+    for _ in 0..SHORTAGE_TRIES {
+        shared.reports.shortage(&failure);
+        let freed = tokio::time::timeout(SHORTAGE_PAUSE, shared.connections.freed()).await;
+        if freed.is_err() && position.gives_way(Instant::now()) {
+            break;
+        }
+        match addresses::connect(seeker, backend).await {
+            Err(again) if again.origin == Origin::Shortage => failure = again,
+            result => {
+                drop(position);
+                // Clients may be accepted again.
+                shared.connections.look_again();
+                return result;
+            }
+        }
+    }
+    Err(failure)
 }
 
 /// Records that the server works.

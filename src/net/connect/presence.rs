@@ -11,7 +11,7 @@ use super::addresses::Seeker;
 use super::failure::Failure;
 
 /// How long pen continues to connect for a client that has closed its direction without sending anything, as long as no other
-/// client waits for one of the same permits, or in the queue. Such a client may be waiting for a server that speaks first, as `nc HOST PORT </dev/null`
+/// client waits for one of the same permits, for a descriptor, or in the queue. Such a client may be waiting for a server that speaks first, as `nc HOST PORT </dev/null`
 /// does; it cannot be distinguished from one that has gone. The time is enough to connect to a server that works, even if a
 /// packet is lost.
 const PATIENCE: Millis = 2_000;
@@ -53,7 +53,8 @@ impl Seeker<'_> {
                 let mut waits = pin!(shared.waits.notified());
                 // Before the check, so that a client that begins to wait meanwhile is not missed.
                 waits.as_mut().enable();
-                if permits.has_waiters() || shared.queue.waiting() > 0 {
+                // One that waits for a descriptor may be this client.
+                if permits.has_waiters() || shared.queue.waiting() > 0 || shared.shortage.waiting() > 1 {
                     return;
                 }
                 waits.await;

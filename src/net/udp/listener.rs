@@ -14,7 +14,7 @@ use crate::core::error::SystemReason;
 use crate::core::flow_table::FlowId;
 use crate::core::standing_queue::StandingQueue;
 use crate::core::{Millis, millis};
-use crate::net::connect::SHORTAGE_PAUSE;
+use crate::net::connect::shortage::SHORTAGE_PAUSE;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::log;
