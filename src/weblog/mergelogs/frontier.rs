@@ -1,6 +1,6 @@
 //! The time up to which a log was read, although single time stamps may be wrong.
 
-/// The fraction of the budget that is read at the beginning before the earliest stamp in it counts as the first.
+/// The fraction of the budget that is read at the beginning before its stamps count.
 const BEGINNING: u64 = 256;
 
 /// Tracks the time up to which a log was read.
@@ -12,16 +12,18 @@ pub(super) struct Frontier {
     slack: i64,
     budget: u64,
     time: i64,
-    /// The amount read since the stamps went ahead, and the earliest of their times.
+    /// The amount read since the stamps went ahead.
     ahead: u64,
+    /// The earliest stamp since then, and the latest that follows it without another leap.
     ahead_from: i64,
+    ahead_to: i64,
 }
 
 impl Frontier {
     /// The frontier of a log of which nothing has been read. `budget` is how much may be read ahead, in the unit of
     /// [`Frontier::see`].
     pub(super) fn new(slack: i64, budget: u64) -> Frontier {
-        Frontier { slack, budget, time: i64::MIN, ahead: 0, ahead_from: i64::MAX }
+        Frontier { slack, budget, time: i64::MIN, ahead: 0, ahead_from: i64::MAX, ahead_to: i64::MAX }
     }
 
     /// No later stamp is earlier than this by more than the slack; `i64::MIN` at the beginning.
@@ -37,16 +39,21 @@ impl Frontier {
             return;
         }
         self.ahead += weight;
+        if epoch.saturating_add(self.slack) < self.ahead_from {
+            self.ahead_to = epoch;
+        } else if epoch <= self.ahead_to.saturating_add(self.slack) {
+            self.ahead_to = self.ahead_to.max(epoch);
+        }
         self.ahead_from = self.ahead_from.min(epoch);
         let budget = if self.time == i64::MIN { self.budget / BEGINNING } else { self.budget };
         if self.ahead > budget {
-            self.time = self.ahead_from;
+            self.time = self.ahead_to;
             self.forget();
         }
     }
 
     fn forget(&mut self) {
-        (self.ahead, self.ahead_from) = (0, i64::MAX);
+        (self.ahead, self.ahead_from, self.ahead_to) = (0, i64::MAX, i64::MAX);
     }
 }
 
@@ -78,8 +85,19 @@ mod tests {
         stamps.extend(5000..5010);
         assert_eq!(frontier(&stamps), 100);
         stamps.push(5010);
-        assert_eq!(frontier(&stamps), 5000);
+        // All that was read counts: a log with few lines would wait for the whole budget again and again.
+        assert_eq!(frontier(&stamps), 5010);
         stamps.push(5011);
         assert_eq!(frontier(&stamps), 5011);
+    }
+
+    #[test]
+    fn single_stamps_behind_a_pause_do_not_count_either() {
+        // Far ahead, before and within the others; and somewhat out of order.
+        let stamps = [100, 90_000, 5000, 5001, 4990, 5060, 90_001, 5050, 5051, 5052, 5053, 5054];
+        assert_eq!(frontier(&stamps), 5060);
+        // Those that leap again are decided later.
+        let stamps = [100, 5000, 5001, 5002, 5003, 9000, 9001, 9002, 9003, 9004, 9005, 9006];
+        assert_eq!(frontier(&stamps), 5003);
     }
 }

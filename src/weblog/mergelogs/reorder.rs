@@ -90,13 +90,14 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    /// The lines by time; those of the same second in order of arrival.
+    /// The lines by time; those of the same second by log, in the order in which the logs were given, and as they stand in it.
     pub(super) fn lines(&self) -> impl Iterator<Item = (&WaitingLine, &[u8])> {
         let lines = self.order.iter().map(|&n| &self.lines[n as usize]);
         lines.map(|line| (line, line.text.of(&self.text)))
     }
 
-    /// Sorts the lines by counting: the lines of each second begin after those of all seconds before it.
+    /// Sorts the lines by counting: the lines of each second begin after those of all seconds before it. Then those of each
+    /// second by log: which log is read first depends on how far it was read before.
     fn sort(&mut self) {
         let second = |line: &WaitingLine| (line.epoch & ((1 << BUCKET) - 1)) as usize;
         let mut places = [0_u32; 1 << BUCKET];
@@ -111,6 +112,15 @@ impl Bucket {
             let place = &mut places[second(line)];
             self.order[*place as usize] = n as u32;
             *place += 1;
+        }
+        let lines = &self.lines;
+        let mut begin = 0;
+        for end in places {
+            let second = &mut self.order[begin as usize..end as usize];
+            if !second.is_sorted_by_key(|&n| lines[n as usize].log) {
+                second.sort_by_key(|&n| lines[n as usize].log);
+            }
+            begin = end;
         }
     }
 }
@@ -207,18 +217,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_come_out_by_time_and_then_as_they_came(epochs in prop::collection::vec(-300_i64..300, 0..200)) {
+        fn lines_come_out_by_time_and_log_and_then_as_they_came(
+            lines in prop::collection::vec((-300_i64..300, 0_u32..3), 0..400),
+        ) {
             let mut reorder = Reorder::default();
-            for (n, &epoch) in epochs.iter().enumerate() {
-                reorder.add(WaitingLine::plain(epoch, 0), n.to_string().as_bytes());
+            for (n, &(epoch, log)) in lines.iter().enumerate() {
+                reorder.add(WaitingLine::plain(epoch, log), n.to_string().as_bytes());
             }
             let mut out = Vec::new();
             while let Some((_, bucket)) = reorder.take() {
                 out.extend(bucket.lines().map(|(line, text)| (line.epoch, String::from_utf8_lossy(text).into_owned())));
                 reorder.recycle(bucket);
             }
-            let mut wanted: Vec<_> = epochs.iter().enumerate().map(|(n, &epoch)| (epoch, n.to_string())).collect();
-            wanted.sort_by_key(|line| line.0);
+            let mut wanted: Vec<_> = lines.iter().enumerate().collect();
+            wanted.sort_by_key(|(_, line)| **line);
+            let wanted: Vec<_> = wanted.into_iter().map(|(n, &(epoch, _))| (epoch, n.to_string())).collect();
             prop_assert_eq!(out, wanted);
             prop_assert_eq!(reorder.bytes(), 0);
         }
