@@ -1,5 +1,6 @@
 //! OpenSSL functions that the crate `openssl` does not wrap: ticket keys shared by many contexts, an external session
-//! store, the server name of a ClientHello, and the location of the system's certificate authorities.
+//! store, the server name of a ClientHello, the keys that a handshake leaves, and the location of the system's certificate
+//! authorities.
 //!
 //! Everything here exists in both OpenSSL 1.1.1 and 3. That is why the ticket callback is the one with an HMAC_CTX,
 //! which OpenSSL 3 still has: its newer callback does not exist in 1.1.1.
@@ -190,6 +191,28 @@ pub fn has_unread(ssl: &SslRef) -> bool {
     }
     // SAFETY: the call only reads the SSL, which is valid.
     unsafe { SSL_has_pending(ssl.as_ptr()) == 1 }
+}
+
+/// Frees the two keys that were exchanged in a handshake that is made, pen's own and the peer's: nobody needs them any more, but
+/// OpenSSL keeps them, 3 to 4 KiB with P-256, as long as the connection.
+pub fn forget_exchanged_keys(ssl: &SslRef) {
+    /// SSL_CTRL_GET_PEER_TMP_KEY and SSL_CTRL_GET_TMP_KEY of `openssl/ssl.h`, which `openssl-sys` lacks.
+    const EXCHANGED: [c_int; 2] = [109, 133];
+    unsafe extern "C" {
+        /// Of `openssl/evp.h`, which `openssl-sys` lacks.
+        fn EVP_PKEY_set_type(key: *mut ffi::EVP_PKEY, kind: c_int) -> c_int;
+    }
+    for command in EXCHANGED {
+        let mut key: *mut ffi::EVP_PKEY = ptr::null_mut();
+        // SAFETY: with 1 the command has stored a reference to the key, which is this connection's alone. Setting its type frees
+        // what it holds and leaves an empty key, which OpenSSL accepts wherever it may still come across it.
+        unsafe {
+            if ffi::SSL_ctrl(ssl.as_ptr(), command, 0, (&raw mut key).cast()) == 1 {
+                EVP_PKEY_set_type(key, ffi::EVP_PKEY_RSA);
+                ffi::EVP_PKEY_free(key);
+            }
+        }
+    }
 }
 
 /// The body of the server_name extension (RFC 6066 3); `None` without one. Only within a ClientHello callback.

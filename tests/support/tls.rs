@@ -205,6 +205,12 @@ impl TlsClient {
         self
     }
 
+    /// Offers only this group for the exchange of keys.
+    pub(crate) fn group(mut self, name: &str) -> Self {
+        self.context.set_groups_list(name).unwrap();
+        self
+    }
+
     /// Has a client certificate.
     pub(crate) fn identity(mut self, pair: &Pair) -> Self {
         self.context.set_certificate(&pair.cert).unwrap();

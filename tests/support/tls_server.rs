@@ -44,6 +44,12 @@ impl TlsServer {
         self
     }
 
+    /// Accepts only this group for the exchange of keys.
+    pub(crate) fn group(mut self, name: &str) -> Self {
+        self.0.set_groups_list(name).unwrap();
+        self
+    }
+
     /// Issues sessions of TLS 1.3 to the first client only.
     pub(crate) fn issues_one_session(mut self) -> Self {
         let first = AtomicBool::new(true);
@@ -83,6 +89,8 @@ impl TlsServer {
         let context = self.0.build();
         move |client| {
             let ssl = Ssl::new(&context).unwrap();
+            // Otherwise what follows a ticket waits until pen has acknowledged that. A Unix socket has no such option.
+            _ = client.0.set_tcp_nodelay(true);
             if let Ok(stream) = ssl.accept(client.0) {
                 serve(Tls(stream));
             }

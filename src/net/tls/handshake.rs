@@ -23,6 +23,7 @@ use crate::net::client_name::ClientName;
 use crate::net::first_bytes::{Undecided, read_until};
 use crate::net::socket::Socket;
 use crate::sys::log;
+use crate::sys::tls::forget_exchanged_keys;
 
 use super::server::TlsServer;
 use super::sni::SniSlot;
@@ -136,6 +137,7 @@ pub(in crate::net) async fn accept(
     stream.get_mut().set_more_follows(false);
     let failure = match shaken {
         Ok(Ok(())) => {
+            forget_exchanged_keys(stream.ssl());
             if log::debug_level() > 1 {
                 let (shown, worker) = (session(stream.ssl()).notes().join(", "), worker());
                 log::debug(2, format_args!("TLS: {}: {shown}, worker {worker}", how.client));

@@ -17,6 +17,7 @@ use crate::net::tls::identity::reason;
 use crate::net::tls::session_of;
 use crate::net::tls::worker;
 use crate::sys::log;
+use crate::sys::tls::forget_exchanged_keys;
 
 use super::contexts::UpstreamTls;
 
@@ -64,6 +65,7 @@ impl UpstreamTls {
         let mut stream = SslStream::new(ssl, socket).map_err(|errors| here(reason(&errors)))?;
         match Pin::new(&mut stream).connect().await {
             Ok(()) => {
+                forget_exchanged_keys(stream.ssl());
                 if log::debug_level() > 1 {
                     let notes = session_of(stream.ssl()).notes().join(", ");
                     log::debug(2, format_args!("TLS to {peer}: {notes}"));
