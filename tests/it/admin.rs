@@ -156,7 +156,8 @@ fn many_idle_clients_keep_no_request_waiting() {
     let pen = with_admin().start();
     let request = "GET /api/v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // They say nothing, begin a request, or have their answer and keep the connection.
-    for (said, count) in [("", 1000), ("", 200), ("GET /health HTTP/1.1\r\nHo", 200), (request, 200)] {
+    for (said, count) in [("", 800), ("", 200), ("GET /health HTTP/1.1\r\nHo", 200), (request, 200)] {
+        let begin = Instant::now();
         let idle: Vec<Client> = (0..count)
             .map(|_| {
                 let mut client = Client::to(admin_of(&pen));
@@ -164,7 +165,6 @@ fn many_idle_clients_keep_no_request_waiting() {
                 client
             })
             .collect();
-        let begin = Instant::now();
         assert_eq!(page(&pen, "/api/v1/version").status, 200);
         let took = begin.elapsed();
         assert!(took < Duration::from_secs(1), "{said:?}: {took:?}");

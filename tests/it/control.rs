@@ -364,14 +364,14 @@ fn a_reply_that_nobody_reads_holds_nobody_up() {
 #[test]
 fn many_silent_clients_keep_nobody_away() {
     let pen = Setup::new().start();
-    let mut silent: Vec<Client> = (0..1000).map(|_| Client::to_path(&pen.control_path())).collect();
     let begin = Instant::now();
+    let mut silent: Vec<Client> = (0..800).map(|_| Client::to_path(&pen.control_path())).collect();
     assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
     assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
     // The first to come are the first to go, and are told why.
     assert_eq!(silent[0].text(), "error: no line, and others wait\n");
-    silent[999].send("pid\n");
-    assert_eq!(silent[999].text(), format!("{}\n", pen.pid()));
+    silent[799].send("pid\n");
+    assert_eq!(silent[799].text(), format!("{}\n", pen.pid()));
 }
 
 #[test]
