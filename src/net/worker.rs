@@ -250,7 +250,7 @@ impl Worker {
     ///
     /// Takes a permit only once a client is waiting: an unused permit would keep another worker's client out.
     async fn accept_until_passed(&self, listening: &Listener, queue: &Watch) -> io::Result<()> {
-        static FULL: log::Condition = log::Condition::new();
+        static SHORT: log::Condition = log::Condition::new();
         let mut batch = 0;
         let Some(mut quota) = self.handle.quota() else { return Ok(()) };
         loop {
@@ -258,7 +258,7 @@ impl Worker {
             let permit = self.permit().await;
             match queue.try_io(Interest::READABLE, || listening.accept_queued(&self.shared)) {
                 Ok(accepted) => {
-                    FULL.end(format_args!("accepting connections again"));
+                    SHORT.end(format_args!("accepting connections again"));
                     if let Some(accepted) = accepted {
                         self.serve(accepted, permit);
                     }
@@ -277,7 +277,7 @@ impl Worker {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if is_shortage(&error) => {
-                    FULL.begin(format_args!("no new connections for now: {}", SystemReason(&error)));
+                    SHORT.begin(format_args!("no new connections for now: {}", SystemReason(&error)));
                     drop(permit);
                     self.pause().await;
                 }
