@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::support::backend::greeters;
+use crate::support::backend::{Backend, BlackHole, greeters};
 use crate::support::{Client, Pen, Setup, process, skipped, wait_until};
 
 /// Sets how many descriptors pen may have from now on. False when the system has no prlimit(1).
@@ -127,6 +127,29 @@ fn clients_that_have_gone_give_their_descriptors_to_others() {
         let took = begin.elapsed();
         assert!(took < Duration::from_secs(5), "{portable}: {took:?}");
     }
+}
+
+#[test]
+fn one_that_has_its_descriptor_and_waits_for_its_server_holds_up_nobody() {
+    let (silent, backend) = (BlackHole::new(), Backend::greeter("A"));
+    let setup = Setup::new().command("workers 1").options("-t 30").server(silent.address());
+    let setup = setup.servers([&backend]).command("acl 1 permit 127.0.0.2").command("acl 2 permit 127.0.0.3");
+    let pen = setup.command("server 0 acl 1").command("server 1 acl 2").start();
+    assert_eq!(pen.client_from(3).line(), "A");
+    pen.becomes_idle();
+    pen.has_no_control_connections();
+    let free = process::first_free_descriptor(pen.pid());
+    if !limit(&pen, free + 1) {
+        return skipped("descriptors", "no prlimit");
+    }
+    let waiting = pen.client_from(2);
+    pen.says("cannot connect to servers");
+    assert!(limit(&pen, 1000));
+    let begin = Instant::now();
+    assert_eq!(pen.client_from(3).line(), "A");
+    // Far from the time that a connect may take.
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    drop(waiting);
 }
 
 #[test]

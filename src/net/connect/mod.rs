@@ -9,8 +9,10 @@ pub mod setup;
 pub mod shortage;
 mod waiting;
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::OnceLock;
+use std::task::Poll;
 
 use tokio::time::Instant;
 
@@ -171,17 +173,30 @@ async fn connect_when_possible(
     mut failure: Failure,
 ) -> Result<Stream, Failure> {
     let shared = seeker.shared;
-    let position = shared.shortage.join();
+    let mut position = Some(shared.shortage.join());
     // Clients that have closed their direction make room for this one.
     shared.waits.notify_waiters();
     for _ in 0..SHORTAGE_TRIES {
         shared.reports.shortage(&failure);
         let freed = tokio::time::timeout(SHORTAGE_PAUSE, shared.connections.freed()).await;
-        if freed.is_err() && position.gives_way(Instant::now()) {
+        if freed.is_err() && position.as_ref().is_some_and(|position| position.gives_way(Instant::now())) {
             break;
         }
-        match addresses::connect(seeker, backend).await {
-            Err(again) if again.origin == Origin::Shortage => failure = again,
+        let mut attempt = pin!(addresses::connect(seeker, backend));
+        // Without a descriptor it fails at once. One that waits for the server, perhaps for long, holds up no others.
+        let result = match poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx))).await {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                drop(position.take());
+                shared.connections.look_again();
+                attempt.await
+            }
+        };
+        match result {
+            Err(again) if again.origin == Origin::Shortage => {
+                failure = again;
+                _ = position.get_or_insert_with(|| shared.shortage.join());
+            }
             result => {
                 drop(position);
                 // Clients may be accepted again.
