@@ -34,6 +34,7 @@ mod it {
     mod exhaustion;
     mod failover;
     mod files;
+    mod first_segments;
     mod foreign_links;
     mod giving_up;
     mod http;

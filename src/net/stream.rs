@@ -141,6 +141,14 @@ impl Stream {
         }
     }
 
+    /// Tells a server of the connection to which nothing was sent yet, see [`Socket::acknowledge`]. With TLS the handshake has told
+    /// it.
+    pub fn acknowledge(&mut self) {
+        if let Self::Plain(s) = self {
+            s.acknowledge();
+        }
+    }
+
     /// Half close: tells the peer that no more bytes follow (for TLS close_notify, then FIN). Reading continues.
     ///
     /// # Errors

@@ -291,6 +291,17 @@ pub fn bind_source(socket: &impl AsFd, address: IpAddr) -> io::Result<()> {
     SockRef::from(socket).bind(&SocketAddr::new(address, 0).into())
 }
 
+/// Makes the acknowledgement that completes the connect of a TCP socket go with the first data, which saves a packet. The
+/// server is not told of the connection before that, so data must follow at once, or [`acknowledge`].
+pub fn acknowledge_with_data(socket: &impl AsFd) {
+    platform::acknowledge_with_data(socket);
+}
+
+/// Sends the acknowledgement that completes the connect of a TCP socket, if it still waits for data.
+pub fn acknowledge(socket: &impl AsFd) {
+    platform::acknowledge(socket);
+}
+
 /// A non-blocking stream socket for connecting to `address`.
 ///
 /// # Errors

@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::core::alpn;
 use crate::core::error::SystemReason;
 use crate::core::health::{CheckType, dns, http};
-use crate::net::connect::attempt;
 use crate::net::connect::failure::Failure;
+use crate::net::connect::{HandshakeAck, attempt};
 use crate::net::stream::Stream;
 
 use super::outcome::Trouble;
@@ -84,7 +84,9 @@ async fn connect(probe: &Probe<'_>) -> Result<Stream, Trouble> {
     let share = probe.check.config.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut last = None;
     for address in &addresses {
-        match within(share, addresses.len(), attempt(probe.snapshot, address, None)).await {
+        match within(share, addresses.len(), attempt(probe.snapshot, address, None, HandshakeAck::Alone))
+            .await
+        {
             Ok(stream) => return Ok(stream),
             Err(failure) => {
                 last = Some(match last.take() {

@@ -20,7 +20,7 @@ use crate::net::proxy::Caller;
 use crate::net::shared::Shared;
 use crate::net::stream::Stream;
 
-use super::attempt::{attempt, within};
+use super::attempt::{HandshakeAck, attempt, within};
 use super::failure::Failure;
 
 /// How long an attempt has before the next one begins (RFC 8305 8: Connection Attempt Delay).
@@ -51,7 +51,8 @@ pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<St
         [] => Err(Failure::no_server()),
         [only] if backend.tls.is_none() => {
             let Seeker { snapshot, caller, .. } = seeker;
-            let connected = within(timeout, pin!(attempt(snapshot, only, caller.ip()))).await;
+            let attempt = pin!(attempt(snapshot, only, caller.ip(), HandshakeAck::WithData));
+            let connected = within(timeout, attempt).await;
             let mut stream = connected.unwrap_or_else(|_| Err(Failure::timed_out()))?;
             caller.introduce(backend.proxy, &mut stream);
             Ok(stream)
@@ -82,7 +83,7 @@ impl ConnectTarget<'_> {
     /// One attempt: connects to the address, and performs the TLS handshake if required.
     async fn attempt(&self, address: &ServerAddress) -> Result<Stream, Failure> {
         let Seeker { shared, snapshot, caller, alpn, .. } = *self.seeker;
-        let mut stream = attempt(snapshot, address, caller.ip()).await?;
+        let mut stream = attempt(snapshot, address, caller.ip(), HandshakeAck::WithData).await?;
         caller.introduce(self.backend.proxy, &mut stream);
         let Some(peer) = &self.backend.tls else { return Ok(stream) };
         self.connected.store(true, Relaxed);

@@ -21,6 +21,16 @@ use super::setup;
 /// How long pen waits before it retries a Unix server with a full backlog.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
+/// When the acknowledgement goes that completes the connect to a TCP server, and without which the server does not know of
+/// the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::net) enum HandshakeAck {
+    /// At once.
+    Alone,
+    /// With the first data, in one packet; [`Stream::acknowledge`] must be called if none follows at once.
+    WithData,
+}
+
 /// Connects to `address` on behalf of `client`, without a time limit of its own.
 ///
 /// # Errors
@@ -29,9 +39,10 @@ pub(in crate::net) async fn attempt(
     snapshot: &Snapshot,
     address: &ServerAddress,
     client: Option<IpAddr>,
+    ack: HandshakeAck,
 ) -> Result<Stream, Failure> {
     let socket = loop {
-        match begin(snapshot, address, client) {
+        match begin(snapshot, address, client, ack) {
             // The backlog of a Unix server is full (connect(2), Linux): TCP would retry by itself, but here nothing
             // wakes the task.
             Err(failure) if failure.error.kind() == io::ErrorKind::WouldBlock => {
@@ -44,13 +55,23 @@ pub(in crate::net) async fn attempt(
     Ok(socket.into())
 }
 
-fn begin(snapshot: &Snapshot, address: &ServerAddress, client: Option<IpAddr>) -> Result<Socket, Failure> {
+fn begin(
+    snapshot: &Snapshot,
+    address: &ServerAddress,
+    client: Option<IpAddr>,
+    ack: HandshakeAck,
+) -> Result<Socket, Failure> {
     let of_connect = |error| Failure::of_connect(address, error);
     match address {
         ServerAddress::Ip(ip) => {
             let socket = open(snapshot, *ip, client).map_err(Failure::of_pen)?;
+            if ack == HandshakeAck::WithData {
+                socket::acknowledge_with_data(&socket);
+            }
             start(&socket, &(*ip).into()).map_err(of_connect)?;
-            Socket::tcp(socket.into()).map_err(Failure::of_pen)
+            let mut socket = Socket::tcp(socket.into()).map_err(Failure::of_pen)?;
+            socket.set_ack_waits(ack == HandshakeAck::WithData);
+            Ok(socket)
         }
         ServerAddress::Unix(path) => {
             let target = SockAddr::unix(path).map_err(of_connect)?;

@@ -28,7 +28,7 @@ use super::proxy::Caller;
 use super::shared::Shared;
 use super::stream::Stream;
 use addresses::Seeker;
-pub(super) use attempt::attempt;
+pub(super) use attempt::{HandshakeAck, attempt};
 use failure::{Failure, Origin};
 use presence::ClientWait;
 use shortage::SHORTAGE_PAUSE;

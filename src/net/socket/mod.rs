@@ -6,6 +6,7 @@ mod pending_bytes;
 
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
@@ -31,6 +32,8 @@ pub struct Socket {
     is_broken: bool,
     /// What TLS writes is followed by more at once.
     more_follows: bool,
+    /// The peer may not know of the connection: the acknowledgement that completes the connect waits for data.
+    ack_waits: bool,
     /// The last write of TLS was not taken whole. Its rest comes before anything that `more_follows` is said of, and
     /// may have nothing behind it for a long time.
     has_rest: bool,
@@ -63,6 +66,7 @@ impl Socket {
             has_ended: false,
             is_broken: false,
             more_follows: false,
+            ack_waits: false,
             has_rest: false,
             extra: None,
         })
@@ -94,6 +98,18 @@ impl Socket {
     /// system waits a moment for it, 200 ms on Linux (tcp(7), TCP_CORK).
     pub fn set_more_follows(&mut self, more_follows: bool) {
         self.more_follows = more_follows;
+    }
+
+    /// Whether the acknowledgement that completes its connect waits for data, see [`socket::acknowledge_with_data`].
+    pub fn set_ack_waits(&mut self, ack_waits: bool) {
+        self.ack_waits = ack_waits;
+    }
+
+    /// Sends that acknowledgement, if it may still wait.
+    pub fn acknowledge(&mut self) {
+        if mem::take(&mut self.ack_waits) {
+            socket::acknowledge(self);
+        }
     }
 
     /// Whether it is a TCP socket.

@@ -10,6 +10,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::{IpBindAddressNoPort, Ipv4RecvErr, Ipv6RecvErr};
 use rustix::event::PollFlags;
 use rustix::fs::Mode;
+use rustix::net::sockopt::set_tcp_quickack;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice as splice_some,
@@ -42,6 +43,23 @@ pub(in crate::sys) fn leave_port_to_connect(socket: &impl AsFd) {
     if !is_portable() {
         // Kernels before 4.2 lack the option and choose the port at once.
         _ = setsockopt(socket, IpBindAddressNoPort, &true);
+    }
+}
+
+/// Makes the acknowledgement that completes the next connect of a TCP socket wait for data to go with it, or for
+/// [`acknowledge`], or 200 ms (tcp(7), TCP_QUICKACK).
+pub(in crate::sys) fn acknowledge_with_data(socket: &impl AsFd) {
+    if !is_portable() {
+        // If the system refuses, it acknowledges at once.
+        _ = set_tcp_quickack(socket, false);
+    }
+}
+
+/// Sends an acknowledgement that waits for data.
+pub(in crate::sys) fn acknowledge(socket: &impl AsFd) {
+    if !is_portable() {
+        // Fails only on a connection that is broken, which has nothing to acknowledge.
+        _ = set_tcp_quickack(socket, true);
     }
 }
 

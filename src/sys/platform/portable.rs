@@ -24,6 +24,12 @@ pub(in crate::sys) fn transparent(_socket: &impl AsFd, _family: IpAddr) -> io::R
 /// The port is chosen at once.
 pub(in crate::sys) fn leave_port_to_connect(_socket: &impl AsFd) {}
 
+/// Other systems acknowledge at once.
+pub(in crate::sys) fn acknowledge_with_data(_socket: &impl AsFd) {}
+
+/// Nothing waits for data.
+pub(in crate::sys) fn acknowledge(_socket: &impl AsFd) {}
+
 /// Other systems have no filter for the segments that a listening socket receives.
 pub(in crate::sys) fn set_syn_filter(_listener: &impl AsFd, _on: bool) -> bool {
     false

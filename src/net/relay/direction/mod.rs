@@ -111,7 +111,7 @@ impl Direction {
     }
 
     /// The source has nothing now, and holds the waker. What the destination is to get before the source's bytes goes without
-    /// them: it may be the one that speaks first.
+    /// them, even if it is only that there is a connection: it may be the one that speaks first.
     fn await_source(&mut self, cx: &mut Context<'_>, destination: &mut Stream) -> Option<SideError> {
         self.awaits_source = true;
         if destination.has_held() {
@@ -121,6 +121,8 @@ impl Direction {
                 // Whatever wakes the relay, this is to be tried again.
                 Poll::Pending => self.awaits_source = false,
             }
+        } else if self.moved == 0 {
+            destination.acknowledge();
         }
         None
     }
