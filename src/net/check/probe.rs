@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::core::health::Check;
+use crate::core::health::{Check, CheckType};
 use crate::core::proxy::print;
 use crate::core::settings::ProxyHeader;
 use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
@@ -58,6 +58,17 @@ impl Probe<'_> {
         let server = self.backend.proxy;
         let wanted = self.check.config.proxy.of(server != ProxyHeader::Off);
         wanted.then(|| if server == ProxyHeader::V1 { print::v1(None) } else { print::v2_local() })
+    }
+
+    /// Whether the check sends something as soon as it has connected.
+    pub(super) fn speaks_first(&self) -> bool {
+        let config = &self.check.config;
+        let asks = match config.kind {
+            CheckType::Http | CheckType::Dns => true,
+            CheckType::Send => !config.send.is_empty(),
+            CheckType::Tcp | CheckType::Udp | CheckType::Exec => false,
+        };
+        asks || self.check.tls.is_some() || self.proxy_header().is_some()
     }
 
     /// The addresses to connect to: those of the server, with the port of the check.

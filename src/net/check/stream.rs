@@ -82,11 +82,10 @@ pub(super) fn holds(answer: &[u8], expected: &[u8], ended: bool) -> Option<Resul
 async fn connect(probe: &Probe<'_>) -> Result<Stream, Trouble> {
     let addresses = probe.addresses();
     let share = probe.check.config.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let ack = if probe.speaks_first() { HandshakeAck::WithData } else { HandshakeAck::Alone };
     let mut last = None;
     for address in &addresses {
-        match within(share, addresses.len(), attempt(probe.snapshot, address, None, HandshakeAck::Alone))
-            .await
-        {
+        match within(share, addresses.len(), attempt(probe.snapshot, address, None, ack)).await {
             Ok(stream) => return Ok(stream),
             Err(failure) => {
                 last = Some(match last.take() {
