@@ -16,6 +16,7 @@ mod it {
     mod chaos;
     mod chaos_datagrams;
     mod checks;
+    mod checks_changed;
     mod checks_exec;
     mod checks_programs;
     mod cli;

@@ -4,7 +4,7 @@ use crate::core::Millis;
 use crate::core::health::{CheckCounts, CheckResult, Health};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 
 /// The health of one server slot. What a search for a server reads is in front.
 #[derive(Debug, Default)]
@@ -13,8 +13,10 @@ pub(super) struct HealthRecord {
     health: AtomicU8,
     /// When it last became up after being down, or after a change of server; 0 otherwise.
     risen: AtomicU64,
-    /// Changes whenever earlier results no longer apply: the server has another address or check.
+    /// Changes whenever earlier results no longer apply: the server has another address or check. 0 until it first has one.
     period: AtomicU64,
+    /// When its check finds it up next, that is a slow start, even if it was not down: it has not just started with pen.
+    returns: AtomicBool,
     last: Mutex<Option<Arc<CheckResult>>>,
     counts: Mutex<Arc<CheckCounts>>,
 }
@@ -29,7 +31,7 @@ impl HealthRecord {
 
     /// The health changes at `now`.
     pub(super) fn set(&self, health: Health, now: Millis) {
-        let begins = self.get() == Health::Down || self.period() > 1;
+        let begins = self.get() == Health::Down || self.returns.load(Relaxed);
         self.risen.store(if health == Health::Up && begins { now } else { 0 }, Relaxed);
         self.store(health);
     }
@@ -39,11 +41,13 @@ impl HealthRecord {
         self.health.store(u8::try_from(at).unwrap_or_default(), Relaxed);
     }
 
-    /// Discards all results; `checked` says whether the server is checked from now on.
-    pub(super) fn forget(&self, checked: bool) {
+    /// Discards all results; `checked` says whether the server is checked from now on. That is this `period`.
+    pub(super) fn forget(&self, checked: bool, period: u64) {
         self.store(if checked { Health::Unknown } else { Health::Unchecked });
         self.risen.store(0, Relaxed);
-        self.period.fetch_add(1, Relaxed);
+        if self.period.swap(period, Relaxed) != 0 {
+            self.returns.store(true, Relaxed);
+        }
         *self.last.lock() = None;
         *self.counts.lock() = Arc::default();
     }

@@ -158,12 +158,13 @@ impl ServerStats {
         WHOLE / 10 + (WHOLE - WHOLE / 10) * age / slowstart
     }
 
-    /// Discards the results of its checks; `checked` says whether it is checked from now on.
-    pub fn forget_health(&self, checked: bool) {
-        self.health.forget(checked);
+    /// Discards the results of its checks; `checked` says whether it is checked from now on. `period` is a number that no
+    /// server has had before: by it a result belongs to this server, with this address and check, and to no other.
+    pub fn forget_health(&self, checked: bool, period: u64) {
+        self.health.forget(checked, period);
     }
 
-    /// A number that changes with each [`ServerStats::forget_health`].
+    /// The number of the last [`ServerStats::forget_health`].
     pub fn period(&self) -> u64 {
         self.health.period()
     }

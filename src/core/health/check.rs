@@ -9,7 +9,7 @@ use crate::core::lexer::Word;
 use crate::core::millis;
 use crate::core::settings::keyword::keywords;
 use crate::core::settings::table::table;
-use crate::core::settings::{CheckSwitch, FieldKey, FieldType, Keyword, Spec, Value, ValueKind};
+use crate::core::settings::{CheckSwitch, FieldKey, FieldType, Keyword, ProxyHeader, Spec, Value, ValueKind};
 use crate::core::tls_peer::TlsPeer;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -163,6 +163,17 @@ impl CheckConfig {
         if self.port == 0 { server } else { self.port }
     }
 
+    /// The PROXY header that it begins with, at a server whose clients' connections begin with `server`.
+    pub fn header_of(&self, server: ProxyHeader) -> ProxyHeader {
+        match server {
+            _ if self.kind == CheckType::Exec || !self.proxy.of(server != ProxyHeader::Off) => {
+                ProxyHeader::Off
+            }
+            ProxyHeader::V1 => ProxyHeader::V1,
+            ProxyHeader::V2 | ProxyHeader::Off => ProxyHeader::V2,
+        }
+    }
+
     /// The schedule of the check.
     pub fn rule(&self) -> Rule {
         let fast = if self.fast.is_zero() { self.every } else { self.fast };
@@ -186,6 +197,8 @@ pub struct Check {
     pub host: String,
     /// Whether pen balances datagrams.
     pub datagrams: bool,
+    /// The PROXY header that it begins with.
+    pub proxy: ProxyHeader,
     /// The TLS parameters of the server; `None` without TLS.
     pub tls: Option<Arc<TlsPeer>>,
 }

@@ -22,7 +22,7 @@ pub struct Rule {
 pub struct Due {
     /// The slot of the server.
     pub server: usize,
-    /// The period of the server that the result will belong to, see [`Monitor::configure`].
+    /// The period of the server that the result will belong to: no two servers have had the same, see [`Monitor::configure`].
     pub period: u64,
 }
 
@@ -68,7 +68,7 @@ impl Monitor {
     }
 
     /// Sets the servers to check, by slot. Results of a server stay valid while its `period` is the same; it changes
-    /// when the server gets another address or check.
+    /// when the server gets another address or check, or the slot another server.
     pub fn configure(&mut self, wanted: impl IntoIterator<Item = (usize, u64, Rule)>, now: Millis) {
         let mut old = std::mem::take(&mut self.targets);
         self.queue.clear();

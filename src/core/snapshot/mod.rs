@@ -205,6 +205,7 @@ impl Snapshot {
                 config: check.clone(),
                 host,
                 datagrams: settings.udp,
+                proxy: check.header_of(server.proxy),
                 tls: TlsPeer::of_check(server, check).map(Arc::new),
             }))
         };

@@ -24,6 +24,8 @@ pub struct StatsTable {
     pub(super) removed: Vec<Arc<Backend>>,
     /// The addresses and the check of each server in the last snapshot, by [`Role::number`].
     published: HashMap<i64, (Vec<ServerAddress>, Option<Arc<Check>>)>,
+    /// The number of the last period of a server, see [`ServerStats::forget_health`].
+    last_period: u64,
 }
 
 impl StatsTable {
@@ -33,6 +35,8 @@ impl StatsTable {
         let (before, check_before) = self.published.insert(role.number(), published).unwrap_or_default();
         let new = !before.is_empty() && addresses.iter().any(|address| !before.contains(address));
         let gone = before.iter().any(|address| !addresses.contains(address));
+        self.last_period += 1;
+        let period = self.last_period;
         let stats = match role {
             Role::Regular(n) => self.server(n),
             Role::Emergency => &self.emergency,
@@ -41,7 +45,7 @@ impl StatsTable {
         stats.has_moved(new, gone);
         let found = addresses.iter().any(|address| !before.contains(address));
         if check != check_before.as_ref() || (check.is_some() && (found || gone)) {
-            stats.forget_health(check.is_some());
+            stats.forget_health(check.is_some(), period);
         }
     }
 
@@ -61,5 +65,58 @@ impl StatsTable {
             self.servers.resize_with(n + 1, || Arc::new(ServerStats::new(Arc::clone(&self.wakeup))));
         }
         &self.servers[n]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backend::{Resolved, backend};
+    use super::*;
+    use crate::core::addr::Host;
+    use crate::core::command::server_keys::ServerConfig;
+    use crate::core::health::CheckConfig;
+    use crate::core::settings::ProxyHeader;
+
+    fn check(name: &str) -> Arc<Check> {
+        Arc::new(Check {
+            name: name.to_owned(),
+            config: CheckConfig::default(),
+            host: "10.0.0.1".to_owned(),
+            datagrams: false,
+            proxy: ProxyHeader::Off,
+            tls: None,
+        })
+    }
+
+    #[test]
+    fn no_period_of_a_server_is_that_of_another() {
+        let mut live = StatsTable::default();
+        let address = |port| [ServerAddress::Ip(([10, 0, 0, 1], port).into())];
+        let mut periods = Vec::new();
+        let mut publish = |live: &mut StatsTable, n: usize, port, check: Option<&Arc<Check>>| {
+            live.publish(Role::Regular(n), &address(port), check);
+            periods.push(live.server(n).period());
+        };
+        publish(&mut live, 0, 80, Some(&check("a")));
+        publish(&mut live, 1, 80, Some(&check("a")));
+        // Other servers in the slot, with the same address or check or others.
+        for (port, name) in [(80, "a"), (81, "a"), (81, "b")] {
+            let before = ServerConfig { address: Some(Host::Unix("/a".into())), ..ServerConfig::default() };
+            let before = backend(Role::Regular(0), &before, None, live.server(0), &Resolved::new());
+            live.remove(0, Arc::new(before.unwrap()));
+            publish(&mut live, 0, port, Some(&check(name)));
+        }
+        // The same server with another address, another check, none, and one again.
+        publish(&mut live, 0, 82, Some(&check("b")));
+        publish(&mut live, 0, 82, Some(&check("c")));
+        publish(&mut live, 0, 82, None);
+        publish(&mut live, 0, 82, Some(&check("c")));
+        let mut different = periods.clone();
+        different.sort_unstable();
+        different.dedup();
+        assert_eq!(different.len(), 9, "{periods:?}");
+        let same = live.server(0).period();
+        live.publish(Role::Regular(0), &address(82), Some(&check("c")));
+        assert_eq!(live.server(0).period(), same);
     }
 }

@@ -6,6 +6,7 @@ mod exec;
 mod outcome;
 mod probe;
 mod prober;
+mod running;
 mod stream;
 
 use std::cell::RefCell;
@@ -26,6 +27,7 @@ use crate::sys::log;
 use super::shared::Shared;
 use outcome::CheckOutcome;
 use prober::Prober;
+use running::RunningChecks;
 
 /// The component that checks the servers.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub struct Checker {
     /// Notified when the set of servers to check changes.
     changed: Notify,
     prober: Rc<Prober>,
+    running: RunningChecks,
 }
 
 /// A check that has ended.
@@ -44,15 +47,24 @@ impl Checker {
     /// A checker without servers. `seed` randomizes the intervals.
     pub fn new(shared: Arc<Shared>, seed: u64) -> Self {
         let prober = Rc::new(Prober::new(Arc::clone(&shared)));
-        Checker { shared, monitor: RefCell::new(Monitor::new(seed)), changed: Notify::new(), prober }
+        Checker {
+            shared,
+            monitor: RefCell::new(Monitor::new(seed)),
+            changed: Notify::new(),
+            prober,
+            running: RunningChecks::default(),
+        }
     }
 
-    /// Checks the servers of this snapshot from now on; it is the one in force.
+    /// Checks the servers of this snapshot from now on; it is the one in force. A check of an earlier one that is no longer wanted, or
+    /// not in this way, is cancelled.
     pub fn configure(&self, snapshot: &Snapshot) {
         let wanted = snapshot.backends.iter().flatten().filter_map(|backend| {
             let rule = backend.check.as_ref()?.config.rule();
             Some((backend.role.slot()?, backend.stats.period(), rule))
         });
+        let wanted: Vec<_> = wanted.collect();
+        self.running.keep(&wanted.iter().map(|(_, period, _)| *period).collect());
         self.monitor.borrow_mut().configure(wanted, self.shared.now());
         self.changed.notify_one();
     }
@@ -93,16 +105,18 @@ impl Checker {
         let snapshot = self.shared.snapshot.load_full();
         let Some(backend) = snapshot.backend(Role::Regular(due.server)).cloned() else { return };
         let (prober, ended) = (Rc::clone(&self.prober), ended.clone());
-        tokio::task::spawn_local(async move {
+        let task = tokio::task::spawn_local(async move {
             let _place = prober.place(&backend).await;
             let begin = Instant::now();
             let outcome = prober.probe(&snapshot, &backend).await;
             // The receiver ends with pen.
             _ = ended.send((due, outcome, begin.elapsed()));
         });
+        self.running.begins(due.period, task.abort_handle());
     }
 
     fn finish(&self, (due, outcome, took): Ended) {
+        self.running.ends(due.period);
         let snapshot = self.shared.snapshot.load();
         let now = self.shared.now();
         let change = self.monitor.borrow_mut().finish(due, outcome.success(), now);

@@ -55,9 +55,11 @@ impl Probe<'_> {
 
     /// The PROXY header that goes first, if one does: it says that the connection is pen's own, as far as its version can.
     pub(super) fn proxy_header(&self) -> Option<Vec<u8>> {
-        let server = self.backend.proxy;
-        let wanted = self.check.config.proxy.of(server != ProxyHeader::Off);
-        wanted.then(|| if server == ProxyHeader::V1 { print::v1(None) } else { print::v2_local() })
+        match self.check.proxy {
+            ProxyHeader::Off => None,
+            ProxyHeader::V1 => Some(print::v1(None)),
+            ProxyHeader::V2 => Some(print::v2_local()),
+        }
     }
 
     /// Whether the check sends something as soon as it has connected.
