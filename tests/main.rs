@@ -67,6 +67,7 @@ mod it {
     mod queue;
     mod queue_ends;
     mod reload;
+    mod reload_errors;
     mod reqlog;
     mod selection;
     mod server_names;

@@ -7,15 +7,16 @@ use crate::cli::{Stop, pen};
 use crate::core::addr::{Host, Services};
 use crate::core::command::Command;
 use crate::core::config::Config;
-use crate::core::config_file;
+use crate::core::config_file::LineIndex;
 use crate::core::error::{Error, Place};
 use crate::core::settings::{Settings, Value};
+use crate::core::state::Log;
 use crate::sys::privileges::{self, Account};
 use crate::sys::resolve;
 
 use super::load::{self, LoadedConfig};
 use super::startup::{load_upstream_tls, say, tls_server};
-use super::{missing, own_address};
+use super::{logs, missing, own_address};
 
 /// Checks a configuration and reports all errors and warnings, each with its line. Warnings are no failure.
 pub(super) fn check(options: &pen::PenOptions, services: &Services) -> ExitCode {
@@ -27,19 +28,31 @@ pub(super) fn check(options: &pen::PenOptions, services: &Services) -> ExitCode 
         Some(account) => of_user(error, account, ""),
         None => error,
     };
-    let loaded = match load::load(options, services) {
-        Ok(loaded) => loaded,
-        Err(errors) => {
-            return Stop::from(errors.into_iter().map(as_user).collect::<Vec<_>>()).report("pen");
-        }
-    };
-    loaded.notices.iter().for_each(|notice| say(notice));
-    let errors = errors_of(&loaded, options, services);
-    if errors.is_empty() {
+    let mut loaded = load::load(options, services);
+    if loaded.report.is_empty() {
+        loaded.notices.iter().for_each(|notice| say(notice));
+    }
+    look_around(&mut loaded, options, services);
+    if loaded.report.is_empty() {
         _ = writeln!(io::stdout(), "pen: the configuration has no errors");
         return ExitCode::SUCCESS;
     }
+    let errors = loaded.report.into_errors();
     Stop::from(errors.into_iter().map(as_user).collect::<Vec<_>>()).report("pen")
+}
+
+/// What a start would fail on after the errors of a configuration are mended: the user, the files of TLS, and logs.
+pub(super) fn faults_at_start(config: &Config) -> Vec<Error> {
+    let settings = &config.settings;
+    let user = settings.user.as_deref().map(Account::lookup).and_then(Result::err);
+    let user = user.map(|error| Error::from(error).of("user"));
+    let logs = [(Log::Requests, &settings.log), (Log::Connections, &settings.connection_log)];
+    // In a chroot jail, the paths mean other files.
+    let logs = logs.into_iter().filter(|_| settings.chroot.is_none()).filter_map(|(log, target)| {
+        let error = logs::check(target.as_ref()?).err()?;
+        Some(error.of(log.setting().word()))
+    });
+    user.into_iter().chain(check_tls(config).err()).chain(logs).collect()
 }
 
 /// With `-u`: becomes that user before any file is read.
@@ -72,43 +85,52 @@ fn of_user(error: Error, account: &Account, why: &str) -> Error {
     }
 }
 
-/// The errors in what the configuration names on this machine, read again as the user that pen will run as. Warnings
+/// Adds the errors in what the configuration names on this machine, read again as the user that pen will run as. Warnings
 /// are printed.
 ///
 /// A file that only root may read is readable at start and not on HUP: only this check can show that.
-fn errors_of(loaded: &LoadedConfig, options: &pen::PenOptions, services: &Services) -> Vec<Error> {
+fn look_around(loaded: &mut LoadedConfig, options: &pen::PenOptions, services: &Services) {
     let config = &loaded.config;
-    let place = |error| config_file::find(error, &loaded.lines, config);
+    let index = LineIndex::new(&loaded.lines, config);
+    let warn = |warning: Error| say(&index.place(warning).to_string());
     let mut errors = Vec::new();
     let tls = check_tls(config);
     match &tls {
         Ok(notices) => notices.iter().for_each(|notice| say(notice)),
-        Err(error) => errors.push(place(error.clone())),
+        Err(error) => errors.push(error.clone()),
     }
     let others = own_names(config).into_iter().chain(missing::at_start(config)).collect::<Vec<_>>();
     match config.settings.user.as_deref().map(Account::lookup) {
-        Some(Err(error)) => errors.push(place(Error::from(error).of("user"))),
+        Some(Err(error)) => errors.push(Error::from(error).of("user")),
         Some(Ok(account)) if privileges::running_as_root() => {
             match privileges::confine(None, Some(&account), false) {
                 Ok(()) => {
-                    let read_again = load::load(options, services).err().into_iter().flatten();
-                    let tls_again = tls.and_then(|_| check_tls(config)).err().map(place);
                     let why = ", which reads it on HUP";
-                    errors.extend(read_again.chain(tls_again).map(|e| of_user(e, &account, why)));
-                    let files = missing::as_user(config).into_iter();
-                    files.for_each(|e| say(&of_user(place(e), &account, "").to_string()));
+                    let as_user = |error| of_user(index.place(error), &account, why);
+                    if loaded.report.is_empty() {
+                        let again = load::load(options, services).report.into_errors();
+                        errors.extend(again.into_iter().map(as_user));
+                    }
+                    errors.extend(tls.and_then(|_| check_tls(config)).err().map(as_user));
+                    missing::as_user(config).into_iter().for_each(|warning| {
+                        say(&of_user(index.place(warning), &account, "").to_string());
+                    });
                 }
                 Err(error) => errors.push(error.into()),
             }
         }
-        _ => missing::as_user(config).into_iter().for_each(|warning| say(&place(warning).to_string())),
+        _ => missing::as_user(config).into_iter().for_each(warn),
     }
-    others.into_iter().for_each(|warning| say(&place(warning).to_string()));
-    errors
+    others.into_iter().for_each(warn);
+    loaded.add(errors);
 }
 
 /// Reads all files that TLS may ever read, and returns the warnings about them.
 fn check_tls(config: &Config) -> Result<Vec<String>, Error> {
+    // TLS with datagrams is an error by itself, and its files do not matter.
+    if config.settings.udp {
+        return Ok(Vec::new());
+    }
     let mut notices = load_upstream_tls(config)?.map(|(_, notices)| notices).unwrap_or_default();
     let Some((server, told)) = tls_server(config)? else { return Ok(notices) };
     notices.extend(told);

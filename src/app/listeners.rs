@@ -94,6 +94,26 @@ impl Used {
         bound.map(|address| address.ip())
     }
 
+    /// The listener that is bound to the address.
+    fn stream(&self, address: SocketAddr) -> Option<Arc<Listener>> {
+        let mut open = self.streams.iter().filter_map(|(listener, _)| listener.upgrade());
+        open.find(|listener| listener.address() == Some(address))
+    }
+
+    /// The datagram socket that is bound to the address.
+    fn datagram(&self, address: SocketAddr) -> Option<Arc<DatagramSocket>> {
+        let mut kept = self.datagrams.iter().filter_map(Weak::upgrade);
+        kept.find(|socket| socket.local_addr().is_ok_and(|bound| bound == address))
+    }
+
+    /// Binds; again if the address is possibly that of a listener that pen has just retired.
+    fn after_retired<T>(&self, bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && self.retired_are_closed() => bind(),
+            bound => bound,
+        }
+    }
+
     /// Waits until the retired listeners are closed, but not for long. False when there are none.
     fn retired_are_closed(&self) -> bool {
         let end = Instant::now() + CLOSING;
@@ -119,11 +139,31 @@ pub(super) fn listener(
         return listening(endpoint, settings, used);
     }
     let address = address(endpoint)?;
-    let mut kept = used.datagrams.iter().filter_map(Weak::upgrade);
-    match kept.find(|socket| socket.local_addr().is_ok_and(|bound| bound == address)) {
+    match used.datagram(address) {
         Some(socket) => Ok(BoundListener::Datagrams(socket)),
         None => Ok(BoundListener::Datagrams(Arc::new(DatagramSocket::bind(address)?))),
     }
+}
+
+/// Whether [`listener`] could bind the socket. No client can connect meanwhile.
+///
+/// # Errors
+/// See [`listener`].
+pub(super) fn check(endpoint: &Endpoint, settings: &Settings, used: &Used) -> Result<(), Error> {
+    if let Host::Unix(path) = &endpoint.host
+        && !settings.udp
+    {
+        return Ok(listen::check_unix(Path::new(path))?);
+    }
+    let address = address(endpoint)?;
+    if settings.udp {
+        if used.datagram(address).is_none() {
+            listen::bind_udp(address)?;
+        }
+    } else if used.stream(address).is_none() {
+        used.after_retired(|| listen::check_tcp(address))?;
+    }
+    Ok(())
 }
 
 fn listening(endpoint: &Endpoint, settings: &Settings, used: &Used) -> Result<BoundListener, Error> {
@@ -135,18 +175,10 @@ fn listening(endpoint: &Endpoint, settings: &Settings, used: &Used) -> Result<Bo
         }
         _ => {
             let address = address(endpoint)?;
-            let mut open = used.streams.iter().filter_map(|(listener, _)| listener.upgrade());
-            if let Some(open) = open.find(|listener| listener.address() == Some(address)) {
+            if let Some(open) = used.stream(address) {
                 return Ok(BoundListener::Streams(open, None));
             }
-            let bound = match listen::bind_tcp(address, backlog) {
-                // Possibly by a listener that pen has just retired.
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse && used.retired_are_closed() => {
-                    listen::bind_tcp(address, backlog)
-                }
-                bound => bound,
-            };
-            Listener::tcp(bound?)
+            Listener::tcp(used.after_retired(|| listen::bind_tcp(address, backlog))?)
         }
     };
     Ok(BoundListener::Streams(Arc::new(listener), Some(closed)))

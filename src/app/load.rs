@@ -9,7 +9,7 @@ use crate::core::Error;
 use crate::core::addr::Services;
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
-use crate::core::config_file::{self, ConfigLine, Subject};
+use crate::core::config_file::{self, ConfigLine, ErrorReport, LineIndex, Subject};
 use crate::core::error::Place;
 use crate::core::lexer::Word;
 use crate::core::settings::{Settings, Value, ValueKind};
@@ -33,93 +33,111 @@ pub(super) struct LoadedConfig {
     pub(super) file_named: BTreeSet<Subject>,
     /// The configuration without the file.
     pub(super) command_line: Config,
+    /// All that is wrong, each with the option or `FILE:LINE`. If there is anything, the rest only serves to find
+    /// further errors.
+    pub(super) report: ErrorReport,
+    /// The file of `-F`.
+    pub(super) file: Option<String>,
+}
+
+impl LoadedConfig {
+    /// Adds errors in what the configuration names.
+    pub(super) fn add(&mut self, errors: Vec<Error>) {
+        if !errors.is_empty() {
+            let index = LineIndex::new(&self.lines, &self.config);
+            self.report.whole(errors, &index, self.file.as_deref());
+        }
+    }
 }
 
 /// Loads the options first, then the file, which overrides them, then the servers of the command line, which override
 /// their slots.
-///
-/// # Errors
-/// All errors, one line each, with the option or `FILE:LINE`.
-pub(super) fn load(options: &PenOptions, services: &Services) -> Result<LoadedConfig, Vec<Error>> {
-    let mut config = Config::default();
-    let mut notices = options.notices.clone();
-    let mut blacklists = Vec::new();
-    let mut file_named = BTreeSet::new();
-    let mut errors = options.errors.clone();
-    let mut apply =
-        |config: &mut Config, lines: &[ConfigLine]| match config_file::apply(config, lines, Phase::Start) {
-            Ok(applied) => {
-                notices.extend(applied.notices.iter().map(Error::to_string));
-                blacklists.extend(applied.blacklists);
-                Some(applied.named)
+pub(super) fn load(options: &PenOptions, services: &Services) -> LoadedConfig {
+    let mut loaded = LoadedConfig {
+        config: Config::default(),
+        notices: options.notices.clone(),
+        blacklists: Vec::new(),
+        lines: Vec::new(),
+        file_named: BTreeSet::new(),
+        command_line: Config::default(),
+        report: ErrorReport::default(),
+        file: options.file.clone(),
+    };
+    options.errors.iter().for_each(|error| loaded.report.first(error.clone()));
+    let mut lines = Vec::new();
+    for line in &options.lines {
+        match &line.command {
+            Command::Include(file) => {
+                let file = config_file::load(file, services, &read);
+                loaded.report.read(&file, lines.len());
+                lines.extend(file.lines);
             }
-            Err(bad) => {
-                errors.extend(bad);
-                None
-            }
-        };
-    let (included, mut load_errors) = expand(&options.lines, services);
-    apply(&mut config, &included);
-    let mut all = included;
-    let mut command_line = config.clone();
-    if let Some(file) = &options.file {
-        match config_file::load(file, services, &|name| {
-            if name == file { read_at_start(name) } else { read(name) }
-        }) {
-            Ok(lines) => {
-                file_named = apply(&mut config, &lines).unwrap_or_default();
-                all.extend(lines);
-            }
-            Err(bad) => load_errors.extend(bad),
+            _ => lines.push(line.clone()),
         }
     }
-    let overridden = overridden(options, &config, services);
-    if let (Some(listen), None) = (&options.listen, &command_line.settings.listen) {
+    loaded.apply(lines);
+    loaded.command_line = loaded.config.clone();
+    if let Some(file) = &options.file {
+        let read = |name: &str| if name == file { read_at_start(name) } else { read(name) };
+        let file = config_file::load(file, services, &read);
+        loaded.report.read(&file, loaded.lines.len());
+        loaded.file_named = loaded.apply(file.lines);
+    }
+    let overridden = overridden(options, &loaded.config, services);
+    if let (Some(listen), None) = (&options.listen, &loaded.command_line.settings.listen) {
         match ValueKind::Listen.parse(&Word::plain(listen), services) {
             Ok(address) => {
-                let lines =
-                    [ConfigLine::option("listening address", Command::Set(Settings::listen(), address))];
-                if config.settings.listen.is_none() {
-                    _ = apply(&mut config, &lines);
+                let set = |config: &mut Config| Settings::listen().set(&mut config.settings, &address);
+                if loaded.config.settings.listen.is_none() {
+                    set(&mut loaded.config);
                 }
-                _ = apply(&mut command_line, &lines);
+                set(&mut loaded.command_line);
             }
             // The address of the file is used instead.
-            Err(_) if config.settings.listen.is_some() => {}
-            Err(error) => load_errors.push(error.of("listen")),
+            Err(_) if loaded.config.settings.listen.is_some() => {}
+            Err(error) => loaded.report.first(error.of("listen")),
         }
     }
-    let port = config.listening().filter(|e| !e.host.is_path()).map(|e| e.port);
+    let port = loaded.config.listening().filter(|e| !e.host.is_path()).map(|e| e.port);
     for (n, operand) in options.servers.iter().enumerate() {
         match pen::server(n, operand, port, services) {
             Ok(command) => {
                 let line = ConfigLine { at: Place::Operand(operand.clone()), command };
-                _ = apply(&mut config, std::slice::from_ref(&line));
-                _ = apply(&mut command_line, std::slice::from_ref(&line));
-                all.push(line);
+                // Operands name no server that could be missing.
+                _ = loaded.command_line.apply(&line.command, Phase::Start);
+                loaded.apply(vec![line]);
             }
-            Err(error) => load_errors.push(error),
+            Err(error) => loaded.report.line(loaded.lines.len(), error),
         }
     }
-    errors.extend(load_errors);
-    if config.settings.listen.is_none() && errors.is_empty() {
+    if loaded.config.settings.listen.is_none() && loaded.report.is_empty() {
         let expected = "[host:]port, a path, or a listen line in the file of -F (see --help)";
-        errors.push(Error::missing(expected).of("listening address"));
+        loaded.report.first(Error::missing(expected).of("listening address"));
     }
-    notices.extend(overridden);
+    loaded.notices.extend(overridden);
     let bound = own_address::first_address();
-    let checked = config.check().and_then(|()| {
-        config.check_servers(&|socket, host, port| own_address::is_own(socket, &bound, host, port))
-    });
-    errors.extend(checked.err().map(|error| config_file::find(error, &all, &config)));
-    notices.extend(tls::notices(&config.settings));
-    notices.extend(
-        config.warnings().into_iter().map(|warning| config_file::find(warning, &all, &config).to_string()),
+    let mut errors = loaded.config.errors();
+    errors.extend(
+        loaded.config.own_servers(&|socket, host, port| own_address::is_own(socket, &bound, host, port)),
     );
-    if errors.is_empty() {
-        Ok(LoadedConfig { config, notices, blacklists, lines: all, file_named, command_line })
-    } else {
-        Err(errors)
+    loaded.add(errors);
+    let index = LineIndex::new(&loaded.lines, &loaded.config);
+    loaded.notices.extend(tls::notices(&loaded.config.settings));
+    loaded
+        .notices
+        .extend(loaded.config.warnings().into_iter().map(|warning| index.place(warning).to_string()));
+    loaded
+}
+
+impl LoadedConfig {
+    /// Applies lines behind those that are applied already. Returns what they name.
+    fn apply(&mut self, lines: Vec<ConfigLine>) -> BTreeSet<Subject> {
+        let from = self.lines.len();
+        let applied = config_file::apply(&mut self.config, &lines, from, Phase::Start, &mut self.report);
+        self.notices.extend(applied.notices.iter().map(Error::to_string));
+        self.blacklists.extend(applied.blacklists);
+        self.lines.extend(lines);
+        applied.named
     }
 }
 
@@ -129,22 +147,6 @@ fn overridden(options: &PenOptions, config: &Config, services: &Services) -> Opt
     let operand_value = ValueKind::Listen.parse(&Word::plain(operand), services);
     let same = matches!(operand_value, Ok(Value::Listen(address)) if address == *set);
     (!same).then(|| format!("listening address {operand}: not used, since {set} is set by listen"))
-}
-
-/// Replaces `-O 'include FILE'` by the file's lines.
-fn expand(lines: &[ConfigLine], services: &Services) -> (Vec<ConfigLine>, Vec<Error>) {
-    let mut expanded = Vec::new();
-    let mut errors = Vec::new();
-    for line in lines {
-        match &line.command {
-            Command::Include(file) => match config_file::load(file, services, &read) {
-                Ok(lines) => expanded.extend(lines),
-                Err(bad) => errors.extend(bad),
-            },
-            _ => expanded.push(line.clone()),
-        }
-    }
-    (expanded, errors)
 }
 
 /// Reads the file of -F before pen serves, when it may still be a FIFO or `/dev/stdin`.

@@ -7,7 +7,7 @@ use crate::core::log_target::LogTarget;
 use crate::core::settings::Settings;
 use crate::core::state::Log;
 use crate::net::shared::Shared;
-use crate::sys::log;
+use crate::sys::{atomic_file, log};
 use crate::weblog::{LogHandle, SinkOptions, SinkOutput};
 
 /// Both logs.
@@ -22,7 +22,7 @@ impl Logs {
     ///
     /// # Errors
     /// A file cannot be opened, with its name; or the system cannot create a thread.
-    pub(super) fn start(settings: &Settings) -> Result<Self, Error> {
+    pub(super) fn start(settings: &Settings) -> Result<Self, Vec<Error>> {
         let start = |log: Log, target: Option<&LogTarget>| {
             let report: Box<dyn Fn(&str) + Send> = match log {
                 Log::Requests => Box::new(|text| log::warn(format_args!("{text}"))),
@@ -32,10 +32,14 @@ impl Logs {
             handle.put(open(target).map_err(|error| error.of(log.setting().word()))?);
             Ok::<_, Error>(handle)
         };
-        Ok(Logs {
-            requests: start(Log::Requests, settings.log.as_ref())?,
-            connections: start(Log::Connections, settings.connection_log.as_ref())?,
-        })
+        let both = (
+            start(Log::Requests, settings.log.as_ref()),
+            start(Log::Connections, settings.connection_log.as_ref()),
+        );
+        match both {
+            (Ok(requests), Ok(connections)) => Ok(Logs { requests, connections }),
+            (one, other) => Err([one.err(), other.err()].into_iter().flatten().collect()),
+        }
     }
 
     /// The logs of a running pen.
@@ -64,6 +68,19 @@ impl Logs {
                 log::error(format_args!("{prefix}{lost}"));
             }
         }
+    }
+}
+
+/// Whether a target could be opened. Nothing is created.
+///
+/// # Errors
+/// See [`open`].
+pub(super) fn check(target: &LogTarget) -> Result<(), Error> {
+    match target {
+        LogTarget::File(path) if !target.is_stdout() => {
+            atomic_file::check(path, true).map_err(|e| Error::failed(target.to_string(), e))
+        }
+        _ => Ok(()),
     }
 }
 

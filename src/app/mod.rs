@@ -46,17 +46,18 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
     if options.check {
         return check(&options, &services);
     }
-    let loaded = match load::load(&options, &services) {
-        Ok(loaded) => loaded,
-        Err(errors) => return Stop::from(errors).report("pen"),
-    };
+    let mut loaded = load::load(&options, &services);
+    if !loaded.report.is_empty() {
+        loaded.add(check::faults_at_start(&loaded.config));
+        return Stop::from(loaded.report.into_errors()).report("pen");
+    }
     for notice in &loaded.notices {
         say(notice);
     }
-    match start(loaded, options.file, services) {
+    match start(loaded, services) {
         Ok(status) => status,
-        Err(reason) => {
-            say(&reason.to_string());
+        Err(reasons) => {
+            reasons.iter().for_each(|reason| say(&reason.to_string()));
             ExitCode::FAILURE
         }
     }

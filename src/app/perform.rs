@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::core::Millis;
 use crate::core::addr::{Endpoint, Host, Services};
-use crate::core::config_file::ConfigLine;
+use crate::core::config_file::FileLines;
 use crate::core::end_reason::EndReason;
 use crate::core::error::Error;
 use crate::core::snapshot::Role;
@@ -72,6 +72,8 @@ impl Performer {
     /// Performs the effects of a plan that is in force.
     pub(super) fn perform(&mut self, effects: Vec<Effect>) {
         effects.into_iter().for_each(|effect| self.perform_one(effect));
+        // Keys that were only checked, for example.
+        self.prepared = Prepared::default();
     }
 
     fn perform_one(&mut self, effect: Effect) {
@@ -132,8 +134,20 @@ impl Performer {
 }
 
 impl World for Performer {
-    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<Vec<ConfigLine>>, Vec<Error>> {
+    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<FileLines>, Error> {
         self.prepared.lines(file, services)
+    }
+
+    fn check(&mut self, need: &Need) -> Result<(), Error> {
+        match need {
+            Need::Tls(_) | Need::UpstreamTls(_) => self.meet(need),
+            Need::Listener(endpoint, settings) => {
+                let endpoint = self.prepared.resolve(endpoint)?;
+                listeners::check(&endpoint, settings, self.listening.used())
+            }
+            Need::Log(log, Some(target)) => self.prepared.checked_log(*log, target),
+            Need::Log(_, None) | Need::Write(..) => Ok(()),
+        }
     }
 
     fn meet(&mut self, need: &Need) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::core::addr::{Endpoint, Host, Services};
-use crate::core::config_file::{self, ConfigLine};
+use crate::core::config_file::{self, FileLines};
 use crate::core::error::Error;
 use crate::core::log_target::LogTarget;
 use crate::core::state::Log;
@@ -25,8 +25,8 @@ use super::listeners::BoundListener;
 use super::load;
 use super::logs;
 
-/// The lines of a file and of those that it includes, or all errors in them.
-type LoadedLines = Result<Arc<Vec<ConfigLine>>, Vec<Error>>;
+/// What was read, and warnings about it.
+type WithNotices<T> = Result<(T, Vec<String>), Error>;
 /// The target of a log, if it has one.
 type OpenedLog = Result<Option<SinkOutput>, Error>;
 
@@ -35,10 +35,11 @@ type OpenedLog = Result<Option<SinkOutput>, Error>;
 pub(super) struct Prepared {
     /// The listening name, and its address.
     name: Option<(String, Result<IpAddr, Error>)>,
-    lines: Option<(String, LoadedLines)>,
+    lines: Option<(String, Arc<FileLines>)>,
     written: Option<(PathBuf, Result<(), Error>)>,
-    tls: Option<Box<(TlsSettings, Result<tls::Loaded, Error>)>>,
-    upstream_tls: Option<(UpstreamTlsSettings, Result<LoadedUpstream, Error>)>,
+    tls: Option<Box<(TlsSettings, WithNotices<tls::Loaded>)>>,
+    upstream_tls: Option<(UpstreamTlsSettings, WithNotices<LoadedUpstream>)>,
+    checked_logs: HashMap<Log, (LogTarget, Result<(), Error>)>,
     logs: HashMap<Log, (Option<LogTarget>, OpenedLog)>,
     /// The socket that was bound.
     pub(super) listener: Option<BoundListener>,
@@ -65,13 +66,17 @@ pub(super) enum FileWork {
     Tls(TlsSettings),
     /// The TLS files for servers are read.
     UpstreamTls(UpstreamTlsSettings),
+    /// Whether a log could be opened is checked.
+    CheckLog(Log, LogTarget),
     /// A log is opened.
     Open(Log, Option<LogTarget>),
 }
 
-fn with_notices_logged<T>((loaded, notices): (T, Vec<String>)) -> T {
+/// What was read and comes into use, so that warnings about it are logged.
+fn used<T>(loaded: WithNotices<T>) -> Option<T> {
+    let (loaded, notices) = loaded.ok()?;
     notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
-    loaded
+    Some(loaded)
 }
 
 impl Prepared {
@@ -101,8 +106,8 @@ impl Prepared {
     pub(super) fn prepare(&mut self, work: FileWork, shared: &Shared, workers: usize) {
         match work {
             FileWork::Load(file, services) => {
-                let lines = config_file::load(&file, &services, &load::read).map(Arc::new);
-                self.lines = Some((file, lines));
+                let lines = config_file::load(&file, &services, &load::read);
+                self.lines = Some((file, Arc::new(lines)));
             }
             FileWork::Write(file, text) => {
                 let written = atomic_file::replace(&file, text.as_bytes()).map_err(Error::from);
@@ -110,14 +115,18 @@ impl Prepared {
             }
             FileWork::Tls(settings) => {
                 let loaded = match &shared.tls {
-                    Some(server) => server.load(&settings).map(with_notices_logged),
+                    Some(server) => server.load(&settings),
                     None => Err(Error::new("there is no TLS")),
                 };
                 self.tls = Some(Box::new((settings, loaded)));
             }
             FileWork::UpstreamTls(settings) => {
-                let loaded = shared.upstream_tls.load(&settings, workers).map(with_notices_logged);
+                let loaded = shared.upstream_tls.load(&settings, workers);
                 self.upstream_tls = Some((settings, loaded));
+            }
+            FileWork::CheckLog(log, target) => {
+                let checked = logs::check(&target);
+                self.checked_logs.insert(log, (target, checked));
             }
             FileWork::Open(log, target) => {
                 let opened = logs::open(target.as_ref());
@@ -134,11 +143,11 @@ impl Prepared {
     /// The lines of a file.
     ///
     /// # Errors
-    /// All that is wrong with it, or it is not read yet.
-    pub(super) fn lines(&mut self, file: &str, services: &Services) -> LoadedLines {
+    /// It is not read yet.
+    pub(super) fn lines(&mut self, file: &str, services: &Services) -> Result<Arc<FileLines>, Error> {
         match &self.lines {
-            Some((of, lines)) if of == file => lines.clone(),
-            _ => Err(vec![self.lacks(FileWork::Load(file.to_owned(), services.clone()))]),
+            Some((of, lines)) if of == file => Ok(Arc::clone(lines)),
+            _ => Err(self.lacks(FileWork::Load(file.to_owned(), services.clone()))),
         }
     }
 
@@ -175,6 +184,17 @@ impl Prepared {
         }
     }
 
+    /// Whether a log could be opened.
+    ///
+    /// # Errors
+    /// It could not be opened, or that is not checked yet.
+    pub(super) fn checked_log(&mut self, log: Log, target: &LogTarget) -> Result<(), Error> {
+        match self.checked_logs.get(&log) {
+            Some((of, checked)) if of == target => checked.clone(),
+            _ => Err(self.lacks(FileWork::CheckLog(log, target.clone()))),
+        }
+    }
+
     /// Whether a log is open for this target.
     ///
     /// # Errors
@@ -189,12 +209,12 @@ impl Prepared {
     /// What was read for clients' connections.
     pub(super) fn take_tls(&mut self) -> Option<tls::Loaded> {
         let (_, loaded) = *self.tls.take()?;
-        loaded.ok()
+        used(loaded)
     }
 
     /// What was read for connections to servers.
     pub(super) fn take_upstream_tls(&mut self) -> Option<LoadedUpstream> {
-        self.upstream_tls.take()?.1.ok()
+        used(self.upstream_tls.take()?.1)
     }
 
     /// The target of a log that was opened.

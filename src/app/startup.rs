@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::admin::AdminListener;
 use crate::core::addr::Services;
 use crate::core::config::Config;
+use crate::core::config_file::{ConfigLine, ErrorReport, LineIndex};
 use crate::core::error::{Error, SystemReason, one_line};
 use crate::core::settings::Keyword as _;
 use crate::core::state::{self, State};
@@ -58,31 +59,57 @@ struct Bound {
     control_clients: usize,
 }
 
+/// Why pen cannot serve.
+#[derive(Debug)]
+pub(super) struct StartErrors(Vec<Error>);
+
+impl<E: Into<Error>> From<E> for StartErrors {
+    fn from(error: E) -> Self {
+        StartErrors(vec![error.into()])
+    }
+}
+
+impl StartErrors {
+    /// The errors, each at its line or option, in the order of these.
+    fn placed(self, lines: &[ConfigLine], config: &Config) -> Vec<Error> {
+        let mut report = ErrorReport::default();
+        report.whole(self.0, &LineIndex::new(lines, config), None);
+        report.into_errors()
+    }
+}
+
 /// Starts pen: binds, moves to the background, and serves until the end.
 ///
 /// # Errors
-/// The reason why pen cannot serve.
-pub(super) fn start(
-    loaded: LoadedConfig,
-    file: Option<String>,
-    services: Services,
-) -> Result<ExitCode, Error> {
-    let bound = bind_all(&loaded)?;
+/// The reasons why pen cannot serve.
+pub(super) fn start(loaded: LoadedConfig, services: Services) -> Result<ExitCode, Vec<Error>> {
+    let bound = bind_all(&loaded).map_err(|errors| errors.placed(&loaded.lines, &loaded.config))?;
     let ready = if loaded.config.settings.foreground {
         Ready::foreground()
     } else {
-        match daemon::detach()? {
+        match daemon::detach().map_err(|error| vec![error.into()])? {
             Fork::Parent(status) => return Ok(status),
             Fork::Child(ready) => ready,
         }
     };
-    match serve(loaded, bound, file, services) {
+    let (lines, config) = (loaded.lines.clone(), loaded.config.clone());
+    match serve(loaded, bound, services) {
         Ok(running) => match ready.release() {
             Ok(()) => Ok(running.serve()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(vec![error.into()]),
         },
-        Err(reason) => Ok(ready.fail(reason.to_string())),
+        Err(errors) => {
+            let mut reasons = errors.placed(&lines, &config);
+            let last = reasons.pop().map(|reason| reason.to_string()).unwrap_or_default();
+            reasons.iter().for_each(|reason| say(&reason.to_string()));
+            Ok(ready.fail(last))
+        }
     }
+}
+
+/// The value, or `None` and one more error.
+fn kept<T>(result: Result<T, Error>, errors: &mut Vec<Error>) -> Option<T> {
+    result.map_err(|error| errors.push(error)).ok()
 }
 
 /// The number of descriptors that pen may have.
@@ -100,17 +127,22 @@ fn descriptors(config: &Config) -> Result<u64, Error> {
     Ok(limit)
 }
 
-fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
+/// Binds the sockets and reads the files of TLS.
+///
+/// # Errors
+/// All that is not to be had.
+fn bind_all(loaded: &LoadedConfig) -> Result<Bound, StartErrors> {
     let config = &loaded.config;
     // First: without descriptors everything after it fails with misleading errors.
     let descriptors = descriptors(config)?;
+    let mut errors = Vec::new();
     let account = config.settings.user.as_deref().map(Account::lookup).transpose();
-    let account = account.map_err(|e| Error::from(e).of("user"))?;
-    let tls = tls_server(config)?.map(|(server, notices)| {
+    let account = kept(account.map_err(|e| Error::from(e).of("user")), &mut errors);
+    let tls = kept(tls_server(config), &mut errors).flatten().map(|(server, notices)| {
         notices.iter().for_each(|notice| say(notice));
         server
     });
-    let upstream_tls = load_upstream_tls(config)?.map(|(loaded, notices)| {
+    let upstream_tls = kept(load_upstream_tls(config), &mut errors).flatten().map(|(loaded, notices)| {
         notices.iter().for_each(|notice| say(notice));
         loaded
     });
@@ -119,33 +151,37 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, Error> {
     // A UDP flow has one descriptor, towards its server.
     let room = if config.settings.udp { room.saturating_mul(2) } else { room };
     let Some(endpoint) = config.listening() else {
-        return Err(Error::new("no listening address"));
+        return Err(Error::new("no listening address").into());
     };
     // The control socket is bound first, as in C pen.
     let control = match &config.settings.control {
         None => None,
-        Some(_) if account.is_none() && privileges::running_as_root() => {
+        Some(_) if config.settings.user.is_none() && privileges::running_as_root() => {
             say("won't open the control socket running as root; use -u to run as a different user");
             None
         }
         Some(address) => {
             let control = listeners::control(&address.endpoint, &config.settings);
-            Some(control.map_err(|e| e.of("control"))?)
+            kept(control.map_err(|e| e.of("control")), &mut errors)
         }
     };
     let admin = config.settings.admin.as_ref().map(|at| listeners::admin(at, &config.settings)).transpose();
-    let admin = admin.map_err(|e| e.of("admin"))?;
-    let listener = listeners::listener(endpoint, &config.settings, &listeners::Used::default())?;
-    Ok(Bound {
-        account,
-        listener,
-        control,
-        admin,
-        tls,
-        upstream_tls,
-        descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
-        control_clients: control_clients as usize,
-    })
+    let admin = kept(admin.map_err(|e| e.of("admin")), &mut errors).flatten();
+    let listener = listeners::listener(endpoint, &config.settings, &listeners::Used::default());
+    let listener = kept(listener.map_err(|e| e.about("listen")), &mut errors);
+    match (account, listener) {
+        (Some(account), Some(listener)) if errors.is_empty() => Ok(Bound {
+            account,
+            listener,
+            control,
+            admin,
+            tls,
+            upstream_tls,
+            descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
+            control_clients: control_clients as usize,
+        }),
+        _ => Err(StartErrors(errors)),
+    }
 }
 
 /// Reads certificates and keys while pen may still read what only root can. Also returns the warnings about them.
@@ -166,13 +202,8 @@ pub(super) fn load_upstream_tls(config: &Config) -> Result<Option<(LoadedUpstrea
     UpstreamTls::default().load(&settings, workers::count(config)).map(Some)
 }
 
-fn serve(
-    loaded: LoadedConfig,
-    bound: Bound,
-    file: Option<String>,
-    services: Services,
-) -> Result<Running, Error> {
-    let LoadedConfig { config, blacklists, file_named, command_line, .. } = loaded;
+fn serve(loaded: LoadedConfig, bound: Bound, services: Services) -> Result<Running, StartErrors> {
+    let LoadedConfig { config, blacklists, file_named, command_line, file, .. } = loaded;
     let Bound { account, listener, control, admin, tls, upstream_tls, descriptors, control_clients } = bound;
     let foreground = config.settings.foreground;
     let resolved = dns::look_up_now(&config.names(), |name, error| {
@@ -193,7 +224,7 @@ fn serve(
     let programs = config.runs_programs();
     privileges::confine(config.settings.chroot.as_deref(), account.as_ref(), programs)?;
     crash::log_panics();
-    let logs = Logs::start(&config.settings)?;
+    let logs = Logs::start(&config.settings).map_err(StartErrors)?;
     let events = Events::new()?;
     let pid_file = config.settings.pidfile.as_deref().map(PidFile::write).transpose()?;
     let mut tls_warnings = tls.as_ref().map(tls::TlsServer::begin).transpose()?.unwrap_or_default();

@@ -92,13 +92,15 @@ pub struct Error(Box<ErrorParts>);
 struct ErrorParts {
     place: Option<Place>,
     subject: Option<String>,
+    /// What it is about, in the words of a subject, if the text says that in another way.
+    topic: Option<String>,
     fault: Fault,
     source: Option<ErrorSource>,
 }
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Error(Box::new(ErrorParts { place: None, subject: None, fault, source: None }))
+        Error(Box::new(ErrorParts { place: None, subject: None, topic: None, fault, source: None }))
     }
 }
 
@@ -144,6 +146,13 @@ impl Error {
         self
     }
 
+    /// The same error, caused by the line about `topic`, which its text does not begin with.
+    #[must_use]
+    pub fn about(mut self, topic: &str) -> Self {
+        self.0.topic.get_or_insert_with(|| topic.to_owned());
+        self
+    }
+
     /// The same error at `place`; an error that has a place keeps it.
     #[must_use]
     pub fn at(mut self, place: &Place) -> Self {
@@ -156,9 +165,9 @@ impl Error {
         self.0.place.as_ref()
     }
 
-    /// The setting or words that it is about.
-    pub fn subject(&self) -> Option<&str> {
-        self.0.subject.as_deref()
+    /// What the line that has caused it is about: the one of [`Error::about`], or else the subject.
+    pub fn topic(&self) -> Option<&str> {
+        self.0.topic.as_deref().or(self.0.subject.as_deref())
     }
 
     /// The kind of error.
@@ -167,7 +176,7 @@ impl Error {
     }
 
     fn line(&self) -> String {
-        let ErrorParts { place, subject, fault, source } = &*self.0;
+        let ErrorParts { place, subject, fault, source, .. } = &*self.0;
         let mut line = String::new();
         let parts = [place.as_ref().map(ToString::to_string), subject.clone(), Some(fault.to_string())];
         let source = source.as_ref().map(|source| without_number(&source.to_string()).to_owned());

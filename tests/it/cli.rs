@@ -62,7 +62,7 @@ fn a_wrong_command_line_is_refused_with_the_reason_and_status_2() {
         (&["-U", "-E", "cert", "80"], "-U (udp) excludes -E (ssl_certfile)"),
         (&["-U", "-O", "dummy", "80"], "-U (udp) excludes dummy"),
         (&["--check", "-rU", "/tmp/socket"], "-U (udp) excludes the listening address /tmp/socket"),
-        (&["-U", "80", "127.0.0.1:80", "/tmp/socket"], "-U (udp) excludes server 1 /tmp/socket"),
+        (&["-U", "80", "127.0.0.1:81", "/tmp/socket"], "-U (udp) excludes server 1 /tmp/socket"),
         (&["-U", "-e", "/tmp/socket:80", "80"], "-U (udp) excludes the emergency server /tmp/socket"),
     ] {
         let (status, text) = stderr(args);

@@ -1,6 +1,6 @@
 //! Configurations that are invalid, whoever changes them.
 
-use super::Config;
+use super::{Config, SERVER_NAME};
 use crate::core::addr::{Endpoint, Host};
 use crate::core::alpn;
 use crate::core::command::ServerRef;
@@ -10,65 +10,70 @@ use crate::core::settings::{AdminState, ProxyHeader, ProxyProtocol};
 use crate::core::sni_route::SniRoutes;
 
 impl Config {
-    /// Whether pen can serve with this configuration.
-    ///
-    /// # Errors
-    /// Settings that exclude each other, two servers with the same name, or two sockets with the same address.
-    pub fn check(&self) -> Result<(), Error> {
-        self.check_names()?;
-        self.check_checks()?;
+    /// Why pen cannot serve with this configuration: settings that exclude each other, two servers with the same name, two
+    /// sockets with the same address, and whatever else no line says alone.
+    pub fn errors(&self) -> Vec<Error> {
         let settings = &self.settings;
-        self.check_tls_names()?;
-        self.sni_routes()?;
+        let mut errors = self.name_errors();
+        errors.extend(self.check_errors());
+        errors.extend(self.tls_name_errors());
+        errors.extend(self.route_errors());
         if let Some(list) = &settings.ssl_alpn {
-            alpn::judge(list, settings.http).map_err(|error| error.of("ssl_alpn"))?;
+            errors.extend(alpn::judge(list, settings.http).err().map(|error| error.of("ssl_alpn")));
         }
-        self.check_sockets()?;
-        if !settings.udp {
-            return Ok(());
+        errors.extend(self.socket_errors());
+        if settings.udp {
+            errors.extend(self.excluded_by_udp());
         }
-        let excluded = |other: &str, why: &str| Err(Error::new(format!("-U (udp) excludes {other}: {why}")));
-        if !settings.ssl_certfile.is_empty() {
-            return excluded("-E (ssl_certfile)", "TLS needs connections");
+        errors
+    }
+
+    /// What datagrams exclude.
+    fn excluded_by_udp(&self) -> Vec<Error> {
+        let settings = &self.settings;
+        let excluded = |topic: &str, other: &str, why: &str| {
+            Error::new(format!("-U (udp) excludes {other}: {why}")).about(topic)
+        };
+        let path = "a Unix socket takes connections only";
+        let mut errors = Vec::new();
+        for (on, topic, other, why) in [
+            (!settings.ssl_certfile.is_empty(), "ssl_certfile", "-E (ssl_certfile)", "TLS needs connections"),
+            (!settings.sni_server.is_empty(), "sni_server", "sni_server", "TLS needs connections"),
+            (settings.http, "http", "-H (http)", "HTTP needs connections"),
+            (settings.dummy, "dummy", "dummy", "HTTP needs connections"),
+            (
+                settings.proxy_protocol != ProxyProtocol::Off,
+                "proxy_protocol",
+                "proxy_protocol",
+                "pen reads PROXY headers of connections only",
+            ),
+        ] {
+            errors.extend(on.then(|| excluded(topic, other, why)));
         }
-        if !settings.sni_server.is_empty() {
-            return excluded("sni_server", "TLS needs connections");
+        if let Some(Endpoint { host: Host::Unix(at), .. }) = self.listening() {
+            errors.push(excluded("listen", &format!("the listening address {at}"), path));
         }
-        if let Some(n) = self.servers.iter().position(|server| server.tls) {
-            return excluded(&format!("server {n} tls"), "TLS needs connections");
-        }
-        for (on, other) in [(settings.http, "-H (http)"), (settings.dummy, "dummy")] {
-            if on {
-                return excluded(other, "HTTP needs connections");
+        for (n, server) in self.servers.iter().enumerate() {
+            let name = format!("server {n}");
+            if server.tls {
+                let topic = format!("{name} tls");
+                errors.push(excluded(&topic, &topic, "TLS needs connections"));
+            }
+            if server.proxy == ProxyHeader::V1 {
+                let why = "version 1 is for connections only; v2 is for both";
+                errors.push(excluded(&format!("{name} proxy"), &format!("{name} proxy v1"), why));
+            }
+            if let Some(host) = server.address.as_ref().filter(|host| host.is_path()) {
+                errors.push(excluded(&format!("{name} address"), &format!("{name} {host}"), path));
             }
         }
-        if settings.proxy_protocol != ProxyProtocol::Off {
-            return excluded("proxy_protocol", "pen reads PROXY headers of connections only");
+        for (endpoint, word) in [(&settings.emergency, "emergency"), (&settings.abuse, "abuse")] {
+            if let Some(Endpoint { host, .. }) = endpoint.as_ref().filter(|endpoint| endpoint.host.is_path())
+            {
+                errors.push(excluded(word, &format!("the {word} server {host}"), path));
+            }
         }
-        if let Some(n) = self.servers.iter().position(|server| server.proxy == ProxyHeader::V1) {
-            return excluded(
-                &format!("server {n} proxy v1"),
-                "version 1 is for connections only; v2 is for both",
-            );
-        }
-        if let Some(Endpoint { host: Host::Unix(path), .. }) = self.listening() {
-            return excluded(
-                &format!("the listening address {path}"),
-                "a Unix socket takes connections only",
-            );
-        }
-        let special = |(endpoint, name): (&Option<Endpoint>, &str)| {
-            let host = &endpoint.as_ref()?.host;
-            host.is_path().then(|| format!("the {name} server {host}"))
-        };
-        let numbered = self.servers.iter().enumerate().find_map(|(n, server)| {
-            server.address.as_ref().filter(|host| host.is_path()).map(|host| format!("server {n} {host}"))
-        });
-        let specials = [(&settings.emergency, "emergency"), (&settings.abuse, "abuse")];
-        match numbered.or_else(|| specials.into_iter().find_map(special)) {
-            Some(server) => excluded(&server, "a Unix socket takes connections only"),
-            None => Ok(()),
-        }
+        errors
     }
 
     /// The routes of `sni_server`; `None` where there are none.
@@ -80,46 +85,55 @@ impl Config {
         if routes.is_empty() {
             return Ok(None);
         }
-        let slot = |word: &str| {
-            let server = ServerRef::parse(word)?;
-            self.slot(&server).ok_or_else(|| Error::expected("the name of a server", word))
-        };
-        SniRoutes::new(routes, self.servers.len(), slot).map(Some)
+        SniRoutes::new(routes, self.servers.len(), |word| self.route_slot(word)).map(Some)
     }
 
-    /// Whether the host name that a server's certificate is verified against is given and valid.
-    fn check_tls_names(&self) -> Result<(), Error> {
+    /// The slot of a server of `sni_server`.
+    fn route_slot(&self, word: &str) -> Result<usize, Error> {
+        let server = ServerRef::parse(word)?;
+        self.slot(&server).ok_or_else(|| Error::expected(SERVER_NAME, word))
+    }
+
+    /// Servers of `sni_server` that there are not.
+    fn route_errors(&self) -> Vec<Error> {
+        let routes = self.settings.sni_server.iter();
+        let servers = routes.flat_map(|route| route.servers.iter().map(move |server| (route, server)));
+        let errors = servers.filter_map(|(route, server)| {
+            Some(self.route_slot(server).err()?.of(&format!("sni_server {}", route.pattern)))
+        });
+        errors.collect()
+    }
+
+    /// Host names that servers' certificates are verified against, and that are not given or not valid.
+    fn tls_name_errors(&self) -> Vec<Error> {
+        let mut errors = Vec::new();
         for (n, server) in self.servers.iter().enumerate() {
             let expected = "a host name or an IP address";
             let subject = format!("server {n} tls_name");
             if let Some(path) = server.tls_name.as_ref().filter(|name| name.is_path()) {
-                return Err(Error::expected(expected, path.to_string()).of(&subject));
+                errors.push(Error::expected(expected, path.to_string()).of(&subject));
             }
             let at_path = server.address.as_ref().is_some_and(Host::is_path);
             if server.tls && server.tls_verify && at_path && server.tls_name.is_none() {
                 let expected = format!("{expected}, since a Unix socket has none, or tls_verify off");
-                return Err(Error::missing(expected).of(&subject));
+                errors.push(Error::missing(expected).of(&subject).about(&format!("server {n} tls")));
             }
         }
-        Ok(())
+        errors
     }
 
-    /// Whether every server is at another address than pen itself, as `is_own` decides for the address of a socket of pen and
-    /// the host and port of a server.
-    ///
-    /// # Errors
-    /// The server that is pen itself: pen would be its own client, until all its connections are used up; and clients that
-    /// reach the control socket or the admin listener by way of pen have pen's address.
-    pub fn check_servers(&self, is_own: &dyn Fn(&Endpoint, &Host, u16) -> bool) -> Result<(), Error> {
+    /// Servers that are pen itself, as `is_own` decides for the address of a socket of pen and the host and port of a server:
+    /// pen would be its own client, until all its connections are used up; and clients that reach the control socket or
+    /// the admin listener by way of pen have pen's address.
+    pub fn own_servers(&self, is_own: &dyn Fn(&Endpoint, &Host, u16) -> bool) -> Vec<Error> {
         let sockets = self.own_sockets();
         let is_own = |host: &Host, port: u16| sockets.iter().any(|socket| is_own(socket, host, port));
-        match self.own_address(&is_own) {
-            Some((server, address)) => {
-                Err(Error::new(format!("{address} is pen's own address: pen would be its own client"))
-                    .of(&server))
-            }
-            None => Ok(()),
-        }
+        let error = |(server, address): (String, String)| {
+            let text = format!("{address} is pen's own address: pen would be its own client");
+            let address_key = format!("{server} {}", ServerConfig::address().word());
+            Error::new(text).of(&server).about(if server.contains(' ') { &address_key } else { &server })
+        };
+        self.own_addresses(&is_own).into_iter().map(error).collect()
     }
 
     /// The addresses of pen's sockets that a connection to a server could reach, or a datagram. Those of control and admin that
@@ -131,9 +145,9 @@ impl Config {
         others.chain(&settings.listen).map(|address| &address.endpoint).collect()
     }
 
-    /// The server that is pen's own address: its name, and the address.
-    fn own_address(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Option<(String, String)> {
-        let numbered = self.servers.iter().enumerate().find_map(|(n, server)| {
+    /// The servers at pen's own addresses: their names, and the addresses.
+    fn own_addresses(&self, is_own: &dyn Fn(&Host, u16) -> bool) -> Vec<(String, String)> {
+        let numbered = self.servers.iter().enumerate().filter_map(|(n, server)| {
             let host = server.address.as_ref().filter(|host| is_own(host, server.port))?;
             let address = match host {
                 Host::Unix(path) => path.clone(),
@@ -142,12 +156,11 @@ impl Config {
             Some((format!("server {n}"), address))
         });
         let special = [(&self.settings.emergency, "emergency"), (&self.settings.abuse, "abuse")];
-        numbered.or_else(|| {
-            special.into_iter().find_map(|(endpoint, name)| {
-                let endpoint = endpoint.as_ref().filter(|endpoint| is_own(&endpoint.host, endpoint.port))?;
-                Some((name.to_owned(), endpoint.to_string()))
-            })
-        })
+        let special = special.into_iter().filter_map(|(endpoint, name)| {
+            let endpoint = endpoint.as_ref().filter(|endpoint| is_own(&endpoint.host, endpoint.port))?;
+            Some((name.to_owned(), endpoint.to_string()))
+        });
+        numbered.chain(special).collect()
     }
 
     /// Why no client would be served even if every server worked; `None` when some server could serve.

@@ -1,6 +1,6 @@
 //! The checks in a configuration: commands that change them, the check of each server, and their completeness.
 
-use super::Config;
+use super::{CHECK_NAME, Config};
 use crate::core::command::server_keys::ServerConfig;
 use crate::core::error::Error;
 use crate::core::health::{CheckChoice, CheckConfig, CheckKey, CheckType};
@@ -20,7 +20,7 @@ impl Config {
     pub(super) fn remove_check(&mut self, name: &str) -> Result<(), Error> {
         let of = |error: Error| Err(error.of(&format!("no check {name}")));
         if !self.checks.contains_key(name) {
-            return of(Error::expected("the name of a check", name));
+            return of(Error::expected(CHECK_NAME, name));
         }
         let named =
             |server: &ServerConfig| matches!(&server.check, CheckChoice::Named(other) if other == name);
@@ -53,23 +53,20 @@ impl Config {
         self.servers.iter().any(used)
     }
 
-    /// Whether every check is complete, and every check that a server names exists.
-    pub(super) fn check_checks(&self) -> Result<(), Error> {
-        self.checks.iter().try_for_each(|(name, check)| check.judge(name))?;
-        let missing = |name: &str| Error::expected("the name of a check", name);
-        if let Some(name) =
-            self.settings.check_default.as_deref().filter(|name| !self.checks.contains_key(*name))
-        {
-            return Err(missing(name).of("check_default"));
-        }
+    /// Checks that are not complete, and those that are named and do not exist.
+    pub(super) fn check_errors(&self) -> Vec<Error> {
+        let mut errors: Vec<_> =
+            self.checks.iter().filter_map(|(name, check)| check.judge(name).err()).collect();
+        let missing =
+            |name: &str| (!self.checks.contains_key(name)).then(|| Error::expected(CHECK_NAME, name));
+        let default = self.settings.check_default.as_deref().and_then(missing);
+        errors.extend(default.map(|error| error.of("check_default")));
         for (n, server) in self.servers.iter().enumerate() {
-            if let CheckChoice::Named(name) = &server.check
-                && !self.checks.contains_key(name)
-            {
-                return Err(missing(name).of(&format!("server {n} check")));
+            if let CheckChoice::Named(name) = &server.check {
+                errors.extend(missing(name).map(|error| error.of(&format!("server {n} check"))));
             }
         }
-        Ok(())
+        errors
     }
 }
 
@@ -81,7 +78,8 @@ mod tests {
 
     fn apply(config: &mut Config, line: &str) -> Result<(), String> {
         let command = Command::parse(line, &Services::parse("")).map_err(|e| e.to_string())?.unwrap();
-        config.apply(&command, Phase::Running).and_then(|()| config.check()).map_err(|e| e.to_string())
+        config.apply(&command, Phase::Running).map_err(|e| e.to_string())?;
+        config.errors().first().map_or(Ok(()), |e| Err(e.to_string()))
     }
 
     #[test]

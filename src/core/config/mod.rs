@@ -17,6 +17,11 @@ use super::health::CheckConfig;
 use super::settings::{Setting, Settings, Value, When};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The beginning of what is expected where a check is named, for errors.
+pub const CHECK_NAME: &str = "the name of a check";
+/// The same for a server.
+pub const SERVER_NAME: &str = "the name of a server";
+
 /// Whether pen is starting or serving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {

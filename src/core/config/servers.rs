@@ -1,6 +1,6 @@
 //! The server slots: the slot that a command refers to, and its changes.
 
-use super::Config;
+use super::{Config, SERVER_NAME};
 use crate::core::command::server_keys::{ServerChange, ServerConfig};
 use crate::core::command::{SERVERS_MAX, ServerRef};
 use crate::core::error::Error;
@@ -25,7 +25,7 @@ impl Config {
         }
         let subject = format!("server {server}");
         if !changes.iter().any(ServerChange::is_address) {
-            let expected = "the name of a server, or an address for a new one";
+            let expected = format!("{SERVER_NAME}, or an address for a new one");
             return Err(Error::expected(expected, server.to_string()).of(&subject));
         }
         let unused = self.servers.iter().position(|slot| *slot == ServerConfig::default());
@@ -69,19 +69,19 @@ impl Config {
         slot.is_none_or(|slot| *slot == ServerConfig::default())
     }
 
-    /// Whether no two servers have the same name. Checked after all commands of a file are applied, since they may
-    /// exchange names.
-    pub(super) fn check_names(&self) -> Result<(), Error> {
-        let mut names = HashMap::new();
+    /// Servers with the name of another one. Found after all commands of a file are applied, since they may exchange
+    /// names.
+    pub(super) fn name_errors(&self) -> Vec<Error> {
+        let (mut names, mut errors) = (HashMap::new(), Vec::new());
         for (n, slot) in self.servers.iter().enumerate() {
-            if let Some(name) = &slot.name
-                && let Some(other) = names.insert(name, n)
-            {
-                let expected = format!("a name that no other server has, as server {other} has");
-                return Err(Error::expected(expected, name).of(&format!("server {n} name")));
+            let Some(name) = &slot.name else { continue };
+            let first = *names.entry(name).or_insert(n);
+            if first != n {
+                let expected = format!("a name that no other server has, as server {first} has");
+                errors.push(Error::expected(expected, name).of(&format!("server {n} name")));
             }
         }
-        Ok(())
+        errors
     }
 }
 
@@ -132,12 +132,12 @@ mod tests {
         apply(&mut config, "server a address 10.0.0.1").unwrap();
         apply(&mut config, "server b address 10.0.0.2").unwrap();
         apply(&mut config, "server 0 name b").unwrap();
-        let error = config.check().unwrap_err().to_string();
+        let errors: Vec<_> = config.errors().iter().map(ToString::to_string).collect();
         assert_eq!(
-            error,
-            "server 1 name: expected a name that no other server has, as server 0 has, got 'b'"
+            errors,
+            ["server 1 name: expected a name that no other server has, as server 0 has, got 'b'"]
         );
         apply(&mut config, "server 1 name a").unwrap();
-        assert_eq!((config.check(), names(&config)), (Ok(()), vec!["b", "a"]));
+        assert_eq!((config.errors(), names(&config)), (vec![], vec!["b", "a"]));
     }
 }

@@ -5,12 +5,9 @@ use crate::core::addr::{Endpoint, Host, takes};
 use crate::core::error::Error;
 
 impl Config {
-    /// Whether each socket has an address of its own.
-    ///
-    /// # Errors
-    /// The later one of two sockets with the same address. At start the system would say no more than "Address already in
-    /// use".
-    pub(super) fn check_sockets(&self) -> Result<(), Error> {
+    /// Sockets with the address of one before them. At start the system would say no more than "Address already in use".
+    pub(super) fn socket_errors(&self) -> Vec<Error> {
+        let mut errors = Vec::new();
         let settings = &self.settings;
         // Clients of UDP do not get into the way of sockets that take connections.
         let clients = settings.listen.as_ref().filter(|_| !settings.udp);
@@ -22,10 +19,10 @@ impl Config {
                 .iter()
                 .find(|(_, other)| other.is_some_and(|other| clashes(&other.endpoint, &address.endpoint)));
             if let Some((other, _)) = clash {
-                return Err(Error::new(format!("{address} is taken by {other}")).of(word));
+                errors.push(Error::new(format!("{address} is taken by {other}")).of(word));
             }
         }
-        Ok(())
+        errors
     }
 }
 
@@ -65,7 +62,7 @@ mod tests {
             ("listen 127.0.0.1:0\nadmin 127.0.0.1:0", ""),
         ] {
             let (config, _) = made_of(lines);
-            let found = config.check_sockets().err().map(|error| error.to_string()).unwrap_or_default();
+            let found = config.socket_errors().first().map(ToString::to_string).unwrap_or_default();
             assert_eq!(found, error, "{lines}");
         }
     }

@@ -165,12 +165,13 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::NOBODY;
-    use crate::core::config_file;
+    use crate::core::config_file::LineIndex;
     use crate::core::config_file::tests::made_of;
 
     fn warnings(lines: &str) -> Vec<String> {
         let (config, lines) = made_of(lines);
-        let place = |error| config_file::find(error, &lines, &config).to_string();
+        let index = LineIndex::new(&lines, &config);
+        let place = |error| index.place(error).to_string();
         config.warnings().into_iter().map(place).collect()
     }
 

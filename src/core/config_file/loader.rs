@@ -1,7 +1,7 @@
 //! Reads files of commands, with the files that they include. Whatever the files hold, the time and the memory that it
 //! takes are bounded.
 
-use super::bounded::Bounded;
+use super::bounded::SHOWN_MAX;
 use super::line::ConfigLine;
 use crate::core::addr::Services;
 use crate::core::command::Command;
@@ -23,16 +23,33 @@ const COMMANDS_MAX: usize = 1_000_000;
 /// writes all keys of a server into one.
 const LINE_MAX: usize = 64 * 1024;
 
+/// A line that is no command, or names a file that cannot be read.
+#[derive(Debug)]
+pub struct RefusedLine {
+    /// The number of the commands before it.
+    pub at: usize,
+    /// What is wrong.
+    pub error: Error,
+    /// The check and the servers that it would have added, as `check NAME` and `server NAME`.
+    pub names: Vec<String>,
+}
+
+/// What a file of commands holds, together with the files that it includes.
+#[derive(Debug)]
+pub struct FileLines {
+    /// Its commands.
+    pub lines: Vec<ConfigLine>,
+    /// All bad lines up to the hundredth, after which no line is parsed; files that cannot be read; files that include
+    /// each other without end, or are too many or too large.
+    pub refused: Vec<RefusedLine>,
+    /// Whether everything was read.
+    pub is_complete: bool,
+    /// How many lines were not read since there were too many errors.
+    pub rest: Option<Error>,
+}
+
 /// Reads a file of commands and every file that it includes. `read` returns a file's bytes.
-///
-/// # Errors
-/// All bad lines up to the hundredth, after which no line is parsed; files that cannot be read; files that include each
-/// other without end, or are too many or too large.
-pub fn load(
-    file: &str,
-    services: &Services,
-    read: &dyn Fn(&str) -> io::Result<Vec<u8>>,
-) -> Result<Vec<ConfigLine>, Vec<Error>> {
+pub fn load(file: &str, services: &Services, read: &dyn Fn(&str) -> io::Result<Vec<u8>>) -> FileLines {
     ConfigLoader::new(services, read, COMMANDS_MAX).load(file)
 }
 
@@ -48,7 +65,9 @@ struct ConfigLoader<'a> {
     files: usize,
     /// Their size.
     bytes: usize,
-    errors: Bounded,
+    refused: Vec<RefusedLine>,
+    /// Whether a file was not read, or not to its end.
+    is_partial: bool,
     /// Whether no further line is parsed.
     has_ended: bool,
     /// The number of lines after the end.
@@ -65,15 +84,25 @@ impl<'a> ConfigLoader<'a> {
             open: Vec::new(),
             files: 0,
             bytes: 0,
-            errors: Bounded::default(),
+            refused: Vec::new(),
+            is_partial: false,
             has_ended: false,
             unread: 0,
         }
     }
 
-    fn load(mut self, file: &str) -> Result<Vec<ConfigLine>, Vec<Error>> {
+    fn load(mut self, file: &str) -> FileLines {
         self.file(file, None);
-        if self.errors.is_empty() { Ok(self.lines) } else { Err(self.into_errors(file)) }
+        let rest = (self.refused.len() >= SHOWN_MAX && self.unread > 0).then(|| {
+            let text = format!(
+                "reading ended after {} errors: {} more lines are not checked",
+                self.refused.len(),
+                self.unread
+            );
+            Error::new(text).at(&Place::File(file.into()))
+        });
+        let is_complete = !self.is_partial && !self.has_ended;
+        FileLines { lines: self.lines, refused: self.refused, is_complete, rest }
     }
 
     /// Reads one file; `from` is the line that includes it.
@@ -115,11 +144,11 @@ impl<'a> ConfigLoader<'a> {
             Ok(Some(Command::Include(inner))) => self.file(&inner, Some(&at)),
             Ok(Some(_)) if self.lines.len() >= self.lines_max => {
                 let what = format!("expected at most {} commands; reading ends here", self.lines_max);
-                self.report(Error::new(what).at(&at));
+                self.report(Error::new(what).at(&at), Vec::new());
                 self.has_ended = true;
             }
             Ok(Some(command)) => self.lines.push(ConfigLine { at, command }),
-            Err(error) => self.report(error.at(&at)),
+            Err(error) => self.report(error.at(&at), names_in(line)),
         }
     }
 
@@ -137,32 +166,34 @@ impl<'a> ConfigLoader<'a> {
     }
 
     fn refuse(&mut self, error: Error, file: &str, from: Option<&Place>) {
-        self.report(match from {
+        self.is_partial = true;
+        let error = match from {
             Some(from) => error.of(file).at(from),
             None => error.at(&Place::File(file.into())),
-        });
+        };
+        self.report(error, Vec::new());
     }
 
     /// Records an error. Parsing of wrong lines is slow, since it finds similar words; so it ends with the last error
     /// that is shown.
-    fn report(&mut self, error: Error) {
-        self.errors.push(error);
-        self.has_ended |= self.errors.is_full();
+    fn report(&mut self, error: Error, names: Vec<String>) {
+        self.refused.push(RefusedLine { at: self.lines.len(), error, names });
+        self.has_ended |= self.refused.len() >= SHOWN_MAX;
     }
+}
 
-    /// All errors, with the number of the lines that were not checked because there were too many.
-    fn into_errors(self, file: &str) -> Vec<Error> {
-        let is_full = self.errors.is_full();
-        let mut errors = self.errors.into_shown("errors");
-        if is_full && self.unread > 0 {
-            let rest = format!(
-                "reading ended after {} errors: {} more lines are not checked",
-                errors.len(),
-                self.unread
-            );
-            errors.push(Error::new(rest).at(&Place::File(file.into())));
+/// The check and the servers that a refused line would have added.
+fn names_in(line: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(line);
+    let words = lexer::words(&text).unwrap_or_default();
+    let words: Vec<String> = words.iter().map_while(|word| word.text().ok()).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["check", name, ..] => vec![format!("check {name}")],
+        ["server", name, ref rest @ ..] => {
+            let named = rest.chunks_exact(2).filter(|pair| pair[0] == "name").map(|pair| pair[1]);
+            named.chain([name]).map(|name| format!("server {name}")).collect()
         }
-        errors
+        _ => Vec::new(),
     }
 }
 
@@ -190,7 +221,7 @@ fn text_of(line: &[u8]) -> Result<Cow<'_, str>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bounded::SHOWN_MAX;
+    use super::super::tests::load;
     use super::*;
 
     #[test]
@@ -298,12 +329,14 @@ mod tests {
             "x" => Ok("poll\ninclude y\npoll\n".into()),
             _ => Ok("poll\n\npoll\n".into()),
         };
-        assert_eq!(ConfigLoader::new(&services, &read, 4).load("x").map(|lines| lines.len()), Ok(4));
-        let text = |errors: Vec<Error>| errors.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let errors = ConfigLoader::new(&services, &read, 3).load("x").map_err(text);
-        assert_eq!(errors, Err(vec!["x:3: expected at most 3 commands; reading ends here".to_owned()]));
-        let errors = ConfigLoader::new(&services, &read, 2).load("x").map_err(text);
-        assert_eq!(errors, Err(vec!["y:3: expected at most 2 commands; reading ends here".to_owned()]));
+        assert_eq!(ConfigLoader::new(&services, &read, 4).load("x").lines.len(), 4);
+        let refused = |most: usize| {
+            let loaded = ConfigLoader::new(&services, &read, most).load("x");
+            assert!(!loaded.is_complete);
+            loaded.refused.iter().map(|line| line.error.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(refused(3), ["x:3: expected at most 3 commands; reading ends here"]);
+        assert_eq!(refused(2), ["y:3: expected at most 2 commands; reading ends here"]);
     }
 
     #[test]

@@ -2,17 +2,21 @@
 
 mod bounded;
 mod line;
+mod line_index;
 mod loader;
+mod report;
 
 pub use line::ConfigLine;
-pub use loader::load;
+pub use line_index::LineIndex;
+pub use loader::{FileLines, load};
+pub use report::ErrorReport;
 
 use bounded::Bounded;
 
 use super::command::server_keys::{ServerChange, ServerConfig, ServerKey};
 use super::command::{Command, ServerRef};
 use super::config::{Config, Phase};
-use super::error::{Error, Fault, Place};
+use super::error::{Error, Fault};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -61,15 +65,18 @@ pub fn part_about(command: Command, wanted: impl Fn(Subject) -> bool) -> Option<
 }
 
 /// Applies all lines to a configuration. The first mention of an access list empties it, so that reading a file twice
-/// does not double it.
-///
-/// # Errors
-/// All lines that are not settings, the first hundred one by one. The configuration is then partly changed and must be discarded.
-pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<AppliedLines, Vec<Error>> {
+/// does not double it. `report` gets the lines that are not settings; `from` is the number of lines before these.
+pub fn apply(
+    config: &mut Config,
+    lines: &[ConfigLine],
+    from: usize,
+    phase: Phase,
+    report: &mut ErrorReport,
+) -> AppliedLines {
     let mut applied = AppliedLines::default();
-    let (mut notices, mut errors) = (Bounded::default(), Bounded::default());
+    let mut notices = Bounded::default();
     let mut lists = BTreeSet::new();
-    for ConfigLine { at, command } in lines {
+    for (n, ConfigLine { at, command }) in lines.iter().enumerate() {
         applied.named.extend(Subject::of(command));
         match command {
             Command::Acl(n, _) | Command::NoAcl(n) if lists.insert(*n) => {
@@ -77,7 +84,7 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
                 _ = config.apply(&Command::NoAcl(*n), phase);
             }
             Command::Server(server, changes) => {
-                // `apply` reports the error, if there is one.
+                // `Config::apply` returns the error, if there is one.
                 if let Ok(n) = config.target(server, changes) {
                     let keys = changes.iter().filter_map(ServerChange::key).map(ServerKey::word);
                     let name = matches!(server, ServerRef::Name(_)).then(|| ServerConfig::name().word());
@@ -92,58 +99,43 @@ pub fn apply(config: &mut Config, lines: &[ConfigLine], phase: Phase) -> Result<
         }
         match config.apply(command, phase).map_err(|error| error.at(at)) {
             Ok(()) => {}
-            Err(error) if *error.fault() == Fault::NeedsRestart => notices.push(error),
-            Err(error) => errors.push(error),
+            Err(error) if *error.fault() == Fault::NeedsRestart => notices.push(n, error),
+            Err(error) => report.line(from + n, error),
         }
     }
-    if errors.is_empty() {
-        applied.notices = notices.into_shown("settings that need a restart");
-        Ok(applied)
-    } else {
-        Err(errors.into_shown("errors"))
-    }
-}
-
-/// The same error with a place: the one that [`find`] returns, or the file as a whole.
-pub fn locate(error: Error, lines: &[ConfigLine], config: &Config, file: &str) -> Error {
-    find(error, lines, config).at(&Place::File(file.into()))
-}
-
-/// The same error with a place: the last of `lines`, which have made `config`, that sets the setting or the server that
-/// the error is about, or else the first one that names the file. Without a place if there is no such line.
-pub fn find(error: Error, lines: &[ConfigLine], config: &Config) -> Error {
-    let text = error.to_string();
-    let about = |line: &&ConfigLine| match &line.command {
-        Command::Set(setting, value) => {
-            error.subject() == Some(setting.word())
-                || (setting.spec().tls && text.starts_with(&format!("{value}: ")))
-        }
-        Command::Server(server, changes) => {
-            let names = [Some(server.clone()), config.slot(server).map(ServerRef::Slot)];
-            names.into_iter().flatten().any(|name| {
-                let whole = format!("server {name}");
-                let keys = changes.iter().filter_map(ServerChange::key);
-                let mut parts = keys.map(|key| format!("{whole} {}", key.word()));
-                error.subject() == Some(&whole) || parts.any(|part| error.subject() == Some(&part))
-            })
-        }
-        Command::Acl(n, _) => error.subject() == Some(format!("acl {n}").as_str()),
-        Command::Check(name, changes) => changes
-            .iter()
-            .any(|(key, _)| error.subject() == Some(format!("check {name} {}", key.word()).as_str())),
-        _ => false,
-    };
-    match lines.iter().rev().find(about) {
-        Some(line) => error.at(&line.at),
-        None => error,
-    }
+    applied.notices = notices.into_shown("settings that need a restart");
+    applied
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use super::*;
+    use super::{AppliedLines, Config, ConfigLine, Error, ErrorReport, Phase};
     use crate::core::addr::Services;
+    use crate::core::command::Command;
     use std::io;
+
+    /// The commands of a file, or all its errors.
+    pub(crate) fn load(
+        file: &str,
+        services: &Services,
+        read: &dyn Fn(&str) -> io::Result<Vec<u8>>,
+    ) -> Result<Vec<ConfigLine>, Vec<Error>> {
+        let loaded = super::load(file, services, read);
+        let mut report = ErrorReport::default();
+        report.read(&loaded, 0);
+        if report.is_empty() { Ok(loaded.lines) } else { Err(report.into_errors()) }
+    }
+
+    /// Applies lines completely, or returns all their errors.
+    pub(crate) fn apply(
+        config: &mut Config,
+        lines: &[ConfigLine],
+        phase: Phase,
+    ) -> Result<AppliedLines, Vec<Error>> {
+        let mut report = ErrorReport::default();
+        let applied = super::apply(config, lines, 0, phase, &mut report);
+        if report.is_empty() { Ok(applied) } else { Err(report.into_errors()) }
+    }
 
     /// The configuration that these lines make, and the lines as read from the file `f`.
     pub(crate) fn made_of(text: &str) -> (Config, Vec<ConfigLine>) {

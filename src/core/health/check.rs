@@ -124,10 +124,14 @@ impl CheckConfig {
     /// The key that is missing, or that does not fit the type.
     pub fn judge(&self, name: &str) -> Result<(), Error> {
         let of = |error: Error, key: CheckKey| Err(error.of(&format!("check {name} {}", key.word())));
+        // The type requires a key that no line may have.
+        let lacks = |what: &str, key: CheckKey| {
+            of(Error::missing(what).about(&format!("check {name} {}", CheckConfig::kind().word())), key)
+        };
         let blank = |text: &str| text.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
         match self.kind {
             CheckType::Udp if self.send.is_empty() => {
-                of(Error::missing("what to send, since type is udp"), CheckConfig::send())
+                lacks("what to send, since type is udp", CheckConfig::send())
             }
             CheckType::Exec => match &self.program {
                 Some(path) if path.is_absolute() => Ok(()),
@@ -135,7 +139,7 @@ impl CheckConfig {
                     let expected = "the path of a program, from /";
                     of(Error::expected(expected, path.display().to_string()), CheckConfig::program())
                 }
-                None => of(Error::missing("the program, since type is exec"), CheckConfig::program()),
+                None => lacks("the program, since type is exec", CheckConfig::program()),
             },
             CheckType::Http => {
                 if let Err(error) = StatusRanges::parse(&self.expect) {

@@ -3,6 +3,7 @@
 use crate::core::addr::{ClientAddress, Endpoint};
 use crate::core::command::Awaited;
 use crate::core::config::Config;
+use crate::core::error::Error;
 use crate::core::json::document::Document;
 use crate::core::log_target::LogTarget;
 use crate::core::settings::{Setting, Settings};
@@ -48,12 +49,12 @@ impl Log {
 }
 
 impl Need {
-    /// The setting that requires it, for errors.
-    pub fn setting(&self) -> Option<Setting> {
+    /// An error about it: that of the setting that requires it.
+    pub(super) fn of(&self, error: Error) -> Error {
         match self {
-            Need::Tls(_) | Need::UpstreamTls(_) | Need::Write(..) => None,
-            Need::Listener(..) => Some(Settings::listen()),
-            Need::Log(log, _) => Some(log.setting()),
+            Need::Tls(_) | Need::UpstreamTls(_) | Need::Write(..) => error,
+            Need::Listener(..) => error.of(Settings::listen().word()),
+            Need::Log(log, _) => error.of(log.setting().word()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Turns a command into a plan, and a plan into a new state.
 
-use super::effect::{Answer, Effect, Log, Need};
+use super::effect::{Answer, Effect, Need};
 use super::running::{State, World};
 use crate::core::Millis;
 use crate::core::addr::Host;
@@ -9,11 +9,10 @@ use crate::core::command::server_keys::{ServerChange, ServerConfig};
 use crate::core::command::{Command, ServerRef};
 use crate::core::config::warnings::NOBODY;
 use crate::core::config::{Config, Phase};
-use crate::core::config_file::{self, AppliedLines};
-use crate::core::error::{Error, Fault, one_line};
-use crate::core::log_target::LogTarget;
+use crate::core::config_file::{self, AppliedLines, ErrorReport, FileLines, LineIndex};
+use crate::core::error::{Error, one_line};
 use crate::core::report::replies;
-use crate::core::settings::{Setting, Settings, Value, ValueKind};
+use crate::core::settings::Value;
 use crate::core::snapshot::{Backend, Role};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -86,13 +85,15 @@ impl State {
             }
             Command::Diff(file) => text(self.diff(file.as_deref(), world)?.to_string()),
             Command::SslReload => {
-                let effects = self.reload_tls(world).map_err(|e| vec![e.of("ssl_reload")])?;
+                let of = |error: Error| error.of("ssl_reload");
+                let effects =
+                    self.reload_tls(world).map_err(|e| e.into_iter().map(of).collect::<Vec<_>>())?;
                 Ok((Answer::Text(String::new()), effects))
             }
             Command::NoServer(server) if self.config.is_unused(server) => {
                 Err(vec![Error::expected("an existing server", server.to_string()).of("no server")])
             }
-            setting => self.set(setting, world).map_err(|e| vec![e]),
+            setting => self.set(setting, world),
         }
     }
 
@@ -105,9 +106,9 @@ impl State {
     }
 
     /// Changes a setting.
-    fn set(&mut self, command: &Command, world: &mut dyn World) -> Result<(Answer, Vec<Effect>), Error> {
+    fn set(&mut self, command: &Command, world: &mut dyn World) -> Outcome<Answer> {
         let mut plan = Plan { config: self.config.clone(), ..Plan::default() };
-        plan.config.apply(command, Phase::Running)?;
+        plan.config.apply(command, Phase::Running).map_err(|e| vec![e])?;
         let mut reply = String::new();
         match command {
             Command::Set(setting, value) => {
@@ -123,7 +124,7 @@ impl State {
             }
             Command::Server(server, changes) => {
                 // Taken before the changes, which may rename the server.
-                let n = self.config.target(server, changes)?;
+                let n = self.config.target(server, changes).map_err(|e| vec![e])?;
                 for change in changes {
                     match change {
                         ServerChange::Blacklist(time) => plan.blacklists.push((n, *time)),
@@ -138,11 +139,13 @@ impl State {
             _ => {}
         }
         let before = self.takes_nobody(world.now());
-        let effects = self.run(plan, world).map_err(|error| match command {
+        let of = |error: Error| match command {
             Command::Set(setting, value) if *value != Value::None => error.of(setting.word()),
             Command::Server(n, _) => error.of(&format!("server {n}")),
             command => error.of(&command.to_string()),
-        })?;
+        };
+        let effects =
+            self.run(plan, world).map_err(|errors| errors.into_iter().map(of).collect::<Vec<_>>())?;
         // The reply to `blacklist` is C pen's; the log tells when a client finds no server.
         let may_tell = match command {
             Command::Server(_, changes) => {
@@ -165,24 +168,67 @@ impl State {
 
     /// Applies the commands of a file, all or none.
     fn run_file(&mut self, file: &str, world: &mut dyn World) -> Outcome<AppliedLines> {
-        let lines = world.load(file, &self.services)?;
+        let file_lines = world.load(file, &self.services).map_err(|error| vec![error])?;
+        let mut report = ErrorReport::default();
+        report.read(&file_lines, 0);
         let mut config = self.config.clone();
-        let applied = config_file::apply(&mut config, &lines, Phase::Running)?;
+        let applied = config_file::apply(&mut config, &file_lines.lines, 0, Phase::Running, &mut report);
         let again = config.names();
-        let blacklists = applied.blacklists.clone();
-        let plan = Plan { config: config.clone(), blacklists, again, ..Plan::default() };
-        let effects = self.run(plan, world);
-        Ok((applied, effects.map_err(|error| vec![config_file::locate(error, &lines, &config, file)])?))
+        let plan = Plan { config, blacklists: applied.blacklists.clone(), again, ..Plan::default() };
+        let effects = self.run_lines(plan, file, &file_lines, report, world)?;
+        Ok((applied, effects))
+    }
+
+    /// Puts a plan in force that the lines of `file` have made, unless they, as `report` has it, or the plan have errors.
+    pub(super) fn run_lines(
+        &mut self,
+        plan: Plan,
+        file: &str,
+        file_lines: &FileLines,
+        report: ErrorReport,
+        world: &mut dyn World,
+    ) -> Result<Vec<Effect>, Vec<Error>> {
+        let needs = self.judge_lines(&plan, file, file_lines, report, world)?;
+        let config = plan.config.clone();
+        self.carry_out(plan, needs, world).map_err(|error| {
+            let mut report = ErrorReport::default();
+            report.whole([error], &LineIndex::new(&file_lines.lines, &config), Some(file));
+            report.into_errors()
+        })
+    }
+
+    /// The needs of a plan that the lines of `file` have made.
+    ///
+    /// # Errors
+    /// All that is wrong with the lines, as `report` has it, and with the plan, each with its line.
+    pub(super) fn judge_lines(
+        &self,
+        plan: &Plan,
+        file: &str,
+        file_lines: &FileLines,
+        mut report: ErrorReport,
+        world: &mut dyn World,
+    ) -> Result<Vec<Need>, Vec<Error>> {
+        let judged = self.judge(plan, world);
+        let (needs, errors) = match judged {
+            Ok(needs) => (needs, Vec::new()),
+            Err(errors) => (Vec::new(), errors),
+        };
+        if !errors.is_empty() {
+            report.whole(errors, &LineIndex::new(&file_lines.lines, &plan.config), Some(file));
+        }
+        if report.is_empty() { Ok(needs) } else { Err(report.into_errors()) }
     }
 
     /// Reads certificates, keys and OCSP responses again, all or none.
-    pub(super) fn reload_tls(&mut self, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
+    pub(super) fn reload_tls(&mut self, world: &mut dyn World) -> Result<Vec<Effect>, Vec<Error>> {
         if !self.has_tls() {
             let why = "there is no TLS: pen was started without ssl_certfile, and no server has it";
-            return Err(Error::new(why));
+            return Err(vec![Error::new(why)]);
         }
         let plan = Plan { config: self.config.clone(), rereads: true, ..Plan::default() };
-        self.run(plan, world).map_err(|error| Error::new(format!("{error}; the old files stay in use")))
+        let kept = |error: &Error| Error::new(format!("{error}; the old files stay in use"));
+        self.run(plan, world).map_err(|errors| errors.iter().map(kept).collect())
     }
 
     fn write(&self, file: Option<&str>, world: &mut dyn World) -> Outcome<Answer> {
@@ -196,76 +242,22 @@ impl State {
         Ok((Answer::Text(String::new()), Vec::new()))
     }
 
-    /// The needs of `plan`.
-    pub(super) fn needs(&self, plan: &Plan, world: &dyn World) -> Result<Vec<Need>, Error> {
-        plan.config.check()?;
-        if !self.programs && plan.config.runs_programs() {
-            let fault = Error::from(Fault::NeedsRestart);
-            return Err(fault.of("a check of the type exec in a pen that was started without one"));
-        }
-        // Without any server, settings may still be changed; with one, no change may silently leave all clients without
-        // a server.
-        if self.config.nobody().is_none()
-            && let Some(error) = plan.config.nobody()
-        {
-            return Err(error);
-        }
-        let (new, old) = (&plan.config.settings, &self.config.settings);
-        let mut needs = Vec::new();
-        if self.tls && (plan.rereads || tls_differs(new, old)) {
-            needs.push(Need::Tls(Box::new(new.clone())));
-        }
-        if let Some(upstream) = plan.config.upstream_tls()
-            && (plan.rereads || self.config.upstream_tls().as_ref() != Some(&upstream))
-        {
-            needs.push(Need::UpstreamTls(Box::new(upstream)));
-        }
-        let listener = match &new.listen {
-            None => return Err(Error::missing(ValueKind::Listen.expected()).of("listen")),
-            // A different spelling of the same address keeps the socket.
-            Some(_) if new.listen == old.listen => {
-                self.check_servers(&plan.config, world)?;
-                None
-            }
-            Some(_) if self.stopping => {
-                return Err(Error::new("pen is stopping and takes no new clients").of("listen"));
-            }
-            Some(address) => Some(Need::Listener(address.endpoint.clone(), Box::new(new.clone()))),
-        };
-        for (log, target, before) in [
-            (Log::Requests, &new.log, &old.log),
-            (Log::Connections, &new.connection_log, &old.connection_log),
-        ] {
-            if target == before {
-                continue;
-            }
-            if target.as_ref().is_some_and(LogTarget::is_stdout) && !new.foreground {
-                let others = match log {
-                    Log::Requests => "a file or host:port",
-                    Log::Connections => "a file or a system log",
-                };
-                let expected = format!("{others} (a pen in the background has no standard output)");
-                return Err(Error::expected(expected, LogTarget::STDOUT).of(log.setting().word()));
-            }
-            needs.push(Need::Log(log, target.clone()));
-        }
-        // Last: clients connect to a socket as soon as it is bound, and would be reset if it had to wait for a file.
-        needs.extend(listener);
-        Ok(needs)
+    /// Meets the needs of a plan, then puts it in force.
+    pub(super) fn run(&mut self, plan: Plan, world: &mut dyn World) -> Result<Vec<Effect>, Vec<Error>> {
+        let needs = self.judge(&plan, world)?;
+        self.carry_out(plan, needs, world).map_err(|error| vec![error])
     }
 
-    /// Meets the needs of a plan, then puts it in force.
-    pub(super) fn run(&mut self, plan: Plan, world: &mut dyn World) -> Result<Vec<Effect>, Error> {
+    /// The same with needs that could be met a moment ago.
+    fn carry_out(
+        &mut self,
+        plan: Plan,
+        needs: Vec<Need>,
+        world: &mut dyn World,
+    ) -> Result<Vec<Effect>, Error> {
         let mut effects = Vec::new();
-        for need in self.needs(&plan, world)? {
-            world.meet(&need).map_err(|error| match need.setting() {
-                Some(setting) => error.of(setting.word()),
-                None => error,
-            })?;
-            if matches!(need, Need::Listener(..)) {
-                // Checked only once the socket is bound: if another program has the address, that error comes first.
-                self.check_servers(&plan.config, world)?;
-            }
+        for need in needs {
+            world.meet(&need).map_err(|error| need.of(error))?;
             effects.extend(need.effect());
         }
         let (new, old) = (&plan.config.settings, &self.config.settings);
@@ -283,26 +275,6 @@ impl State {
         }
         effects.push(self.look_up(plan.again));
         Ok(effects)
-    }
-
-    /// Checks that no server is pen itself, unless the plan changes nothing about that.
-    fn check_servers(&self, config: &Config, world: &dyn World) -> Result<(), Error> {
-        let parts = |config: &Config| {
-            let settings = &config.settings;
-            (settings.listen.clone(), settings.emergency.clone(), settings.abuse.clone())
-        };
-        if parts(config) == parts(&self.config) && config.servers == self.config.servers {
-            return Ok(());
-        }
-        config.check_servers(&|socket, host, port| match host {
-            // What names mean changes: only a connection to the listening address would come back for ever.
-            Host::Name(_) if Some(socket) != config.listening() => false,
-            Host::Name(name) => {
-                let mut known = self.resolved.get(name).into_iter().flatten();
-                known.any(|ip| world.is_own(socket, &Host::Ip(*ip), port))
-            }
-            host => world.is_own(socket, host, port),
-        })
     }
 
     /// Moves the servers whose slots are empty in `config` to the removed ones. Returns them with their slots.
@@ -331,10 +303,4 @@ impl State {
 
 fn named(host: &Host) -> BTreeSet<String> {
     host.name().map(str::to_owned).into_iter().collect()
-}
-
-/// Whether settings that TLS contexts depend on differ.
-fn tls_differs(a: &Settings, b: &Settings) -> bool {
-    let mut parts = Setting::all().filter(|setting| setting.spec().tls);
-    parts.any(|setting| setting.get(a) != setting.get(b))
 }

@@ -5,7 +5,7 @@ use super::running::{State, World};
 use crate::core::command::Command;
 use crate::core::command::server_keys::ServerConfig;
 use crate::core::config::{Config, Phase};
-use crate::core::config_file::{self, AppliedLines, ConfigLine, Subject, part_about};
+use crate::core::config_file::{self, AppliedLines, ErrorReport, FileLines, LineIndex, Subject, part_about};
 use crate::core::error::Error;
 use crate::core::settings::{ReloadMode, Setting, Value, When};
 use std::fmt;
@@ -29,11 +29,12 @@ impl fmt::Display for Reload {
     }
 }
 
-/// The configuration that a file asks for.
+/// The configuration that a file asks for, and all that is wrong with the file so far.
 struct Proposal {
     config: Config,
-    lines: Arc<Vec<ConfigLine>>,
+    file_lines: Arc<FileLines>,
     applied: AppliedLines,
+    report: ErrorReport,
     reload: Reload,
 }
 
@@ -44,16 +45,13 @@ impl State {
     /// All that is wrong. Nothing has changed then.
     pub fn reload(&mut self, world: &mut dyn World) -> Outcome<Reload> {
         let Some(file) = self.file.clone() else {
-            let effects =
-                if self.has_tls() { self.reload_tls(world).map_err(|e| vec![e])? } else { Vec::new() };
+            let effects = if self.has_tls() { self.reload_tls(world)? } else { Vec::new() };
             return Ok((Reload::default(), effects));
         };
-        let Proposal { config, lines, applied, reload } = self.propose(&file, world)?;
+        let Proposal { config, file_lines, applied, report, reload } = self.propose(&file, world)?;
         let again = config.names();
-        let plan = Plan { config: config.clone(), rereads: true, blacklists: applied.blacklists, again };
-        let effects = self
-            .run(plan, world)
-            .map_err(|error| vec![config_file::locate(error, &lines, &config, &file)])?;
+        let plan = Plan { config, rereads: true, blacklists: applied.blacklists, again };
+        let effects = self.run_lines(plan, &file, &file_lines, report, world)?;
         self.file_named = applied.named;
         Ok((reload, effects))
     }
@@ -66,20 +64,22 @@ impl State {
         let Some(file) = file.or(self.file.as_deref()) else {
             return Err(vec![Error::new("no file; name one, or start pen with -F").of("diff")]);
         };
-        let Proposal { config, lines, reload, .. } = self.propose(file, world)?;
-        let plan = Plan { config: config.clone(), ..Plan::default() };
-        match self.needs(&plan, world) {
-            Ok(_) => Ok(reload),
-            Err(error) => Err(vec![config_file::locate(error, &lines, &config, file)]),
-        }
+        let Proposal { config, file_lines, report, reload, .. } = self.propose(file, world)?;
+        let plan = Plan { config, rereads: true, ..Plan::default() };
+        self.judge_lines(&plan, file, &file_lines, report, world).map(|_| reload)
     }
 
     fn propose(&self, file: &str, world: &mut dyn World) -> Result<Proposal, Vec<Error>> {
-        let lines = world.load(file, &self.services)?;
+        let file_lines = world.load(file, &self.services).map_err(|error| vec![error])?;
+        let lines = &file_lines.lines[..];
+        let (mut report, mut exact_report) = (ErrorReport::default(), ErrorReport::default());
+        report.read(&file_lines, 0);
+        exact_report.read(&file_lines, 0);
         let mut kept = self.config.clone();
-        let applied = config_file::apply(&mut kept, &lines, Phase::Running)?;
+        let applied = config_file::apply(&mut kept, lines, 0, Phase::Running, &mut report);
         let mut exact = self.command_line.clone();
-        config_file::apply(&mut exact, &lines, Phase::Start)?;
+        config_file::apply(&mut exact, lines, 0, Phase::Start, &mut exact_report);
+        report.merge(exact_report);
         let fixed = self.keep_what_is_fixed(&mut exact);
         let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();
         let config = match kept.settings.reload_mode {
@@ -107,10 +107,11 @@ impl State {
             }
         };
         let (odd, known) = (config.warnings(), self.config.warnings());
+        let index = LineIndex::new(lines, &config);
         let news = odd.into_iter().filter(|warning| !known.contains(warning));
-        notices.extend(news.map(|warning| config_file::find(warning, &lines, &config).to_string()));
+        notices.extend(news.map(|warning| index.place(warning).to_string()));
         let changes = config.changes_from(&self.config);
-        Ok(Proposal { config, lines, applied, reload: Reload { changes, notices } })
+        Ok(Proposal { config, file_lines, applied, report, reload: Reload { changes, notices } })
     }
 
     /// Keeps in `config` the settings in force that cannot change while pen runs. Returns them.

@@ -3,7 +3,7 @@
 use super::effect::{Effect, Lookups, Need};
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
-use crate::core::config_file::{ConfigLine, Subject};
+use crate::core::config_file::{FileLines, Subject};
 use crate::core::error::Error;
 use crate::core::settings::Setting;
 use crate::core::snapshot::{Resolved, Snapshot, StatsTable};
@@ -18,8 +18,14 @@ pub trait World {
     /// The lines of a file of commands and of those that it includes.
     ///
     /// # Errors
-    /// All that is wrong with them.
-    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<Vec<ConfigLine>>, Vec<Error>>;
+    /// They are not read yet.
+    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<FileLines>, Error>;
+
+    /// Whether a need could be met. Nothing is created, and no client can connect.
+    ///
+    /// # Errors
+    /// Why it could not be met.
+    fn check(&mut self, need: &Need) -> Result<(), Error>;
 
     /// Meets a need. The result is discarded if the plan fails later.
     ///

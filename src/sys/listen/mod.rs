@@ -18,7 +18,7 @@ use socket2::{Domain, Socket, Type};
 use super::error::context;
 use super::platform;
 
-pub use unix::{SocketFile, bind_unix};
+pub use unix::{SocketFile, bind_unix, check_unix};
 
 /// Accepts a client from the queue of `listener`: a non-blocking socket and, except for a Unix client, its address.
 ///
@@ -47,13 +47,27 @@ pub fn take_new_connections(listener: &impl AsFd) {
 /// With the address; `AddrInUse` when another socket listens there.
 pub fn bind_tcp(address: SocketAddr, backlog: i32) -> io::Result<TcpListener> {
     let listen = || {
-        let socket = open(address, Type::STREAM)?;
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
+        let socket = bind_stream(address)?;
         socket.listen(backlog)?;
         Ok(socket.into())
     };
     listen().map_err(|error: io::Error| context(format_args!("cannot listen on {address}"), error))
+}
+
+/// Whether [`bind_tcp`] could bind the address. The socket does not listen, so no client connects to it.
+///
+/// # Errors
+/// See [`bind_tcp`].
+pub fn check_tcp(address: SocketAddr) -> io::Result<()> {
+    let bound = bind_stream(address).map(drop);
+    bound.map_err(|error| context(format_args!("cannot listen on {address}"), error))
+}
+
+fn bind_stream(address: SocketAddr) -> io::Result<Socket> {
+    let socket = open(address, Type::STREAM)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 /// A non-blocking UDP socket. `::` includes IPv4.

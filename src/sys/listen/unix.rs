@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use rustix::fs::{FileType, Mode, Stat};
+use rustix::fs::{Access, AtFlags, FileType, Mode, Stat, accessat};
 use rustix::process::umask;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -96,9 +96,32 @@ fn is_socket(status: &Stat) -> bool {
     FileType::from_raw_mode(status.st_mode) == FileType::Socket
 }
 
+/// Whether [`bind_unix`] could bind the path. Nothing is created or removed.
+///
+/// # Errors
+/// See [`bind_unix`].
+pub fn check_unix(path: &Path) -> io::Result<()> {
+    let check = || {
+        let path = std::path::absolute(path)?;
+        let target = ResolvedPath::find_entry(&path)?;
+        abandoned(&target, &SockAddr::unix(&path)?)?;
+        accessat(target.directory(), ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
+        Ok(())
+    };
+    check().map_err(|error: io::Error| context(format_args!("cannot listen on {}", path.display()), error))
+}
+
 /// Removes the socket that a dead process left at `target`, whose path is `address`; any other file stays.
 fn clear(target: &ResolvedPath, address: &SockAddr) -> io::Result<()> {
-    let Some(found) = target.found() else { return Ok(()) };
+    match abandoned(target, address)? {
+        Some(found) => target.remove(found).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// The socket that a dead process left at `target`, whose path is `address`; `None` if there is no file.
+fn abandoned<'a>(target: &'a ResolvedPath, address: &SockAddr) -> io::Result<Option<&'a Stat>> {
+    let Some(found) = target.found() else { return Ok(None) };
     if !is_socket(found) {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is not a socket"));
     }
@@ -106,13 +129,11 @@ fn clear(target: &ResolvedPath, address: &SockAddr) -> io::Result<()> {
     // A blocking connect would wait for a listener with a full backlog.
     probe.set_nonblocking(true)?;
     match probe.connect(address) {
-        // On systems where this may also mean a full queue, we hold the lock: its process is gone.
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => target.remove(found).map(drop),
+        // On systems where this may also mean a full queue, whoever removes it holds the lock: its process is gone.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(Some(found)),
         // The same on a system that only emulates one of these.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock && lock::is_needed() => {
-            target.remove(found).map(drop)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && lock::is_needed() => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
         _ => Err(io::ErrorKind::AddrInUse.into()),
     }

@@ -1,6 +1,7 @@
 //! How commands and reloads change the state.
 
 mod commands;
+mod errors;
 mod properties;
 mod reload;
 mod servers;
@@ -16,27 +17,35 @@ use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::backend::Standing;
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
-use crate::core::config_file::{self, ConfigLine};
+use crate::core::config_file::{self, FileLines};
 use crate::core::error::Error;
+use crate::core::log_target::LogTarget;
 use crate::core::report::model::Status;
 use crate::core::report::replies;
+use crate::core::settings::ReloadMode;
 
 /// A world with files that refuses the need with that number.
 #[derive(Debug, Default)]
 struct TestWorld {
     files: HashMap<String, String>,
     refuses: Option<usize>,
+    /// What could not be met, as is known before.
+    impossible: Vec<Need>,
     met: Vec<Need>,
     now: Millis,
 }
 
 impl World for TestWorld {
-    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<Vec<ConfigLine>>, Vec<Error>> {
+    fn load(&mut self, file: &str, services: &Services) -> Result<Arc<FileLines>, Error> {
         let read = |file: &str| match self.files.get(file) {
             Some(text) => Ok(text.clone().into()),
             None => Err(io::ErrorKind::NotFound.into()),
         };
-        config_file::load(file, services, &read).map(Arc::new)
+        Ok(Arc::new(config_file::load(file, services, &read)))
+    }
+
+    fn check(&mut self, need: &Need) -> Result<(), Error> {
+        if self.impossible.contains(need) { Err(Error::new("impossible")) } else { Ok(()) }
     }
 
     fn meet(&mut self, need: &Need) -> Result<(), Error> {
@@ -58,9 +67,9 @@ impl World for TestWorld {
 
 fn config(lines: &str) -> Config {
     let read = |_: &str| Ok(lines.into());
-    let lines = config_file::load("f", &Services::default(), &read).unwrap();
+    let lines = config_file::tests::load("f", &Services::default(), &read).unwrap();
     let mut config = Config::default();
-    assert_eq!(config_file::apply(&mut config, &lines, Phase::Start).unwrap().notices, []);
+    assert_eq!(config_file::tests::apply(&mut config, &lines, Phase::Start).unwrap().notices, []);
     while config.servers.last() == Some(&Default::default()) {
         config.servers.pop();
     }
