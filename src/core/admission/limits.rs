@@ -7,12 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 
+use super::begins::Begins;
 use crate::core::Millis;
 use crate::core::affinity::Client;
 
 /// The number of shards of the table, each with its own lock.
 const SHARDS: usize = 16;
-/// Clients without a connection that a shard keeps for their rate: about 10 MB in all.
+/// Clients without a connection that a shard keeps for their rate: about 20 MB in all, and 55 MB if each of them has begun
+/// connections at many different times.
 const REMEMBERED: usize = 8192;
 /// How many idle clients are examined for removal when a new one comes.
 const SWEEP: usize = 4;
@@ -41,34 +43,14 @@ pub enum Limited {
 #[derive(Debug, Default)]
 struct Usage {
     connections: u32,
-    /// When the current period began.
-    since: Millis,
-    /// Connections that began in the current period and in the one before.
-    began: [u32; 2],
-}
-
-impl Usage {
-    /// Advances to the period that contains `now`.
-    fn advance(&mut self, now: Millis, period: Millis) {
-        let age = now.saturating_sub(self.since);
-        if age >= period {
-            let before = if age < 2 * period { self.began[0] } else { 0 };
-            self.began = [0, before];
-            self.since = if age < 2 * period { self.since + period } else { now };
-        }
-    }
-
-    /// Connections that began within the last period, assuming that those of the period before were spread evenly.
-    fn rate(&self, now: Millis, period: Millis) -> u64 {
-        let left = period.saturating_sub(now.saturating_sub(self.since));
-        u64::from(self.began[0]) + u64::from(self.began[1]) * left / period.max(1)
-    }
+    /// Those that began within the period, as long as there is a limit for them.
+    begins: Begins,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
     clients: HashMap<Client, Usage>,
-    /// Clients whose last connection has ended, in that order, each with the start of its period.
+    /// Clients whose last connection has ended, in that order, each with the time when its newest one began.
     idle: VecDeque<(Client, Millis)>,
 }
 
@@ -76,15 +58,15 @@ impl Shard {
     /// Removes some clients that have no connection and whose rate has fallen to zero.
     fn sweep(&mut self, now: Millis, period: Millis) {
         for _ in 0..SWEEP {
-            let Some((client, since)) = self.idle.front().copied() else { return };
-            let is_old = |since: Millis| now.saturating_sub(since) >= 2 * period;
+            let Some((client, newest)) = self.idle.front().copied() else { return };
+            let is_old = |newest: Millis| now.saturating_sub(newest) > period;
             let crowded = self.idle.len() > REMEMBERED;
-            if !is_old(since) && !crowded {
+            if !is_old(newest) && !crowded {
                 return;
             }
             self.idle.pop_front();
             // It may have come back and left again.
-            let gone = |usage: &Usage| usage.connections == 0 && (crowded || is_old(usage.since));
+            let gone = |usage: &Usage| usage.connections == 0 && (crowded || is_old(usage.begins.newest()));
             if self.clients.get(&client).is_some_and(gone) {
                 self.clients.remove(&client);
             }
@@ -129,10 +111,9 @@ impl ClientLimits {
         let mut shard = self.shard(client).lock();
         shard.sweep(now, allowed.period);
         let usage = shard.clients.entry(client).or_default();
-        usage.advance(now, allowed.period);
         let limited = if allowed.connections != 0 && usage.connections >= allowed.connections {
             Some(Limited::Connections)
-        } else if allowed.rate != 0 && usage.rate(now, allowed.period) >= u64::from(allowed.rate) {
+        } else if allowed.rate != 0 && !usage.begins.admit(now, allowed.period, allowed.rate) {
             Some(Limited::Rate)
         } else {
             None
@@ -142,7 +123,6 @@ impl ClientLimits {
             return Err(limited);
         }
         usage.connections += 1;
-        usage.began[0] = usage.began[0].saturating_add(1);
         Ok(ClientSlot { limits: Arc::clone(self), client })
     }
 
@@ -170,8 +150,8 @@ impl Drop for ClientSlot {
         let Some(usage) = shard.clients.get_mut(&self.client) else { return };
         usage.connections -= 1;
         if usage.connections == 0 {
-            let since = usage.since;
-            shard.idle.push_back((self.client, since));
+            let newest = usage.begins.newest();
+            shard.idle.push_back((self.client, newest));
         }
     }
 }
@@ -204,16 +184,31 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_the_last_period() {
+    fn the_rate_is_that_of_any_period() {
         let limits = Arc::new(ClientLimits::default());
-        let allowed = Allowance { rate: 10, ..ANY };
+        let allowed = Allowance { rate: 50, period: 10_000, ..ANY };
         let try_at = |now| (0..100).filter(|_| limits.begin(client(1), allowed, now).is_ok()).count();
-        assert_eq!(try_at(5000), 10);
-        assert_eq!(try_at(5999), 0);
-        assert_eq!(try_at(6500), 5, "half of the period before counts");
-        assert_eq!(try_at(9000), 10);
-        assert_eq!(limits.begin(client(1), allowed, 9000).unwrap_err(), Limited::Rate);
-        limits.begin(client(2), allowed, 9000).unwrap();
+        // One connection, and as many as possible a period later, beginning just before its end.
+        assert_eq!([try_at(0), try_at(9_000)], [50, 0]);
+        limits.begin(client(2), allowed, 0).unwrap();
+        let begins = |now: &Millis| limits.begin(client(2), allowed, *now).is_ok();
+        let late = (9_000..19_000).step_by(10).filter(begins).count();
+        assert_eq!(late, 49 + 1, "those from 9.0 s on, and one in place of the first");
+        assert_eq!(limits.begin(client(2), allowed, 18_999).unwrap_err(), Limited::Rate);
+        limits.begin(client(3), allowed, 19_000).unwrap();
+    }
+
+    #[test]
+    fn a_client_is_remembered_as_long_as_it_counts() {
+        let limits = Arc::new(ClientLimits::default());
+        let allowed = Allowance { rate: 1, ..ANY };
+        drop(limits.begin(client(1), allowed, 5_000).unwrap());
+        for now in [5_000, 5_500, 6_000] {
+            // Each new client has idle ones examined.
+            drop(limits.begin(client(now as u32), allowed, now).unwrap());
+            assert_eq!(limits.begin(client(1), allowed, now).unwrap_err(), Limited::Rate, "{now}");
+        }
+        limits.begin(client(1), allowed, 6_001).unwrap();
     }
 
     #[test]

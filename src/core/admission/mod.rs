@@ -1,6 +1,7 @@
 //! Whether a client is served at all. Decided once, before anything is spent on the client: a table entry, a connect, a
 //! TLS handshake.
 
+mod begins;
 pub mod limits;
 pub mod sender;
 
