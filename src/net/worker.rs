@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::core::Millis;
 use crate::core::error::SystemReason;
 use crate::sys::watch::{self, Watch};
-use crate::sys::{log, runtime, socket};
+use crate::sys::{listen, log, runtime, socket};
 
 use super::accept_token::TokenHandle;
 use super::connect::failure::is_shortage;
@@ -171,9 +171,9 @@ impl Worker {
         session::start(&self.shared, accepted, permit, self.handle.count_connection());
     }
 
-    /// Waits for a permit for one more connection. Call it only once a client is waiting: it closes connections that
-    /// have carried no byte to make room.
-    async fn permit(&self) -> Permit {
+    /// Waits for a permit for a client in the queue; `None` if there is no permit and no client waits. To make room for
+    /// the client, the oldest connection that has carried no byte is closed.
+    async fn permit(&self, listening: &Listener) -> Option<Permit> {
         static FULL: log::Condition = log::Condition::new();
         let connections = &self.shared.connections;
         // A client that is in gets the next descriptor: another one would only wait for a further one.
@@ -183,7 +183,10 @@ impl Worker {
         let limit = || self.shared.snapshot.load().conn_max;
         if let Some(permit) = connections.try_permit(limit()) {
             FULL.end(format_args!("there is room for further connections again"));
-            return permit;
+            return Some(permit);
+        }
+        if !listen::has_queued(listening) {
+            return None;
         }
         FULL.begin(format_args!(
             "there are {} connections, as many as conn_max allows: clients wait",
@@ -193,7 +196,7 @@ impl Worker {
             let time = connections.make_room(self.shared.now()).unwrap_or(ROOM_PAUSE);
             let permit = connections.permit(limit);
             if let Ok(permit) = tokio::time::timeout(Duration::from_millis(time), permit).await {
-                return permit;
+                return Some(permit);
             }
         }
     }
@@ -208,10 +211,16 @@ impl Worker {
         let end = Instant::now() + IN_FLIGHT;
         loop {
             let permit = tokio::select! {
-                permit = self.permit() => permit,
+                permit = self.permit(&listening) => permit,
                 () = self.shared.lifecycle.reaches(LifeStage::Drain) => {
                     return self.accept_last(&listening).await;
                 }
+            };
+            let Some(permit) = permit else {
+                if !more_may_come(&listening, end).await {
+                    return;
+                }
+                continue;
             };
             match listening.accept_queued(&self.shared) {
                 Ok(Some(accepted)) => self.serve(accepted, permit),
@@ -255,7 +264,16 @@ impl Worker {
         let Some(mut quota) = self.handle.quota() else { return Ok(()) };
         loop {
             queue.readable().await?;
-            let permit = self.permit().await;
+            let Some(permit) = self.permit(listening).await else {
+                // The client that was reported has been accepted: nothing is reported again before the next one comes.
+                let look = || {
+                    if listen::has_queued(listening) { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+                };
+                if queue.try_io(Interest::READABLE, look).is_ok() {
+                    tokio::task::yield_now().await;
+                }
+                continue;
+            };
             match queue.try_io(Interest::READABLE, || listening.accept_queued(&self.shared)) {
                 Ok(accepted) => {
                     SHORT.end(format_args!("accepting connections again"));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::support::backend::greeters;
 use crate::support::client::End;
 use crate::support::tls::{Pair, TlsClient};
@@ -127,6 +129,35 @@ fn a_pen_that_is_full_of_silent_clients_serves_one_that_speaks() {
         assert_eq!(silent[0].end(), End::Clean);
         talker.send("still");
         assert_eq!(talker.bytes(5), b"still");
+    }
+}
+
+#[test]
+fn a_client_takes_the_place_of_one_silent_client() {
+    let echo = Backend::echo();
+    for workers in [1, 3] {
+        let setup = Setup::new().options("-x 4").command(format!("workers {workers}"));
+        let pen = setup.server(echo.address()).start();
+        let mut silent: Vec<Client> = (0..4).map(|_| pen.client_from(2)).collect();
+        let are_old = || {
+            let shown: Value = serde_json::from_str(&pen.control("json connections")).unwrap();
+            let ages = shown["connections"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| row["age_seconds"].as_f64().unwrap());
+            ages.filter(|age| *age > 1.0).count()
+        };
+        // Each of them could make room.
+        wait_until("all to have been silent for a second", || are_old() == 4);
+        let mut client = pen.client_from(3);
+        for (n, text) in ["first", "other", "third"].into_iter().enumerate() {
+            client.send(text);
+            assert_eq!(client.bytes(5), text.as_bytes());
+            assert_eq!(connections(&pen), 4, "{n}");
+        }
+        assert_eq!(silent[0].end(), End::Clean);
+        assert!(silent[1..].iter().all(|client| client.is_silent_for(Duration::from_millis(1))), "{workers}");
     }
 }
 
