@@ -109,6 +109,7 @@ mod it {
     mod udp_groups;
     mod udp_losses;
     mod unix;
+    mod waiting;
     mod why;
     mod workers;
     mod write;

@@ -14,7 +14,8 @@ use crate::net::shared::Shared;
 /// The polling interval: workers count connections without notifying anybody.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until `server` meets the condition. The reply is an error when `time` is over first.
+/// Waits until `server` meets the condition. The reply is an error when `time` is over first, or when the server never
+/// will.
 pub(super) async fn wait(
     shared: Arc<Shared>,
     server: Arc<Backend>,
@@ -23,11 +24,17 @@ pub(super) async fn wait(
 ) -> String {
     let reached = async {
         while obstacle(&shared, &server, awaited).is_some() {
+            if awaited == Awaited::Up && server.stats.is_removed() {
+                return Err(format!("{server} is not up, and will not be: it was removed"));
+            }
             tokio::time::sleep(PAUSE).await;
         }
+        Ok(())
     };
-    if tokio::time::timeout(time, reached).await.is_ok() {
-        return String::new();
+    match tokio::time::timeout(time, reached).await {
+        Ok(Ok(())) => return String::new(),
+        Ok(Err(error)) => return protocol::refusal(&[Error::new(error).of("wait")]),
+        Err(_) => {}
     }
     match obstacle(&shared, &server, awaited) {
         None => String::new(),

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::command::Command;
 use crate::core::error::SystemReason;
@@ -54,21 +56,42 @@ pub fn ask(target: &Endpoint, line: &str) -> io::Result<String> {
 /// Prints the reply as it comes; false if the command had no effect or the reply cannot be printed.
 fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
     // The waiting time of the command itself is added.
-    let patience = match Command::parse(line, &Services::default()) {
-        Ok(Some(Command::Wait(.., time))) => PATIENCE + time,
-        _ => PATIENCE,
+    let (patience, waits) = match Command::parse(line, &Services::default()) {
+        Ok(Some(Command::Wait(.., time))) => (PATIENCE + time, true),
+        _ => (PATIENCE, false),
     };
     let question = protocol::question_before(line);
     let pointless =
         question.is_some_and(|q| ask(target, &q).is_ok_and(|reply| protocol::finds_nothing(&reply)));
     // The command is sent all the same, so that the reply is pen's.
-    Ok(talk(connect(target, patience)?, line)? && !pointless)
+    let stream = connect(target, patience)?;
+    if waits {
+        stream.reset_on_close()?;
+    }
+    Ok(talk(stream, line)? && !pointless)
 }
 
 /// A connection to a control socket.
-trait ControlConnection: Read + Write {}
+trait ControlConnection: Read + Write {
+    /// Lets the other side know when this program is ended while it waits for its reply: over TCP the end of a connection does
+    /// not tell that nobody reads from it any more.
+    ///
+    /// # Errors
+    /// As setsockopt(3C).
+    fn reset_on_close(&self) -> io::Result<()>;
+}
 
-impl<T: Read + Write> ControlConnection for T {}
+impl ControlConnection for UnixStream {
+    fn reset_on_close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ControlConnection for TcpStream {
+    fn reset_on_close(&self) -> io::Result<()> {
+        SockRef::from(self).set_linger(Some(Duration::ZERO))
+    }
+}
 
 fn connect(target: &Endpoint, patience: Duration) -> io::Result<Box<dyn ControlConnection>> {
     let addresses = match &target.host {

@@ -6,4 +6,5 @@ mod long_reply;
 pub mod protocol;
 pub mod server;
 mod servers;
+mod waiting_clients;
 pub mod watch;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,13 +22,12 @@ use crate::sys::log;
 
 use super::long_reply::LongReplies;
 use super::protocol;
+use super::waiting_clients::WaitingClients;
 
 /// How long a client may take to send its line, and to read its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a client may be idle while others wait for its slot.
 const PATIENCE_WHEN_FULL: Duration = Duration::from_millis(250);
-/// The number of clients that may wait for a later reply, so that room is left for others.
-const WAITING_MAX: usize = 16;
 /// The number of clients that have their reply and are given time to close.
 const LEAVING_MAX: usize = 16;
 /// How long they are given.
@@ -94,7 +94,7 @@ pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients
     let slots = ConnectionSlots::new(clients_max, PATIENCE_WHEN_FULL);
     let common = Rc::new(Common {
         leaving: Semaphore::new(LEAVING_MAX),
-        waiting: Semaphore::new(WAITING_MAX),
+        waiting: WaitingClients::default(),
         long_replies: LongReplies::default(),
     });
     loop {
@@ -153,19 +153,20 @@ struct Common {
     /// For clients that have their reply.
     leaving: Semaphore,
     /// For clients whose reply comes later.
-    waiting: Semaphore,
+    waiting: WaitingClients,
     long_replies: LongReplies,
 }
 
 /// Reads a line and replies. A `stranger` is told that it may give no commands: silence would look like success.
 async fn converse(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    mut stream: impl AsyncRead + AsyncWrite + AsFd + Unpin,
     commander: Commander,
     stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
     slot: ConnectionSlot,
     common: Rc<Common>,
 ) {
+    let is_local = matches!(commander, Commander::Local(_));
     let talk = async {
         let reply = match stranger {
             Some(ip) => refused(format!("control_acl does not permit {ip}")),
@@ -189,12 +190,7 @@ async fn converse(
         match reply {
             ControlReply::Text(text) => writer.write(text.as_bytes()).await?,
             ControlReply::Later(reply) => {
-                let text = match common.waiting.try_acquire() {
-                    Ok(_waiting) => reply.await,
-                    Err(_) => {
-                        protocol::refusal(&[Error::new(format!("{WAITING_MAX} commands wait already"))])
-                    }
-                };
+                let text = common.waiting.wait(reply, writer.stream.as_fd(), is_local).await?;
                 writer.write(text.as_bytes()).await?;
             }
             ControlReply::Pieces(pieces) => {

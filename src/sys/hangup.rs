@@ -32,6 +32,15 @@ pub fn hung_up(sockets: &[impl AsFd]) -> io::Result<Vec<bool>> {
     Ok(polled.iter().map(has_gone).collect())
 }
 
+/// Whether the peer of a stream socket has closed it in both directions, or reset it. A TCP peer that has closed it cannot be
+/// distinguished from one that has only ended what it sends.
+pub fn is_closed(socket: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(&socket, PollFlags::empty())];
+    let closed = PollFlags::HUP | PollFlags::ERR;
+    poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
+        && polled[0].revents().intersects(closed)
+}
+
 /// Whether nothing but the end, or an error, is left to be read from a stream socket. What came before that is thrown away,
 /// some of it each time. Never waits.
 pub fn is_at_end(socket: impl AsFd) -> bool {
@@ -47,6 +56,7 @@ mod tests {
     use std::io::Write as _;
     use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
     use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
 
     use super::*;
 
@@ -74,5 +84,23 @@ mod tests {
         assert_eq!(looks[1], [false, false, true, true, true]);
         drop((silent, ended));
         assert_eq!(hung_up(&sockets).expect("poll"), [true, false, true, true, true]);
+    }
+    #[test]
+    fn who_has_only_ended_what_it_sends_has_not_closed() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let tcp = || (TcpStream::connect(address).expect("connects"), listener.accept().expect("accepts").0);
+        let (half, server) = tcp();
+        half.shutdown(Shutdown::Write).expect("ended");
+        assert!(is_at_end(&server) && !is_closed(&server));
+        let (broken, server) = tcp();
+        socket2::SockRef::from(&broken).set_linger(Some(std::time::Duration::ZERO)).expect("set");
+        drop(broken);
+        assert!(is_closed(&server));
+        let (client, server) = UnixStream::pair().expect("a pair");
+        client.shutdown(Shutdown::Write).expect("ended");
+        assert!(!is_closed(&server));
+        drop(client);
+        assert!(is_closed(&server));
     }
 }

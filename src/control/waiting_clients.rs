@@ -1,0 +1,81 @@
+//! Clients of the control socket whose reply comes later: how many there may be, and when one of them has gone.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+
+use crate::core::error::Error;
+use crate::sys::hangup;
+
+use super::protocol;
+
+/// The number of clients that may wait, so that room is left for others.
+const WAITING_MAX: usize = 16;
+/// How often pen looks whether a client has gone. Not every event port reports a close of both directions by itself.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a further client waits for those that may have gone to give up their places.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// The places of these clients.
+#[derive(Debug)]
+pub(super) struct WaitingClients {
+    places: Semaphore,
+    /// The number of further clients that a place is sought for, and who is told when one more has come.
+    further: Cell<usize>,
+    one_more: Notify,
+}
+
+impl Default for WaitingClients {
+    fn default() -> Self {
+        WaitingClients { places: Semaphore::new(WAITING_MAX), further: Cell::new(0), one_more: Notify::new() }
+    }
+}
+
+impl WaitingClients {
+    /// Waits for the reply to `client`, a process of this machine if it `is_local`.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub(super) async fn wait(
+        &self,
+        reply: impl Future<Output = String>,
+        client: BorrowedFd<'_>,
+        is_local: bool,
+    ) -> io::Result<String> {
+        let Some(_place) = self.place().await else {
+            return Ok(protocol::refusal(&[Error::new(format!("{WAITING_MAX} commands wait already"))]));
+        };
+        tokio::select! {
+            reply = reply => Ok(reply),
+            () = self.has_gone(client, is_local) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client has gone"))
+            }
+        }
+    }
+
+    async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        if let Ok(place) = self.places.try_acquire() {
+            return Some(place);
+        }
+        self.further.update(|further| further + 1);
+        self.one_more.notify_waiters();
+        let place = tokio::time::timeout(PATIENCE, self.places.acquire()).await;
+        self.further.update(|further| further - 1);
+        place.ok()?.ok()
+    }
+
+    /// Waits until the client has closed its connection. One that has only ended what it sends may still wait for the reply.
+    /// Over TCP, it may also be one that has gone: it gives its place to another one.
+    async fn has_gone(&self, client: BorrowedFd<'_>, is_local: bool) {
+        loop {
+            _ = tokio::time::timeout(LOOK, self.one_more.notified()).await;
+            let may_give_way = !is_local && self.further.get() > 0;
+            if hangup::is_closed(client) || (may_give_way && hangup::is_at_end(client)) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The command `wait` whose client, or whose server, has gone.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, Stdio};
+
+use crate::support::backend::greeters;
+use crate::support::pen::penctl_program;
+use crate::support::{Client, Pen, Setup, wait_until};
+
+/// The number of commands that may wait.
+const PLACES: usize = 16;
+/// What all of them wait for in vain.
+const DOWN: &str = "wait b down 86400\n";
+
+/// A pen with two servers.
+fn pen() -> (Vec<crate::support::Backend>, Pen) {
+    let backends = greeters(2);
+    let setup = Setup::new().command("server 1 name b").servers(&backends);
+    (backends, setup.start())
+}
+
+#[track_caller]
+fn are_taken(ask: &impl Fn(&str) -> String) {
+    wait_until("all places to be taken", || ask("wait b up 0") == "error: 16 commands wait already\n");
+}
+
+#[track_caller]
+fn are_free(ask: &impl Fn(&str) -> String) {
+    wait_until("places to be free", || ask("wait b up 0").is_empty());
+}
+
+#[test]
+fn a_client_that_has_gone_waits_no_longer() {
+    let (_backends, pen) = pen();
+    let ask = |line: &str| pen.control(line);
+    let clients = || -> Vec<Client> {
+        let client = |_| {
+            let mut client = Client::to_path(&pen.control_path());
+            client.send(DOWN);
+            client
+        };
+        (0..PLACES).map(client).collect()
+    };
+    for _ in 0..2 {
+        let waiting = clients();
+        are_taken(&ask);
+        drop(waiting);
+        are_free(&ask);
+        pen.has_no_control_connections();
+    }
+    // One that has only ended what it sends gets its reply.
+    let mut half = Client::to_path(&pen.control_path());
+    half.send(DOWN);
+    half.finish();
+    let others: Vec<Client> = clients().into_iter().skip(1).collect();
+    are_taken(&ask);
+    drop(others);
+    are_free(&ask);
+    pen.control("server b blacklist 60");
+    assert_eq!(half.text(), "");
+}
+
+#[test]
+fn over_tcp_it_gives_its_place_to_another_one() {
+    let backends = greeters(2);
+    let pen = Setup::new()
+        .no_probe()
+        .options("-C 127.0.0.1:%")
+        .command("server 1 name b")
+        .servers(&backends)
+        .start();
+    let control = SocketAddr::from((Ipv4Addr::LOCALHOST, pen.second_port));
+    let ask = |line: &str| {
+        let mut client = Client::to(control);
+        client.send(format!("{line}\n"));
+        client.text()
+    };
+    let penctl = || {
+        let mut command = Command::new(penctl_program());
+        command.arg(control.to_string()).args(DOWN.split_whitespace());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut waiting: Vec<_> = (0..PLACES).map(|_| penctl()).collect();
+    are_taken(&ask);
+    for child in &mut waiting {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    are_free(&ask);
+    let client = |line: &str| {
+        let mut client = Client::to(control);
+        client.send(line);
+        client
+    };
+    let half = || {
+        let client = client(DOWN);
+        client.finish();
+        client
+    };
+    // Whether those have gone cannot be known; each place goes to one that has not.
+    let mut halves: Vec<Client> = (0..PLACES).map(|_| half()).collect();
+    let whole: Vec<Client> = (0..PLACES).map(|_| client(DOWN)).collect();
+    halves.iter_mut().for_each(|half| _ = half.text());
+    are_taken(&ask);
+    whole.into_iter().for_each(Client::reset);
+    are_free(&ask);
+    // With room left, such a client gets its reply.
+    let mut alone = half();
+    ask("server b blacklist 60");
+    assert_eq!(alone.text(), "");
+}
+
+#[test]
+fn that_a_server_was_removed_is_told_at_once() {
+    let (_backends, pen) = pen();
+    pen.control("server b blacklist 600");
+    let client = |line: &str| {
+        let mut client = Client::to_path(&pen.control_path());
+        client.send(line);
+        client
+    };
+    let mut waiting: Vec<Client> = (0..PLACES).map(|_| client("wait b up 86400\n")).collect();
+    wait_until("all places to be taken", || pen.control("wait b up 0").contains("16 commands wait already"));
+    assert_eq!(pen.control("no server b"), "");
+    for client in &mut waiting {
+        let reply = client.text();
+        assert!(reply.starts_with("error: wait: server b ("), "{reply}");
+        assert!(reply.ends_with(") is not up, and will not be: it was removed\n"), "{reply}");
+    }
+}
