@@ -7,6 +7,9 @@ pub mod penctl;
 pub mod penlog;
 pub mod penlogd;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use clap::{Arg, ArgAction};
 
 use crate::core::{Error, one_line};
@@ -17,6 +20,12 @@ fn information() -> [Arg; 2] {
         Arg::new("help").short('h').long("help").action(ArgAction::Help).help("show this help"),
         Arg::new("version").short('V').long("version").action(ArgAction::Version).help("show the version"),
     ]
+}
+
+/// A word of a command line as text. Pen would look for other bytes than those that were given if it replaced any.
+fn utf8(word: &OsStr) -> Result<String, Error> {
+    let other = || Error::new(format!("expected UTF-8, got '{}'", word.as_bytes().escape_ascii()));
+    word.to_str().map(str::to_owned).ok_or_else(other)
 }
 
 /// Why a command line is not run: it asks for a text, or it has errors.

@@ -2,7 +2,7 @@
 //!
 //! Most options are short forms of commands of the control language, and are converted to these.
 
-use clap::{Arg, ArgAction, ArgMatches, Command as Cli, builder::OsStringValueParser};
+use clap::{Arg, ArgAction, ArgMatches, Command as Cli};
 
 use crate::core::addr::{Host, Services, split_operand};
 use crate::core::command::server_keys::{ServerChange, ServerConfig, ServerKey};
@@ -12,7 +12,7 @@ use crate::core::error::{Error, Place};
 use crate::core::lexer::{self, Word};
 use crate::core::settings::{Setting, Value, ValueKind};
 
-use super::{Stop, completions};
+use super::{Stop, completions, utf8};
 
 /// A parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -105,7 +105,6 @@ fn cli() -> Cli {
             .action(ArgAction::Append)
             // A value may begin with a hyphen, so that its error can say what is expected.
             .allow_hyphen_values(true)
-            .value_parser(OsStringValueParser::new())
     };
     let switch = |letter: char| {
         let action = if letter == 'd' { ArgAction::Count } else { ArgAction::SetTrue };
@@ -141,7 +140,7 @@ fn cli() -> Cli {
                 .help("write completions for bash, ksh or zsh"),
         )
         .arg(valued('F', "file", "configuration file, read after the options and on HUP"))
-        .arg(Arg::new("operands").num_args(0..).hide(true).value_parser(OsStringValueParser::new()));
+        .arg(Arg::new("operands").num_args(0..).hide(true));
     for (letter, _, value, help) in COMMANDS {
         cli = cli.arg(valued(letter, value, help));
     }
@@ -168,7 +167,10 @@ pub fn parse(
     argv: impl IntoIterator<Item = std::ffi::OsString>,
     services: &Services,
 ) -> Result<PenOptions, Stop> {
-    let matches = cli().try_get_matches_from(argv).map_err(Stop::from)?;
+    let mut argv = argv.into_iter();
+    let program = argv.next().map(|name| Ok(name.to_string_lossy().into_owned()));
+    let words = program.into_iter().chain(argv.map(|word| utf8(&word))).collect::<Result<Vec<_>, _>>()?;
+    let matches = cli().try_get_matches_from(words).map_err(Stop::from)?;
     if let Some(shell) = matches.get_one::<String>("completions") {
         return Err(Stop::Text(completions::options("pen", &cli(), shell)?));
     }
@@ -215,20 +217,16 @@ pub fn parse(
         }
     }
     options.file = values(&matches, 'F').last();
-    let mut operands = matches.get_many::<std::ffi::OsString>("operands").into_iter().flatten().map(lossy);
+    let mut operands = matches.get_many::<String>("operands").into_iter().flatten().cloned();
     options.listen = operands.next();
     options.servers = operands.collect();
     options.errors = errors;
     Ok(options)
 }
 
-fn lossy(word: &std::ffi::OsString) -> String {
-    word.to_string_lossy().into_owned()
-}
-
 fn values(matches: &ArgMatches, letter: char) -> impl Iterator<Item = String> {
-    let values = matches.get_many::<std::ffi::OsString>(&letter.to_string());
-    values.into_iter().flatten().map(lossy).collect::<Vec<_>>().into_iter()
+    let values = matches.get_many::<String>(&letter.to_string());
+    values.into_iter().flatten().cloned().collect::<Vec<_>>().into_iter()
 }
 
 /// C pen raises too low a number for -q and -m, and says so.

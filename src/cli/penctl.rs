@@ -9,7 +9,7 @@ use crate::core::addr::{Endpoint, Services};
 use crate::core::command::{Command, LINE_MAX, help};
 use crate::core::error::Fault;
 
-use super::{Stop, completions};
+use super::{Stop, completions, utf8};
 
 /// The parsed command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn parse(
     default: Option<OsString>,
     services: &Services,
 ) -> Result<PenctlArgs, Stop> {
-    let words: Vec<String> = argv.into_iter().skip(1).map(|w| w.to_string_lossy().into_owned()).collect();
+    let words = argv.into_iter().skip(1).map(|word| utf8(&word)).collect::<Result<Vec<_>, _>>()?;
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["--help"] => return Err(Stop::Text(help())),
         ["-V" | "--version"] => return Err(Stop::Text(format!("penctl {}\n", env!("CARGO_PKG_VERSION")))),
@@ -107,8 +107,9 @@ fn is_command(word: &str) -> bool {
 
 fn default_target(default: Option<OsString>, services: &Services) -> Result<Endpoint, Stop> {
     let named = default.filter(|named| !named.is_empty());
-    let text = named.map_or_else(|| DEFAULT.to_owned(), |named| named.to_string_lossy().into_owned());
-    Ok(Endpoint::with_port(&text, services).map_err(|e| e.of("PEN_CONTROL"))?)
+    let target = |text: &str| Endpoint::with_port(text, services);
+    let target = named.map_or_else(|| target(DEFAULT), |named| target(&utf8(&named)?));
+    Ok(target.map_err(|error| error.of("PEN_CONTROL"))?)
 }
 
 fn task(words: &[String]) -> Result<Task, Stop> {
@@ -208,6 +209,10 @@ mod tests {
             panic!()
         };
         assert!(errors[0].starts_with("PEN_CONTROL: "), "{errors:?}");
+        let other = std::os::unix::ffi::OsStringExt::from_vec(b"/run/Gr\xfc\xdfe".to_vec());
+        let argv = ["penctl", "pid"].map(Into::into);
+        let Err(Stop::Errors(errors)) = parse(argv, Some(other), &Services::parse("")) else { panic!() };
+        assert_eq!(errors, [r"PEN_CONTROL: expected UTF-8, got '/run/Gr\xfc\xdfe'"]);
         let Err(Stop::Errors(errors)) = parsed(&["localhost", "pid"]) else { panic!() };
         assert!(errors[0].contains("got 'localhost'"), "{errors:?}");
     }

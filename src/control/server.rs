@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
+use crate::core::lexer;
 use crate::core::report::pieces::Pieces;
 use crate::sys::connection_slots::{ConnectionSlot, ConnectionSlots};
 use crate::sys::log;
@@ -279,7 +280,8 @@ async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
             return Err(invalid(format!("a line of more than {LINE_MAX} bytes")));
         }
         if end.is_some() || got == 0 {
-            return Ok(String::from_utf8_lossy(&line).into_owned());
+            let text = lexer::text_of(&line).map_err(|error| invalid(error.to_string()))?;
+            return Ok(text.into_owned());
         }
     }
 }

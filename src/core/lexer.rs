@@ -4,7 +4,23 @@
 //! inside it `\"` and `\\` stand for `"` and `\`. A word that begins with `#` starts a comment up to the end of the
 //! line. A line never contains a line feed, so no word does. Some settings take bytes, which have more escapes.
 
+use std::borrow::Cow;
+
 use super::Error;
+
+/// A line of commands as text. A comment behind the words may contain any bytes.
+///
+/// # Errors
+/// There are words that are not UTF-8.
+pub fn text_of(line: &[u8]) -> Result<Cow<'_, str>, Error> {
+    let text = String::from_utf8_lossy(line);
+    let is_replaced = |word: &Word| word.holds('\u{fffd}');
+    if std::str::from_utf8(line).is_err() && words(&text).is_ok_and(|words| words.iter().any(is_replaced)) {
+        let got = line.escape_ascii().to_string();
+        return Err(Error::new(format!("expected UTF-8 outside of comments, got {got}")));
+    }
+    Ok(text)
+}
 
 /// A word as it is written in a line. The meaning of its backslashes depends on the reader.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,12 +1,14 @@
 //! The control socket: replies, refusals, and that nobody holds it up.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
 use std::net::Ipv4Addr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, greeters};
-use crate::support::pen::run_penctl;
+use crate::support::pen::{run_pen, run_penctl};
 use crate::support::{Client, Pen, Setup, skipped, wait_until};
 
 #[test]
@@ -470,4 +472,36 @@ fn root_gets_no_control_socket_without_a_user_and_pen_starts_all_the_same() {
 fn an_open_control_port_is_said() {
     let pen = Setup::new().options("-C %").no_probe().start();
     pen.says("control_acl");
+}
+
+#[test]
+fn what_is_not_utf_8_is_refused_and_not_replaced() {
+    let pen = Setup::new().start();
+    let ask = |line: &[u8]| {
+        let mut client = Client::to_path(&pen.control_path());
+        client.send(line);
+        client.text()
+    };
+    let line = b"check l body Gr\xfc\xdfe\n";
+    let expected = "error: expected UTF-8 outside of comments, got check l body Gr\\xfc\\xdfe\n";
+    assert_eq!(ask(line), expected);
+    // The same in a file.
+    fs::write(pen.file("lines"), line).unwrap();
+    let included = pen.control(&format!("include {}", pen.file("lines")));
+    assert_eq!(included, expected.replacen(" ", &format!(" {}:1: ", pen.file("lines")), 1));
+    assert_eq!(ask(b"blacklist 7 # Gr\xfc\xdfe\n"), "7\n");
+    assert_eq!(ask("blacklist 8 # Gr\u{fc}\u{df}e \u{fffd}\n".as_bytes()), "8\n");
+    let refused = |output: std::process::Output, program: &str| {
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said, format!("{program}: expected UTF-8, got 'Gr\\xfc\\xdfe'\n"));
+        assert_eq!(output.status.code(), Some(2));
+    };
+    let word = OsStr::from_bytes(b"Gr\xfc\xdfe");
+    let control = pen.control_path();
+    let words = [control.as_os_str(), "check".as_ref(), "l".as_ref(), "body".as_ref(), word];
+    refused(run_penctl(words), "penctl");
+    for option in ["-F", "-O", "-l"] {
+        refused(run_pen([OsStr::new("--check"), option.as_ref(), word]), "pen");
+    }
+    refused(run_pen([OsStr::new("127.0.0.1:0"), word]), "pen");
 }

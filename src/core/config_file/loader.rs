@@ -203,20 +203,13 @@ fn is_passed_over(line: &[u8]) -> bool {
     matches!(first, None | Some(b'#')) || matches!(line, b"\r")
 }
 
-/// A line as text. A comment behind the words may contain any bytes.
+/// A line of a file as text.
 fn text_of(line: &[u8]) -> Result<Cow<'_, str>, Error> {
     if line.len() > LINE_MAX {
         let got = format!("{} bytes", line.len());
         return Err(Error::expected(format!("a line of at most {LINE_MAX} bytes"), got));
     }
-    let text = String::from_utf8_lossy(line);
-    let bad =
-        |text: &str| lexer::words(text).is_ok_and(|words| words.iter().any(|word| word.holds('\u{fffd}')));
-    if std::str::from_utf8(line).is_err() && bad(&text) {
-        let got = line.escape_ascii().to_string();
-        return Err(Error::new(format!("expected UTF-8 outside of comments, got {got}")));
-    }
-    Ok(text)
+    lexer::text_of(line)
 }
 
 #[cfg(test)]
