@@ -32,6 +32,7 @@ mod it {
     mod differential;
     mod docs;
     mod docs_complete;
+    mod ends_by_pen;
     mod exhaustion;
     mod failover;
     mod files;

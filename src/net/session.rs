@@ -261,7 +261,8 @@ impl Joined {
                 follow(session, relay, *only_logs);
             }
             if requests.end {
-                relay.end_soon();
+                let reason = session.connection().asked_to_end();
+                relay.end_soon(reason == Some(EndReason::ServerDown));
             }
         }
         let end = ready!(Pin::new(relay).poll(cx));

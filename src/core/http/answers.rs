@@ -1,7 +1,7 @@
 //! Matches answers of the server to requests, as long as that is certain.
 //!
-//! The result tells whether a switch to another protocol was granted, and when the client may be told that its next
-//! request is refused.
+//! The result tells whether a switch to another protocol was granted, when the client may be told that its next request
+//! is refused, and whether a connection that pen ends is between two messages.
 
 use super::body::{Body, Then};
 use super::fields::{Fields, Framing};
@@ -22,6 +22,19 @@ pub(super) struct Answers {
     head: Vec<u8>,
     body: Option<Body>,
     tracking: Tracking,
+    /// The server is sending an answer that lasts until the connection ends.
+    is_unbounded: bool,
+}
+
+/// How far the answers of a server have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerProgress {
+    /// Every request has its answer.
+    Complete,
+    /// An answer is to come, or to be continued.
+    Incomplete,
+    /// That cannot be told from what has passed.
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +80,16 @@ impl Answers {
     /// Whether the client has received part of an answer.
     pub(super) fn are_amid_one(&self) -> bool {
         self.body.is_some() || !self.head.is_empty()
+    }
+
+    /// How far the answers have come.
+    pub(super) fn progress(&self) -> AnswerProgress {
+        match self.tracking {
+            _ if self.is_unbounded => AnswerProgress::Incomplete,
+            Tracking::On if self.waiting == 0 && !self.are_amid_one() => AnswerProgress::Complete,
+            Tracking::On => AnswerProgress::Incomplete,
+            Tracking::Lost | Tracking::Off => AnswerProgress::Unknown,
+        }
     }
 
     /// Whether the server's next bytes are to be [observed](Self::observe).
@@ -180,6 +203,7 @@ impl Answers {
             // The body lasts until the connection ends.
             Framing::Unstated => {
                 self.lose();
+                self.is_unbounded = true;
                 None
             }
         };

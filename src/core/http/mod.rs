@@ -37,6 +37,7 @@ mod rewriter;
 #[cfg(test)]
 mod tests;
 
+pub use answers::AnswerProgress;
 pub use forwarded::Forwarding;
 pub use refusal::RequestRefusal;
 pub use rewriter::{Ending, Rewriter};

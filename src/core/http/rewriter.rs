@@ -1,6 +1,6 @@
 //! The requests of one connection, rewritten as the bytes come.
 
-use super::answers::Answers;
+use super::answers::{AnswerProgress, Answers};
 use super::body::{Body, Then};
 use super::forwarded::Forwarding;
 use super::lines::{MAX_HEAD, end_of_head, first_line, recycle};
@@ -273,6 +273,11 @@ impl Rewriter {
         if self.answers.observe(input) == Some(true) && !matches!(self.state, RewriterState::Refused { .. }) {
             self.state = RewriterState::Opaque;
         }
+    }
+
+    /// How far the answers have come to the requests that were passed on.
+    pub fn answer_progress(&self) -> AnswerProgress {
+        self.answers.progress()
     }
 
     /// Why a request was refused.

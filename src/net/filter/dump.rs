@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::core::http::AnswerProgress;
 use crate::core::snapshot::Backend;
 use crate::net::client_name::ClientName;
 use crate::sys::log;
@@ -80,6 +81,10 @@ impl StreamFilter for Dump {
     /// Also after the client has ended: the answer is still to come.
     fn opaque_response(&self) -> u64 {
         0
+    }
+
+    fn answer_progress(&self) -> AnswerProgress {
+        self.inner.as_ref().map_or(AnswerProgress::Unknown, |inner| inner.answer_progress())
     }
 
     fn response(&mut self, chunk: &[u8]) {

@@ -1,6 +1,6 @@
 //! HTTP mode (`-H`): adds the client's identity to each request, and logs it.
 
-use crate::core::http::{Ending, Rewriter};
+use crate::core::http::{AnswerProgress, Ending, Rewriter};
 use crate::net::client_name::ClientName;
 use crate::sys::log;
 
@@ -79,6 +79,10 @@ impl StreamFilter for Http {
 
     fn skip_response(&mut self, bytes: u64) {
         self.rewriter.skip_answers(bytes);
+    }
+
+    fn answer_progress(&self) -> AnswerProgress {
+        self.rewriter.answer_progress()
     }
 
     fn response(&mut self, chunk: &[u8]) {

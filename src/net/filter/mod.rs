@@ -7,6 +7,8 @@ pub(super) mod request_log;
 
 use std::sync::Arc;
 
+use crate::core::http::AnswerProgress;
+
 /// Counts the bytes of one connection. Called on the worker's thread for every message: must not block.
 pub trait TrafficMeter {
     /// `bytes` more were delivered to the client.
@@ -117,6 +119,11 @@ pub trait StreamFilter {
 
     /// `bytes` of the server bypassed the filter; at most [`StreamFilter::opaque_response`].
     fn skip_response(&mut self, _bytes: u64) {}
+
+    /// How far the server's answers have come, as far as the filter knows its messages.
+    fn answer_progress(&self) -> AnswerProgress {
+        AnswerProgress::Unknown
+    }
 
     /// A chunk from the server, before it is passed unchanged to the client.
     fn response(&mut self, _chunk: &[u8]) {}

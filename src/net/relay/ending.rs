@@ -4,7 +4,8 @@
 //! rest with FIN. More was to come if bytes are read and not delivered, if bytes wait to be read, if bytes were just
 //! transferred, if the client has sent something since its server did, or if the opposite stream has ended: a side that
 //! has finished sending waits for an answer. A server that pauses in the middle of an answer cannot be distinguished
-//! from one that has finished.
+//! from one that has finished, unless a filter knows its messages; so a connection whose server is down is at rest only
+//! if a filter says so.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,18 +27,20 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 /// The time for which a connection that is told to end goes on.
 pub(super) struct GracePeriod {
     timer: Pin<Box<Sleep>>,
+    /// The server no longer works: that it sends nothing does not mean that it has finished.
+    server_is_down: bool,
     /// The bytes that each direction had moved when it began, once the relay has been polled.
     moved: Option<[u64; 2]>,
 }
 
 impl GracePeriod {
     /// Starts the wait.
-    pub(super) fn new() -> Self {
-        Self { timer: Box::pin(sleep(LAST)), moved: None }
+    pub(super) fn new(server_is_down: bool) -> Self {
+        Self { timer: Box::pin(sleep(LAST)), server_is_down, moved: None }
     }
 
-    /// Ready when the time is over, with whether each direction is at rest, given the bytes that it had moved `before` this poll
-    /// of the relay and has by now.
+    /// Ready when the time is over, with whether each direction seems to be at rest, given the bytes that it had moved `before`
+    /// this poll of the relay and has by now.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -45,7 +48,8 @@ impl GracePeriod {
         moved: [u64; 2],
     ) -> Poll<[bool; 2]> {
         let [up, down] = *self.moved.get_or_insert(before);
-        self.timer.as_mut().poll(cx).map(|()| [up == moved[0], down == moved[1]])
+        let may_rest = !self.server_is_down;
+        self.timer.as_mut().poll(cx).map(|()| [may_rest && up == moved[0], may_rest && down == moved[1]])
     }
 }
 

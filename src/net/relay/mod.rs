@@ -12,7 +12,8 @@
 //!   would make a truncated stream look complete.
 //! - A side that accepts no more data (EPIPE, ECONNRESET on write): its own last bytes are still read and delivered,
 //!   since a server may answer and close before it has read all of a request.
-//! - Ended by pen, for a command, at pen's own end or because it is idle: reset if more was to come, otherwise closed.
+//! - Ended by pen, for a command, at pen's own end, because it is idle or because its server is down: reset if more was
+//!   to come, otherwise closed.
 
 pub(crate) mod buffer;
 mod closing;
@@ -28,6 +29,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use crate::core::http::AnswerProgress;
 use crate::core::settings::Fastclose;
 use crate::sys::socket::LaneTransfer;
 use crate::sys::splice::Pool;
@@ -138,10 +140,10 @@ impl<M: SharedMeter> Relay<M> {
         }
     }
 
-    /// Ends the connection soon, so that partial data is not taken for complete.
-    pub fn end_soon(&mut self) {
+    /// Ends the connection soon, so that partial data is not taken for complete; `server_is_down` if that is the reason.
+    pub fn end_soon(&mut self, server_is_down: bool) {
         if self.finish.is_none() {
-            self.finish = Some(Box::new(Finish::Soon(GracePeriod::new())));
+            self.finish = Some(Box::new(Finish::Soon(GracePeriod::new(server_is_down))));
         }
     }
 
@@ -324,9 +326,14 @@ impl<M: SharedMeter> Relay<M> {
         }
     }
 
-    /// How to close both sides of a connection that pen ends. `at_rest`: whether no data is moving or expected, up and
-    /// down.
+    /// How to close both sides of a connection that pen ends. `at_rest`: whether no data seems to be moving or expected, up
+    /// and down; a filter may know better.
     fn close_modes(&self, at_rest: [bool; 2]) -> (CloseMode, CloseMode) {
+        let at_rest = match self.filter.as_ref().map(|filter| filter.answer_progress()) {
+            Some(AnswerProgress::Complete) => [at_rest[0], true],
+            Some(AnswerProgress::Incomplete) => [at_rest[0], false],
+            Some(AnswerProgress::Unknown) | None => at_rest,
+        };
         let progress = |direction, source: &Stream, at_rest| DirectionProgress {
             direction,
             unread: source.has_unread(),

@@ -36,7 +36,7 @@ impl Endable {
                 by = told => if by == Ok(By::Drop) { return None },
                 end = &mut relay => return Some(end),
             }
-            relay.end_soon();
+            relay.end_soon(false);
             Some(relay.await)
         });
         Endable { tell, task }
@@ -158,7 +158,7 @@ fn what_is_not_delivered_is_cut_off() {
 fn what_is_nearly_complete_is_completed() {
     both_ways(|settings| async move {
         let (mut client, mut server, mut relay) = at_rest(&settings, false, ()).await;
-        relay.end_soon();
+        relay.end_soon(false);
         let relay = tokio::spawn(relay);
         server.write_all(b"the last of it").await.unwrap();
         drop(server);

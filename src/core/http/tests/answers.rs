@@ -258,3 +258,31 @@ fn bodies_of_answers_need_no_look() {
     rewriter.observe(b"HTTP/1.0 200 OK\r\n\r\n");
     assert_eq!(rewriter.opaque_answers(), u64::MAX, "it ends with the connection");
 }
+
+#[test]
+fn whether_an_answer_is_complete_is_known_as_long_as_answers_are() {
+    use AnswerProgress::{Complete, Incomplete, Unknown};
+    let head = "HEAD / HTTP/1.1\r\n\r\n";
+    let lasts = "HTTP/1.1 200 OK\r\n\r\nabc";
+    let early = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    for (dialogue, progress) in [
+        (&[][..], Complete),
+        (&[('>', "GET / HT")], Complete),
+        (&[('>', GET)], Incomplete),
+        (&[('>', GET), ('<', "HTTP/1.1 2")], Incomplete),
+        (&[('>', GET), ('<', early)], Incomplete),
+        (&[('>', GET), ('<', OK.split_at(OK.len() - 1).0)], Incomplete),
+        (&[('>', GET), ('<', OK)], Complete),
+        (&[('>', GET), ('>', GET), ('<', OK)], Incomplete),
+        (&[('>', GET), ('>', GET), ('<', OK), ('<', OK)], Complete),
+        (&[('>', head), ('<', "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n")], Complete),
+        (&[('>', GET), ('<', lasts)], Incomplete),
+        // Pen does not know what passes, or to what it answers.
+        (&[('>', UPGRADE), ('<', GRANTED)], Unknown),
+        (&[('>', CONNECT), ('<', "HTTP/1.1 200 OK\r\n\r\n")], Unknown),
+        (&[('>', "SSH-2.0-x\r\n")], Unknown),
+        (&[('<', "220 hello\r\n\r\n")], Unknown),
+    ] {
+        assert_eq!(play(dialogue).answer_progress(), progress, "{dialogue:?}");
+    }
+}

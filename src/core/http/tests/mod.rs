@@ -1,6 +1,6 @@
 //! HTTP mode as a black box: bytes in, bytes out.
 
-use super::{Ending, Forwarding, RequestRefusal, Rewriter};
+use super::{AnswerProgress, Ending, Forwarding, RequestRefusal, Rewriter};
 use crate::core::settings::HttpForwarded;
 
 mod answers;
