@@ -38,6 +38,8 @@ pub(super) struct Seeker<'a> {
     pub(super) alpn: Option<&'a [u8]>,
     /// When it was first seen that the client has ended.
     pub(super) ended: OnceLock<Millis>,
+    /// Whether it waits for a descriptor.
+    pub(super) is_short: AtomicBool,
 }
 
 /// Connects to a server, within the configured time.

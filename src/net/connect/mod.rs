@@ -13,6 +13,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::OnceLock;
 use std::task::Poll;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -33,8 +34,8 @@ use failure::{Failure, Origin};
 use presence::ClientWait;
 use shortage::SHORTAGE_PAUSE;
 
-/// How often pen waits for a descriptor for one client: half a minute in total.
-const SHORTAGE_TRIES: u32 = 60;
+/// How long pen waits for a descriptor for one client.
+const SHORTAGE_MAX: Duration = Duration::from_secs(30);
 
 /// Finds a server that takes the connection: tries each that `selection` names until one does. `None` where servers are full and the
 /// client is to wait for one of them, see [`by_queue`]. Ends when `caller` gives up before there is one.
@@ -84,7 +85,7 @@ fn seeker<'a>(record: &'a ConnectionRecord, snapshot: &'a Snapshot, caller: &'a 
     // What the client speaks is what the server is to speak.
     let http = snapshot.content.http.then_some(alpn::HTTP.as_bytes());
     let alpn = caller.stream.alpn().or(http);
-    Seeker { shared: &record.shared, snapshot, caller, alpn, ended: OnceLock::new() }
+    Seeker { shared: &record.shared, snapshot, caller, alpn, ended: OnceLock::new(), is_short: false.into() }
 }
 
 /// Tries the server that the queue has `given` first, if there is one. `None` if the servers are full and the client has to wait
@@ -173,15 +174,11 @@ async fn connect_when_possible(
     mut failure: Failure,
 ) -> Result<Stream, Failure> {
     let shared = seeker.shared;
-    let mut position = Some(shared.shortage.join());
-    // Clients that have closed their direction make room for this one.
-    shared.waits.notify_waiters();
-    for _ in 0..SHORTAGE_TRIES {
+    let end = Instant::now() + SHORTAGE_MAX;
+    let mut position = seeker.wait_for_descriptor(&failure);
+    loop {
         shared.reports.shortage(&failure);
         let freed = tokio::time::timeout(SHORTAGE_PAUSE, shared.connections.freed()).await;
-        if freed.is_err() && position.as_ref().is_some_and(|position| position.gives_way(Instant::now())) {
-            break;
-        }
         let mut attempt = pin!(addresses::connect(seeker, backend));
         // Without a descriptor it fails at once. One that waits for the server, perhaps for long, holds up no others.
         let result = match poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx))).await {
@@ -193,10 +190,7 @@ async fn connect_when_possible(
             }
         };
         match result {
-            Err(again) if again.origin == Origin::Shortage => {
-                failure = again;
-                _ = position.get_or_insert_with(|| shared.shortage.join());
-            }
+            Err(again) if again.origin == Origin::Shortage => failure = again,
             result => {
                 drop(position);
                 // Clients may be accepted again.
@@ -204,8 +198,16 @@ async fn connect_when_possible(
                 return result;
             }
         }
+        if position.is_none() {
+            position = seeker.wait_for_descriptor(&failure);
+        }
+        let now = Instant::now();
+        // Wake-ups for what others gave back do not count: another client has taken it.
+        let gives_way = freed.is_err() && position.as_ref().is_some_and(|position| position.gives_way(now));
+        if now >= end || gives_way {
+            return Err(failure);
+        }
     }
-    Err(failure)
 }
 
 /// Records that the server works.

@@ -1,6 +1,7 @@
 //! Detects clients that give up before they have a server.
 
 use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use crate::core::backend::ConnectPermits;
 
 use super::addresses::Seeker;
 use super::failure::Failure;
+use super::shortage::ShortagePosition;
 
 /// How long pen continues to connect for a client that has closed its direction without sending anything, as long as no other
 /// client waits for one of the same permits, for a descriptor, or in the queue. Such a client may be waiting for a server that speaks first, as `nc HOST PORT </dev/null`
@@ -38,6 +40,23 @@ impl Seeker<'_> {
         WhilePresent { future, seeker: self, wait, gone: None }
     }
 
+    /// The client waits for a descriptor from now on, if `failure` says that there is none. Other resources may be short for one
+    /// server alone: a client that waits for them holds up nobody.
+    pub(super) fn wait_for_descriptor(&self, failure: &Failure) -> Option<ShortagePosition<'_>> {
+        let is_descriptor = matches!(failure.error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        is_descriptor.then(|| {
+            let position = self.shared.shortage.join(&self.is_short);
+            // Clients that have closed their direction make room for this one.
+            self.shared.waits.notify_waiters();
+            position
+        })
+    }
+
+    /// Whether another client waits for a descriptor.
+    pub(super) fn others_are_short(&self) -> bool {
+        self.shared.shortage.waiting() > usize::from(self.is_short.load(Relaxed))
+    }
+
     async fn gone(&self, wait: ClientWait<'_>) {
         self.caller.stream.abandoned(self.patience(wait)).await;
     }
@@ -53,8 +72,7 @@ impl Seeker<'_> {
                 let mut waits = pin!(shared.waits.notified());
                 // Before the check, so that a client that begins to wait meanwhile is not missed.
                 waits.as_mut().enable();
-                // One that waits for a descriptor may be this client.
-                if permits.has_waiters() || shared.queue.waiting() > 0 || shared.shortage.waiting() > 1 {
+                if permits.has_waiters() || shared.queue.waiting() > 0 || self.others_are_short() {
                     return;
                 }
                 waits.await;

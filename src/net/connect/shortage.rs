@@ -1,10 +1,10 @@
-//! Clients that are accepted and wait for a descriptor or memory for the connection to their server.
+//! Clients that are accepted and wait for a descriptor for the connection to their server.
 //!
 //! Each holds a descriptor itself. If all that there are belong to such clients, none of them is ever served: then the one
 //! that came last gives way. No further client is accepted while one waits.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -36,14 +36,15 @@ impl ShortageQueue {
         self.count.load(Relaxed)
     }
 
-    /// Another client waits, until the result is dropped.
-    pub(super) fn join(&self) -> ShortagePosition<'_> {
+    /// Another client waits, until the result is dropped; `is_short` says so meanwhile.
+    pub(super) fn join<'a>(&'a self, is_short: &'a AtomicBool) -> ShortagePosition<'a> {
         let mut clients = self.clients.lock();
         let number = clients.arrivals;
         clients.arrivals += 1;
         clients.waiting.insert(number);
         self.count.store(clients.waiting.len(), Relaxed);
-        ShortagePosition { queue: self, number }
+        is_short.store(true, Relaxed);
+        ShortagePosition { queue: self, number, is_short }
     }
 }
 
@@ -52,6 +53,8 @@ impl ShortageQueue {
 pub(super) struct ShortagePosition<'a> {
     queue: &'a ShortageQueue,
     number: u64,
+    /// Whether the client has one.
+    is_short: &'a AtomicBool,
 }
 
 impl ShortagePosition<'_> {
@@ -70,6 +73,7 @@ impl Drop for ShortagePosition<'_> {
         clients.waiting.remove(&self.number);
         clients.last_departure = Some(Instant::now());
         self.queue.count.store(clients.waiting.len(), Relaxed);
+        self.is_short.store(false, Relaxed);
     }
 }
 
@@ -80,11 +84,13 @@ mod tests {
     #[test]
     fn the_last_gives_way_when_nobody_can_go_on() {
         let queue = ShortageQueue::default();
-        let first = queue.join();
+        let short = [const { AtomicBool::new(false) }; 3];
+        let first = queue.join(&short[0]);
         assert!(!first.gives_way(Instant::now()), "nobody else would be served");
-        let (second, third) = (queue.join(), queue.join());
+        let (second, third) = (queue.join(&short[1]), queue.join(&short[2]));
         assert_eq!([&first, &second, &third].map(|one| one.gives_way(Instant::now())), [false, false, true]);
         drop(third);
+        assert_eq!(short.each_ref().map(|one| one.load(Relaxed)), [true, true, false]);
         let now = Instant::now();
         assert!(!second.gives_way(now), "another one may go on now");
         assert!(second.gives_way(now + SHORTAGE_PAUSE));

@@ -42,16 +42,17 @@ impl FaultReporter {
         }
     }
 
-    /// Counts lost lines. The reason is `why` unless writes are failing: then it is that failure.
+    /// Counts lost lines. The reason is `why` unless writes are failing: then it is that failure, also for what is lost after it
+    /// until that is reported.
     pub(super) fn lost(&mut self, lines: u64, why: &str) {
         if lines == 0 {
             return;
         }
-        self.lost += lines;
-        if !self.failure.holds() {
+        if self.lost == 0 && !self.failure.holds() {
             self.why.clear();
             self.why.push_str(why);
         }
+        self.lost += lines;
     }
 
     /// Records a successful write: it ends a failure.
@@ -115,6 +116,23 @@ mod tests {
         }
         let told: Vec<String> = messages.try_iter().collect();
         assert_eq!(told, ["cannot write log a: full", "log a: works again"]);
+    }
+
+    #[test]
+    fn what_a_failure_that_is_not_told_has_lost_keeps_its_reason() {
+        let (mut faults, messages) = reporter();
+        for lost in [0, 5] {
+            faults.failed("cannot write log a: full");
+            faults.lost(lost, "the queue was full");
+            faults.works("a");
+        }
+        faults.lost(1, "the queue was full");
+        faults.report_now();
+        faults.lost(1, "the queue was full");
+        faults.report_now();
+        let told: Vec<String> = messages.try_iter().skip(2).collect();
+        let lost = ["log: 6 lines lost: cannot write log a: full", "log: 1 line lost: the queue was full"];
+        assert_eq!(told, lost);
     }
 
     #[test]
