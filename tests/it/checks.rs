@@ -183,6 +183,8 @@ fn http_judges_status_and_body() {
     assert_eq!([ask(&pen, 2), ask(&pen, 3)], ["well", "well"]);
     manner.set(Manner::ILL);
     assert_eq!(failure(&pen, 0), "status 503, expected 200-399");
+    let refused = HEAD_WITH_BODY.replace("check a", "check it");
+    assert_eq!(pen.control("check it method HEAD"), format!("error: {refused}\n"));
     assert_eq!(pen.control("check it expect 503 body \"\""), "");
     becomes(&pen, 0, "up");
 }
@@ -349,18 +351,23 @@ fn a_reload_keeps_what_is_known_unless_the_server_is_another_one() {
     );
 }
 
+const HEAD_WITH_BODY: &str =
+    "check a method: expected GET or OPTIONS, since it looks for a text in the body, got 'HEAD'";
+
 #[test]
 fn a_bad_check_in_a_file_is_told_with_its_line() {
     let setup = Setup::new();
-    let file =
-        setup.write("file", "listen 127.0.0.1:1\ncheck a type exec\nserver 0 address ::1 port 1 check b\n");
-    let output = crate::support::pen::run_pen(["--check", "-F", &file]);
-    assert_eq!(output.status.code(), Some(2));
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        said.contains("check a program: expected the program, since type is exec, got nothing"),
-        "{said}"
-    );
+    for (check, error) in [
+        ("type exec", "check a program: expected the program, since type is exec, got nothing"),
+        ("type http method HEAD body well", HEAD_WITH_BODY),
+    ] {
+        let lines = format!("listen 127.0.0.1:1\ncheck a {check}\nserver 0 address ::1 port 1 check b\n");
+        let file = setup.write("file", lines);
+        let output = crate::support::pen::run_pen(["--check", "-F", &file]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains(error), "{said}");
+    }
 }
 
 /// A name server of one answer code, over UDP and TCP.

@@ -149,6 +149,10 @@ impl CheckConfig {
                     let expected = "a path that begins with / and has no blank";
                     return of(Error::expected(expected, self.path.clone()), CheckConfig::path());
                 }
+                if self.method == HttpMethod::Head && !self.body.is_empty() {
+                    let expected = "GET or OPTIONS, since it looks for a text in the body";
+                    return of(Error::expected(expected, self.method.word()), CheckConfig::method());
+                }
                 match self.host.as_deref().filter(|host| blank(host)) {
                     Some(host) => of(Error::expected("a host without a blank", host), CheckConfig::host()),
                     None => Ok(()),
@@ -279,6 +283,10 @@ mod tests {
                 "type http expect 2xx",
                 "check web expect: expected status codes such as 200-299,301, got '2xx'",
             ),
+            (
+                "type http body well method HEAD",
+                "check web method: expected GET or OPTIONS, since it looks for a text in the body, got 'HEAD'",
+            ),
             ("type dns name a..b", "check web name: expected a host name, got 'a..b'"),
             ("rise 0", "check web rise: expected a number from 1 to 1000 (results in a row), got '0'"),
             (
@@ -289,6 +297,7 @@ mod tests {
         ] {
             assert_eq!(check(line), Err(error.to_owned()), "{line}");
         }
+        assert!(check("type http method HEAD").is_ok() && check("type http method OPTIONS body x").is_ok());
         assert!(check("colour red").unwrap_err().starts_with("check web: expected type, port, tls, "));
     }
 

@@ -1,6 +1,6 @@
 //! The request of an http check, and how its response is judged.
 
-use super::check::{CheckConfig, HttpMethod};
+use super::check::CheckConfig;
 use super::status_ranges::StatusRanges;
 use crate::core::settings::Keyword;
 
@@ -58,7 +58,7 @@ pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<S
             };
             return Some(Err(format!("status {status}, expected {expected}")));
         }
-        if check.body.is_empty() || check.method == HttpMethod::Head {
+        if check.body.is_empty() {
             return Some(Ok(format!("status {status}")));
         }
         let field = |name: &str| {
