@@ -100,6 +100,7 @@ impl Performer {
             }
             Effect::Publish(snapshot, config) => {
                 self.documents.show(config);
+                snapshot.replaces(&self.shared.snapshot.load(), self.shared.now());
                 snapshot.wakeup.changes(|| self.shared.snapshot.store(Arc::clone(&snapshot)));
                 self.checker.configure(&snapshot);
                 self.shared.connections.look_again();

@@ -193,3 +193,30 @@ fn that_the_last_server_is_blacklisted_is_logged_with_the_first_client_that_is_c
     pen.says("no server is left, new clients are closed");
     assert_eq!(pen.stderr().matches("no server is left").count(), 1, "{}", pen.stderr());
 }
+
+#[test]
+fn a_server_that_leaves_maintenance_begins_slowly() {
+    let backends = greeters(2);
+    let pen = Setup::new()
+        .options("-r")
+        .command("slowstart 3600")
+        .command("check it every 0.1")
+        .command("server 1 state maint check it")
+        .servers(&backends)
+        .start();
+    let slow = || {
+        let why = pen.control("why 127.0.0.2");
+        let place = |n: usize| why.find(&format!("server {n} ")).unwrap_or_else(|| panic!("{why}"));
+        let slow = |text: &str| text.contains("it is in slow start");
+        (slow(&why[place(0)..place(1)]), slow(&why[place(1)..]))
+    };
+    assert_eq!(slow(), (false, false));
+    for state in ["maint", "ready"] {
+        pen.control(&format!("server 0 state {state}"));
+    }
+    assert_eq!(slow(), (true, false));
+    // With a check, once that finds it up.
+    assert_eq!(pen.control("server 1 state ready"), "");
+    assert_eq!(pen.control("wait 1 up 20"), "");
+    assert_eq!(slow(), (true, true));
+}

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 #[repr(C)]
 pub(super) struct HealthRecord {
     health: AtomicU8,
-    /// When it last became up after being down, or after a change of server; 0 otherwise.
+    /// When its slow start began: it came up after being down or after a change of server, or it came back; 0 if it has none.
     risen: AtomicU64,
     /// Changes whenever earlier results no longer apply: the server has another address or check. 0 until it first has one.
     period: AtomicU64,
@@ -52,7 +52,15 @@ impl HealthRecord {
         *self.counts.lock() = Arc::default();
     }
 
-    /// When it last became up after being down, or after a change of server; 0 otherwise.
+    /// The server is back from maintenance at `now`: its slow start begins, that of one with a check when that finds it up.
+    pub(super) fn comes_back(&self, now: Millis) {
+        self.returns.store(true, Relaxed);
+        if self.get() == Health::Unchecked {
+            self.risen.store(now.max(1), Relaxed);
+        }
+    }
+
+    /// When its slow start began; 0 if it has none.
     pub(super) fn risen(&self) -> Millis {
         self.risen.load(Relaxed)
     }

@@ -147,6 +147,11 @@ impl ServerStats {
         }
     }
 
+    /// It is back from maintenance at `now`.
+    pub fn comes_back(&self, now: Millis) {
+        self.health.comes_back(now);
+    }
+
     /// The share of new clients that it takes, in thousandths: a server that has come up begins with a tenth and
     /// reaches its full share after `slowstart`.
     pub fn share(&self, now: Millis, slowstart: Millis) -> u64 {

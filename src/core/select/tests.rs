@@ -13,6 +13,7 @@ use crate::core::config::{Config, Phase};
 use crate::core::snapshot::{Resolved, StatsTable};
 
 mod plain;
+mod slow_start;
 
 fn snapshot(live: &mut StatsTable, lines: &[String]) -> Arc<Snapshot> {
     let mut config = Config::default();
@@ -468,32 +469,4 @@ fn a_server_that_is_removed_gets_nobody_more() {
     let successor = next.backend(Role::Regular(1)).unwrap();
     assert!(!successor.stats.is_removed() && !Arc::ptr_eq(&successor.stats, &removed.stats));
     assert_eq!(successor.stats.standing(1), Standing::Clear);
-}
-
-#[test]
-fn a_server_that_comes_up_takes_a_share_that_grows() {
-    for rule in ["roundrobin", "weight", "prio", "hash"] {
-        let mut live = StatsTable::default();
-        let lines =
-            servers(2, &[rule, "nomemory", "slowstart 100", "server 0 weight 1", "server 1 weight 1 max 20"]);
-        let snapshot = snapshot(&mut live, &lines);
-        let stats = live.server(1);
-        stats.set_health(Health::Down, 1);
-        stats.set_health(Health::Up, 1000);
-        let share_of = |now: Millis| {
-            let chosen = |n: u32| search(&snapshot, client(n * 977), None).next(now).unwrap().backend.role;
-            (0..2000).filter(|n| chosen(*n) == Role::Regular(1)).count()
-        };
-        let [begin, half, end] = [1000, 51_000, 101_000].map(share_of);
-        assert!((60..260).contains(&begin), "{rule}: {begin} of 2000 at first");
-        assert!((440..800).contains(&half), "{rule}: {half} of 2000 half way");
-        assert!((900..1100).contains(&end), "{rule}: {end} of 2000 at the end");
-        // So does its limit; when no other server can serve clients, they get it all the same.
-        live.server(0).set_health(Health::Down, 1000);
-        let held = |now: Millis| {
-            let held: Vec<_> = (0..30).map_while(|n| search(&snapshot, client(n), None).next(now)).collect();
-            held.len()
-        };
-        assert_eq!([1000, 51_000, 101_000].map(held), [2, 11, 20], "{rule}");
-    }
 }

@@ -13,7 +13,7 @@ use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::Check;
 use super::queue::Wakeup;
-use super::settings::{ConnectionLogFormat, Fastclose, HttpForwarded, ProxyProtocol, Settings};
+use super::settings::{AdminState, ConnectionLogFormat, Fastclose, HttpForwarded, ProxyProtocol, Settings};
 use super::sni_route::SniRoutes;
 use super::tls_peer::TlsPeer;
 use super::{Millis, millis};
@@ -287,6 +287,20 @@ impl Snapshot {
             live.publish(role, addresses, check);
         }
         snapshot
+    }
+
+    /// This takes the place of the snapshot `before` at `now`: servers that are no longer in maintenance begin their slow start.
+    pub fn replaces(&self, before: &Snapshot, now: Millis) {
+        let in_maintenance = |backend: &Backend| backend.admin_state == AdminState::Maint;
+        for (backend, before) in self.backends.iter().zip(&before.backends) {
+            if let (Some(backend), Some(before)) = (backend, before)
+                && Arc::ptr_eq(&backend.stats, &before.stats)
+                && in_maintenance(before)
+                && !in_maintenance(backend)
+            {
+                backend.stats.comes_back(now);
+            }
+        }
     }
 
     /// The removed servers that still have connections.
