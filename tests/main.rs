@@ -18,6 +18,7 @@ mod it {
     mod checks;
     mod checks_changed;
     mod checks_exec;
+    mod checks_names;
     mod checks_programs;
     mod cli;
     mod client_limits;

@@ -27,10 +27,10 @@ fn names_are_resolved() {
 }
 
 /// A resolv.conf that has nobody ask but this machine.
-const ASK_HERE: &str = "nameserver 127.0.0.1\noptions timeout:4 attempts:1\n";
+pub(super) const ASK_HERE: &str = "nameserver 127.0.0.1\noptions timeout:4 attempts:1\n";
 
 /// How to run pen so that it finds these files of the setup's directory in /etc.
-fn with_etc(setup: Setup, files: &[(&str, &str)]) -> Setup {
+pub(super) fn with_etc(setup: Setup, files: &[(&str, &str)]) -> Setup {
     let mount =
         |(name, text): &(&str, &str)| format!("mount --bind {} /etc/{name}\n", setup.write(name, text));
     let mounts: String = files.iter().map(mount).collect();

@@ -8,29 +8,28 @@ use socket2::{Domain, Socket, Type};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::core::error::SystemReason;
 use crate::core::health::{CheckType, dns};
 use crate::core::snapshot::ServerAddress;
-use crate::net::connect::failure::Failure;
+use crate::net::connect::failure::{Failure, Origin};
 use crate::net::connect::setup;
 
+use super::addresses::{first_of, of_server};
 use super::outcome::Trouble;
 use super::probe::{CheckStage, Probe, random_id};
 use super::stream::holds;
 
-/// Carries out the check.
+/// Carries out the check: whatever the first of the server's addresses that answers says is the result.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
+    first_of(probe, async |address, _| ask_at(probe, address).await).await?.map_err(Trouble::Server)
+}
+
+/// What the server says at this address.
+async fn ask_at(probe: &Probe<'_>, address: &ServerAddress) -> Result<Result<String, String>, Failure> {
     let config = &probe.check.config;
-    let ip = |address: &ServerAddress| match address {
-        ServerAddress::Ip(address) => Some(*address),
-        ServerAddress::Unix(_) => None,
-    };
-    let Some(address) = probe.addresses().iter().find_map(ip) else {
-        return Err(Trouble::Server("it has no IP address".into()));
-    };
-    let socket = open(probe, address).map_err(|error| Trouble::from(Failure::of_pen(error)))?;
+    let ServerAddress::Ip(address) = address else { return Err(of_server("it has no IP address")) };
+    let socket = open(probe, *address).map_err(Failure::of_pen)?;
     probe.stage.set(CheckStage::Answer);
-    let refused = |error: io::Error| Trouble::Server(SystemReason(&error).to_string());
+    let refused = |error| Failure { origin: Origin::Upstream, error };
     let id = random_id();
     let question = match config.kind {
         CheckType::Dns => dns::question(config.name.as_deref(), id),
@@ -55,7 +54,7 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
             _ => holds(answer, &config.expect, true),
         };
         if let Some(verdict) = verdict {
-            return verdict.map_err(Trouble::Server);
+            return Ok(verdict);
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Checks by a program, which is called as Solaris ILB calls a test (ilbadm(1M)).
 
+use std::io;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -10,7 +13,9 @@ use tokio::process::Command;
 use crate::core::error::SystemReason;
 use crate::core::settings::Value;
 use crate::core::snapshot::ServerAddress;
+use crate::net::connect::failure::{Failure, Origin};
 
+use super::addresses::{first_of, of_server};
 use super::outcome::Trouble;
 use super::probe::{CheckStage, Probe};
 
@@ -29,23 +34,34 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// Carries out the check.
+/// Carries out the check: of several addresses, the server works if it does at one.
 pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
     probe.stage.set(CheckStage::Program);
-    let config = &probe.check.config;
-    let Some(program) = &config.program else { return Err(Trouble::Here("it has no program".into())) };
-    let here = |what: &str, error: std::io::Error| {
-        Trouble::Here(format!("{}: {what}: {}", program.display(), SystemReason(&error)))
+    let Some(program) = &probe.check.config.program else {
+        return Err(Trouble::Here("it has no program".into()));
     };
-    let (address, port) = match probe.addresses().first() {
-        Some(ServerAddress::Ip(address)) => (address.ip().to_string(), address.port()),
-        Some(ServerAddress::Unix(path)) => (path.clone(), probe.backend.port),
-        None => return Err(Trouble::Server("its name has no address".into())),
+    Ok(first_of(probe, async |address, time| run_for(probe, program, address, time).await).await?)
+}
+
+/// Runs the program for this address, to which it gives this time.
+async fn run_for(
+    probe: &Probe<'_>,
+    program: &Path,
+    address: &ServerAddress,
+    time: Duration,
+) -> Result<String, Failure> {
+    let here = |what: &str, error: io::Error| {
+        let error = format!("{}: {what}: {}", program.display(), SystemReason(&error));
+        Failure { origin: Origin::Internal, error: io::Error::other(error) }
+    };
+    let (address, port) = match address {
+        ServerAddress::Ip(address) => (address.ip().to_string(), address.port()),
+        ServerAddress::Unix(path) => (path.clone(), probe.backend.port),
     };
     let protocol = if probe.check.datagrams { "UDP" } else { "TCP" };
     let mut child = Command::new(program)
         .args([&probe.snapshot.listen, &address, protocol, &port.to_string()])
-        .arg(Value::Seconds(config.timeout).to_string())
+        .arg(Value::Seconds(time).to_string())
         .env_clear()
         .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
         .current_dir("/")
@@ -65,7 +81,7 @@ pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
     }
     let status = child.wait().await.map_err(|error| here("its end", error))?;
     group.0 = None;
-    judge(status, &output).map_err(Trouble::Server)
+    judge(status, &output).map_err(of_server)
 }
 
 fn judge(status: ExitStatus, output: &[u8]) -> Result<String, String> {

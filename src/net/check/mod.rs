@@ -1,5 +1,6 @@
 //! Checks of servers: each runs as a task of the main thread, never on a worker.
 
+mod addresses;
 mod datagram;
 mod deadlines;
 mod exec;

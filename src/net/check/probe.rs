@@ -1,10 +1,11 @@
 //! One check of one server.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use crate::core::health::{Check, CheckType};
 use crate::core::proxy::print;
-use crate::core::settings::ProxyHeader;
+use crate::core::settings::{ProxyHeader, Value};
 use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
 
 use crate::net::upstream_tls::UpstreamTls;
@@ -43,14 +44,15 @@ pub(super) fn random_id() -> u16 {
 }
 
 impl Probe<'_> {
-    /// What it was waiting for when it timed out.
-    pub(super) fn late(&self) -> &'static str {
-        match self.stage.get() {
+    /// That what it is waiting for has not come in this time.
+    pub(super) fn late(&self, time: Duration) -> String {
+        let missing = match self.stage.get() {
             CheckStage::Connect => "no connection",
             CheckStage::Handshake => "no TLS handshake",
             CheckStage::Answer => "no answer",
             CheckStage::Program => "no end of the program",
-        }
+        };
+        format!("{missing} after {} s", Value::Seconds(time))
     }
 
     /// The PROXY header that goes first, if one does: it says that the connection is pen's own, as far as its version can.
@@ -73,14 +75,12 @@ impl Probe<'_> {
         asks || self.check.tls.is_some() || self.proxy_header().is_some()
     }
 
-    /// The addresses to connect to: those of the server, with the port of the check.
-    pub(super) fn addresses(&self) -> Vec<ServerAddress> {
-        let mut addresses = self.backend.addresses.clone();
-        for address in &mut addresses {
-            if let ServerAddress::Ip(address) = address {
-                address.set_port(self.check.config.port_of(address.port()));
-            }
+    /// An address of the server, with the port of the check.
+    pub(super) fn address(&self, of_server: &ServerAddress) -> ServerAddress {
+        let mut address = of_server.clone();
+        if let ServerAddress::Ip(address) = &mut address {
+            address.set_port(self.check.config.port_of(address.port()));
         }
-        addresses
+        address
     }
 }

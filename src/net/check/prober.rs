@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::core::health::CheckType;
-use crate::core::settings::Value;
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::net::shared::Shared;
 
@@ -66,7 +65,7 @@ impl Prober {
             Some(Ok(reason)) => CheckOutcome::Success(reason),
             Some(Err(Trouble::Server(reason))) => CheckOutcome::Failure(reason),
             Some(Err(Trouble::Here(reason))) => CheckOutcome::Unknown(reason),
-            None => CheckOutcome::Failure(format!("{} after {} s", probe.late(), Value::Seconds(time))),
+            None => CheckOutcome::Failure(probe.late(time)),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::time::Duration;
 
 use crate::core::alpn;
 use crate::core::error::SystemReason;
@@ -11,6 +10,7 @@ use crate::net::connect::failure::Failure;
 use crate::net::connect::{HandshakeAck, attempt};
 use crate::net::stream::Stream;
 
+use super::addresses::first_of;
 use super::outcome::Trouble;
 use super::probe::{CheckStage, Probe, random_id};
 
@@ -79,38 +79,9 @@ pub(super) fn holds(answer: &[u8], expected: &[u8], ended: bool) -> Option<Resul
 }
 
 /// Connects to the server; if it has several addresses, to the first that answers within its share of the time.
-async fn connect(probe: &Probe<'_>) -> Result<Stream, Trouble> {
-    let addresses = probe.addresses();
-    let share = probe.check.config.timeout / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+async fn connect(probe: &Probe<'_>) -> Result<Stream, Failure> {
     let ack = if probe.speaks_first() { HandshakeAck::WithData } else { HandshakeAck::Alone };
-    let mut last = None;
-    for address in &addresses {
-        match within(share, addresses.len(), attempt(probe.snapshot, address, None, ack)).await {
-            Ok(stream) => return Ok(stream),
-            Err(failure) => {
-                last = Some(match last.take() {
-                    Some(before) => Failure::or(before, failure),
-                    None => failure,
-                });
-            }
-        }
-    }
-    Err(match last {
-        Some(failure) => failure.into(),
-        None => Trouble::Server("its name has no address".into()),
-    })
-}
-
-/// One of several addresses has its own time limit; a single one has that of the check.
-async fn within(
-    share: Duration,
-    count: usize,
-    attempt: impl Future<Output = Result<Stream, Failure>>,
-) -> Result<Stream, Failure> {
-    match count {
-        1 => attempt.await,
-        _ => tokio::time::timeout(share, attempt).await.unwrap_or_else(|_| Err(Failure::timed_out())),
-    }
+    first_of(probe, async |address, _| attempt(probe.snapshot, address, None, ack).await).await
 }
 
 async fn write(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), Trouble> {

@@ -1,0 +1,60 @@
+//! The addresses of a server, which a check tries one after another as clients' connections do.
+
+use std::io;
+use std::time::Duration;
+
+use crate::core::address_order;
+use crate::core::snapshot::ServerAddress;
+use crate::net::connect::failure::{Failure, Origin};
+
+use super::probe::Probe;
+
+/// The server has failed, for this reason.
+pub(super) fn of_server(reason: impl Into<String>) -> Failure {
+    Failure { origin: Origin::Upstream, error: io::Error::other(reason.into()) }
+}
+
+/// The result of the first address at which `attempt` succeeds. It is given the address, with the port of the check, and its share
+/// of the time; the last one may take all that is left.
+pub(super) async fn first_of<T>(
+    probe: &Probe<'_>,
+    attempt: impl AsyncFn(&ServerAddress, Duration) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let backend = probe.backend;
+    let order = address_order::order(&backend.addresses, backend.stats.worked());
+    let share = share(probe.check.config.timeout, order.len());
+    let mut failed: Option<Failure> = None;
+    let mut left = order.len();
+    for own in order.into_iter().filter_map(|n| backend.addresses.get(n)) {
+        left -= 1;
+        let address = probe.address(own);
+        let result = match left {
+            0 => attempt(&address, share).await,
+            _ => tokio::time::timeout(share, attempt(&address, share))
+                .await
+                .unwrap_or_else(|_| Err(of_server(probe.late(share)))),
+        };
+        match result {
+            Ok(result) => {
+                // No failed connect tells the flows of UDP which address is silent.
+                if probe.check.datagrams && backend.addresses.len() > 1 {
+                    backend.stats.remember_address(address_order::mark(own));
+                }
+                return Ok(result);
+            }
+            Err(failure) => {
+                failed = Some(match failed {
+                    Some(before) => before.or(failure),
+                    None => failure,
+                });
+            }
+        }
+    }
+    Err(failed.unwrap_or_else(|| of_server("its name has no address")))
+}
+
+/// The share of each of `count` addresses, in whole milliseconds.
+fn share(time: Duration, count: usize) -> Duration {
+    let share = time / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+    Duration::from_millis(crate::core::millis(share))
+}
