@@ -61,6 +61,7 @@ mod it {
     mod one_shot;
     mod own_faults;
     mod penctl;
+    mod penctl_tasks;
     mod penlog;
     mod penlogd;
     mod proxy_in;

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use pen::cli::Stop;
 use pen::cli::penctl::{self, PenctlArgs, Task};
 use pen::control::{check_health, client, watch};
 
@@ -11,9 +12,12 @@ fn main() -> ExitCode {
     match penctl::parse(std::env::args_os(), std::env::var_os("PEN_CONTROL"), &services) {
         Ok(PenctlArgs { target, task }) => match task {
             Task::Command(line) => client::run(&target, &line),
-            Task::CheckHealth => check_health::run(&target),
+            Task::CheckHealth { limit } => check_health::run(&target, limit),
             Task::Watch { pause, count } => watch::run(&target, pause, count),
         },
+        Err(stop @ Stop::Errors(_)) if penctl::is_check_health(std::env::args_os()) => {
+            check_health::unknown(&stop.lines())
+        }
         Err(stop) => stop.report("penctl"),
     }
 }

@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use clap::{Arg, ArgAction};
 
+use crate::core::error::unwritten_output;
 use crate::core::{Error, one_line};
 
 /// The options that every program of the log suite has.
@@ -70,14 +71,19 @@ impl Stop {
         }
     }
 
-    /// Prints the text or the errors, and returns the exit status: 0 for a text, 2 for errors.
+    /// Prints the text or the errors, and returns the exit status: 0 for a text, 1 if it cannot be written, 2 for errors.
     pub fn report(self, program: &str) -> std::process::ExitCode {
         use std::io::Write;
         match self {
             Stop::Text(text) => {
-                // An error here could not be reported anywhere.
-                _ = std::io::stdout().write_all(text.as_bytes());
-                std::process::ExitCode::SUCCESS
+                let mut out = std::io::stdout();
+                let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) else {
+                    return std::process::ExitCode::SUCCESS;
+                };
+                if let Some(line) = unwritten_output(program, &error) {
+                    _ = writeln!(std::io::stderr(), "{line}");
+                }
+                std::process::ExitCode::FAILURE
             }
             stop @ Stop::Errors(_) => {
                 for error in stop.lines() {

@@ -26,7 +26,10 @@ pub enum Task {
     /// Sends a command, a line without its line feed.
     Command(String),
     /// Reports the state of the servers in one line and by the exit status.
-    CheckHealth,
+    CheckHealth {
+        /// How long that may take.
+        limit: Duration,
+    },
     /// Shows the servers repeatedly.
     Watch {
         /// The pause between updates.
@@ -38,7 +41,7 @@ pub enum Task {
 
 /// The tasks of penctl itself: their words, and a line of help.
 const TASKS: [(&str, &str); 2] = [
-    ("check-health", "report whether the servers are up, as a Nagios plugin"),
+    ("check-health [SECONDS]", "report whether the servers are up, as a Nagios plugin, within a time (10)"),
     ("watch [SECONDS [COUNT]]", "show the servers repeatedly (1)"),
 ];
 
@@ -46,6 +49,21 @@ const TASKS: [(&str, &str); 2] = [
 const DEFAULT: &str = "/var/run/pen/default/control";
 
 const USAGE: &str = "usage: penctl [host:port|/path/to/socket] command";
+
+/// The time that `check-health` may take, unless it is given: as that of other plugins.
+const CHECK_HEALTH_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether the command line, right or wrong, is that of `check-health`, whose exit status is that of a plugin; `argv`
+/// begins with the program's name.
+pub fn is_check_health(argv: impl IntoIterator<Item = OsString>) -> bool {
+    let mut words = argv.into_iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let is = |word: &str| word == "check-health";
+    match (words.next(), words.next()) {
+        (Some(first), _) if is(&first) => true,
+        (Some(first), Some(second)) => is(&second) && !is_command(&first),
+        _ => false,
+    }
+}
 
 /// Parses the arguments; `argv` begins with the program's name. All words after the address belong to the command,
 /// whatever they begin with. An address has a colon or a slash; without one the control socket is `default`, or that of
@@ -122,23 +140,24 @@ fn task(words: &[String]) -> Result<Task, Stop> {
     }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["check-health"] => Ok(Task::CheckHealth),
-        ["check-health", extra, ..] => Err(Error::extra(extra).of("check-health").into()),
+        ["check-health"] => Ok(Task::CheckHealth { limit: CHECK_HEALTH_LIMIT }),
+        ["check-health", limit] => Ok(Task::CheckHealth { limit: seconds("check-health", limit)? }),
+        ["check-health", _, extra, ..] => Err(Error::extra(extra).of("check-health").into()),
         ["watch"] => Ok(Task::Watch { pause: Duration::from_secs(1), count: None }),
-        ["watch", pause] => Ok(Task::Watch { pause: seconds(pause)?, count: None }),
+        ["watch", pause] => Ok(Task::Watch { pause: seconds("watch", pause)?, count: None }),
         ["watch", pause, count] => {
             let number = count.parse().ok().filter(|count| *count > 0);
             let number = number.ok_or_else(|| Error::expected("a number from 1", count).of("watch"))?;
-            Ok(Task::Watch { pause: seconds(pause)?, count: Some(number) })
+            Ok(Task::Watch { pause: seconds("watch", pause)?, count: Some(number) })
         }
         ["watch", _, _, extra, ..] => Err(Error::extra(extra).of("watch").into()),
         _ => Ok(Task::Command(line)),
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, Stop> {
+fn seconds(task: &str, text: &str) -> Result<Duration, Stop> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.1..=86_400.0).contains(seconds));
-    let expected = || Error::expected("a number of seconds from 0.1 to 86400", text).of("watch");
+    let expected = || Error::expected("a number of seconds from 0.1 to 86400", text).of(task);
     Ok(Duration::from_secs_f64(seconds.ok_or_else(expected)?))
 }
 
@@ -220,8 +239,9 @@ mod tests {
     #[test]
     fn tasks_of_its_own_are_read() {
         let task = |words: &[&str]| parsed(words).map(|request| request.task);
-        assert_eq!(task(&["check-health"]), Ok(Task::CheckHealth));
         let half = Duration::from_millis(500);
+        assert_eq!(task(&["check-health"]), Ok(Task::CheckHealth { limit: CHECK_HEALTH_LIMIT }));
+        assert_eq!(task(&["/x", "check-health", "0.5"]), Ok(Task::CheckHealth { limit: half }));
         assert_eq!(task(&["/x", "watch", "0.5", "2"]), Ok(Task::Watch { pause: half, count: Some(2) }));
         for bad in [
             &["watch", "0"][..],
@@ -229,8 +249,22 @@ mod tests {
             &["watch", "1", "0"],
             &["watch", "1", "1", "1"],
             &["check-health", "x"],
+            &["check-health", "1", "1"],
         ] {
             assert!(matches!(task(bad), Err(Stop::Errors(e)) if e.len() == 1), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_of_check_health_is_known() {
+        let is = |words: &[&str]| is_check_health(["penctl"].iter().chain(words).map(Into::into));
+        for words in
+            [&["check-health", "x"][..], &["localhost", "check-health"], &["/x", "check-health", "0"]]
+        {
+            assert!(is(words) && parsed(words).is_err(), "{words:?}");
+        }
+        for words in [&[][..], &["/x"], &["server", "check-health"], &["/x", "pid", "check-health"]] {
+            assert!(!is(words), "{words:?}");
         }
     }
 

@@ -1,22 +1,35 @@
 //! `penctl check-health`: the state of the servers as a Nagios plugin reports it (Monitoring Plugins Development
 //! Guidelines): one line with performance data after a bar, and the status 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN.
 
-use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use crate::core::addr::Endpoint;
-use crate::core::error::SystemReason;
+use crate::core::error::{SystemReason, one_line};
 
+use super::output;
 use super::servers::{self, ListedServer};
 
-/// Reports the state of the servers of the pen at `target`.
-pub fn run(target: &Endpoint) -> ExitCode {
-    let (status, line) = match servers::read(target) {
-        Ok(read) => judge(&read.servers),
-        Err(error) => (3, format!("PEN UNKNOWN - {target}: {}", SystemReason(&error))),
-    };
-    // If the line cannot be written, the exit status still counts.
-    _ = writeln!(std::io::stdout(), "{line}");
+/// The status where the state of the servers could not be found out or reported.
+const UNKNOWN: u8 = 3;
+
+/// Reports the state of the servers of the pen at `target`, which has to answer within `limit`.
+pub fn run(target: &Endpoint, limit: Duration) -> ExitCode {
+    match servers::read(target, limit) {
+        Ok(read) => report(judge(&read.servers)),
+        Err(error) => unknown(&[format!("{target}: {}", SystemReason(&error))]),
+    }
+}
+
+/// Reports that the state is unknown for these reasons, of which one may be the command line.
+pub fn unknown(reasons: &[String]) -> ExitCode {
+    // What follows a bar is performance data.
+    let reasons = one_line(reasons.join("; ")).replace('|', "/");
+    report((UNKNOWN, format!("PEN UNKNOWN - {reasons}")))
+}
+
+fn report((status, line): (u8, String)) -> ExitCode {
+    let status = if output::print(line + "\n").is_ok() { status } else { UNKNOWN };
     ExitCode::from(status)
 }
 

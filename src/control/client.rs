@@ -13,9 +13,11 @@ use crate::core::command::Command;
 use crate::core::error::SystemReason;
 use crate::sys::resolve;
 
+use super::output;
 use super::protocol;
+use super::time_limit::{late, within};
 
-/// How long pen may take to accept a connection or to send more of its reply.
+/// How long a connection may take to be made, and pen to send more of its reply.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The size of the pieces in which a reply is printed.
@@ -38,15 +40,16 @@ pub fn run(target: &Endpoint, line: &str) -> ExitCode {
     }
 }
 
-/// The whole reply to a command that shows something.
+/// The whole reply to a command that shows something. The connection may take `patience`, and so may pen to send more of
+/// its reply.
 ///
 /// # Errors
-/// Pen cannot be reached, or refuses the command.
-pub fn ask(target: &Endpoint, line: &str) -> io::Result<String> {
-    let mut stream = connect(target, PATIENCE)?;
+/// Pen cannot be reached, does not answer in time, or refuses the command.
+pub fn ask(target: &Endpoint, line: &str, patience: Duration) -> io::Result<String> {
+    let mut stream = connect(target, patience, patience)?;
     stream.write_all(protocol::frame(line).as_bytes())?;
     let mut reply = String::new();
-    stream.read_to_string(&mut reply)?;
+    stream.read_to_string(&mut reply).map_err(|error| with_limit(error, patience))?;
     if protocol::is_refusal(&reply) {
         return Err(io::Error::other(reply.trim_end().to_owned()));
     }
@@ -61,18 +64,24 @@ fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
         _ => (PATIENCE, false),
     };
     let question = protocol::question_before(line);
-    let pointless =
-        question.is_some_and(|q| ask(target, &q).is_ok_and(|reply| protocol::finds_nothing(&reply)));
+    let pointless = question
+        .is_some_and(|q| ask(target, &q, PATIENCE).is_ok_and(|reply| protocol::finds_nothing(&reply)));
     // The command is sent all the same, so that the reply is pen's.
-    let stream = connect(target, patience)?;
+    let stream = connect(target, PATIENCE, patience)?;
     if waits {
         stream.reset_on_close()?;
     }
-    Ok(talk(stream, line)? && !pointless)
+    let replied = talk(stream, line).map_err(|error| with_limit(error, patience));
+    Ok(replied? && !pointless)
+}
+
+/// The error of a read, which with a time limit of its socket says only that there was nothing to read.
+fn with_limit(error: io::Error, patience: Duration) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { late(patience) } else { error }
 }
 
 /// A connection to a control socket.
-trait ControlConnection: Read + Write {
+trait ControlConnection: Read + Write + Send {
     /// Lets the other side know when this program is ended while it waits for its reply: over TCP the end of a connection does
     /// not tell that nobody reads from it any more.
     ///
@@ -93,7 +102,17 @@ impl ControlConnection for TcpStream {
     }
 }
 
-fn connect(target: &Endpoint, patience: Duration) -> io::Result<Box<dyn ControlConnection>> {
+/// Connects within `limit`, which a path with a full backlog would not have. Each reading may take `patience`.
+fn connect(target: &Endpoint, limit: Duration, patience: Duration) -> io::Result<Box<dyn ControlConnection>> {
+    let target = target.clone();
+    within(limit, move || connect_now(&target, limit, patience))
+}
+
+fn connect_now(
+    target: &Endpoint,
+    limit: Duration,
+    patience: Duration,
+) -> io::Result<Box<dyn ControlConnection>> {
     let addresses = match &target.host {
         Host::Unix(path) => {
             let stream = UnixStream::connect(path)?;
@@ -103,9 +122,11 @@ fn connect(target: &Endpoint, patience: Duration) -> io::Result<Box<dyn ControlC
         Host::Ip(ip) => vec![*ip],
         Host::Name(name) => resolve::lookup_now(name)?,
     };
+    // One that does not answer leaves time for the others.
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
     let mut failure = io::ErrorKind::NotFound.into();
     for ip in addresses {
-        match TcpStream::connect_timeout(&SocketAddr::new(ip, target.port), PATIENCE) {
+        match TcpStream::connect_timeout(&SocketAddr::new(ip, target.port), share) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(patience))?;
                 return Ok(Box::new(stream));
@@ -134,18 +155,50 @@ fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<bool> {
 
 /// Prints `begin` and the rest of the reply; false if it cannot be printed.
 fn pass_on(begin: &[u8], rest: &mut impl Read) -> io::Result<bool> {
-    let mut out = io::stdout().lock();
-    if out.write_all(begin).is_err() {
-        return Ok(false);
-    }
-    let mut chunk = vec![0; CHUNK];
+    let mut chunk = begin.to_vec();
+    let mut got = chunk.len();
+    chunk.resize(CHUNK, 0);
     loop {
-        let got = rest.read(&mut chunk)?;
-        if got == 0 {
-            return Ok(out.flush().is_ok());
-        }
-        if out.write_all(chunk.get(..got).unwrap_or_default()).is_err() {
+        if output::print(chunk.get(..got).unwrap_or_default()).is_err() {
             return Ok(false);
         }
+        got = rest.read(&mut chunk)?;
+        if got == 0 {
+            return Ok(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// The control socket of a pen that accepts nobody, and the connections that fill its backlog.
+    fn full() -> (tempfile::TempDir, Endpoint, UnixListener, Vec<UnixStream>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control");
+        let listener = UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        let first = UnixStream::connect(&path).unwrap();
+        let target = Endpoint::with_port(path.to_str().unwrap(), &Services::default()).unwrap();
+        (directory, target, listener, vec![first])
+    }
+
+    #[test]
+    fn a_connect_that_nobody_accepts_ends() {
+        let (_directory, target, _listener, _first) = full();
+        let limit = Duration::from_millis(200);
+        let Err(error) = connect(&target, limit, limit) else { panic!("it was accepted") };
+        assert_eq!(error.to_string(), "expected an answer within 0.2 s, got none");
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_is_told_as_such() {
+        let (_directory, target, listener, _first) = full();
+        let (_first, _) = listener.accept().unwrap();
+        let error = ask(&target, "pid", Duration::from_millis(200)).unwrap_err();
+        assert_eq!(error.to_string(), "expected an answer within 0.2 s, got none");
     }
 }

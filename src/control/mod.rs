@@ -3,8 +3,11 @@
 pub mod check_health;
 pub mod client;
 mod long_reply;
+mod output;
 pub mod protocol;
 pub mod server;
 mod servers;
+mod servers_table;
+mod time_limit;
 mod waiting_clients;
 pub mod watch;

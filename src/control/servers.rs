@@ -1,6 +1,7 @@
 //! The document `json servers`, as penctl's own commands read it.
 
 use std::io;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -9,6 +10,7 @@ use crate::core::report::model::standing;
 use crate::core::settings::{AdminState, Keyword as _};
 
 use super::client;
+use super::time_limit::within;
 
 /// The document.
 #[derive(Debug, Deserialize)]
@@ -59,10 +61,11 @@ impl ListedServer {
     }
 }
 
-/// Requests the document.
+/// Requests the document, which has to be there as a whole within `limit`.
 ///
 /// # Errors
-/// Pen cannot be reached, or does not know the document.
-pub(super) fn read(target: &Endpoint) -> io::Result<ServersDocument> {
-    Ok(serde_json::from_str(&client::ask(target, "json servers")?)?)
+/// Pen cannot be reached, does not answer in time, or does not know the document.
+pub(super) fn read(target: &Endpoint, limit: Duration) -> io::Result<ServersDocument> {
+    let target = target.clone();
+    within(limit, move || Ok(serde_json::from_str(&client::ask(&target, "json servers", limit)?)?))
 }

@@ -219,6 +219,13 @@ fn without_number(text: &str) -> &str {
     }
 }
 
+/// What `program` reports when its standard output cannot be written; nothing when the reader is gone, whom nothing is
+/// kept from.
+pub fn unwritten_output(program: &str, error: &io::Error) -> Option<String> {
+    let is_fault = error.kind() != io::ErrorKind::BrokenPipe;
+    is_fault.then(|| format!("{program}: standard output: {}", SystemReason(error)))
+}
+
 /// A text as one printable line: control characters, including line ends, are escaped.
 pub fn one_line(text: String) -> String {
     if !text.contains(char::is_control) {

@@ -27,6 +27,7 @@ pub mod read_file;
 pub mod resolve;
 mod resolved_path;
 pub mod runtime;
+pub mod screen;
 pub mod socket;
 pub mod splice;
 pub mod tls;

@@ -3,7 +3,7 @@
 use crate::support::pen::{free_port, run_penctl};
 use crate::support::{Backend, Setup};
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -146,7 +146,7 @@ fn help_has_a_line_a_command() {
 }
 
 /// A penctl that is told by the environment where to ask.
-fn penctl(pen: &crate::support::Pen, words: &[&str]) -> std::process::Output {
+pub(crate) fn penctl(pen: &crate::support::Pen, words: &[&str]) -> std::process::Output {
     let mut command = std::process::Command::new(crate::support::pen::penctl_program());
     command.env("PEN_CONTROL", pen.file("control")).args(words).output().unwrap()
 }
@@ -185,42 +185,6 @@ fn a_slip_is_told_with_what_may_be_meant() {
     let output = crate::support::pen::run_pen(["--check", "-F", &file, "127.0.0.1:9"]);
     let told = text(&output.stderr);
     assert!(told.contains("'ruondrobin' is not a command; nearest: roundrobin;"), "{told}");
-}
-
-#[test]
-fn check_health_is_a_plugin_of_nagios() {
-    let backends = crate::support::backend::greeters(2);
-    let mut pen = Setup::new().servers(&backends).start();
-    let check = |change: &str, status: i32, begin: &str| {
-        assert_eq!(pen.control(change), "");
-        let output = penctl(&pen, &["check-health"]);
-        let line = text(&output.stdout);
-        assert_eq!(output.status.code(), Some(status), "{line}");
-        assert!(line.starts_with(begin) && line.lines().count() == 1 && line.contains(" | up="), "{line}");
-    };
-    check("server 0 max 9", 0, "PEN OK - 2 of 2 servers up |");
-    check("server 1 blacklist 60", 1, "PEN WARNING - 1 of 2 servers up: 1 blacklisted |");
-    check("server 0 blacklist 60", 2, "PEN CRITICAL - 0 of 2 servers up: 0 blacklisted, 1 blacklisted |");
-    pen.terminate();
-    let output = penctl(&pen, &["check-health"]);
-    assert_eq!(output.status.code(), Some(3));
-    let told = text(&output.stdout);
-    assert!(told.starts_with("PEN UNKNOWN - ") && !told.contains("os error"), "{told}");
-    let output = penctl(&pen, &["watch", "0.1", "1"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).ends_with(": No such file or directory\n"), "{}", text(&output.stdout));
-}
-
-#[test]
-fn watch_shows_the_servers_again_and_again() {
-    let backends = crate::support::backend::greeters(1);
-    let pen = Setup::new().servers(&backends).start();
-    pen.control("server 0 name www1");
-    let output = penctl(&pen, &["watch", "0.1", "3"]);
-    let shown = text(&output.stdout);
-    assert_eq!((shown.matches("www1").count(), output.status.code()), (3, Some(0)), "{shown}");
-    // What is no terminal gets no control characters.
-    assert!(!shown.contains('\x1b'), "{shown}");
 }
 
 #[test]
