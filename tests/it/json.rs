@@ -123,6 +123,30 @@ fn the_configuration_is_that_in_force() {
 }
 
 #[test]
+fn keys_of_checks_have_values_and_not_words() {
+    let pen = Setup::new().start();
+    for line in [
+        "check unset type tcp",
+        r#"check web type http path /a body "\"ok\"" expect "200,204""#,
+        r#"check text type send send "a b\t\r\n" expect "\xc3\xa9\\" every 0.5"#,
+        r#"check bytes type udp send "\xff\x00a" expect x"#,
+    ] {
+        assert_eq!(pen.control(line), "", "{line}");
+    }
+    // The document conforms to its schema, which allows no other key.
+    let config = document(&pen, "config");
+    let checks = &config["checks"];
+    for key in ["send", "expect", "body", "sni", "host", "name", "program"] {
+        assert_eq!(checks["unset"][key], Value::Null, "{key}");
+    }
+    let web = ["path", "body", "expect", "send"].map(|key| &checks["web"][key]);
+    assert_eq!(web, [&json!("/a"), &json!("\"ok\""), &json!("200,204"), &Value::Null]);
+    let text = ["send", "expect", "every"].map(|key| &checks["text"][key]);
+    assert_eq!(text, [&json!("a b\t\r\n"), &json!("\u{e9}\\"), &json!(0.5)]);
+    assert_eq!(checks["bytes"]["send"], json!([255, 0, 97]));
+}
+
+#[test]
 fn a_name_that_is_none_is_refused() {
     let pen = Setup::new().start();
     for (line, words) in [

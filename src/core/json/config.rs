@@ -40,7 +40,8 @@ fn fields<T: Table>(row: &T) -> Map<String, Json> {
     FieldKey::<T>::all().map(|key| (key.word().to_owned(), value(&key.get(row)))).collect()
 }
 
-/// A value of the control language in JSON: times are numbers of seconds, addresses and paths are texts.
+/// A value of the control language in JSON: times are numbers of seconds, addresses and paths are texts. Bytes are a text
+/// if they are UTF-8, and otherwise numbers: a text with escapes could be taken for one of these characters.
 fn value(value: &Value) -> Json {
     match value {
         Value::None => Json::Null,
@@ -51,6 +52,11 @@ fn value(value: &Value) -> Json {
         Value::Words(words) => words.clone().into(),
         Value::Paths(paths) => paths.clone().into(),
         Value::SniRoutes(routes) => routes.iter().map(ToString::to_string).collect::<Vec<_>>().into(),
+        Value::Bytes(bytes) if bytes.is_empty() => Json::Null,
+        Value::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => bytes.clone().into(),
+        },
         other => other.to_string().into(),
     }
 }
