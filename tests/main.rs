@@ -12,6 +12,7 @@ mod support;
 mod it {
     mod acl;
     mod admin;
+    mod admin_alerts;
     mod admin_metrics;
     mod chaos;
     mod chaos_datagrams;

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
+
 use crate::core::health::CheckCounts;
 
-use super::family::{Family, FamilyWriter, counter, encode_histogram, histogram};
+use super::family::{Family, counter, encode_histogram, histogram};
 
 /// The checks of one server.
 #[derive(Debug, Clone)]
@@ -22,26 +24,25 @@ pub(super) const CHECK_RESULTS: Family = counter("pen_check_results", "Checks of
 pub(super) const CHECK_TIME: Family =
     histogram("pen_check_duration_seconds", "How long the checks of the server took");
 
-pub(super) fn encode(checks: &[Checked], out: &mut FamilyWriter<'_>) -> fmt::Result {
-    if checks.is_empty() {
-        return Ok(());
-    }
-    let labels = |one: &Checked| [("server", one.server.to_string()), ("check", one.check.clone())];
-    let results = checks.iter().flat_map(|one| {
-        one.counts.results().map(|(result, count)| {
+/// A family, and what writes its series of one check.
+pub(super) type CheckFamily = (Family, fn(&mut MetricEncoder<'_>, &Checked) -> fmt::Result);
+
+/// Both families.
+pub(super) const CHECK_FAMILIES: [CheckFamily; 2] = [
+    (CHECK_RESULTS, |metric, one| {
+        one.counts.results().into_iter().try_for_each(|(result, count)| {
             let [server, check] = labels(one);
-            ([server, check, ("result", result.to_owned())], count)
+            let labels = [server, check, ("result", result.to_owned())];
+            metric.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)
         })
-    });
-    out.counters(CHECK_RESULTS, results)?;
-    let mut times = out.family(CHECK_TIME)?;
-    for one in checks {
+    }),
+    (CHECK_TIME, |metric, one| {
         let read = one.counts.times();
-        encode_histogram(
-            times.encode_family(&labels(one))?,
-            (read.sum_seconds(), read.count()),
-            read.ranges(),
-        )?;
-    }
-    Ok(())
+        let sum = (read.sum_seconds(), read.count());
+        encode_histogram(metric.encode_family(&labels(one))?, sum, read.ranges())
+    }),
+];
+
+fn labels(one: &Checked) -> [(&'static str, String); 2] {
+    [("server", one.server.to_string()), ("check", one.check.clone())]
 }

@@ -1,20 +1,23 @@
 //! `/metrics`: counters and gauges for Prometheus, in its text format or as OpenMetrics, as the client accepts.
 //!
-//! doc/howto/monitoring.txt has a table of them, which a test compares with [`FAMILIES`].
+//! doc/howto/monitoring.txt has a table of them, which a test compares with [`families`].
 
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, MetricEncoder, NoLabelSet, prometheus_text, text,
-};
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-use crate::core::report::model::{ServerRow, ServerState};
-use crate::core::settings::Keyword;
+use crate::core::Millis;
+use crate::core::report::model::ServerRow;
+use crate::core::report::pieces::Pieces;
+use crate::core::snapshot::Backend;
 
-use super::check_metrics::{self, CHECK_RESULTS, CHECK_TIME, Checked};
-use super::family::{Family, FamilyWriter, counter, encode_histogram, gauge, histogram};
+use super::check_metrics::{CHECK_FAMILIES, CHECK_RESULTS, CHECK_TIME, Checked};
+use super::family::{Family, FamilyWriter, counter, gauge};
+use super::server_metrics::SERVER_FAMILIES;
 use super::serving_metrics::{
     CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, HEADER_FAULTS, RELOADS, ServingTotals, TLS_HANDSHAKES,
 };
@@ -40,8 +43,10 @@ pub struct Measurements {
     pub clients_max: usize,
     /// With UDP, the datagrams that were not passed on.
     pub datagrams_dropped: Option<u64>,
-    /// The servers.
-    pub servers: Vec<ServerRow>,
+    /// The servers, whose values are read when their series are made.
+    pub servers: Vec<Arc<Backend>>,
+    /// The time of pen's clock.
+    pub now: Millis,
     /// The outcome of connections, and reloads.
     pub serving: ServingTotals,
     /// Connections without a server.
@@ -75,15 +80,6 @@ const CONNECTIONS_LIMIT: Family = gauge("pen_connections_limit", "Maximum concur
 const CLIENTS: Family = gauge("pen_clients", "Clients that are remembered");
 const CLIENTS_LIMIT: Family = gauge("pen_clients_limit", "Maximum number of clients that are remembered");
 const DATAGRAMS_DROPPED: Family = counter("pen_datagrams_dropped", "Datagrams that were not passed on");
-const SERVER_STATE: Family = gauge("pen_server_state", "1 for the current state of the server, else 0");
-const SERVER_CONNECTIONS: Family =
-    gauge("pen_server_connections", "Connections of the server, including those being made");
-const SERVER_CONNECTIONS_LIMIT: Family =
-    gauge("pen_server_connections_limit", "Soft limit of the server's connections, 0 for no limit");
-const SERVER_BYTES: Family = counter("pen_server_bytes", "Bytes sent to the server and received from it");
-const SERVER_CONNECTS: Family = counter("pen_server_connects", "Connects to the server, by result");
-const SERVER_CONNECT_TIME: Family =
-    histogram("pen_server_connect_duration_seconds", "Duration of successful connects to the server");
 const START_TIME: Family = gauge("process_start_time_seconds", "Start time of the process since 1970");
 const CPU: Family = counter("process_cpu_seconds", "Processor time, user and system");
 const RESIDENT: Family = gauge("process_resident_memory_bytes", "Resident memory");
@@ -91,8 +87,8 @@ const VIRTUAL: Family = gauge("process_virtual_memory_bytes", "Virtual memory");
 const OPEN_DESCRIPTORS: Family = gauge("process_open_fds", "Open descriptors");
 const MAX_DESCRIPTORS: Family = gauge("process_max_fds", "Maximum number of open descriptors");
 
-/// All families.
-pub const FAMILIES: [Family; 33] = [
+/// The families of pen as a whole that come first.
+const OVERALL: [Family; 19] = [
     BUILD_INFO,
     CONNECTIONS,
     CONNECTIONS_LIMIT,
@@ -112,117 +108,170 @@ pub const FAMILIES: [Family; 33] = [
     TARPIT_CONNECTIONS,
     TARPIT_LIMIT,
     TARPIT_RESULTS,
-    SERVER_STATE,
-    SERVER_CONNECTIONS,
-    SERVER_CONNECTIONS_LIMIT,
-    SERVER_BYTES,
-    SERVER_CONNECTS,
-    SERVER_CONNECT_TIME,
-    CHECK_RESULTS,
-    CHECK_TIME,
-    START_TIME,
-    CPU,
-    RESIDENT,
-    VIRTUAL,
-    OPEN_DESCRIPTORS,
-    MAX_DESCRIPTORS,
 ];
+
+/// The families of the process.
+const OF_PROCESS: [Family; 6] = [START_TIME, CPU, RESIDENT, VIRTUAL, OPEN_DESCRIPTORS, MAX_DESCRIPTORS];
+
+/// All families.
+pub fn families() -> Vec<Family> {
+    let of_servers = SERVER_FAMILIES.iter().map(|(family, _)| *family);
+    OVERALL.into_iter().chain(of_servers).chain([CHECK_RESULTS, CHECK_TIME]).chain(OF_PROCESS).collect()
+}
 
 const OPENMETRICS: &str = "application/openmetrics-text";
 
-/// The metrics and their content type, for a client whose `Accept` header says `accepted`.
-pub(super) fn encode(measurements: Measurements, accepted: &str) -> (&'static str, String) {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(measurements));
-    let mut out = String::new();
-    // Writing to a string cannot fail.
-    if accepted.contains(OPENMETRICS) {
-        _ = text::encode(&mut out, &registry);
-        ("application/openmetrics-text; version=1.0.0; charset=utf-8", out)
+/// The number of servers, or of their checks, whose series of a family are made at a time.
+const ROWS: usize = 16;
+
+/// The metrics, made as they are read, and their content type, for a client whose `Accept` header says `accepted`.
+pub(super) fn pieces(measurements: Measurements, accepted: &str) -> (&'static str, Pieces) {
+    let format = if accepted.contains(OPENMETRICS) {
+        ExpositionFormat::OpenMetrics
     } else {
-        _ = prometheus_text::encode(&mut out, &registry);
-        ("text/plain; version=0.0.4; charset=utf-8", out)
+        ExpositionFormat::Prometheus
+    };
+    let (servers, checks) = (measurements.servers.len(), measurements.checks.len());
+    let of_servers = (0..SERVER_FAMILIES.len())
+        .flat_map(move |family| runs(servers).map(move |run| MetricsPart::Servers(family, run)));
+    let of_checks = (0..CHECK_FAMILIES.len())
+        .flat_map(move |family| runs(checks).map(move |run| MetricsPart::Checks(family, run)));
+    let parts =
+        [MetricsPart::Overall].into_iter().chain(of_servers).chain(of_checks).chain([MetricsPart::Process]);
+    let measurements = Arc::new(measurements);
+    let texts = parts.map(move |part| text(&measurements, part, format));
+    match format {
+        ExpositionFormat::OpenMetrics => {
+            let end = std::iter::once_with(|| {
+                let mut end = String::new();
+                // Writing to a string cannot fail.
+                _ = text::encode_eof(&mut end);
+                end
+            });
+            ("application/openmetrics-text; version=1.0.0; charset=utf-8", Box::new(texts.chain(end)))
+        }
+        ExpositionFormat::Prometheus => (prometheus_text::CONTENT_TYPE, Box::new(texts)),
     }
 }
 
-/// The labels that identify a server, followed by `rest`.
-fn labels<'a>(row: &'a ServerRow, rest: &[(&'a str, &'a str)]) -> Vec<(&'a str, String)> {
-    let named = [("server", row.label()), ("address", row.endpoint())];
-    named.into_iter().chain(rest.iter().map(|(name, value)| (*name, (*value).to_owned()))).collect()
+/// The numbers up to `count`, in runs of at most [`ROWS`].
+fn runs(count: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..count).step_by(ROWS).map(move |begin| begin..count.min(begin + ROWS))
 }
 
-fn series(
-    metric: &mut MetricEncoder<'_>,
-    labels: &impl EncodeLabelSet,
-    value: &impl EncodeGaugeValue,
-) -> fmt::Result {
-    metric.encode_family(labels)?.encode_gauge(value)
+#[derive(Debug, Clone, Copy)]
+enum ExpositionFormat {
+    Prometheus,
+    OpenMetrics,
 }
 
-impl Collector for Measurements {
+/// A part of the metrics.
+#[derive(Debug, Clone)]
+enum MetricsPart {
+    /// What comes first, about pen as a whole.
+    Overall,
+    /// The series of some servers, of a family with that number.
+    Servers(usize, Range<usize>),
+    /// The series of some checks.
+    Checks(usize, Range<usize>),
+    /// What comes last, about the process.
+    Process,
+}
+
+impl MetricsPart {
+    /// Whether it goes on with a family that another part has begun.
+    fn goes_on(&self) -> bool {
+        matches!(self, MetricsPart::Servers(_, run) | MetricsPart::Checks(_, run) if run.start > 0)
+    }
+}
+
+/// The text of a part.
+fn text(measurements: &Arc<Measurements>, part: MetricsPart, format: ExpositionFormat) -> String {
+    let goes_on = part.goes_on();
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(PartCollector { measurements: Arc::clone(measurements), part }));
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    _ = match format {
+        ExpositionFormat::OpenMetrics => text::encode_registry(&mut out, &registry),
+        ExpositionFormat::Prometheus => prometheus_text::encode(&mut out, &registry),
+    };
+    if goes_on {
+        // The family has its description already.
+        let described = out.split_inclusive('\n').take_while(|line| line.starts_with('#'));
+        let length: usize = described.map(str::len).sum();
+        out.drain(..length);
+    }
+    out
+}
+
+/// What the library encodes a part with.
+#[derive(Debug)]
+struct PartCollector {
+    measurements: Arc<Measurements>,
+    part: MetricsPart,
+}
+
+impl Collector for PartCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = FamilyWriter(encoder);
+        let measurements = &self.measurements;
+        match &self.part {
+            MetricsPart::Overall => measurements.encode_overall(&mut out),
+            MetricsPart::Servers(family, run) => {
+                let Some((family, write)) = SERVER_FAMILIES.get(*family) else { return Ok(()) };
+                let mut metric = out.family(*family)?;
+                let servers = measurements.servers.get(run.clone()).unwrap_or_default();
+                servers
+                    .iter()
+                    .try_for_each(|server| write(&mut metric, &ServerRow::new(server, measurements.now)))
+            }
+            MetricsPart::Checks(family, run) => {
+                let Some((family, write)) = CHECK_FAMILIES.get(*family) else { return Ok(()) };
+                let mut metric = out.family(*family)?;
+                let checks = measurements.checks.get(run.clone()).unwrap_or_default();
+                checks.iter().try_for_each(|check| write(&mut metric, check))
+            }
+            MetricsPart::Process => measurements.process.encode(&mut out),
+        }
+    }
+}
+
+impl Measurements {
+    fn encode_overall(&self, out: &mut FamilyWriter<'_>) -> fmt::Result {
         let build = [("version", self.version), ("tls_library", self.tls_library)];
-        series(&mut out.family(BUILD_INFO)?, &build, &1u32)?;
+        out.family(BUILD_INFO)?.encode_family(&build)?.encode_gauge(&1u32)?;
         out.gauge(CONNECTIONS, Some(self.connections))?;
         out.gauge(CONNECTIONS_LIMIT, Some(self.connections_max))?;
         out.gauge(CLIENTS, Some(self.clients))?;
         out.gauge(CLIENTS_LIMIT, Some(self.clients_max))?;
         out.counter(DATAGRAMS_DROPPED, self.datagrams_dropped)?;
-        self.serving.encode(&mut out)?;
-        self.unserved.encode(&mut out)?;
-        self.encode_servers(&mut out)?;
-        check_metrics::encode(&self.checks, &mut out)?;
-        let process = &self.process;
-        out.gauge(START_TIME, Some(process.start_time_seconds))?;
-        out.counter(CPU, process.cpu_seconds)?;
-        out.gauge(RESIDENT, process.resident_bytes)?;
-        out.gauge(VIRTUAL, process.virtual_bytes)?;
-        out.gauge(OPEN_DESCRIPTORS, process.open_descriptors)?;
-        out.gauge(MAX_DESCRIPTORS, process.max_descriptors)
+        self.serving.encode(out)?;
+        self.unserved.encode(out)
     }
 }
 
-impl Measurements {
-    fn encode_servers(&self, out: &mut FamilyWriter<'_>) -> fmt::Result {
-        if self.servers.is_empty() {
-            return Ok(());
+impl Process {
+    fn encode(&self, out: &mut FamilyWriter<'_>) -> fmt::Result {
+        out.gauge(START_TIME, Some(self.start_time_seconds))?;
+        out.counter(CPU, self.cpu_seconds)?;
+        out.gauge(RESIDENT, self.resident_bytes)?;
+        out.gauge(VIRTUAL, self.virtual_bytes)?;
+        out.gauge(OPEN_DESCRIPTORS, self.open_descriptors)?;
+        out.gauge(MAX_DESCRIPTORS, self.max_descriptors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_the_whole_without_gaps() {
+        for count in [0, 1, ROWS, ROWS + 1, 3 * ROWS] {
+            let all: Vec<usize> = runs(count).flatten().collect();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+            assert!(runs(count).all(|run| run.len() <= ROWS));
         }
-        let mut states = out.family(SERVER_STATE)?;
-        for row in &self.servers {
-            for state in ServerState::WORDS {
-                let labels = labels(row, &[("state", state)]);
-                series(&mut states, &labels, &u32::from(row.state.word() == *state))?;
-            }
-        }
-        let mut connections = out.family(SERVER_CONNECTIONS)?;
-        for row in &self.servers {
-            series(&mut connections, &labels(row, &[]), &row.connections)?;
-        }
-        let mut limits = out.family(SERVER_CONNECTIONS_LIMIT)?;
-        for row in &self.servers {
-            series(&mut limits, &labels(row, &[]), &row.max)?;
-        }
-        let mut bytes = out.family(SERVER_BYTES)?;
-        for row in &self.servers {
-            for (direction, count) in [("sent", row.sent_bytes), ("received", row.received_bytes)] {
-                let labels = labels(row, &[("direction", direction)]);
-                bytes.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-            }
-        }
-        let mut connects = out.family(SERVER_CONNECTS)?;
-        for row in &self.servers {
-            for (result, count) in [("success", row.connects), ("failure", row.failures)] {
-                let labels = labels(row, &[("result", result)]);
-                connects.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&count, None)?;
-            }
-        }
-        let mut times = out.family(SERVER_CONNECT_TIME)?;
-        for row in &self.servers {
-            let read = &row.connect_times;
-            let sum = (read.sum_seconds(), read.count());
-            encode_histogram(times.encode_family(&labels(row, &[]))?, sum, read.ranges())?;
-        }
-        Ok(())
     }
 }

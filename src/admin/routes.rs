@@ -43,7 +43,10 @@ struct Found {
 /// What a response contains.
 enum ResponseContent {
     Text(String),
+    /// Of a document, made at the pace of documents.
     Pieces(Pieces),
+    /// Of metrics.
+    Scrape(Pieces),
 }
 
 impl Found {
@@ -61,6 +64,7 @@ pub(super) struct AdminContext<S> {
     pub(super) source: Arc<S>,
     pub(super) history: Arc<Mutex<History>>,
     pub(super) pace: Arc<Pace>,
+    pub(super) scrape_pace: Arc<Pace>,
 }
 
 /// Responds to `request`; `loopback` if it came over a loopback address.
@@ -85,6 +89,7 @@ pub(super) fn answer<B>(
         _ if head_only => ResponseBody::ready(String::new(), progress),
         ResponseContent::Text(text) => ResponseBody::ready(text, progress),
         ResponseContent::Pieces(pieces) => ResponseBody::new(pieces, &context.pace, progress),
+        ResponseContent::Scrape(pieces) => ResponseBody::new(pieces, &context.scrape_pace, progress),
     };
     let mut response = Response::new(body);
     *response.status_mut() = found.status;
@@ -123,10 +128,13 @@ fn find(source: &impl ReportSource, history: &Arc<Mutex<History>>, uri: &Uri, he
         "/metrics" => {
             let accepted: Vec<_> =
                 headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
-            let (kind, metrics) = metrics::encode(source.measurements(), &accepted.join(","));
-            Found::here(kind, metrics)
+            let (kind, pieces) = metrics::pieces(source.measurements(), &accepted.join(","));
+            Found { status: StatusCode::OK, kind, content: ResponseContent::Scrape(pieces) }
         }
-        "/" => Found::here(HTML, dashboard::page(&source.contents(), &history.lock())),
+        "/" => {
+            let pieces = dashboard::page(source.contents(), history);
+            Found { status: StatusCode::OK, kind: HTML, content: ResponseContent::Pieces(pieces) }
+        }
         "/dashboard/data" => {
             let known = uri.query().and_then(|query| query.strip_prefix("points=")?.parse().ok());
             let pieces = dashboard::data(source.contents(), history, known);

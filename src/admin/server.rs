@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::oneshot;
 
 use crate::sys::connection_slots::{ConnectionSlot, ConnectionSlots};
+use crate::sys::pace::Pace;
 use crate::sys::{log, runtime};
 
 use super::dashboard::history::{History, PERIOD};
@@ -106,7 +107,12 @@ fn record(source: &impl ReportSource, history: &mut History, passed: Duration) {
 async fn serve(listener: AsyncListener, source: Arc<impl ReportSource>) {
     let history = Arc::<Mutex<History>>::default();
     tokio::spawn(look(Arc::clone(&source), Arc::clone(&history)));
-    let context = Arc::new(AdminContext { source, history, pace: Arc::default() });
+    let context = Arc::new(AdminContext {
+        source,
+        history,
+        pace: Arc::default(),
+        scrape_pace: Arc::new(Pace::of_scrapes()),
+    });
     let slots = ConnectionSlots::new(CONNECTIONS_MAX, PATIENCE_WHEN_FULL);
     loop {
         let error = match &listener {

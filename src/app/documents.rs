@@ -15,14 +15,12 @@ use crate::core::affinity::Client;
 use crate::core::config::Config;
 use crate::core::json::{self, Document, DocumentHead, ServersHead, VersionDocument};
 use crate::core::refusals::Refusal;
-use crate::core::report::model::{
-    self, CheckRow, ClientRow, ConnectionRow, ObservedServer, ServerRow, ServerState, Status,
-};
+use crate::core::report::model::{self, CheckRow, ClientRow, ConnectionRow, ServerRow, ServerState, Status};
 use crate::core::report::pieces::{Pieces, Rows, lines};
 use crate::core::report::{html, replies, text};
 use crate::core::select::explain::Explanation;
 use crate::core::settings::{AdminState, Keyword};
-use crate::core::snapshot::Backend;
+use crate::core::snapshot::{Backend, Role};
 use crate::core::state_changes::StateChange;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
@@ -194,11 +192,6 @@ impl Documents {
         self.backends().filter(|backend| !backend.stats.is_removed())
     }
 
-    fn present_rows(&self) -> Vec<ServerRow> {
-        let now = self.shared.now();
-        self.present().map(|backend| ServerRow::new(&backend, now)).collect()
-    }
-
     fn checked(&self) -> Vec<Checked> {
         let checked = |backend: &Arc<Backend>| {
             let check = backend.check.as_ref()?.name.clone();
@@ -208,10 +201,12 @@ impl Documents {
     }
 
     /// Whether pen takes new clients and one of the servers can serve them.
-    fn serves_by<'a>(&self, servers: impl IntoIterator<Item = &'a ServerRow>) -> bool {
-        let works = |row: &ServerRow| {
-            let ready = row.role != "abuse" && row.admin_state == AdminState::Ready;
-            ready && matches!(row.state, ServerState::Up | ServerState::Unknown | ServerState::Retrying)
+    fn serves_by<'a>(&self, servers: impl IntoIterator<Item = &'a Arc<Backend>>) -> bool {
+        let now = self.shared.now();
+        let works = |backend: &Arc<Backend>| {
+            let ready = backend.role != Role::Abuse && backend.admin_state == AdminState::Ready;
+            let state = ServerState::of(backend, now);
+            ready && matches!(state, ServerState::Up | ServerState::Unknown | ServerState::Retrying)
         };
         self.shared.lifecycle.stage() == LifeStage::Serve && servers.into_iter().any(works)
     }
@@ -267,7 +262,8 @@ impl ReportSource for Documents {
                 tarpit_results: [("held", shared.tarpit.accepted()), ("refused", shared.tarpit.refused())],
             },
             checks: self.checked(),
-            servers: self.present_rows(),
+            servers: self.present().collect(),
+            now: shared.now(),
             serving: ServingTotals {
                 ends: shared.ends.read(),
                 refusals: shared.refusals.read(),
@@ -303,7 +299,6 @@ impl ReportSource for Documents {
         let config = self.config.load();
         let settings = &config.settings;
         let (servers, now) = ReportSource::servers(self);
-        let servers: Vec<_> = servers.iter().map(|backend| ObservedServer::new(backend, now)).collect();
         PageContents {
             listen: settings.listen.as_ref().map(ToString::to_string).unwrap_or_default(),
             protocol: match (settings.udp, settings.http, config.ends_tls()) {
@@ -320,8 +315,9 @@ impl ReportSource for Documents {
             clients_max: self.shared.clients.max(),
             queue_connections: self.shared.queue.waiting(),
             queue_max: self.shared.snapshot.load().queue_max,
-            can_serve: self.serves_by(servers.iter().map(|server| &server.row)),
+            can_serve: self.serves_by(&servers),
             servers,
+            now,
         }
     }
 
@@ -330,7 +326,7 @@ impl ReportSource for Documents {
     }
 
     fn can_serve(&self) -> bool {
-        self.serves_by(&self.present_rows())
+        self.serves_by(&self.present().collect::<Vec<_>>())
     }
 }
 

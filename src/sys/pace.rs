@@ -17,6 +17,10 @@ const REST: f64 = 4.0;
 /// servers run on the same machine, pen uses half of it at most: the work then delays well below 1 % of the requests, so
 /// that the 99th percentile of their times does not show it.
 const REST_WHEN_BUSY: f64 = 200.0;
+/// The same for what has to be there in time although all processors are used: metrics, which a collector waits for no
+/// longer than ten seconds. A hundred milliseconds of work become one second at most.
+const SCRAPE_REST: f64 = 1.0;
+const SCRAPE_REST_WHEN_BUSY: f64 = 8.0;
 /// The longest rest: work of many milliseconds in one piece does not delay the next request for a second.
 const REST_MAX: Duration = Duration::from_millis(100);
 /// The time over which the use of processors is measured. In a much shorter one the system's accounting is not exact.
@@ -28,7 +32,20 @@ pub struct Pace {
     /// Taken in order of arrival, so that each task gets its turn.
     turn: Mutex<Turn>,
     processors: f64,
+    rests: Rests,
 }
+
+/// How many times longer than the work its rests are.
+#[derive(Debug, Clone, Copy)]
+struct Rests {
+    /// When the other threads of pen are idle.
+    least: f64,
+    /// In addition when they use all processors.
+    when_busy: f64,
+}
+
+const DOCUMENT_RESTS: Rests = Rests { least: REST, when_busy: REST_WHEN_BUSY };
+const SCRAPE_RESTS: Rests = Rests { least: SCRAPE_REST, when_busy: SCRAPE_REST_WHEN_BUSY };
 
 #[derive(Debug)]
 struct Turn {
@@ -58,15 +75,28 @@ impl UsageWindow {
 
 impl Default for Pace {
     fn default() -> Self {
-        let now = Instant::now();
-        let turn =
-            Turn { worked: Duration::ZERO, rest_until: now, window: UsageWindow::begin(now), rest: REST };
-        let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
-        Pace { turn: Mutex::new(turn), processors }
+        Pace::new(DOCUMENT_RESTS)
     }
 }
 
 impl Pace {
+    /// The pace for metrics.
+    pub fn of_scrapes() -> Self {
+        Pace::new(SCRAPE_RESTS)
+    }
+
+    fn new(rests: Rests) -> Self {
+        let now = Instant::now();
+        let turn = Turn {
+            worked: Duration::ZERO,
+            rest_until: now,
+            window: UsageWindow::begin(now),
+            rest: rests.least,
+        };
+        let processors = std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64);
+        Pace { turn: Mutex::new(turn), processors, rests }
+    }
+
     /// Makes the pieces of a text one by one, as long as the receiver takes them. `None` follows the last: a receiver whose
     /// channel closes without it has only a part of the text.
     pub async fn send_all(&self, mut pieces: impl Iterator<Item = String>, to: mpsc::Sender<Option<String>>) {
@@ -94,14 +124,14 @@ impl Pace {
         }
         let begin = Instant::now();
         let result = step();
-        turn.add(begin, Instant::now(), self.processors);
+        turn.add(begin, Instant::now(), self.processors, self.rests);
         result
     }
 }
 
 impl Turn {
     /// Counts work from `begin` to `now`, and sets the next rest.
-    fn add(&mut self, begin: Instant, now: Instant, processors: f64) {
+    fn add(&mut self, begin: Instant, now: Instant, processors: f64, rests: Rests) {
         let worked = now - begin;
         self.worked += worked;
         self.window.worked += worked;
@@ -109,7 +139,7 @@ impl Turn {
         if passed >= WINDOW {
             let next = UsageWindow::begin(now);
             let others = next.used.saturating_sub(self.window.used).saturating_sub(self.window.worked);
-            self.rest = rest(others, passed, processors);
+            self.rest = rests.of(others, passed, processors);
             self.window = next;
         }
         if self.worked >= BURST {
@@ -119,10 +149,12 @@ impl Turn {
     }
 }
 
-/// How many times longer than the work a rest is if the other threads of pen used so much processor time.
-fn rest(others: Duration, passed: Duration, processors: f64) -> f64 {
-    let share = others.as_secs_f64() / (passed.as_secs_f64() * processors);
-    REST + REST_WHEN_BUSY * share.min(1.0)
+impl Rests {
+    /// How many times longer than the work a rest is if the other threads of pen used so much processor time.
+    fn of(self, others: Duration, passed: Duration, processors: f64) -> f64 {
+        let share = others.as_secs_f64() / (passed.as_secs_f64() * processors);
+        self.least + self.when_busy * share.min(1.0)
+    }
 }
 
 #[cfg(test)]
@@ -136,19 +168,20 @@ mod tests {
     #[test]
     fn rests_grow_with_what_the_other_threads_use() {
         let second = Duration::from_secs(1);
-        let rests = [0, 500, 1000, 9000].map(|ms| rest(Duration::from_millis(ms), second, 2.0));
+        let rests = [0, 500, 1000, 9000].map(|ms| DOCUMENT_RESTS.of(Duration::from_millis(ms), second, 2.0));
         assert_eq!(rests, [4.0, 54.0, 104.0, 204.0]);
+        assert_eq!(SCRAPE_RESTS.of(9 * second, second, 2.0), 9.0);
     }
 
     #[test]
     fn long_work_rests_and_short_work_does_not() {
         let now = Instant::now();
         let mut turn = turn(now);
-        turn.add(now, now + BURST / 2, 1.0);
+        turn.add(now, now + BURST / 2, 1.0, DOCUMENT_RESTS);
         assert_eq!(turn.rest_until, now);
-        turn.add(now, now + BURST / 2, 1.0);
+        turn.add(now, now + BURST / 2, 1.0, DOCUMENT_RESTS);
         assert_eq!(turn.rest_until, now + BURST / 2 + BURST * 4);
-        turn.add(now, now + Duration::from_secs(1), 1.0);
+        turn.add(now, now + Duration::from_secs(1), 1.0, DOCUMENT_RESTS);
         assert_eq!(turn.rest_until, now + Duration::from_secs(1) + REST_MAX);
     }
 
@@ -164,7 +197,7 @@ mod tests {
         });
         busy.join().unwrap();
         let now = Instant::now();
-        turn.add(now, now, 1.0);
+        turn.add(now, now, 1.0, DOCUMENT_RESTS);
         assert!(turn.rest > REST, "{turn:?}");
     }
 

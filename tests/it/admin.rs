@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::support::backend::{Backend, greeters};
 use crate::support::client::End;
 use crate::support::http::{Answer, admin_of, ask, get};
+use crate::support::process;
 use crate::support::schema::valid;
 use crate::support::tls::{Kind, Pair};
 use crate::support::{Client, Pen, Setup, wait_until};
@@ -265,6 +266,33 @@ fn slow_clients_are_sent_away() {
     assert_eq!(page(&pen, "/api/v1/version").status, 200);
     for mut client in slow {
         client.end();
+    }
+}
+
+/// Long answers are made as their clients read them: those that read nothing take neither time from others nor memory
+/// for the whole.
+#[test]
+fn answers_that_nobody_reads_hold_up_nobody() {
+    let pen = with_admin().start();
+    pen.has_servers(1000);
+    for path in ["/metrics", "/"] {
+        // The first answer takes memory that stays.
+        page(&pen, path);
+        let before = process::resident(pen.pid());
+        let _unread: Vec<Client> = (0..60)
+            .map(|_| {
+                let mut client = Client::to(admin_of(&pen));
+                client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+                client
+            })
+            .collect();
+        for _ in 0..5 {
+            let begin = Instant::now();
+            page(&pen, "/health");
+            assert!(begin.elapsed() < Duration::from_secs(1), "{path}: {:?}", begin.elapsed());
+        }
+        let grown = process::resident(pen.pid()).saturating_sub(before);
+        assert!(grown < 32 * 1024, "{path}: {grown} KiB for 60 answers");
     }
 }
 

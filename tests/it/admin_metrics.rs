@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 
 use openssl::ssl::SslVersion;
-use pen::admin::{FAMILIES, Family};
+use pen::admin::{Family, families};
 use serde_json::Value;
 
 use crate::support::backend::{Backend, Refusing};
@@ -110,7 +110,7 @@ fn every_series_is_documented_and_there() {
         let names = series(&get(admin_of(pen), "/metrics").body).into_keys();
         found.extend(names.map(|name| name.split('{').next().unwrap().to_owned()));
     }
-    let wanted: BTreeSet<_> = FAMILIES.iter().flat_map(|family| family.series()).collect();
+    let wanted: BTreeSet<_> = families().iter().flat_map(|family| family.series()).collect();
     assert_eq!(found, wanted);
     let chapter = fs::read_to_string(top().join("doc/howto/monitoring.txt")).unwrap();
     let lines: Vec<_> = chapter.lines().collect();
@@ -128,8 +128,20 @@ fn every_series_is_documented_and_there() {
         let (name, kind) = family.documented();
         (name, (kind, family.help))
     };
-    let wanted: BTreeMap<_, _> = FAMILIES.iter().map(row).collect();
+    let wanted: BTreeMap<_, _> = families().iter().map(row).collect();
     assert_eq!(told, wanted, "the table of monitoring.txt");
+}
+
+/// What promtool says about metrics.
+fn judged(mut promtool: Command, text: &str) -> String {
+    promtool.args(["check", "metrics"]);
+    promtool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut judge = promtool.spawn().unwrap();
+    judge.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = judge.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
 }
 
 #[test]
@@ -138,14 +150,8 @@ fn promtool_has_nothing_to_say() {
     check(&pen);
     let datagrams = Setup::new().options("-U").command("admin %").start();
     for pen in [&pen, &datagrams] {
-        let Some(mut promtool) = tool("promtool") else { return };
-        promtool.args(["check", "metrics"]);
-        promtool.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut judge = promtool.spawn().unwrap();
-        judge.stdin.take().unwrap().write_all(get(admin_of(pen), "/metrics").body.as_bytes()).unwrap();
-        let output = judge.wait_with_output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+        let Some(promtool) = tool("promtool") else { return };
+        assert_eq!(judged(promtool, &get(admin_of(pen), "/metrics").body), "");
     }
 }
 
@@ -224,102 +230,8 @@ fn a_prometheus_has_the_values() {
     let names = prometheus.query("count({__name__=~\"pen_.%2B|process_.%2B\"})by(__name__)");
     let names: BTreeSet<_> =
         names.iter().map(|(labels, _)| labels["__name__"].as_str().unwrap().to_owned()).collect();
-    let wanted = FAMILIES.iter().flat_map(|f| f.series()).filter(|name| !name.contains("datagrams"));
+    let wanted = families().into_iter().flat_map(|f| f.series()).filter(|name| !name.contains("datagrams"));
     assert_eq!(names, wanted.collect());
-}
-
-/// The names of metrics in a text.
-fn named(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    words.filter(|word| word.starts_with("pen_") || word.starts_with("process_")).map(str::to_owned).collect()
-}
-
-#[test]
-fn the_examples_use_what_there_is() {
-    let there: BTreeSet<_> = FAMILIES.iter().flat_map(|family| family.series()).collect();
-    let rules = top().join("doc/examples/prometheus-alerts.yml");
-    let dashboard = fs::read_to_string(top().join("doc/examples/grafana-dashboard.json")).unwrap();
-    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
-    let targets =
-        dashboard["panels"].as_array().unwrap().iter().flat_map(|p| p["targets"].as_array().unwrap());
-    let queries: Vec<_> = targets.map(|target| target["expr"].as_str().unwrap()).collect();
-    assert!(queries.len() > 10);
-    for text in [fs::read_to_string(&rules).unwrap(), queries.join("\n")] {
-        let named = named(&text);
-        assert!(named.len() > 5 && named.is_subset(&there), "{:?}", named.difference(&there));
-    }
-    let shown = named(&queries.join("\n"));
-    let unseen: Vec<_> = FAMILIES
-        .iter()
-        .filter(|family| !family.series().iter().any(|series| shown.contains(series)))
-        .map(|family| family.name)
-        .collect();
-    assert_eq!(unseen, [""; 0], "the dashboard for Grafana shows every family");
-    // No panel lies over another one.
-    let place = |panel: &Value| ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
-    let places: Vec<_> = dashboard["panels"].as_array().unwrap().iter().map(place).collect();
-    for (n, [x, y, w, h]) in places.iter().enumerate() {
-        for [x2, y2, w2, h2] in &places[n + 1..] {
-            let apart = x + w <= *x2 || x2 + w2 <= *x || y + h <= *y2 || y2 + h2 <= *y;
-            assert!(apart && x + w <= 24 && x2 + w2 <= 24, "{x},{y} and {x2},{y2}");
-        }
-    }
-    let Some(mut promtool) = tool("promtool") else { return };
-    let output = promtool.args(["check", "rules"]).arg(&rules).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-}
-
-/// Each rule with series for which it has to fire after ten minutes, and others for which it must not.
-#[test]
-fn the_rules_for_alerts_fire_when_they_should() {
-    let Some(mut promtool) = tool("promtool") else { return };
-    let rules = top().join("doc/examples/prometheus-alerts.yml");
-    let text = fs::read_to_string(&rules).unwrap();
-    let mut tests = String::new();
-    let cases = [
-        ("PenDown", "up{job=\"pen\"}", "0x40", "1x40"),
-        ("PenNoServer", "pen_server_state{state=\"up\"}", "0x40", "1x40"),
-        ("PenServerDown", "pen_server_state{state=\"down\"}", "1x40", "0x40"),
-        ("PenConnectsFail", "pen_server_connects_total{result=\"failure\"}", "0+9x40", "0x40"),
-        ("PenConnectsSlow", "pen_server_connect_duration_seconds_bucket{le=\"+Inf\"}", "0+9x40", "0x40"),
-        ("PenReloadFailed", "pen_reloads_total{result=\"failure\"}", "0x10 1x30", "1x40"),
-        ("PenClientsWithoutServer", "pen_connection_ends_total{reason=\"no-server\"}", "0+1x40", "3x40"),
-        ("PenQueueOverflows", "pen_queue_results_total{result=\"timeout\"}", "0+1x40", "3x40"),
-        ("PenClientsLimited", "pen_clients_refused_total{reason=\"client_rate_max\"}", "0+99x40", "0+9x40"),
-        ("PenChecksFindNothing", "pen_check_results_total{result=\"unknown\"}", "0+1x40", "3x40"),
-        ("PenTarpitFull", "pen_tarpit_results_total{result=\"refused\"}", "0x10 1x30", "1x40"),
-        ("PenDatagramsDropped", "pen_datagrams_dropped_total", "0+99x40", "0+9x40"),
-        ("PenProxyHeadersFail", "pen_connection_ends_total{reason=\"proxy-failed\"}", "0+1x40", "3x40"),
-        ("PenInternalErrors", "pen_connection_ends_total{reason=\"internal-error\"}", "0x10 1x30", "1x40"),
-        ("PenHandshakesFail", "pen_tls_handshakes_total{result=\"failure\"}", "0+9x40", "3x40"),
-        ("PenAlmostFull", "pen_connections", "95x40", "50x40"),
-        ("PenAlmostOutOfDescriptors", "process_open_fds{job=\"pen\"}", "95x40", "50x40"),
-    ];
-    let told: Vec<_> = text.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
-    assert!(told.iter().all(|name| cases.iter().any(|(case, ..)| case == name)), "{told:?}");
-    for (alert, series, fires, rests) in cases {
-        for (values, wanted) in [(fires, 1), (rests, 0)] {
-            // The limits are 100; slow connects have no faster range.
-            tests += &format!(
-                "  - interval: 1m\n    input_series:\n      - {{ series: '{series}', values: '{values}' }}\n\
-                 \x20     - {{ series: 'pen_connections_limit', values: '100x40' }}\n\
-                 \x20     - {{ series: 'process_max_fds{{job=\"pen\"}}', values: '100x40' }}\n\
-                 \x20     - {{ series: 'pen_server_connect_duration_seconds_bucket{{le=\"1\"}}', values: '0x40' }}\n\
-                 \x20   promql_expr_test:\n      - expr: count(ALERTS{{alertname=\"{alert}\",alertstate=\"firing\"}}) or vector(0)\n\
-                 \x20       eval_time: 22m\n        exp_samples: [{{ labels: '{{}}', value: {wanted} }}]\n"
-            );
-        }
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("test.yml");
-    fs::write(
-        &file,
-        format!("rule_files: ['{}']\nevaluation_interval: 1m\ntests:\n{tests}", rules.display()),
-    )
-    .unwrap();
-    let output = promtool.args(["test", "rules"]).arg(&file).output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
 }
 
 #[test]
@@ -418,4 +330,28 @@ fn handshakes_are_counted_by_version_and_result() {
             ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "unknown"].map(|v| count(v, "failure")).iter().sum();
         (count("TLSv1.2", "success"), count("TLSv1.3", "success"), failed) == (1.0, 2.0, 1.0)
     });
+}
+
+/// The series of many servers are made in pieces.
+#[test]
+fn many_servers_have_each_family_once() {
+    let pen = Setup::new().command("admin %").start();
+    pen.has_servers(100);
+    for accept in ["text/plain", "application/openmetrics-text"] {
+        let request = ["GET /metrics HTTP/1.1", "Host: localhost", &format!("Accept: {accept}")];
+        let text = ask(Client::to(admin_of(&pen)), &request).body;
+        let described: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        let once: BTreeSet<_> = described.iter().collect();
+        assert_eq!(described.len(), once.len(), "{described:?}");
+        let of = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
+        assert_eq!(of("pen_server_state{"), 800, "{accept}");
+        assert_eq!(of("pen_server_connect_duration_seconds_count{"), 100, "{accept}");
+        assert_eq!(text.ends_with("# EOF\n"), accept != "text/plain", "{accept}");
+        assert_eq!(series(&text).len(), text.lines().filter(|line| !line.starts_with('#')).count());
+        if accept == "text/plain"
+            && let Some(promtool) = tool("promtool")
+        {
+            assert_eq!(judged(promtool, &text), "");
+        }
+    }
 }

@@ -1,7 +1,14 @@
 //! What the page shows.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::core::Millis;
 use crate::core::json::VersionDocument;
-use crate::core::report::model::ObservedServer;
+use crate::core::report::model::{ObservedServer, standing_of};
+use crate::core::report::pieces::Rows;
+use crate::core::snapshot::Backend;
 
 use super::history::History;
 use super::server_history::Rates;
@@ -28,11 +35,16 @@ pub struct PageContents {
     pub clients: usize,
     /// The limit of them.
     pub clients_max: usize,
-    /// The servers.
-    pub servers: Vec<ObservedServer>,
+    /// The servers, of which rows are made as they are read.
+    pub servers: Vec<Arc<Backend>>,
+    /// The time of pen's clock.
+    pub now: Millis,
     /// Whether some server can serve new clients.
     pub can_serve: bool,
 }
+
+/// The number of rows made at a time.
+const ROWS: usize = 32;
 
 /// The number of facts.
 const FACTS: usize = 8;
@@ -53,8 +65,8 @@ impl PageContents {
             cell: format!("{used} of {limit}").into(),
             bar: Bar::new(used as u64, limit as u64),
         };
-        let rates: Rates = self.servers.iter().map(|server| history.rates(server.row.number)).sum();
-        let up = self.servers.iter().filter(|server| server.row.standing() == "up").count();
+        let rates: Rates = self.servers.iter().map(|server| history.rates(server.role.number())).sum();
+        let up = self.servers.iter().filter(|server| standing_of(server, self.now) == "up").count();
         let since = view::local(&self.version.start_time);
         [
             fact("Servers up", format!("{up} of {}", self.servers.len()), String::new()),
@@ -75,7 +87,14 @@ impl PageContents {
         if self.can_serve { ("up", "serving") } else { ("down", "no server can serve new clients") }
     }
 
-    pub(super) fn rows<'a>(&'a self, history: &'a History) -> impl Iterator<Item = PageRow> + use<'a> {
-        self.servers.iter().map(move |server| PageRow::new(server, history))
+    /// The rows of the servers, some at a time. The history is locked while they are made.
+    pub(super) fn rows(self, history: &Arc<Mutex<History>>) -> Rows<PageRow> {
+        let (history, mut servers, now) = (Arc::clone(history), self.servers.into_iter(), self.now);
+        Box::new(std::iter::from_fn(move || {
+            let some: Vec<_> = servers.by_ref().take(ROWS).collect();
+            let history = history.lock();
+            let row = |server: &Arc<Backend>| PageRow::new(&ObservedServer::new(server, now), &history);
+            (!some.is_empty()).then(|| some.iter().map(row).collect())
+        }))
     }
 }

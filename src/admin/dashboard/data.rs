@@ -12,9 +12,6 @@ use super::contents::PageContents;
 use super::history::{History, RecordedChange};
 use super::view::{self, Bar, COLUMNS, Cell, Curve, PageRow};
 
-/// The number of rows made at a time.
-const ROWS: usize = 32;
-
 /// What is not about a single server.
 #[derive(Serialize)]
 struct PageHead {
@@ -78,16 +75,15 @@ pub(in crate::admin) fn data(
     history: &Arc<Mutex<History>>,
     known: Option<u64>,
 ) -> Pieces {
-    let head = head(&contents, &history.lock(), known);
-    let has_curves = head.curve.is_none();
-    let (history, mut servers) = (Arc::clone(history), contents.servers.into_iter());
-    let rows = std::iter::from_fn(move || {
-        let piece: Vec<_> = servers.by_ref().take(ROWS).collect();
-        let history = history.lock();
-        let row = |server| RowItem::new(PageRow::new(server, &history), has_curves);
-        (!piece.is_empty()).then(|| piece.iter().map(row).collect())
+    let history = Arc::clone(history);
+    let pieces = std::iter::once_with(move || {
+        let head = head(&contents, &history.lock(), known);
+        let has_curves = head.curve.is_none();
+        let rows = contents.rows(&history);
+        let items = rows.map(move |rows| rows.into_iter().map(|row| RowItem::new(row, has_curves)).collect());
+        json::list(&head, "rows", Box::new(items))
     });
-    json::list(&head, "rows", Box::new(rows))
+    Box::new(pieces.flatten())
 }
 
 fn head(contents: &PageContents, history: &History, known: Option<u64>) -> PageHead {

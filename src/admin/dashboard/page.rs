@@ -1,6 +1,11 @@
 //! The page as it is before, or without, its script.
 
-use maud::{DOCTYPE, Markup, html};
+use std::sync::Arc;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use parking_lot::Mutex;
+
+use crate::core::report::pieces::Pieces;
 
 use super::contents::{Fact, PageContents};
 use super::history::{History, RecordedChange};
@@ -10,8 +15,24 @@ use super::view::{self, Bar, COLUMNS, CONNECTIONS, Cell, Curve, HEIGHT, PageRow,
 /// The heading of the column with the curves.
 const TRAFFIC: &str = "Last 5 minutes";
 
-/// The page.
-pub(in crate::admin) fn page(contents: &PageContents, history: &History) -> String {
+/// Marks the place of the rows in the page without them. No text in the page is the same, since each `<` is escaped.
+const ROWS: &str = "<!-- rows -->";
+
+/// The page, made as it is read.
+pub(in crate::admin) fn page(contents: PageContents, history: &Arc<Mutex<History>>) -> Pieces {
+    let history = Arc::clone(history);
+    let pieces = std::iter::once_with(move || {
+        let page = around_rows(&contents, &history.lock());
+        let (begin, end) = page.split_once(ROWS).unwrap_or((&page, ""));
+        let text = |rows: Vec<PageRow>| rows.iter().map(|row| table_row(row).into_string()).collect();
+        let rows = contents.rows(&history).map(text);
+        std::iter::once(begin.to_owned()).chain(rows).chain(std::iter::once(end.to_owned()))
+    });
+    Box::new(pieces.flatten())
+}
+
+/// The page with [`ROWS`] in place of the rows of the servers.
+fn around_rows(contents: &PageContents, history: &History) -> String {
     let title = format!("pen at {}", contents.listen);
     let (state, health) = contents.health();
     let page = html! {
@@ -38,7 +59,7 @@ pub(in crate::admin) fn page(contents: &PageContents, history: &History) -> Stri
                 main {
                     dl id="facts" { @for fact in contents.facts(history) { (tile(&fact)) } }
                     (traffic(history))
-                    (servers(contents, history))
+                    (servers())
                     section aria-labelledby="changes-title" {
                         h2 id="changes-title" { "Changes of state" }
                         ol id="changes" .panel aria-live="polite" tabindex="0" aria-labelledby="changes-title" {
@@ -86,7 +107,7 @@ fn traffic(history: &History) -> Markup {
     }
 }
 
-fn servers(contents: &PageContents, history: &History) -> Markup {
+fn servers() -> Markup {
     html! {
         section {
             h2 id="servers-title" { "Servers" }
@@ -103,7 +124,7 @@ fn servers(contents: &PageContents, history: &History) -> Markup {
                             th scope="col" role="columnheader" { (TRAFFIC) }
                         }
                     }
-                    tbody role="rowgroup" { @for row in contents.rows(history) { (table_row(&row)) } }
+                    tbody role="rowgroup" { (PreEscaped(ROWS)) }
                 }
             }
             p .none { "No server has an address." }
