@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::encoding::{EncodeGaugeValue, MetricEncoder, NoLabelSet};
 
 use crate::core::report::model::{ServerRow, ServerState};
-use crate::core::settings::Keyword;
+use crate::core::settings::{AdminState, Keyword};
 
 use super::family::{Family, counter, encode_histogram, gauge, histogram};
 
@@ -13,10 +13,14 @@ use super::family::{Family, counter, encode_histogram, gauge, histogram};
 pub(super) type ServerFamily = (Family, fn(&mut MetricEncoder<'_>, &ServerRow) -> fmt::Result);
 
 /// All families of servers.
-pub(super) const SERVER_FAMILIES: [ServerFamily; 6] = [
+pub(super) const SERVER_FAMILIES: [ServerFamily; 7] = [
     (gauge("pen_server_state", "1 for the current state of the server, else 0"), |metric, row| {
         states(metric, row, ServerState::WORDS, row.state.word())
     }),
+    (
+        gauge("pen_server_admin_state", "1 for the administrative state of the server, else 0"),
+        |metric, row| states(metric, row, AdminState::WORDS, row.admin_state.word()),
+    ),
     (
         gauge("pen_server_connections", "Connections of the server, including those being made"),
         |metric, row| one_gauge(metric, row, &[], &row.connections),

@@ -73,6 +73,14 @@ fn values_are_what_happened() {
     let values = series(&get(admin_of(&pen), "/metrics").body);
     assert_eq!(values[&format!("pen_server_state{{{server},state=\"up\"}}")], 0.0);
     assert_eq!(values[&format!("pen_server_state{{{server},state=\"blacklisted\"}}")], 1.0);
+    for now in ["maint", "drain", "ready"] {
+        pen.control(&format!("server 0 state {now}"));
+        let values = series(&get(admin_of(&pen), "/metrics").body);
+        for state in ["ready", "drain", "maint"] {
+            let value = values[&format!("pen_server_admin_state{{{server},state=\"{state}\"}}")];
+            assert_eq!(value, f64::from(state == now), "{state} while it is {now}");
+        }
+    }
 }
 
 #[test]
