@@ -43,7 +43,7 @@ pub enum Limited {
 #[derive(Debug, Default)]
 struct Usage {
     connections: u32,
-    /// Those that began within the period, as long as there is a limit for them.
+    /// Those that began within the period. They are counted without a limit too: one may be set.
     begins: Begins,
 }
 
@@ -111,9 +111,10 @@ impl ClientLimits {
         let mut shard = self.shard(client).lock();
         shard.sweep(now, allowed.period);
         let usage = shard.clients.entry(client).or_default();
+        let rate = if allowed.rate == 0 { u32::MAX } else { allowed.rate };
         let limited = if allowed.connections != 0 && usage.connections >= allowed.connections {
             Some(Limited::Connections)
-        } else if allowed.rate != 0 && !usage.begins.admit(now, allowed.period, allowed.rate) {
+        } else if !usage.begins.admit(now, allowed.period, rate) {
             Some(Limited::Rate)
         } else {
             None
@@ -190,6 +191,10 @@ mod tests {
         let try_at = |now| (0..100).filter(|_| limits.begin(client(1), allowed, now).is_ok()).count();
         // One connection, and as many as possible a period later, beginning just before its end.
         assert_eq!([try_at(0), try_at(9_000)], [50, 0]);
+        // What began before the limit was set counts.
+        (0..60).for_each(|_| drop(limits.begin(client(4), Allowance { rate: 0, ..allowed }, 500).unwrap()));
+        assert_eq!(limits.begin(client(4), allowed, 10_500).unwrap_err(), Limited::Rate);
+        limits.begin(client(4), allowed, 10_501).unwrap();
         limits.begin(client(2), allowed, 0).unwrap();
         let begins = |now: &Millis| limits.begin(client(2), allowed, *now).is_ok();
         let late = (9_000..19_000).step_by(10).filter(begins).count();
