@@ -2,14 +2,15 @@
 
 use super::plan::{Outcome, Plan};
 use super::running::{State, World};
-use crate::core::command::Command;
-use crate::core::command::server_keys::ServerConfig;
+use crate::core::command::server_keys::{ServerChange, ServerConfig};
+use crate::core::command::{Command, ServerRef};
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines, ErrorReport, FileLines, LineIndex, Subject, part_about};
 use crate::core::error::Error;
 use crate::core::settings::{ReloadMode, Setting, Value, When};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The changes that a reload has made, or would make.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -85,7 +86,9 @@ impl State {
         let config = match kept.settings.reload_mode {
             ReloadMode::Exact => {
                 // The state of a server is the one that an administrator set last, by whatever means.
-                for (n, server) in exact.servers.iter_mut().enumerate() {
+                let used =
+                    exact.servers.iter_mut().enumerate().filter(|(_, server)| server.address.is_some());
+                for (n, server) in used {
                     let state = Subject::Server(n, ServerConfig::state().word());
                     if let Some(old) = self.config.servers.get(n).filter(|_| !applied.named.contains(&state))
                     {
@@ -110,7 +113,12 @@ impl State {
         let index = LineIndex::new(lines, &config);
         let news = odd.into_iter().filter(|warning| !known.contains(warning));
         notices.extend(news.map(|warning| index.place(warning).to_string()));
-        let changes = config.changes_from(&self.config);
+        let mut changes = config.changes_from(&self.config);
+        let blacklist = |(n, time): &(usize, Duration)| {
+            Command::Server(ServerRef::Slot(*n), vec![ServerChange::Blacklist(*time)])
+        };
+        // Blacklisting starts anew with each reload.
+        changes.extend(applied.blacklists.iter().map(blacklist));
         Ok(Proposal { config, file_lines, applied, report, reload: Reload { changes, notices } })
     }
 

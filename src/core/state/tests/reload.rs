@@ -86,6 +86,11 @@ fn an_exact_reload_keeps_the_state_of_a_server_unless_the_file_names_it() {
     world.files.insert("f".into(), format!("{file}server a state ready\n"));
     let (reload, _) = state.reload(&mut world).unwrap();
     assert_eq!(reload.to_string(), "server 1 state ready\n");
+    // One that the file names no longer leaves nothing to a new one with its number.
+    let file = "listen 80\nreload_mode exact\nserver 1 name a address 10.0.0.2 port 1\n";
+    world.files.insert("f".into(), file.into());
+    let (reload, _) = state.reload(&mut world).unwrap();
+    assert_eq!(reload.to_string(), "no server 0\n");
 }
 
 #[test]
@@ -119,4 +124,15 @@ fn a_reload_tells_what_has_become_odd_with_its_line() {
     let (reload, _) = state.reload(&mut world).unwrap();
     assert_eq!(reload.notices, ["f:2: server 1: it has the address and the port of server 0"]);
     assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+}
+
+#[test]
+fn a_reload_tells_that_it_blacklists() {
+    let mut state = state("listen 80\nserver 0 address 10.0.0.1 port 1\n");
+    let mut world = TestWorld { now: 5, ..TestWorld::default() };
+    world.files.insert("f".into(), "server 0 blacklist 10\n".into());
+    for command in ["diff", "reload", "reload"] {
+        assert_eq!(reply_of(&mut state, &mut world, command), "server 0 blacklist 10\n");
+    }
+    assert!(matches!(state.stats.server(0).standing(6), Standing::Ordered(_)));
 }
