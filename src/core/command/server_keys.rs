@@ -96,7 +96,7 @@ impl ServerChange {
 
     /// Whether it gives the server an address.
     pub fn is_address(&self) -> bool {
-        self.key() == Some(ServerConfig::address())
+        matches!(self, ServerChange::Set(key, value) if *key == ServerConfig::address() && *value != Value::None)
     }
 
     /// Parses a key and its value, given for `server`.
@@ -121,6 +121,7 @@ impl ServerChange {
             return Ok(ServerChange::Blacklist(time));
         }
         match ServerKey::by_word(&word) {
+            Some(key) if key.is_unset_by(value) => Ok(ServerChange::Set(key, Value::None)),
             Some(key) => Ok(ServerChange::Set(key, read(key.spec().kind)?)),
             None => Err(Error::expected(keys(), word).of(&format!("server {server}"))),
         }

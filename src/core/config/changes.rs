@@ -1,4 +1,4 @@
-//! The difference of two configurations, as commands.
+//! The difference of two configurations, as commands in an order in which each can be given.
 
 use super::Config;
 use crate::core::acl::AclLine;
@@ -6,16 +6,51 @@ use crate::core::addr::Host;
 use crate::core::command::server_keys::{ServerChange, ServerConfig, ServerKey};
 use crate::core::command::{Command, ServerRef};
 use crate::core::health::{CheckConfig, CheckKey};
-use crate::core::settings::{Setting, Value};
+use crate::core::settings::{Setting, Settings, Value};
+use std::collections::HashMap;
+
+/// The changes, by when they can be made.
+#[derive(Debug, Default)]
+struct OrderedChanges {
+    /// Settings.
+    first: Vec<Command>,
+    /// What leaves more servers to choose from than before.
+    servers: Vec<Command>,
+    /// What leaves fewer.
+    fewer: Vec<Command>,
+    /// Names that another server had or has still: the slots, and the names.
+    names: Vec<(usize, String)>,
+    /// Settings that name checks or servers, or demand something of them.
+    last: Vec<Command>,
+}
 
 impl Config {
-    /// The commands that turn `old` into this configuration.
+    /// The commands that turn `old` into this configuration. In this order each of them can be given to a pen: what is
+    /// named is there, and some server remains. Only servers and `listen` that exchange their addresses cannot be ordered.
     pub fn changes_from(&self, old: &Config) -> Vec<Command> {
-        let mut changes: Vec<Command> =
-            Setting::all().flat_map(|setting| self.setting_changes(setting, old)).collect();
-        changes.extend(
-            self.checks.iter().flat_map(|(name, check)| check_changes(name, check, old.checks.get(name))),
-        );
+        let mut changes = OrderedChanges::default();
+        for setting in Setting::all() {
+            self.setting_changes(setting, old, &mut changes);
+        }
+        let checks = self.checks.iter();
+        changes
+            .first
+            .extend(checks.filter_map(|(name, check)| check_change(name, check, old.checks.get(name))));
+        changes.first.extend(self.acl_changes(old));
+        self.server_changes(old, &mut changes);
+        let mut commands = changes.first;
+        commands.extend(changes.servers);
+        commands.extend(changes.fewer);
+        commands.extend(name_changes(changes.names, old));
+        commands.extend(changes.last);
+        // Checks are removed after the last server that uses them has changed.
+        let gone = old.checks.keys().filter(|name| !self.checks.contains_key(*name));
+        commands.extend(gone.map(|name| Command::NoCheck(name.clone())));
+        commands
+    }
+
+    fn acl_changes(&self, old: &Config) -> Vec<Command> {
+        let mut changes = Vec::new();
         for (n, (new, old)) in self.acls.iter().zip(&old.acls).enumerate() {
             let lost = old.default_line().is_some() && new.default_line().is_none();
             let added = new.entries().strip_prefix(old.entries()).filter(|_| !lost);
@@ -27,76 +62,140 @@ impl Config {
                 new.default_line().filter(|_| added.is_none() || new.default_line() != old.default_line());
             changes.extend(entries.chain(default).map(|line| Command::Acl(n, line)));
         }
-        let unused = ServerConfig::default();
-        for n in 0..self.servers.len().max(old.servers.len()) {
-            let slot = |config: &Config| config.servers.get(n).cloned();
-            let new = slot(self).unwrap_or_else(|| unused.clone());
-            changes.extend(server_changes(n, &new, &slot(old).unwrap_or_else(|| unused.clone())));
-        }
-        // Checks are removed after the last server that uses them has changed.
-        let gone = old.checks.keys().filter(|name| !self.checks.contains_key(*name));
-        changes.extend(gone.map(|name| Command::NoCheck(name.clone())));
         changes
     }
 
-    fn setting_changes(&self, setting: Setting, old: &Config) -> Vec<Command> {
-        let (new, old) = (setting.get(&self.settings), setting.get(&old.settings));
+    fn setting_changes(&self, setting: Setting, old: &Config, changes: &mut OrderedChanges) {
         let set = |value| Command::Set(setting, value);
-        match (new, old) {
-            (new, old) if new == old => Vec::new(),
+        let (first, last) = (&mut changes.first, &mut changes.last);
+        match (setting.get(&self.settings), setting.get(&old.settings)) {
+            (Value::SniRoutes(new), Value::SniRoutes(old_routes)) => {
+                let added = new.strip_prefix(&old_routes[..]).filter(|_| self.keeps_routed_names(old));
+                if added.is_none() && !old_routes.is_empty() {
+                    first.push(set(Value::None));
+                }
+                let added = added.unwrap_or(&new).iter();
+                last.extend(added.map(|route| set(Value::SniRoutes(vec![route.clone()]))));
+            }
+            (new, old) if new == old => {}
             (Value::Words(new), Value::Words(old)) => {
                 let goes = old.iter().any(|word| !new.contains(word));
                 let added = new.iter().filter(|word| goes || !old.contains(word));
-                let first = goes.then(|| set(Value::None));
-                first.into_iter().chain(added.map(|word| set(Value::Words(vec![word])))).collect()
+                first.extend(goes.then(|| set(Value::None)));
+                first.extend(added.map(|word| set(Value::Words(vec![word]))));
             }
             (Value::Paths(new), Value::Paths(old)) => {
                 let added = new.strip_prefix(&old[..]);
-                let first = added.is_none().then(|| set(Value::None));
+                first.extend(added.is_none().then(|| set(Value::None)));
                 let added = added.unwrap_or(&new).iter().map(|path| set(Value::Paths(vec![path.clone()])));
-                first.into_iter().chain(added).collect()
+                first.extend(added);
             }
-            (Value::SniRoutes(new), Value::SniRoutes(old)) => {
-                let added = new.strip_prefix(&old[..]);
-                let first = added.is_none().then(|| set(Value::None));
-                let added =
-                    added.unwrap_or(&new).iter().map(|route| set(Value::SniRoutes(vec![route.clone()])));
-                first.into_iter().chain(added).collect()
-            }
-            (new, _) => vec![set(new)],
+            (new, _) if self.comes_last(setting, &new, old) => last.push(set(new)),
+            (new, _) => first.push(set(new)),
         }
     }
+
+    /// Whether a setting can only be changed after the servers and the checks.
+    fn comes_last(&self, setting: Setting, new: &Value, old: &Config) -> bool {
+        let word = setting.word();
+        let turns = |of: Setting, to: bool| of.word() == word && *new == Value::Switch(to);
+        // With weights, a server needs one, unless there are priorities.
+        turns(Settings::weight(), true)
+            || turns(Settings::prio(), false)
+            || (word == Settings::emergency().word() && *new == Value::None)
+            || word == Settings::check_default().word()
+            // A server that pen had as its own address, or has from now on.
+            || (word == Settings::listen().word()
+                && self.listening().is_some_and(|listen| old.servers.iter().any(|server| server.port == listen.port)))
+    }
+
+    /// Whether each server that a route names keeps its name all the time.
+    fn keeps_routed_names(&self, old: &Config) -> bool {
+        let mut names = old.settings.sni_server.iter().flat_map(|route| &route.servers);
+        names.all(|name| match ServerRef::parse(name) {
+            Ok(name @ ServerRef::Name(_)) => self.slot(&name) == old.slot(&name),
+            _ => true,
+        })
+    }
+
+    fn server_changes(&self, old: &Config, changes: &mut OrderedChanges) {
+        let unused = ServerConfig::default();
+        let owners: HashMap<&str, usize> = old
+            .servers
+            .iter()
+            .enumerate()
+            .filter_map(|(n, server)| Some((server.name.as_deref()?, n)))
+            .collect();
+        let weighted = self.settings.weight && !self.settings.prio;
+        for n in 0..self.servers.len().max(old.servers.len()) {
+            let (new, old) = (self.servers.get(n).unwrap_or(&unused), old.servers.get(n).unwrap_or(&unused));
+            if new == old {
+                continue;
+            }
+            if *new == unused {
+                changes.fewer.push(Command::NoServer(ServerRef::Slot(n)));
+                continue;
+            }
+            let taken = new.name.as_ref().filter(|name| owners.get(name.as_str()).is_some_and(|m| *m != n));
+            changes.names.extend(taken.map(|name| (n, name.clone())));
+            let keys = server_change(new, old, |key| taken.is_none() || *key != ServerConfig::name());
+            if keys.is_empty() {
+                continue;
+            }
+            let serves = new.address.is_some() && new.port != 0 && (!weighted || new.weight > 0);
+            let list = if serves { &mut changes.servers } else { &mut changes.fewer };
+            list.push(Command::Server(ServerRef::Slot(n), keys));
+        }
+        // Servers that remain before those that are removed.
+        changes.fewer.sort_by_key(|command| matches!(command, Command::NoServer(_)));
+    }
 }
 
-fn check_changes(name: &str, new: &CheckConfig, old: Option<&CheckConfig>) -> Vec<Command> {
-    let Some(old) = old else { return vec![Command::Check(name.to_owned(), new.changes())] };
-    let unset = CheckKey::all().any(|key| key.get(new) == Value::None && key.get(old) != Value::None);
-    if unset {
-        return vec![Command::NoCheck(name.to_owned()), Command::Check(name.to_owned(), new.changes())];
+/// Gives servers names that others had. Where servers exchange their names, one of them has none for a moment.
+fn name_changes(mut names: Vec<(usize, String)>, old: &Config) -> Vec<Command> {
+    let rename = |n: usize, value: Value| {
+        Command::Server(ServerRef::Slot(n), vec![ServerChange::Set(ServerConfig::name(), value)])
+    };
+    let mut commands = Vec::new();
+    // The slots that have yet to change, with the names that they have until then.
+    let mut held: HashMap<String, usize> =
+        names.iter().filter_map(|(n, _)| Some((old.servers.get(*n)?.name.clone()?, *n))).collect();
+    while !names.is_empty() {
+        let before = names.len();
+        names.retain(|(n, name)| {
+            if held.contains_key(name) {
+                return true;
+            }
+            commands.push(rename(*n, Value::Text(name.clone())));
+            held.retain(|_, holder| holder != n);
+            false
+        });
+        if names.len() == before
+            && let Some(n) = names.first().and_then(|(_, name)| held.remove(name))
+        {
+            commands.push(rename(n, Value::None));
+        }
     }
+    commands
+}
+
+fn check_change(name: &str, new: &CheckConfig, old: Option<&CheckConfig>) -> Option<Command> {
+    let Some(old) = old else { return Some(Command::Check(name.to_owned(), new.changes())) };
     let differs = |key: &CheckKey| key.get(new) != key.get(old);
     let changes: Vec<_> = CheckKey::all().filter(differs).map(|key| (key, key.get(new))).collect();
-    if changes.is_empty() { Vec::new() } else { vec![Command::Check(name.to_owned(), changes)] }
+    (!changes.is_empty()).then(|| Command::Check(name.to_owned(), changes))
 }
 
-fn server_changes(n: usize, new: &ServerConfig, old: &ServerConfig) -> Vec<Command> {
-    let unused = ServerConfig::default();
-    // A key without a value cannot be unset by itself: the whole server is removed and added again.
-    let unset = ServerKey::all().any(|key| key.get(new) == Value::None && key.get(old) != Value::None);
-    let mut commands = Vec::new();
-    if unset {
-        commands.push(Command::NoServer(ServerRef::Slot(n)));
-    }
-    let old = if unset { &unused } else { old };
+fn server_change(
+    new: &ServerConfig,
+    old: &ServerConfig,
+    wanted: impl Fn(&ServerKey) -> bool,
+) -> Vec<ServerChange> {
     // A path sets the port too.
     let at_path = new.address.as_ref().is_some_and(Host::is_path) && new.address != old.address;
     let differs = |key: &ServerKey| key.get(new) != key.get(old) || (at_path && *key == ServerConfig::port());
-    let changes: Vec<ServerChange> =
-        ServerKey::all().filter(differs).map(|key| ServerChange::Set(key, key.get(new))).collect();
-    if !changes.is_empty() {
-        commands.push(Command::Server(ServerRef::Slot(n), changes));
-    }
-    commands
+    let keys = ServerKey::all().filter(|key| differs(key) && wanted(key));
+    keys.map(|key| ServerChange::Set(key, key.get(new))).collect()
 }
 
 #[cfg(test)]
@@ -148,6 +247,23 @@ mod tests {
         let mut changed = old.clone();
         new.changes_from(&old).iter().for_each(|command| apply(&mut changed, &command.to_string()));
         assert_eq!(changed, new);
+    }
+
+    #[test]
+    fn names_are_exchanged_and_passed_on_without_two_servers_that_have_the_same() {
+        let server = |n: usize, name: &str| format!("server {n} address 10.0.0.{n} port 1 name {name}");
+        let named = |names: &[&str]| {
+            config(&names.iter().enumerate().map(|(n, name)| server(n, name)).collect::<Vec<_>>())
+        };
+        let told = |new: &[&str], old: &[&str]| {
+            let changes = named(new).changes_from(&named(old));
+            changes.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&["b", "c"], &["a", "b"]), ["server 1 name c", "server 0 name b"]);
+        let cycle = ["server 1 name \"\"", "server 0 name b", "server 1 name a"];
+        assert_eq!(told(&["b", "a"], &["a", "b"]), cycle);
+        // The name of one that is removed.
+        assert_eq!(told(&["b"], &["a", "b"]), ["no server 1", "server 0 name b"]);
     }
 
     #[test]

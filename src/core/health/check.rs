@@ -104,6 +104,9 @@ impl CheckConfig {
             let keys = ValueKind::Word(&WORDS).expected();
             return Err(Error::expected(keys, word).of(&format!("check {name}")));
         };
+        if key.is_unset_by(value) {
+            return Ok((key, Value::None));
+        }
         let kind = key.spec().kind;
         let value = match value {
             Some(value) => kind.parse(value, services),

@@ -5,6 +5,7 @@
 
 use super::kind::ValueKind;
 use super::value::Value;
+use crate::core::lexer::Word;
 use std::fmt;
 
 /// When a setting may be given.
@@ -188,6 +189,12 @@ impl<T: Table> FieldKey<T> {
     /// The value of the field when no command has set it.
     pub fn default(self) -> Value {
         self.get(&T::default())
+    }
+
+    /// Whether a word gives the field no value: an empty one, where that is possible.
+    pub fn is_unset_by(self, word: Option<&Word>) -> bool {
+        self.default() == Value::None
+            && word.is_some_and(|word| word.text().is_ok_and(|text| text.is_empty()))
     }
 
     /// The name and the type of its property in the service (smf(5)).

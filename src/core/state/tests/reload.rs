@@ -41,8 +41,8 @@ fn an_exact_reload_takes_back_what_nobody_names() {
     let file = "reload_mode exact\nserver 0 address 10.0.0.1 port 1\n";
     world.files.insert("f".into(), file.into());
     let before = state.config.clone();
-    let changes = "no hash\nblacklist 30\ntimeout 7\nno ssl_option\nno acl 1\nserver 0 max 0\nno server 1\n\
-                   no server 2\nserver 4 address 10.0.0.5 port 5\n\
+    let changes = "no hash\nblacklist 30\ntimeout 7\nno ssl_option\nno acl 1\nserver 0 max 0\n\
+                   server 4 address 10.0.0.5 port 5\nno server 1\nno server 2\n\
                    # not in f, kept until a restart: conn_max 700\n\
                    # not in f, kept until a restart: listen 80\n\
                    # not in f, kept until a restart: user nobody\n";
@@ -135,4 +135,137 @@ fn a_reload_tells_that_it_blacklists() {
         assert_eq!(reply_of(&mut state, &mut world, command), "server 0 blacklist 10\n");
     }
     assert!(matches!(state.stats.server(0).standing(6), Standing::Ordered(_)));
+}
+
+/// The commands that `diff` shows, given one by one, do what a reload does.
+fn can_be_typed(old: &str, new: &str) -> Vec<String> {
+    let mut state = state(old);
+    let mut world = TestWorld::default();
+    world.files.insert("f".into(), format!("{new}reload_mode exact\n"));
+    let shown = reply_of(&mut state, &mut world, "diff");
+    let commands: Vec<String> =
+        shown.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    for command in &commands {
+        if let Err(errors) = apply(&mut state, &mut world, command) {
+            panic!("{command}: {}\n{shown}", errors[0]);
+        }
+    }
+    let rest = reply_of(&mut state, &mut world, "diff");
+    assert!(rest.ends_with("# no setting changes\n"), "{rest} is left of {shown}");
+    commands
+}
+
+#[test]
+fn what_diff_shows_can_be_typed_line_by_line() {
+    let base = "listen 80\nreload_mode exact\n";
+    let case = |old: &str, new: &str| can_be_typed(&format!("{base}{old}"), &format!("listen 80\n{new}"));
+    let (one, two) = ("server 0 address 10.0.0.1 port 1", "server 1 address 10.0.0.2 port 1");
+    assert_eq!(
+        case(&format!("check c1\ncheck_default c1\n{one}\n"), &format!("{one}\n")),
+        ["no check_default", "no check c1"]
+    );
+    assert_eq!(case(&format!("{one}\n"), &format!("{two}\n"))[1], "no server 0");
+    // The name moves with it.
+    assert_eq!(
+        case(&format!("{one} name a\nsni_server x.y a\n"), &format!("{two} name a\nsni_server x.y a\n")),
+        [
+            "no sni_server",
+            "server 1 address 10.0.0.2 port 1 max 0 hard 0 weight 0 prio 0",
+            "no server 0",
+            "server 1 name a",
+            "sni_server x.y a",
+        ]
+        .map(str::to_owned)
+        .map(|line| line.replace(" max 0 hard 0 weight 0 prio 0", ""))
+    );
+    assert_eq!(
+        case(&format!("{one} name a tls_name b\n"), &format!("{one}\n")),
+        ["server 0 name \"\" tls_name \"\""]
+    );
+    assert_eq!(
+        case(
+            &format!("check c host h\ncheck_default c\n{one} check c\n"),
+            &format!("check c\ncheck_default c\n{one} check c\n")
+        ),
+        ["check c host \"\""]
+    );
+    assert_eq!(
+        case(&format!("weight\n{one} weight 5\n{two}\n"), &format!("weight\n{one}\n{two} weight 5\n")),
+        ["server 1 weight 5", "server 0 weight 0"]
+    );
+    assert_eq!(case("emergency 10.0.0.9:1\n", &format!("{one}\n"))[1], "no emergency");
+}
+
+mod properties {
+    use super::*;
+    use crate::core::config::tests::line;
+    use proptest::prelude::*;
+
+    /// Lines whose order counts.
+    fn linked() -> impl Strategy<Value = String> {
+        let of_server = prop::sample::select(vec![
+            "name a",
+            "name b",
+            "name c",
+            "name d",
+            "check web",
+            "check dns",
+            "check none",
+            "check default",
+            "weight 0",
+            "weight 3",
+            "port 0",
+            "port 7",
+            "address 10.0.0.7",
+            "address /run/s",
+            "tls_name h",
+        ]);
+        let of_server = (0usize..5, of_server).prop_map(|(n, key)| format!("server {n} {key}"));
+        let used = (0usize..5).prop_map(|n| format!("server {n} address 10.0.0.{n} port 9 weight 1"));
+        let other = prop::sample::select(vec![
+            "no server 0",
+            "no server 5",
+            "check_default web",
+            "check_default dns",
+            "no check_default",
+            "sni_server x.y a",
+            "sni_server x.z b 2",
+            "sni_server x.z a 2",
+            "weight",
+            "no weight",
+            "prio",
+            "emergency 10.0.0.8:1",
+            "no emergency",
+            "check web type http host h",
+            "check dns type dns name n",
+            "check web type tcp",
+            "listen 81",
+        ])
+        .prop_map(str::to_owned);
+        prop_oneof![3 => of_server, 2 => used, 3 => other, 1 => line()]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn what_diff_shows_can_be_typed(
+            both in prop::collection::vec(linked(), 0..6),
+            old in prop::collection::vec(linked(), 0..14),
+            new in prop::collection::vec(linked(), 0..14),
+        ) {
+            let base = ["listen 80", "check web", "check dns type dns", "server 5 address 10.0.0.5 port 9 weight 1"];
+            let text = |own: &[String]| {
+                let lines = base.iter().map(|line| (*line).to_owned());
+                lines.chain(both.iter().chain(own).cloned()).map(|line| line + "\n").collect::<String>()
+            };
+            let (old, new) = (format!("{}reload_mode exact\n", text(&old)), text(&new));
+            let mut state = state(&old);
+            let mut world = TestWorld::default();
+            world.files.insert("f".into(), format!("{new}reload_mode exact\n"));
+            let serves = state.config.errors().is_empty() && state.config.nobody().is_none();
+            if serves && apply(&mut state, &mut world, "diff").is_ok() {
+                can_be_typed(&old, &new);
+            }
+        }
+    }
 }
