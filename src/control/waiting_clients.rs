@@ -23,14 +23,21 @@ const PATIENCE: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct WaitingClients {
     places: Semaphore,
-    /// The number of further clients that a place is sought for, and who is told when one more has come.
+    /// The number of further clients that a place is sought for, and of places that were given up for them and not taken yet.
     further: Cell<usize>,
+    given_up: Cell<usize>,
+    /// Who is told when one more has come.
     one_more: Notify,
 }
 
 impl Default for WaitingClients {
     fn default() -> Self {
-        WaitingClients { places: Semaphore::new(WAITING_MAX), further: Cell::new(0), one_more: Notify::new() }
+        WaitingClients {
+            places: Semaphore::new(WAITING_MAX),
+            further: Cell::default(),
+            given_up: Cell::default(),
+            one_more: Notify::new(),
+        }
     }
 }
 
@@ -64,6 +71,8 @@ impl WaitingClients {
         self.one_more.notify_waiters();
         let place = tokio::time::timeout(PATIENCE, self.places.acquire()).await;
         self.further.update(|further| further - 1);
+        let taken = usize::from(place.is_ok());
+        self.given_up.update(|places| places.saturating_sub(taken).min(self.further.get()));
         place.ok()?.ok()
     }
 
@@ -72,8 +81,12 @@ impl WaitingClients {
     async fn has_gone(&self, client: BorrowedFd<'_>, is_local: bool) {
         loop {
             _ = tokio::time::timeout(LOOK, self.one_more.notified()).await;
-            let may_give_way = !is_local && self.further.get() > 0;
-            if hangup::is_closed(client) || (may_give_way && hangup::is_at_end(client)) {
+            if hangup::is_closed(client) {
+                return;
+            }
+            let may_give_way = !is_local && self.further.get() > self.given_up.get();
+            if may_give_way && hangup::is_at_end(client) {
+                self.given_up.update(|places| places + 1);
                 return;
             }
         }

@@ -192,13 +192,15 @@ impl Worker {
             "there are {} connections, as many as conn_max allows: clients wait",
             limit()
         ));
-        loop {
+        // Another worker may have accepted the client meanwhile.
+        while listen::has_queued(listening) {
             let time = connections.make_room(self.shared.now()).unwrap_or(ROOM_PAUSE);
             let permit = connections.permit(limit);
             if let Ok(permit) = tokio::time::timeout(Duration::from_millis(time), permit).await {
                 return Some(permit);
             }
         }
+        None
     }
 
     /// Waits until a connection has ended, when the system has no descriptors or memory for another one.

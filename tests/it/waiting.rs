@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::support::backend::greeters;
 use crate::support::pen::penctl_program;
@@ -99,7 +100,11 @@ fn over_tcp_it_gives_its_place_to_another_one() {
     };
     // Whether those have gone cannot be known; each place goes to one that has not.
     let mut halves: Vec<Client> = (0..PLACES).map(|_| half()).collect();
-    let whole: Vec<Client> = (0..PLACES).map(|_| client(DOWN)).collect();
+    let mut whole = vec![client(DOWN)];
+    let short = Duration::from_millis(20);
+    wait_until("one to give way", || halves.iter_mut().any(|half| !half.is_silent_for(short)));
+    assert_eq!(halves.iter_mut().filter(|half| !half.is_silent_for(short)).count(), 1);
+    whole.extend((1..PLACES).map(|_| client(DOWN)));
     halves.iter_mut().for_each(|half| _ = half.text());
     are_taken(&ask);
     whole.into_iter().for_each(Client::reset);

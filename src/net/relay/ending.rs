@@ -28,7 +28,7 @@ pub(super) const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct GracePeriod {
     timer: Pin<Box<Sleep>>,
     /// The server no longer works: that it sends nothing does not mean that it has finished.
-    server_is_down: bool,
+    pub(super) server_is_down: bool,
     /// The bytes that each direction had moved when it began, once the relay has been polled.
     moved: Option<[u64; 2]>,
 }
@@ -48,8 +48,7 @@ impl GracePeriod {
         moved: [u64; 2],
     ) -> Poll<[bool; 2]> {
         let [up, down] = *self.moved.get_or_insert(before);
-        let may_rest = !self.server_is_down;
-        self.timer.as_mut().poll(cx).map(|()| [may_rest && up == moved[0], may_rest && down == moved[1]])
+        self.timer.as_mut().poll(cx).map(|()| [up == moved[0], down == moved[1]])
     }
 }
 

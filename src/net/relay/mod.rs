@@ -142,8 +142,10 @@ impl<M: SharedMeter> Relay<M> {
 
     /// Ends the connection soon, so that partial data is not taken for complete; `server_is_down` if that is the reason.
     pub fn end_soon(&mut self, server_is_down: bool) {
-        if self.finish.is_none() {
-            self.finish = Some(Box::new(Finish::Soon(GracePeriod::new(server_is_down))));
+        match self.finish.as_deref_mut() {
+            None => self.finish = Some(Box::new(Finish::Soon(GracePeriod::new(server_is_down)))),
+            Some(Finish::Soon(period)) => period.server_is_down |= server_is_down,
+            Some(Finish::Closing(..)) => {}
         }
     }
 
@@ -329,18 +331,22 @@ impl<M: SharedMeter> Relay<M> {
     /// How to close both sides of a connection that pen ends. `at_rest`: whether no data seems to be moving or expected, up
     /// and down; a filter may know better.
     fn close_modes(&self, at_rest: [bool; 2]) -> (CloseMode, CloseMode) {
-        let at_rest = match self.filter.as_ref().map(|filter| filter.answer_progress()) {
-            Some(AnswerProgress::Complete) => [at_rest[0], true],
-            Some(AnswerProgress::Incomplete) => [at_rest[0], false],
-            Some(AnswerProgress::Unknown) | None => at_rest,
+        let server_is_down =
+            matches!(self.finish.as_deref(), Some(Finish::Soon(period)) if period.server_is_down);
+        // Without a filter that knows, a server that is down may have had more to say.
+        let is_complete = match self.filter.as_ref().map(|filter| filter.answer_progress()) {
+            Some(AnswerProgress::Complete) => true,
+            Some(AnswerProgress::Incomplete) => false,
+            Some(AnswerProgress::Unknown) | None => at_rest[1] && !server_is_down,
         };
         let progress = |direction, source: &Stream, at_rest| DirectionProgress {
             direction,
             unread: source.has_unread(),
             at_rest,
         };
-        let up = progress(&self.up, &self.client, at_rest[0]);
-        ending::close_modes(&up, &progress(&self.down, &self.server, at_rest[1]))
+        let up = progress(&self.up, &self.client, at_rest[0] && !server_is_down);
+        let down = progress(&self.down, &self.server, is_complete);
+        ending::close_modes(&up, &down)
     }
 
     /// Ends the connection at once: unacknowledged data is lost where more was to come.

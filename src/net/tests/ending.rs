@@ -169,6 +169,30 @@ fn what_is_nearly_complete_is_completed() {
 }
 
 #[test]
+fn that_the_server_is_down_counts_however_the_connection_ends() {
+    for (idle, dropped) in [(None, false), (Some(Duration::from_millis(50)), false), (None, true)] {
+        both_ways(|settings| async move {
+            let settings = RelaySettings { idle, ..settings };
+            let (mut client, mut server, mut relay) = at_rest(&settings, false, ()).await;
+            server.write_all(b"half an answer").await.unwrap();
+            let mut half = [0; 14];
+            tokio::select! {
+                biased;
+                read = client.read_exact(&mut half) => assert!(read.is_ok()),
+                end = &mut relay => panic!("{end:?}"),
+            }
+            relay.end_soon(false);
+            relay.end_soon(true);
+            match dropped {
+                true => drop(relay),
+                false => _ = relay.await,
+            }
+            assert!(is_reset(&mut client).await, "{idle:?} {dropped}");
+        });
+    }
+}
+
+#[test]
 fn an_idle_timeout_while_an_answer_is_awaited_is_a_reset() {
     both_ways(|settings| async move {
         let settings = RelaySettings { idle: Some(Duration::from_millis(50)), ..settings };
