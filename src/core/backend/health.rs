@@ -54,9 +54,9 @@ impl HealthRecord {
 
     /// The server is back from maintenance at `now`: its slow start begins, that of one with a check when that finds it up.
     pub(super) fn comes_back(&self, now: Millis) {
-        self.returns.store(true, Relaxed);
-        if self.get() == Health::Unchecked {
-            self.risen.store(now.max(1), Relaxed);
+        match self.get() {
+            Health::Unchecked => self.risen.store(now.max(1), Relaxed),
+            _ => self.returns.store(true, Relaxed),
         }
     }
 

@@ -26,7 +26,9 @@ struct OrderedChanges {
 
 impl Config {
     /// The commands that turn `old` into this configuration. In this order each of them can be given to a pen: what is
-    /// named is there, and some server remains. Only servers and `listen` that exchange their addresses cannot be ordered.
+    /// named is there, and some server remains. What two settings demand of each other has no such order, and goes by a reload
+    /// alone: servers and `listen` that exchange their addresses, a certificate and its key, `http` and an `ssl_alpn`
+    /// without its protocol.
     pub fn changes_from(&self, old: &Config) -> Vec<Command> {
         let mut changes = OrderedChanges::default();
         for setting in Setting::all() {

@@ -37,6 +37,20 @@ fn a_server_that_leaves_maintenance_begins_slowly_with_a_check_or_without() {
 }
 
 #[test]
+fn the_first_check_of_a_server_that_serves_begins_no_slow_start() {
+    let with = |state: &str, check: &str| {
+        servers(2, &["check it every 1", "slowstart 100", &format!("server 1 state {state} {check}")])
+    };
+    let mut live = StatsTable::default();
+    let maint = snapshot(&mut live, &with("maint", ""));
+    let ready = snapshot(&mut live, &with("ready", ""));
+    ready.replaces(&maint, 1000);
+    snapshot(&mut live, &with("ready", "check it")).replaces(&ready, 500_000);
+    live.server(1).set_health(Health::Up, 500_000);
+    assert_eq!(live.server(1).share(500_000, 100_000), 1000);
+}
+
+#[test]
 fn a_server_that_comes_up_takes_a_share_that_grows() {
     for rule in ["roundrobin", "weight", "prio", "hash"] {
         let mut live = StatsTable::default();
