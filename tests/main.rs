@@ -26,6 +26,7 @@ mod it {
     mod connection_log;
     mod connection_log_load;
     mod control;
+    mod control_clients;
     mod daemon;
     mod dashboard;
     mod datapath;

@@ -1,15 +1,14 @@
-//! The control socket: replies, refusals, and that nobody holds it up.
+//! The control socket: replies and refusals.
 
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
-use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::backend::{Backend, greeters};
 use crate::support::pen::{run_pen, run_penctl};
-use crate::support::{Client, Pen, Setup, skipped, wait_until};
+use crate::support::{Client, Setup, wait_until};
 
 #[test]
 fn replies_are_those_of_c_pen() {
@@ -314,104 +313,6 @@ fn an_endless_line_is_refused() {
     drop(client);
     sender.join().unwrap();
     assert_eq!(pen.control("blacklist"), "30\n");
-}
-
-#[test]
-fn silent_and_slow_clients_hold_up_neither_commands_nor_data() {
-    let backends = greeters(1);
-    let pen = Setup::new().servers(&backends).start();
-    let mut silent: Vec<Client> = (0..10).map(|_| Client::to_path(&pen.control_path())).collect();
-    for client in &mut silent[5..] {
-        client.send("bl");
-    }
-    let begin = Instant::now();
-    assert_eq!(pen.choices([2, 3]), "A A");
-    assert_eq!(pen.control("blacklist"), "30\n");
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
-    for client in &mut silent[5..] {
-        client.send("acklist\n");
-        assert_eq!(client.text(), "30\n");
-    }
-}
-
-#[test]
-fn a_silent_client_is_sent_away_in_time() {
-    let pen = Setup::new().start();
-    let mut client = Client::to_path(&pen.control_path());
-    client.send("pi");
-    // The client waits; pen does not for long.
-    let reply = client.line();
-    assert!(reply.starts_with("error: ") && reply.contains("seconds"), "{reply}");
-}
-
-#[test]
-fn a_reply_that_nobody_reads_holds_nobody_up() {
-    let pen = Setup::new().start();
-    for n in 0..600 {
-        pen.control(&format!("server {n} address 127.0.0.1 port 1"));
-    }
-    let mut clients: Vec<Client> = (0..8)
-        .map(|_| {
-            let mut client = Client::to_path(&pen.control_path());
-            client.send("servers\n");
-            client
-        })
-        .collect();
-    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
-    for client in &mut clients {
-        assert_eq!(client.text().lines().count(), 600);
-    }
-}
-
-#[test]
-fn many_silent_clients_keep_nobody_away() {
-    let pen = Setup::new().start();
-    let begin = Instant::now();
-    let mut silent: Vec<Client> = (0..800).map(|_| Client::to_path(&pen.control_path())).collect();
-    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
-    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
-    // The first to come are the first to go, and are told why.
-    assert_eq!(silent[0].text(), "error: no line, and others wait\n");
-    silent[799].send("pid\n");
-    assert_eq!(silent[799].text(), format!("{}\n", pen.pid()));
-}
-
-#[test]
-fn replies_that_nobody_reads_take_no_memory() {
-    const CLIENTS: u32 = 5_000;
-    let resident = |pen: &Pen| -> Option<usize> {
-        let text = fs::read_to_string(format!("/proc/{}/status", pen.pid())).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.trim().strip_suffix(" kB")?.parse().ok()
-    };
-    let setup = Setup::new();
-    let page = setup.file("page");
-    let pen = setup.options(format!("-c {CLIENTS} -w {page}")).start();
-    for n in 0..CLIENTS {
-        // Closed at once, as there is no server.
-        Client::from(&Ipv4Addr::from(0x7f01_0001 + n).to_string(), pen.address);
-    }
-    wait_until("all clients to be known", || pen.control("recent 1000").lines().count() == CLIENTS as usize);
-    let whole = pen.control("status").len();
-    assert!(whole > 400_000, "{whole} bytes");
-    let Some(before) = resident(&pen) else { return skipped("memory of replies", "no /proc") };
-    let ask = |n: usize| {
-        let mut client = Client::to_path(&pen.control_path());
-        client.send(["status\n", "recent 1000\n", "json clients\n"][n % 3]);
-        client
-    };
-    let mut unread: Vec<Client> = (0..30).map(ask).collect();
-    // Whoever asks last is answered last.
-    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
-    assert_eq!(pen.control("status").len(), whole);
-    let after = resident(&pen).unwrap();
-    // The pages alone would be 5 MB.
-    assert!(after.saturating_sub(before) < 4_000, "{before} kB became {after} kB");
-    for (n, client) in unread.iter_mut().enumerate().take(3) {
-        let reply = client.rest();
-        assert!(reply.len() > 150_000, "{n}: {} bytes", reply.len());
-        assert!(reply.ends_with([&b"</html>\n"[..], b"rx 0\n", b"]}\n"][n]));
-    }
 }
 
 #[test]

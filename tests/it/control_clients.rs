@@ -1,0 +1,103 @@
+//! Clients of the control socket that are silent, slow, or do not read: nobody else waits for them.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use crate::support::backend::greeters;
+use crate::support::{Client, Setup, process, skipped, wait_until};
+
+#[test]
+fn silent_and_slow_clients_hold_up_neither_commands_nor_data() {
+    let backends = greeters(1);
+    let pen = Setup::new().servers(&backends).start();
+    let mut silent: Vec<Client> = (0..10).map(|_| Client::to_path(&pen.control_path())).collect();
+    for client in &mut silent[5..] {
+        client.send("bl");
+    }
+    let begin = Instant::now();
+    assert_eq!(pen.choices([2, 3]), "A A");
+    assert_eq!(pen.control("blacklist"), "30\n");
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    for client in &mut silent[5..] {
+        client.send("acklist\n");
+        assert_eq!(client.text(), "30\n");
+    }
+}
+
+#[test]
+fn a_silent_client_is_sent_away_in_time() {
+    let pen = Setup::new().start();
+    let mut client = Client::to_path(&pen.control_path());
+    client.send("pi");
+    // The client waits; pen does not for long.
+    let reply = client.line();
+    assert!(reply.starts_with("error: ") && reply.contains("seconds"), "{reply}");
+}
+
+#[test]
+fn a_reply_that_nobody_reads_holds_nobody_up() {
+    let pen = Setup::new().start();
+    for n in 0..600 {
+        pen.control(&format!("server {n} address 127.0.0.1 port 1"));
+    }
+    let mut clients: Vec<Client> = (0..8)
+        .map(|_| {
+            let mut client = Client::to_path(&pen.control_path());
+            client.send("servers\n");
+            client
+        })
+        .collect();
+    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+    for client in &mut clients {
+        assert_eq!(client.text().lines().count(), 600);
+    }
+}
+
+#[test]
+fn many_silent_clients_keep_nobody_away() {
+    let pen = Setup::new().start();
+    let begin = Instant::now();
+    let mut silent: Vec<Client> = (0..800).map(|_| Client::to_path(&pen.control_path())).collect();
+    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+    assert!(begin.elapsed() < Duration::from_secs(1), "{:?}", begin.elapsed());
+    // The first to come are the first to go, and are told why.
+    assert_eq!(silent[0].text(), "error: no line, and others wait\n");
+    silent[799].send("pid\n");
+    assert_eq!(silent[799].text(), format!("{}\n", pen.pid()));
+}
+
+#[test]
+fn replies_that_nobody_reads_take_no_memory() {
+    const CLIENTS: u32 = 5_000;
+    let setup = Setup::new();
+    let page = setup.file("page");
+    let pen = setup.options(format!("-c {CLIENTS} -w {page}")).start();
+    for n in 0..CLIENTS {
+        // Closed at once, as there is no server.
+        Client::from(&Ipv4Addr::from(0x7f01_0001 + n).to_string(), pen.address);
+    }
+    wait_until("all clients to be known", || pen.control("recent 1000").lines().count() == CLIENTS as usize);
+    let whole = pen.control("status").len();
+    assert!(whole > 400_000, "{whole} bytes");
+    if process::status(pen.pid(), "VmRSS").is_none() {
+        return skipped("memory of replies", "no /proc");
+    }
+    let before = process::resident(pen.pid());
+    let ask = |n: usize| {
+        let mut client = Client::to_path(&pen.control_path());
+        client.send(["status\n", "recent 1000\n", "json clients\n"][n % 3]);
+        client
+    };
+    let mut unread: Vec<Client> = (0..30).map(ask).collect();
+    // Whoever asks last is answered last.
+    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+    assert_eq!(pen.control("status").len(), whole);
+    let after = process::resident(pen.pid());
+    // The pages alone would be 5 MB.
+    assert!(after.saturating_sub(before) < 4_000, "{before} kB became {after} kB");
+    for (n, client) in unread.iter_mut().enumerate().take(3) {
+        let reply = client.rest();
+        assert!(reply.len() > 150_000, "{n}: {} bytes", reply.len());
+        assert!(reply.ends_with([&b"</html>\n"[..], b"rx 0\n", b"]}\n"][n]));
+    }
+}
