@@ -122,12 +122,7 @@ impl Config {
 
     fn server_changes(&self, old: &Config, changes: &mut OrderedChanges) {
         let unused = ServerConfig::default();
-        let owners: HashMap<&str, usize> = old
-            .servers
-            .iter()
-            .enumerate()
-            .filter_map(|(n, server)| Some((server.name.as_deref()?, n)))
-            .collect();
+        let owners = old.slots_by_name();
         let weighted = self.settings.weight && !self.settings.prio;
         for n in 0..self.servers.len().max(old.servers.len()) {
             let (new, old) = (self.servers.get(n).unwrap_or(&unused), old.servers.get(n).unwrap_or(&unused));

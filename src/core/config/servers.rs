@@ -15,6 +15,12 @@ impl Config {
         }
     }
 
+    /// The slot of each server that has a name.
+    pub(in crate::core) fn slots_by_name(&self) -> HashMap<&str, usize> {
+        let servers = self.servers.iter().enumerate();
+        servers.filter_map(|(n, server)| Some((server.name.as_deref()?, n))).collect()
+    }
+
     /// The slot that `changes` of a server apply to. An unknown name adds a server, in the lowest unused slot.
     ///
     /// # Errors

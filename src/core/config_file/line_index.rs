@@ -19,12 +19,7 @@ pub struct LineIndex<'a> {
 impl<'a> LineIndex<'a> {
     /// The index of the lines that have made `config`.
     pub fn new(lines: &'a [ConfigLine], config: &Config) -> Self {
-        let slots: HashMap<&str, usize> = config
-            .servers
-            .iter()
-            .enumerate()
-            .filter_map(|(n, server)| Some((server.name.as_deref()?, n)))
-            .collect();
+        let slots = config.slots_by_name();
         let mut last = HashMap::new();
         for (n, line) in lines.iter().enumerate() {
             last.extend(topics(&line.command, &slots).into_iter().map(|topic| (topic, n)));
