@@ -30,9 +30,10 @@ pub(super) async fn first_of<T>(
         let address = probe.address(own);
         let result = match left {
             0 => attempt(&address, share).await,
-            _ => tokio::time::timeout(share, attempt(&address, share))
-                .await
-                .unwrap_or_else(|_| Err(of_server(probe.late(share)))),
+            _ => {
+                let result = probe.deadlines.within(share, attempt(&address, share)).await;
+                result.unwrap_or_else(|| Err(of_server(probe.late(share))))
+            }
         };
         match result {
             Ok(result) => {

@@ -10,6 +10,8 @@ use crate::core::snapshot::{Backend, ServerAddress, Snapshot};
 
 use crate::net::upstream_tls::UpstreamTls;
 
+use super::deadlines::Deadlines;
+
 /// The stage that a check has reached.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum CheckStage {
@@ -31,6 +33,8 @@ pub(super) struct Probe<'a> {
     pub(super) check: &'a Check,
     pub(super) upstream_tls: &'a UpstreamTls,
     pub(super) stage: Cell<CheckStage>,
+    /// The time limits of all checks.
+    pub(super) deadlines: &'a Deadlines,
     /// Room for the largest datagram, for all checks: what one has read, it uses before it waits again.
     pub(super) buffer: &'a RefCell<Box<[u8]>>,
 }
@@ -72,7 +76,7 @@ impl Probe<'_> {
             CheckType::Send => !config.send.is_empty(),
             CheckType::Tcp | CheckType::Udp | CheckType::Exec => false,
         };
-        asks || self.check.tls.is_some() || self.proxy_header().is_some()
+        asks || self.check.tls.is_some() || self.check.proxy != ProxyHeader::Off
     }
 
     /// An address of the server, with the port of the check.

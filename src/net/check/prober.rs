@@ -58,6 +58,7 @@ impl Prober {
             check,
             upstream_tls: &self.shared.upstream_tls,
             stage: Cell::<CheckStage>::default(),
+            deadlines: &self.deadlines,
             buffer: &self.buffer,
         };
         let time = check.config.timeout;
