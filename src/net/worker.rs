@@ -185,15 +185,12 @@ impl Worker {
             FULL.end(format_args!("there is room for further connections again"));
             return Some(permit);
         }
-        if !listen::has_queued(listening) {
-            return None;
-        }
-        FULL.begin(format_args!(
-            "there are {} connections, as many as conn_max allows: clients wait",
-            limit()
-        ));
-        // Another worker may have accepted the client meanwhile.
+        // Another worker may accept the client meanwhile.
         while listen::has_queued(listening) {
+            FULL.begin(format_args!(
+                "there are {} connections, as many as conn_max allows: clients wait",
+                limit()
+            ));
             let time = connections.make_room(self.shared.now()).unwrap_or(ROOM_PAUSE);
             let permit = connections.permit(limit);
             if let Ok(permit) = tokio::time::timeout(Duration::from_millis(time), permit).await {

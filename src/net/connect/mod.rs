@@ -32,7 +32,7 @@ use addresses::Seeker;
 pub(super) use attempt::{HandshakeAck, attempt};
 use failure::{Failure, Origin};
 use presence::ClientWait;
-use shortage::SHORTAGE_PAUSE;
+use shortage::{SHORTAGE_PAUSE, ShortagePosition};
 
 /// How long pen waits for a descriptor for one client.
 const SHORTAGE_MAX: Duration = Duration::from_secs(30);
@@ -176,6 +176,12 @@ async fn connect_when_possible(
     let shared = seeker.shared;
     let end = Instant::now() + SHORTAGE_MAX;
     let mut position = seeker.wait_for_descriptor(&failure);
+    // Clients may be accepted again.
+    let waits_no_longer = |position: &mut Option<ShortagePosition<'_>>| {
+        if position.take().is_some() {
+            shared.connections.look_again();
+        }
+    };
     loop {
         shared.reports.shortage(&failure);
         let freed = tokio::time::timeout(SHORTAGE_PAUSE, shared.connections.freed()).await;
@@ -184,17 +190,14 @@ async fn connect_when_possible(
         let result = match poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx))).await {
             Poll::Ready(result) => result,
             Poll::Pending => {
-                drop(position.take());
-                shared.connections.look_again();
+                waits_no_longer(&mut position);
                 attempt.await
             }
         };
         match result {
             Err(again) if again.origin == Origin::Shortage => failure = again,
             result => {
-                drop(position);
-                // Clients may be accepted again.
-                shared.connections.look_again();
+                waits_no_longer(&mut position);
                 return result;
             }
         }
