@@ -61,21 +61,44 @@ fn a_client_that_has_gone_waits_no_longer() {
     assert_eq!(half.text(), "");
 }
 
+/// The same with a control socket over TCP, and its address.
+fn pen_over_tcp() -> (Vec<crate::support::Backend>, Pen, SocketAddr) {
+    let backends = greeters(2);
+    let setup = Setup::new().no_probe().options("-C 127.0.0.1:%").command("server 1 name b");
+    let pen = setup.servers(&backends).start();
+    let control = SocketAddr::from((Ipv4Addr::LOCALHOST, pen.second_port));
+    (backends, pen, control)
+}
+
+/// A client that sends a line.
+fn sends(control: SocketAddr, line: &str) -> Client {
+    let mut client = Client::to(control);
+    client.send(line);
+    client
+}
+
+/// One that waits, and has ended what it sends.
+fn half(control: SocketAddr) -> Client {
+    let client = sends(control, DOWN);
+    client.finish();
+    client
+}
+
+#[test]
+fn one_further_client_takes_one_place() {
+    // No client has waited before: its place might not be free yet.
+    let (_backends, _pen, control) = pen_over_tcp();
+    let mut halves: Vec<Client> = (0..PLACES).map(|_| half(control)).collect();
+    let _whole = sends(control, DOWN);
+    let short = Duration::from_millis(20);
+    wait_until("one to give way", || halves.iter_mut().any(|half| !half.is_silent_for(short)));
+    assert_eq!(halves.iter_mut().filter(|half| !half.is_silent_for(short)).count(), 1);
+}
+
 #[test]
 fn over_tcp_it_gives_its_place_to_another_one() {
-    let backends = greeters(2);
-    let pen = Setup::new()
-        .no_probe()
-        .options("-C 127.0.0.1:%")
-        .command("server 1 name b")
-        .servers(&backends)
-        .start();
-    let control = SocketAddr::from((Ipv4Addr::LOCALHOST, pen.second_port));
-    let ask = |line: &str| {
-        let mut client = Client::to(control);
-        client.send(format!("{line}\n"));
-        client.text()
-    };
+    let (_backends, _pen, control) = pen_over_tcp();
+    let ask = |line: &str| sends(control, &format!("{line}\n")).text();
     let penctl = || {
         let mut command = Command::new(penctl_program());
         command.arg(control.to_string()).args(DOWN.split_whitespace());
@@ -88,29 +111,15 @@ fn over_tcp_it_gives_its_place_to_another_one() {
         child.wait().unwrap();
     }
     are_free(&ask);
-    let client = |line: &str| {
-        let mut client = Client::to(control);
-        client.send(line);
-        client
-    };
-    let half = || {
-        let client = client(DOWN);
-        client.finish();
-        client
-    };
     // Whether those have gone cannot be known; each place goes to one that has not.
-    let mut halves: Vec<Client> = (0..PLACES).map(|_| half()).collect();
-    let mut whole = vec![client(DOWN)];
-    let short = Duration::from_millis(20);
-    wait_until("one to give way", || halves.iter_mut().any(|half| !half.is_silent_for(short)));
-    assert_eq!(halves.iter_mut().filter(|half| !half.is_silent_for(short)).count(), 1);
-    whole.extend((1..PLACES).map(|_| client(DOWN)));
+    let mut halves: Vec<Client> = (0..PLACES).map(|_| half(control)).collect();
+    let whole: Vec<Client> = (0..PLACES).map(|_| sends(control, DOWN)).collect();
     halves.iter_mut().for_each(|half| _ = half.text());
     are_taken(&ask);
     whole.into_iter().for_each(Client::reset);
     are_free(&ask);
     // With room left, such a client gets its reply.
-    let mut alone = half();
+    let mut alone = half(control);
     ask("server b blacklist 60");
     assert_eq!(alone.text(), "");
 }
