@@ -145,7 +145,7 @@ impl CheckConfig {
                 None => lacks("the program, since type is exec", CheckConfig::program()),
             },
             CheckType::Http => {
-                if let Err(error) = StatusRanges::parse(&self.expect) {
+                if let Err(error) = StatusRanges::new(&self.expect).valid() {
                     return of(error, CheckConfig::expect());
                 }
                 if !self.path.starts_with('/') || blank(&self.path) {

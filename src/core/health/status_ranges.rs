@@ -2,33 +2,43 @@
 
 use crate::core::Error;
 
-/// Ranges of accepted status codes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StatusRanges(Vec<(u16, u16)>);
+/// A list of accepted status codes and ranges of them, such as `200-299,301`; an empty one means 200 to 399.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StatusRanges<'a>(&'a [u8]);
 
-impl StatusRanges {
-    /// Parses a list such as `200-299,301`; an empty list means 200 to 399.
+impl<'a> StatusRanges<'a> {
+    /// The list with this text, which need not be valid.
+    pub(super) fn new(text: &'a [u8]) -> Self {
+        StatusRanges(text)
+    }
+
+    /// Whether it is a valid list.
     ///
     /// # Errors
-    /// It is not such a list.
-    pub(super) fn parse(text: &[u8]) -> Result<Self, Error> {
-        if text.is_empty() {
-            return Ok(StatusRanges(vec![(200, 399)]));
+    /// It is not.
+    pub(super) fn valid(self) -> Result<(), Error> {
+        if self.0.is_empty() || self.ranges().all(|range| range.is_some()) {
+            return Ok(());
         }
-        let text = String::from_utf8_lossy(text);
-        let code = |text: &str| text.parse().ok().filter(|code| (100..=599).contains(code));
-        let range = |part: &str| match part.split_once('-') {
-            Some((first, last)) => Some((code(first)?, code(last)?)).filter(|(first, last)| first <= last),
-            None => code(part).map(|code| (code, code)),
-        };
-        let ranges: Option<Vec<_>> = text.split(',').map(range).collect();
-        let expected = "status codes such as 200-299,301";
-        ranges.map(StatusRanges).ok_or_else(|| Error::expected(expected, text.to_string()))
+        Err(Error::expected("status codes such as 200-299,301", String::from_utf8_lossy(self.0).into_owned()))
     }
 
     /// Whether this status is accepted.
-    pub(super) fn contains(&self, status: u16) -> bool {
-        self.0.iter().any(|(first, last)| (*first..=*last).contains(&status))
+    pub(super) fn contains(self, status: u16) -> bool {
+        match self.0 {
+            [] => (200..=399).contains(&status),
+            _ => self.ranges().flatten().any(|(first, last)| (first..=last).contains(&status)),
+        }
+    }
+
+    /// The ranges; `None` for each that is none.
+    fn ranges(self) -> impl Iterator<Item = Option<(u16, u16)>> {
+        let code = |text: &str| text.parse().ok().filter(|code| (100..=599).contains(code));
+        self.0.split(|byte| *byte == b',').map(move |part| {
+            let part = std::str::from_utf8(part).ok()?;
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            Some((code(first)?, code(last)?)).filter(|(first, last)| first <= last)
+        })
     }
 }
 
@@ -38,13 +48,17 @@ mod tests {
 
     #[test]
     fn ranges_of_status_codes() {
-        let ranges = StatusRanges::parse(b"200-299,301").unwrap();
+        let ranges = StatusRanges::new(b"200-299,301");
+        ranges.valid().unwrap();
         assert_eq!(
             [199, 200, 299, 300, 301, 302].map(|n| ranges.contains(n)),
             [false, true, true, false, true, false]
         );
+        let any = StatusRanges::new(b"");
+        any.valid().unwrap();
+        assert_eq!([199, 200, 399, 400].map(|n| any.contains(n)), [false, true, true, false]);
         for bad in ["x", "200-", "-", "299-200", "99", "200,,300", "600", ","] {
-            assert!(StatusRanges::parse(bad.as_bytes()).is_err(), "{bad}");
+            assert!(StatusRanges::new(bad.as_bytes()).valid().is_err(), "{bad}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The addresses of a server, which a check tries one after another as clients' connections do.
 
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
 use crate::core::address_order;
@@ -31,7 +32,7 @@ pub(super) async fn first_of<T>(
         let result = match left {
             0 => attempt(&address, share).await,
             _ => {
-                let result = probe.deadlines.within(share, attempt(&address, share)).await;
+                let result = probe.deadlines.within(share, pin!(attempt(&address, share))).await;
                 result.unwrap_or_else(|| Err(of_server(probe.late(share))))
             }
         };

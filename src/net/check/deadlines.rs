@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -24,8 +25,13 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// The result of `work`; `None` if it takes longer than `time`.
-    pub(super) async fn within<T>(&self, time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    /// The result of `work`; `None` if it takes longer than `time`. It is pinned by the caller: a future that was given away whole would take
+    /// its room twice.
+    pub(super) async fn within<T>(
+        &self,
+        time: Duration,
+        work: Pin<&mut impl Future<Output = T>>,
+    ) -> Option<T> {
         let (limit, over) = self.begin(time);
         tokio::select! {
             biased;
@@ -83,6 +89,7 @@ impl Drop for Limit<'_> {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+    use std::pin::pin;
 
     use super::*;
 
@@ -108,8 +115,8 @@ mod tests {
         let work = async |name: &'static str, time: u64, lasts: bool| {
             let time = Duration::from_millis(time);
             let result = match lasts {
-                true => deadlines.within(time, pending()).await,
-                false => deadlines.within(time, tokio::task::yield_now()).await,
+                true => deadlines.within(time, pin!(pending())).await,
+                false => deadlines.within(time, pin!(tokio::task::yield_now())).await,
             };
             ended.borrow_mut().push((name, result));
         };
@@ -134,9 +141,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_given_up_leaves_nothing_behind() {
         let deadlines = Deadlines::default();
+        let mut work = pin!(pending::<()>());
         tokio::select! {
             biased;
-            _ = deadlines.within(LONG, pending::<()>()) => unreachable!(),
+            _ = deadlines.within(LONG, work.as_mut()) => unreachable!(),
             () = tokio::task::yield_now() => {}
         }
         assert!(deadlines.limits.borrow().is_empty());

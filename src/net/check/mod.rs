@@ -107,11 +107,9 @@ impl Checker {
         let Some(backend) = snapshot.backend(Role::Regular(due.server)).cloned() else { return };
         let (prober, ended) = (Rc::clone(&self.prober), ended.clone());
         let task = tokio::task::spawn_local(async move {
-            let _place = prober.place(&backend).await;
-            let begin = Instant::now();
-            let outcome = prober.probe(&snapshot, &backend).await;
+            let (outcome, took) = prober.run(&snapshot, &backend).await;
             // The receiver ends with pen.
-            _ = ended.send((due, outcome, begin.elapsed()));
+            _ = ended.send((due, outcome, took));
         });
         self.running.begins(due.period, task.abort_handle());
     }
