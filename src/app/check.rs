@@ -52,7 +52,7 @@ pub(super) fn faults_at_start(config: &Config) -> Vec<Error> {
         let error = logs::check(target.as_ref()?).err()?;
         Some(error.of(log.setting().word()))
     });
-    user.into_iter().chain(check_tls(config).err()).chain(logs).collect()
+    user.into_iter().chain(check_tls(config).err().into_iter().flatten()).chain(logs).collect()
 }
 
 /// With `-u`: becomes that user before any file is read.
@@ -97,7 +97,7 @@ fn look_around(loaded: &mut LoadedConfig, options: &pen::PenOptions, services: &
     let tls = check_tls(config);
     match &tls {
         Ok(notices) => notices.iter().for_each(|notice| say(notice)),
-        Err(error) => errors.push(error.clone()),
+        Err(wrong) => errors.extend(wrong.iter().cloned()),
     }
     let others = own_names(config).into_iter().chain(missing::at_start(config)).collect::<Vec<_>>();
     match config.settings.user.as_deref().map(Account::lookup) {
@@ -111,7 +111,8 @@ fn look_around(loaded: &mut LoadedConfig, options: &pen::PenOptions, services: &
                         let again = load::load(options, services).report.into_errors();
                         errors.extend(again.into_iter().map(as_user));
                     }
-                    errors.extend(tls.and_then(|_| check_tls(config)).err().map(as_user));
+                    let again = tls.and_then(|_| check_tls(config)).err();
+                    errors.extend(again.into_iter().flatten().map(as_user));
                     missing::as_user(config).into_iter().for_each(|warning| {
                         say(&of_user(index.place(warning), &account, "").to_string());
                     });
@@ -126,19 +127,27 @@ fn look_around(loaded: &mut LoadedConfig, options: &pen::PenOptions, services: &
 }
 
 /// Reads all files that TLS may ever read, and returns the warnings about them.
-fn check_tls(config: &Config) -> Result<Vec<String>, Error> {
+///
+/// # Errors
+/// All that is wrong with them.
+fn check_tls(config: &Config) -> Result<Vec<String>, Vec<Error>> {
     // TLS with datagrams is an error by itself, and its files do not matter.
     if config.settings.udp {
         return Ok(Vec::new());
     }
-    let mut notices = load_upstream_tls(config)?.map(|(_, notices)| notices).unwrap_or_default();
-    let Some((server, told)) = tls_server(config)? else { return Ok(notices) };
-    notices.extend(told);
-    // In a chroot jail, pen reads that directory inside the jail only.
-    if config.settings.chroot.is_none() {
-        notices.extend(server.check_names()?);
+    let upstream = load_upstream_tls(config).map(|loaded| loaded.map(|(_, notices)| notices));
+    let server = tls_server(config).and_then(|loaded| {
+        let Some((server, mut notices)) = loaded else { return Ok(None) };
+        // In a chroot jail, pen reads that directory inside the jail only.
+        if config.settings.chroot.is_none() {
+            notices.extend(server.check_names()?);
+        }
+        Ok(Some(notices))
+    });
+    match (upstream, server) {
+        (Ok(upstream), Ok(server)) => Ok([upstream, server].into_iter().flatten().flatten().collect()),
+        (upstream, server) => Err([upstream.err(), server.err()].into_iter().flatten().flatten().collect()),
     }
-    Ok(notices)
 }
 
 /// Servers whose names resolve to pen itself. Pen leaves these addresses out, so this is a warning.

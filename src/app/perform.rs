@@ -139,36 +139,38 @@ impl World for Performer {
         self.prepared.lines(file, services)
     }
 
-    fn check(&mut self, need: &Need) -> Result<(), Error> {
-        match need {
-            Need::Tls(_) | Need::UpstreamTls(_) => self.meet(need),
+    fn check(&mut self, need: &Need) -> Result<(), Vec<Error>> {
+        let checked = match need {
+            Need::Tls(_) | Need::UpstreamTls(_) => return self.meet(need),
             Need::Listener(endpoint, settings) => {
-                let endpoint = self.prepared.resolve(endpoint)?;
-                listeners::check(&endpoint, settings, self.listening.used())
+                let endpoint = self.prepared.resolve(endpoint);
+                endpoint.and_then(|endpoint| listeners::check(&endpoint, settings, self.listening.used()))
             }
             Need::Log(log, Some(target)) => self.prepared.checked_log(*log, target),
             Need::Log(_, None) | Need::Write(..) => Ok(()),
-        }
+        };
+        checked.map_err(|error| vec![error])
     }
 
-    fn meet(&mut self, need: &Need) -> Result<(), Error> {
-        match need {
+    fn meet(&mut self, need: &Need) -> Result<(), Vec<Error>> {
+        let met = match need {
             Need::Tls(settings) => match (&self.shared.tls, TlsSettings::of(settings)) {
-                (Some(_), Some(settings)) => self.prepared.tls(settings),
+                (Some(_), Some(settings)) => return self.prepared.tls(settings),
                 _ => Ok(()),
             },
-            Need::UpstreamTls(settings) => self.prepared.upstream_tls(settings),
+            Need::UpstreamTls(settings) => return self.prepared.upstream_tls(settings),
             Need::Listener(endpoint, settings) => {
-                let endpoint = self.prepared.resolve(endpoint)?;
-                let bound = listeners::listener(&endpoint, settings, self.listening.used())?;
-                self.prepared.listener = Some(bound);
-                Ok(())
+                let endpoint = self.prepared.resolve(endpoint);
+                let bound = endpoint
+                    .and_then(|endpoint| listeners::listener(&endpoint, settings, self.listening.used()));
+                bound.map(|bound| self.prepared.listener = Some(bound))
             }
             Need::Write(file, lines) => self.prepared.written(file, || {
                 format!("# Written by pen {} at {}\n{lines}", env!("CARGO_PKG_VERSION"), clock::local_time())
             }),
             Need::Log(log, target) => self.prepared.log(*log, target.as_ref()),
-        }
+        };
+        met.map_err(|error| vec![error])
     }
 
     fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool {

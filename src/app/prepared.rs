@@ -26,7 +26,7 @@ use super::load;
 use super::logs;
 
 /// What was read, and warnings about it.
-type WithNotices<T> = Result<(T, Vec<String>), Error>;
+type WithNotices<T> = Result<(T, Vec<String>), Vec<Error>>;
 /// The target of a log, if it has one.
 type OpenedLog = Result<Option<SinkOutput>, Error>;
 
@@ -116,7 +116,7 @@ impl Prepared {
             FileWork::Tls(settings) => {
                 let loaded = match &shared.tls {
                     Some(server) => server.load(&settings),
-                    None => Err(Error::new("there is no TLS")),
+                    None => Err(vec![Error::new("there is no TLS")]),
                 };
                 self.tls = Some(Box::new((settings, loaded)));
             }
@@ -165,11 +165,11 @@ impl Prepared {
     /// Whether the certificates and keys of these settings are read. They may have changed since the files were read.
     ///
     /// # Errors
-    /// What is wrong with the files, or they are not read yet.
-    pub(super) fn tls(&mut self, settings: TlsSettings) -> Result<(), Error> {
+    /// All that is wrong with the files, or they are not read yet.
+    pub(super) fn tls(&mut self, settings: TlsSettings) -> Result<(), Vec<Error>> {
         match self.tls.as_deref() {
             Some((of, loaded)) if *of == settings => outcome(loaded),
-            _ => Err(self.lacks(FileWork::Tls(settings))),
+            _ => Err(vec![self.lacks(FileWork::Tls(settings))]),
         }
     }
 
@@ -177,10 +177,10 @@ impl Prepared {
     ///
     /// # Errors
     /// See [`Prepared::tls`].
-    pub(super) fn upstream_tls(&mut self, settings: &UpstreamTlsSettings) -> Result<(), Error> {
+    pub(super) fn upstream_tls(&mut self, settings: &UpstreamTlsSettings) -> Result<(), Vec<Error>> {
         match &self.upstream_tls {
             Some((of, loaded)) if of == settings => outcome(loaded),
-            _ => Err(self.lacks(FileWork::UpstreamTls(settings.clone()))),
+            _ => Err(vec![self.lacks(FileWork::UpstreamTls(settings.clone()))]),
         }
     }
 
@@ -246,7 +246,7 @@ impl Prepared {
     }
 }
 
-fn outcome<T>(result: &Result<T, Error>) -> Result<(), Error> {
+fn outcome<T, E: Clone>(result: &Result<T, E>) -> Result<(), E> {
     match result {
         Ok(_) => Ok(()),
         Err(error) => Err(error.clone()),

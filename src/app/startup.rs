@@ -112,6 +112,13 @@ fn kept<T>(result: Result<T, Error>, errors: &mut Vec<Error>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
 }
 
+/// What was read, after its warnings are printed; or `None` and more errors.
+fn read<T>(result: Result<Option<(T, Vec<String>)>, Vec<Error>>, errors: &mut Vec<Error>) -> Option<T> {
+    let (read, notices) = result.map_err(|wrong| errors.extend(wrong)).ok()??;
+    notices.iter().for_each(|notice| say(notice));
+    Some(read)
+}
+
 /// The number of descriptors that pen may have.
 ///
 /// # Errors
@@ -138,14 +145,8 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, StartErrors> {
     let mut errors = Vec::new();
     let account = config.settings.user.as_deref().map(Account::lookup).transpose();
     let account = kept(account.map_err(|e| Error::from(e).of("user")), &mut errors);
-    let tls = kept(tls_server(config), &mut errors).flatten().map(|(server, notices)| {
-        notices.iter().for_each(|notice| say(notice));
-        server
-    });
-    let upstream_tls = kept(load_upstream_tls(config), &mut errors).flatten().map(|(loaded, notices)| {
-        notices.iter().for_each(|notice| say(notice));
-        loaded
-    });
+    let tls = read(tls_server(config), &mut errors);
+    let upstream_tls = read(load_upstream_tls(config), &mut errors);
     let control_clients = control_clients(descriptors);
     let room = limits::connections(descriptors, FIXED_DESCRIPTORS + u64::from(control_clients));
     // A UDP flow has one descriptor, towards its server.
@@ -188,7 +189,7 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, StartErrors> {
 ///
 /// # Errors
 /// See [`tls::TlsServer::new`].
-pub(super) fn tls_server(config: &Config) -> Result<Option<(tls::TlsServer, Vec<String>)>, Error> {
+pub(super) fn tls_server(config: &Config) -> Result<Option<(tls::TlsServer, Vec<String>)>, Vec<Error>> {
     let Some(settings) = tls::TlsSettings::of(&config.settings) else { return Ok(None) };
     tls::TlsServer::new(&settings, workers::count(config)).map(Some)
 }
@@ -197,7 +198,9 @@ pub(super) fn tls_server(config: &Config) -> Result<Option<(tls::TlsServer, Vec<
 ///
 /// # Errors
 /// See [`UpstreamTls::load`].
-pub(super) fn load_upstream_tls(config: &Config) -> Result<Option<(LoadedUpstream, Vec<String>)>, Error> {
+pub(super) fn load_upstream_tls(
+    config: &Config,
+) -> Result<Option<(LoadedUpstream, Vec<String>)>, Vec<Error>> {
     let Some(settings) = config.upstream_tls() else { return Ok(None) };
     UpstreamTls::default().load(&settings, workers::count(config)).map(Some)
 }

@@ -6,6 +6,7 @@ use super::reload::hup;
 use crate::support::Setup;
 use crate::support::backend::{Backend, greeters};
 use crate::support::pen::run_pen;
+use crate::support::tls::Pair;
 
 /// The lines with one of these prefixes, without it.
 fn errors<'a>(text: &'a str, prefix: &str) -> Vec<&'a str> {
@@ -120,4 +121,56 @@ fn a_start_tells_all_that_it_lacks_with_its_lines() {
     for line in [3, 5, 6] {
         assert!(told.contains(&format!("pen: {file}:{line}: ")), "{line}: {told}");
     }
+}
+
+#[test]
+fn all_errors_of_tls_are_told_each_with_its_line() {
+    let authority = Pair::root("ca");
+    let setup = Setup::new();
+    let pair = authority.issue("localhost");
+    pair.write(setup.path(), "pen");
+    authority.issue("other").write(setup.path(), "other");
+    let (cert, key, other) = (setup.file("pen.crt"), setup.file("pen.key"), setup.file("other.key"));
+    let bad = setup.write("bad.pem", "no PEM");
+    let file = setup.write("file", "");
+    let setup = setup.option("-E", cert.clone()).option("-K", key.clone()).option("-F", &file);
+    let backends = greeters(1);
+    let pen = setup.servers(&backends).start();
+    let good = format!("server 0 address {} port {}\n", backends[0].address().ip(), backends[0].port());
+    for (lines, places) in [
+        // Of one certificate, of several, of what else a context needs, and of both sides.
+        (format!("ssl_certfile /nonexist/c\nssl_keyfile /nonexist/k\n"), &[2, 3][..]),
+        (format!("ssl_certfile {bad}\nssl_keyfile /nonexist/k\nssl_ciphers NONE-SUCH\n"), &[2, 3, 4]),
+        (format!("ssl_certfile {cert}\nssl_keyfile {other}\nssl_ciphers NONE-SUCH\nssl_ocsp_response /nonexist/o\n"), &[3, 4]),
+        ("ssl_ocsp_response /nonexist/o\nssl_ciphers NONE-SUCH\n".to_owned(), &[2, 3]),
+        (format!("ssl_cacert_file {bad}\nssl_require_client_cert\nssl_ciphers NONE-SUCH\n"), &[2, 4]),
+        (
+            "server_cacert_file /nonexist/a\nserver 0 tls on\nssl_ciphers NONE-SUCH\nssl_ocsp_response /nonexist/o\n"
+                .to_owned(),
+            &[2, 4, 5],
+        ),
+        (
+            format!("server_certfile {bad}\nserver_cacert_file {bad}\nserver_ciphers NONE-SUCH\nserver 0 tls on\n"),
+            &[2, 3, 4],
+        ),
+    ] {
+        pen.write("file", format!("{good}{lines}"));
+        let expected: Vec<_> = places.iter().map(|line| format!("{file}:{line}")).collect();
+        let own = lines.starts_with("ssl_certfile");
+        let pair = if own { &[][..] } else { &["-E", &cert, "-K", &key] };
+        let output = run_pen([&["--check", "-F", &file][..], pair, &["127.0.0.1:0"]].concat());
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        let told = errors(&text, "pen: ");
+        let at: Vec<_> = told.iter().map(|error| error.split(": ").next().unwrap()).collect();
+        assert_eq!(at, expected, "{lines}: {text}");
+        // A change of these needs a restart.
+        if own || lines.starts_with("ssl_cacert_file") {
+            continue;
+        }
+        let reload = pen.control("reload");
+        assert_eq!(errors(&reload, "error: "), told, "{lines}");
+        assert_eq!(pen.control("diff"), reload, "{lines}");
+    }
+    assert_ne!(pen.control("ssl_ciphers"), "NONE-SUCH\n");
 }

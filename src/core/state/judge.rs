@@ -32,9 +32,9 @@ impl State {
         }
         let mut can_listen = true;
         for need in &needs {
-            if let Err(error) = world.check(need) {
+            if let Err(wrong) = world.check(need) {
                 can_listen &= !matches!(need, Need::Listener(..));
-                errors.push(need.of(error));
+                errors.extend(wrong.into_iter().map(|error| need.of(error)));
             }
         }
         // If another program has the address, that is the error.

@@ -21,6 +21,10 @@ use std::time::Duration;
 /// The reply of a command and its effects, or all its errors.
 pub type Outcome<T> = Result<(T, Vec<Effect>), Vec<Error>>;
 
+fn all(errors: Vec<Error>, place: impl Fn(Error) -> Error) -> Vec<Error> {
+    errors.into_iter().map(place).collect()
+}
+
 /// A new configuration, and what must succeed before it is in force.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
@@ -144,8 +148,7 @@ impl State {
             Command::Server(n, _) => error.of(&format!("server {n}")),
             command => error.of(&command.to_string()),
         };
-        let effects =
-            self.run(plan, world).map_err(|errors| errors.into_iter().map(of).collect::<Vec<_>>())?;
+        let effects = self.run(plan, world).map_err(|errors| all(errors, of))?;
         // The reply to `blacklist` is C pen's; the log tells when a client finds no server.
         let may_tell = match command {
             Command::Server(_, changes) => {
@@ -190,9 +193,9 @@ impl State {
     ) -> Result<Vec<Effect>, Vec<Error>> {
         let needs = self.judge_lines(&plan, file, file_lines, report, world)?;
         let config = plan.config.clone();
-        self.carry_out(plan, needs, world).map_err(|error| {
+        self.carry_out(plan, needs, world).map_err(|errors| {
             let mut report = ErrorReport::default();
-            report.whole([error], &LineIndex::new(&file_lines.lines, &config), Some(file));
+            report.whole(errors, &LineIndex::new(&file_lines.lines, &config), Some(file));
             report.into_errors()
         })
     }
@@ -238,14 +241,14 @@ impl State {
         let mut lines = format!("# {}\n", one_line(self.config.command_line(file)));
         self.config.commands().iter().for_each(|command| lines.push_str(&format!("{command}\n")));
         let need = Need::Write(file.into(), lines);
-        world.meet(&need).map_err(|error| vec![error.of("write")])?;
+        world.meet(&need).map_err(|errors| all(errors, |error| error.of("write")))?;
         Ok((Answer::Text(String::new()), Vec::new()))
     }
 
     /// Meets the needs of a plan, then puts it in force.
     pub(super) fn run(&mut self, plan: Plan, world: &mut dyn World) -> Result<Vec<Effect>, Vec<Error>> {
         let needs = self.judge(&plan, world)?;
-        self.carry_out(plan, needs, world).map_err(|error| vec![error])
+        self.carry_out(plan, needs, world)
     }
 
     /// The same with needs that could be met a moment ago.
@@ -254,10 +257,10 @@ impl State {
         plan: Plan,
         needs: Vec<Need>,
         world: &mut dyn World,
-    ) -> Result<Vec<Effect>, Error> {
+    ) -> Result<Vec<Effect>, Vec<Error>> {
         let mut effects = Vec::new();
         for need in needs {
-            world.meet(&need).map_err(|error| need.of(error))?;
+            world.meet(&need).map_err(|errors| all(errors, |error| need.of(error)))?;
             effects.extend(need.effect());
         }
         let (new, old) = (&plan.config.settings, &self.config.settings);

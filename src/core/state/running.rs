@@ -24,14 +24,14 @@ pub trait World {
     /// Whether a need could be met. Nothing is created, and no client can connect.
     ///
     /// # Errors
-    /// Why it could not be met.
-    fn check(&mut self, need: &Need) -> Result<(), Error>;
+    /// All reasons why it could not be met.
+    fn check(&mut self, need: &Need) -> Result<(), Vec<Error>>;
 
     /// Meets a need. The result is discarded if the plan fails later.
     ///
     /// # Errors
-    /// Why the need cannot be met.
-    fn meet(&mut self, need: &Need) -> Result<(), Error>;
+    /// All reasons why the need cannot be met.
+    fn meet(&mut self, need: &Need) -> Result<(), Vec<Error>>;
 
     /// Whether a connection to `host`, which is not a name, and `port` reaches a pen that listens on `listening`.
     fn is_own(&self, listening: &Endpoint, host: &Host, port: u16) -> bool;

@@ -1,7 +1,8 @@
 //! The certificates of one name, or of a pen: one, or several with different kinds of keys, of which each client gets
 //! one that it can verify. Each has its own chain and its own OCSP response.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::identity::{Authorities, Identity, Material, at};
@@ -15,21 +16,31 @@ pub(super) struct Credential {
 }
 
 /// The contents of the certificates' files, for the contexts of all workers.
+#[derive(Default)]
 pub(super) struct Credentials(Vec<(Material, Option<Arc<Stapling>>)>);
 
 impl Credentials {
     /// Reads and checks the files. Also returns messages for the administrator.
     ///
     /// # Errors
-    /// The error, with the name of the file.
-    pub(super) fn read(files: &[Files], authorities: &Authorities) -> Result<(Self, Vec<String>), String> {
-        let mut notices = Vec::new();
+    /// All that is wrong, each with the name of the file.
+    pub(super) fn read(
+        files: &[Files],
+        authorities: &Authorities,
+    ) -> Result<(Self, Vec<String>), Vec<String>> {
+        let (mut notices, mut errors) = (Vec::new(), Vec::new());
         let mut found = Vec::with_capacity(files.len());
         let mut kinds = Vec::new();
         // The last one of several of a kind counts, as in OpenSSL.
         for files in files.iter().rev() {
-            let material = Material::read(files)?;
-            let identity = material.identity()?;
+            let read = Material::read(files).and_then(|material| Ok((material.identity()?, material)));
+            let (identity, material) = match read {
+                Ok(read) => read,
+                Err(wrong) => {
+                    errors.splice(..0, wrong);
+                    continue;
+                }
+            };
             let kind = identity.key.id();
             if kinds.contains(&kind) {
                 let why = "has no effect: there is another certificate whose key is of the same kind";
@@ -41,7 +52,16 @@ impl Credentials {
             found.push((material, identity, files));
         }
         found.reverse();
-        let staplings = staple(&found, authorities, &mut notices)?;
+        let (staplings, wrong) = staple(&found, authorities, &mut notices);
+        // A response may be about a certificate that could not be read.
+        let is_known = |path: &Path| found.iter().filter(|(.., f)| f.ocsp.as_deref() == Some(path)).count();
+        let is_named = |path: &Path| files.iter().filter(|f| f.ocsp.as_deref() == Some(path)).count();
+        let all_read = errors.is_empty();
+        let wrong = wrong.into_iter().filter(|(path, _)| all_read || is_known(path) == is_named(path));
+        errors.extend(wrong.map(|(_, why)| why));
+        if !errors.is_empty() {
+            return Err(errors);
+        }
         let parts = found.into_iter().zip(staplings).map(|((material, ..), stapling)| (material, stapling));
         Ok((Credentials(parts.collect()), notices))
     }
@@ -50,7 +70,7 @@ impl Credentials {
     ///
     /// # Errors
     /// See [`Material::identity`].
-    pub(super) fn make(&self, authorities: &Authorities) -> Result<Vec<Credential>, String> {
+    pub(super) fn make(&self, authorities: &Authorities) -> Result<Vec<Credential>, Vec<String>> {
         let one = |(material, stapling): &(Material, Option<Arc<Stapling>>)| {
             let mut identity = material.identity()?;
             identity.complete(authorities);
@@ -65,37 +85,35 @@ impl Credentials {
     }
 }
 
-/// Reads the OCSP response of each certificate. Several certificates may share one file: it is then about one of them.
-fn staple(
-    found: &[(Material, Identity, &Files)],
+/// Reads the OCSP response of each certificate. Several certificates may share one file: it is then about one of them. Also returns
+/// what is wrong with each file.
+fn staple<'a>(
+    found: &[(Material, Identity, &'a Files)],
     authorities: &Authorities,
     notices: &mut Vec<String>,
-) -> Result<Vec<Option<Arc<Stapling>>>, String> {
+) -> (Vec<Option<Arc<Stapling>>>, BTreeMap<&'a Path, String>) {
     let mut staplings = Vec::with_capacity(found.len());
-    let mut error = None;
+    let mut errors = BTreeMap::new();
     for (_, identity, files) in found {
-        let loaded = files.ocsp.as_deref().map(|path| Stapling::load(path, identity, authorities));
-        staplings.push(match loaded {
-            None => None,
-            Some(Ok((stapling, warning))) => {
+        let Some(path) = files.ocsp.as_deref() else {
+            staplings.push(None);
+            continue;
+        };
+        staplings.push(match Stapling::load(path, identity, authorities) {
+            Ok((stapling, warning)) => {
                 notices.extend(warning);
                 Some(Arc::new(stapling))
             }
-            Some(Err(why)) => {
-                let others = found.iter().filter(|(_, _, other)| other.ocsp == files.ocsp).count();
-                if others == 1 {
-                    return Err(why);
-                }
-                error = Some((why, &files.ocsp));
+            Err(why) => {
+                errors.insert(path, why);
                 None
             }
         });
     }
-    let fits = |path: &Option<PathBuf>| {
-        found.iter().zip(&staplings).any(|((.., files), s)| files.ocsp == *path && s.is_some())
+    let fits = |path: &Path| {
+        let mut all = found.iter().zip(&staplings);
+        all.any(|((.., files), stapling)| files.ocsp.as_deref() == Some(path) && stapling.is_some())
     };
-    match error {
-        Some((why, path)) if !fits(path) => Err(why),
-        _ => Ok(staplings),
-    }
+    errors.retain(|path, _| !fits(path));
+    (staplings, errors)
 }

@@ -81,12 +81,27 @@ impl Material {
     /// Reads the certificate and the key.
     ///
     /// # Errors
-    /// The file that cannot be read, with the reason; or no file contains the key.
-    pub(in crate::net) fn read(files: &Files) -> Result<Self, String> {
-        let cert_text = Zeroizing::new(read(&files.cert)?);
-        let (key, key_text) = match &files.keys[..] {
-            [key] => (key, Zeroizing::new(read(key)?)),
-            several => key_of(&files.cert, &cert_text, several)?,
+    /// Each file that cannot be read, with the reason; or no file contains the key.
+    pub(in crate::net) fn read(files: &Files) -> Result<Self, Vec<String>> {
+        let cert_text = read(&files.cert).map(Zeroizing::new);
+        let (cert_text, (key, key_text)) = match &files.keys[..] {
+            [key] if *key == files.cert => {
+                let text = cert_text.map_err(|error| vec![error])?;
+                (text.clone(), (key, text))
+            }
+            [key] => match (cert_text, read(key).map(Zeroizing::new)) {
+                (Ok(cert_text), Ok(key_text)) => (cert_text, (key, key_text)),
+                (cert_text, key_text) => {
+                    let of_cert = cert_text.and_then(|text| certificates(&files.cert, &text)).err();
+                    let of_key = key_text.and_then(|text| private_key(key, &text)).err();
+                    return Err(of_cert.into_iter().chain(of_key).collect());
+                }
+            },
+            several => {
+                let cert_text = cert_text.map_err(|error| vec![error])?;
+                let key = key_of(&files.cert, &cert_text, several).map_err(|error| vec![error])?;
+                (cert_text, key)
+            }
         };
         Ok(Material { cert: files.cert.clone(), key: key.clone(), cert_text, key_text })
     }
@@ -95,14 +110,22 @@ impl Material {
     ///
     /// # Errors
     /// What is damaged, or does not match.
-    pub(in crate::net) fn identity(&self) -> Result<Identity, String> {
+    pub(in crate::net) fn identity(&self) -> Result<Identity, Vec<String>> {
         let (cert, key) = (&self.cert, &self.key);
-        let mut chain = certificates(cert, &self.cert_text)?;
+        let chain = certificates(cert, &self.cert_text);
+        let (mut chain, private) = match (chain, private_key(key, &self.key_text)) {
+            (Ok(chain), Ok(private)) => (chain, private),
+            (chain, private) => {
+                // One error is enough for a file that contains neither.
+                let private = private.err().filter(|_| chain.is_ok() || cert != key);
+                return Err(chain.err().into_iter().chain(private).collect());
+            }
+        };
         let leaf = chain.remove(0);
-        let private = private_key(key, &self.key_text)?;
-        let public = leaf.public_key().map_err(|e| at(cert, reason(&e)))?;
+        let public = leaf.public_key().map_err(|e| vec![at(cert, reason(&e))])?;
         if !private.public_eq(&public) {
-            return Err(at(key, format_args!("is not the key of the certificate in {}", cert.display())));
+            let why = format_args!("is not the key of the certificate in {}", cert.display());
+            return Err(vec![at(key, why)]);
         }
         Ok(Identity { leaf, chain, key: private })
     }

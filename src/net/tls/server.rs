@@ -67,7 +67,7 @@ impl TlsServer {
     ///
     /// # Errors
     /// See [`TlsServer::load`].
-    pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), Error> {
+    pub fn new(settings: &TlsSettings, workers: usize) -> Result<(Self, Vec<String>), Vec<Error>> {
         let (loader, jobs) = CertLoader::new();
         let maker = Maker { resumption: Resumption::default(), workers, loader };
         let (loaded, notices) = maker.load(settings)?;
@@ -78,11 +78,11 @@ impl TlsServer {
     /// Checks the files of every name, used or not.
     ///
     /// # Errors
-    /// The directory of names cannot be read, or the error of the first invalid name.
-    pub fn check_names(&self) -> Result<Vec<String>, Error> {
+    /// The directory of names cannot be read, or all that is wrong with the names.
+    pub fn check_names(&self) -> Result<Vec<String>, Vec<Error>> {
         let current = self.current();
-        current.scan()?;
-        current.sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None).map_err(Error::new))
+        current.scan().map_err(|error| vec![error])?;
+        current.sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None).map_err(of_names))
     }
 
     /// Starts to check files while pen serves. Call it when pen has its final user and root directory: the directory of
@@ -109,12 +109,12 @@ impl TlsServer {
     /// the administrator.
     ///
     /// # Errors
-    /// The error, with the file's name.
-    pub fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Error> {
+    /// All that is wrong, each with the name of its file or setting.
+    pub fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Vec<Error>> {
         let (loaded, mut notices) = self.maker.load(settings)?;
-        loaded.scan()?;
+        loaded.scan().map_err(|error| vec![error])?;
         if let (Some(sni), Some(before)) = (&loaded.sni, &self.current().sni) {
-            notices.extend(sni.check(Some(before)).map_err(Error::new)?);
+            notices.extend(sni.check(Some(before)).map_err(of_names)?);
         }
         Ok((loaded, notices))
     }
@@ -137,30 +137,44 @@ impl TlsServer {
 }
 
 impl Maker {
-    fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Error> {
+    fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Vec<Error>> {
+        let mut errors = Vec::new();
         let authorities = Authorities::load(settings.ca.as_deref(), settings.ca_dir.as_deref());
-        let authorities = authorities.map_err(Error::new)?;
-        if settings.require && authorities.is_empty() {
+        let authorities = authorities.unwrap_or_else(|error| {
+            errors.push(Error::new(error));
+            Authorities::default()
+        });
+        if settings.require && authorities.is_empty() && errors.is_empty() {
             let why = "no client could be verified without certificates in ssl_cacert_file (-G), or under hashed \
                        names in ssl_cacert_dir (-A)";
-            return Err(Error::new(why).of("ssl_require_client_cert (-R)"));
+            errors.push(Error::new(why).of("ssl_require_client_cert (-R)"));
         }
         let authorities = Arc::new(authorities);
         let sni = settings.sni_path.clone().map(|dir| {
             Arc::new(Sni::new(dir, settings, &authorities, &self.resumption, &self.loader, self.workers))
         });
-        let (credentials, mut notices) =
-            Credentials::read(&settings.files, &authorities).map_err(Error::new)?;
+        let read = Credentials::read(&settings.files, &authorities);
+        let (credentials, mut notices) = read.unwrap_or_else(|wrong| {
+            errors.extend(all(wrong));
+            Default::default()
+        });
         let mut contexts = Vec::with_capacity(self.workers);
         for worker in 0..self.workers.max(1) {
             let parts = ContextParts {
                 settings,
-                credentials: &credentials.make(&authorities).map_err(Error::new)?,
+                credentials: &credentials.make(&authorities).map_err(all)?,
                 authorities: &authorities,
                 resumption: &self.resumption,
                 name: "",
             };
-            let mut context = super::context::build(&parts).map_err(|e| refusal(settings, &e))?;
+            // Without certificates too: the list of ciphers may be wrong as well.
+            let mut context = match super::context::build(&parts) {
+                Ok(context) if errors.is_empty() => context,
+                built => {
+                    errors.extend(built.err().map(|e| refusal(settings, &e)));
+                    return Err(errors);
+                }
+            };
             if let Some(sni) = &sni {
                 let sni = Arc::clone(sni);
                 context.set_client_hello_callback(move |ssl, _| sni.choose(ssl));
@@ -174,6 +188,15 @@ impl Maker {
         let staplings = (credentials.staplings(), Throttle::new());
         Ok((Loaded { settings: settings.clone(), contexts, staplings, sni }, notices))
     }
+}
+
+/// What is wrong with the files of names, which have no setting of their own.
+fn of_names(wrong: Vec<String>) -> Vec<Error> {
+    wrong.into_iter().map(|error| Error::new(error).about("ssl_sni_path")).collect()
+}
+
+fn all(wrong: Vec<String>) -> Vec<Error> {
+    wrong.into_iter().map(Error::new).collect()
 }
 
 /// The error for settings that OpenSSL rejects.

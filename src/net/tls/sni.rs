@@ -93,35 +93,44 @@ impl Sni {
     /// Checks the files of all names, or only of those that clients have used under `before`.
     ///
     /// # Errors
-    /// The error of the first invalid name.
-    pub(super) fn check(&self, before: Option<&Sni>) -> Result<Vec<String>, String> {
+    /// All that is wrong with them.
+    pub(super) fn check(&self, before: Option<&Sni>) -> Result<Vec<String>, Vec<String>> {
         let (index, before) = (self.index.load(), before.map(|sni| sni.index.load()));
-        let mut notices = index.passed_over.clone();
+        let (mut notices, mut errors) = (index.passed_over.clone(), Vec::new());
         for entry in index.entries() {
             let in_use = |before: &Index| before.get(&entry.name).is_some_and(|e| e.last_good().is_some());
             if before.as_ref().is_none_or(|before| in_use(before)) {
-                let (good, told) = self.read(entry)?;
-                self.context(entry, &good)?;
-                entry.is_good(&Arc::new(good));
-                notices.extend(told);
+                let read = self.read(entry);
+                match read.and_then(|(good, told)| self.context(entry, &good).map(|_| (good, told))) {
+                    Ok((good, told)) => {
+                        entry.is_good(&Arc::new(good));
+                        notices.extend(told);
+                    }
+                    Err(wrong) => errors.extend(wrong),
+                }
             } else {
                 notices.extend(entry.unusable());
             }
         }
-        Ok(notices)
+        if errors.is_empty() { Ok(notices) } else { Err(errors) }
     }
 
     /// Reads a name's files. Also returns messages for the administrator.
-    fn read(&self, entry: &CertFiles) -> Result<(Good, Vec<String>), String> {
+    fn read(&self, entry: &CertFiles) -> Result<(Good, Vec<String>), Vec<String>> {
         // Before the files, so that a change while they are read is detected the next time.
         let stamp = entry.stamp();
-        let own = entry.ca.as_deref().map(|ca| Authorities::load(Some(ca), None)).transpose()?;
+        let own = entry
+            .ca
+            .as_deref()
+            .map(|ca| Authorities::load(Some(ca), None))
+            .transpose()
+            .map_err(|e| vec![e])?;
         let (credentials, notices) =
             Credentials::read(&entry.files, own.as_ref().unwrap_or(&self.authorities))?;
         Ok((Good { credentials, authorities: own, stamp }, notices))
     }
 
-    fn context(&self, entry: &CertFiles, good: &Good) -> Result<SslContext, String> {
+    fn context(&self, entry: &CertFiles, good: &Good) -> Result<SslContext, Vec<String>> {
         let authorities = good.authorities.as_ref().unwrap_or(&self.authorities);
         let parts = ContextParts {
             settings: &self.settings,
@@ -130,7 +139,7 @@ impl Sni {
             resumption: &self.resumption,
             name: &entry.name,
         };
-        let context = context::build(&parts).map_err(|e| format!("{}: {}", entry.name, reason(&e)))?;
+        let context = context::build(&parts).map_err(|e| vec![format!("{}: {}", entry.name, reason(&e))])?;
         Ok(context.build())
     }
 
@@ -148,10 +157,14 @@ impl Sni {
                 entry.is_good(&Arc::new(good));
                 (Some(context), notices)
             }
-            (Err(error), Some(good)) => {
-                (self.context(entry, &good).ok(), vec![format!("{error}; the old files stay in use")])
+            (Err(errors), Some(good)) => {
+                let kept = |error| format!("{error}; the old files stay in use");
+                (self.context(entry, &good).ok(), errors.into_iter().map(kept).collect())
             }
-            (Err(error), None) => (None, vec![format!("{error}; the default certificate is used")]),
+            (Err(errors), None) => {
+                let unused = |error| format!("{error}; the default certificate is used");
+                (None, errors.into_iter().map(unused).collect())
+            }
         }
     }
 

@@ -31,24 +31,27 @@ impl UpstreamTls {
     /// Reads and checks the files of the settings, for so many workers. Also returns messages for the administrator.
     ///
     /// # Errors
-    /// The error, with the name of the file or the setting.
+    /// All that is wrong, each with the name of the file or the setting.
     pub fn load(
         &self,
         settings: &UpstreamTlsSettings,
         workers: usize,
-    ) -> Result<(LoadedUpstream, Vec<String>), Error> {
-        let mut notices = Vec::new();
+    ) -> Result<(LoadedUpstream, Vec<String>), Vec<Error>> {
+        let (mut notices, mut errors) = (Vec::new(), Vec::new());
         let (authorities, system) = match &settings.ca {
             Some(file) => {
-                let own = Authorities::load(Some(file), None);
-                (Arc::new(own.map_err(|e| Error::new(e).of("server_cacert_file"))?), None)
+                let own = Authorities::load(Some(file), None).unwrap_or_else(|error| {
+                    errors.push(Error::new(error).of("server_cacert_file"));
+                    Authorities::default()
+                });
+                (Arc::new(own), None)
             }
             None => {
                 let system = self.system(settings.verifies);
                 (Arc::clone(&system), Some(system))
             }
         };
-        if settings.verifies && authorities.is_empty() {
+        if settings.verifies && authorities.is_empty() && errors.is_empty() {
             notices.push(
                 "server_cacert_file is not set and the system has no authorities: no server's certificate can be verified"
                     .into(),
@@ -62,7 +65,11 @@ impl UpstreamTls {
             notices.push("server_keyfile: has no effect: there is no server_certfile".into());
         }
         let material = files.as_ref().map(Material::read).transpose();
-        let material = material.map_err(|e| Error::new(e).of("server_certfile"))?;
+        let of_cert = |wrong: Vec<String>| wrong.into_iter().map(|e| Error::new(e).of("server_certfile"));
+        let material = material.unwrap_or_else(|wrong| {
+            errors.extend(of_cert(wrong));
+            None
+        });
         let mut contexts = Vec::with_capacity(workers);
         for worker in 0..workers.max(1) {
             let identity = material.as_ref().map(|material| {
@@ -70,16 +77,25 @@ impl UpstreamTls {
                 identity.complete(&authorities);
                 Ok(identity)
             });
-            let identity = identity.transpose().map_err(|e: String| Error::new(e).of("server_certfile"))?;
+            let identity = identity.transpose().unwrap_or_else(|wrong| {
+                errors.extend(of_cert(wrong));
+                None
+            });
             if let (0, Some(identity), Some(files)) = (worker, &identity, &files) {
                 notices.extend(identity.warning(files));
             }
-            let context = Context::new(settings, identity.as_ref(), &authorities);
-            contexts.push(context.map_err(|errors| {
-                let of_list = no_cipher(&errors, settings.ciphers.as_deref());
-                let of_list = of_list.map(|error| error.of("server_ciphers"));
-                of_list.unwrap_or_else(|| Error::new(reason(&errors)).of("TLS to servers"))
-            })?);
+            // Without a certificate too: the list of ciphers may be wrong as well.
+            match Context::new(settings, identity.as_ref(), &authorities) {
+                Ok(context) if errors.is_empty() => contexts.push(context),
+                made => {
+                    errors.extend(made.err().map(|refused| {
+                        let of_list = no_cipher(&refused, settings.ciphers.as_deref());
+                        let of_list = of_list.map(|error| error.of("server_ciphers"));
+                        of_list.unwrap_or_else(|| Error::new(reason(&refused)).of("TLS to servers"))
+                    }));
+                    return Err(errors);
+                }
+            }
         }
         Ok((LoadedUpstream { contexts, system }, notices))
     }

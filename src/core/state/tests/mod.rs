@@ -44,13 +44,13 @@ impl World for TestWorld {
         Ok(Arc::new(config_file::load(file, services, &read)))
     }
 
-    fn check(&mut self, need: &Need) -> Result<(), Error> {
-        if self.impossible.contains(need) { Err(Error::new("impossible")) } else { Ok(()) }
+    fn check(&mut self, need: &Need) -> Result<(), Vec<Error>> {
+        if self.impossible.contains(need) { Err(vec![Error::new("impossible")]) } else { Ok(()) }
     }
 
-    fn meet(&mut self, need: &Need) -> Result<(), Error> {
+    fn meet(&mut self, need: &Need) -> Result<(), Vec<Error>> {
         if self.refuses == Some(self.met.len()) {
-            return Err(Error::new("refused"));
+            return Err(vec![Error::new("refused")]);
         }
         self.met.push(need.clone());
         Ok(())
