@@ -139,7 +139,7 @@ fn all_errors_of_tls_are_told_each_with_its_line() {
     let good = format!("server 0 address {} port {}\n", backends[0].address().ip(), backends[0].port());
     for (lines, places) in [
         // Of one certificate, of several, of what else a context needs, and of both sides.
-        (format!("ssl_certfile /nonexist/c\nssl_keyfile /nonexist/k\n"), &[2, 3][..]),
+        ("ssl_certfile /nonexist/c\nssl_keyfile /nonexist/k\n".to_owned(), &[2, 3][..]),
         (format!("ssl_certfile {bad}\nssl_keyfile /nonexist/k\nssl_ciphers NONE-SUCH\n"), &[2, 3, 4]),
         (format!("ssl_certfile {cert}\nssl_keyfile {other}\nssl_ciphers NONE-SUCH\nssl_ocsp_response /nonexist/o\n"), &[3, 4]),
         ("ssl_ocsp_response /nonexist/o\nssl_ciphers NONE-SUCH\n".to_owned(), &[2, 3]),
