@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::command::Command;
-use crate::core::error::SystemReason;
+use crate::core::error::{SystemReason, one_line};
 use crate::sys::resolve;
 
 use super::output;
@@ -34,7 +34,8 @@ pub fn run(target: &Endpoint, line: &str) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            _ = writeln!(io::stderr(), "penctl: {target}: {}", SystemReason(&error));
+            let why = one_line(format!("penctl: {target}: {}", SystemReason(&error)));
+            _ = writeln!(io::stderr(), "{why}");
             ExitCode::FAILURE
         }
     }

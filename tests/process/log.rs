@@ -49,8 +49,7 @@ fn syslog_goes_on_inside_a_chroot() -> Result<(), &'static str> {
     // Facility local3 is 19 * 8; error 3, warning 4, info 6, debug 7 (syslog.h).
     for (priority, text) in [
         ("<155", "an error"),
-        ("<156", "100%s sure"),
-        ("<156", "and two lines"),
+        ("<156", "100%s sure\\x0aand no second line"),
         ("<158", "information"),
         ("<158", "a line of another log"),
         ("<159", "first level"),
@@ -102,12 +101,11 @@ fn stderr_has_the_time_once_pen_serves() -> Result<(), &'static str> {
     let (_, text) = said(role("stderr"));
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "pen: before");
-    for (line, expected) in lines[1..].iter().zip(["after", "and more"]) {
-        let (time, rest) = line.split_at("2026-01-31 12:00:00".len());
-        assert!(time.parse::<jiff::civil::DateTime>().is_ok(), "{line}");
-        assert_eq!(rest, format!(": {expected}"));
-    }
-    assert_eq!(lines.len(), 3);
+    // What a message quotes cannot forge another one.
+    let (time, rest) = lines[1].split_at("2026-01-31 12:00:00".len());
+    assert!(time.parse::<jiff::civil::DateTime>().is_ok(), "{}", lines[1]);
+    assert_eq!(rest, ": after\\x0aand more");
+    assert_eq!(lines.len(), 2);
     Ok(())
 }
 

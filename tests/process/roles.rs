@@ -141,7 +141,7 @@ fn syslog() -> ExitCode {
     log::start(Target::Syslog).expect("thread");
     log::set_debug_level(1);
     log::error(format_args!("an error"));
-    log::warn(format_args!("100%s sure\nand two lines"));
+    log::warn(format_args!("100%s sure\nand no second line"));
     log::info(format_args!("information"));
     log::flush(Duration::from_secs(30));
     log::line("a line of another log");

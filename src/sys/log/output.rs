@@ -85,18 +85,14 @@ pub fn flush(patience: Duration) {
 
 fn emit(severity: Severity, text: Arguments<'_>) {
     if let Err(message) = QUEUE.push(Message::new(severity, text)) {
-        for line in message.lines() {
-            // An error here could not be reported anywhere.
-            let _ = writeln!(io::stderr(), "{}: {line}", program().to_string_lossy());
-        }
+        // An error here could not be reported anywhere.
+        let _ = writeln!(io::stderr(), "{}: {}", program().to_string_lossy(), message.line());
     }
 }
 
 fn to_syslog(message: &Message) {
-    for line in message.lines() {
-        // Fails only on a NUL, which `lines` has replaced.
-        let _ = syslog(Priority::new(message.severity, facility()), line.as_str());
-    }
+    // Fails only on a NUL, which `line` has replaced.
+    let _ = syslog(Priority::new(message.severity, facility()), message.line().as_str());
 }
 
 /// Writes a line of another log to syslog, and waits for that. It is not to have control characters.

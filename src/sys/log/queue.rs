@@ -14,7 +14,7 @@ use nix::syslog::Severity;
 /// The maximum number of waiting messages; about 400 KiB at a hundred bytes each.
 const MOST: usize = 4096;
 
-/// One message, of one or more lines.
+/// One message.
 #[derive(Debug)]
 pub(super) struct Message {
     pub(super) severity: Severity,
@@ -27,11 +27,20 @@ impl Message {
         Self { severity, time: Timestamp::now(), text: text.to_string() }
     }
 
-    /// The lines, with `.` in place of control characters, which could forge lines or control a terminal.
-    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
-        self.text
-            .lines()
-            .map(|line| line.chars().map(|c| if c.is_control() && c != '\t' { '.' } else { c }).collect())
+    /// One line, with control characters as `\xhh`: what it quotes, such as the name of a file, can neither forge another line nor
+    /// control a terminal.
+    pub(super) fn line(&self) -> String {
+        let mut line = String::with_capacity(self.text.len());
+        for c in self.text.trim_end_matches(['\r', '\n']).chars() {
+            if c.is_control() && c != '\t' {
+                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                    line += &format!("\\x{byte:02x}");
+                }
+            } else {
+                line.push(c);
+            }
+        }
+        line
     }
 }
 
@@ -182,7 +191,7 @@ mod tests {
 
     #[test]
     fn lines_play_no_tricks() {
-        let lines: Vec<String> = message("one\ttwo\x1b[2J\0\r\nthree\n").lines().collect();
-        assert_eq!(lines, ["one\ttwo.[2J.", "three"]);
+        let line = message("one\ttwo\x1b[2J\0\r\n2026-11-26 00:00:00: forged\u{9b}\n").line();
+        assert_eq!(line, "one\ttwo\\x1b[2J\\x00\\x0d\\x0a2026-11-26 00:00:00: forged\\xc2\\x9b");
     }
 }

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use super::key::{KeyMaker, ServerName};
 use super::timestamp::Zone;
-use crate::core::error::SystemReason;
+use crate::core::error::{SystemReason, one_line};
 use access_log::AccessLog;
 use frontier::Frontier;
 use input::{BytesRead, InputLog};
@@ -65,7 +65,7 @@ pub struct MergelogsOptions {
 pub fn run(options: &MergelogsOptions) -> ExitCode {
     let mut tell = |text: &str| {
         // An error here could not be reported anywhere.
-        let _ = writeln!(io::stderr(), "mergelogs: {text}");
+        let _ = writeln!(io::stderr(), "mergelogs: {}", one_line(text.to_owned()));
     };
     match merge(options, &mut tell) {
         Ok(true) => ExitCode::SUCCESS,

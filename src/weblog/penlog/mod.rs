@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::sink::{LogHandle, SinkOptions, SinkTarget};
-use crate::core::error::SystemReason;
+use crate::core::error::{SystemReason, one_line};
 use input::{Event, StoppableInput};
 use lines::LineAssembler;
 
@@ -87,5 +87,5 @@ fn pass_on(input: &mut StoppableInput, sender: &LogHandle) -> io::Result<()> {
 
 fn tell(text: &str) {
     // An error here could not be reported anywhere.
-    let _ = writeln!(io::stderr(), "penlog: {text}");
+    let _ = writeln!(io::stderr(), "penlog: {}", one_line(text.to_owned()));
 }
