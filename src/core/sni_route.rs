@@ -5,6 +5,7 @@ use super::error::Error;
 use super::number_set::NumberSet;
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// The servers of one name, or of the names that a pattern matches.
@@ -36,6 +37,48 @@ impl fmt::Display for SniRoute {
         write!(f, "{} {}", self.pattern, self.servers.join(" "))
     }
 }
+
+/// The routes of a configuration, in the order in which their patterns were first named.
+#[derive(Debug, Clone, Default)]
+pub struct SniRouteList {
+    routes: Vec<SniRoute>,
+    /// The place of each pattern: a file may name as many as it has lines.
+    places: HashMap<String, usize>,
+}
+
+impl SniRouteList {
+    /// Adds a route. One of the same pattern is replaced.
+    pub fn add(&mut self, route: &SniRoute) {
+        match self.places.get(&route.pattern).and_then(|place| self.routes.get_mut(*place)) {
+            Some(known) => known.clone_from(route),
+            None => {
+                self.places.insert(route.pattern.clone(), self.routes.len());
+                self.routes.push(route.clone());
+            }
+        }
+    }
+
+    /// Removes all routes.
+    pub fn clear(&mut self) {
+        *self = SniRouteList::default();
+    }
+}
+
+impl Deref for SniRouteList {
+    type Target = [SniRoute];
+
+    fn deref(&self) -> &[SniRoute] {
+        &self.routes
+    }
+}
+
+impl PartialEq for SniRouteList {
+    fn eq(&self, other: &Self) -> bool {
+        self.routes == other.routes
+    }
+}
+
+impl Eq for SniRouteList {}
 
 /// The routes, with the slots of their servers.
 #[derive(Debug)]
@@ -88,6 +131,20 @@ impl SniRoutes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pattern_keeps_its_place_however_many_there_are() {
+        let route = |text: String| SniRoute::parse(&text).unwrap();
+        let mut list = SniRouteList::default();
+        // A list that is searched for each takes minutes.
+        for round in 0..2 {
+            (0..100_000).for_each(|n| list.add(&route(format!("h{n}.example.com {round}"))));
+        }
+        assert_eq!(list.len(), 100_000);
+        assert_eq!(list[70_000], route("h70000.example.com 1".into()));
+        list.clear();
+        assert_eq!(list, SniRouteList::default());
+    }
 
     #[test]
     fn an_exact_name_comes_before_a_pattern_and_others_get_the_servers_without_a_route() {

@@ -107,14 +107,15 @@ impl Config {
     fn set(&mut self, setting: Setting, value: &Value, phase: Phase) -> Result<(), Error> {
         let restart = |subject: &str| Err(Error::from(Fault::NeedsRestart).of(subject));
         if phase == Phase::Running {
-            let (spec, old) = (setting.spec(), setting.get(&self.settings));
+            let spec = setting.spec();
             if spec.required && *value == Value::None {
                 return restart(&format!("no {}", setting.word()));
             }
             if spec.when == When::Start && self.changes(setting, value) {
                 return restart(setting.word());
             }
-            if let (true, Value::Number(old), Value::Number(new)) = (spec.grows, old, value)
+            if spec.grows
+                && let (Value::Number(old), Value::Number(new)) = (setting.get(&self.settings), value)
                 && *new < old
             {
                 return Ok(());
@@ -126,9 +127,12 @@ impl Config {
 
     /// Whether a value would make the setting another one.
     fn changes(&self, setting: Setting, value: &Value) -> bool {
-        let mut settings = self.settings.clone();
-        setting.set(&mut settings, value);
-        settings != self.settings
+        let old = setting.get(&self.settings);
+        // Not a copy of all settings, some of which are long lists: a file may have a line of this one for each of theirs.
+        let mut settings = Settings::default();
+        // What is a list would only grow.
+        [&Value::None, &old, value].into_iter().for_each(|value| setting.set(&mut settings, value));
+        setting.get(&settings) != old
     }
 
     /// The commands that give a setting its value: one, or one for each word of a list.

@@ -18,7 +18,7 @@ pub use value::{FieldType, Value};
 use super::addr::{Endpoint, ListenAddress};
 use super::affinity::ClientMask;
 use super::log_target::LogTarget;
-use super::sni_route::SniRoute;
+use super::sni_route::SniRouteList;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -211,7 +211,7 @@ table::table! {
         ssl_sni_path: Option<PathBuf> = None,
             text(ValueKind::Path, "the directory of certificates by name").rereads().tls();
 
-        sni_server: Vec<SniRoute> = Vec::new(),
+        sni_server: SniRouteList = SniRouteList::default(),
             text(ValueKind::SniRoute, "the servers for a server name, where pen relays TLS without ending it; repeatable");
         server_cacert_file: Option<PathBuf> = None,
             text(ValueKind::Path, "the certificate authorities for servers' certificates");

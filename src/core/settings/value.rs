@@ -5,7 +5,7 @@ use crate::core::addr::{Endpoint, Host, ListenAddress};
 use crate::core::affinity::ClientMask;
 use crate::core::lexer;
 use crate::core::log_target::LogTarget;
-use crate::core::sni_route::SniRoute;
+use crate::core::sni_route::{SniRoute, SniRouteList};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -227,22 +227,15 @@ impl FieldType for Vec<PathBuf> {
     }
 }
 
-impl FieldType for Vec<SniRoute> {
+impl FieldType for SniRouteList {
     fn value(&self) -> Value {
-        Value::SniRoutes(self.clone())
+        Value::SniRoutes(self.to_vec())
     }
 
     /// Adds the routes to those that are there, of which none is left when they are unset. One of the same pattern is replaced.
     fn assign(&mut self, value: &Value) {
         match value {
-            Value::SniRoutes(routes) => {
-                for route in routes {
-                    match self.iter_mut().find(|known| known.pattern == route.pattern) {
-                        Some(known) => known.clone_from(route),
-                        None => self.push(route.clone()),
-                    }
-                }
-            }
+            Value::SniRoutes(routes) => routes.iter().for_each(|route| self.add(route)),
             Value::None => self.clear(),
             _ => {}
         }
