@@ -266,6 +266,9 @@ impl Joined {
             }
         }
         let end = ready!(Pin::new(relay).poll(cx));
+        if let Some(error) = end.shortage() {
+            session.shared().reports.cut(session.connection().name(), error);
+        }
         if let Some(reason) = end.reason() {
             session.data.record.ends(reason);
         }

@@ -16,7 +16,6 @@ use crate::sys::watch::{self, Watch};
 use crate::sys::{listen, log, runtime, socket};
 
 use super::accept_token::TokenHandle;
-use super::connect::failure::is_shortage;
 use super::connect::shortage::SHORTAGE_PAUSE;
 use super::connections::Permit;
 use super::lifecycle::LifeStage;
@@ -24,6 +23,7 @@ use super::listener::Listener;
 use super::session::{self, Accepted};
 use super::shared::Shared;
 use super::tls;
+use crate::sys::error::is_shortage;
 
 /// The sockets on which a worker is to listen, one after the other. It receives all of them, since it serves the
 /// clients that are left in the queue of each retired socket.

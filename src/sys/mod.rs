@@ -13,7 +13,7 @@ pub mod crash;
 pub mod daemon;
 pub mod datagram;
 mod emulation;
-mod error;
+pub mod error;
 pub mod hangup;
 pub mod inherited;
 pub mod limits;

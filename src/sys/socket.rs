@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
+use rustix::io::retry_on_intr;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use socket2::{SockAddr, SockRef, Socket};
 use tokio::io::Interest;
@@ -323,7 +324,7 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
 /// # Errors
 /// See recv(2).
 pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    Ok(rustix::net::recv(socket, buf, RecvFlags::empty())?.0)
+    Ok(retry_on_intr(|| rustix::net::recv(socket, &mut *buf, RecvFlags::empty()))?.0)
 }
 
 /// Writes as many bytes to a stream socket as it accepts. With `last`, the end of the stream follows at once, so that
@@ -333,7 +334,7 @@ pub fn receive(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
 /// See send(2).
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], last: bool) -> io::Result<usize> {
     let flags = if last { platform::LAST } else { SendFlags::empty() };
-    Ok(rustix::net::send(socket, bytes, flags)?)
+    Ok(retry_on_intr(|| rustix::net::send(socket, bytes, flags))?)
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! What goes wrong on pen's side of a connect: no server is blamed, and the next one is tried.
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::support::backend::{Backend, greeters};
+use crate::support::client::End;
 use crate::support::namespace::inside;
+use crate::support::tls::Pair;
+use crate::support::tls_server::TlsServer;
 use crate::support::udp::{Server, choices};
 use crate::support::{Pen, Setup, process, skipped, wait_until};
 
@@ -85,31 +89,127 @@ fn set_port_range(range: &str) {
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap();
 }
 
-/// Lets the next few calls of every thread fail with ENOSPC, as where the user watches as many sockets as it may.
-fn without_room_in_the_event_port(pen: &Pen, calls: usize) -> Option<std::process::Child> {
+/// Lets calls of every thread fail as `inject` says, in the words of strace(1), once a tracer is found; `None` without one.
+fn failing(pen: &Pen, call: &str, inject: &str) -> Option<Tracer> {
     let pid = pen.pid().to_string();
-    let inject = format!("inject=epoll_ctl:error=ENOSPC:when=1..{calls}");
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{inject}"));
     let tracer = Command::new("strace")
-        .args(["-f", "-qq", "-p", &pid, "-o", "/dev/null", "-e", "trace=epoll_ctl", "-e", &inject])
+        .args(["-f", "-qq", "-p", &pid, "-o", "/dev/null", "-e", &trace, "-e", &inject])
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
     let traced = || process::status(pen.pid(), "TracerPid").is_some_and(|tracer| tracer != "0");
     wait_until("the tracer", traced);
-    Some(tracer)
+    Some(Tracer(tracer))
+}
+
+/// Lets go of the process when dropped.
+struct Tracer(Child);
+
+impl Drop for Tracer {
+    fn drop(&mut self) {
+        process::signal(i32::try_from(self.0.id()).unwrap(), Signal::SIGTERM);
+        self.0.wait().unwrap();
+    }
 }
 
 #[test]
 fn an_event_port_without_room_blames_nobody() {
     let backends = greeters(2);
     let pen = Setup::new().options("-r").command("workers 1").servers(&backends).start();
-    let Some(mut tracer) = without_room_in_the_event_port(&pen, 4) else {
+    // As where the user watches as many sockets as it may.
+    let Some(tracer) = failing(&pen, "epoll_ctl", "error=ENOSPC:when=1..4") else {
         return skipped("event port", "no strace");
     };
     let choices: Vec<String> = (0..40).map(|_| pen.choice(2)).collect();
-    process::signal(i32::try_from(tracer.id()).unwrap(), Signal::SIGTERM);
-    tracer.wait().unwrap();
+    drop(tracer);
     let failed = choices.iter().filter(|name| *name == "EOF").count();
     assert!(failed <= 4, "{failed} of 40: {choices:?}");
+    blames_nobody(&pen);
+}
+
+#[test]
+fn a_tls_handshake_with_a_server_that_lacks_memory_is_made_again() {
+    let authority = Pair::root("ca");
+    let servers = ["a", "b"].map(|name| TlsServer::new(&authority.issue(name)).greeter(name));
+    for (call, error) in [("sendto", "ENOBUFS"), ("sendto", "ENOMEM"), ("recvfrom", "ENOBUFS")] {
+        let lines = servers.iter().enumerate().map(|(n, server)| {
+            let (ip, port) = (server.address().ip(), server.address().port());
+            format!("server {n} address {ip} port {port} tls on tls_verify off")
+        });
+        let setup = Setup::new().options("-r").command("workers 1");
+        let pen = lines.fold(setup, |setup, line| setup.command(line)).start();
+        let Some(tracer) = failing(&pen, call, &format!("error={error}:when=1..3")) else {
+            return skipped("handshake", "no strace");
+        };
+        for _ in 0..6 {
+            assert!(["a", "b"].contains(&pen.client().line().split(' ').next().unwrap()), "{call} {error}");
+        }
+        drop(tracer);
+        blames_nobody(&pen);
+        pen.says("cannot connect to servers: TLS handshake: ");
+    }
+}
+
+#[test]
+fn a_check_that_lacks_memory_says_nothing_about_its_server() {
+    let web = Backend::new(|mut client| client.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
+    let name_server = Server::named("A");
+    for (check, call, error) in [
+        ("type http", "sendto", "ENOBUFS"),
+        ("type http", "recvfrom", "ENOMEM"),
+        ("type udp send x", "sendto", "ENOMEM"),
+        ("type udp send x", "recvfrom", "ENOBUFS"),
+    ] {
+        let is_udp = check.starts_with("type udp");
+        let address = if is_udp { name_server.address } else { web.address() };
+        let setup = Setup::new().command(format!("check it {check} every 0.1 timeout 9 fall 1"));
+        let setup = setup.command("check_default it").options(if is_udp { "-U" } else { "-r" });
+        let pen = setup.server(address).start();
+        pen.says("is up: check it");
+        let Some(tracer) = failing(&pen, call, &format!("error={error}:when=1..3")) else {
+            return skipped("check", "no strace");
+        };
+        pen.says("cannot check server 0");
+        drop(tracer);
+        pen.says("checking server 0");
+        assert!(!pen.stderr().contains("is down"), "{check}, {call} {error}: {}", pen.stderr());
+    }
+}
+
+#[test]
+fn a_connection_whose_bytes_find_no_memory_is_reset() {
+    let echo = Backend::echo();
+    for options in ["", "-H", "batch"] {
+        for when in [1, 2] {
+            let setup = Setup::new().command("workers 1");
+            let setup = if options == "batch" { setup.command("no batch") } else { setup.options(options) };
+            let pen = setup.server(echo.address()).start();
+            let mut client = pen.client();
+            let Some(tracer) = failing(&pen, "sendto", &format!("error=ENOBUFS:when={when}")) else {
+                return skipped("send", "no strace");
+            };
+            client.send("GET / HTTP/1.0\r\n\r\n");
+            assert!(matches!(client.end(), End::Reset), "{options}, send {when}");
+            drop(tracer);
+            pen.says("is cut: No buffer space available");
+            blames_nobody(&pen);
+        }
+    }
+}
+
+#[test]
+fn answers_of_udp_that_find_no_memory_are_not_asked_for_without_a_pause() {
+    let server = Server::named("A");
+    let pen = Setup::new().options("-U").command("no batch").server(server.address).start();
+    assert_eq!(choices(pen.address, [2]), "A");
+    let Some(tracer) = failing(&pen, "recvfrom", "error=ENOMEM:when=1..40") else {
+        return skipped("receive", "no strace");
+    };
+    let begin = Instant::now();
+    assert_eq!(choices(pen.address, [2]), "A");
+    // Two calls at most for each pause of 10 ms, the second for the errors of ICMP.
+    assert!(begin.elapsed() >= Duration::from_millis(150), "{:?}", begin.elapsed());
+    drop(tracer);
     blames_nobody(&pen);
 }

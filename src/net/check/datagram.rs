@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 
 use crate::core::health::{CheckType, dns};
 use crate::core::snapshot::ServerAddress;
-use crate::net::connect::failure::{Failure, Origin};
+use crate::net::connect::failure::Failure;
 use crate::net::connect::setup;
 
 use super::addresses::{first_of, of_server};
@@ -29,21 +29,23 @@ async fn ask_at(probe: &Probe<'_>, address: &ServerAddress) -> Result<Result<Str
     let ServerAddress::Ip(address) = address else { return Err(of_server("it has no IP address")) };
     let socket = open(probe, *address).map_err(Failure::of_pen)?;
     probe.stage.set(CheckStage::Answer);
-    let refused = |error| Failure { origin: Origin::Upstream, error };
     let id = random_id();
     let question = match config.kind {
         CheckType::Dns => dns::question(config.name.as_deref(), id),
         _ => config.send.clone(),
     };
     let question = [probe.proxy_header().unwrap_or_default(), question].concat();
-    socket.send(&question).await.map_err(refused)?;
+    socket.send(&question).await.map_err(Failure::of_exchange)?;
     loop {
         let read = || {
             let (count, _) =
                 rustix::net::recv(&socket, &mut **probe.buffer.borrow_mut(), RecvFlags::empty())?;
             Ok(count)
         };
-        let count = socket.async_io(Interest::READABLE | Interest::ERROR, read).await.map_err(refused)?;
+        let count = socket
+            .async_io(Interest::READABLE | Interest::ERROR, read)
+            .await
+            .map_err(Failure::of_exchange)?;
         let buffer = probe.buffer.borrow();
         let answer = buffer.get(..count).unwrap_or_default();
         let verdict = match config.kind {

@@ -1,10 +1,8 @@
 //! Checks over a connection: tcp, http, send, and dns where pen balances connections.
 
 use std::future::poll_fn;
-use std::io;
 
 use crate::core::alpn;
-use crate::core::error::SystemReason;
 use crate::core::health::{CheckType, dns, http};
 use crate::net::connect::failure::Failure;
 use crate::net::connect::{HandshakeAck, attempt};
@@ -86,7 +84,7 @@ async fn connect(probe: &Probe<'_>) -> Result<Stream, Failure> {
 
 async fn write(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), Trouble> {
     while !bytes.is_empty() {
-        let count = poll_fn(|cx| stream.poll_write(cx, bytes)).await.map_err(|error| broken(&error))?;
+        let count = poll_fn(|cx| stream.poll_write(cx, bytes)).await.map_err(Failure::of_exchange)?;
         bytes = bytes.get(count..).unwrap_or_default();
     }
     Ok(())
@@ -115,13 +113,9 @@ async fn read(
                 }
                 return verdict.map_err(Trouble::Server);
             }
-            (None, Some(error)) => return Err(broken(&error)),
+            (None, Some(error)) => return Err(Failure::of_exchange(error).into()),
             (None, None) if ended => return Err(Trouble::Server("the answer was cut off".into())),
             (None, None) => {}
         }
     }
-}
-
-fn broken(error: &io::Error) -> Trouble {
-    Trouble::Server(SystemReason(error).to_string())
 }

@@ -5,6 +5,7 @@ use std::io;
 use crate::core::end_reason::EndReason;
 use crate::core::snapshot::ServerAddress;
 use crate::net::upstream_tls::TlsFailure;
+use crate::sys::error::{is_of_network, is_shortage};
 
 /// The origin of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ impl From<TlsFailure> for Failure {
         let (origin, why) = match failure {
             TlsFailure::Server(why) => (Origin::Upstream, why),
             TlsFailure::Here(why) => (Origin::Internal, why),
+            TlsFailure::Shortage(error) => return Failure { origin: Origin::Shortage, error },
         };
         Failure { origin, error: io::Error::other(why) }
     }
@@ -95,6 +97,12 @@ impl Failure {
         Failure { origin, error }
     }
 
+    /// Sending to a server that is connected, or receiving from it, has failed.
+    pub fn of_exchange(error: io::Error) -> Self {
+        let origin = if is_shortage(&error) { Origin::Shortage } else { Origin::Upstream };
+        Failure { origin, error }
+    }
+
     /// The more significant of two failures of a server: if one of its addresses could not be tried because of a
     /// shortage, the state of the server is unknown; if one has failed, the server has.
     #[must_use]
@@ -107,29 +115,6 @@ impl Failure {
         };
         if rank(&other) >= rank(&self) { other } else { self }
     }
-}
-
-/// Whether the error is an answer, or the lack of one, from the peer or the network (connect(2), udp(7), RFC 1122
-/// 4.1.3.3).
-pub fn is_of_network(error: &io::Error) -> bool {
-    const CODES: [i32; 9] = [
-        libc::ECONNREFUSED,
-        libc::ECONNRESET,
-        libc::ECONNABORTED,
-        libc::EPIPE,
-        libc::ETIMEDOUT,
-        libc::EHOSTUNREACH,
-        libc::ENETUNREACH,
-        libc::EHOSTDOWN,
-        libc::ENOPROTOOPT,
-    ];
-    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
-}
-
-/// Whether the system lacks what a further socket needs: descriptors, memory, or room in an event port.
-pub fn is_shortage(error: &io::Error) -> bool {
-    const CODES: [i32; 5] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::ENOSPC];
-    error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }
 
 #[cfg(test)]

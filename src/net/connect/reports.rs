@@ -1,5 +1,8 @@
 //! Problems between clients and their servers, reported once while they last.
 
+use std::fmt;
+use std::io;
+
 use crate::core::error::SystemReason;
 use crate::core::select::NoServer;
 use crate::core::snapshot::{Backend, Role};
@@ -26,6 +29,11 @@ impl Reports {
     /// Descriptors or memory are short.
     pub fn shortage(&self, failure: &Failure) {
         self.shortage.begin(format_args!("cannot connect to servers: {}", SystemReason(&failure.error)));
+    }
+
+    /// The connection of this client was cut because descriptors or memory are short.
+    pub fn cut(&self, client: impl fmt::Display, error: &io::Error) {
+        self.shortage.begin(format_args!("the connection of {client} is cut: {}", SystemReason(error)));
     }
 
     /// This server cannot be reached, and is not blacklisted for it.

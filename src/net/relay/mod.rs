@@ -12,6 +12,7 @@
 //!   would make a truncated stream look complete.
 //! - A side that accepts no more data (EPIPE, ECONNRESET on write): its own last bytes are still read and delivered,
 //!   since a server may answer and close before it has read all of a request.
+//! - The system has no memory for bytes that are to be sent: both sides are reset.
 //! - Ended by pen, for a command, at pen's own end, because it is idle or because its server is down: reset if more was
 //!   to come, otherwise closed.
 
@@ -283,6 +284,8 @@ impl<M: SharedMeter> Relay<M> {
         use DirectionState::{Dead, Failed, Shut};
         let cut = |direction: &Direction| direction.state() == Failed && direction.pending() == 0;
         let (client, server) = match (self.up.state(), self.down.state()) {
+            // Neither peer knows that bytes were lost, and each may wait for the other for ever.
+            _ if self.up.lacks_memory() || self.down.lacks_memory() => (CloseMode::Reset, CloseMode::Reset),
             _ if cut(&self.up) || cut(&self.down) => {
                 let mode = |towards: &Direction| {
                     if towards.state() == Failed { CloseMode::Reset } else { CloseMode::Close }

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::core::end_reason::EndReason;
+use crate::sys::error::is_shortage;
 
 use super::side::Side;
 
@@ -51,10 +52,19 @@ impl RelayOutcome {
             Cause::Refused => Some(EndReason::BadRequest),
             Cause::Idle => Some(EndReason::Idle),
             Cause::Ended => None,
+            Cause::Broken { error, .. } if is_shortage(error) => Some(EndReason::Shortage),
             // EPIPE follows the peer's own end of stream.
             Cause::Broken { side, error } if error.kind() == io::ErrorKind::BrokenPipe => Some(closed(*side)),
             Cause::Broken { side: Side::Client, .. } => Some(EndReason::ClientReset),
             Cause::Broken { side: Side::Server, .. } => Some(EndReason::ServerReset),
+        }
+    }
+
+    /// The error, if the system lacked what was needed to send or receive: no peer has failed.
+    pub fn shortage(&self) -> Option<&io::Error> {
+        match &self.cause {
+            Cause::Broken { error, .. } if is_shortage(error) => Some(error),
+            _ => None,
         }
     }
 }

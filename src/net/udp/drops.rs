@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::core::error::SystemReason;
 use crate::core::standing_queue::TARGET;
+use crate::sys::error::is_shortage;
 use crate::sys::log;
 
 /// No room for a new flow.
@@ -116,5 +117,5 @@ impl Drops {
 
 /// Whether the system may take the next datagram.
 fn is_busy(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENOBUFS)
+    error.kind() == io::ErrorKind::WouldBlock || is_shortage(error)
 }

@@ -15,7 +15,7 @@ use crate::core::proxy::Addresses;
 use crate::core::proxy::print::{self, Transport, Values};
 use crate::core::settings::ProxyHeader;
 use crate::net::accepted_client::AcceptedClient;
-use crate::net::connect::failure::{Failure, Origin, is_of_network};
+use crate::net::connect::failure::{Failure, Origin};
 use crate::net::connection_record::ConnectionRecord;
 use crate::net::connections::{Connection, ConnectionEntry, ConnectionMeter, Permit};
 use crate::net::filter::TrafficMeter;
@@ -24,6 +24,7 @@ use crate::net::filter::request_log::RequestLog;
 use crate::net::known_client::KnownClient;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
+use crate::sys::error::is_of_network;
 use crate::sys::log;
 
 use super::upstream::{Search, Upstream};

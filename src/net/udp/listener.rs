@@ -17,6 +17,7 @@ use crate::core::{Millis, millis};
 use crate::net::connect::shortage::SHORTAGE_PAUSE;
 use crate::net::shared::Shared;
 use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
+use crate::sys::error::is_shortage;
 use crate::sys::log;
 
 use super::drops::DropCounts;
@@ -104,8 +105,8 @@ impl UdpListener {
         for _ in 0..LAST_RECEIVES_MAX {
             exchange.begin();
             let more = self.receive(&mut exchange);
-            self.pass_on(&mut exchange);
-            if !more.is_ok_and(|more| more) {
+            let passed_on = self.pass_on(&mut exchange);
+            if passed_on.is_err() || !more.is_ok_and(|more| more) {
                 break;
             }
         }
@@ -163,7 +164,7 @@ impl UdpListener {
                         Ok(true) => tokio::task::yield_now().await,
                         Ok(false) => {}
                         Err(error) => {
-                            log::debug(1, format_args!("receiving from clients: {error}"));
+                            log::debug(1, format_args!("receiving datagrams: {error}"));
                             tokio::time::sleep(ERROR_PAUSE).await;
                         }
                     }
@@ -195,7 +196,7 @@ impl UdpListener {
         for _ in 0..TURNS_MAX {
             exchange.begin();
             let received = notifier.receive(&mut exchange, |exchange| self.receive(exchange));
-            self.pass_on(&mut exchange);
+            self.pass_on(&mut exchange)?;
             more = received?;
             if !more {
                 break;
@@ -209,8 +210,12 @@ impl UdpListener {
     }
 
     /// Passes on the datagrams of clients, and the answers for flows that are ready.
-    fn pass_on(self: &Arc<Self>, exchange: &mut Exchange) {
+    ///
+    /// # Errors
+    /// The system has no memory for an answer, which is still there: the event port reports it at once again.
+    fn pass_on(self: &Arc<Self>, exchange: &mut Exchange) -> io::Result<()> {
         let now = self.shared.now();
+        let mut short = None;
         let (mut at, mut is_last) = (0, false);
         while !is_last {
             at = self.list_questions(exchange, at, now);
@@ -224,6 +229,10 @@ impl UdpListener {
                     ReceiveOutcome::Answer(answer) => {
                         self.flows.was_answered(id, now) && flow.answered(upstream, answer)
                     }
+                    ReceiveOutcome::Failed(error) if is_shortage(&error) => {
+                        short = Some(error);
+                        false
+                    }
                     ReceiveOutcome::Failed(error) => {
                         if !flow.failed(upstream, error) {
                             self.remove(id, Some(EndReason::NoServer));
@@ -234,6 +243,7 @@ impl UdpListener {
             );
             exchange.pass_answers_on(&self.socket);
         }
+        short.map_or(Ok(()), Err)
     }
 
     /// Receives datagrams of clients. Returns whether there may be more.
@@ -323,32 +333,36 @@ impl UdpListener {
     }
 
     /// Forwards the answers of a server; true if there may be more. Removes the flow when it has ended.
-    fn take_answers(&self, id: FlowId, flow: &UdpFlow, upstream: &Arc<UpstreamSocket>) -> bool {
+    ///
+    /// # Errors
+    /// As [`UdpListener::pass_on`].
+    fn take_answers(&self, id: FlowId, flow: &UdpFlow, upstream: &Arc<UpstreamSocket>) -> io::Result<bool> {
         let batch = &mut lock(&self.exchange).batch;
         for _ in 0..TURNS_MAX {
             match upstream.receive(batch) {
                 Ok(()) => {
                     if !self.flows.was_answered(id, self.shared.now()) {
-                        return false;
+                        return Ok(false);
                     }
                     let answer = batch.get(0).filter(|(datagram, _)| flow.answered(upstream, datagram));
                     if let Some((datagram, _)) = answer {
                         flow.passed_on(datagram.len(), self.socket.send(datagram, flow.peer()));
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_shortage(&error) => return Err(error),
                 Err(error) => {
                     let goes_on = flow.failed(upstream, error);
                     if !goes_on {
                         self.remove(id, Some(EndReason::NoServer));
                     }
                     // Reading has cleared the error; there may be answers after it, or another socket in its place.
-                    return goes_on;
+                    return Ok(goes_on);
                 }
             }
         }
-        true
+        Ok(true)
     }
 }
 
@@ -376,8 +390,13 @@ async fn answer(guard: FlowGuard, flow: Arc<UdpFlow>) {
                 if ready.is_err() {
                     return;
                 }
-                if guard.listener.take_answers(id, &flow, &upstream) {
-                    tokio::task::yield_now().await;
+                match guard.listener.take_answers(id, &flow, &upstream) {
+                    Ok(true) => tokio::task::yield_now().await,
+                    Ok(false) => {}
+                    Err(error) => {
+                        log::debug(1, format_args!("receiving datagrams: {error}"));
+                        tokio::time::sleep(ERROR_PAUSE).await;
+                    }
                 }
             }
             () = flow.changed() => {

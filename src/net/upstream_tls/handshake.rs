@@ -1,5 +1,6 @@
 //! The handshake with one server.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::net::stream::Stream;
 use crate::net::tls::identity::reason;
 use crate::net::tls::session_of;
 use crate::net::tls::worker;
+use crate::sys::error::is_shortage;
 use crate::sys::log;
 use crate::sys::tls::forget_exchanged_keys;
 
@@ -28,6 +30,8 @@ pub enum TlsFailure {
     Server(String),
     /// Through pen's fault.
     Here(String),
+    /// The system lacks memory: neither has failed.
+    Shortage(io::Error),
 }
 
 impl UpstreamTls {
@@ -72,7 +76,12 @@ impl UpstreamTls {
                 }
                 Ok(stream.into())
             }
-            Err(error) => Err(TlsFailure::Server(told(peer, &stream, &error))),
+            Err(error) => Err(match error.io_error().filter(|error| is_shortage(error)) {
+                Some(short) => {
+                    TlsFailure::Shortage(io::Error::new(short.kind(), told(peer, &stream, &error)))
+                }
+                None => TlsFailure::Server(told(peer, &stream, &error)),
+            }),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use super::buffer::READ_SIZE;
 use crate::net::filter::{FilterDemand, TrafficMeter};
 use crate::net::stream::Stream;
+use crate::sys::error::is_shortage;
 
 pub(super) use fast_path::FastPathOutcome;
 pub(super) use state::{Direction, DirectionState, PollContext, SideError, TransferOutcome};
@@ -99,6 +100,7 @@ impl Direction {
                     self.end(DirectionState::Ended, with.filter);
                 }
                 Poll::Ready(TransferOutcome::ReadFailed(e)) => {
+                    self.lacks_memory = is_shortage(&e);
                     fault = Some((self.to.other(), e));
                     self.end(DirectionState::Failed, with.filter);
                 }
@@ -132,6 +134,7 @@ impl Direction {
         self.pending_write = None;
         self.pipe = None;
         self.state = DirectionState::Dead;
+        self.lacks_memory = is_shortage(&error);
         // EPIPE follows the peer's FIN, so its own bytes end properly. Any other error was the system's only report of
         // a reset: read(2) then returns the bytes before it and 0 (tcp(7)), which must not be taken for a clean end.
         self.reset = error.kind() != io::ErrorKind::BrokenPipe;

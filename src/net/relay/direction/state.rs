@@ -59,6 +59,8 @@ pub(in crate::net::relay) struct Direction {
     pub(super) eof: bool,
     /// The destination was reset, rather than closed for reading by its peer.
     pub(super) reset: bool,
+    /// The system had no memory to send or receive: see [`Direction::lacks_memory`].
+    pub(super) lacks_memory: bool,
     /// The source had no data when it was last read, and holds the waker.
     pub(super) awaits_source: bool,
     /// What was read last is short enough for a lane.
@@ -91,6 +93,7 @@ impl Direction {
             state: DirectionState::Open,
             eof: false,
             reset: false,
+            lacks_memory: false,
             awaits_source: false,
             short: false,
         }
@@ -141,6 +144,12 @@ impl Direction {
     /// Whether the source has ended cleanly.
     pub(in crate::net::relay) fn eof(&self) -> bool {
         self.eof
+    }
+
+    /// Whether bytes are lost, or were not received, because the system lacked memory: neither peer is to blame, and
+    /// neither learns of it unless its connection is reset.
+    pub(in crate::net::relay) fn lacks_memory(&self) -> bool {
+        self.lacks_memory
     }
 
     /// Whether the destination is known to have been reset.
