@@ -21,7 +21,7 @@ pub use check_metrics::Checked;
 pub use dashboard::PageContents;
 pub use family::Family;
 pub use metrics::{Measurements, Process, families};
-pub use server::{AdminListener, start};
+pub use server::{AdminListener, CONNECTIONS_MAX, start};
 pub use serving_metrics::ServingTotals;
 pub use source::ReportSource;
 pub use unserved_metrics::Unserved;

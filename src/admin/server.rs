@@ -24,8 +24,8 @@ use super::progress::ConnectionProgress;
 use super::routes::{self, AdminContext};
 use super::source::ReportSource;
 
-/// Concurrent connections; for one more, the client that has been idle longest gives way.
-const CONNECTIONS_MAX: usize = 64;
+/// The maximum number of concurrent connections; for one more, the client that has been idle longest gives way.
+pub const CONNECTIONS_MAX: u32 = 64;
 /// How long a client may be idle while others wait: hundreds of silent ones must not hold up a request for a second.
 const PATIENCE_WHEN_FULL: Duration = Duration::from_millis(100);
 /// How long a client may take for a request, and to read more of a response.
@@ -60,6 +60,7 @@ enum AsyncListener {
 pub fn start(
     listener: AdminListener,
     source: Arc<impl ReportSource>,
+    connections: usize,
     stop: oneshot::Receiver<()>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::current_thread()?;
@@ -75,7 +76,7 @@ pub fn start(
         runtime::lower_priority();
         runtime.block_on(async {
             tokio::select! {
-                () = serve(listener, source) => {}
+                () = serve(listener, source, connections) => {}
                 // The sender is dropped when pen ends.
                 _ = stop => {}
             }
@@ -104,7 +105,7 @@ fn record(source: &impl ReportSource, history: &mut History, passed: Duration) {
     history.look(&servers, now, &source.time(), passed);
 }
 
-async fn serve(listener: AsyncListener, source: Arc<impl ReportSource>) {
+async fn serve(listener: AsyncListener, source: Arc<impl ReportSource>, connections: usize) {
     let history = Arc::<Mutex<History>>::default();
     tokio::spawn(look(Arc::clone(&source), Arc::clone(&history)));
     let context = Arc::new(AdminContext {
@@ -113,7 +114,7 @@ async fn serve(listener: AsyncListener, source: Arc<impl ReportSource>) {
         pace: Arc::default(),
         scrape_pace: Arc::new(Pace::of_scrapes()),
     });
-    let slots = ConnectionSlots::new(CONNECTIONS_MAX, PATIENCE_WHEN_FULL);
+    let slots = ConnectionSlots::new(connections, PATIENCE_WHEN_FULL);
     loop {
         let error = match &listener {
             AsyncListener::Tcp(listener) => match listener.accept().await {

@@ -20,7 +20,7 @@ pub(super) struct AdminThread {
 }
 
 impl AdminThread {
-    /// Starts the thread; `file` is removed when it ends.
+    /// Starts the thread, for so many concurrent connections; `file` is removed when it ends.
     ///
     /// # Errors
     /// The system cannot create the thread or its event port.
@@ -28,9 +28,10 @@ impl AdminThread {
         listener: AdminListener,
         file: Option<SocketFile>,
         documents: &Arc<Documents>,
+        connections: usize,
     ) -> Result<Self, Error> {
         let (stop, stopped) = oneshot::channel();
-        let thread = admin::start(listener, Arc::clone(documents), stopped);
+        let thread = admin::start(listener, Arc::clone(documents), connections, stopped);
         let thread = thread.map_err(|e| Error::failed("a thread for the admin listener", e))?;
         Ok(AdminThread { thread, stop, file })
     }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::admin::AdminListener;
+use crate::admin::{self, AdminListener};
 use crate::core::addr::Services;
 use crate::core::config::Config;
 use crate::core::config_file::{ConfigLine, ErrorReport, LineIndex};
@@ -41,6 +41,14 @@ fn control_clients(descriptors: u64) -> u32 {
     if descriptors < 4096 { 32 } else { 128 }
 }
 
+/// The same of the admin listener, if there is one.
+fn admin_clients(config: &Config, descriptors: u64) -> u32 {
+    match config.settings.admin {
+        Some(_) => u32::try_from(descriptors / 16).unwrap_or(u32::MAX).clamp(1, admin::CONNECTIONS_MAX),
+        None => 0,
+    }
+}
+
 /// Prints a message before pen serves.
 pub(super) fn say(line: &str) {
     // An error here could not be reported anywhere.
@@ -57,6 +65,7 @@ struct Bound {
     upstream_tls: Option<LoadedUpstream>,
     descriptors: usize,
     control_clients: usize,
+    admin_clients: usize,
 }
 
 /// Why pen cannot serve.
@@ -148,7 +157,9 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, StartErrors> {
     let tls = read(tls_server(config), &mut errors);
     let upstream_tls = read(load_upstream_tls(config), &mut errors);
     let control_clients = control_clients(descriptors);
-    let room = limits::connections(descriptors, FIXED_DESCRIPTORS + u64::from(control_clients));
+    let admin_clients = admin_clients(config, descriptors);
+    let others = u64::from(control_clients) + u64::from(admin_clients);
+    let room = limits::connections(descriptors, FIXED_DESCRIPTORS + others);
     // A UDP flow has one descriptor, towards its server.
     let room = if config.settings.udp { room.saturating_mul(2) } else { room };
     let Some(endpoint) = config.listening() else {
@@ -180,6 +191,7 @@ fn bind_all(loaded: &LoadedConfig) -> Result<Bound, StartErrors> {
             upstream_tls,
             descriptors: usize::try_from(room).unwrap_or(usize::MAX).max(1),
             control_clients: control_clients as usize,
+            admin_clients: admin_clients as usize,
         }),
         _ => Err(StartErrors(errors)),
     }
@@ -207,7 +219,17 @@ pub(super) fn load_upstream_tls(
 
 fn serve(loaded: LoadedConfig, bound: Bound, services: Services) -> Result<Running, StartErrors> {
     let LoadedConfig { config, blacklists, file_named, command_line, file, .. } = loaded;
-    let Bound { account, listener, control, admin, tls, upstream_tls, descriptors, control_clients } = bound;
+    let Bound {
+        account,
+        listener,
+        control,
+        admin,
+        tls,
+        upstream_tls,
+        descriptors,
+        control_clients,
+        admin_clients,
+    } = bound;
     let foreground = config.settings.foreground;
     let resolved = dns::look_up_now(&config.names(), |name, error| {
         say(&format!(
@@ -264,7 +286,8 @@ fn serve(loaded: LoadedConfig, bound: Bound, services: Services) -> Result<Runni
     }
     let (threads, listening) = workers::start(count, &shared, listener)?;
     let documents = Arc::new(Documents::new(Arc::clone(&shared), state.config(), state.file()));
-    let admin = admin.map(|(listener, file)| AdminThread::start(listener, file, &documents)).transpose()?;
+    let start_admin = |(listener, file)| AdminThread::start(listener, file, &documents, admin_clients);
+    let admin = admin.map(start_admin).transpose()?;
     let owner = Owner::new(state, shared, documents, listening, dns);
     Ok(Running {
         events,

@@ -339,3 +339,16 @@ fn what_cannot_be_bound_or_changed_is_told() {
     assert_eq!(reply, "error: admin: a change needs a restart of pen\n");
     wait_until("an answer", || page(&pen, "/api/v1/version").status == 200);
 }
+
+#[test]
+fn its_clients_leave_descriptors_to_the_others() {
+    let backends = greeters(1);
+    let setup = with_admin().wrapper("prlimit --nofile=300").options("-x 4000");
+    let pen = setup.servers(&backends).start();
+    // A sixteenth of them, as 32 are for the control socket and 64 for what pen itself needs.
+    pen.says("there are descriptors for 93 connections only");
+    let _held: Vec<_> = (0..93).map(|_| pen.hold(2)).collect();
+    let _silent: Vec<_> = (0..70).map(|_| Client::to(admin_of(&pen))).collect();
+    assert_eq!(page(&pen, "/health").status, 200);
+    assert!(pen.control("servers").contains("conn 93"), "{}", pen.control("servers"));
+}
