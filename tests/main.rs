@@ -79,6 +79,7 @@ mod it {
     mod server_state;
     mod signals;
     mod slow_files;
+    mod slow_start;
     mod sni_server;
     mod source;
     mod static_build;

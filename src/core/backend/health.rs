@@ -11,11 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed};
 #[repr(C)]
 pub(super) struct HealthRecord {
     health: AtomicU8,
-    /// When its slow start began: it came up after being down or after a change of server, or it came back; 0 if it has none.
+    /// When its slow start began: it came up after being down, or it came back from maintenance; 0 if it has none.
     risen: AtomicU64,
     /// Changes whenever earlier results no longer apply: the server has another address or check. 0 until it first has one.
     period: AtomicU64,
-    /// When its check finds it up next, that is a slow start, even if it was not down: it has not just started with pen.
+    /// Its slow start begins when it may serve clients next: it was down when its results were discarded, or in maintenance.
     returns: AtomicBool,
     last: Mutex<Option<Arc<CheckResult>>>,
     counts: Mutex<Arc<CheckCounts>>,
@@ -31,9 +31,20 @@ impl HealthRecord {
 
     /// The health changes at `now`.
     pub(super) fn set(&self, health: Health, now: Millis) {
-        let begins = self.get() == Health::Down || self.returns.load(Relaxed);
-        self.risen.store(if health == Health::Up && begins { now } else { 0 }, Relaxed);
+        match health {
+            Health::Up if self.get() == Health::Down || self.returns.load(Relaxed) => self.rise(now),
+            Health::Down => self.risen.store(0, Relaxed),
+            // A server in slow start whose results were discarded goes on with it.
+            Health::Up | Health::Unknown | Health::Unchecked => {}
+        }
         self.store(health);
+    }
+
+    /// Its slow start begins at `now`.
+    fn rise(&self, now: Millis) {
+        // 0 would be none.
+        self.risen.store(now.max(1), Relaxed);
+        self.returns.store(false, Relaxed);
     }
 
     fn store(&self, health: Health) {
@@ -41,22 +52,28 @@ impl HealthRecord {
         self.health.store(u8::try_from(at).unwrap_or_default(), Relaxed);
     }
 
-    /// Discards all results; `checked` says whether the server is checked from now on. That is this `period`.
+    /// Discards all results; `checked` says whether the server is checked from now on. That is this `period`. Whether it was
+    /// down, or is in slow start, is not forgotten: it still has its slow start before it.
     pub(super) fn forget(&self, checked: bool, period: u64) {
-        self.store(if checked { Health::Unknown } else { Health::Unchecked });
-        self.risen.store(0, Relaxed);
-        if self.period.swap(period, Relaxed) != 0 {
+        if self.get() == Health::Down {
             self.returns.store(true, Relaxed);
         }
+        self.store(if checked { Health::Unknown } else { Health::Unchecked });
+        self.period.store(period, Relaxed);
         *self.last.lock() = None;
         *self.counts.lock() = Arc::default();
     }
 
     /// The server is back from maintenance at `now`: its slow start begins, that of one with a check when that finds it up.
     pub(super) fn comes_back(&self, now: Millis) {
-        match self.get() {
-            Health::Unchecked => self.risen.store(now.max(1), Relaxed),
-            _ => self.returns.store(true, Relaxed),
+        self.returns.store(true, Relaxed);
+        self.serves_unchecked(now);
+    }
+
+    /// The server may serve clients from `now` on. If it has no check that would find it up first, a slow start that is due begins.
+    pub(super) fn serves_unchecked(&self, now: Millis) {
+        if self.get() == Health::Unchecked && self.returns.load(Relaxed) {
+            self.rise(now);
         }
     }
 

@@ -152,6 +152,11 @@ impl ServerStats {
         self.health.comes_back(now);
     }
 
+    /// It may serve clients from `now` on. If it was down and has no check any more, its slow start begins.
+    pub fn serves_unchecked(&self, now: Millis) {
+        self.health.serves_unchecked(now);
+    }
+
     /// The share of new clients that it takes, in thousandths: a server that has come up begins with a tenth and
     /// reaches its full share after `slowstart`.
     pub fn share(&self, now: Millis, slowstart: Millis) -> u64 {

@@ -289,16 +289,20 @@ impl Snapshot {
         snapshot
     }
 
-    /// This takes the place of the snapshot `before` at `now`: servers that are no longer in maintenance begin their slow start.
+    /// This takes the place of the snapshot `before` at `now`: servers that are no longer in maintenance begin their slow start, and
+    /// so do those that were down and lose their check.
     pub fn replaces(&self, before: &Snapshot, now: Millis) {
         let in_maintenance = |backend: &Backend| backend.admin_state == AdminState::Maint;
         for (backend, before) in self.backends.iter().zip(&before.backends) {
             if let (Some(backend), Some(before)) = (backend, before)
                 && Arc::ptr_eq(&backend.stats, &before.stats)
-                && in_maintenance(before)
                 && !in_maintenance(backend)
             {
-                backend.stats.comes_back(now);
+                if in_maintenance(before) {
+                    backend.stats.comes_back(now);
+                } else if before.check.is_some() {
+                    backend.stats.serves_unchecked(now);
+                }
             }
         }
     }

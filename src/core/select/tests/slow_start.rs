@@ -50,6 +50,95 @@ fn the_first_check_of_a_server_that_serves_begins_no_slow_start() {
     assert_eq!(live.server(1).share(500_000, 100_000), 1000);
 }
 
+/// Two servers with checks; a line changes the second one, or its check.
+fn changed_by(line: &str) -> Vec<String> {
+    servers(2, &["check it every 1", "check other type http", "check_default it", "slowstart 100", line])
+}
+
+/// What makes the results of a check invalid.
+const CHANGES: [&str; 9] = [
+    "check it every 2",
+    "check_default other",
+    "server 1 check other",
+    "server 1 check none",
+    "server 1 proxy v1",
+    "server 1 tls on",
+    "server 1 port 81",
+    "server 1 address 10.0.0.77",
+    "server 1 weight 7",
+];
+
+#[test]
+fn a_change_of_a_check_begins_no_slow_start_of_a_server_that_is_well() {
+    for line in CHANGES {
+        let mut live = StatsTable::default();
+        let mut before = snapshot(&mut live, &changed_by("server 1 max 0"));
+        (0..2).for_each(|n| live.server(n).set_health(Health::Up, 10));
+        // There and back.
+        for (now, line) in [(1000, line), (2000, "server 1 max 0")] {
+            let next = snapshot(&mut live, &changed_by(line));
+            next.replaces(&before, now);
+            before = next;
+            let shares = |live: &mut StatsTable, now| [0, 1].map(|n| live.server(n).share(now, 100_000));
+            assert_eq!(shares(&mut live, now), [1000, 1000], "{line}");
+            for n in 0..2 {
+                if live.server(n).health() == Health::Unknown {
+                    live.server(n).set_health(Health::Up, now + 500);
+                }
+            }
+            assert_eq!(shares(&mut live, now + 500), [1000, 1000], "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_change_of_a_check_takes_no_slow_start_away() {
+    for line in CHANGES {
+        for was_down in [true, false] {
+            let mut live = StatsTable::default();
+            let before = snapshot(&mut live, &changed_by("server 1 max 0"));
+            live.server(1).set_health(Health::Down, 10);
+            if !was_down {
+                live.server(1).set_health(Health::Up, 1000);
+            }
+            snapshot(&mut live, &changed_by(line)).replaces(&before, 51_000);
+            let shares = |live: &mut StatsTable| {
+                [51_000, 101_000, 151_000].map(|now| live.server(1).share(now, 100_000))
+            };
+            let is_kept = line.contains("weight");
+            match live.server(1).health() {
+                Health::Unchecked => assert!(line.contains("none"), "{line}"),
+                Health::Unknown => live.server(1).set_health(Health::Up, 51_000),
+                _ => assert!(is_kept, "{line}"),
+            }
+            // One in slow start goes on with it; one that was down begins it.
+            match was_down {
+                true if is_kept => assert_eq!(live.server(1).health(), Health::Down),
+                true => assert_eq!(shares(&mut live), [100, 550, 1000], "{line}"),
+                false => assert_eq!(shares(&mut live), [550, 1000, 1000], "{line}"),
+            }
+            // Once.
+            let before = snapshot(&mut live, &changed_by(line));
+            snapshot(&mut live, &changed_by("check it every 7")).replaces(&before, 300_000);
+            live.server(1).set_health(Health::Up, 300_000);
+            if !(was_down && is_kept) {
+                assert_eq!(live.server(1).share(300_000, 100_000), 1000, "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_new_server_in_a_slot_begins_no_slow_start() {
+    let mut live = StatsTable::default();
+    let before = snapshot(&mut live, &changed_by("server 1 max 0"));
+    live.server(1).set_health(Health::Down, 10);
+    live.remove(1, Arc::clone(before.backends[1].as_ref().unwrap()));
+    snapshot(&mut live, &changed_by("server 1 max 0")).replaces(&before, 1000);
+    live.server(1).set_health(Health::Up, 1000);
+    assert_eq!(live.server(1).share(1000, 100_000), 1000);
+}
+
 #[test]
 fn a_server_that_comes_up_takes_a_share_that_grows() {
     for rule in ["roundrobin", "weight", "prio", "hash"] {
