@@ -19,7 +19,7 @@ use crate::core::error::Error;
 use crate::core::lexer;
 use crate::core::report::pieces::Pieces;
 use crate::sys::connection_slots::{ConnectionSlot, ConnectionSlots};
-use crate::sys::log;
+use crate::sys::{log, socket};
 
 use super::long_reply::LongReplies;
 use super::protocol;
@@ -215,7 +215,13 @@ async fn converse(
                 _ = tokio::time::timeout(GRACE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
             }
         }
-        Err(error) => log::debug(1, format_args!("control connection: {error}")),
+        Err(error) => {
+            if !is_local {
+                // The end of the connection would look like that of the reply.
+                socket::reset_on_close(&stream);
+            }
+            log::debug(1, format_args!("control connection: {error}"));
+        }
     }
 }
 
@@ -283,5 +289,52 @@ async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
             let text = lexer::text_of(&line).map_err(|error| invalid(error.to_string()))?;
             return Ok(text.into_owned());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    /// Its replies are longer than any buffer of the system.
+    struct Talker;
+
+    impl Handler for Talker {
+        fn permits(&self, _: IpAddr) -> bool {
+            true
+        }
+
+        async fn execute(&self, line: &str, _: &Commander) -> ControlReply {
+            ControlReply::Text(if line == "long" { "x".repeat(100_000_000) } else { "short".into() })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_is_cut_off_does_not_look_like_a_short_one() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let serve = async move {
+            let served = serve(ControlListener::Tcp(listener), Rc::new(Talker), 1);
+            let clients = async {
+                let mut slow = TcpStream::connect(address).await.expect("connects");
+                slow.write_all(b"long\n").await.expect("sent");
+                let mut next = TcpStream::connect(address).await.expect("connects");
+                next.write_all(b"other\n").await.expect("sent");
+                let mut reply = String::new();
+                next.read_to_string(&mut reply).await.expect("served when the first one has taken too long");
+                assert_eq!(reply, "short");
+                let error = slow.read_to_end(&mut Vec::new()).await.expect_err("not the end of the reply");
+                assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            };
+            tokio::select! {
+                () = served => {}
+                () = clients => {}
+            }
+        };
+        LocalSet::new().run_until(serve).await;
     }
 }

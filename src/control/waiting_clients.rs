@@ -19,6 +19,14 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long a further client waits for those that may have gone to give up their places.
 const PATIENCE: Duration = Duration::from_millis(250);
 
+/// Why a client waits no longer.
+enum Departure {
+    /// It has closed its connection.
+    Gone,
+    /// Its place is for another one.
+    GaveWay,
+}
+
 /// The places of these clients.
 #[derive(Debug)]
 pub(super) struct WaitingClients {
@@ -42,7 +50,8 @@ impl Default for WaitingClients {
 }
 
 impl WaitingClients {
-    /// Waits for the reply to `client`, a process of this machine if it `is_local`.
+    /// Waits for the reply to `client`, a process of this machine if it `is_local`. The reply is an error if there is no place for
+    /// it, or if it has to give its place to another one: no reply would look like success.
     ///
     /// # Errors
     /// The client has gone.
@@ -57,9 +66,15 @@ impl WaitingClients {
         };
         tokio::select! {
             reply = reply => Ok(reply),
-            () = self.has_gone(client, is_local) => {
-                Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client has gone"))
-            }
+            departure = self.departure(client, is_local) => match departure {
+                Departure::Gone => {
+                    Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client has gone"))
+                }
+                Departure::GaveWay => {
+                    let reason = format!("its place was given to another command: {WAITING_MAX} may wait");
+                    Ok(protocol::refusal(&[Error::new(reason).of("wait")]))
+                }
+            },
         }
     }
 
@@ -78,16 +93,16 @@ impl WaitingClients {
 
     /// Waits until the client has closed its connection. One that has only ended what it sends may still wait for the reply.
     /// Over TCP, it may also be one that has gone: it gives its place to another one.
-    async fn has_gone(&self, client: BorrowedFd<'_>, is_local: bool) {
+    async fn departure(&self, client: BorrowedFd<'_>, is_local: bool) -> Departure {
         loop {
             _ = tokio::time::timeout(LOOK, self.one_more.notified()).await;
             if hangup::is_closed(client) {
-                return;
+                return Departure::Gone;
             }
             let may_give_way = !is_local && self.further.get() > self.given_up.get();
             if may_give_way && hangup::is_at_end(client) {
                 self.given_up.update(|places| places + 1);
-                return;
+                return Departure::GaveWay;
             }
         }
     }

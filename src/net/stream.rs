@@ -5,14 +5,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_openssl::SslStream;
 
 use crate::sys::log;
-use crate::sys::socket::Operation;
+use crate::sys::socket::{self, Operation};
 use crate::sys::splice::Pipe;
 use crate::sys::tls::has_unread;
 
@@ -186,8 +185,7 @@ impl Stream {
             Self::Tls(s) => s.get_ref().is_tcp(),
         };
         if tcp {
-            // Fails only on a socket that the peer has reset already.
-            let _ = SockRef::from(self).set_linger(Some(Duration::ZERO));
+            socket::reset_on_close(self);
         }
     }
 

@@ -303,6 +303,12 @@ pub fn acknowledge(socket: &impl AsFd) {
     platform::acknowledge(socket);
 }
 
+/// Makes the following close of a TCP connection a reset (RST, RFC 9293 3.10.5) instead of a clean end.
+pub fn reset_on_close(socket: &impl AsFd) {
+    // Fails only on a socket that the peer has reset already.
+    _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
 /// A non-blocking stream socket for connecting to `address`.
 ///
 /// # Errors
