@@ -7,7 +7,7 @@ use crate::control::protocol;
 use crate::core::command::Awaited;
 use crate::core::error::Error;
 use crate::core::report::model::ServerState;
-use crate::core::settings::{Keyword, Value};
+use crate::core::settings::{AdminState, Keyword, Value};
 use crate::core::snapshot::Backend;
 use crate::net::shared::Shared;
 
@@ -51,14 +51,18 @@ fn obstacle(shared: &Shared, server: &Arc<Backend>, awaited: Awaited) -> Option<
     let snapshot = shared.snapshot.load();
     // The server as configured now; one that was removed as it was, since its slot may hold another server.
     let current = snapshot.backend(server.role).filter(|now| Arc::ptr_eq(&now.stats, &server.stats));
-    let state = ServerState::of(current.unwrap_or(server), shared.now());
+    let current = current.unwrap_or(server);
+    let (state, admin_state) = (ServerState::of(current, shared.now()), current.admin_state);
     let is_so = match awaited {
         Awaited::Idle => {
             let count = server.stats.connections();
             return (count > 0).then(|| format!("it has {count} connections"));
         }
-        Awaited::Up => state.is_up(),
+        Awaited::Up => state.is_up() && admin_state == AdminState::Ready,
         Awaited::Down => state.is_down(),
     };
-    (!is_so).then(|| format!("it is {}", state.word()))
+    (!is_so).then(|| match admin_state {
+        AdminState::Ready => format!("it is {}", state.word()),
+        admin_state => format!("it is {}, in the state {}", state.word(), admin_state.word()),
+    })
 }

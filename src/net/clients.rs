@@ -251,6 +251,7 @@ mod tests {
             on_down: OnDown::Keep,
             proxy: ProxyHeader::Off,
             check: None,
+            check_pauses: false,
             tls: None,
             identity: 0,
             stats: Arc::default(),

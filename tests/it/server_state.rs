@@ -3,6 +3,8 @@
 use nix::sys::signal::Signal;
 
 use crate::support::backend::greeters;
+use crate::support::pen::penctl_program;
+use crate::support::tree;
 use crate::support::udp::{Asker, Server, choices};
 use crate::support::{Client, Pen, Setup, wait_until};
 
@@ -99,6 +101,85 @@ fn wait_answers_when_it_is_so_and_holds_up_nobody() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.ends_with("is not up after 0 seconds: it is blacklisted\n"), "{said}");
+}
+
+#[test]
+fn a_server_is_up_for_those_who_wait_when_it_takes_clients() {
+    let backends = greeters(2);
+    let setup = Setup::new().command("check it every 0.1 fall 1").command("server 1 check it");
+    let pen = setup.servers(&backends).start();
+    let server = |n: usize| -> serde_json::Value {
+        let all: serde_json::Value = serde_json::from_str(&pen.control("json servers")).unwrap();
+        all["servers"][n].clone()
+    };
+    // Without a check it counts as up, whatever an administrator says of it.
+    for (n, admin_state, state) in
+        [(0, "maint", "up"), (0, "drain", "up"), (1, "maint", "unknown"), (1, "drain", "up")]
+    {
+        assert_eq!(pen.control(&format!("wait {n} up 20")), "");
+        pen.control(&format!("server {n} state {admin_state}"));
+        // In the state drain it is checked.
+        wait_until("its state", || server(n)["state"] == state);
+        assert_eq!(server(n)["admin_state"], admin_state);
+        let reply = pen.control(&format!("wait {n} up 0.1"));
+        let end = format!(") is not up after 0.1 seconds: it is {state}, in the state {admin_state}\n");
+        assert!(reply.starts_with("error: wait: server ") && reply.ends_with(&end), "{reply}");
+        assert_eq!(pen.control(&format!("wait {n} idle 1")), "");
+        let reply = pen.control(&format!("wait {n} down 0.1"));
+        assert!(reply.contains(" is not down after 0.1 seconds: it is "), "{reply}");
+        let mut waiting = Client::to_path(&pen.control_path());
+        waiting.send(format!("wait {n} up 60\n"));
+        assert!(waiting.is_silent_for(std::time::Duration::from_millis(50)));
+        pen.control(&format!("server {n} state ready"));
+        assert_eq!(waiting.text(), "");
+    }
+    // One that is dead is not up after maintenance either, nor in it.
+    drop(backends);
+    assert_eq!(pen.control("wait 1 down 20"), "");
+    pen.control("server 1 state maint");
+    assert_eq!(server(1)["state"], "unknown");
+    let checks: serde_json::Value = serde_json::from_str(&pen.control("json checks")).unwrap();
+    assert_eq!(checks["checks"], serde_json::json!([]), "it is not checked");
+    pen.control("server 1 state ready");
+    assert_eq!(pen.control("wait 1 down 20"), "");
+}
+
+/// The example that makes the state of the servers that of a service.
+#[test]
+fn a_server_that_takes_no_clients_does_not_count_for_the_service_of_the_examples() {
+    let (_backends, pen) = two();
+    let place = pen.path().join("programs");
+    std::fs::create_dir(&place).unwrap();
+    let program = |name: &str, script: String| {
+        let path = place.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    program("svcs", format!("cat {}", pen.file("is")));
+    program("svcadm", format!("echo \"$1\" >>{}", pen.file("told")));
+    program(
+        "penctl",
+        format!("exec {} {} json servers", penctl_program().display(), pen.control_path().display()),
+    );
+    let example = std::fs::read_to_string(tree::top().join("doc/examples/health")).unwrap();
+    let script =
+        example.replace("PATH=/usr/bin:/usr/sbin", &format!("PATH={}:/usr/bin:/bin", place.display()));
+    assert_ne!(script, example);
+    let becomes = |is: &str| {
+        pen.write("is", is);
+        pen.write("told", "");
+        let done = std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
+        assert!(done.success());
+        pen.read("told")
+    };
+    assert_eq!(becomes("online"), "", "both are up");
+    pen.control("server a state maint");
+    assert_eq!(becomes("online"), "");
+    pen.control("server b state drain");
+    assert_eq!(becomes("online"), "mark\n", "none takes new clients");
+    assert_eq!(becomes("maintenance"), "");
+    pen.control("server a state ready");
+    assert_eq!(becomes("maintenance"), "clear\n");
 }
 
 #[test]

@@ -36,8 +36,17 @@ impl Config {
 
     /// The check of a server, with its name; `None` for a server that is not checked, for example in maintenance.
     pub fn check_of(&self, server: &ServerConfig) -> Option<(&str, &CheckConfig)> {
+        self.chosen_check(server).filter(|_| server.state != AdminState::Maint)
+    }
+
+    /// Whether a server has a check that is not made, since it is in maintenance.
+    pub fn check_pauses(&self, server: &ServerConfig) -> bool {
+        server.state == AdminState::Maint && self.chosen_check(server).is_some()
+    }
+
+    /// The check that a server has while it is not in maintenance.
+    fn chosen_check(&self, server: &ServerConfig) -> Option<(&str, &CheckConfig)> {
         let name = match &server.check {
-            _ if server.state == AdminState::Maint => return None,
             CheckChoice::Default => self.settings.check_default.as_deref()?,
             CheckChoice::None => return None,
             CheckChoice::Named(name) => name,

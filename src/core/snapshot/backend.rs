@@ -94,8 +94,10 @@ pub struct Backend {
     pub on_down: OnDown,
     /// The PROXY header that it gets first.
     pub proxy: ProxyHeader,
-    /// Its check, if it has one.
+    /// Its check, if it is checked.
     pub check: Option<Arc<Check>>,
+    /// It has a check, which is not made as long as it is in maintenance: its health is unknown.
+    pub check_pauses: bool,
     /// The TLS parameters for connections to it; `None` without TLS.
     pub tls: Option<Arc<TlsPeer>>,
     /// Its part in the hash of a client: the address and port as configured, not the slot.
@@ -165,6 +167,7 @@ pub(super) fn backend(
         on_down: server.on_down,
         proxy: server.proxy,
         check,
+        check_pauses: false,
         tls: TlsPeer::of_server(server).map(Arc::new),
         identity: hash::server(&host, server.port),
         label,

@@ -219,7 +219,8 @@ impl Snapshot {
             .enumerate()
             .map(|(n, server)| {
                 let role = Role::Regular(n);
-                backend(role, server, check(server), live.server(n), resolved).map(Arc::new)
+                let backend = backend(role, server, check(server), live.server(n), resolved)?;
+                Some(Arc::new(Backend { check_pauses: config.check_pauses(server), ..backend }))
             })
             .collect();
         let snapshot = Snapshot {

@@ -43,6 +43,7 @@ pub fn reason(backend: &Backend, now: Millis) -> Option<String> {
             _ => failed_connect(),
         },
         ServerState::Retrying => failed_connect(),
+        ServerState::Unknown if backend.check_pauses => Some("it is not checked in maintenance".into()),
         ServerState::Unknown => Some("no result of its check yet".into()),
         ServerState::Unresolved => Some("its name has no address".into()),
         ServerState::Unused => Some("it has no port".into()),

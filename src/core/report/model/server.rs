@@ -20,13 +20,13 @@ keywords! {
     #[derive(Serialize)]
     #[serde(rename_all = "snake_case")]
     ServerState {
-        /// It takes connections.
+        /// It takes connections, unless an administrator says otherwise: see [`AdminState`].
         Up = "up",
         /// It is left out for a while: it failed, or a command says so.
         Blacklisted = "blacklisted",
         /// It failed, and its time on the blacklist is over: one connection tries it next, or does already.
         Retrying = "retrying",
-        /// Its check has no result yet: it takes connections when no server is up.
+        /// Its check has no result yet: it takes connections when no server is up, unless it is in maintenance, where it is not checked.
         Unknown = "unknown",
         /// Its check finds that it does not work.
         Down = "down",
@@ -40,7 +40,7 @@ keywords! {
 }
 
 impl ServerState {
-    /// Whether it takes connections.
+    /// Whether it would take connections if it were ready.
     pub fn is_up(self) -> bool {
         self == ServerState::Up
     }
@@ -65,7 +65,7 @@ impl ServerState {
             _ if backend.addresses.is_empty() && backend.port == 0 => ServerState::Unused,
             _ if backend.addresses.is_empty() => ServerState::Unresolved,
             _ if health == Health::Down => ServerState::Down,
-            Standing::Clear if health == Health::Unknown => ServerState::Unknown,
+            Standing::Clear if health == Health::Unknown || backend.check_pauses => ServerState::Unknown,
             Standing::Clear => ServerState::Up,
             Standing::Due | Standing::Trial => ServerState::Retrying,
             Standing::Failed(_) | Standing::Ordered(_) => ServerState::Blacklisted,
