@@ -101,8 +101,12 @@ impl Documents {
 
     /// The server that a client would get, and why.
     pub(super) fn explain(&self, client: ClientAddress) -> Explanation {
-        let record = self.shared.clients.look_up(Client::new(client.ip));
-        Explanation::new(&self.shared.snapshot.load_full(), client, record.as_ref(), self.shared.now())
+        let (shared, now) = (&self.shared, self.shared.now());
+        let snapshot = shared.snapshot.load_full();
+        let key = Client::new(client.ip).masked(snapshot.client_mask);
+        let record = shared.clients.look_up(key);
+        let usage = shared.limits.usage(key, snapshot.allowance.period, now);
+        Explanation::new(&snapshot, client, record.as_ref(), usage, now)
     }
 
     /// The same as a JSON document.

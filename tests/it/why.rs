@@ -1,6 +1,9 @@
 //! `why`: tells the server that the client then gets, and does nothing; `show`: how a setting stands.
 
+use serde_json::Value;
+
 use crate::support::backend::greeters;
+use crate::support::schema::valid;
 use crate::support::{Pen, Setup};
 
 /// What `why` ends with.
@@ -75,6 +78,60 @@ fn why_tells_what_speaks_against_each_server() {
         let reply = pen.control(line);
         assert!(reply.starts_with(error), "{reply}");
     }
+}
+
+#[test]
+fn why_tells_which_limit_a_client_has_reached() {
+    let backends = greeters(1);
+    let pen = Setup::new().servers(&backends).command("client_mask 31 128").start();
+    let json = |client: &str| valid("why", &pen.control(&format!("json why {client}")));
+    assert_eq!(json("127.0.0.3")["limits"], Value::Null);
+    pen.control("client_conn_max 2");
+    // 127.0.0.2 and 3 are one client.
+    let held = [pen.hold(2), pen.hold(3)];
+    assert_eq!([&held[0].1, &held[1].1], ["A", "A"]);
+    let text = pen.control("why 127.0.0.3");
+    assert!(
+        text.contains("\nit has 2 of 2 connections (client_conn_max): client_conn_max is reached\n"),
+        "{text}"
+    );
+    assert!(text.ends_with("it would be closed\n"), "{text}");
+    // The server of such a client is remembered by the same part of its address.
+    assert!(text.contains("server 0 is remembered, from "), "{text}");
+    let reached = json("127.0.0.3");
+    assert_eq!(
+        (&reached["limits"]["reached"], &reached["choice"]),
+        (&"client_conn_max".into(), &Value::Null)
+    );
+    assert_eq!(
+        (&reached["limits"]["connections"], &reached["limits"]["connections_max"]),
+        (&2.into(), &2.into())
+    );
+    assert_eq!(pen.choice(3), "EOF");
+    assert!(choice(&pen, "127.0.0.4").starts_with("it would get server 0"), "another client");
+
+    pen.control("client_conn_max 3");
+    pen.control("client_rate_time 60");
+    pen.control("client_rate_max 3");
+    let text = pen.control("why 127.0.0.2");
+    let line = "it has 2 of 3 connections (client_conn_max), \
+                it has begun 2 of 3 connections within 60 s (client_rate_max)\n";
+    assert!(text.contains(line), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("it would get server 0"), "{text}");
+    drop(held);
+    pen.becomes_idle();
+    assert_eq!(pen.choice(2), "A");
+    pen.becomes_idle();
+    let text = pen.control("why 127.0.0.2");
+    let line = "it has begun 3 of 3 connections within 60 s (client_rate_max): client_rate_max is reached\n";
+    assert!(text.contains(line) && text.ends_with("it would be closed\n"), "{text}");
+    assert_eq!(json("127.0.0.2")["limits"]["reached"], "client_rate_max");
+    assert_eq!(pen.choice(2), "EOF");
+    // What denies it comes first: a client that is held is not counted.
+    pen.control("acl 5 deny 127.0.0.2");
+    pen.control("tarpit_acl 5");
+    assert_eq!(json("127.0.0.2")["limits"], Value::Null);
+    assert_eq!(choice(&pen, "127.0.0.2"), "it would be held");
 }
 
 #[test]

@@ -62,6 +62,13 @@ impl Begins {
         true
     }
 
+    /// How many connections of those that [`Begins::admit`] would count now began within the `period` before `now`.
+    pub(super) fn count(&self, now: Millis, period: Millis) -> u64 {
+        let now = now.max(self.newest.last);
+        let counts = |entry: &&Entry| now - entry.last <= period;
+        self.earlier.iter().chain([&self.newest]).filter(counts).map(|entry| u64::from(entry.count)).sum()
+    }
+
     /// When the newest connection began; 0 if none was counted.
     pub(super) fn newest(&self) -> Millis {
         self.newest.last
@@ -103,7 +110,9 @@ mod tests {
             let mut now = 0;
             for pause in pauses {
                 now += pause;
+                let counted = begins.count(now, period);
                 let admitted = begins.admit(now, period, limit);
+                prop_assert_eq!(admitted, counted < u64::from(limit), "{} counted", counted);
                 let before = within(&times, now, period);
                 if admitted {
                     prop_assert!(before < limit as usize, "{} before {}", before, now);

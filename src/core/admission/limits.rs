@@ -39,6 +39,28 @@ pub enum Limited {
     Rate,
 }
 
+/// What a client has used of its limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ClientUsage {
+    /// The connections that it has.
+    pub connections: u32,
+    /// Those that began within the period.
+    pub begun: u64,
+}
+
+impl Allowance {
+    /// The limit that another connection of a client would exceed.
+    pub fn reached(self, usage: ClientUsage) -> Option<Limited> {
+        if self.connections != 0 && usage.connections >= self.connections {
+            Some(Limited::Connections)
+        } else if self.rate != 0 && usage.begun >= u64::from(self.rate) {
+            Some(Limited::Rate)
+        } else {
+            None
+        }
+    }
+}
+
 /// The current and recent connections of a client.
 #[derive(Debug, Default)]
 struct Usage {
@@ -125,6 +147,15 @@ impl ClientLimits {
         }
         usage.connections += 1;
         Ok(ClientSlot { limits: Arc::clone(self), client })
+    }
+
+    /// What `client` has used of its limits at `now`, without counting anything.
+    pub fn usage(&self, client: Client, period: Millis, now: Millis) -> ClientUsage {
+        let shard = self.shard(client).lock();
+        shard.clients.get(&client).map_or_else(ClientUsage::default, |usage| ClientUsage {
+            connections: usage.connections,
+            begun: usage.begins.count(now, period),
+        })
     }
 
     /// The connections that `client` has.
@@ -243,7 +274,10 @@ mod tests {
             for (n, at, begins, pause) in steps {
                 now += pause;
                 if begins {
+                    let usage = limits.usage(client(n), allowed.period, now);
+                    let before = held.len();
                     held.extend(limits.begin(client(n), allowed, now).ok().map(|slot| (n, slot)));
+                    prop_assert_eq!(held.len() > before, allowed.reached(usage).is_none(), "{:?}", usage);
                 } else if !held.is_empty() {
                     drop(held.swap_remove(at.index(held.len())));
                 }

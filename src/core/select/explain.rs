@@ -6,10 +6,12 @@ use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Selection;
+use super::limits_state::LimitsState;
 use crate::core::Millis;
 use crate::core::acl::Acl;
 use crate::core::addr::ClientAddress;
 use crate::core::admission::Admission;
+use crate::core::admission::limits::ClientUsage;
 use crate::core::affinity::{Client, Record};
 use crate::core::backend::{Standing, WHOLE};
 use crate::core::health::Health;
@@ -28,6 +30,8 @@ pub struct Explanation {
     list: ListVerdict,
     /// What follows from that: `admit`, `abuse`, `refuse` or `tarpit`.
     admission: &'static str,
+    /// How it stands with the limits of each client, if there are any.
+    limits: Option<LimitsState>,
     /// The server that it had.
     remembered: Option<Remembered>,
     /// The rule by which a server is chosen.
@@ -122,11 +126,13 @@ impl fmt::Display for ListVerdict {
 }
 
 impl Explanation {
-    /// The explanation for `address` at `now`; `record` is its entry in the affinity table.
+    /// The explanation for `address` at `now`; `record` is its entry in the affinity table, and `usage` what it has used of its
+    /// limits.
     pub fn new(
         snapshot: &Arc<Snapshot>,
         address: ClientAddress,
         record: Option<&Record>,
+        usage: ClientUsage,
         now: Millis,
     ) -> Self {
         let client = Client::new(address.ip);
@@ -146,7 +152,9 @@ impl Explanation {
         let named =
             |backend: &Arc<Backend>| Choice { server: backend.role.slot(), name: backend.to_string() };
         let slots = snapshot.backends.iter().flatten();
-        let queue = search.queue(now);
+        let limits = LimitsState::new(snapshot.allowance, usage, admission);
+        let is_limited = limits.as_ref().is_some_and(LimitsState::is_reached);
+        let queue = search.queue(now).filter(|_| !is_limited);
         let waits = queue.as_ref().is_some_and(|queue| queue.ahead < queue.max);
         Explanation {
             client: address.to_string(),
@@ -157,6 +165,7 @@ impl Explanation {
                 Admission::Refuse => "refuse",
                 Admission::Tarpit => "tarpit",
             },
+            limits,
             remembered: last.map(|(server, age, used)| Remembered {
                 server,
                 age_seconds: seconds(age),
@@ -173,7 +182,7 @@ impl Explanation {
                 .chain(&snapshot.abuse)
                 .map(|backend| search.candidate_of(backend, now))
                 .collect(),
-            choice: search.peek(now).map(named).filter(|_| !waits),
+            choice: search.peek(now).map(named).filter(|_| !waits && !is_limited),
             queue,
         }
     }
@@ -325,6 +334,9 @@ impl fmt::Display for Explanation {
     /// The steps, one per line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "client {}: {}", self.client, self.list)?;
+        if let Some(limits) = &self.limits {
+            writeln!(f, "{limits}")?;
+        }
         match (self.admission, &self.remembered) {
             ("tarpit", _) => writeln!(f, "its connection is held, and nothing is sent to it (tarpit_acl)")?,
             ("refuse", _) => writeln!(f, "it is denied, and there is no abuse server")?,

@@ -1,6 +1,7 @@
 //! Selection of a server, and of the next one when it fails.
 
 pub mod explain;
+mod limits_state;
 mod rules;
 pub mod waiting;
 
