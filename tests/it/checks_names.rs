@@ -1,12 +1,19 @@
 //! Checks of servers that are names with several addresses.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
+use crate::support::backend::Backend;
 use crate::support::namespace::inside;
+use crate::support::port::reserve;
+use crate::support::tls::Pair;
+use crate::support::tls_server::TlsServer;
 use crate::support::udp::{Server, choices};
-use crate::support::{Pen, Setup};
+use crate::support::{Client, Pen, Setup, wait_until};
 
 use super::checks::{becomes, failure};
 use super::names::{ASK_HERE, with_etc};
@@ -73,4 +80,202 @@ fn a_program_is_run_for_each_address() {
     becomes(&pen, 0, "up");
     becomes(&pen, 1, "up");
     assert_eq!(failure(&pen, 2), "no end of the program after 1 s");
+}
+
+/// What a server does with a connection.
+type Manner = fn(Client);
+
+/// Reads a request up to its empty line.
+fn request(client: &mut Client) {
+    while !["", "\r"].contains(&client.line().as_str()) {}
+}
+
+fn answer(mut client: Client, text: &str) {
+    request(&mut client);
+    client.send(text);
+}
+
+/// A web server that answers with its name.
+fn web(mut client: Client) {
+    request(&mut client);
+    client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nA\n");
+    client.rest();
+}
+
+/// A name server over TCP.
+fn dns(mut client: Client) {
+    let length = client.bytes(2);
+    let mut message = client.bytes(usize::from(u16::from_be_bytes([length[0], length[1]])));
+    message[2] |= 0x80;
+    client.send([length, message].concat());
+}
+
+fn silent(mut client: Client) {
+    client.rest();
+}
+
+fn closes(_: Client) {}
+
+fn resets(client: Client) {
+    client.reset();
+}
+
+fn resets_after_the_request(mut client: Client) {
+    request(&mut client);
+    client.reset();
+}
+
+fn cuts_the_head(client: Client) {
+    answer(client, "HTTP/1.1 20");
+}
+
+fn cuts_the_body(client: Client) {
+    answer(client, "HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nhalf");
+}
+
+fn cuts_the_message(mut client: Client) {
+    client.bytes(2);
+    client.send([0, 40, 1, 2, 3]);
+}
+
+const HTTP: &str = "type http body A";
+const SEND: &str = "type send send \"GET / HTTP/1.0\\r\\n\\r\\n\" expect \"200 OK\"";
+const DNS: &str = "type dns";
+const TLS: &str = "type tcp tls on verify off";
+
+#[test]
+fn a_check_over_a_connection_goes_on_where_an_address_gives_no_answer() {
+    if !inside("it::checks_names::a_check_over_a_connection_goes_on_where_an_address_gives_no_answer") {
+        return;
+    }
+    // The check, what is at the first address, and what is at the second one.
+    let cases: [(&str, Manner, Option<Manner>); 15] = [
+        (HTTP, silent, Some(web)),
+        (HTTP, closes, Some(web)),
+        (HTTP, resets, Some(web)),
+        (HTTP, resets_after_the_request, Some(web)),
+        (HTTP, cuts_the_head, Some(web)),
+        (HTTP, cuts_the_body, Some(web)),
+        (SEND, silent, Some(web)),
+        (SEND, closes, Some(web)),
+        (SEND, resets_after_the_request, Some(web)),
+        (DNS, silent, Some(dns)),
+        (DNS, closes, Some(dns)),
+        (DNS, cuts_the_message, Some(dns)),
+        // The second one speaks TLS.
+        (TLS, silent, None),
+        (TLS, closes, None),
+        (TLS, cuts_the_head, None),
+    ];
+    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n";
+    let mut setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let identity = Pair::root("two.example");
+    let mut servers = Vec::new();
+    for (n, (check, first, second)) in cases.into_iter().enumerate() {
+        let port = reserve(Ipv4Addr::UNSPECIFIED);
+        let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+        servers.push(Backend::on(&at_first.into(), first));
+        servers.push(match second {
+            Some(second) => Backend::on(&at_second.into(), second),
+            None => TlsServer::new(&identity).serve_on(at_second, |mut tls| drop(tls.rest())),
+        });
+        setup = setup
+            .command(format!("check c{n} {check} every 0.1 timeout 1 fall 1"))
+            .command(format!("server {n} address two.example port {port} check c{n}"));
+    }
+    let pen = setup.start();
+    for (n, (check, ..)) in cases.iter().enumerate() {
+        assert_eq!(
+            pen.control(&format!("wait {n} up 20")),
+            "",
+            "{n}, {check}: {}",
+            pen.control("json checks")
+        );
+    }
+    for pair in servers.chunks(2) {
+        wait_until("each address to be asked", || pair.iter().all(|server| server.accepted() > 0));
+    }
+    assert!(!pen.stderr().contains(") is down"), "{}", pen.stderr());
+}
+
+#[test]
+fn an_answer_that_is_complete_and_wrong_decides() {
+    if !inside("it::checks_names::an_answer_that_is_complete_and_wrong_decides") {
+        return;
+    }
+    let cases: [(&str, Manner, &str); 4] = [
+        (HTTP, |c| answer(c, "HTTP/1.1 503 x\r\n\r\n"), "status 503, expected 200-399"),
+        (
+            HTTP,
+            |c| answer(c, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nB"),
+            "status 200, but the body does not hold 'A'",
+        ),
+        (HTTP, |c| answer(c, "HTTP/1.1 200 OK\r\n\r\nB"), "status 200, but the body does not hold 'A'"),
+        (SEND, |c| answer(c, "500"), "expected '200 OK', got '500'"),
+    ];
+    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n";
+    let mut setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let mut servers = Vec::new();
+    for (n, (check, first, _)) in cases.into_iter().enumerate() {
+        let port = reserve(Ipv4Addr::UNSPECIFIED);
+        let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+        servers.push((Backend::on(&at_first.into(), first), Backend::on(&at_second.into(), web)));
+        setup = setup
+            .command(format!("check c{n} {check} every 0.1 timeout 1 fall 1"))
+            .command(format!("server {n} address two.example port {port} check c{n}"));
+    }
+    let pen = setup.start();
+    for (n, (.., reason)) in cases.iter().enumerate() {
+        assert_eq!(failure(&pen, n), *reason);
+    }
+    for (first, second) in &servers {
+        assert!(first.accepted() > 0 && second.accepted() == 0);
+    }
+}
+
+#[test]
+fn clients_are_connected_to_the_address_that_answers_the_check() {
+    if !inside("it::checks_names::clients_are_connected_to_the_address_that_answers_the_check") {
+        return;
+    }
+    let port = reserve(Ipv4Addr::UNSPECIFIED);
+    let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+    let frozen = Arc::new(AtomicBool::new(false));
+    let is_frozen = Arc::clone(&frozen);
+    let _first = Backend::on(&at_first.into(), move |mut client| {
+        request(&mut client);
+        if !is_frozen.load(SeqCst) {
+            client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nB\n");
+        }
+        client.rest();
+    });
+    let second = Backend::on(&at_second.into(), web);
+    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n";
+    let setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let pen = setup
+        .command("check it type http every 0.1 timeout 1 fall 1")
+        .command(format!("server 0 address two.example port {port} check it"))
+        .start();
+    becomes(&pen, 0, "up");
+    // Nothing if there is no answer at once.
+    let ask = || {
+        let mut client = pen.client();
+        client.send("GET / HTTP/1.0\r\n\r\n");
+        if client.is_silent_for(Duration::from_millis(300)) {
+            return String::new();
+        }
+        (0..3).for_each(|_| _ = client.line());
+        client.line()
+    };
+    assert_eq!([(); 3].map(|()| ask()), ["B"; 3]);
+    assert_eq!(second.accepted(), 0);
+    frozen.store(true, SeqCst);
+    wait_until("clients to be served by the other address", || ask() == "A");
+    assert_eq!([(); 10].map(|()| ask()), ["A"; 10]);
+    // Back again, when that one is away.
+    frozen.store(false, SeqCst);
+    second.stop();
+    wait_until("clients to be served by the first address", || ask() == "B");
+    assert_eq!([(); 10].map(|()| ask()), ["B"; 10]);
+    assert!(!pen.stderr().contains(") is down"), "{}", pen.stderr());
 }

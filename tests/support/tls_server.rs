@@ -80,6 +80,15 @@ impl TlsServer {
         Backend::new(self.handler(serve))
     }
 
+    /// The same at a given address.
+    pub(crate) fn serve_on(
+        self,
+        address: SocketAddr,
+        serve: impl Fn(Tls) + Send + Sync + 'static,
+    ) -> Backend {
+        Backend::on(&address.into(), self.handler(serve))
+    }
+
     /// A greeter on a Unix socket.
     pub(crate) fn greeter_at_path(self, path: &Path, name: &str) -> Backend {
         Backend::on(&SockAddr::unix(path).unwrap(), self.handler(greet(name)))

@@ -199,6 +199,15 @@ impl ServerStats {
         self.worked.load(Relaxed)
     }
 
+    /// The address with this mark worked for a connection that began when the one that had worked last was `before`. If it is
+    /// another one by now, that is kept: a check may have found that the address of this mark accepts connections and is frozen.
+    pub fn remember_address_after(&self, before: u64, mark: u64) {
+        if mark != before {
+            // It fails if it is another one by now.
+            _ = self.worked.compare_exchange(before, mark, Relaxed, Relaxed);
+        }
+    }
+
     /// The address with this mark worked.
     pub fn remember_address(&self, mark: u64) {
         if self.worked.load(Relaxed) != mark {
@@ -302,6 +311,22 @@ mod tests {
             *name
         };
         (0..count).map(next).collect()
+    }
+
+    #[test]
+    fn what_a_check_found_is_not_undone_by_a_connection_that_began_before() {
+        let stats = ServerStats::default();
+        let before = stats.worked();
+        stats.remember_address_after(before, 1);
+        assert_eq!(stats.worked(), 1);
+        // A connection begins, and then a check finds that the address is frozen and another one answers.
+        let before = stats.worked();
+        stats.remember_address(3);
+        stats.remember_address_after(before, 1);
+        stats.remember_address_after(before, 5);
+        assert_eq!(stats.worked(), 3);
+        stats.remember_address_after(stats.worked(), 5);
+        assert_eq!(stats.worked(), 5);
     }
 
     #[test]

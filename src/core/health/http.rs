@@ -1,5 +1,6 @@
 //! The request of an http check, and how its response is judged.
 
+use super::answer_fault::AnswerFault;
 use super::check::CheckConfig;
 use super::status_ranges::StatusRanges;
 use crate::core::settings::Keyword;
@@ -25,22 +26,20 @@ pub fn request(check: &CheckConfig, host: &str) -> Vec<u8> {
 
 /// The verdict on a response as far as it has come: `None` while that is not enough. `ended` when no more will come.
 /// Success and failure both carry a reason in words.
-pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<String, String>> {
+pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<String, AnswerFault>> {
+    let wrong = |why: String| Some(Err(AnswerFault::Wrong(why)));
     let mut rest = answer;
     loop {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS];
         let mut head = httparse::Response::new(&mut fields);
         let length = match head.parse(rest) {
             Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if ended && answer.is_empty() => {
-                return Some(Err("the server closed the connection without an answer".into()));
-            }
-            Ok(httparse::Status::Partial) if ended => return Some(Err("the answer was cut off".into())),
+            Ok(httparse::Status::Partial) if ended => return Some(Err(AnswerFault::ended(answer))),
             Ok(httparse::Status::Partial) if rest.len() >= LOOKED_AT => {
-                return Some(Err("the head of the answer is too long".into()));
+                return wrong("the head of the answer is too long".into());
             }
             Ok(httparse::Status::Partial) => return None,
-            Err(error) => return Some(Err(format!("the answer is not HTTP: {error}"))),
+            Err(error) => return wrong(format!("the answer is not HTTP: {error}")),
         };
         let status = head.code.unwrap_or_default();
         if (100..200).contains(&status) && status != 101 {
@@ -53,7 +52,7 @@ pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<S
                 [] => "200-399".into(),
                 expect => String::from_utf8_lossy(expect).into_owned(),
             };
-            return Some(Err(format!("status {status}, expected {expected}")));
+            return wrong(format!("status {status}, expected {expected}"));
         }
         if check.body.is_empty() {
             return Some(Ok(format!("status {status}")));
@@ -69,17 +68,18 @@ pub fn judge(check: &CheckConfig, answer: &[u8], ended: bool) -> Option<Result<S
         {
             unchunked(raw)
         } else {
+            // Without a length the end of the connection is that of the body (RFC 9112 6.3).
             let length = field("content-length").and_then(|length| length.parse::<usize>().ok());
-            (raw.to_vec(), length.is_some_and(|length| raw.len() >= length))
+            (raw.to_vec(), length.map_or(ended, |length| raw.len() >= length))
         };
         let body = body.get(..LOOKED_AT).unwrap_or(&body);
         let text = check.body.escape_ascii();
         return if memchr::memmem::find(body, &check.body).is_some() {
             Some(Ok(format!("status {status}, and the body holds '{text}'")))
-        } else if ended || complete || body.len() >= LOOKED_AT {
-            Some(Err(format!("status {status}, but the body does not hold '{text}'")))
+        } else if complete || body.len() >= LOOKED_AT {
+            wrong(format!("status {status}, but the body does not hold '{text}'"))
         } else {
-            None
+            ended.then(|| Err(AnswerFault::ended(answer)))
         };
     }
 }
@@ -112,6 +112,18 @@ mod tests {
         CheckConfig { expect: expect.into(), body: body.into(), ..CheckConfig::default() }
     }
 
+    fn wrong(why: &str) -> Result<String, AnswerFault> {
+        Err(AnswerFault::Wrong(why.into()))
+    }
+
+    fn cut_off(why: &str) -> Result<String, AnswerFault> {
+        Err(AnswerFault::CutOff(why.into()))
+    }
+
+    fn ill(text: &str) -> Result<String, AnswerFault> {
+        wrong(&format!("status 200, but the body does not hold '{text}'"))
+    }
+
     #[test]
     fn the_request_names_the_host() {
         let asked = |check: &CheckConfig, host| String::from_utf8(request(check, host)).unwrap();
@@ -128,14 +140,14 @@ mod tests {
         let say = |check: &CheckConfig, answer: &str, ended| judge(check, answer.as_bytes(), ended);
         assert_eq!(say(&check("", ""), ok, false), Some(Ok("status 200".into())));
         assert_eq!(say(&check("", ""), "HTTP/1.1 20", false), None);
-        assert_eq!(say(&check("", ""), "HTTP/1.1 20", true), Some(Err("the answer was cut off".into())));
+        assert_eq!(say(&check("", ""), "HTTP/1.1 20", true), Some(cut_off("the answer was cut off")));
         let nothing = "the server closed the connection without an answer";
-        assert_eq!(say(&check("", ""), "", true), Some(Err(nothing.into())));
+        assert_eq!(say(&check("", ""), "", true), Some(cut_off(nothing)));
         let refused = "HTTP/1.1 503 Service Unavailable\r\n\r\n";
-        assert_eq!(say(&check("", ""), refused, false), Some(Err("status 503, expected 200-399".into())));
+        assert_eq!(say(&check("", ""), refused, false), Some(wrong("status 503, expected 200-399")));
         assert_eq!(say(&check("503", ""), refused, false), Some(Ok("status 503".into())));
         assert!(
-            matches!(say(&check("", ""), "SSH-2.0-x\r\n", false), Some(Err(e)) if e.contains("not HTTP"))
+            matches!(say(&check("", ""), "SSH-2.0-x\r\n", false), Some(Err(AnswerFault::Wrong(e))) if e.contains("not HTTP"))
         );
         let interim = format!("HTTP/1.1 103 Early Hints\r\n\r\n{ok}");
         assert_eq!(say(&check("", ""), &interim, false), Some(Ok("status 200".into())));
@@ -148,14 +160,18 @@ mod tests {
         let head = "HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n";
         assert_eq!(say(head, false), None);
         assert!(matches!(say(&format!("{head}all well"), false), Some(Ok(_))));
-        assert!(matches!(say(&format!("{head}all ill."), false), Some(Err(_))), "it is complete");
+        assert_eq!(say(&format!("{head}all ill."), false), Some(ill("well")), "it is complete");
+        assert_eq!(say(&format!("{head}all ill"), true), Some(cut_off("the answer was cut off")));
+        let open = "HTTP/1.1 200 OK\r\n\r\nall ill";
+        assert_eq!([say(open, false), say(open, true)], [None, Some(ill("well"))], "its end is the end");
         let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nall we\r\n2\r\nll\r\n";
         assert!(matches!(say(chunked, false), Some(Ok(_))));
-        let ill = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nall il\r\n";
-        assert_eq!(say(ill, false), None);
-        assert!(matches!(say(&format!("{ill}0\r\n\r\n"), false), Some(Err(_))));
+        let partly = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nall il\r\n";
+        assert_eq!(say(partly, false), None);
+        assert_eq!(say(partly, true), Some(cut_off("the answer was cut off")));
+        assert_eq!(say(&format!("{partly}0\r\n\r\n"), false), Some(ill("well")));
         let long = format!("HTTP/1.1 200 OK\r\n\r\n{}well", "x".repeat(LOOKED_AT));
-        assert!(matches!(say(&long, false), Some(Err(_))), "beyond what is looked at");
+        assert_eq!(say(&long, false), Some(ill("well")), "beyond what is looked at");
     }
 
     proptest! {

@@ -2,6 +2,7 @@
 //!
 //! Pure: results, time and the seed are passed in. `src/net/check` does the network part.
 
+mod answer_fault;
 pub mod check;
 mod counts;
 pub mod dns;
@@ -12,6 +13,7 @@ mod status_ranges;
 mod tests;
 mod track;
 
+pub use answer_fault::AnswerFault;
 pub use check::{Check, CheckChoice, CheckConfig, CheckKey, CheckType};
 pub use counts::CheckCounts;
 pub use monitor::{Due, Monitor, Rule};

@@ -1,7 +1,6 @@
 //! The addresses of a server, which a check tries one after another as clients' connections do.
 
 use std::io;
-use std::pin::pin;
 use std::time::Duration;
 
 use crate::core::address_order;
@@ -15,7 +14,7 @@ pub(super) fn of_server(reason: impl Into<String>) -> Failure {
     Failure { origin: Origin::Upstream, error: io::Error::other(reason.into()) }
 }
 
-/// The result of the first address at which `attempt` succeeds. It is given the address, with the port of the check, and its share
+/// The result of the first address at which `attempt` succeeds; clients are connected to that one first from now on. It is given the address, with the port of the check, and its share
 /// of the time; the last one may take all that is left.
 pub(super) async fn first_of<T>(
     probe: &Probe<'_>,
@@ -32,14 +31,15 @@ pub(super) async fn first_of<T>(
         let result = match left {
             0 => attempt(&address, share).await,
             _ => {
-                let result = probe.deadlines.within(share, pin!(attempt(&address, share))).await;
+                // Boxed: it is large, and most servers have one address.
+                let result = probe.deadlines.within(share, Box::pin(attempt(&address, share)).as_mut()).await;
                 result.unwrap_or_else(|| Err(of_server(probe.late(share))))
             }
         };
         match result {
             Ok(result) => {
-                // No failed connect tells the flows of UDP which address is silent.
-                if probe.check.datagrams && backend.addresses.len() > 1 {
+                // No failed connect tells clients which address is silent or frozen.
+                if backend.addresses.len() > 1 {
                     backend.stats.remember_address(address_order::mark(own));
                 }
                 return Ok(result);

@@ -3,12 +3,13 @@
 use std::future::poll_fn;
 
 use crate::core::alpn;
-use crate::core::health::{CheckType, dns, http};
+use crate::core::health::{AnswerFault, CheckType, dns, http};
+use crate::core::snapshot::ServerAddress;
 use crate::net::connect::failure::Failure;
 use crate::net::connect::{HandshakeAck, attempt};
 use crate::net::stream::Stream;
 
-use super::addresses::first_of;
+use super::addresses::{first_of, of_server};
 use super::outcome::Trouble;
 use super::probe::{CheckStage, Probe, random_id};
 
@@ -17,17 +18,27 @@ const LOOKED_AT: usize = 128 * 1024;
 /// The maximum number of bytes of an answer that a reason quotes.
 const QUOTED: usize = 60;
 
-/// Carries out the check.
+/// Carries out the check: whatever the first of the server's addresses that answers says is the result.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
+    first_of(probe, async |address, _| ask_at(probe, address).await).await?.map_err(Trouble::Server)
+}
+
+/// What the server says at this address.
+///
+/// # Errors
+/// It cannot be connected to, or gives no answer.
+async fn ask_at(probe: &Probe<'_>, address: &ServerAddress) -> Result<Result<String, String>, Failure> {
     let config = &probe.check.config;
-    let mut stream = connect(probe).await?;
+    probe.stage.set(CheckStage::Connect);
+    let ack = if probe.speaks_first() { HandshakeAck::WithData } else { HandshakeAck::Alone };
+    let mut stream = attempt(probe.snapshot, address, None, ack).await?;
     if let Some(header) = probe.proxy_header() {
         write(&mut stream, &header).await?;
     }
     if let Some(peer) = &probe.check.tls {
         probe.stage.set(CheckStage::Handshake);
         let alpn = (config.kind == CheckType::Http).then_some(alpn::HTTP.as_bytes());
-        stream = probe.upstream_tls.connect(peer, alpn, stream).await.map_err(Failure::from)?;
+        stream = probe.upstream_tls.connect(peer, alpn, stream).await?;
     }
     probe.stage.set(CheckStage::Answer);
     match config.kind {
@@ -39,7 +50,11 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
             if !config.send.is_empty() {
                 write(&mut stream, &config.send).await?;
             }
-            read(probe, &mut stream, |answer, ended| holds(answer, &config.expect, ended)).await
+            read(probe, &mut stream, |answer, ended| match (answer, ended) {
+                ([], true) => Some(Err(AnswerFault::ended(answer))),
+                _ => Some(holds(answer, &config.expect, ended)?.map_err(AnswerFault::Wrong)),
+            })
+            .await
         }
         CheckType::Dns => {
             let id = random_id();
@@ -47,17 +62,17 @@ pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
             let length = u16::try_from(question.len()).unwrap_or(u16::MAX).to_be_bytes();
             write(&mut stream, &[&length[..], &question].concat()).await?;
             read(probe, &mut stream, |answer, ended| {
-                let length = usize::from(u16::from_be_bytes([*answer.first()?, *answer.get(1)?]));
-                match answer.get(2..2 + length) {
-                    Some(message) => {
-                        dns::judge(message, id).or(Some(Err("the answer is for another query".into())))
-                    }
-                    None => ended.then(|| Err("the answer was cut off".into())),
-                }
+                let length = answer.first_chunk().map(|length| usize::from(u16::from_be_bytes(*length)));
+                let Some(message) = length.and_then(|length| answer.get(2..2 + length)) else {
+                    return ended.then(|| Err(AnswerFault::ended(answer)));
+                };
+                let verdict = dns::judge(message, id);
+                let verdict = verdict.unwrap_or_else(|| Err("the answer is for another query".into()));
+                Some(verdict.map_err(AnswerFault::Wrong))
             })
             .await
         }
-        CheckType::Tcp | CheckType::Udp | CheckType::Exec => Ok("connected".into()),
+        CheckType::Tcp | CheckType::Udp | CheckType::Exec => Ok(Ok("connected".into())),
     }
 }
 
@@ -70,19 +85,10 @@ pub(super) fn holds(answer: &[u8], expected: &[u8], ended: bool) -> Option<Resul
             expected => format!("the answer holds '{}'", quote(expected)),
         }));
     }
-    ended.then(|| match (answer, expected) {
-        ([], _) => Err("the server closed the connection without an answer".into()),
-        (answer, expected) => Err(format!("expected '{}', got '{}'", quote(expected), quote(answer))),
-    })
+    ended.then(|| Err(format!("expected '{}', got '{}'", quote(expected), quote(answer))))
 }
 
-/// Connects to the server; if it has several addresses, to the first that answers within its share of the time.
-async fn connect(probe: &Probe<'_>) -> Result<Stream, Failure> {
-    let ack = if probe.speaks_first() { HandshakeAck::WithData } else { HandshakeAck::Alone };
-    first_of(probe, async |address, _| attempt(probe.snapshot, address, None, ack).await).await
-}
-
-async fn write(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), Trouble> {
+async fn write(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), Failure> {
     while !bytes.is_empty() {
         let count = poll_fn(|cx| stream.poll_write(cx, bytes)).await.map_err(Failure::of_exchange)?;
         bytes = bytes.get(count..).unwrap_or_default();
@@ -91,11 +97,14 @@ async fn write(stream: &mut Stream, mut bytes: &[u8]) -> Result<(), Trouble> {
 }
 
 /// Reads until `judge` has a verdict.
+///
+/// # Errors
+/// The connection has ended before that.
 async fn read(
     probe: &Probe<'_>,
     stream: &mut Stream,
-    judge: impl Fn(&[u8], bool) -> Option<Result<String, String>>,
-) -> Result<String, Trouble> {
+    judge: impl Fn(&[u8], bool) -> Option<Result<String, AnswerFault>>,
+) -> Result<Result<String, String>, Failure> {
     let mut answer = Vec::new();
     loop {
         let (count, error) = match poll_fn(|cx| stream.poll_read(cx, &mut probe.buffer.borrow_mut())).await {
@@ -103,18 +112,22 @@ async fn read(
             Err(error) => (0, Some(error)),
         };
         answer.extend_from_slice(probe.buffer.borrow().get(..count).unwrap_or_default());
-        let ended = count == 0 || answer.len() >= LOOKED_AT;
+        let ended = count == 0;
         // The data before a reset may suffice.
-        match (judge(&answer, ended && error.is_none()), error) {
-            (Some(verdict), _) => {
-                // Both ends have finished. A reset spares both the rest of the closing, a third of the packets of a check.
-                if stream.is_at_end() {
-                    stream.set_reset_on_close();
-                }
-                return verdict.map_err(Trouble::Server);
+        let verdict = judge(&answer, ended && error.is_none());
+        if verdict.is_some() && stream.is_at_end() {
+            // Both ends have finished. A reset spares both the rest of the closing, a third of the packets of a check.
+            stream.set_reset_on_close();
+        }
+        match (verdict, error) {
+            (Some(Ok(reason)), _) => return Ok(Ok(reason)),
+            (Some(Err(AnswerFault::Wrong(reason))), _) => return Ok(Err(reason)),
+            (Some(Err(AnswerFault::CutOff(reason))), _) => return Err(of_server(reason)),
+            (None, Some(error)) => return Err(Failure::of_exchange(error)),
+            (None, None) if ended => return Err(of_server("the answer was cut off")),
+            (None, None) if answer.len() >= LOOKED_AT => {
+                return Ok(Err(format!("the first {LOOKED_AT} bytes of the answer do not suffice")));
             }
-            (None, Some(error)) => return Err(Failure::of_exchange(error).into()),
-            (None, None) if ended => return Err(Trouble::Server("the answer was cut off".into())),
             (None, None) => {}
         }
     }

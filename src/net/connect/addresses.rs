@@ -66,8 +66,9 @@ pub(super) async fn connect(seeker: &Seeker<'_>, backend: &Backend) -> Result<St
         }
         // Boxed: it is large, and most servers have one address.
         several => {
-            let (stream, address) = Box::pin(staggered(&target, backend, several)).await?;
-            backend.stats.remember_address(mark(address));
+            let before = backend.stats.worked();
+            let (stream, address) = Box::pin(staggered(&target, several, before)).await?;
+            backend.stats.remember_address_after(before, mark(address));
             Ok(stream)
         }
     }
@@ -118,13 +119,13 @@ impl<'a> Attempts<'a, '_> {
 
 async fn staggered<'a>(
     target: &ConnectTarget<'_>,
-    backend: &Backend,
     addresses: &'a [ServerAddress],
+    worked: u64,
 ) -> Result<(Stream, &'a ServerAddress), Failure> {
     let timeout = Duration::from_millis(target.seeker.snapshot.timeout);
     let share = timeout / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
     let delay = share.clamp(DELAY_MIN, DELAY);
-    let mut next = order(addresses, backend.stats.worked()).into_iter();
+    let mut next = order(addresses, worked).into_iter();
     let mut attempts = Attempts(Vec::new());
     let mut failure = Failure::no_server();
     let end = Instant::now() + timeout;
