@@ -67,12 +67,14 @@ pub enum Host {
 }
 
 impl Host {
-    /// Whether both are the same host: case does not matter in names (RFC 4343), and `::ffff:a.b.c.d` is `a.b.c.d`.
-    pub fn is_same(&self, other: &Host) -> bool {
-        match (self, other) {
-            (Host::Ip(one), Host::Ip(other)) => one.to_canonical() == other.to_canonical(),
-            (Host::Name(one), Host::Name(other)) => one.eq_ignore_ascii_case(other),
-            (one, other) => one == other,
+    /// The same in the form in which equal hosts are equal: case does not matter in names (RFC 4343), and `::ffff:a.b.c.d` is
+    /// `a.b.c.d`.
+    #[must_use]
+    pub fn canonical(&self) -> Host {
+        match self {
+            Host::Ip(ip) => Host::Ip(ip.to_canonical()),
+            Host::Name(name) => Host::Name(name.to_ascii_lowercase()),
+            Host::Unix(path) => Host::Unix(path.clone()),
         }
     }
 

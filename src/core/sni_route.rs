@@ -114,9 +114,9 @@ impl SniRoutes {
         Ok(SniRoutes { patterns, others: Arc::new(others) })
     }
 
-    /// Whether a pattern names server `n`.
+    /// Whether a pattern names server `n`, one of the slots.
     pub fn names(&self, n: usize) -> bool {
-        self.patterns.values().any(|servers| servers.contains(n))
+        !self.others.contains(n)
     }
 
     /// The servers for a client that asks for `name`: those of the name itself, or of the pattern that matches it; otherwise

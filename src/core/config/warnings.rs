@@ -3,7 +3,9 @@
 use super::Config;
 use crate::core::addr::{Endpoint, Host};
 use crate::core::error::Error;
-use crate::core::settings::{ProxyProtocol, Settings};
+use crate::core::settings::{Keyword as _, ProxyProtocol, Settings};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// No new client is served, see [`Config::takes_nobody`].
 pub const NOBODY: &str = "no server takes new clients, and they are closed: all are drained, in maintenance, blacklisted or \
@@ -19,6 +21,8 @@ impl Config {
         warnings.extend(self.routes_without_effect());
         warnings.extend(self.unencrypted_emergency());
         warnings.extend((0..self.acls().len()).filter_map(|n| self.open_family(n)));
+        warnings.extend(self.checks.keys().filter_map(|name| self.keys_without_effect(name)));
+        let mut known = HashMap::new();
         for (n, server) in self.servers.iter().enumerate() {
             let mut warn = |text: String| warnings.push(Error::new(text).of(&format!("server {n}")));
             let Some(address) = &server.address else { continue };
@@ -26,12 +30,11 @@ impl Config {
                 warn("it has no port, and is not used".into());
                 continue;
             }
-            let same = |other: &super::ServerConfig| {
-                other.address.as_ref().is_some_and(|other| other.is_same(address))
-                    && other.port == server.port
-            };
-            if let Some(first) = self.servers.iter().take(n).position(same) {
-                warn(format!("it has the address and the port of server {first}"));
+            match known.entry((address.canonical(), server.port)) {
+                Entry::Occupied(first) => {
+                    warn(format!("it has the address and the port of server {}", first.get()));
+                }
+                Entry::Vacant(free) => _ = free.insert(n),
             }
             match (server.max, server.hard) {
                 (_, 0) => {}
@@ -69,6 +72,14 @@ impl Config {
              acl {n} default deny would deny them"
         );
         Some(Error::new(text).of(&format!("acl {n}")))
+    }
+
+    /// That keys of the check `name` do not fit its type.
+    pub fn keys_without_effect(&self, name: &str) -> Option<Error> {
+        let check = self.checks.get(name)?;
+        let keys = check.keys_without_effect();
+        let text = format!("has no effect with type {}: {}", check.kind.word(), keys.join(", "));
+        (!keys.is_empty()).then(|| Error::new(text).of(&format!("check {name}")))
     }
 
     /// That nothing says whose PROXY headers count.
@@ -233,6 +244,32 @@ mod tests {
         assert!(proxied("proxy_acl 2\n")[0].starts_with("f:3: proxy_acl: access list 2 is empty"));
         assert_eq!(proxied("proxy_acl 2\nacl 2 permit 10.0.0.1\nacl 2 default deny\n"), Vec::<String>::new());
         assert_eq!(proxied("listen /run/pen\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn keys_of_checks_that_do_not_fit_their_type_are_told_with_their_line() {
+        let about = |check: &str| warnings(&format!("server 0 address a port 1\n{check}\n"));
+        let without =
+            |n, name, kind, keys| format!("f:{n}: check {name}: has no effect with type {kind}: {keys}");
+        for (check, kind, keys) in [
+            ("body x path /a", "tcp", "path, body"),
+            ("type http send x name b", "http", "send, name"),
+            ("type send send x expect y host c method HEAD", "send", "host, method"),
+            ("type udp send x expect y tls on sni d", "udp", "tls, sni"),
+            ("type dns name b expect x", "dns", "expect"),
+            ("type exec program /p proxy on verify on", "exec", "verify, proxy"),
+        ] {
+            assert_eq!(about(&format!("check web {check}")), [without(2, "web", kind, keys)], "{check}");
+        }
+        for check in [
+            "port 2 tls on",
+            "type http path /a host b method HEAD expect 200",
+            "type exec program /p port 3",
+        ] {
+            assert_eq!(about(&format!("check web {check}")), Vec::<String>::new(), "{check}");
+        }
+        let two = "check web type http body x\ncheck web type tcp\n";
+        assert_eq!(about(two.trim()), [without(3, "web", "tcp", "body")]);
     }
 
     #[test]

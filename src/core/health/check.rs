@@ -169,6 +169,21 @@ impl CheckConfig {
         }
     }
 
+    /// The keys that are set and have no effect with its type.
+    pub fn keys_without_effect(&self) -> Vec<&'static str> {
+        let fits = |word: &str| match word {
+            "path" | "host" | "method" | "body" => self.kind == CheckType::Http,
+            "expect" => matches!(self.kind, CheckType::Http | CheckType::Send | CheckType::Udp),
+            "send" => matches!(self.kind, CheckType::Send | CheckType::Udp),
+            "name" => self.kind == CheckType::Dns,
+            "program" => self.kind == CheckType::Exec,
+            "tls" | "verify" | "sni" => !matches!(self.kind, CheckType::Udp | CheckType::Exec),
+            "proxy" => self.kind != CheckType::Exec,
+            _ => true,
+        };
+        self.changes().into_iter().map(|(key, _)| key.word()).filter(|word| !fits(word)).collect()
+    }
+
     /// The port that it connects to, for a server with this one.
     pub fn port_of(&self, server: u16) -> u16 {
         if self.port == 0 { server } else { self.port }

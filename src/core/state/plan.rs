@@ -126,6 +126,10 @@ impl State {
             Command::Acl(n, _) => {
                 reply = plan.config.open_family(*n).map(|warning| format!("{warning}\n")).unwrap_or_default();
             }
+            Command::Check(name, _) => {
+                let warning = plan.config.keys_without_effect(name);
+                reply = warning.map(|warning| format!("{warning}\n")).unwrap_or_default();
+            }
             Command::Server(server, changes) => {
                 // Taken before the changes, which may rename the server.
                 let n = self.config.target(server, changes).map_err(|e| vec![e])?;
