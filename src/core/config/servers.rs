@@ -34,7 +34,8 @@ impl Config {
             let expected = format!("{SERVER_NAME}, or an address for a new one");
             return Err(Error::expected(expected, server.to_string()).of(&subject));
         }
-        let unused = self.servers.iter().position(|slot| *slot == ServerConfig::default());
+        let default = ServerConfig::default();
+        let unused = self.servers.iter().position(|slot| slot.address.is_none() && *slot == default);
         match unused.unwrap_or(self.servers.len()) {
             n if n < SERVERS_MAX => Ok(n),
             _ => {
