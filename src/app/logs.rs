@@ -61,10 +61,12 @@ impl Logs {
         self.connections.reopen();
     }
 
-    /// Ends both logs. Lines that cannot be written in time are lost, which is reported.
+    /// Ends both logs, at the same time. Lines that cannot be written in time are lost, which is reported.
     pub(super) fn close(&self, patience: Duration) {
-        for (handle, prefix) in [(&self.requests, ""), (&self.connections, "connection_log: ")] {
-            if let Err(lost) = handle.close(patience) {
+        let logs = [(&self.requests, ""), (&self.connections, "connection_log: ")];
+        let closing = logs.map(|(handle, prefix)| (handle.begin_close(patience), prefix));
+        for (log, prefix) in closing {
+            if let Err(lost) = log.wait() {
                 log::error(format_args!("{prefix}{lost}"));
             }
         }

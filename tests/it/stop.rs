@@ -1,15 +1,17 @@
 //! How connections end that pen ends by itself, and how pen does.
 
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
 use crate::support::backend::greeters;
 use crate::support::client::End;
+use crate::support::pen::free_port;
 use crate::support::tls::{Pair, TlsClient, TlsEnd};
 use crate::support::udp::{Asker, Server};
-use crate::support::{Backend, Client, Pen, Setup, wait_until};
+use crate::support::{Backend, Client, Pen, Setup, skipped, wait_until};
 
 /// Sends without an end, whatever the client does.
 fn endless() -> Backend {
@@ -214,4 +216,25 @@ fn flows_of_udp_go_on_too() {
         pen.control(&format!("close {flow}"));
     }
     assert_eq!(pen.wait().unwrap().code(), Some(0));
+}
+
+/// Clients are refused until pen is started again, so logs that cannot be written do not delay its end.
+#[test]
+fn logs_that_have_failed_delay_no_stop() {
+    if !Path::new("/dev/full").exists() {
+        return skipped("full disk", "no /dev/full");
+    }
+    for log in ["/dev/full".to_owned(), format!("syslog+tcp://127.0.0.1:{}", free_port())] {
+        let backends = greeters(1);
+        let setup = Setup::new().options("-X").servers(&backends);
+        let setup = setup.option("-l", "/dev/full").command(format!("connection_log {log}"));
+        let mut pen = setup.start();
+        assert_eq!(pen.choice(2), "A");
+        pen.says("connection_log: cannot ");
+        let begun = Instant::now();
+        assert_eq!(pen.terminate().unwrap().code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(4), "{log}: {:?}", begun.elapsed());
+        let said = pen.stderr();
+        assert!(said.contains("connection_log: log: 1 line lost: cannot "), "{said}");
+    }
 }

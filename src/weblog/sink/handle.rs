@@ -117,17 +117,41 @@ impl LogHandle {
         queue.wait_until(Instant::now() + patience, |state| state.finished.reaches(wanted))
     }
 
-    /// Ends the log: lines that cannot be written within `patience` are lost, counted and reported by the writer.
-    /// Nothing can be logged afterwards.
+    /// Ends the log: lines that cannot be written within `patience` are lost, counted and reported by the writer, and so are
+    /// those that a target does not take that has failed, or has stopped taking any. Nothing can be logged afterwards.
     ///
     /// # Errors
     /// A message with the number of lines lost because the target does not respond at all: a blocked writer cannot
     /// report them.
     pub fn close(&self, patience: Duration) -> Result<(), String> {
+        self.begin_close(patience).wait()
+    }
+
+    /// The same without waiting, for several logs to end at the same time.
+    pub fn begin_close(&self, patience: Duration) -> ClosingLog<'_> {
         let queue = &self.owner.0;
         queue.on.store(false, Ordering::Relaxed);
         let deadline = Instant::now() + patience;
         queue.order(queue.lock(), Order::Close(deadline));
+        ClosingLog { queue, patience, deadline }
+    }
+}
+
+/// A log that has been told to end.
+#[must_use = "its last lines may not be written yet"]
+pub struct ClosingLog<'a> {
+    queue: &'a LineQueue,
+    patience: Duration,
+    deadline: Instant,
+}
+
+impl ClosingLog<'_> {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// See [`LogHandle::close`].
+    pub fn wait(self) -> Result<(), String> {
+        let ClosingLog { queue, patience, deadline } = self;
         if queue.wait_until(deadline + LAST_REPORT, |state| state.ended) {
             return Ok(());
         }

@@ -19,6 +19,8 @@ use super::udp::UdpSender;
 pub struct SinkOutput {
     target: SinkTarget,
     to: LogDestination,
+    /// Whether the last attempt to write has failed; not if the target merely took less than it was to.
+    failed: bool,
 }
 
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl SinkOutput {
                 LogDestination::SyslogServer(Box::new(SyslogSender::new(*transport)))
             }
         };
-        Ok(SinkOutput { target, to })
+        Ok(SinkOutput { target, to, failed: false })
     }
 
     /// Where it writes to.
@@ -70,12 +72,25 @@ impl SinkOutput {
         matches!(self.to, LogDestination::File { .. })
     }
 
+    /// Whether the last attempt to write has failed, so that another is unlikely to succeed soon.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The next attempt is the last one: it is made at once, and must not take long.
+    pub(super) fn expect_the_end(&mut self) {
+        if let LogDestination::SyslogServer(sender) = &mut self.to {
+            sender.expect_the_end();
+        }
+    }
+
     /// Writes whole lines; returns how many bytes are handled. Fewer than all mean a full disk: try again later.
     pub(super) fn write(&mut self, lines: &[u8], faults: &mut FaultReporter) -> usize {
         match &mut self.to {
             LogDestination::File { file, mid_line } => {
                 let mut done = 0;
                 while done < lines.len() {
+                    self.failed = false;
                     match file.write(&lines[done..]) {
                         Ok(n) if n > 0 => {
                             done += n;
@@ -88,6 +103,7 @@ impl SinkOutput {
                         Err(error) => {
                             let why = SystemReason(&error);
                             faults.failed(format_args!("cannot write log {}: {why}", self.target));
+                            self.failed = true;
                             break;
                         }
                     }
@@ -102,7 +118,11 @@ impl SinkOutput {
                 lines.lines().map_while(Result::ok).for_each(|line| log::line(&line));
                 lines.len()
             }
-            LogDestination::SyslogServer(sender) => sender.send_lines(lines, &self.target, faults),
+            LogDestination::SyslogServer(sender) => {
+                let done = sender.send_lines(lines, &self.target, faults);
+                self.failed = done < lines.len();
+                done
+            }
         }
     }
 

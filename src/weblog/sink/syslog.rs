@@ -18,6 +18,8 @@ use super::udp::{UdpSender, resolve};
 
 /// How long a connection to the log server, or a write to it, may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// The same, once the log is to end: clients may be waiting for pen to be started again.
+const LAST_TIMEOUT: Duration = Duration::from_millis(500);
 /// The shortest time between two attempts to connect.
 const CONNECT_AGAIN: Duration = Duration::from_millis(500);
 
@@ -33,11 +35,12 @@ enum SyslogSocket {
 }
 
 /// A connection, made when it is needed.
-#[derive(Default)]
 struct TcpConnection {
     stream: Option<TcpStream>,
     /// The last attempt to connect.
     tried: Option<Instant>,
+    /// How long an attempt to connect may take.
+    timeout: Duration,
 }
 
 impl std::fmt::Debug for SyslogSender {
@@ -61,7 +64,7 @@ impl SyslogSender {
             },
             socket: match transport {
                 SyslogTransport::Udp => SyslogSocket::Udp(UdpSender::new(None)),
-                SyslogTransport::Tcp => SyslogSocket::Tcp(TcpConnection::default()),
+                SyslogTransport::Tcp => SyslogSocket::Tcp(TcpConnection::new()),
             },
         }
     }
@@ -92,6 +95,13 @@ impl SyslogSender {
         done
     }
 
+    /// See [`super::output::SinkOutput::expect_the_end`].
+    pub(super) fn expect_the_end(&mut self) {
+        if let SyslogSocket::Tcp(connection) = &mut self.socket {
+            (connection.tried, connection.timeout) = (None, LAST_TIMEOUT);
+        }
+    }
+
     fn message(&self, line: &[u8]) -> Vec<u8> {
         let mut message = Vec::with_capacity(line.len() + 128);
         let text = (0, BTreeMap::new(), String::from_utf8_lossy(line));
@@ -102,6 +112,10 @@ impl SyslogSender {
 }
 
 impl TcpConnection {
+    fn new() -> TcpConnection {
+        TcpConnection { stream: None, tried: None, timeout: TIMEOUT }
+    }
+
     /// Sends a message after its length; `None` if it is too early to connect again.
     fn send(&mut self, message: &[u8], target: &SinkTarget) -> Option<io::Result<()>> {
         // What is written to a connection that the log server has closed would be lost.
@@ -110,7 +124,7 @@ impl TcpConnection {
             None if self.tried.is_some_and(|at| at.elapsed() < CONNECT_AGAIN) => return None,
             None => {
                 self.tried = Some(Instant::now());
-                match connect(target) {
+                match connect(target, self.timeout) {
                     Ok(stream) => stream,
                     Err(error) => return Some(Err(error)),
                 }
@@ -127,11 +141,11 @@ impl TcpConnection {
     }
 }
 
-fn connect(target: &SinkTarget) -> io::Result<TcpStream> {
+fn connect(target: &SinkTarget, timeout: Duration) -> io::Result<TcpStream> {
     let (host, port) = target.peer().ok_or(io::ErrorKind::Unsupported)?;
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no usable address");
     for address in resolve(host, port)? {
-        match TcpStream::connect_timeout(&address, TIMEOUT) {
+        match TcpStream::connect_timeout(&address, timeout) {
             Ok(stream) => {
                 stream.set_write_timeout(Some(TIMEOUT))?;
                 stream.set_nodelay(true)?;

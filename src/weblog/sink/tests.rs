@@ -1,7 +1,8 @@
 //! The writer with real files and sockets.
 
 use std::fs;
-use std::net::UdpSocket;
+use std::io::Read as _;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -11,6 +12,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
 use super::*;
+use crate::core::log_target::SyslogTransport;
 use crate::weblog::LogEntry;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -211,4 +213,105 @@ fn a_closed_log_has_everything_that_was_logged() {
     assert_eq!(read(&path).lines().count(), 1000);
     drop(log);
     assert_eq!(lost(&told), 0);
+}
+
+/// Closes the log, which must not take its whole time, and returns what it told.
+fn closed_early(log: LogHandle, told: &Receiver<String>) -> Vec<String> {
+    let begun = Instant::now();
+    assert_eq!(log.close(PATIENCE), Ok(()));
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    drop(log);
+    told.iter().collect()
+}
+
+#[test]
+fn a_target_that_has_failed_is_not_waited_for() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let server = SinkTarget::SyslogServer {
+        transport: SyslogTransport::Tcp,
+        host: closed.ip().to_string(),
+        port: closed.port(),
+    };
+    let full = SinkTarget::File("/dev/full".into());
+    let targets = [(server, "cannot send log to "), (full, "cannot write log ")];
+    let targets = targets.into_iter().filter(|(target, _)| match target {
+        SinkTarget::File(path) => path.exists(),
+        _ => true,
+    });
+    for (target, failure) in targets {
+        // Whether the failure is known before the end or not.
+        for is_known in [true, false] {
+            let (log, told) = start(SinkOptions::default());
+            log.set(Some(target.clone())).unwrap();
+            (0..3).for_each(|_| log.line(b"a line\n"));
+            let mut said = Vec::from_iter(is_known.then(|| told.recv().unwrap()));
+            said.extend(closed_early(log, &told));
+            assert_eq!(said.len(), 2, "{said:?}");
+            assert!(said[0].starts_with(failure), "{said:?}");
+            assert_eq!(said[1], format!("log: 3 lines lost: {}", said[0]));
+        }
+    }
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_any_more_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fifo");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let reader = fs::File::options().read(true).write(true).open(&path).unwrap();
+    let (log, told) = start(SinkOptions::default());
+    log.set(Some(SinkTarget::File(path.clone()))).unwrap();
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    (0..1000).for_each(|_| log.line(&line));
+    let said = closed_early(log, &told);
+    let why = format!(" lost: {} took nothing for 1 second", path.display());
+    assert!(said.len() == 1 && said[0].ends_with(&why), "{said:?}");
+    drop(reader);
+}
+
+/// One that takes its time gets it.
+#[test]
+fn a_slow_reader_gets_every_line_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fifo");
+    mkfifo(&path, Mode::S_IRWXU).unwrap();
+    let mut reader = fs::File::options().read(true).write(true).open(&path).unwrap();
+    let (log, told) = start(SinkOptions::default());
+    log.set(Some(SinkTarget::File(path))).unwrap();
+    let line = [&[b'x'; 999][..], b"\n"].concat();
+    (0..1000).for_each(|_| log.line(&line));
+    let (mut left, mut buffer) = (1_000_000, vec![0; 1 << 16]);
+    let reading = thread::spawn(move || {
+        while left > 0 {
+            left -= reader.read(&mut buffer).unwrap();
+        }
+    });
+    assert_eq!(log.close(PATIENCE), Ok(()));
+    drop(log);
+    assert_eq!(told.iter().collect::<Vec<_>>(), Vec::<String>::new());
+    reading.join().unwrap();
+}
+
+/// A log server that was away, and is there again when the log ends.
+#[test]
+fn the_last_attempt_is_made_at_once() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (log, told) = start(SinkOptions::default());
+    let target = SinkTarget::SyslogServer {
+        transport: SyslogTransport::Tcp,
+        host: address.ip().to_string(),
+        port: address.port(),
+    };
+    log.set(Some(target)).unwrap();
+    log.line(b"a line\n");
+    assert!(told.recv().unwrap().starts_with("cannot send log to "));
+    let listener = TcpListener::bind(address).unwrap();
+    assert_eq!(log.close(PATIENCE), Ok(()));
+    drop(log);
+    let mut text = String::new();
+    listener.accept().unwrap().0.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with(" a line"), "{text}");
+    assert!(told.iter().all(|said| !said.contains("lost")));
 }

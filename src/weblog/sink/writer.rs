@@ -14,6 +14,9 @@ use super::queue::{LineQueue, LineQueueState, Order};
 /// How long lines wait between attempts to write to a full disk.
 const RETRY: Duration = Duration::from_millis(100);
 
+/// How long a target may take nothing, once the log is to end, before the lines that are left are given up.
+const STALL: Duration = Duration::from_secs(1);
+
 /// The reason for giving up lines without an error that explains it.
 const GIVEN_UP: &str = "they could not be written";
 
@@ -28,6 +31,8 @@ pub(super) struct LogWriter {
     orders: VecDeque<(usize, Order)>,
     /// When to end, whether everything is written or not.
     deadline: Option<Instant>,
+    /// When the target last took something, or had nothing to take.
+    took: Instant,
 }
 
 impl LogWriter {
@@ -40,6 +45,7 @@ impl LogWriter {
             at: 0,
             orders: VecDeque::new(),
             deadline: None,
+            took: Instant::now(),
         }
     }
 
@@ -48,21 +54,42 @@ impl LogWriter {
         loop {
             let stop = self.collect();
             while let Some((mark, order)) = self.orders.pop_front() {
+                if let (Order::Close(_), Some(output)) = (&order, &mut self.output) {
+                    output.expect_the_end();
+                }
                 self.write(mark);
                 self.carry_out(order, mark);
             }
-            self.write(self.batch.len());
-            let closing = self
-                .deadline
-                .is_some_and(|deadline| self.at == self.batch.len() || Instant::now() >= deadline);
-            if stop || closing {
+            if !self.is_over() {
+                self.write(self.batch.len());
+            }
+            if stop || self.is_over() {
                 break;
             }
         }
-        self.give_up(self.batch.len(), GIVEN_UP);
+        let why = match &self.output {
+            Some(output) if self.is_stalled(Instant::now()) => {
+                &format!("{} took nothing for {} second", output.target(), STALL.as_secs())
+            }
+            _ => GIVEN_UP,
+        };
+        self.give_up(self.batch.len(), why);
         self.faults.report_now();
         self.queue.lock().ended = true;
         self.queue.done.notify_all();
+    }
+
+    /// Whether the log is to end and there is nothing more to wait for: everything is written, the time is over, or the target
+    /// takes nothing. Those who want to start pen again wait for this.
+    fn is_over(&self) -> bool {
+        let Some(deadline) = self.deadline else { return false };
+        let now = Instant::now();
+        let has_failed = self.output.as_ref().is_some_and(SinkOutput::has_failed);
+        self.at == self.batch.len() || has_failed || self.is_stalled(now) || now >= deadline
+    }
+
+    fn is_stalled(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.took) >= STALL
     }
 
     /// Waits for work and takes it over; returns whether it is the last. Lingers while lines for a file may be
@@ -108,6 +135,7 @@ impl LogWriter {
         if self.at == self.batch.len() {
             self.batch.clear();
             self.at = 0;
+            self.took = Instant::now();
             mem::swap(&mut state.bytes, &mut self.batch);
             mem::swap(&mut state.orders, &mut self.orders);
         } else if !state.orders.is_empty() {
@@ -133,6 +161,9 @@ impl LogWriter {
             None => todo.len(),
         };
         let lines = count_lines(&todo[..done]);
+        if done > 0 {
+            self.took = Instant::now();
+        }
         self.at += done;
         self.finish(lines, 0);
     }
