@@ -193,6 +193,19 @@ pub fn has_unread(ssl: &SslRef) -> bool {
     unsafe { SSL_has_pending(ssl.as_ptr()) == 1 }
 }
 
+/// What a connection does next, as its library has it: the functions for all versions, and those of one version once it is
+/// agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Method(usize);
+
+impl Method {
+    /// The one of a connection in this moment.
+    pub fn of(ssl: &SslRef) -> Method {
+        // SAFETY: the call only reads the SSL, which is valid. The result is a static table, of which only the address is used.
+        Method(unsafe { ffi::SSL_get_ssl_method(ssl.as_ptr()) }.addr())
+    }
+}
+
 /// Frees the two keys that were exchanged in a handshake that is made, pen's own and the peer's: nobody needs them any more, but
 /// OpenSSL keeps them, 3 to 4 KiB with P-256, as long as the connection.
 pub fn forget_exchanged_keys(ssl: &SslRef) {

@@ -326,18 +326,43 @@ fn handshakes_are_counted_by_version_and_result() {
             "A"
         );
     }
-    let mut client = pen.client();
-    client.send("GET / HTTP/1.0\r\n\r\n");
-    client.end();
-    wait_until("the handshakes to be counted", || {
+    // What fails before there is a version: no TLS at all, nothing, a record that is not a ClientHello.
+    for sent in
+        [&b"GET / HTTP/1.0\r\n\r\n"[..], b"", b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00", &[0x16; 40]]
+    {
+        let mut client = pen.client();
+        client.0.write_all(sent).unwrap();
+        client.finish();
+        client.end();
+    }
+    // Of the versions that this client offers pen has none.
+    let old = TlsClient::new(&authority).name("localhost").version(SslVersion::TLS1_1);
+    assert!(old.try_connect(pen.address).is_err());
+    // And what fails after: this client does not trust the certificate.
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let stranger = TlsClient::new(&Pair::root("other")).name("localhost").version(version);
+        assert!(stranger.try_connect(pen.address).is_err());
+    }
+    let expected = [
+        ("TLSv1.2", "success", 1.0),
+        ("TLSv1.3", "success", 2.0),
+        ("TLSv1", "failure", 0.0),
+        ("TLSv1.1", "failure", 0.0),
+        ("TLSv1.2", "failure", 1.0),
+        ("TLSv1.3", "failure", 1.0),
+        ("unknown", "failure", 5.0),
+    ];
+    let counted = || {
         let values = series(&get(admin_of(&pen), "/metrics").body);
-        let count = |version, result| {
-            values[&format!("pen_tls_handshakes_total{{version=\"{version}\",result=\"{result}\"}}")]
-        };
-        let failed: f64 =
-            ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3", "unknown"].map(|v| count(v, "failure")).iter().sum();
-        (count("TLSv1.2", "success"), count("TLSv1.3", "success"), failed) == (1.0, 2.0, 1.0)
+        expected.map(|(version, result, _)| {
+            let name = format!("pen_tls_handshakes_total{{version=\"{version}\",result=\"{result}\"}}");
+            (version, result, values[&name])
+        })
+    };
+    wait_until("the handshakes to be counted", || {
+        counted().iter().map(|(.., count)| count).sum::<f64>() >= 10.0
     });
+    assert_eq!(counted(), expected);
 }
 
 /// The series of many servers are made in pieces.

@@ -23,13 +23,13 @@ use crate::net::client_name::ClientName;
 use crate::net::first_bytes::{Undecided, read_until};
 use crate::net::socket::Socket;
 use crate::sys::log;
-use crate::sys::tls::forget_exchanged_keys;
+use crate::sys::tls::{Method, forget_exchanged_keys};
 
 use super::server::TlsServer;
 use super::sni::SniSlot;
 use super::worker::worker;
 
-/// The version of a handshake that did not begin.
+/// The version of a handshake that ended before there was one.
 const NO_VERSION: &str = "unknown";
 
 /// How long a rejected client may take to read the alert.
@@ -133,6 +133,7 @@ pub(in crate::net) async fn accept(
             return Err(NO_VERSION);
         }
     };
+    let undecided = Method::of(stream.ssl());
     let shaken = timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await;
     stream.get_mut().set_more_follows(false);
     let failure = match shaken {
@@ -147,15 +148,22 @@ pub(in crate::net) async fn accept(
         Ok(Err(failure)) => failure,
         Err(_) => {
             late(how.client, how.limit);
-            return Err(stream.ssl().version_str());
+            return Err(version_reached(stream.ssl(), undecided));
         }
     };
+    let version = version_reached(stream.ssl(), undecided);
     report(how.client, stream.ssl(), &failure);
     if failure.ssl_error().is_some() {
         // The library has sent the alert. Boxed for its buffer, for which every handshake would have room otherwise.
         Box::pin(refuse(stream.get_mut(), deadline, &[])).await;
     }
-    Err(stream.ssl().version_str())
+    Err(version)
+}
+
+/// The version of a handshake that has failed; `undecided` is what its method was before. Until there is a version, the library
+/// names the newest one.
+fn version_reached(ssl: &SslRef, undecided: Method) -> &'static str {
+    if Method::of(ssl) == undecided { NO_VERSION } else { ssl.version_str() }
 }
 
 async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&SniSlot>) -> Result<(), Error> {
