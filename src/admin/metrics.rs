@@ -15,6 +15,7 @@ use crate::core::report::model::ServerRow;
 use crate::core::report::pieces::Pieces;
 use crate::core::snapshot::Backend;
 
+use super::accept::Preference;
 use super::check_metrics::{CHECK_FAMILIES, CHECK_RESULTS, CHECK_TIME, Checked};
 use super::family::{Family, FamilyWriter, counter, gauge};
 use super::server_metrics::SERVER_FAMILIES;
@@ -119,18 +120,12 @@ pub fn families() -> Vec<Family> {
     OVERALL.into_iter().chain(of_servers).chain([CHECK_RESULTS, CHECK_TIME]).chain(OF_PROCESS).collect()
 }
 
-const OPENMETRICS: &str = "application/openmetrics-text";
-
 /// The number of servers, or of their checks, whose series of a family are made at a time.
 const ROWS: usize = 16;
 
-/// The metrics, made as they are read, and their content type, for a client whose `Accept` header says `accepted`.
+/// The metrics, made as they are read, and their content type, for a client with these `Accept` headers.
 pub(super) fn pieces(measurements: Measurements, accepted: &str) -> (&'static str, Pieces) {
-    let format = if accepted.contains(OPENMETRICS) {
-        ExpositionFormat::OpenMetrics
-    } else {
-        ExpositionFormat::Prometheus
-    };
+    let format = ExpositionFormat::for_client(accepted);
     let (servers, checks) = (measurements.servers.len(), measurements.checks.len());
     let of_servers = (0..SERVER_FAMILIES.len())
         .flat_map(move |family| runs(servers).map(move |run| MetricsPart::Servers(family, run)));
@@ -148,7 +143,7 @@ pub(super) fn pieces(measurements: Measurements, accepted: &str) -> (&'static st
                 _ = text::encode_eof(&mut end);
                 end
             });
-            ("application/openmetrics-text; version=1.0.0; charset=utf-8", Box::new(texts.chain(end)))
+            (OPENMETRICS, Box::new(texts.chain(end)))
         }
         ExpositionFormat::Prometheus => (prometheus_text::CONTENT_TYPE, Box::new(texts)),
     }
@@ -163,6 +158,22 @@ fn runs(count: usize) -> impl Iterator<Item = Range<usize>> {
 enum ExpositionFormat {
     Prometheus,
     OpenMetrics,
+}
+
+/// The content type of OpenMetrics.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+impl ExpositionFormat {
+    /// The one that a client prefers. OpenMetrics is for those that name it; who accepts anything gets what everybody reads.
+    fn for_client(accepted: &str) -> Self {
+        let [open, text] =
+            [OPENMETRICS, prometheus_text::CONTENT_TYPE].map(|kind| Preference::of(accepted, kind));
+        if open.weight > text.weight || (open.weight == text.weight && open.is_named()) {
+            ExpositionFormat::OpenMetrics
+        } else {
+            ExpositionFormat::Prometheus
+        }
+    }
 }
 
 /// A part of the metrics.

@@ -2,6 +2,7 @@
 //!
 //! It has its own thread, so that no request delays a worker.
 
+mod accept;
 mod body;
 mod check_metrics;
 mod dashboard;

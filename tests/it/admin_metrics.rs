@@ -173,6 +173,19 @@ fn who_accepts_openmetrics_gets_it() {
     assert!(answer.body.ends_with("\n# EOF\n"), "{}", answer.body);
     assert!(answer.body.contains("\n# TYPE pen_server_bytes counter\n"), "{}", answer.body);
     assert_eq!(series(&answer.body)["pen_connections"], 1.0);
+    // One who names it to refuse it does not.
+    let request = ["GET /metrics HTTP/1.1", "Host: localhost"];
+    for accept in [
+        &["Accept: application/openmetrics-text;q=0, text/plain"][..],
+        &["Accept: application/openmetrics-text;version=1.0.0;q=0.2", "Accept: text/plain;q=0.3"],
+        &["Accept: */*"],
+        &["Accept: text/html"],
+        &[],
+    ] {
+        let answer = ask(Client::to(admin_of(&pen)), &[&request[..], accept].concat());
+        assert!(answer.headers["content-type"].starts_with("text/plain; version=0.0.4"), "{accept:?}");
+        assert!(!answer.body.contains("# EOF"), "{accept:?}");
+    }
 }
 
 /// A Prometheus; ends when dropped.
