@@ -14,7 +14,7 @@ use crate::core::config::Config;
 use crate::core::error::Error;
 use crate::core::health::{CheckConfig, CheckType};
 use crate::core::log_target::LogTarget;
-use crate::sys::{atomic_file, resolve};
+use crate::sys::{atomic_file, listen, resolve};
 
 use super::dns;
 
@@ -94,8 +94,8 @@ fn unwritable(config: &Config) -> Vec<Error> {
     files.into_iter().filter_map(unwritable).collect()
 }
 
-/// Addresses that no interface has and directories of sockets that are not there. Asked as the user who starts pen: sockets are
-/// bound before it becomes another one.
+/// Addresses that no interface has, directories of sockets that are not there, and other files where a socket is to be. Asked as
+/// the user who starts pen: sockets are bound before it becomes another one.
 pub(super) fn at_start(config: &Config) -> Vec<Error> {
     let settings = &config.settings;
     let clients = settings.listen.as_ref().map(|address| ("listen", &address.endpoint.host));
@@ -111,8 +111,14 @@ pub(super) fn at_start(config: &Config) -> Vec<Error> {
             Some(Error::new(format!("no interface of this machine has the address {ip} now")).of(word))
         }
         Host::Unix(path) => {
-            let directory = Path::new(path).parent().filter(|directory| !directory.is_dir())?;
-            Some(Error::new(format!("the directory {} is not there", directory.display())).of(word))
+            let path = Path::new(path);
+            match path.parent().filter(|directory| !directory.is_dir() && !directory.as_os_str().is_empty()) {
+                Some(directory) => {
+                    Some(Error::new(format!("the directory {} is not there", directory.display())).of(word))
+                }
+                // A socket is that of a running pen, or what is left of one.
+                None => listen::check_path(path).err().map(|error| Error::from(error).of(word)),
+            }
         }
         _ => None,
     };

@@ -1,6 +1,9 @@
 //! The command line: what is accepted, what is refused and how, what is said at start.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 
 use crate::support::backend::greeters;
 use crate::support::directory::directory;
@@ -317,6 +320,46 @@ fn check_warns_of_what_bites_later_each_with_its_line() {
     assert!(!output.status.success(), "there is no place for its log");
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(text.contains(&format!("{file}:3: server 1: it has no port")), "{text}");
+}
+
+/// The start fails then, in the same words.
+#[test]
+fn check_warns_of_a_file_that_is_where_a_socket_is_to_be() {
+    let setup = Setup::new();
+    let (regular, directory) = (setup.write("precious", "data"), setup.file("directory"));
+    fs::create_dir(&directory).unwrap();
+    let server = "server 0 address 10.0.0.1 port 80\n";
+    for path in [&regular, &directory] {
+        for (n, word) in ["listen", "control", "admin"].into_iter().enumerate() {
+            let place = |other| if word == other { path.clone() } else { setup.file(other) };
+            let lines = ["listen", "control", "admin"].map(|word| format!("{word} {}\n", place(word)));
+            let file = setup.write("conf", lines.concat() + server);
+            let output = run_pen(["--check", "-F", &file]);
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            let reason = format!("cannot listen on {path}: the file exists and is not a socket");
+            let warning = format!("pen: {file}:{}: {word}: {reason}\n", n + 1);
+            assert_eq!(String::from_utf8_lossy(&output.stderr), warning);
+            // Root may have no control socket, which is told first.
+            if word != "control" {
+                let lines = [format!("listen {}\n", place("listen")), format!("{word} {path}\n")];
+                let file = setup.write("conf", lines.concat() + server);
+                let output = run_pen(["-f", "-F", &file]);
+                assert_eq!(output.status.code(), Some(1), "{output:?}");
+                assert!(String::from_utf8_lossy(&output.stderr).contains(&reason), "{output:?}");
+            }
+        }
+    }
+    assert_eq!(fs::read_to_string(&regular).unwrap(), "data");
+    // The socket of a running pen, or of one that is gone, is no reason.
+    let (control, admin) = (setup.file("control"), setup.file("admin"));
+    drop(UnixListener::bind(&control).unwrap());
+    let running = UnixListener::bind(&admin).unwrap();
+    running.set_nonblocking(true).unwrap();
+    let file =
+        setup.write("conf", format!("listen 127.0.0.1:8080\ncontrol {control}\nadmin {admin}\n{server}"));
+    let output = run_pen(["--check", "-F", &file]);
+    assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
+    assert_eq!(running.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody connects for that");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use socket2::{Domain, Socket, Type};
 use super::error::context;
 use super::platform;
 
-pub use unix::{SocketFile, bind_unix, check_unix};
+pub use unix::{SocketFile, bind_unix, check_path, check_unix};
 
 /// Accepts a client from the queue of `listener`: a non-blocking socket and, except for a Unix client, its address.
 ///

@@ -111,6 +111,29 @@ pub fn check_unix(path: &Path) -> io::Result<()> {
     check().map_err(|error: io::Error| context(format_args!("cannot listen on {}", path.display()), error))
 }
 
+/// Whether [`bind_unix`] could create or replace a socket at `path` once nobody listens there. Nobody who does learns of it.
+///
+/// # Errors
+/// See [`bind_unix`].
+pub fn check_path(path: &Path) -> io::Result<()> {
+    let check = || {
+        let path = std::path::absolute(path)?;
+        SockAddr::unix(&path)?;
+        let target = ResolvedPath::find_entry(&path)?;
+        target.found().map_or(Ok(()), expect_socket)?;
+        accessat(target.directory(), ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())?;
+        Ok(())
+    };
+    check().map_err(|error: io::Error| context(format_args!("cannot listen on {}", path.display()), error))
+}
+
+fn expect_socket(found: &Stat) -> io::Result<()> {
+    if is_socket(found) {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is not a socket"))
+}
+
 /// Removes the socket that a dead process left at `target`, whose path is `address`; any other file stays.
 fn clear(target: &ResolvedPath, address: &SockAddr) -> io::Result<()> {
     match abandoned(target, address)? {
@@ -122,9 +145,7 @@ fn clear(target: &ResolvedPath, address: &SockAddr) -> io::Result<()> {
 /// The socket that a dead process left at `target`, whose path is `address`; `None` if there is no file.
 fn abandoned<'a>(target: &'a ResolvedPath, address: &SockAddr) -> io::Result<Option<&'a Stat>> {
     let Some(found) = target.found() else { return Ok(None) };
-    if !is_socket(found) {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file exists and is not a socket"));
-    }
+    expect_socket(found)?;
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A blocking connect would wait for a listener with a full backlog.
     probe.set_nonblocking(true)?;
