@@ -13,6 +13,9 @@ use super::target::SinkTarget;
 
 /// The minimum time between two lookups of the receiver's address.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
+/// How long no send must fail until the receiver is taken to work again: that one succeeds says nothing, and its error may come with
+/// a later one.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// A socket to the receiver, created when it is needed.
 #[derive(Debug)]
@@ -23,12 +26,14 @@ pub(super) struct UdpSender {
     addresses: Vec<SocketAddr>,
     current: usize,
     resolved: Option<Instant>,
+    /// When a send last failed, until the receiver is taken to work again.
+    failed: Option<Instant>,
 }
 
 impl UdpSender {
     /// A sender with the source address `source`, or the one that the system chooses.
     pub(super) fn new(source: Option<IpAddr>) -> UdpSender {
-        UdpSender { source, socket: None, addresses: Vec::new(), current: 0, resolved: None }
+        UdpSender { source, socket: None, addresses: Vec::new(), current: 0, resolved: None, failed: None }
     }
 
     /// Sends each line. Lines that cannot be sent are counted as lost.
@@ -48,10 +53,17 @@ impl UdpSender {
                 Ok(socket) => socket.send(line),
                 Err(error) => Err(error),
             };
-            let Err(error) = sent else { return };
+            let Err(error) = sent else {
+                if self.failed.is_some_and(|at| at.elapsed() >= SILENCE) {
+                    self.failed = None;
+                    faults.works(target);
+                }
+                return;
+            };
             if error.kind() == io::ErrorKind::Interrupted {
                 continue;
             }
+            self.failed = Some(Instant::now());
             faults.failed(format_args!("cannot send log to {target}: {}", SystemReason(&error)));
             faults.lost(1, "");
             self.next_address();
