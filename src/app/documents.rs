@@ -19,8 +19,8 @@ use crate::core::report::model::{self, CheckRow, ClientRow, ConnectionRow, Serve
 use crate::core::report::pieces::{Pieces, Rows, lines};
 use crate::core::report::{html, replies, text};
 use crate::core::select::explain::Explanation;
-use crate::core::settings::{AdminState, Keyword};
-use crate::core::snapshot::{Backend, Role};
+use crate::core::settings::Keyword;
+use crate::core::snapshot::Backend;
 use crate::core::state_changes::StateChange;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
@@ -92,6 +92,7 @@ impl Documents {
                     time: head.time,
                     queue_connections: self.shared.queue.waiting(),
                     queue_max: self.shared.snapshot.load().queue_max,
+                    can_serve: self.serves(),
                 };
                 json::list(&head, "servers", self.servers())
             }
@@ -205,14 +206,14 @@ impl Documents {
     }
 
     /// Whether pen takes new clients and one of the servers can serve them.
-    fn serves_by<'a>(&self, servers: impl IntoIterator<Item = &'a Arc<Backend>>) -> bool {
-        let now = self.shared.now();
-        let works = |backend: &Arc<Backend>| {
-            let ready = backend.role != Role::Abuse && backend.admin_state == AdminState::Ready;
-            let state = ServerState::of(backend, now);
-            ready && matches!(state, ServerState::Up | ServerState::Unknown | ServerState::Retrying)
+    fn serves(&self) -> bool {
+        let (shared, now) = (&self.shared, self.shared.now());
+        let snapshot = shared.snapshot.load();
+        let works = |role| {
+            let state = snapshot.backend(role).map(|backend| ServerState::of(backend, now));
+            matches!(state, Some(ServerState::Up | ServerState::Unknown | ServerState::Retrying))
         };
-        self.shared.lifecycle.stage() == LifeStage::Serve && servers.into_iter().any(works)
+        shared.lifecycle.stage() == LifeStage::Serve && self.config.load().serves_new_clients(works)
     }
 
     fn version(&self, DocumentHead { time }: DocumentHead) -> VersionDocument {
@@ -319,7 +320,7 @@ impl ReportSource for Documents {
             clients_max: self.shared.clients.max(),
             queue_connections: self.shared.queue.waiting(),
             queue_max: self.shared.snapshot.load().queue_max,
-            can_serve: self.serves_by(&servers),
+            can_serve: self.serves(),
             servers,
             now,
         }
@@ -330,7 +331,7 @@ impl ReportSource for Documents {
     }
 
     fn can_serve(&self) -> bool {
-        self.serves_by(&self.present().collect::<Vec<_>>())
+        self.serves()
     }
 }
 

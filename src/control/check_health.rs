@@ -8,7 +8,7 @@ use crate::core::addr::Endpoint;
 use crate::core::error::{SystemReason, one_line};
 
 use super::output;
-use super::servers::{self, ListedServer};
+use super::servers::{self, ListedServer, ServersDocument};
 
 /// The status where the state of the servers could not be found out or reported.
 const UNKNOWN: u8 = 3;
@@ -16,7 +16,7 @@ const UNKNOWN: u8 = 3;
 /// Reports the state of the servers of the pen at `target`, which has to answer within `limit`.
 pub fn run(target: &Endpoint, limit: Duration) -> ExitCode {
     match servers::read(target, limit) {
-        Ok(read) => report(judge(&read.servers)),
+        Ok(read) => report(judge(&read)),
         Err(error) => unknown(&[format!("{target}: {}", SystemReason(&error))]),
     }
 }
@@ -33,9 +33,9 @@ fn report((status, line): (u8, String)) -> ExitCode {
     ExitCode::from(status)
 }
 
-/// All up is OK, some is WARNING, none is CRITICAL. A server that an administrator has taken out of service is not a
-/// fault.
-fn judge(servers: &[ListedServer]) -> (u8, String) {
+/// All up is OK, not all is WARNING, and that no client is served is CRITICAL. A server that an administrator has taken out of
+/// service is not a fault.
+fn judge(ServersDocument { servers, can_serve, .. }: &ServersDocument) -> (u8, String) {
     let regular: Vec<&ListedServer> = servers
         .iter()
         .filter(|s| s.role == "regular" && !["unused", "removed"].contains(&&*s.state))
@@ -47,14 +47,17 @@ fn judge(servers: &[ListedServer]) -> (u8, String) {
         .filter(|s| s.is_ready() && s.state != "up")
         .map(|s| format!("{} {}", s.label(), s.state))
         .collect();
-    let (status, word) = match (up, ill.len()) {
-        (0, _) => (2, "CRITICAL"),
-        (_, 0) => (0, "OK"),
+    let (status, word) = match (can_serve, up, ill.len()) {
+        (false, ..) => (2, "CRITICAL"),
+        (true, 1.., 0) => (0, "OK"),
         _ => (1, "WARNING"),
     };
     let mut line = format!("PEN {word} - {up} of {} servers up", regular.len());
     if out > 0 {
         line.push_str(&format!(", {out} taken out"));
+    }
+    if !can_serve && up > 0 {
+        line.push_str(", but no server can serve new clients");
     }
     if !ill.is_empty() {
         line.push_str(&format!(": {}", ill.join(", ")));
@@ -88,10 +91,11 @@ mod tests {
 
     #[test]
     fn the_status_is_that_of_the_servers() {
-        let judged = |states: &[(&str, &str)]| {
+        let judged_as = |can_serve, states: &[(&str, &str)]| {
             let servers: Vec<_> = states.iter().enumerate().map(|(n, (s, a))| server(n, s, a)).collect();
-            judge(&servers)
+            judge(&ServersDocument { time: String::new(), can_serve, servers })
         };
+        let judged = |states: &[(&str, &str)]| judged_as(states.contains(&("up", "ready")), states);
         let up = ("up", "ready");
         assert_eq!(judged(&[up, up]), (0, "PEN OK - 2 of 2 servers up | up=2;;;0;2 connections=4".into()));
         let (status, line) = judged(&[up, ("blacklisted", "ready")]);
@@ -105,5 +109,12 @@ mod tests {
         assert_eq!((status, line.contains("1 of 2 servers up, 1 taken out |")), (0, true), "{line}");
         assert_eq!(judged(&[("up", "drain")]).0, 2);
         assert_eq!(judged(&[up, ("unused", "ready")]).0, 0);
+        // The emergency server serves, or the access lists of those that are up deny everybody.
+        assert_eq!(judged_as(true, &[("blacklisted", "ready")]).0, 1);
+        assert_eq!(judged_as(true, &[("unknown", "ready")]).0, 1);
+        let (status, line) = judged_as(false, &[up, up]);
+        let told =
+            line.starts_with("PEN CRITICAL - 2 of 2 servers up, but no server can serve new clients |");
+        assert_eq!((status, told), (2, true), "{line}");
     }
 }

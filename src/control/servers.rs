@@ -16,6 +16,8 @@ use super::time_limit::within;
 #[derive(Debug, Deserialize)]
 pub(super) struct ServersDocument {
     pub(super) time: String,
+    /// Whether new clients are served.
+    pub(super) can_serve: bool,
     pub(super) servers: Vec<ListedServer>,
 }
 

@@ -250,15 +250,13 @@ impl Acl {
         self.judge(client).1
     }
 
-    /// Whether it denies every client that has an IP address, as far as single entries tell: false where several do so together.
-    pub fn denies_everybody(&self) -> bool {
-        let permits_the_rest = self.verdict_without_match() == Verdict::Permit;
-        [true, false].into_iter().all(|is_v4| {
-            let own = self.entries.iter().filter(|entry| entry.net.is_v4() == is_v4);
-            // An entry behind one for everybody is never reached.
-            let decides = |entry: &&AclEntry| entry.verdict == Verdict::Permit || entry.net.is_everything();
-            own.into_iter().find(decides).map_or(!permits_the_rest, |entry| entry.verdict == Verdict::Deny)
-        })
+    /// Whether it denies every IPv4 client, or every IPv6 client, as far as single entries tell: false where several do so together.
+    pub fn denies_family(&self, is_v4: bool) -> bool {
+        let own = self.entries.iter().filter(|entry| entry.net.is_v4() == is_v4);
+        // An entry behind one for everybody is never reached.
+        let decides = |entry: &&AclEntry| entry.verdict == Verdict::Permit || entry.net.is_everything();
+        let found = own.into_iter().find(decides).map(|entry| entry.verdict);
+        found.unwrap_or_else(|| self.verdict_without_match()) == Verdict::Deny
     }
 
     fn verdict_without_match(&self) -> Verdict {
@@ -381,7 +379,7 @@ mod tests {
         let list = |lines: &str| {
             let mut acl = Acl::default();
             lines.split(", ").filter(|text| !text.is_empty()).for_each(|text| acl.add(line(text).unwrap()));
-            acl.denies_everybody()
+            acl.denies_family(true) && acl.denies_family(false)
         };
         for closed in [
             "default deny",

@@ -8,7 +8,7 @@ use pen::core::json::Document;
 use pen::core::settings::Keyword as _;
 use serde_json::Value;
 
-use crate::support::backend::{Backend, greeters};
+use crate::support::backend::{Backend, Refusing, greeters};
 use crate::support::client::End;
 use crate::support::http::{Answer, admin_of, ask, get};
 use crate::support::process;
@@ -244,6 +244,82 @@ fn health_is_that_of_the_servers() {
         pen.control(&format!("server 0 state {state}"));
         assert_eq!(page(&pen, "/health").status, 503, "{state}");
     }
+}
+
+/// `/health`, the document that `check-health` reads, the page and pen's own message are of one mind.
+#[test]
+fn health_knows_who_is_never_served() {
+    let backends = greeters(2);
+    let pen = with_admin().servers(&backends).command("acl 4 default deny").start();
+    let serves = || {
+        let serves = page(&pen, "/health").status == 200;
+        let document: Value = serde_json::from_str(&page(&pen, "/api/v1/servers").body).unwrap();
+        assert_eq!(document["can_serve"], serves);
+        assert_eq!(page(&pen, "/").body.contains("no server can serve new clients"), !serves);
+        serves
+    };
+    let nobody = "no server takes new clients, and they are closed: ";
+    assert!(serves());
+    for list in ["acl 4 default deny", "acl 4 deny 0.0.0.0/0"] {
+        pen.control("no acl 4");
+        pen.control(list);
+        assert!(!pen.control("server 0 acl 4").contains(nobody));
+        assert!(serves(), "one is left");
+        assert!(pen.control("server 1 acl 4").starts_with(nobody), "{list}");
+        assert!(!serves(), "{list}");
+        assert_eq!(pen.choice(2), "EOF");
+        for command in ["server 0 acl 0", "server 1 acl 0"] {
+            pen.control(command);
+        }
+        assert!(serves());
+    }
+    for (change, back) in [
+        ("client_acl 4", "client_acl 0"),
+        ("tarpit_acl 4", "no tarpit_acl"),
+        ("server 1 state drain", "server 1 state ready"),
+        ("server 1 blacklist 60", "server 1 blacklist 0"),
+    ] {
+        pen.control("server 0 state maint");
+        assert!(serves(), "{change}");
+        pen.control(change);
+        assert!(!serves(), "{change}");
+        pen.control(back);
+        pen.control("server 0 state ready");
+        assert!(serves(), "{back}");
+    }
+    // What passes does not count.
+    for n in [0, 1] {
+        pen.control(&format!("server {n} max 1"));
+    }
+    let _held = [pen.hold(2), pen.hold(3)];
+    assert_eq!(pen.choice(4), "EOF");
+    assert!(serves());
+}
+
+/// With stubborn the emergency server is not used.
+#[test]
+fn health_and_why_know_what_stubborn_does() {
+    let (dead, backends) = (Refusing::new(), greeters(1));
+    let emergency = format!("emergency {}", backends[0].address());
+    let pen = with_admin().server(dead.address()).command(&emergency).start();
+    assert_eq!((pen.choice(2), page(&pen, "/health").status), ("A".into(), 200));
+    pen.control("stubborn");
+    pen.control("server 0 blacklist 0");
+    assert_eq!(page(&pen, "/health").status, 200, "nobody has tried");
+    assert_eq!((pen.choice(2), page(&pen, "/health").status), ("EOF".into(), 503));
+    let text = pen.control("why 127.0.0.2");
+    let server = text.lines().find(|line| line.starts_with("server 0 (")).unwrap();
+    assert!(server.contains(" cannot serve: it failed, and stays blacklisted for "), "{text}");
+    let spare = text.lines().find(|line| line.contains("emergency server")).unwrap();
+    assert!(spare.ends_with(" cannot serve: pen does not use it (stubborn)"), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("it would get server 0 ("), "{text}");
+    assert!(last.ends_with(" all the same: no other can serve it"), "{text}");
+    pen.control("no stubborn");
+    assert_eq!((pen.choice(2), page(&pen, "/health").status), ("A".into(), 200));
+    assert!(
+        pen.control("why 127.0.0.2").lines().last().unwrap().starts_with("it would get the emergency server")
+    );
 }
 
 /// With all places taken by clients that send nothing, or half a request, or take nothing of a long answer, another one

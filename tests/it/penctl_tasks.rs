@@ -39,6 +39,16 @@ fn check_health_is_a_plugin_of_nagios() {
     check("server 0 max 9", 0, "PEN OK - 2 of 2 servers up |");
     check("server 1 blacklist 60", 1, "PEN WARNING - 1 of 2 servers up: 1 blacklisted |");
     check("server 0 blacklist 60", 2, "PEN CRITICAL - 0 of 2 servers up: 0 blacklisted, 1 blacklisted |");
+    // Up, and for nobody.
+    pen.control("acl 4 default deny");
+    check(
+        "server 0 blacklist 0 acl 4",
+        2,
+        "PEN CRITICAL - 1 of 2 servers up, but no server can serve new clients: 1",
+    );
+    check("server 0 acl 0", 1, "PEN WARNING - 1 of 2 servers up: 1 blacklisted |");
+    check("server 0 blacklist 60", 2, "PEN CRITICAL - 0 of 2 servers up: 0 blacklisted, 1 blacklisted |");
+    check("emergency 127.0.0.1:9", 1, "PEN WARNING - 0 of 2 servers up: 0 blacklisted, 1 blacklisted |");
     pen.terminate();
     unknown(&penctl(&pen, &["check-health"]));
     let output = penctl(&pen, &["watch", "0.1", "1"]);

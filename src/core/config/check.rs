@@ -6,7 +6,7 @@ use crate::core::alpn;
 use crate::core::command::ServerRef;
 use crate::core::command::server_keys::ServerConfig;
 use crate::core::error::Error;
-use crate::core::settings::{AdminState, ProxyHeader, ProxyProtocol};
+use crate::core::settings::{ProxyHeader, ProxyProtocol};
 use crate::core::sni_route::SniRoutes;
 
 impl Config {
@@ -177,23 +177,6 @@ impl Config {
         } else {
             None
         }
-    }
-
-    /// Whether no new client is served as long as the configuration stays so: servers are drained or in maintenance, denied to
-    /// everybody, or blacklisted by a command, which `is_blacklisted` tells of their numbers. Not if there is no server at all.
-    pub fn takes_nobody(&self, is_blacklisted: impl Fn(usize) -> bool) -> bool {
-        let settings = &self.settings;
-        // Clients of a path have no address, which no list denies.
-        let has_addresses = !self.listens_at_path() || settings.proxy_protocol == ProxyProtocol::Require;
-        let denies_everybody = |list: usize| has_addresses && self.acl(list).denies_everybody();
-        if settings.abuse.is_none() && denies_everybody(settings.client_acl) {
-            return true;
-        }
-        let takes = |(n, server): (usize, &ServerConfig)| {
-            server.state == AdminState::Ready && !denies_everybody(server.acl) && !is_blacklisted(n)
-        };
-        let has_servers = self.used_servers().next().is_some();
-        settings.emergency.is_none() && has_servers && !self.used_servers().any(takes)
     }
 
     /// The servers that have an address and a port, with their numbers.

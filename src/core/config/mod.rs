@@ -5,6 +5,7 @@ mod check;
 mod checks;
 mod command_line;
 mod servers;
+mod serving;
 mod sockets;
 pub mod warnings;
 

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 /// No new client is served, see [`Config::takes_nobody`].
-pub const NOBODY: &str = "no server takes new clients, and they are closed: all are drained, in maintenance, blacklisted or \
-                          denied by access lists";
+pub const NOBODY: &str = "no server takes new clients, and they are closed: all are drained, in maintenance, blacklisted, \
+                          without weight or denied by access lists";
 
 impl Config {
     /// The warnings about a configuration, each about a setting or about `server N`.
@@ -51,14 +51,16 @@ impl Config {
     fn nobody_served(&self) -> Vec<Error> {
         let settings = &self.settings;
         let used = || self.used_servers().map(|(_, server)| server);
-        let warning = if used().count() == 0 {
+        let warning = if self.serves_new_clients(|_| true) {
+            return Vec::new();
+        } else if used().count() == 0 {
             Error::new("no servers: clients are closed until a server command names one")
         } else if settings.weight && !settings.prio && used().all(|s| s.weight == 0) {
             Error::new("every server has weight 0, so nobody is served").of("weight")
-        } else if self.takes_nobody(|_| false) {
-            Error::new(NOBODY)
+        } else if self.holds_everybody() {
+            Error::new("every client is held, and none is served").of("tarpit_acl")
         } else {
-            return Vec::new();
+            Error::new(NOBODY)
         };
         vec![warning]
     }
@@ -244,6 +246,41 @@ mod tests {
         assert!(proxied("proxy_acl 2\n")[0].starts_with("f:3: proxy_acl: access list 2 is empty"));
         assert_eq!(proxied("proxy_acl 2\nacl 2 permit 10.0.0.1\nacl 2 default deny\n"), Vec::<String>::new());
         assert_eq!(proxied("listen /run/pen\n"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn that_nobody_is_served_is_told_as_far_as_it_is_known() {
+        let of = |lines: &str| warnings(&format!("server 0 address a port 1\n{lines}"));
+        let nobody = |lines: &str| of(lines).contains(&NOBODY.to_owned());
+        let v4 = "acl 1 deny 0.0.0.0/0\nserver 0 acl 1\n";
+        for (listen, is_told) in [
+            ("listen 8080\n", true),
+            ("listen 127.0.0.1:8080\n", true),
+            ("listen [::ffff:127.0.0.1]:8080\n", true),
+            ("listen [::1]:8080\n", false),
+            ("listen [::]:8080\n", false),
+            ("listen /run/x\n", false),
+            ("listen 127.0.0.1:8080\nproxy_protocol require\n", false),
+        ] {
+            assert_eq!(nobody(&format!("{listen}{v4}")), is_told, "{listen}");
+        }
+        let drained = "server 0 state drain\nemergency b:1\n";
+        let mixed = "weight\nserver 0 weight 0\nserver 1 address b port 1 weight 1 state maint\n";
+        let denied = "acl 1 default deny\nclient_acl 1\n";
+        for (lines, is_told) in [
+            (drained.to_owned(), false),
+            (format!("{drained}stubborn\n"), true),
+            (mixed.to_owned(), true),
+            (format!("{mixed}prio\n"), false),
+            (denied.to_owned(), true),
+            (format!("{denied}abuse b:1\n"), false),
+        ] {
+            assert_eq!(nobody(&lines), is_told, "{lines}");
+        }
+        assert_eq!(of("weight\nserver 0 weight 0\nemergency b:1\n"), Vec::<String>::new());
+        let held = "f:2: tarpit_acl: every client is held, and none is served";
+        assert_eq!(of("tarpit_acl 1\nacl 1 default deny\n"), [held]);
+        assert_eq!(of("tarpit_acl 1\nacl 1 permit 10.0.0.0/8\nacl 1 default deny\n"), Vec::<String>::new());
     }
 
     #[test]

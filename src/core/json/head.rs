@@ -11,6 +11,8 @@ pub struct ServersHead {
     pub queue_connections: usize,
     /// How many may.
     pub queue_max: usize,
+    /// Whether new clients are served, as for `/health`.
+    pub can_serve: bool,
 }
 
 /// The first fields of every document.

@@ -18,7 +18,7 @@ use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::report::model::{ServerState, seconds};
 use crate::core::settings::{AdminState, Keyword};
-use crate::core::snapshot::{Algorithm, Backend, Snapshot};
+use crate::core::snapshot::{Algorithm, Backend, Role, Snapshot};
 use std::sync::Arc;
 
 /// Why a client gets the server that it gets, step by step.
@@ -241,7 +241,19 @@ impl Selection {
             obstacles
                 .push(if backend.port == 0 { "it has no port" } else { "its name has no address" }.into());
         }
+        match backend.role {
+            Role::Emergency if snapshot.policy.stubborn => {
+                obstacles.push("pen does not use it (stubborn)".into());
+            }
+            Role::Abuse if self.admission() != Admission::Abuse => {
+                obstacles.push("it is for clients that client_acl denies".into());
+            }
+            _ => {}
+        }
         if let Some(n) = backend.role.slot() {
+            if let Some(own) = self.first_choice().filter(|own| snapshot.policy.stubborn && *own != n) {
+                obstacles.push(format!("the client gets no other than server {own} (stubborn)"));
+            }
             let failure = stats.last_failure().map(|reason| format!(": {reason}")).unwrap_or_default();
             match stats.standing(now) {
                 Standing::Clear => {}
@@ -368,6 +380,12 @@ impl fmt::Display for Explanation {
             writeln!(f, "the queue is full: {ahead} {wait} (queue_max {max})")?;
         }
         match &self.choice {
+            // What has failed is tried again where nothing is left to lose.
+            Some(choice)
+                if self.servers.iter().any(|one| one.name == choice.name && !one.obstacles.is_empty()) =>
+            {
+                writeln!(f, "it would get {} all the same: no other can serve it", choice.name)
+            }
             Some(choice) => writeln!(f, "it would get {}", choice.name),
             None if self.admission == "tarpit" => writeln!(f, "it would be held"),
             None => writeln!(f, "it would be closed"),
