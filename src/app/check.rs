@@ -111,8 +111,11 @@ fn look_around(loaded: &mut LoadedConfig, options: &pen::PenOptions, services: &
                         let again = load::load(options, services).report.into_errors();
                         errors.extend(again.into_iter().map(as_user));
                     }
-                    let again = tls.and_then(|_| check_tls(config)).err();
-                    errors.extend(again.into_iter().flatten().map(as_user));
+                    // What is wrong for whoever starts pen is told already, and hides nothing: each error is told.
+                    let told: Vec<String> = tls.err().into_iter().flatten().map(|e| e.to_string()).collect();
+                    let again = check_tls(config).err().into_iter().flatten();
+                    let news = again.filter(|error| !told.contains(&error.to_string()));
+                    errors.extend(news.map(as_user));
                     missing::as_user(config).into_iter().for_each(|warning| {
                         say(&of_user(index.place(warning), &account, "").to_string());
                     });

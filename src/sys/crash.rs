@@ -67,7 +67,12 @@ pub fn abort_on_panic(on: bool) {
 /// Logs panics in pen's log like other errors: nobody reads a daemon's standard error.
 pub fn log_panics() {
     panic::set_hook(Box::new(|info| {
-        log::error(format_args!("internal error: {info}"));
+        let place = info.location().map(|place| format!("{place}: ")).unwrap_or_default();
+        let payload = info.payload();
+        let why = payload.downcast_ref::<&str>().copied();
+        let why = why.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let why = why.unwrap_or("a panic without words");
+        log::error(format_args!("internal error: {place}{why}"));
         log::flush(Duration::from_secs(1));
         if ABORT.load(Ordering::Relaxed) {
             abort();

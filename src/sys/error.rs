@@ -28,6 +28,8 @@ pub fn is_of_network(error: &io::Error) -> bool {
 
 /// Whether the system lacks what a further socket needs: descriptors, memory, or room in an event port.
 pub fn is_shortage(error: &io::Error) -> bool {
-    const CODES: [i32; 5] = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::ENOSPC];
+    // ENOSR: Solaris, send(3SOCKET) and recv(3SOCKET).
+    const CODES: [i32; 6] =
+        [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::ENOSPC, libc::ENOSR];
     error.raw_os_error().is_some_and(|code| CODES.contains(&code))
 }

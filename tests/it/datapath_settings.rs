@@ -84,6 +84,12 @@ fn debug_twice_dumps_what_passes_in_hexadecimal_or_ascii() {
         client.finish();
         assert_eq!(client.rest(), b"answer\x00\nhi\xff\n");
         dumped.iter().for_each(|line| pen.says(line));
+        // Each is a line of its own.
+        let said = pen.stderr();
+        assert!(
+            dumped.iter().all(|dump| said.lines().any(|line| line.contains(&format!(": {dump}")))),
+            "{said}"
+        );
     }
     let pen = Setup::new().options("-da").server(server.address()).start();
     let mut client = pen.client();

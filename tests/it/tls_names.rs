@@ -230,6 +230,8 @@ fn bad_files_of_a_name_are_a_line_and_the_default_certificate() {
     let authority = Pair::root("ca");
     let backend = Backend::greeter("A");
     let pen = pen(&authority, &backend, &["one.example"], |s| s.command("workers 3"));
+    // The key first: a name without one is another fault.
+    fs::write(pen.path().join("names/bad.example.key"), "junk").unwrap();
     fs::write(pen.path().join("names/bad.example.crt"), "junk").unwrap();
     wait_until("the look at the directory", || {
         assert_eq!(served(&authority, &pen, "bad.example"), "localhost");
@@ -238,9 +240,9 @@ fn bad_files_of_a_name_are_a_line_and_the_default_certificate() {
     for _ in 0..10 {
         assert_eq!(served(&authority, &pen, "bad.example"), "localhost");
     }
-    let lines =
-        pen.stderr().lines().filter(|l| l.contains("bad.example.crt: contains no certificate")).count();
-    assert_eq!(lines, 1, "{}", pen.stderr());
+    for said in ["bad.example.crt: contains no certificate", "bad.example.key: contains no private key"] {
+        assert_eq!(pen.stderr().matches(said).count(), 1, "{said}: {}", pen.stderr());
+    }
     let (cert, key, dir) = (pen.file("pen.crt"), pen.file("pen.key"), pen.file("names"));
     let command = format!("ssl_sni_path {dir}");
     let checked = run_pen(

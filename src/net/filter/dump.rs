@@ -44,7 +44,7 @@ impl Dump {
         for bytes in chunk.chunks(MESSAGE) {
             let (client, label, port) = (self.client, &self.backend.label, self.backend.port);
             let (count, bytes) = (bytes.len(), Bytes { bytes, ascii: self.ascii });
-            log::debug(
+            log::debug_lines(
                 LEVEL,
                 format_args!(
                     "client '{client}', server {label} port {port}: {count} bytes of the {who}{bytes}"

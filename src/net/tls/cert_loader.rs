@@ -98,10 +98,10 @@ pub(super) struct Reported(HashMap<String, Stamp>);
 
 impl Reported {
     /// Warns about the files of a name in this state.
-    pub(super) fn warn(&mut self, name: &str, stamp: &Stamp, text: &str) {
-        if self.0.get(name) != Some(stamp) {
+    pub(super) fn warn(&mut self, name: &str, stamp: &Stamp, notices: &[String]) {
+        if !notices.is_empty() && self.0.get(name) != Some(stamp) {
             self.0.insert(name.to_owned(), stamp.clone());
-            log::warn(format_args!("{text}"));
+            notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
         }
     }
 }

@@ -20,13 +20,13 @@ pub(super) struct Credential {
 pub(super) struct Credentials(Vec<(Material, Option<Arc<Stapling>>)>);
 
 impl Credentials {
-    /// Reads and checks the files. Also returns messages for the administrator.
+    /// Reads and checks the files; `None` if the authorities could not be read. Also returns messages for the administrator.
     ///
     /// # Errors
     /// All that is wrong, each with the name of the file.
     pub(super) fn read(
         files: &[Files],
-        authorities: &Authorities,
+        authorities: Option<&Authorities>,
     ) -> Result<(Self, Vec<String>), Vec<String>> {
         let (mut notices, mut errors) = (Vec::new(), Vec::new());
         let mut found = Vec::with_capacity(files.len());
@@ -89,17 +89,21 @@ impl Credentials {
 /// what is wrong with each file.
 fn staple<'a>(
     found: &[(Material, Identity, &'a Files)],
-    authorities: &Authorities,
+    authorities: Option<&Authorities>,
     notices: &mut Vec<String>,
 ) -> (Vec<Option<Arc<Stapling>>>, BTreeMap<&'a Path, String>) {
     let mut staplings = Vec::with_capacity(found.len());
     let mut errors = BTreeMap::new();
+    let none = Authorities::default();
+    let known = authorities.unwrap_or(&none);
     for (_, identity, files) in found {
-        let Some(path) = files.ocsp.as_deref() else {
+        // The issuer may be among the authorities that could not be read.
+        let may_be_checked = authorities.is_some() || identity.issuer(known).is_some();
+        let Some(path) = files.ocsp.as_deref().filter(|_| may_be_checked) else {
             staplings.push(None);
             continue;
         };
-        staplings.push(match Stapling::load(path, identity, authorities) {
+        staplings.push(match Stapling::load(path, identity, known) {
             Ok((stapling, warning)) => {
                 notices.extend(warning);
                 Some(Arc::new(stapling))

@@ -140,11 +140,10 @@ impl Maker {
     fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Vec<Error>> {
         let mut errors = Vec::new();
         let authorities = Authorities::load(settings.ca.as_deref(), settings.ca_dir.as_deref());
-        let authorities = authorities.unwrap_or_else(|error| {
-            errors.push(Error::new(error));
-            Authorities::default()
-        });
-        if settings.require && authorities.is_empty() && errors.is_empty() {
+        let authorities = authorities.map_err(|error| errors.push(Error::new(error))).ok();
+        let known = authorities.is_some();
+        let authorities = authorities.unwrap_or_default();
+        if settings.require && known && authorities.is_empty() {
             let why = "no client could be verified without certificates in ssl_cacert_file (-G), or under hashed \
                        names in ssl_cacert_dir (-A)";
             errors.push(Error::new(why).of("ssl_require_client_cert (-R)"));
@@ -153,7 +152,7 @@ impl Maker {
         let sni = settings.sni_path.clone().map(|dir| {
             Arc::new(Sni::new(dir, settings, &authorities, &self.resumption, &self.loader, self.workers))
         });
-        let read = Credentials::read(&settings.files, &authorities);
+        let read = Credentials::read(&settings.files, known.then_some(&authorities));
         let (credentials, mut notices) = read.unwrap_or_else(|wrong| {
             errors.extend(all(wrong));
             Default::default()

@@ -126,7 +126,7 @@ impl Sni {
             .transpose()
             .map_err(|e| vec![e])?;
         let (credentials, notices) =
-            Credentials::read(&entry.files, own.as_ref().unwrap_or(&self.authorities))?;
+            Credentials::read(&entry.files, own.as_ref().or(Some(&self.authorities)))?;
         Ok((Good { credentials, authorities: own, stamp }, notices))
     }
 
@@ -195,7 +195,7 @@ impl Sni {
             return;
         }
         let (context, notices) = self.make(entry, &stamp);
-        notices.iter().for_each(|notice| reported.warn(&entry.name, &stamp, notice));
+        reported.warn(&entry.name, &stamp, &notices);
         _ = answer.send(Made { context, stamp });
     }
 

@@ -16,7 +16,7 @@ mod stderr;
 pub use condition::{Condition, ConditionState, Conditions};
 pub use identity::{SyslogIdentity, identity, set_identity};
 pub use output::{
-    Target, connect, debug, debug_level, error, flush, info, line, set_debug_level, start, warn,
+    Target, connect, debug, debug_level, debug_lines, error, flush, info, line, set_debug_level, start, warn,
 };
 pub use program::set_program;
 pub use quiet::QuietPeriod;

@@ -46,6 +46,13 @@ pub fn debug(level: u32, text: Arguments<'_>) {
     }
 }
 
+/// The same of a text whose line ends are its own: it quotes nothing that could have one.
+pub fn debug_lines(level: u32, text: Arguments<'_>) {
+    if level <= debug_level() {
+        send(Message::of_lines(Severity::LOG_DEBUG, text));
+    }
+}
+
 /// The debug level: how often `-d` was given, or what the command `debug N` has set.
 pub fn debug_level() -> u32 {
     DEBUG.load(Ordering::Relaxed)
@@ -84,15 +91,23 @@ pub fn flush(patience: Duration) {
 }
 
 fn emit(severity: Severity, text: Arguments<'_>) {
-    if let Err(message) = QUEUE.push(Message::new(severity, text)) {
-        // An error here could not be reported anywhere.
-        let _ = writeln!(io::stderr(), "{}: {}", program().to_string_lossy(), message.line());
+    send(Message::new(severity, text));
+}
+
+fn send(message: Message) {
+    if let Err(message) = QUEUE.push(message) {
+        for line in message.lines() {
+            // An error here could not be reported anywhere.
+            let _ = writeln!(io::stderr(), "{}: {line}", program().to_string_lossy());
+        }
     }
 }
 
 fn to_syslog(message: &Message) {
-    // Fails only on a NUL, which `line` has replaced.
-    let _ = syslog(Priority::new(message.severity, facility()), message.line().as_str());
+    for line in message.lines() {
+        // Fails only on a NUL, which `lines` has replaced.
+        let _ = syslog(Priority::new(message.severity, facility()), line.as_str());
+    }
 }
 
 /// Writes a line of another log to syslog, and waits for that. It is not to have control characters.

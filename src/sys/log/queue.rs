@@ -20,28 +20,40 @@ pub(super) struct Message {
     pub(super) severity: Severity,
     pub(super) time: Timestamp,
     text: String,
+    /// Its line ends are its own, and it quotes nothing.
+    has_lines: bool,
 }
 
 impl Message {
     pub(super) fn new(severity: Severity, text: Arguments<'_>) -> Self {
-        Self { severity, time: Timestamp::now(), text: text.to_string() }
+        Self { severity, time: Timestamp::now(), text: text.to_string(), has_lines: false }
     }
 
-    /// One line, with control characters as `\xhh`: what it quotes, such as the name of a file, can neither forge another line nor
-    /// control a terminal.
-    pub(super) fn line(&self) -> String {
-        let mut line = String::with_capacity(self.text.len());
-        for c in self.text.trim_end_matches(['\r', '\n']).chars() {
-            if c.is_control() && c != '\t' {
-                for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                    line += &format!("\\x{byte:02x}");
-                }
-            } else {
-                line.push(c);
-            }
-        }
-        line
+    /// A message whose line ends are its own.
+    pub(super) fn of_lines(severity: Severity, text: Arguments<'_>) -> Self {
+        Self { has_lines: true, ..Self::new(severity, text) }
     }
+
+    /// Its lines, one unless it [has its own](Message::of_lines), with control characters as `\xhh`: what it quotes, such as the name of
+    /// a file, can neither forge another line nor control a terminal.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        let has_lines = self.has_lines;
+        self.text.trim_end_matches(['\r', '\n']).split(move |c| has_lines && c == '\n').map(escaped)
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' {
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                line += &format!("\\x{byte:02x}");
+            }
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 /// The queue; before [`MessageQueue::start`] it accepts no message.
@@ -191,7 +203,10 @@ mod tests {
 
     #[test]
     fn lines_play_no_tricks() {
-        let line = message("one\ttwo\x1b[2J\0\r\n2026-11-26 00:00:00: forged\u{9b}\n").line();
-        assert_eq!(line, "one\ttwo\\x1b[2J\\x00\\x0d\\x0a2026-11-26 00:00:00: forged\\xc2\\x9b");
+        let text = "one\ttwo\x1b[2J\0\r\n2026-11-26 00:00:00: forged\u{9b}\n";
+        let one = "one\ttwo\\x1b[2J\\x00\\x0d\\x0a2026-11-26 00:00:00: forged\\xc2\\x9b";
+        assert_eq!(message(text).lines().collect::<Vec<_>>(), [one]);
+        let message = Message::of_lines(Severity::LOG_INFO, format_args!("head\n 00\x1b\n 01\n"));
+        assert_eq!(message.lines().collect::<Vec<_>>(), ["head", " 00\\x1b", " 01"]);
     }
 }

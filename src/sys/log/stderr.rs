@@ -34,15 +34,16 @@ impl Prefix {
 
     /// Writes a message.
     pub(super) fn write(&self, message: &Message) {
-        let line = message.line();
-        // An error here could not be reported anywhere.
-        let _ = match self {
-            Prefix::Time(zone) => {
-                let time = message.time.to_zoned(zone.clone());
-                writeln!(io::stderr(), "{}: {line}", time.strftime("%Y-%m-%d %H:%M:%S"))
-            }
-            Prefix::Priority => writeln!(io::stderr(), "<{}>{line}", message.severity as i32),
-            Prefix::Nothing => writeln!(io::stderr(), "{line}"),
-        };
+        for line in message.lines() {
+            // An error here could not be reported anywhere.
+            let _ = match self {
+                Prefix::Time(zone) => {
+                    let time = message.time.to_zoned(zone.clone());
+                    writeln!(io::stderr(), "{}: {line}", time.strftime("%Y-%m-%d %H:%M:%S"))
+                }
+                Prefix::Priority => writeln!(io::stderr(), "<{}>{line}", message.severity as i32),
+                Prefix::Nothing => writeln!(io::stderr(), "{line}"),
+            };
+        }
     }
 }
