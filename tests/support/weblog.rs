@@ -193,8 +193,11 @@ impl Penlog {
     /// Waits until its signal handlers are installed.
     #[track_caller]
     pub(crate) fn wait_until_it_handles_signals(&self) {
-        let term = 1_u64 << (Signal::SIGTERM as u32 - 1);
-        let catches = |mask: String| u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & term != 0);
+        // It takes over one after the other.
+        let ending =
+            [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM].map(|signal| 1_u64 << (signal as u32 - 1));
+        let all = ending.into_iter().sum::<u64>();
+        let catches = |mask: String| u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & all == all);
         wait_until("penlog's signal handlers", || process::status(self.pid(), "SigCgt").is_some_and(catches));
     }
 
