@@ -2,6 +2,7 @@
 
 use std::io::Read as _;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::Signal;
 
@@ -150,6 +151,35 @@ fn in_http_mode_pen_knows_whether_an_answer_is_complete() {
         pen.signal(Signal::SIGTERM);
         end_as_they_must(clients, "stop");
         assert!(pen.wait().is_some_and(|status| status.success()));
+    }
+}
+
+#[test]
+fn in_http_mode_the_same_holds_after_the_client_has_ended_its_side() {
+    for (answer, end) in [
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", End::Clean),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok", End::Reset),
+    ] {
+        // Servers that go on after the end of the requests.
+        let held = Arc::<Mutex<Vec<Client>>>::default();
+        let holds = Arc::clone(&held);
+        let backend = Backend::new(move |mut client| {
+            request(&mut client);
+            client.send(answer);
+            assert_eq!(client.rest(), b"");
+            holds.lock().unwrap().push(client);
+        });
+        for close in ["close 0", "close server 0", "idle_timeout 1"] {
+            let pen = Setup::new().options("-H").servers([&backend]).start();
+            let mut client = pen.client();
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(client.bytes(answer.len()), answer.as_bytes());
+            client.finish();
+            wait_until("the end of the requests", || !held.lock().unwrap().is_empty());
+            pen.control(close);
+            assert_eq!(client.end(), end, "{close}: {answer}");
+            held.lock().unwrap().clear();
+        }
     }
 }
 

@@ -215,8 +215,6 @@ impl Rewriter {
                 return self.refuse(RequestRefusal::Incomplete, false);
             }
             out.append(&mut self.head);
-        }
-        if !matches!(self.state, RewriterState::Refused { .. }) {
             self.pass_everything();
         }
     }

@@ -59,13 +59,15 @@ pub(super) struct DirectionProgress<'a> {
     pub(super) unread: bool,
     /// No bytes were transferred recently, and none are expected.
     pub(super) at_rest: bool,
+    /// A filter knows that everything that the other side asked for has come.
+    pub(super) is_complete: bool,
 }
 
 impl DirectionProgress<'_> {
     /// Whether more was to come, given whether the source of the other direction has ended.
     fn is_cut(&self, other_ended: bool) -> bool {
         match self.direction.state() {
-            DirectionState::Open => self.unread || !self.at_rest || other_ended,
+            DirectionState::Open => self.unread || !self.at_rest || (other_ended && !self.is_complete),
             DirectionState::Failed => true,
             DirectionState::Ended | DirectionState::Shut | DirectionState::Dead => false,
         }

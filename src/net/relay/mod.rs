@@ -337,18 +337,25 @@ impl<M: SharedMeter> Relay<M> {
         let server_is_down =
             matches!(self.finish.as_deref(), Some(Finish::Soon(period)) if period.server_is_down);
         // Without a filter that knows, a server that is down may have had more to say.
-        let is_complete = match self.filter.as_ref().map(|filter| filter.answer_progress()) {
-            Some(AnswerProgress::Complete) => true,
-            Some(AnswerProgress::Incomplete) => false,
-            Some(AnswerProgress::Unknown) | None => at_rest[1] && !server_is_down,
+        let answers = self.filter.as_ref().map_or(AnswerProgress::Unknown, |filter| filter.answer_progress());
+        let is_complete = answers == AnswerProgress::Complete;
+        let answers_rest = match answers {
+            AnswerProgress::Complete => true,
+            AnswerProgress::Incomplete => false,
+            AnswerProgress::Unknown => at_rest[1] && !server_is_down,
         };
-        let progress = |direction, source: &Stream, at_rest| DirectionProgress {
-            direction,
-            unread: source.has_unread(),
-            at_rest,
+        let up = DirectionProgress {
+            direction: &self.up,
+            unread: self.client.has_unread(),
+            at_rest: at_rest[0] && !server_is_down,
+            is_complete: false,
         };
-        let up = progress(&self.up, &self.client, at_rest[0] && !server_is_down);
-        let down = progress(&self.down, &self.server, is_complete);
+        let down = DirectionProgress {
+            direction: &self.down,
+            unread: self.server.has_unread(),
+            at_rest: answers_rest,
+            is_complete,
+        };
         ending::close_modes(&up, &down)
     }
 

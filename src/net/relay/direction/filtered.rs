@@ -2,6 +2,7 @@
 //! last bytes.
 
 use super::state::{Direction, DirectionState, PollContext, TransferOutcome};
+use crate::core::http::AnswerProgress;
 use crate::net::filter::{FilterDemand, FilterVerdict, StreamFilter, TrafficMeter};
 use crate::net::relay::buffer::{self, PendingWrite, READ_SIZE};
 use crate::net::relay::side::Side;
@@ -89,7 +90,10 @@ impl Direction {
             }
             Side::Client => {}
         }
-        let is_needed = installed.opaque_response() < u64::MAX || installed.demand() != FilterDemand::Read;
+        // Who ends the connection may ask whether the answers are whole.
+        let is_needed = installed.opaque_response() < u64::MAX
+            || installed.demand() != FilterDemand::Read
+            || installed.answer_progress() != AnswerProgress::Unknown;
         if self.to == Side::Server && !is_needed {
             *filter = None;
         }
