@@ -84,6 +84,31 @@ fn values_are_what_happened() {
 }
 
 #[test]
+fn nothing_is_known_of_a_server_with_a_check_in_maintenance() {
+    let (pen, backend, _client) = measured(Setup::new());
+    check(&pen);
+    assert_eq!(pen.control("wait 0 up 20"), "");
+    let server = format!("server=\"0\",address=\"{}\"", backend.address());
+    let is = |state: &str| {
+        let values = series(&get(admin_of(&pen), "/metrics").body);
+        ["up", "unknown", "down"].map(|one| values[&format!("pen_server_state{{{server},state=\"{one}\"}}")])
+            == ["up", "unknown", "down"].map(|one| f64::from(one == state))
+    };
+    for admin_state in ["maint", "drain", "ready", "maint"] {
+        pen.control(&format!("server 0 state {admin_state}"));
+        let state = if admin_state == "maint" { "unknown" } else { "up" };
+        wait_until(admin_state, || is(state));
+    }
+    let page = get(admin_of(&pen), "/").body;
+    let told = "<span class=\"state maint\">maint</span>\
+                <span class=\"note\">unknown, it is not checked in maintenance</span>";
+    assert!(page.contains(told), "{page}");
+    // One without a check counts as up, whatever an administrator says of it.
+    pen.control("server 0 check none");
+    assert!(is("up"));
+}
+
+#[test]
 fn checks_are_counted_by_their_results() {
     let (works, refuses) = (Backend::echo(), Refusing::new());
     let setup = Setup::new().command("admin %").command("check port type tcp every 0.1 fast 0.1");
