@@ -234,6 +234,32 @@ fn an_answer_that_is_complete_and_wrong_decides() {
 }
 
 #[test]
+fn an_address_that_answers_wrongly_is_not_asked_first_from_then_on() {
+    if !inside("it::checks_names::an_address_that_answers_wrongly_is_not_asked_first_from_then_on") {
+        return;
+    }
+    let port = reserve(Ipv4Addr::UNSPECIFIED);
+    let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+    let works = Arc::new(AtomicBool::new(false));
+    let does_work = Arc::clone(&works);
+    let _first = Backend::on(&at_first.into(), move |client| {
+        if does_work.load(SeqCst) {
+            web(client);
+        }
+    });
+    let _second = Backend::on(&at_second.into(), |client| answer(client, "HTTP/1.1 503 x\r\n\r\n"));
+    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n";
+    let setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let pen = setup
+        .command("check it type http every 0.1 timeout 1 fall 1")
+        .command(format!("server 0 address two.example port {port} check it"))
+        .start();
+    assert_eq!(failure(&pen, 0), "status 503, expected 200-399");
+    works.store(true, SeqCst);
+    becomes(&pen, 0, "up");
+}
+
+#[test]
 fn clients_are_connected_to_the_address_that_answers_the_check() {
     if !inside("it::checks_names::clients_are_connected_to_the_address_that_answers_the_check") {
         return;

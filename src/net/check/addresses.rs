@@ -7,19 +7,24 @@ use crate::core::address_order;
 use crate::core::snapshot::ServerAddress;
 use crate::net::connect::failure::{Failure, Origin};
 
+use super::outcome::Trouble;
 use super::probe::Probe;
+
+/// What the answer of an address says of the server: that it works or does not, and why.
+pub(super) type CheckVerdict = Result<String, String>;
 
 /// The server has failed, for this reason.
 pub(super) fn of_server(reason: impl Into<String>) -> Failure {
     Failure { origin: Origin::Upstream, error: io::Error::other(reason.into()) }
 }
 
-/// The result of the first address at which `attempt` succeeds; clients are connected to that one first from now on. It is given the address, with the port of the check, and its share
-/// of the time; the last one may take all that is left.
-pub(super) async fn first_of<T>(
+/// What the first address says at which `attempt` gets an answer. If that is that the server works, clients are connected to this
+/// address first from now on. `attempt` is given the address, with the port of the check, and its share of the time; the last one
+/// may take all that is left.
+pub(super) async fn first_of(
     probe: &Probe<'_>,
-    attempt: impl AsyncFn(&ServerAddress, Duration) -> Result<T, Failure>,
-) -> Result<T, Failure> {
+    attempt: impl AsyncFn(&ServerAddress, Duration) -> Result<CheckVerdict, Failure>,
+) -> Result<String, Trouble> {
     let backend = probe.backend;
     let order = address_order::order(&backend.addresses, backend.stats.worked());
     let share = share(probe.check.config.timeout, order.len());
@@ -37,12 +42,12 @@ pub(super) async fn first_of<T>(
             }
         };
         match result {
-            Ok(result) => {
+            Ok(verdict) => {
                 // No failed connect tells clients which address is silent or frozen.
-                if backend.addresses.len() > 1 {
+                if verdict.is_ok() && backend.addresses.len() > 1 {
                     backend.stats.remember_address(address_order::mark(own));
                 }
-                return Ok(result);
+                return verdict.map_err(Trouble::Server);
             }
             Err(failure) => {
                 failed = Some(match failed {
@@ -52,7 +57,7 @@ pub(super) async fn first_of<T>(
             }
         }
     }
-    Err(failed.unwrap_or_else(|| of_server("its name has no address")))
+    Err(failed.unwrap_or_else(|| of_server("its name has no address")).into())
 }
 
 /// The share of each of `count` addresses, in whole milliseconds.

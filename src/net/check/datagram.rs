@@ -13,18 +13,18 @@ use crate::core::snapshot::ServerAddress;
 use crate::net::connect::failure::Failure;
 use crate::net::connect::setup;
 
-use super::addresses::{first_of, of_server};
+use super::addresses::{CheckVerdict, first_of, of_server};
 use super::outcome::Trouble;
 use super::probe::{CheckStage, Probe, random_id};
 use super::stream::holds;
 
 /// Carries out the check: whatever the first of the server's addresses that answers says is the result.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
-    first_of(probe, async |address, _| ask_at(probe, address).await).await?.map_err(Trouble::Server)
+    first_of(probe, async |address, _| ask_at(probe, address).await).await
 }
 
 /// What the server says at this address.
-async fn ask_at(probe: &Probe<'_>, address: &ServerAddress) -> Result<Result<String, String>, Failure> {
+async fn ask_at(probe: &Probe<'_>, address: &ServerAddress) -> Result<CheckVerdict, Failure> {
     let config = &probe.check.config;
     let ServerAddress::Ip(address) = address else { return Err(of_server("it has no IP address")) };
     let socket = open(probe, *address).map_err(Failure::of_pen)?;

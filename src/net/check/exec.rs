@@ -40,7 +40,7 @@ pub(super) async fn run(probe: &Probe<'_>) -> Result<String, Trouble> {
     let Some(program) = &probe.check.config.program else {
         return Err(Trouble::Here("it has no program".into()));
     };
-    Ok(first_of(probe, async |address, time| run_for(probe, program, address, time).await).await?)
+    first_of(probe, async |address, time| run_for(probe, program, address, time).await.map(Ok)).await
 }
 
 /// Runs the program for this address, to which it gives this time.

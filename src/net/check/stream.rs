@@ -9,7 +9,7 @@ use crate::net::connect::failure::Failure;
 use crate::net::connect::{HandshakeAck, attempt};
 use crate::net::stream::Stream;
 
-use super::addresses::{first_of, of_server};
+use super::addresses::{CheckVerdict, first_of, of_server};
 use super::outcome::Trouble;
 use super::probe::{CheckStage, Probe, random_id};
 
@@ -20,14 +20,14 @@ const QUOTED: usize = 60;
 
 /// Carries out the check: whatever the first of the server's addresses that answers says is the result.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
-    first_of(probe, async |address, _| ask_at(probe, address).await).await?.map_err(Trouble::Server)
+    first_of(probe, async |address, _| ask_at(probe, address).await).await
 }
 
 /// What the server says at this address.
 ///
 /// # Errors
 /// It cannot be connected to, or gives no answer.
-async fn ask_at(probe: &Probe<'_>, address: &ServerAddress) -> Result<Result<String, String>, Failure> {
+async fn ask_at(probe: &Probe<'_>, address: &ServerAddress) -> Result<CheckVerdict, Failure> {
     let config = &probe.check.config;
     probe.stage.set(CheckStage::Connect);
     let ack = if probe.speaks_first() { HandshakeAck::WithData } else { HandshakeAck::Alone };
@@ -77,7 +77,7 @@ async fn ask_at(probe: &Probe<'_>, address: &ServerAddress) -> Result<Result<Str
 }
 
 /// Whether an answer contains the expected text; any answer if that is empty.
-pub(super) fn holds(answer: &[u8], expected: &[u8], ended: bool) -> Option<Result<String, String>> {
+pub(super) fn holds(answer: &[u8], expected: &[u8], ended: bool) -> Option<CheckVerdict> {
     let quote = |bytes: &[u8]| bytes.get(..QUOTED).unwrap_or(bytes).escape_ascii().to_string();
     if !answer.is_empty() && memchr::memmem::find(answer, expected).is_some() {
         return Some(Ok(match expected {
@@ -104,7 +104,7 @@ async fn read(
     probe: &Probe<'_>,
     stream: &mut Stream,
     judge: impl Fn(&[u8], bool) -> Option<Result<String, AnswerFault>>,
-) -> Result<Result<String, String>, Failure> {
+) -> Result<CheckVerdict, Failure> {
     let mut answer = Vec::new();
     loop {
         let (count, error) = match poll_fn(|cx| stream.poll_read(cx, &mut probe.buffer.borrow_mut())).await {
