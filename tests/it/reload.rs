@@ -251,6 +251,30 @@ fn a_server_that_is_removed_keeps_its_connections_and_gets_no_more() {
     );
 }
 
+/// A line by number that is put before one by name is another server, whatever number that one had.
+#[test]
+fn a_line_by_number_adds_a_server_beside_those_with_names() {
+    let backends = greeters(3);
+    let line =
+        |server: &str, n: usize| format!("server {server} address 127.0.0.1 port {}\n", backends[n].port());
+    let setup = Setup::new();
+    let file = setup.write("file", line("www1", 0) + &line("www2", 1));
+    let pen = setup.option("-F", &file).start();
+    assert_eq!(pen.choices([2, 3]), "B A");
+    let (held, name) = pen.hold(2);
+    assert_eq!(name, "B");
+    pen.write("file", line("www1", 0) + &line("1", 2) + &line("www2", 1));
+    let told = pen.control("reload");
+    assert!(told.contains("server 1 ") && told.contains("server 2 "), "{told}");
+    assert_eq!(pen.control("diff"), "# no setting changes\n");
+    let ports = || pen.servers().iter().map(|server| server.number).collect::<Vec<_>>();
+    assert_eq!(ports(), [0, 1, 2]);
+    let served: std::collections::BTreeSet<String> = (5..11).map(|n| pen.choice(n)).collect();
+    assert_eq!(served.into_iter().collect::<String>(), "ABC");
+    assert!(held.is_silent_for(std::time::Duration::from_millis(10)), "its connection goes on");
+    held.finish();
+}
+
 #[test]
 fn include_is_all_or_nothing() {
     let backends = greeters(2);

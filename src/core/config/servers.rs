@@ -4,7 +4,7 @@ use super::{Config, SERVER_NAME};
 use crate::core::command::server_keys::{ServerChange, ServerConfig};
 use crate::core::command::{SERVERS_MAX, ServerRef};
 use crate::core::error::Error;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 impl Config {
     /// The slot of an existing server; a slot given by its number may be unused.
@@ -34,15 +34,44 @@ impl Config {
             let expected = format!("{SERVER_NAME}, or an address for a new one");
             return Err(Error::expected(expected, server.to_string()).of(&subject));
         }
+        self.unused_slot(&BTreeSet::new()).ok_or_else(|| no_slot().of(&subject))
+    }
+
+    /// The lowest unused slot that is none of `numbered`.
+    fn unused_slot(&self, numbered: &BTreeSet<usize>) -> Option<usize> {
         let default = ServerConfig::default();
-        let unused = self.servers.iter().position(|slot| slot.address.is_none() && *slot == default);
-        match unused.unwrap_or(self.servers.len()) {
-            n if n < SERVERS_MAX => Ok(n),
-            _ => {
-                Err(Error::new(format!("there are {SERVERS_MAX} servers, and no slot is unused"))
-                    .of(&subject))
-            }
+        let is_unused = |slot: &ServerConfig| slot.address.is_none() && *slot == default;
+        let mut slots = (0..SERVERS_MAX).filter(|n| !numbered.contains(n));
+        slots.find(|n| self.servers.get(*n).is_none_or(is_unused))
+    }
+
+    /// Adds a server of which nothing but its name is known, in the lowest unused slot that is none of `numbered`.
+    ///
+    /// # Errors
+    /// There is no such slot.
+    pub(in crate::core) fn add_server(
+        &mut self,
+        name: &str,
+        numbered: &BTreeSet<usize>,
+    ) -> Result<(), Error> {
+        let n = self.unused_slot(numbered).ok_or_else(|| no_slot().of(&format!("server {name}")))?;
+        self.slot_mut(n).name = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Moves the server in slot `n` as [`Config::add_server`] does; returns its new slot. If there is none, it stays.
+    pub(in crate::core) fn move_server(&mut self, n: usize, numbered: &BTreeSet<usize>) -> Option<usize> {
+        let to = self.unused_slot(numbered)?;
+        let server = std::mem::take(self.servers.get_mut(n)?);
+        *self.slot_mut(to) = server;
+        Some(to)
+    }
+
+    fn slot_mut(&mut self, n: usize) -> &mut ServerConfig {
+        if self.servers.len() <= n {
+            self.servers.resize(n + 1, ServerConfig::default());
         }
+        &mut self.servers[n]
     }
 
     /// Applies `changes` to the slot `n`, which `server` refers to.
@@ -50,13 +79,11 @@ impl Config {
         if changes.iter().all(|change| matches!(change, ServerChange::Blacklist(_))) {
             return;
         }
-        if self.servers.len() <= n {
-            self.servers.resize(n + 1, ServerConfig::default());
-        }
+        let slot = self.slot_mut(n);
         if let ServerRef::Name(name) = server {
-            self.servers[n].name = Some(name.clone());
+            slot.name = Some(name.clone());
         }
-        changes.iter().for_each(|change| self.servers[n].apply(change));
+        changes.iter().for_each(|change| slot.apply(change));
     }
 
     /// Empties the slot of a server. If there is no such server, there is nothing to do.
@@ -90,6 +117,10 @@ impl Config {
         }
         errors
     }
+}
+
+fn no_slot() -> Error {
+    Error::new(format!("there are {SERVERS_MAX} servers, and no slot is unused"))
 }
 
 #[cfg(test)]

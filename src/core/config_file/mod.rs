@@ -5,6 +5,7 @@ mod line;
 mod line_index;
 mod loader;
 mod report;
+mod slots;
 
 pub use line::ConfigLine;
 pub use line_index::LineIndex;
@@ -12,6 +13,7 @@ pub use loader::{FileLines, load};
 pub use report::ErrorReport;
 
 use bounded::Bounded;
+use slots::NumberedSlots;
 
 use super::command::server_keys::{ServerChange, ServerConfig, ServerKey};
 use super::command::{Command, ServerRef};
@@ -29,6 +31,8 @@ pub struct AppliedLines {
     pub blacklists: Vec<(usize, Duration)>,
     /// The settings that the lines name.
     pub named: BTreeSet<Subject>,
+    /// The old and the new slots of servers that have given way to others, to which the lines give an address by number.
+    pub moved: Vec<(usize, usize)>,
 }
 
 /// The setting, list or key that a command is about.
@@ -65,7 +69,7 @@ pub fn part_about(command: Command, wanted: impl Fn(Subject) -> bool) -> Option<
 }
 
 /// Applies all lines to a configuration. The first mention of an access list empties it, so that reading a file twice
-/// does not double it. `report` gets the lines that are not settings; `from` is the number of lines before these.
+/// does not double it. A server to which lines give an address by number and one that they add by name are two. `report` gets the lines that are not settings; `from` is the number of lines before these.
 pub fn apply(
     config: &mut Config,
     lines: &[ConfigLine],
@@ -76,8 +80,14 @@ pub fn apply(
     let mut applied = AppliedLines::default();
     let mut notices = Bounded::default();
     let mut lists = BTreeSet::new();
+    let numbered = NumberedSlots::new(lines);
+    applied.moved = numbered.clear(config, lines);
     for (n, ConfigLine { at, command }) in lines.iter().enumerate() {
         applied.named.extend(Subject::of(command));
+        if let Err(error) = numbered.spare(config, command) {
+            report.line(from + n, error.at(at));
+            continue;
+        }
         match command {
             Command::Acl(n, _) | Command::NoAcl(n) if lists.insert(*n) => {
                 // Emptying a list is allowed in every phase.

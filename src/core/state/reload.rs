@@ -7,7 +7,7 @@ use crate::core::command::{Command, ServerRef};
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines, ErrorReport, FileLines, LineIndex, Subject, part_about};
 use crate::core::error::Error;
-use crate::core::settings::{ReloadMode, Setting, Value, When};
+use crate::core::settings::{AdminState, ReloadMode, Setting, Value, When};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,24 +77,22 @@ impl State {
         report.read(&file_lines, 0);
         exact_report.read(&file_lines, 0);
         let mut kept = self.config.clone();
-        let applied = config_file::apply(&mut kept, lines, 0, Phase::Running, &mut report);
+        let mut applied = config_file::apply(&mut kept, lines, 0, Phase::Running, &mut report);
         let mut exact = self.command_line.clone();
-        config_file::apply(&mut exact, lines, 0, Phase::Start, &mut exact_report);
+        let exactly = config_file::apply(&mut exact, lines, 0, Phase::Start, &mut exact_report);
         report.merge(exact_report);
         let fixed = self.keep_what_is_fixed(&mut exact);
         let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();
         let config = match kept.settings.reload_mode {
             ReloadMode::Exact => {
                 // The state of a server is the one that an administrator set last, by whatever means.
-                let used =
-                    exact.servers.iter_mut().enumerate().filter(|(_, server)| server.address.is_some());
-                for (n, server) in used {
-                    let state = Subject::Server(n, ServerConfig::state().word());
-                    if let Some(old) = self.config.servers.get(n).filter(|_| !applied.named.contains(&state))
-                    {
-                        server.state = old.state;
+                for (n, state) in self.states_kept(&exact) {
+                    if !exactly.named.contains(&Subject::Server(n, ServerConfig::state().word())) {
+                        exact.servers[n].state = state;
                     }
                 }
+                // The slots are those of this configuration.
+                AppliedLines { named: applied.named, blacklists: applied.blacklists, .. } = exactly;
                 let unnamed = |setting: &Setting| !applied.named.contains(&Subject::Setting(setting.word()));
                 let stays = fixed.into_iter().filter(unnamed).flat_map(|setting| exact.commands_of(setting));
                 notices
@@ -102,7 +100,15 @@ impl State {
                 exact
             }
             ReloadMode::Keep => {
-                let gone = |subject| self.file_named.contains(&subject) && !applied.named.contains(&subject);
+                let before = |subject| match subject {
+                    Subject::Server(n, key) => {
+                        let moved = applied.moved.iter().find(|(_, to)| *to == n);
+                        Subject::Server(moved.map_or(n, |(from, _)| *from), key)
+                    }
+                    subject => subject,
+                };
+                let gone =
+                    |subject| self.file_named.contains(&before(subject)) && !applied.named.contains(&subject);
                 let stays =
                     kept.changes_from(&exact).into_iter().filter_map(|command| part_about(command, gone));
                 notices.extend(stays.map(|command| format!("no longer in {file}, kept: {command}")));
@@ -120,6 +126,23 @@ impl State {
         // Blacklisting starts anew with each reload.
         changes.extend(applied.blacklists.iter().map(blacklist));
         Ok(Proposal { config, file_lines, applied, report, reload: Reload { changes, notices } })
+    }
+
+    /// The states that servers of `config` have now: of the server with the same name, or else with the same number, unless
+    /// that has become another one.
+    fn states_kept(&self, config: &Config) -> Vec<(usize, AdminState)> {
+        let (old, new) = (self.config.slots_by_name(), config.slots_by_name());
+        let used = config.servers.iter().enumerate().filter(|(_, server)| server.address.is_some());
+        let state = |(n, server): (usize, &ServerConfig)| {
+            let by_name = server.name.as_deref().and_then(|name| old.get(name));
+            let by_number = || {
+                let name = self.config.servers.get(n)?.name.as_deref();
+                Some(&n).filter(|_| name.is_none_or(|name| !new.contains_key(name)))
+            };
+            let before = *by_name.or_else(by_number)?;
+            Some((n, self.config.servers.get(before)?.state))
+        };
+        used.filter_map(state).collect()
     }
 
     /// Keeps in `config` the settings in force that cannot change while pen runs. Returns them.

@@ -4,6 +4,7 @@ mod commands;
 mod errors;
 mod properties;
 mod reload;
+mod server_slots;
 mod servers;
 
 use std::collections::{BTreeSet, HashMap};
@@ -22,7 +23,7 @@ use crate::core::error::Error;
 use crate::core::log_target::LogTarget;
 use crate::core::report::model::Status;
 use crate::core::report::replies;
-use crate::core::settings::ReloadMode;
+use crate::core::settings::{AdminState, ReloadMode};
 
 /// A world with files that refuses the need with that number.
 #[derive(Debug, Default)]

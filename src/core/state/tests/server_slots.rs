@@ -1,0 +1,132 @@
+//! Files that give servers by number and by name: what a reload makes of them is what a restart would.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A line: the server by number or by name, whether it has an address, the name that it gives.
+type FileLine = (Result<usize, &'static str>, bool, Option<&'static str>);
+
+fn file() -> impl Strategy<Value = Vec<FileLine>> {
+    let name = || prop::sample::select(vec!["a", "b", "c"]);
+    let numbered = (0usize..4, prop::option::weighted(0.3, name())).prop_map(|(n, name)| (Ok(n), true, name));
+    let named =
+        (name(), prop::bool::weighted(0.8)).prop_map(|(name, has_address)| (Err(name), has_address, None));
+    prop::collection::vec(prop_oneof![numbered, named], 1..6)
+}
+
+/// The text of a file, in which no two addresses are the same.
+fn text(version: usize, lines: &[FileLine]) -> String {
+    let line = |(n, (server, has_address, name)): (usize, &FileLine)| {
+        let server = server.map_or_else(str::to_owned, |number| number.to_string());
+        let address =
+            if *has_address { format!(" address 10.0.{version}.{n} port 1") } else { String::new() };
+        let name = name.map_or_else(|| format!(" max {n}"), |name| format!(" name {name}"));
+        format!("server {server}{address}{name}\n")
+    };
+    lines.iter().enumerate().map(line).collect()
+}
+
+/// The servers of a configuration that have an address: the name if there is one, and the address.
+fn servers(config: &Config) -> Vec<(Option<String>, String)> {
+    let used =
+        config.servers.iter().filter_map(|server| Some((server.name.clone(), server.address.as_ref()?)));
+    used.map(|(name, address)| (name, address.to_string())).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_reload_makes_the_servers_of_a_restart_and_then_nothing_is_new(
+        versions in prop::collection::vec(file(), 1..5),
+        exact in any::<bool>(),
+    ) {
+        let mode = if exact { "reload_mode exact\n" } else { "" };
+        let mut state = state(&format!("listen 80\n{mode}"));
+        let mut world = TestWorld::default();
+        for (version, lines) in versions.iter().enumerate() {
+            let text = format!("{mode}{}", text(version, lines));
+            world.files.insert("f".into(), text.clone());
+            if state.reload(&mut world).is_err() {
+                continue;
+            }
+            let (wanted, has) = (servers(&config(&text)), servers(&state.config));
+            for (name, address) in &wanted {
+                let is_there = |(other, at): &(Option<String>, String)| {
+                    address == at && (name.is_none() || name == other)
+                };
+                prop_assert!(has.iter().any(is_there), "{text}{name:?} {address} is not in {has:?}");
+            }
+            if exact {
+                prop_assert_eq!(&wanted, &has);
+            }
+            let again = state.diff(None, &mut world).unwrap();
+            prop_assert_eq!(again.changes, Vec::new(), "{}", text);
+        }
+    }
+}
+
+/// What reloads of these files, one after the other, have changed.
+fn reloads(state: &mut State, files: &[&str]) -> Vec<String> {
+    let mut world = TestWorld::default();
+    let mut reload = |file: &&str| {
+        world.files.insert("f".into(), (*file).to_owned());
+        let (reload, _) = state.reload(&mut world).unwrap();
+        assert_eq!(reply_of(state, &mut world, "diff"), "# no setting changes\n", "{file}");
+        reload.to_string()
+    };
+    files.iter().map(&mut reload).collect()
+}
+
+#[test]
+fn a_server_by_number_does_not_become_one_that_the_file_names() {
+    let (www1, www2) = ("server www1 address 10.0.0.1 port 1\n", "server www2 address 10.0.0.2 port 1\n");
+    let before = format!("{www1}{www2}");
+    let after = format!("{www1}server 1 address 10.0.0.9 port 21003\n{www2}");
+    for mode in ["listen 80\n", "listen 80\nreload_mode exact\n"] {
+        let [before, after] = [&before, &after].map(|file| format!("{mode}{file}"));
+        let mut state = state(&before);
+        let mut world = TestWorld::default();
+        apply(&mut state, &mut world, "server www2 state drain").unwrap();
+        let told = reloads(&mut state, &[&before, &after]);
+        assert_eq!(told[0], "# no setting changes\n");
+        let names: Vec<_> = state.config.servers.iter().map(|s| s.name.as_deref().unwrap_or("-")).collect();
+        assert_eq!(names, ["www1", "-", "www2"], "{mode}{}", told[1]);
+        assert_eq!(servers(&state.config), servers(&config(&after)), "as after a restart");
+        // The state that an administrator has set stays with its server.
+        let states = [1, 2].map(|n| state.config.servers[n].state);
+        assert_eq!(states, [AdminState::Ready, AdminState::Drain], "{mode}");
+    }
+}
+
+#[test]
+fn a_server_added_by_name_gets_no_number_that_another_line_gives_an_address() {
+    let first = "server 0 address 10.0.0.1 port 1\n";
+    let c = "server c address 10.0.0.2 port 1\n";
+    let d = "server 1 address 10.0.0.3 port 1 name d\n";
+    // At the start, and at a reload where c has that number.
+    let all = format!("{first}{c}{d}");
+    let names = |config: &Config| config.servers.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+    let expected = [None, Some("d".to_owned()), Some("c".to_owned())];
+    assert_eq!(names(&config(&all)), expected);
+    let mut state = state(&format!("listen 80\n{first}{c}"));
+    reloads(&mut state, &[&format!("{first}{c}"), &all]);
+    assert_eq!(names(&state.config), expected);
+    // A number without an address is that of the server that has it, and so is one that gets the name.
+    let file = "server a address 10.0.0.1 port 1\nserver 0 max 5\n\
+                server 1 address 10.0.0.2 port 1 name b\nserver b max 7\n";
+    assert_eq!(config(file).servers.iter().map(|s| s.max).collect::<Vec<_>>(), [5, 7]);
+    reloads(&mut state, &["reload_mode exact\n", file].map(|_| file));
+}
+
+#[test]
+fn what_a_file_no_longer_says_of_a_server_that_has_moved_is_told() {
+    let mut state = state("listen 80\nserver 0 address 10.0.0.9 port 1\n");
+    let told = reloads(
+        &mut state,
+        &[
+            "server a address 10.0.0.1 port 1 max 5\n",
+            "server a address 10.0.0.1 port 1\nserver 1 address 10.0.0.2 port 1\n",
+        ],
+    );
+    assert!(told[1].contains("\n# no longer in f, kept: server 2 max 5\n"), "{}", told[1]);
+}
