@@ -6,6 +6,9 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use memchr::memrchr;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::core::error::SystemReason;
 use crate::sys::{atomic_file, log};
 
@@ -13,6 +16,12 @@ use super::fault_reporter::FaultReporter;
 use super::syslog::SyslogSender;
 use super::target::SinkTarget;
 use super::udp::UdpSender;
+
+/// What a pipe that has room takes without a wait: a page on Linux, and on the others as much as it takes at once (PIPE_BUF).
+const PART: usize = 4096;
+
+/// How long a write waits for a reader before other work is done.
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// An open target.
 #[derive(Debug)]
@@ -29,6 +38,8 @@ enum LogDestination {
         file: File,
         /// Whether the last write ended within a line.
         mid_line: bool,
+        /// Whether a write would wait for a reader: on standard output, whose mode other processes share.
+        waits: bool,
     },
     Udp(Box<UdpSender>),
     Syslog,
@@ -43,16 +54,34 @@ fn open_file(path: &Path) -> io::Result<File> {
     atomic_file::open_for_appending(path)
 }
 
+/// Whether a file takes [`PART`] bytes without a wait, now or within a moment.
+fn is_writable(file: &File) -> bool {
+    let mut polled = [PollFd::new(file, PollFlags::OUT)];
+    // After an error the write tells more.
+    poll(&mut polled, Some(&MOMENT)).map_or(true, |ready| ready > 0)
+}
+
+/// What is written of `lines` at a time: whole ones, so that what others write to the same pipe is not mixed with them, unless one
+/// is longer than a part.
+fn whole_lines(lines: &[u8]) -> &[u8] {
+    let part = &lines[..lines.len().min(PART)];
+    memrchr(b'\n', part).map_or(part, |end| &part[..=end])
+}
+
 impl SinkOutput {
     /// Opens a target. A host name is resolved when the first line is written.
     ///
     /// # Errors
     /// The file cannot be opened.
     pub fn open(target: SinkTarget) -> io::Result<SinkOutput> {
-        let file = |file| LogDestination::File { file, mid_line: false };
+        let file = |file| LogDestination::File { file, mid_line: false, waits: false };
         let to = match &target {
             SinkTarget::File(path) => file(open_file(path)?),
-            SinkTarget::Stdout => file(io::stdout().as_fd().try_clone_to_owned()?.into()),
+            SinkTarget::Stdout => {
+                let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+                let waits = !file.metadata()?.is_file();
+                LogDestination::File { file, mid_line: false, waits }
+            }
             SinkTarget::Udp { source, .. } => LogDestination::Udp(Box::new(UdpSender::new(*source))),
             SinkTarget::Syslog => LogDestination::Syslog,
             SinkTarget::SyslogServer { transport, .. } => {
@@ -87,11 +116,18 @@ impl SinkOutput {
     /// Writes whole lines; returns how many bytes are handled. Fewer than all mean a full disk: try again later.
     pub(super) fn write(&mut self, lines: &[u8], faults: &mut FaultReporter) -> usize {
         match &mut self.to {
-            LogDestination::File { file, mid_line } => {
+            LogDestination::File { file, mid_line, waits } => {
                 let mut done = 0;
                 while done < lines.len() {
                     self.failed = false;
-                    match file.write(&lines[done..]) {
+                    let mut part = &lines[done..];
+                    if *waits {
+                        if !is_writable(file) {
+                            break;
+                        }
+                        part = whole_lines(part);
+                    }
+                    match file.write(part) {
                         Ok(n) if n > 0 => {
                             done += n;
                             *mid_line = lines[done - 1] != b'\n';
@@ -128,7 +164,8 @@ impl SinkOutput {
 
     /// Reopens a file by its name. True if that opened another file and the old one ends within a line.
     pub(super) fn reopen(&mut self, faults: &mut FaultReporter) -> bool {
-        let (SinkTarget::File(path), LogDestination::File { file, mid_line }) = (&self.target, &mut self.to)
+        let (SinkTarget::File(path), LogDestination::File { file, mid_line, .. }) =
+            (&self.target, &mut self.to)
         else {
             return false;
         };
@@ -145,5 +182,64 @@ impl SinkOutput {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{PipeReader, Read as _, pipe};
+    use std::os::fd::OwnedFd;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use super::super::{LogHandle, SinkOptions};
+    use super::*;
+
+    /// As for standard output, a pipe whose writes wait, and the end that is read.
+    fn piped() -> (SinkOutput, PipeReader) {
+        let (reader, writer) = pipe().unwrap();
+        let file = OwnedFd::from(writer).into();
+        let to = LogDestination::File { file, mid_line: false, waits: true };
+        (SinkOutput { target: SinkTarget::Stdout, to, failed: false }, reader)
+    }
+
+    fn lines() -> Vec<u8> {
+        (0..20_000).flat_map(|n| format!("{n:099}\n").into_bytes()).collect()
+    }
+
+    #[test]
+    fn standard_output_that_nobody_reads_holds_the_end_up_for_a_moment_only() {
+        let (output, mut reader) = piped();
+        let log = LogHandle::start(SinkOptions::default(), Box::new(|_| {})).unwrap();
+        log.put(Some(output));
+        log.line(&lines());
+        let begun = Instant::now();
+        assert_eq!(log.close(Duration::from_secs(20)), Ok(()));
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        // What was written ends with a line.
+        let (mut text, all) = (Vec::new(), lines());
+        drop(log);
+        reader.read_to_end(&mut text).unwrap();
+        assert!(!text.is_empty() && text.len() < all.len());
+        assert!(all.starts_with(&text) && text.ends_with(b"\n"));
+    }
+
+    #[test]
+    fn a_reader_of_standard_output_gets_every_byte() {
+        let (mut output, mut reader) = piped();
+        let reading = thread::spawn(move || {
+            let mut text = Vec::new();
+            reader.read_to_end(&mut text).unwrap();
+            text
+        });
+        let (mut faults, all) = (FaultReporter::new(Box::new(|_| {})), lines());
+        // A line that is longer than what is written at a time is cut, and nothing of it is lost.
+        let all = [&all[..], &[b'x'; 100_000], b"\n"].concat();
+        let mut done = 0;
+        while done < all.len() {
+            done += output.write(&all[done..], &mut faults);
+        }
+        drop(output);
+        assert!(reading.join().unwrap() == all, "bytes are lost, doubled or mixed up");
     }
 }
