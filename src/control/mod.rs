@@ -4,6 +4,7 @@ pub mod check_health;
 pub mod client;
 mod long_reply;
 mod output;
+mod owed_reply;
 pub mod protocol;
 pub mod server;
 mod servers;

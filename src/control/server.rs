@@ -22,8 +22,8 @@ use crate::sys::connection_slots::{ConnectionSlot, ConnectionSlots};
 use crate::sys::{log, socket};
 
 use super::long_reply::LongReplies;
-use super::protocol;
 use super::waiting_clients::WaitingClients;
+use super::{owed_reply, protocol};
 
 /// How long a client may take to send its line, and to read its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -178,7 +178,9 @@ async fn converse(
                 };
                 slot.works();
                 match line {
-                    Ok(Ok(line)) => handler.execute(&line, &commander).await,
+                    Ok(Ok(line)) => {
+                        owed_reply::for_client(stream.as_fd(), handler.execute(&line, &commander)).await
+                    }
                     Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => {
                         refused(error.to_string())
                     }
@@ -187,20 +189,27 @@ async fn converse(
                 }
             }
         };
-        let mut writer = ReplyWriter { stream: &mut stream, slot: &slot };
         match reply {
-            ControlReply::Text(text) => writer.write(text.as_bytes()).await?,
-            ControlReply::Later(reply) => {
-                let text = common.waiting.wait(reply, writer.stream.as_fd(), is_local).await?;
-                writer.write(text.as_bytes()).await?;
+            ControlReply::Text(text) => {
+                ReplyWriter::new(&mut stream, &slot, is_local).write_whole(&text).await?;
+            }
+            ControlReply::Later(text) => {
+                let client = stream.as_fd();
+                let text = common.waiting.wait(text, client, is_local);
+                let text = owed_reply::for_client(client, text).await?;
+                ReplyWriter::new(&mut stream, &slot, is_local).write_whole(&text).await?;
             }
             ControlReply::Pieces(pieces) => {
+                let mut writer = ReplyWriter::new(&mut stream, &slot, is_local);
                 let mut reply = common.long_replies.reply(pieces);
                 while let Some(piece) = reply.next().await? {
                     writer.write(piece.as_bytes()).await?;
                 }
+                writer.finish();
             }
-            ControlReply::File(file) => writer.write_file(file).await?,
+            ControlReply::File(file) => {
+                ReplyWriter::new(&mut stream, &slot, is_local).write_file(file).await?;
+            }
         }
         stream.shutdown().await
     };
@@ -215,13 +224,7 @@ async fn converse(
                 _ = tokio::time::timeout(GRACE, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
             }
         }
-        Err(error) => {
-            if !is_local {
-                // The end of the connection would look like that of the reply.
-                socket::reset_on_close(&stream);
-            }
-            log::debug(1, format_args!("control connection: {error}"));
-        }
+        Err(error) => log::debug(1, format_args!("control connection: {error}")),
     }
 }
 
@@ -236,12 +239,39 @@ fn refused(why: String) -> ControlReply {
 }
 
 /// Writes a reply as long as the client reads it in time.
-struct ReplyWriter<'a, S> {
+struct ReplyWriter<'a, S: AsFd> {
     stream: &'a mut S,
     slot: &'a ConnectionSlot,
+    /// Whether all of it is written; on a Unix socket, which has no reset, from the beginning.
+    is_whole: bool,
 }
 
-impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {
+impl<S: AsFd> Drop for ReplyWriter<'_, S> {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            // The end of the connection would look like that of the reply.
+            socket::reset_on_close(self.stream);
+        }
+    }
+}
+
+impl<'a, S: AsyncWrite + AsFd + Unpin> ReplyWriter<'a, S> {
+    fn new(stream: &'a mut S, slot: &'a ConnectionSlot, is_local: bool) -> Self {
+        ReplyWriter { stream, slot, is_whole: is_local }
+    }
+
+    /// All of the reply is written.
+    fn finish(mut self) {
+        self.is_whole = true;
+    }
+
+    /// Writes the reply.
+    async fn write_whole(mut self, text: &str) -> io::Result<()> {
+        self.write(text.as_bytes()).await?;
+        self.finish();
+        Ok(())
+    }
+
     /// Writes part of the reply.
     async fn write(&mut self, text: &[u8]) -> io::Result<()> {
         let too_slow = || io::Error::new(io::ErrorKind::TimedOut, "the client takes too long");
@@ -254,8 +284,8 @@ impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {
         written
     }
 
-    /// Writes the rest of a file. It is read on a thread that may block on the disk.
-    async fn write_file(&mut self, mut file: File) -> io::Result<()> {
+    /// Writes the rest of a file, which is the reply. It is read on a thread that may block on the disk.
+    async fn write_file(mut self, mut file: File) -> io::Result<()> {
         loop {
             let read = move || {
                 let mut chunk = vec![0; CHUNK];
@@ -265,6 +295,7 @@ impl<S: AsyncWrite + Unpin> ReplyWriter<'_, S> {
             };
             let (back, chunk) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
             if chunk.is_empty() {
+                self.finish();
                 return Ok(());
             }
             self.write(&chunk).await?;
@@ -309,7 +340,42 @@ mod tests {
         }
 
         async fn execute(&self, line: &str, _: &Commander) -> ControlReply {
-            ControlReply::Text(if line == "long" { "x".repeat(100_000_000) } else { "short".into() })
+            match line {
+                "long" => ControlReply::Text("x".repeat(100_000_000)),
+                "never" => std::future::pending().await,
+                "late" => ControlReply::Later(Box::pin(std::future::pending())),
+                _ => ControlReply::Text("short".into()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_reply_learns_that_pen_has_ended() {
+        for line in ["never\n", "late\n"] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+            let address = listener.local_addr().expect("bound");
+            let local = LocalSet::new();
+            let served = serve(ControlListener::Tcp(listener), Rc::new(Talker), 2);
+            let mut client = TcpStream::connect(address).await.expect("connects");
+            client.write_all(line.as_bytes()).await.expect("sent");
+            let other = async {
+                // It is served after the first one.
+                let mut other = TcpStream::connect(address).await.expect("connects");
+                other.write_all(b"other\n").await.expect("sent");
+                other.read_to_string(&mut String::new()).await.expect("served")
+            };
+            local
+                .run_until(async {
+                    tokio::select! {
+                        () = served => {}
+                        length = other => assert_eq!(length, 5),
+                    }
+                })
+                .await;
+            drop(local);
+            let mut reply = String::new();
+            client.read_to_string(&mut reply).await.expect("no reset");
+            assert_eq!(reply, "error: pen has ended before it could reply\n");
         }
     }
 

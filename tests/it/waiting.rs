@@ -128,6 +128,30 @@ fn over_tcp_it_gives_its_place_to_another_one() {
 }
 
 #[test]
+fn that_pen_ends_is_told() {
+    let told = |waiting: &mut [Client]| {
+        for client in waiting {
+            assert_eq!(client.text(), "error: pen has ended before it could reply\n");
+        }
+    };
+    let (_backends, mut pen) = pen();
+    let client = |_| {
+        let mut client = Client::to_path(&pen.control_path());
+        client.send(DOWN);
+        client
+    };
+    let mut waiting: Vec<Client> = (0..PLACES).map(client).collect();
+    are_taken(&|line| pen.control(line));
+    pen.terminate();
+    told(&mut waiting);
+    let (_backends, mut pen, control) = pen_over_tcp();
+    let mut waiting: Vec<Client> = (0..PLACES).map(|_| sends(control, DOWN)).collect();
+    are_taken(&|line| sends(control, &format!("{line}\n")).text());
+    pen.terminate();
+    told(&mut waiting);
+}
+
+#[test]
 fn that_a_server_was_removed_is_told_at_once() {
     let (_backends, pen) = pen();
     pen.control("server b blacklist 600");
