@@ -18,9 +18,9 @@ pub(super) fn of_server(reason: impl Into<String>) -> Failure {
     Failure { origin: Origin::Upstream, error: io::Error::other(reason.into()) }
 }
 
-/// What the first address says at which `attempt` gets an answer. If that is that the server works, clients are connected to this
-/// address first from now on. `attempt` is given the address, with the port of the check, and its share of the time; the last one
-/// may take all that is left.
+/// What the first address says at which `attempt` finds that the server works: clients are connected to it first from now on.
+/// Otherwise the first wrong answer, if there is one, or the last failure. `attempt` is given the address, with the port of the check,
+/// and its share of the time; the last one may take all that is left.
 pub(super) async fn first_of(
     probe: &Probe<'_>,
     attempt: impl AsyncFn(&ServerAddress, Duration) -> Result<CheckVerdict, Failure>,
@@ -28,7 +28,7 @@ pub(super) async fn first_of(
     let backend = probe.backend;
     let order = address_order::order(&backend.addresses, backend.stats.worked());
     let share = share(probe.check.config.timeout, order.len());
-    let mut failed: Option<Failure> = None;
+    let (mut wrong, mut failed): (Option<String>, Option<Failure>) = (None, None);
     let mut left = order.len();
     for own in order.into_iter().filter_map(|n| backend.addresses.get(n)) {
         left -= 1;
@@ -42,13 +42,14 @@ pub(super) async fn first_of(
             }
         };
         match result {
-            Ok(verdict) => {
-                // No failed connect tells clients which address is silent or frozen.
-                if verdict.is_ok() && backend.addresses.len() > 1 {
+            Ok(Ok(reason)) => {
+                // No failed connect tells clients which address is silent, frozen or sick.
+                if backend.addresses.len() > 1 {
                     backend.stats.remember_address(address_order::mark(own));
                 }
-                return verdict.map_err(Trouble::Server);
+                return Ok(reason);
             }
+            Ok(Err(reason)) => _ = wrong.get_or_insert(reason),
             Err(failure) => {
                 failed = Some(match failed {
                     Some(before) => before.or(failure),
@@ -57,7 +58,13 @@ pub(super) async fn first_of(
             }
         }
     }
-    Err(failed.unwrap_or_else(|| of_server("its name has no address")).into())
+    match (wrong, failed) {
+        // An address that could not be asked for a lack of memory may work.
+        (Some(wrong), failed) if failed.as_ref().is_none_or(|f| f.origin != Origin::Shortage) => {
+            Err(Trouble::Server(wrong))
+        }
+        (_, failed) => Err(failed.unwrap_or_else(|| of_server("its name has no address")).into()),
+    }
 }
 
 /// The share of each of `count` addresses, in whole milliseconds.

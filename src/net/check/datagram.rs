@@ -18,7 +18,7 @@ use super::outcome::Trouble;
 use super::probe::{CheckStage, Probe, random_id};
 use super::stream::holds;
 
-/// Carries out the check: whatever the first of the server's addresses that answers says is the result.
+/// Carries out the check: of several addresses, the server works if it does at one.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     first_of(probe, async |address, _| ask_at(probe, address).await).await
 }

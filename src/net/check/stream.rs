@@ -18,7 +18,7 @@ const LOOKED_AT: usize = 128 * 1024;
 /// The maximum number of bytes of an answer that a reason quotes.
 const QUOTED: usize = 60;
 
-/// Carries out the check: whatever the first of the server's addresses that answers says is the result.
+/// Carries out the check: of several addresses, the server works if it does at one.
 pub(super) async fn ask(probe: &Probe<'_>) -> Result<String, Trouble> {
     first_of(probe, async |address, _| ask_at(probe, address).await).await
 }
