@@ -59,6 +59,16 @@ impl Config {
         Ok(())
     }
 
+    /// Whether slot `n` has no server, and nothing is known of one.
+    pub(in crate::core) fn is_unused_slot(&self, n: usize) -> bool {
+        self.servers.get(n).is_none_or(|slot| *slot == ServerConfig::default())
+    }
+
+    /// Gives the server in slot `n` this name.
+    pub(in crate::core) fn name_slot(&mut self, n: usize, name: &str) {
+        self.slot_mut(n).name = Some(name.to_owned());
+    }
+
     /// Moves the server in slot `n` as [`Config::add_server`] does; returns its new slot. If there is none, it stays.
     pub(in crate::core) fn move_server(&mut self, n: usize, numbered: &BTreeSet<usize>) -> Option<usize> {
         let to = self.unused_slot(numbered)?;

@@ -8,36 +8,44 @@ use crate::core::error::Error;
 use crate::core::settings::Value;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-/// The slots to which lines give an address by number. No server that these lines add by name gets one of them: a later line would
-/// make another server of it, or it of the other.
-pub(super) struct NumberedSlots(BTreeSet<usize>);
+/// The slots to which lines give an address by number. No server that these lines add by name gets one of them, unless they give its
+/// name to the slot: a later line would make another server of it, or it of the other.
+pub(super) struct NumberedSlots {
+    slots: BTreeSet<usize>,
+    /// The slots of the names that lines give by number.
+    named: HashMap<String, usize>,
+}
 
 impl NumberedSlots {
     /// Those of `lines`.
     pub(super) fn new(lines: &[ConfigLine]) -> Self {
-        let numbered = lines.iter().filter_map(|line| match &line.command {
-            Command::Server(ServerRef::Slot(n), changes) => {
-                changes.iter().any(ServerChange::is_address).then_some(*n)
-            }
-            _ => None,
-        });
-        NumberedSlots(numbered.collect())
+        let numbered = || {
+            lines.iter().filter_map(|line| match &line.command {
+                Command::Server(ServerRef::Slot(n), changes) => Some((*n, changes)),
+                _ => None,
+            })
+        };
+        let slots = numbered().filter(|(_, changes)| changes.iter().any(ServerChange::is_address));
+        let slots: BTreeSet<usize> = slots.map(|(n, _)| n).collect();
+        // The last name of each slot counts.
+        let names =
+            numbered().flat_map(|(n, changes)| changes.iter().filter_map(given).map(move |name| (n, name)));
+        let names: HashMap<usize, &str> = names.filter(|(n, _)| slots.contains(n)).collect();
+        let named = names.into_iter().map(|(n, name)| (name.to_owned(), n)).collect();
+        NumberedSlots { slots, named }
     }
 
     /// Moves the servers away that have one of these slots in `config` and that `lines` add by name, unless the lines give
     /// the name to the slot. Returns the old and the new slot of each.
     pub(super) fn clear(&self, config: &mut Config, lines: &[ConfigLine]) -> Vec<(usize, usize)> {
         let name_of = |n: &usize| Some((config.servers.get(*n)?.name.clone()?, *n));
-        let mut held: HashMap<String, usize> = self.0.iter().filter_map(name_of).collect();
+        let mut held: HashMap<String, usize> = self.slots.iter().filter_map(name_of).collect();
         let added: HashSet<&str> = lines.iter().filter_map(added_name).collect();
-        held.retain(|name, _| added.contains(name.as_str()));
+        held.retain(|name, n| added.contains(name.as_str()) && self.named.get(name) != Some(n));
         let mut moving = Vec::new();
         for line in lines {
             match &line.command {
                 _ if held.is_empty() => break,
-                Command::Server(ServerRef::Slot(n), changes) => {
-                    held.retain(|name, slot| slot != n || !changes.iter().any(|change| gives(change, name)));
-                }
                 Command::NoServer(ServerRef::Slot(n)) => held.retain(|_, slot| slot != n),
                 Command::Server(ServerRef::Name(name), _) | Command::NoServer(ServerRef::Name(name)) => {
                     moving.extend(held.remove(name));
@@ -45,22 +53,28 @@ impl NumberedSlots {
                 _ => {}
             }
         }
-        let move_away = |n| Some((n, config.move_server(n, &self.0)?));
+        let move_away = |n| Some((n, config.move_server(n, &self.slots)?));
         moving.into_iter().filter_map(move_away).collect()
     }
 
-    /// Makes a server that the command adds by name have a slot that is none of these.
+    /// Makes a server that the command adds by name have the slot that lines give the name to, or one that is none of these.
     ///
     /// # Errors
     /// No other slot is unused.
     pub(super) fn spare(&self, config: &mut Config, command: &Command) -> Result<(), Error> {
         match command {
             Command::Server(server @ ServerRef::Name(name), changes)
-                if !self.0.is_empty()
+                if !self.slots.is_empty()
                     && changes.iter().any(ServerChange::is_address)
                     && config.slot(server).is_none() =>
             {
-                config.add_server(name, &self.0)
+                match self.named.get(name) {
+                    Some(n) if config.is_unused_slot(*n) => {
+                        config.name_slot(*n, name);
+                        Ok(())
+                    }
+                    _ => config.add_server(name, &self.slots),
+                }
             }
             _ => Ok(()),
         }
@@ -77,7 +91,10 @@ fn added_name(line: &ConfigLine) -> Option<&str> {
     }
 }
 
-/// Whether a change gives a server this name.
-fn gives(change: &ServerChange, name: &str) -> bool {
-    matches!(change, ServerChange::Set(key, Value::Text(text)) if *key == ServerConfig::name() && text == name)
+/// The name that a change gives to a server.
+fn given(change: &ServerChange) -> Option<&str> {
+    match change {
+        ServerChange::Set(key, Value::Text(name)) if *key == ServerConfig::name() => Some(name),
+        _ => None,
+    }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use memchr::memrchr;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::core::error::SystemReason;
 use crate::sys::{atomic_file, log};
@@ -57,8 +58,12 @@ fn open_file(path: &Path) -> io::Result<File> {
 /// Whether a file takes [`PART`] bytes without a wait, now or within a moment.
 fn is_writable(file: &File) -> bool {
     let mut polled = [PollFd::new(file, PollFlags::OUT)];
-    // After an error the write tells more.
-    poll(&mut polled, Some(&MOMENT)).map_or(true, |ready| ready > 0)
+    match poll(&mut polled, Some(&MOMENT)) {
+        Ok(ready) => ready > 0,
+        Err(Errno::INTR) => false,
+        // The write tells more.
+        Err(_) => true,
+    }
 }
 
 /// What is written of `lines` at a time: whole ones, so that what others write to the same pipe is not mixed with them, unless one

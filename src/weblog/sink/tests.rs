@@ -137,12 +137,6 @@ fn datagrams_go_to_penlogd_and_its_absence_is_survived() {
     log.entry(&entry(b"GET /again HTTP/1.0\r\n"));
     let n = socket.recv(&mut buffer).unwrap();
     assert_eq!(&buffer[..n], b"+ 192.0.2.1 10.0.0.1 GET /again HTTP/1.0\n");
-    let works = |text: String| text.starts_with("log 127.0.0.1:") && text.ends_with(": works again");
-    let begun = Instant::now();
-    while !told.recv_timeout(Duration::from_millis(50)).is_ok_and(works) {
-        assert!(begun.elapsed() < PATIENCE);
-        log.entry(&entry(b"GET /more HTTP/1.0\r\n"));
-    }
 }
 
 #[test]

@@ -13,9 +13,9 @@ use super::target::SinkTarget;
 
 /// The minimum time between two lookups of the receiver's address.
 const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
-/// How long no send must fail until the receiver is taken to work again: that one succeeds says nothing, and its error may come with
-/// a later one.
-const SILENCE: Duration = Duration::from_secs(1);
+/// How long no send must fail until the receiver is taken to work again. That one succeeds says nothing: its error may come with a later
+/// one, and many systems send no more than one a second (icmp(7), icmp_ratelimit).
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// A socket to the receiver, created when it is needed.
 #[derive(Debug)]
@@ -26,14 +26,23 @@ pub(super) struct UdpSender {
     addresses: Vec<SocketAddr>,
     current: usize,
     resolved: Option<Instant>,
-    /// When a send last failed, until the receiver is taken to work again.
+    /// When a send last failed, until the receiver is taken to work again after this time.
     failed: Option<Instant>,
+    silence: Duration,
 }
 
 impl UdpSender {
     /// A sender with the source address `source`, or the one that the system chooses.
     pub(super) fn new(source: Option<IpAddr>) -> UdpSender {
-        UdpSender { source, socket: None, addresses: Vec::new(), current: 0, resolved: None, failed: None }
+        UdpSender {
+            source,
+            socket: None,
+            addresses: Vec::new(),
+            current: 0,
+            resolved: None,
+            failed: None,
+            silence: SILENCE,
+        }
     }
 
     /// Sends each line. Lines that cannot be sent are counted as lost.
@@ -54,7 +63,7 @@ impl UdpSender {
                 Err(error) => Err(error),
             };
             let Err(error) = sent else {
-                if self.failed.is_some_and(|at| at.elapsed() >= SILENCE) {
+                if self.failed.is_some_and(|at| at.elapsed() >= self.silence) {
                     self.failed = None;
                     faults.works(target);
                 }
@@ -113,4 +122,30 @@ impl UdpSender {
 #[expect(clippy::disallowed_methods, reason = "the log's own thread may wait for DNS: nothing waits for it")]
 pub(super) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok((host, port).to_socket_addrs()?.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn it_works_again_after_a_time_without_errors() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        drop(socket);
+        let target = SinkTarget::Udp { host: address.ip().to_string(), port: address.port(), source: None };
+        let (told, messages) = mpsc::channel::<String>();
+        let mut faults = FaultReporter::new(Box::new(move |text| told.send(text.to_owned()).unwrap()));
+        let mut sender = UdpSender::new(None);
+        (0..3).for_each(|_| sender.send(b"lost", &target, &mut faults));
+        assert!(messages.try_recv().unwrap().starts_with("cannot send log to 127.0.0.1:"));
+        let _socket = UdpSocket::bind(address).unwrap();
+        (0..3).for_each(|_| sender.send(b"too early to tell", &target, &mut faults));
+        assert!(messages.try_iter().all(|text| !text.contains("works again")));
+        sender.silence = Duration::ZERO;
+        sender.send(b"arrives", &target, &mut faults);
+        assert!(messages.try_iter().any(|text| text.ends_with(": works again")));
+    }
 }

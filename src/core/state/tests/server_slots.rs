@@ -130,3 +130,18 @@ fn what_a_file_no_longer_says_of_a_server_that_has_moved_is_told() {
     );
     assert!(told[1].contains("\n# no longer in f, kept: server 2 max 5\n"), "{}", told[1]);
 }
+
+#[test]
+fn a_name_that_lines_give_to_a_number_is_the_server_of_that_number_in_any_order() {
+    let (named, numbered) =
+        ("server a address 10.0.0.1 port 1\n", "server 1 address 10.0.0.2 port 1 name a\n");
+    for text in [format!("{named}{numbered}"), format!("{numbered}{named}")] {
+        let made = config(&text);
+        let wanted = if text.starts_with(named) { "10.0.0.2" } else { "10.0.0.1" };
+        assert_eq!(servers(&made), [(Some("a".into()), wanted.into())], "{text}");
+        assert_eq!(made.servers[1].name.as_deref(), Some("a"));
+        // A reload that finds it there leaves it.
+        let mut state = state(&format!("listen 80\n{text}"));
+        assert_eq!(reloads(&mut state, &[&text, &text]), ["# no setting changes\n"; 2]);
+    }
+}
