@@ -6,6 +6,7 @@ mod checks;
 mod command_line;
 mod servers;
 mod serving;
+mod slot_index;
 mod sockets;
 pub mod warnings;
 
@@ -16,6 +17,7 @@ use super::command::{Command, ServerRef};
 use super::error::{Error, Fault};
 use super::health::CheckConfig;
 use super::settings::{Setting, Settings, Value, When};
+use slot_index::SlotIndex;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The beginning of what is expected where a check is named, for errors.
@@ -40,8 +42,9 @@ pub struct Config {
     acls: Vec<Acl>,
     /// The checks, by their names.
     pub checks: BTreeMap<String, CheckConfig>,
-    /// The server slots.
+    /// The server slots. Only [`Config::apply`] may change their names, or which are used.
     pub servers: Vec<ServerConfig>,
+    slots: SlotIndex,
 }
 
 impl Default for Config {
@@ -51,6 +54,7 @@ impl Default for Config {
             acls: vec![Acl::default(); LISTS],
             checks: BTreeMap::new(),
             servers: Vec::new(),
+            slots: SlotIndex::default(),
         }
     }
 }
@@ -279,6 +283,20 @@ pub(crate) mod tests {
                 config.servers.pop();
             }
             prop_assert_eq!(config, again);
+        }
+
+        #[test]
+        fn servers_are_found_by_name_where_they_are(lines in prop::collection::vec(line(), 0..40)) {
+            let mut config = Config::default();
+            lines.iter().for_each(|line| apply(&mut config, line));
+            for name in config.servers.iter().filter_map(|server| server.name.as_ref()) {
+                let first = config.servers.iter().position(|server| server.name.as_ref() == Some(name));
+                prop_assert_eq!(config.slot(&ServerRef::Name(name.clone())), first);
+            }
+            let default = ServerConfig::default();
+            let unused = config.servers.iter().position(|server| *server == default);
+            prop_assert_eq!(config.slots.unused(), unused.unwrap_or(config.servers.len()));
+            prop_assert_eq!(config.slot(&ServerRef::Name("nobody".into())), None);
         }
 
         #[test]

@@ -11,7 +11,7 @@ impl Config {
     pub fn slot(&self, server: &ServerRef) -> Option<usize> {
         match server {
             ServerRef::Slot(n) => Some(*n),
-            ServerRef::Name(name) => self.servers.iter().position(|slot| slot.name.as_ref() == Some(name)),
+            ServerRef::Name(name) => self.slots.named(name),
         }
     }
 
@@ -41,7 +41,7 @@ impl Config {
     fn unused_slot(&self, numbered: &BTreeSet<usize>) -> Option<usize> {
         let default = ServerConfig::default();
         let is_unused = |slot: &ServerConfig| slot.address.is_none() && *slot == default;
-        let mut slots = (0..SERVERS_MAX).filter(|n| !numbered.contains(n));
+        let mut slots = (self.slots.unused()..SERVERS_MAX).filter(|n| !numbered.contains(n));
         slots.find(|n| self.servers.get(*n).is_none_or(is_unused))
     }
 
@@ -55,7 +55,7 @@ impl Config {
         numbered: &BTreeSet<usize>,
     ) -> Result<(), Error> {
         let n = self.unused_slot(numbered).ok_or_else(|| no_slot().of(&format!("server {name}")))?;
-        self.slot_mut(n).name = Some(name.to_owned());
+        self.name_slot(n, name);
         Ok(())
     }
 
@@ -66,22 +66,28 @@ impl Config {
 
     /// Gives the server in slot `n` this name.
     pub(in crate::core) fn name_slot(&mut self, n: usize, name: &str) {
-        self.slot_mut(n).name = Some(name.to_owned());
+        self.change_slot(n, |slot| slot.name = Some(name.to_owned()));
     }
 
     /// Moves the server in slot `n` as [`Config::add_server`] does; returns its new slot. If there is none, it stays.
     pub(in crate::core) fn move_server(&mut self, n: usize, numbered: &BTreeSet<usize>) -> Option<usize> {
         let to = self.unused_slot(numbered)?;
-        let server = std::mem::take(self.servers.get_mut(n)?);
-        *self.slot_mut(to) = server;
+        self.servers.get(n)?;
+        let server = self.change_slot(n, std::mem::take);
+        self.change_slot(to, |slot| *slot = server);
         Some(to)
     }
 
-    fn slot_mut(&mut self, n: usize) -> &mut ServerConfig {
+    /// Changes slot `n`, which need not be there yet.
+    fn change_slot<R>(&mut self, n: usize, change: impl FnOnce(&mut ServerConfig) -> R) -> R {
         if self.servers.len() <= n {
             self.servers.resize(n + 1, ServerConfig::default());
         }
-        &mut self.servers[n]
+        let slot = &mut self.servers[n];
+        let before = slot.name.clone();
+        let result = change(slot);
+        self.slots.changed(n, before, &self.servers);
+        result
     }
 
     /// Applies `changes` to the slot `n`, which `server` refers to.
@@ -89,18 +95,18 @@ impl Config {
         if changes.iter().all(|change| matches!(change, ServerChange::Blacklist(_))) {
             return;
         }
-        let slot = self.slot_mut(n);
-        if let ServerRef::Name(name) = server {
-            slot.name = Some(name.clone());
-        }
-        changes.iter().for_each(|change| slot.apply(change));
+        self.change_slot(n, |slot| {
+            if let ServerRef::Name(name) = server {
+                slot.name = Some(name.clone());
+            }
+            changes.iter().for_each(|change| slot.apply(change));
+        });
     }
 
     /// Empties the slot of a server. If there is no such server, there is nothing to do.
     pub(super) fn remove_server(&mut self, server: &ServerRef) {
-        let slot = self.slot(server).and_then(|n| self.servers.get_mut(n));
-        if let Some(slot) = slot {
-            *slot = ServerConfig::default();
+        if let Some(n) = self.slot(server).filter(|n| *n < self.servers.len()) {
+            self.change_slot(n, |slot| *slot = ServerConfig::default());
         }
         while self.servers.last() == Some(&ServerConfig::default()) {
             self.servers.pop();

@@ -1,0 +1,50 @@
+//! Where the servers of a configuration are, so that a file may name as many as it has lines.
+
+use crate::core::command::server_keys::ServerConfig;
+use std::collections::{BTreeSet, HashMap};
+
+/// The slots by the names of their servers, and the lowest unused one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct SlotIndex {
+    /// More than one for a name only until the end of a file, whose lines may exchange names.
+    by_name: HashMap<String, BTreeSet<usize>>,
+    unused: usize,
+}
+
+impl SlotIndex {
+    /// The lowest slot with this name.
+    pub(super) fn named(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name)?.first().copied()
+    }
+
+    /// The lowest unused slot.
+    pub(super) fn unused(&self) -> usize {
+        self.unused
+    }
+
+    /// Slot `n` of `servers` has changed; its name was `before`.
+    pub(super) fn changed(&mut self, n: usize, before: Option<String>, servers: &[ServerConfig]) {
+        let after = servers.get(n).and_then(|slot| slot.name.as_ref());
+        if before.as_ref() != after {
+            if let Some(before) = before
+                && let Some(slots) = self.by_name.get_mut(&before)
+            {
+                slots.remove(&n);
+                if slots.is_empty() {
+                    self.by_name.remove(&before);
+                }
+            }
+            if let Some(after) = after {
+                self.by_name.entry(after.clone()).or_default().insert(n);
+            }
+        }
+        let default = ServerConfig::default();
+        let is_used = |n: usize| servers.get(n).is_some_and(|slot| *slot != default);
+        if !is_used(n) {
+            self.unused = self.unused.min(n);
+        }
+        while is_used(self.unused) {
+            self.unused += 1;
+        }
+    }
+}
