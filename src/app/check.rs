@@ -11,6 +11,7 @@ use crate::core::config_file::LineIndex;
 use crate::core::error::{Error, Place};
 use crate::core::settings::{Settings, Value};
 use crate::core::state::Log;
+use crate::net::tls::{TlsServer, TlsSettings};
 use crate::sys::privileges::{self, Account};
 use crate::sys::resolve;
 
@@ -139,14 +140,20 @@ fn check_tls(config: &Config) -> Result<Vec<String>, Vec<Error>> {
         return Ok(Vec::new());
     }
     let upstream = load_upstream_tls(config).map(|loaded| loaded.map(|(_, notices)| notices));
-    let server = tls_server(config).and_then(|loaded| {
-        let Some((server, mut notices)) = loaded else { return Ok(None) };
-        // In a chroot jail, pen reads that directory inside the jail only.
-        if config.settings.chroot.is_none() {
-            notices.extend(server.check_names()?);
+    // In a chroot jail, pen reads the directory of names inside the jail only.
+    let reads_names = config.settings.chroot.is_none();
+    let server = match tls_server(config) {
+        Ok(Some((server, notices))) if reads_names => {
+            server.check_names().map(|more| Some([notices, more].concat()))
         }
-        Ok(Some(notices))
-    });
+        Ok(loaded) => Ok(loaded.map(|(_, notices)| notices)),
+        Err(mut wrong) => {
+            let settings = TlsSettings::of(&config.settings).filter(|_| reads_names);
+            let of_names = settings.map(|settings| TlsServer::check_names_alone(&settings));
+            wrong.extend(of_names.and_then(Result::err).into_iter().flatten());
+            Err(wrong)
+        }
+    };
     match (upstream, server) {
         (Ok(upstream), Ok(server)) => Ok([upstream, server].into_iter().flatten().flatten().collect()),
         (upstream, server) => Err([upstream.err(), server.err()].into_iter().flatten().flatten().collect()),

@@ -126,7 +126,9 @@ impl Performer {
             }
             Effect::Close(n) => _ = self.shared.connections.close(n),
             Effect::CloseServer(n) => {
-                self.shared.connections.close_server(Role::Regular(n), EndReason::ClosedByCommand)
+                if let Some(server) = self.shared.snapshot.load().backend(Role::Regular(n)) {
+                    self.shared.connections.close_server(server, EndReason::ClosedByCommand);
+                }
             }
             Effect::LookUp(lookups) => self.dns.look_up(lookups),
             Effect::Stop => self.stop.notify_one(),

@@ -35,16 +35,17 @@ use super::workers;
 /// Descriptors that pen itself needs: standard streams, listeners, logs, one event port per worker and so on.
 const FIXED_DESCRIPTORS: u64 = 32;
 
-/// The number of concurrent clients of the control socket, each of which has a descriptor. Where there are enough
-/// descriptors it is large, so that idle clients lock nobody out.
+/// The number of concurrent clients of the control socket, each of which has a descriptor: many, so that idle ones lock nobody out,
+/// and few enough to leave descriptors to connections.
 fn control_clients(descriptors: u64) -> u32 {
-    if descriptors < 4096 { 32 } else { 128 }
+    let most = if descriptors < 4096 { 32 } else { 128 };
+    u32::try_from(descriptors / 8).unwrap_or(u32::MAX).clamp(4, most)
 }
 
 /// The same of the admin listener, if there is one.
 fn admin_clients(config: &Config, descriptors: u64) -> u32 {
     match config.settings.admin {
-        Some(_) => u32::try_from(descriptors / 16).unwrap_or(u32::MAX).clamp(1, admin::CONNECTIONS_MAX),
+        Some(_) => u32::try_from(descriptors / 16).unwrap_or(u32::MAX).clamp(2, admin::CONNECTIONS_MAX),
         None => 0,
     }
 }

@@ -94,8 +94,8 @@ pub enum ControlListener {
 pub async fn serve(listener: ControlListener, handler: Rc<impl Handler>, clients_max: usize) {
     let slots = ConnectionSlots::new(clients_max, PATIENCE_WHEN_FULL);
     let common = Rc::new(Common {
-        leaving: Semaphore::new(LEAVING_MAX),
-        waiting: WaitingClients::default(),
+        leaving: Semaphore::new(LEAVING_MAX.min(clients_max)),
+        waiting: WaitingClients::among(clients_max),
         long_replies: LongReplies::default(),
     });
     loop {

@@ -12,7 +12,7 @@ use crate::sys::hangup;
 
 use super::protocol;
 
-/// The number of clients that may wait, so that room is left for others.
+/// The maximum number of clients that may wait.
 const WAITING_MAX: usize = 16;
 /// How often pen looks whether a client has gone. Not every event port reports a close of both directions by itself.
 const LOOK: Duration = Duration::from_millis(50);
@@ -30,6 +30,8 @@ enum Departure {
 /// The places of these clients.
 #[derive(Debug)]
 pub(super) struct WaitingClients {
+    /// The number of places.
+    most: usize,
     places: Semaphore,
     /// The number of further clients that a place is sought for, and of places that were given up for them and not taken yet.
     further: Cell<usize>,
@@ -38,18 +40,19 @@ pub(super) struct WaitingClients {
     one_more: Notify,
 }
 
-impl Default for WaitingClients {
-    fn default() -> Self {
+impl WaitingClients {
+    /// Places for at most half of the clients of a socket, so that room is left for others.
+    pub(super) fn among(clients_max: usize) -> Self {
+        let most = (clients_max / 2).clamp(1, WAITING_MAX);
         WaitingClients {
-            places: Semaphore::new(WAITING_MAX),
+            most,
+            places: Semaphore::new(most),
             further: Cell::default(),
             given_up: Cell::default(),
             one_more: Notify::new(),
         }
     }
-}
 
-impl WaitingClients {
     /// Waits for the reply to `client`, a process of this machine if it `is_local`. The reply is an error if there is no place for
     /// it, or if it has to give its place to another one: no reply would look like success.
     ///
@@ -62,7 +65,7 @@ impl WaitingClients {
         is_local: bool,
     ) -> io::Result<String> {
         let Some(_place) = self.place().await else {
-            return Ok(protocol::refusal(&[Error::new(format!("{WAITING_MAX} commands wait already"))]));
+            return Ok(protocol::refusal(&[Error::new(format!("{} commands wait already", self.most))]));
         };
         tokio::select! {
             reply = reply => Ok(reply),
@@ -71,7 +74,7 @@ impl WaitingClients {
                     Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the client has gone"))
                 }
                 Departure::GaveWay => {
-                    let reason = format!("its place was given to another command: {WAITING_MAX} may wait");
+                    let reason = format!("its place was given to another command: {} may wait", self.most);
                     Ok(protocol::refusal(&[Error::new(reason).of("wait")]))
                 }
             },

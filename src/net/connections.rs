@@ -13,7 +13,7 @@ use crate::core::Millis;
 use crate::core::backend::ServerStats;
 use crate::core::end_reason::{EndReason, FirstReason};
 use crate::core::report::model::{ConnectionRow, ConnectionState};
-use crate::core::snapshot::{Backend, Role};
+use crate::core::snapshot::Backend;
 use crate::core::tls_session::TlsSession;
 
 use super::accepted_client::AcceptedClient;
@@ -34,6 +34,8 @@ pub struct Connection {
     downfd: i32,
     upfd: AtomicI32,
     server: AtomicI32,
+    /// Which of the servers that its slot has had, see [`ServerStats::id`].
+    server_id: AtomicU32,
     pending_up: AtomicU32,
     pending_down: AtomicU32,
     /// Bytes delivered to the client.
@@ -87,6 +89,7 @@ impl Connection {
             downfd,
             upfd: AtomicI32::new(-1),
             server: AtomicI32::new(-1),
+            server_id: AtomicU32::new(0),
             pending_up: AtomicU32::new(0),
             pending_down: AtomicU32::new(0),
             sx: AtomicU64::new(0),
@@ -105,6 +108,7 @@ impl Connection {
     /// Records its server and the descriptor `upfd`. Returns the meter that counts for both.
     pub fn connected(self: &Arc<Self>, backend: &Backend, upfd: i32) -> ConnectionMeter {
         self.server.store(stored(backend.role.number()), Relaxed);
+        self.server_id.store(backend.stats.id(), Relaxed);
         self.upfd.store(upfd, Relaxed);
         self.state.store(CONNECTED, Relaxed);
         ConnectionMeter { connection: Arc::clone(self), server: Arc::clone(&backend.stats) }
@@ -379,9 +383,11 @@ impl ConnectionTable {
     }
 
     /// Ends the connections of a server for `reason`.
-    pub fn close_server(self: &Arc<Self>, server: Role, reason: EndReason) {
-        let number = stored(server.number());
-        self.walk().filter(|(_, c)| c.server.load(Relaxed) == number).for_each(|(_, c)| c.end(reason));
+    pub fn close_server(self: &Arc<Self>, server: &Backend, reason: EndReason) {
+        let (number, id) = (stored(server.role.number()), server.stats.id());
+        // Not those of a removed server that had the slot before.
+        let its = |c: &Connection| c.server.load(Relaxed) == number && c.server_id.load(Relaxed) == id;
+        self.walk().filter(|(_, c)| its(c)).for_each(|(_, c)| c.end(reason));
     }
 
     /// Ends all connections, since pen ends.

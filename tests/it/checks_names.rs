@@ -1,7 +1,7 @@
 //! Checks of servers that are names with several addresses.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -311,4 +311,42 @@ fn clients_are_connected_to_the_address_that_answers_the_check() {
     wait_until("clients to be served by the first address", || answers().as_deref() == Some("B"));
     assert_eq!([(); 10].map(|()| ask()), ["B"; 10]);
     assert!(!pen.stderr().contains(") is down"), "{}", pen.stderr());
+}
+
+#[test]
+fn flows_leave_an_address_that_the_check_finds_silent() {
+    if !inside("it::checks_names::flows_leave_an_address_that_the_check_finds_silent") {
+        return;
+    }
+    let port = reserve(Ipv4Addr::UNSPECIFIED);
+    let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+    let silent = Arc::new(AtomicBool::new(false));
+    let is_silent = Arc::clone(&silent);
+    let _first =
+        Server::on(
+            at_first,
+            move |_| {
+                if is_silent.load(SeqCst) { Vec::new() } else { vec![b"first".to_vec()] }
+            },
+        );
+    let _second = Server::on(at_second, |_| vec![b"second".to_vec()]);
+    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n";
+    let setup = with_etc(Setup::new().options("-U"), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let pen = setup
+        .command("check it type udp send x every 0.1 timeout 0.2 fall 1")
+        .command(format!("server 0 address two.example port {port} check it"))
+        .start();
+    becomes(&pen, 0, "up");
+    let client = UdpSocket::bind("127.0.0.9:0").unwrap();
+    client.connect(pen.address).unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let ask = || {
+        client.send(b"question").unwrap();
+        let mut answer = [0; 16];
+        client.recv(&mut answer).map(|length| String::from_utf8_lossy(&answer[..length]).into_owned())
+    };
+    wait_until("an answer", || ask().is_ok_and(|name| name == "first"));
+    silent.store(true, SeqCst);
+    // From the same port: it is the same flow.
+    wait_until("an answer of the other address", || ask().is_ok_and(|name| name == "second"));
 }

@@ -197,3 +197,29 @@ fn without_http_mode_what_was_carried_last_tells_whether_more_was_to_come() {
     assert_eq!(pen.control("close server 0"), "");
     assert_eq!(clients.map(|mut client| client.end()), [End::Reset, End::Clean]);
 }
+
+#[test]
+fn what_ends_the_connections_of_a_new_server_leaves_those_of_the_removed_one_in_its_slot() {
+    let (old, other) = (Backend::echo(), Backend::echo());
+    let refusing = crate::support::backend::Refusing::new();
+    let check = "check it type tcp every 0.1 timeout 0.5 rise 1 fall 1";
+    let setup = Setup::new().options("-r").command(check).servers([&old, &other]);
+    let pen = setup.start();
+    pen.control("server 0 name www1");
+    let mut clients = [pen.client(), pen.client()];
+    let mut both_echo = || {
+        for client in &mut clients {
+            client.send("x");
+            assert_eq!(client.bytes(1), b"x");
+        }
+    };
+    both_echo();
+    pen.control("no server www1");
+    let at = refusing.address();
+    let added = format!("server www3 address {} port {} check it on_down close", at.ip(), at.port());
+    assert_eq!(pen.control(&added), "");
+    becomes(&pen, 0, "down");
+    pen.control("close server www3");
+    pen.control("close server 0");
+    both_echo();
+}

@@ -192,3 +192,19 @@ fn with_few_descriptors_it_serves_or_does_not_start() {
         }
     }
 }
+
+#[test]
+fn silent_control_clients_leave_descriptors_to_clients_and_to_each_other() {
+    let backends = greeters(1);
+    for descriptors in [50, 64, 120] {
+        let limit = format!("prlimit --nofile={descriptors}:{descriptors}");
+        let setup = Setup::new().wrapper(&limit).command("workers 1");
+        let pen = setup.servers(&backends).start();
+        let _silent: Vec<Client> = (0..60).map(|_| Client::to_path(&pen.control_path())).collect();
+        for _ in 0..5 {
+            assert_eq!(pen.client().line(), "A");
+        }
+        assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+        assert!(!pen.stderr().contains("no new connections"), "{descriptors}: {}", pen.stderr());
+    }
+}

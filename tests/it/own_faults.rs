@@ -160,6 +160,8 @@ fn a_check_that_lacks_memory_says_nothing_about_its_server() {
         ("type http", "recvfrom", "ENOMEM"),
         ("type udp send x", "sendto", "ENOMEM"),
         ("type udp send x", "recvfrom", "ENOBUFS"),
+        ("type udp send x", "sendto", "EINTR"),
+        ("type http", "sendto", "ENOMEM"),
     ] {
         let is_udp = check.starts_with("type udp");
         let address = if is_udp { name_server.address } else { web.address() };

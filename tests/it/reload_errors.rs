@@ -132,6 +132,12 @@ fn all_errors_of_tls_are_told_each_with_its_line() {
     authority.issue("other").write(setup.path(), "other");
     let (cert, key, other) = (setup.file("pen.crt"), setup.file("pen.key"), setup.file("other.key"));
     let bad = setup.write("bad.pem", "no PEM");
+    let names = setup.file("names");
+    std::fs::create_dir(&names).unwrap();
+    authority.issue("a.b").write(Path::new(&names), "a.b");
+    for file in ["ca", "ocsp"] {
+        setup.write(&format!("names/a.b.{file}"), "junk");
+    }
     let file = setup.write("file", "");
     let setup = setup.option("-E", cert.clone()).option("-K", key.clone()).option("-F", &file);
     let backends = greeters(1);
@@ -141,8 +147,13 @@ fn all_errors_of_tls_are_told_each_with_its_line() {
         // Of one certificate, of several, of what else a context needs, and of both sides.
         ("ssl_certfile /nonexist/c\nssl_keyfile /nonexist/k\n".to_owned(), &[2, 3][..]),
         (format!("ssl_certfile {bad}\nssl_keyfile /nonexist/k\nssl_ciphers NONE-SUCH\n"), &[2, 3, 4]),
-        (format!("ssl_certfile {cert}\nssl_keyfile {other}\nssl_ciphers NONE-SUCH\nssl_ocsp_response /nonexist/o\n"), &[3, 4]),
+        (format!("ssl_certfile {cert}\nssl_keyfile {other}\nssl_ciphers NONE-SUCH\nssl_ocsp_response /nonexist/o\n"), &[3, 4, 5]),
         ("ssl_ocsp_response /nonexist/o\nssl_ciphers NONE-SUCH\n".to_owned(), &[2, 3]),
+        (
+            format!("ssl_certfile /nonexist/c\nssl_ocsp_response /nonexist/o\nssl_sni_path {names}\n"),
+            &[2, 3, 4, 4],
+        ),
+        (format!("ssl_cacert_file {bad}\nssl_cacert_dir /nonexist/d\n"), &[2, 3]),
         (format!("ssl_cacert_file {bad}\nssl_require_client_cert\nssl_ciphers NONE-SUCH\n"), &[2, 4]),
         (
             "server_cacert_file /nonexist/a\nserver 0 tls on\nssl_ciphers NONE-SUCH\nssl_ocsp_response /nonexist/o\n"

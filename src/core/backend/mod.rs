@@ -27,6 +27,8 @@ pub const WHOLE: u64 = 1000;
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct ServerStats {
+    /// See [`ServerStats::id`].
+    id: u32,
     connections: AtomicU32,
     /// Consecutive failed connects.
     failed_in_a_row: AtomicU32,
@@ -57,7 +59,13 @@ pub struct ServerStats {
 impl ServerStats {
     /// Of a server that `wakeup` tells of to those who wait for a place.
     pub fn new(wakeup: Arc<Wakeup>) -> Self {
-        ServerStats { wakeup, ..ServerStats::default() }
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        ServerStats { id: LAST.fetch_add(1, Relaxed).wrapping_add(1), wakeup, ..ServerStats::default() }
+    }
+
+    /// What tells it apart from the other servers that a slot has had.
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     /// Its connections, including those being made.
@@ -212,6 +220,13 @@ impl ServerStats {
     pub fn remember_address(&self, mark: u64) {
         if self.worked.load(Relaxed) != mark {
             self.worked.store(mark, Relaxed);
+        }
+    }
+
+    /// The same as a check of datagrams has found: flows to another address go on to this one.
+    pub fn check_found_address(&self, mark: u64) {
+        if self.worked.swap(mark, Relaxed) != mark {
+            self.changes.fetch_add(1, Relaxed);
         }
     }
 

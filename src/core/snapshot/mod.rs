@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::acl::Acl;
-use super::addr::Endpoint;
+use super::addr::{Endpoint, Host};
 use super::admission::limits::Allowance;
 use super::affinity::ClientMask;
 use super::backend::{ServerStats, Turns};
@@ -198,7 +198,9 @@ impl Snapshot {
             backend(role, &server, None, stats, resolved).map(Arc::new)
         };
         let check = |server: &ServerConfig| {
-            let (name, check) = config.check_of(server)?;
+            // A server without a port is not used.
+            let is_used = server.port != 0 || server.address.as_ref().is_some_and(Host::is_path);
+            let (name, check) = config.check_of(server).filter(|_| is_used)?;
             let host = server.address.as_ref()?.to_string();
             Some(Arc::new(Check {
                 name: name.to_owned(),

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) blacklists: Vec<(usize, Duration)>,
     /// Names to look up although they have an address.
     pub(super) again: BTreeSet<String>,
+    /// Slots that have another server from now on.
+    pub(super) replaced: BTreeSet<usize>,
 }
 
 impl State {
@@ -272,7 +274,7 @@ impl State {
             || new.idle_timeout != old.idle_timeout
             || new.tcp_fastclose != old.tcp_fastclose;
         self.forgive_moved(&plan.config);
-        let removed = self.remove_gone(&plan.config);
+        let removed = self.remove_gone(&plan.config, &plan.replaced);
         self.config = plan.config;
         self.blacklist(&plan.blacklists, world.now());
         effects.extend(self.publish());
@@ -284,12 +286,12 @@ impl State {
         Ok(effects)
     }
 
-    /// Moves the servers whose slots are empty in `config` to the removed ones. Returns them with their slots.
-    fn remove_gone(&mut self, config: &Config) -> Vec<(usize, Arc<Backend>)> {
+    /// Moves the servers whose slots are empty in `config`, or `replaced`, to the removed ones. Returns them with their slots.
+    fn remove_gone(&mut self, config: &Config, replaced: &BTreeSet<usize>) -> Vec<(usize, Arc<Backend>)> {
         let mut gone = Vec::new();
         for (n, backend) in self.snapshot.backends.iter().enumerate() {
             if let Some(backend) = backend
-                && config.servers.get(n).is_none_or(|slot| slot.address.is_none())
+                && (replaced.contains(&n) || config.servers.get(n).is_none_or(|slot| slot.address.is_none()))
             {
                 self.stats.remove(n, Arc::clone(backend));
                 gone.push((n, Arc::clone(backend)));

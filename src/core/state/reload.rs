@@ -8,6 +8,7 @@ use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines, ErrorReport, FileLines, LineIndex, Subject, part_about};
 use crate::core::error::Error;
 use crate::core::settings::{AdminState, ReloadMode, Setting, Value, When};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,11 @@ impl State {
         };
         let Proposal { config, file_lines, applied, report, reload } = self.propose(&file, world)?;
         let again = config.names();
-        let plan = Plan { config, rereads: true, blacklists: applied.blacklists, again };
+        let replaced = match config.settings.reload_mode {
+            ReloadMode::Exact => self.replaced(&config),
+            ReloadMode::Keep => BTreeSet::new(),
+        };
+        let plan = Plan { config, rereads: true, blacklists: applied.blacklists, again, replaced };
         let effects = self.run_lines(plan, &file, &file_lines, report, world)?;
         self.file_named = applied.named;
         Ok((reload, effects))
@@ -91,6 +96,12 @@ impl State {
                         exact.servers[n].state = state;
                     }
                 }
+                let name = |config: &Config, n: usize| config.servers.get(n)?.name.clone();
+                let told = |n: &usize| {
+                    let (old, new) = (name(&self.config, *n)?, name(&exact, *n)?);
+                    Some(format!("server {n}: {old} is removed, and {new} is another server"))
+                };
+                notices.extend(self.replaced(&exact).iter().filter_map(told));
                 // The slots are those of this configuration.
                 AppliedLines { named: applied.named, blacklists: applied.blacklists, .. } = exactly;
                 let unnamed = |setting: &Setting| !applied.named.contains(&Subject::Setting(setting.word()));
@@ -128,16 +139,30 @@ impl State {
         Ok(Proposal { config, file_lines, applied, report, reload: Reload { changes, notices } })
     }
 
+    /// The slots whose servers are removed in `config` and that others get there: both the name and the address are new.
+    fn replaced(&self, config: &Config) -> BTreeSet<usize> {
+        let (old, new) = (self.config.slots_by_name(), config.slots_by_name());
+        let both = self.config.servers.iter().zip(&config.servers).enumerate();
+        let is_other = |before: &ServerConfig, after: &ServerConfig| {
+            let is_gone = before.name.as_deref().is_some_and(|name| !new.contains_key(name));
+            let is_new = after.name.as_deref().is_some_and(|name| !old.contains_key(name));
+            let has_moved = (&before.address, before.port) != (&after.address, after.port);
+            is_gone && is_new && has_moved && before.address.is_some() && after.address.is_some()
+        };
+        both.filter(|(_, (before, after))| is_other(before, after)).map(|(n, _)| n).collect()
+    }
+
     /// The states that servers of `config` have now: of the server with the same name, or else with the same number, unless
     /// that has become another one.
     fn states_kept(&self, config: &Config) -> Vec<(usize, AdminState)> {
         let (old, new) = (self.config.slots_by_name(), config.slots_by_name());
+        let replaced = self.replaced(config);
         let used = config.servers.iter().enumerate().filter(|(_, server)| server.address.is_some());
         let state = |(n, server): (usize, &ServerConfig)| {
             let by_name = server.name.as_deref().and_then(|name| old.get(name));
             let by_number = || {
                 let name = self.config.servers.get(n)?.name.as_deref();
-                Some(&n).filter(|_| name.is_none_or(|name| !new.contains_key(name)))
+                Some(&n).filter(|n| !replaced.contains(n) && name.is_none_or(|name| !new.contains_key(name)))
             };
             let before = *by_name.or_else(by_number)?;
             Some((n, self.config.servers.get(before)?.state))

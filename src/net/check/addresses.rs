@@ -45,7 +45,7 @@ pub(super) async fn first_of(
             Ok(Ok(reason)) => {
                 // No failed connect tells clients which address is silent, frozen or sick.
                 if backend.addresses.len() > 1 {
-                    backend.stats.remember_address(address_order::mark(own));
+                    backend.stats.check_found_address(address_order::mark(own));
                 }
                 return Ok(reason);
             }

@@ -153,7 +153,7 @@ impl Checker {
             Health::Down => {
                 log::warn(format_args!("{backend} is down: check {check}: {reason}"));
                 if backend.on_down == OnDown::Close {
-                    self.shared.connections.close_server(backend.role, EndReason::ServerDown);
+                    self.shared.connections.close_server(backend, EndReason::ServerDown);
                 }
             }
             _ => log::info(format_args!("{backend} is up: check {check}: {reason}")),

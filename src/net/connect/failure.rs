@@ -99,7 +99,11 @@ impl Failure {
 
     /// Sending to a server that is connected, or receiving from it, has failed.
     pub fn of_exchange(error: io::Error) -> Self {
-        let origin = if is_shortage(&error) { Origin::Shortage } else { Origin::Upstream };
+        let origin = match error.kind() {
+            _ if is_shortage(&error) => Origin::Shortage,
+            io::ErrorKind::Interrupted => Origin::Internal,
+            _ => Origin::Upstream,
+        };
         Failure { origin, error }
     }
 

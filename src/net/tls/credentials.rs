@@ -37,7 +37,10 @@ impl Credentials {
             let (identity, material) = match read {
                 Ok(read) => read,
                 Err(wrong) => {
-                    errors.splice(..0, wrong);
+                    // Without the certificate, no more can be told of its response.
+                    let ocsp = files.ocsp.as_deref().and_then(|path| Stapling::look(path).err());
+                    let ocsp = ocsp.filter(|error| !errors.contains(error));
+                    errors.splice(..0, wrong.into_iter().chain(ocsp));
                     continue;
                 }
             };
@@ -99,10 +102,15 @@ fn staple<'a>(
     for (_, identity, files) in found {
         // The issuer may be among the authorities that could not be read.
         let may_be_checked = authorities.is_some() || identity.issuer(known).is_some();
-        let Some(path) = files.ocsp.as_deref().filter(|_| may_be_checked) else {
+        let Some(path) = files.ocsp.as_deref() else {
             staplings.push(None);
             continue;
         };
+        if !may_be_checked {
+            errors.extend(Stapling::look(path).err().map(|why| (path, why)));
+            staplings.push(None);
+            continue;
+        }
         staplings.push(match Stapling::load(path, identity, known) {
             Ok((stapling, warning)) => {
                 notices.extend(warning);

@@ -243,17 +243,22 @@ impl Authorities {
     /// handshake never waits for a disk.
     ///
     /// # Errors
-    /// The file that cannot be read or is damaged.
-    pub(in crate::net) fn load(file: Option<&Path>, dir: Option<&Path>) -> Result<Self, String> {
+    /// Each file that cannot be read or is damaged.
+    pub(in crate::net) fn load(file: Option<&Path>, dir: Option<&Path>) -> Result<Self, Vec<String>> {
         let mut files: Vec<PathBuf> = file.map(Path::to_owned).into_iter().collect();
-        if let Some(dir) = dir {
-            files.extend(hashed(dir)?);
+        let (mut all, mut errors) = (Vec::new(), Vec::new());
+        match dir.map(hashed) {
+            Some(Ok(found)) => files.extend(found),
+            Some(Err(error)) => errors.push(error),
+            None => {}
         }
-        let mut all = Vec::new();
         for file in &files {
-            all.extend(certificates(file, &read(file)?)?);
+            match read(file).and_then(|text| certificates(file, &text)) {
+                Ok(found) => all.extend(found),
+                Err(error) => errors.push(error),
+            }
         }
-        Self::of(all).map_err(|e| reason(&e))
+        if errors.is_empty() { Self::of(all).map_err(|e| vec![reason(&e)]) } else { Err(errors) }
     }
 
     /// Reads the system's authorities from OpenSSL's default locations. Files that cannot be read are skipped.

@@ -66,6 +66,16 @@ impl Stapling {
         Ok((stapling, warning))
     }
 
+    /// Whether the file contains a response, whatever it is about.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none.
+    pub(super) fn look(path: &Path) -> Result<(), String> {
+        let damaged =
+            |e: ErrorStack| at(path, format_args!("is no OCSP response in DER form: {}", reason(&e)));
+        OcspResponse::from_der(&read(path)?).map(drop).map_err(damaged)
+    }
+
     fn parse(&self, der: Vec<u8>) -> Result<Staple, String> {
         let damaged = |e: ErrorStack| format!("is no OCSP response in DER form: {}", reason(&e));
         let response = OcspResponse::from_der(&der).map_err(damaged)?;

@@ -85,6 +85,19 @@ impl TlsServer {
         current.sni.as_ref().map_or(Ok(Vec::new()), |sni| sni.check(None).map_err(of_names))
     }
 
+    /// The same where something else is wrong with the settings.
+    ///
+    /// # Errors
+    /// See [`TlsServer::check_names`].
+    pub fn check_names_alone(settings: &TlsSettings) -> Result<Vec<String>, Vec<Error>> {
+        if Authorities::load(settings.ca.as_deref(), settings.ca_dir.as_deref()).is_err() {
+            // Names may need them.
+            return Ok(Vec::new());
+        }
+        let alone = TlsSettings { files: Vec::new(), require: false, ciphers: None, ..settings.clone() };
+        TlsServer::new(&alone, 1)?.0.check_names()
+    }
+
     /// Starts to check files while pen serves. Call it when pen has its final user and root directory: the directory of
     /// names is read from there. Returns a warning for each file that a reload will not be able to read.
     ///
@@ -140,7 +153,7 @@ impl Maker {
     fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Vec<Error>> {
         let mut errors = Vec::new();
         let authorities = Authorities::load(settings.ca.as_deref(), settings.ca_dir.as_deref());
-        let authorities = authorities.map_err(|error| errors.push(Error::new(error))).ok();
+        let authorities = authorities.map_err(|wrong| errors.extend(all(wrong))).ok();
         let known = authorities.is_some();
         let authorities = authorities.unwrap_or_default();
         if settings.require && known && authorities.is_empty() {

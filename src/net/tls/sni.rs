@@ -119,14 +119,20 @@ impl Sni {
     fn read(&self, entry: &CertFiles) -> Result<(Good, Vec<String>), Vec<String>> {
         // Before the files, so that a change while they are read is detected the next time.
         let stamp = entry.stamp();
-        let own = entry
-            .ca
-            .as_deref()
-            .map(|ca| Authorities::load(Some(ca), None))
-            .transpose()
-            .map_err(|e| vec![e])?;
-        let (credentials, notices) =
-            Credentials::read(&entry.files, own.as_ref().or(Some(&self.authorities)))?;
+        let (mut own, mut errors) = (None, Vec::new());
+        match entry.ca.as_deref().map(|ca| Authorities::load(Some(ca), None)) {
+            Some(Ok(authorities)) => own = Some(authorities),
+            Some(Err(wrong)) => errors = wrong,
+            None => {}
+        }
+        let known = own.as_ref().or(Some(&self.authorities)).filter(|_| errors.is_empty());
+        let (credentials, notices) = match Credentials::read(&entry.files, known) {
+            Ok(read) if errors.is_empty() => read,
+            read => {
+                errors.extend(read.err().into_iter().flatten());
+                return Err(errors);
+            }
+        };
         Ok((Good { credentials, authorities: own, stamp }, notices))
     }
 

@@ -50,7 +50,11 @@ impl Upstream {
         let address = own.addresses.get(self.address);
         let stays = address.is_some_and(|address| {
             let snapshot = shared.snapshot.load();
-            snapshot.backend(own.role).is_some_and(|now| now.addresses.contains(address))
+            let now = snapshot.backend(own.role).filter(|now| now.addresses.contains(address));
+            // A client that repeats itself for ever would never leave an address that its server's check finds silent.
+            let found =
+                |now: &Backend| now.check.is_some() && now.addresses.len() > 1 && own.stats.worked() != 0;
+            now.is_some_and(|now| !found(now) || own.stats.worked() == address_order::mark(address))
         });
         let ordered = matches!(own.stats.standing(shared.now()), Standing::Ordered(_));
         let right = stays && !ordered && !own.stats.is_removed();
@@ -63,7 +67,9 @@ impl Upstream {
     /// The server has answered.
     pub(super) fn works(&self, shared: &Shared) {
         let backend = &self.selected.backend;
+        // With a check, its word counts.
         if backend.addresses.len() > 1
+            && backend.check.is_none()
             && let Some(address) = backend.addresses.get(self.address)
         {
             backend.stats.remember_address(address_order::mark(address));

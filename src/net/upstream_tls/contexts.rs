@@ -40,8 +40,8 @@ impl UpstreamTls {
         let (mut notices, mut errors) = (Vec::new(), Vec::new());
         let (authorities, system) = match &settings.ca {
             Some(file) => {
-                let own = Authorities::load(Some(file), None).unwrap_or_else(|error| {
-                    errors.push(Error::new(error).of("server_cacert_file"));
+                let own = Authorities::load(Some(file), None).unwrap_or_else(|wrong| {
+                    errors.extend(wrong.into_iter().map(|error| Error::new(error).of("server_cacert_file")));
                     Authorities::default()
                 });
                 (Arc::new(own), None)

@@ -269,3 +269,32 @@ mod properties {
         }
     }
 }
+
+#[test]
+fn a_slot_with_another_name_and_another_address_has_another_server() {
+    let head = "listen 80\nreload_mode exact\n";
+    let [one, two, three] = [("www1", 1), ("www2", 2), ("www3", 3)]
+        .map(|(name, port)| format!("server {name} address 10.0.0.{port} port 1\n"));
+    let mut state = state(&format!("{head}{one}{two}"));
+    let mut world = TestWorld::default();
+    apply(&mut state, &mut world, "server www1 state maint").unwrap();
+    let held = Arc::clone(state.stats.server(0));
+    assert!(held.acquire(None));
+    world.files.insert("f".into(), format!("{head}{three}{two}"));
+    let (reload, effects) = state.reload(&mut world).unwrap();
+    let notice = "# server 0: www1 is removed, and www3 is another server\n";
+    assert!(reload.to_string().contains(notice), "{reload}");
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Forget(0, backend)
+        if Arc::ptr_eq(&backend.stats, &held))));
+    // It inherits neither the state nor the connections.
+    assert_eq!(state.config.servers[0].state, AdminState::Ready);
+    assert!(!Arc::ptr_eq(state.stats.server(0), &held) && state.stats.server(0).id() != held.id());
+    assert_eq!(reply_of(&mut state, &mut world, "diff"), "# no setting changes\n");
+    // Another name alone, or another address alone, is the same server.
+    for text in [three.replace("www3", "www4"), three.replace("www3", "www4").replace("0.3", "0.4")] {
+        let before = Arc::clone(state.stats.server(0));
+        world.files.insert("f".into(), format!("{head}{text}{two}"));
+        state.reload(&mut world).unwrap();
+        assert!(Arc::ptr_eq(state.stats.server(0), &before), "{text}");
+    }
+}

@@ -137,3 +137,14 @@ fn a_server_that_is_pen_itself_is_refused_by_its_name_too() {
     let errors = state.reload(&mut world).unwrap_err();
     assert_eq!(format!("{}\n", errors[0]), reason("f:2: server 1", "a.example port 80"));
 }
+
+#[test]
+fn a_server_without_a_port_is_not_checked() {
+    let checks = |port: &str| {
+        let lines = format!("listen 80\ncheck c type tcp\nserver 0 address {port} check c\n");
+        let state = state(&lines);
+        let snapshot = state.snapshot();
+        snapshot.backend(Role::Regular(0)).is_some_and(|backend| backend.check.is_some())
+    };
+    assert_eq!(["10.0.0.1 port 1", "10.0.0.1 port 0", "/run/x"].map(checks), [true, false, true]);
+}
