@@ -1,6 +1,7 @@
 //! Servers: their addresses, their state, and the refusal of changes that leave none to serve.
 
 use super::*;
+use crate::core::snapshot::Role;
 
 #[test]
 fn a_server_that_moves_is_no_longer_blacklisted() {
