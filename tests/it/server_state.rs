@@ -301,3 +301,14 @@ fn a_server_that_leaves_maintenance_begins_slowly() {
     assert_eq!(pen.control("wait 1 up 20"), "");
     assert_eq!(slow(), (true, true));
 }
+
+#[test]
+fn failed_connects_to_the_emergency_server_are_counted() {
+    let (away, gone) = (crate::support::backend::Refusing::new(), crate::support::backend::Refusing::new());
+    let pen = Setup::new().option("-e", gone.address().to_string()).server(away.address()).start();
+    (0..3).for_each(|_| assert_eq!(pen.choice(2), "EOF"));
+    let document: serde_json::Value = serde_json::from_str(&pen.control("json servers")).unwrap();
+    let servers = document["servers"].as_array().unwrap();
+    let emergency = servers.iter().find(|server| server["role"] == "emergency").unwrap();
+    assert_eq!(emergency["failures"], 3, "{document}");
+}

@@ -131,6 +131,11 @@ impl ServerStats {
         news
     }
 
+    /// A connect to a server that is never blacklisted, the emergency or the abuse server, has failed.
+    pub fn count_failure(&self) {
+        self.failures.fetch_add(1, Relaxed);
+    }
+
     /// Records why a connect failed through the server's own fault.
     pub fn note_failure(&self, reason: &str) {
         *self.last_failure.lock() = Some(reason.into());

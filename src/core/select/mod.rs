@@ -192,8 +192,14 @@ impl Selection {
 
     /// The server could not be reached and is blacklisted. True if it was not on the blacklist before.
     pub fn failed(&self, selected: &Selected, now: Millis) -> bool {
-        matches!(selected.backend.role, Role::Regular(_))
-            && selected.backend.stats.fails(now, self.snapshot.blacklist, self.snapshot.fail_max)
+        let stats = &selected.backend.stats;
+        match selected.backend.role {
+            Role::Regular(_) => stats.fails(now, self.snapshot.blacklist, self.snapshot.fail_max),
+            Role::Emergency | Role::Abuse => {
+                stats.count_failure();
+                false
+            }
+        }
     }
 
     /// Whether the client will be sent back to this server.

@@ -39,8 +39,10 @@ impl Credentials {
                 Err(wrong) => {
                     // Without the certificate, no more can be told of its response.
                     let ocsp = files.ocsp.as_deref().and_then(|path| Stapling::look(path).err());
-                    let ocsp = ocsp.filter(|error| !errors.contains(error));
-                    errors.splice(..0, wrong.into_iter().chain(ocsp));
+                    // Certificates may share a file.
+                    let news = wrong.into_iter().chain(ocsp).filter(|error| !errors.contains(error));
+                    let news: Vec<String> = news.collect();
+                    errors.splice(..0, news);
                     continue;
                 }
             };

@@ -33,7 +33,7 @@ pub struct Loaded {
 impl Loaded {
     /// Reads the directory of names.
     fn scan(&self) -> Result<(), Error> {
-        let scan = |sni: &Arc<Sni>| sni.scan().map_err(|e| Error::new(e).of("ssl_sni_path"));
+        let scan = |sni: &Arc<Sni>| sni.scan().map_err(of_directory);
         self.sni.as_ref().map_or(Ok(()), scan)
     }
 
@@ -124,7 +124,10 @@ impl TlsServer {
     /// # Errors
     /// All that is wrong, each with the name of its file or setting.
     pub fn load(&self, settings: &TlsSettings) -> Result<(Loaded, Vec<String>), Vec<Error>> {
-        let (loaded, mut notices) = self.maker.load(settings)?;
+        let (loaded, mut notices) = self.maker.load(settings).map_err(|mut wrong| {
+            wrong.extend(settings.sni_path.as_deref().and_then(|dir| Sni::look(dir).err()).map(of_directory));
+            wrong
+        })?;
         loaded.scan().map_err(|error| vec![error])?;
         if let (Some(sni), Some(before)) = (&loaded.sni, &self.current().sni) {
             notices.extend(sni.check(Some(before)).map_err(of_names)?);
@@ -200,6 +203,10 @@ impl Maker {
         let staplings = (credentials.staplings(), Throttle::new());
         Ok((Loaded { settings: settings.clone(), contexts, staplings, sni }, notices))
     }
+}
+
+fn of_directory(error: String) -> Error {
+    Error::new(error).of("ssl_sni_path")
 }
 
 /// What is wrong with the files of names, which have no setting of their own.

@@ -4,7 +4,7 @@
 //! name: a session is thus looked up under the name that the client requests. If files have to be read first, the
 //! handshake stops and its task waits for the [loader](super::cert_loader).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -79,6 +79,14 @@ impl Sni {
         *seen = stamp.is_settled().then_some(stamp);
         self.index.store(Arc::new(index));
         Ok(())
+    }
+
+    /// Whether the directory of names can be read.
+    ///
+    /// # Errors
+    /// See [`Index::scan`].
+    pub(super) fn look(dir: &Path) -> Result<(), String> {
+        Index::scan(dir, &Index::default()).map(drop)
     }
 
     /// The files of the directory that serve no name, each with the reason.
