@@ -42,6 +42,8 @@ pub struct ServerStats {
     changes: AtomicU64,
     /// The address that worked last, as [`super::address_order::mark`] of it; 0 for none yet.
     worked: AtomicU64,
+    /// Checks of datagrams in a row that another address has answered.
+    misses: AtomicU32,
     /// Connects in progress.
     pub connecting: ConnectPermits,
     /// Bytes sent to the server and received from it.
@@ -228,9 +230,16 @@ impl ServerStats {
         }
     }
 
-    /// The same as a check of datagrams has found: flows to another address go on to this one.
-    pub fn check_found_address(&self, mark: u64) {
-        if self.worked.swap(mark, Relaxed) != mark {
+    /// A check of datagrams has got its answer from the address with this mark. If that is another one than before `fall` times in a
+    /// row, clients go to it from now on, flows of the silent one too: a single datagram may get lost.
+    pub fn check_found_address(&self, mark: u64, fall: u32) {
+        let worked = self.worked.load(Relaxed);
+        if worked == mark || worked == 0 {
+            self.misses.store(0, Relaxed);
+            self.remember_address(mark);
+        } else if self.misses.fetch_add(1, Relaxed) + 1 >= fall {
+            self.misses.store(0, Relaxed);
+            self.worked.store(mark, Relaxed);
             self.changes.fetch_add(1, Relaxed);
         }
     }

@@ -38,6 +38,8 @@ struct Proposal {
     applied: AppliedLines,
     report: ErrorReport,
     reload: Reload,
+    /// See [`Plan::replaced`].
+    replaced: BTreeSet<usize>,
 }
 
 impl State {
@@ -50,12 +52,9 @@ impl State {
             let effects = if self.has_tls() { self.reload_tls(world)? } else { Vec::new() };
             return Ok((Reload::default(), effects));
         };
-        let Proposal { config, file_lines, applied, report, reload } = self.propose(&file, world)?;
+        let Proposal { config, file_lines, applied, report, reload, replaced } =
+            self.propose(&file, world)?;
         let again = config.names();
-        let replaced = match config.settings.reload_mode {
-            ReloadMode::Exact => self.replaced(&config),
-            ReloadMode::Keep => BTreeSet::new(),
-        };
         let plan = Plan { config, rereads: true, blacklists: applied.blacklists, again, replaced };
         let effects = self.run_lines(plan, &file, &file_lines, report, world)?;
         self.file_named = applied.named;
@@ -88,6 +87,7 @@ impl State {
         report.merge(exact_report);
         let fixed = self.keep_what_is_fixed(&mut exact);
         let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();
+        let mut replaced = BTreeSet::new();
         let config = match kept.settings.reload_mode {
             ReloadMode::Exact => {
                 // The state of a server is the one that an administrator set last, by whatever means.
@@ -99,9 +99,10 @@ impl State {
                 let name = |config: &Config, n: usize| config.servers.get(n)?.name.clone();
                 let told = |n: &usize| {
                     let (old, new) = (name(&self.config, *n)?, name(&exact, *n)?);
-                    Some(format!("server {n}: {old} is removed, and {new} is another server"))
+                    Some(format!("server {n}: {new} has the place of {old}"))
                 };
-                notices.extend(self.replaced(&exact).iter().filter_map(told));
+                replaced = self.replaced(&exact);
+                notices.extend(replaced.iter().filter_map(told));
                 // The slots are those of this configuration.
                 AppliedLines { named: applied.named, blacklists: applied.blacklists, .. } = exactly;
                 let unnamed = |setting: &Setting| !applied.named.contains(&Subject::Setting(setting.word()));
@@ -136,18 +137,17 @@ impl State {
         };
         // Blacklisting starts anew with each reload.
         changes.extend(applied.blacklists.iter().map(blacklist));
-        Ok(Proposal { config, file_lines, applied, report, reload: Reload { changes, notices } })
+        Ok(Proposal { config, file_lines, applied, report, reload: Reload { changes, notices }, replaced })
     }
 
-    /// The slots whose servers are removed in `config` and that others get there: both the name and the address are new.
+    /// The slots that other servers have in `config`: both the name and the address are others.
     fn replaced(&self, config: &Config) -> BTreeSet<usize> {
-        let (old, new) = (self.config.slots_by_name(), config.slots_by_name());
         let both = self.config.servers.iter().zip(&config.servers).enumerate();
         let is_other = |before: &ServerConfig, after: &ServerConfig| {
-            let is_gone = before.name.as_deref().is_some_and(|name| !new.contains_key(name));
-            let is_new = after.name.as_deref().is_some_and(|name| !old.contains_key(name));
             let has_moved = (&before.address, before.port) != (&after.address, after.port);
-            is_gone && is_new && has_moved && before.address.is_some() && after.address.is_some()
+            let names = before.name.as_ref().zip(after.name.as_ref());
+            let are_used = before.address.is_some() && after.address.is_some();
+            are_used && has_moved && names.is_some_and(|(before, after)| before != after)
         };
         both.filter(|(_, (before, after))| is_other(before, after)).map(|(n, _)| n).collect()
     }

@@ -44,8 +44,11 @@ pub(super) async fn first_of(
         match result {
             Ok(Ok(reason)) => {
                 // No failed connect tells clients which address is silent, frozen or sick.
-                if backend.addresses.len() > 1 {
-                    backend.stats.check_found_address(address_order::mark(own));
+                let (mark, fall) = (address_order::mark(own), probe.check.config.fall);
+                match backend.addresses.len() {
+                    0 | 1 => {}
+                    _ if probe.check.datagrams => backend.stats.check_found_address(mark, fall),
+                    _ => backend.stats.remember_address(mark),
                 }
                 return Ok(reason);
             }

@@ -27,7 +27,7 @@ use crate::sys::datagram::{DatagramSocket, Peer, UpstreamSocket};
 use crate::sys::error::is_of_network;
 use crate::sys::log;
 
-use super::upstream::{Search, Upstream};
+use super::upstream::{Search, Upstream, UpstreamFit};
 
 /// The largest datagram that is kept until there is an answer, to be sent to the next server. Requests usually fit into
 /// one packet; larger ones are lost with their server.
@@ -168,12 +168,19 @@ impl UdpFlow {
     ) -> Option<Arc<UpstreamSocket>> {
         let mut state = self.state();
         let live = state.as_mut()?;
-        if !live.upstream.is_right(&live.shared) {
-            let found = live.move_on(self.client, &self.peer);
-            self.changed.notify_one();
-            if !found {
-                live.shared.drops.because("no server");
-                return None;
+        match live.upstream.fit(&live.shared) {
+            UpstreamFit::Right => {}
+            UpstreamFit::SilentAddress => {
+                live.change_address(self.client, &self.peer);
+                self.changed.notify_one();
+            }
+            UpstreamFit::Wrong => {
+                let found = live.move_on(self.client, &self.peer);
+                self.changed.notify_one();
+                if !found {
+                    live.shared.drops.because("no server");
+                    return None;
+                }
             }
         }
         if live.is_unanswered(datagram) && live.leave_silent(self.client, &self.peer) {
@@ -314,6 +321,16 @@ impl FlowState {
         self.keeps = false;
         self.use_server(search);
         true
+    }
+
+    /// Goes on at the address of its server that the check finds well, if that is possible.
+    fn change_address(&mut self, client: Client, peer: &Peer) {
+        let remembered = self.upstream.selected.backend.role.slot();
+        let search = Search::new(&self.shared, client, peer.client.port(), remembered);
+        if search.at_other_address(&mut self.upstream) {
+            self.keeps = false;
+            self.use_server(search);
+        }
     }
 
     /// Whether the client has repeated an unanswered request `udp_retries` times.

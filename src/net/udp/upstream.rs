@@ -37,31 +37,34 @@ impl Upstream {
         entry.connection.connected(&self.selected.backend, self.socket.as_raw_fd())
     }
 
-    /// Whether the flow may stay: no command has blacklisted or removed the server, and the server still has this
-    /// address.
+    /// Whether the flow may stay: no command has blacklisted or removed the server, the server still has this
+    /// address, and its check does not find it silent.
     #[inline]
-    pub(super) fn is_right(&mut self, shared: &Shared) -> bool {
+    pub(super) fn fit(&mut self, shared: &Shared) -> UpstreamFit {
         let changes = self.selected.backend.stats.changes();
-        changes == self.changes || self.is_still_right(shared, changes)
+        if changes == self.changes { UpstreamFit::Right } else { self.fit_now(shared, changes) }
     }
 
-    fn is_still_right(&mut self, shared: &Shared, changes: u64) -> bool {
+    fn fit_now(&mut self, shared: &Shared, changes: u64) -> UpstreamFit {
         let own = &self.selected.backend;
         let address = own.addresses.get(self.address);
-        let stays = address.is_some_and(|address| {
-            let snapshot = shared.snapshot.load();
-            let now = snapshot.backend(own.role).filter(|now| now.addresses.contains(address));
-            // A client that repeats itself for ever would never leave an address that its server's check finds silent.
-            let found =
-                |now: &Backend| now.check.is_some() && now.addresses.len() > 1 && own.stats.worked() != 0;
-            now.is_some_and(|now| !found(now) || own.stats.worked() == address_order::mark(address))
-        });
+        let snapshot = shared.snapshot.load();
+        let has_it = |now: &&Arc<Backend>| address.is_some_and(|address| now.addresses.contains(address));
+        let now = snapshot.backend(own.role).filter(has_it);
+        // A client that asks for ever would never leave an address that its server's check finds silent.
+        let asked = now.is_some_and(|now| now.check.is_some() && now.addresses.len() > 1);
+        let worked = own.stats.worked();
+        let is_silent = asked && worked != 0 && address.is_some_and(|at| worked != address_order::mark(at));
         let ordered = matches!(own.stats.standing(shared.now()), Standing::Ordered(_));
-        let right = stays && !ordered && !own.stats.is_removed();
+        let right = now.is_some() && !ordered && !own.stats.is_removed();
         if right {
             self.changes = changes;
         }
-        right
+        match (right, is_silent) {
+            (false, _) => UpstreamFit::Wrong,
+            (true, true) => UpstreamFit::SilentAddress,
+            (true, false) => UpstreamFit::Right,
+        }
     }
 
     /// The server has answered.
@@ -76,6 +79,17 @@ impl Upstream {
         }
         connect::works(shared, backend);
     }
+}
+
+/// Whether a flow may stay with its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UpstreamFit {
+    /// It may.
+    Right,
+    /// With the server, at another address of it.
+    SilentAddress,
+    /// It may not.
+    Wrong,
 }
 
 /// The search for a flow's server. UDP has no handshake that shows whether the selected server works: the search
@@ -155,6 +169,17 @@ impl Search {
             }
         }
         Ok(())
+    }
+
+    /// Connects to the server of `upstream` anew, first to the address that worked last. False if that is impossible: nothing has
+    /// changed then.
+    pub(super) fn at_other_address(&self, upstream: &mut Upstream) -> bool {
+        let mut untried = attempts(&upstream.selected.backend);
+        let Ok((socket, address)) = self.connect(&upstream.selected.backend, &mut untried) else {
+            return false;
+        };
+        (upstream.socket, upstream.address, upstream.untried) = (socket, address, untried);
+        true
     }
 
     /// Connects to the first of a server's `untried` addresses to which a socket can be connected.

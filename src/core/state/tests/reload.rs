@@ -282,7 +282,7 @@ fn a_slot_with_another_name_and_another_address_has_another_server() {
     assert!(held.acquire(None));
     world.files.insert("f".into(), format!("{head}{three}{two}"));
     let (reload, effects) = state.reload(&mut world).unwrap();
-    let notice = "# server 0: www1 is removed, and www3 is another server\n";
+    let notice = "# server 0: www3 has the place of www1\n";
     assert!(reload.to_string().contains(notice), "{reload}");
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Forget(0, backend)
         if Arc::ptr_eq(&backend.stats, &held))));
