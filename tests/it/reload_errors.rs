@@ -154,6 +154,8 @@ fn all_errors_of_tls_are_told_each_with_its_line() {
             &[2, 3, 4, 4],
         ),
         (format!("ssl_cacert_file {bad}\nssl_cacert_dir /nonexist/d\n"), &[2, 3]),
+        (format!("ssl_cacert_file {bad}\nssl_sni_path /nonexist/names\n"), &[2, 3]),
+        ("ssl_ciphers NONE-SUCH\nssl_sni_path /nonexist/names\n".to_owned(), &[2, 3]),
         (format!("ssl_cacert_file {bad}\nssl_require_client_cert\nssl_ciphers NONE-SUCH\n"), &[2, 4]),
         (
             "server_cacert_file /nonexist/a\nserver 0 tls on\nssl_ciphers NONE-SUCH\nssl_ocsp_response /nonexist/o\n"

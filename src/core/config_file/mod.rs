@@ -77,10 +77,32 @@ pub fn apply(
     phase: Phase,
     report: &mut ErrorReport,
 ) -> AppliedLines {
+    apply_with(config, lines, from, phase, report, &NumberedSlots::new(lines))
+}
+
+/// The same at start, for a configuration in whose place another one is in force: servers that lines add by name get the slots that they
+/// have there, whatever the order of the lines, since connections, counts and clients belong to slots.
+pub fn apply_in_place_of(
+    present: &Config,
+    config: &mut Config,
+    lines: &[ConfigLine],
+    report: &mut ErrorReport,
+) -> AppliedLines {
+    let numbered = NumberedSlots::new(lines).and_those_of(present, lines);
+    apply_with(config, lines, 0, Phase::Start, report, &numbered)
+}
+
+fn apply_with(
+    config: &mut Config,
+    lines: &[ConfigLine],
+    from: usize,
+    phase: Phase,
+    report: &mut ErrorReport,
+    numbered: &NumberedSlots,
+) -> AppliedLines {
     let mut applied = AppliedLines::default();
     let mut notices = Bounded::default();
     let mut lists = BTreeSet::new();
-    let numbered = NumberedSlots::new(lines);
     applied.moved = numbered.clear(config, lines);
     for (n, ConfigLine { at, command }) in lines.iter().enumerate() {
         applied.named.extend(Subject::of(command));

@@ -12,8 +12,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 /// name to the slot: a later line would make another server of it, or it of the other.
 pub(super) struct NumberedSlots {
     slots: BTreeSet<usize>,
-    /// The slots of the names that lines give by number.
+    /// The slots of the names that lines give by number, and those that servers are to keep.
     named: HashMap<String, usize>,
+    /// The slots that no other server gets.
+    taken: BTreeSet<usize>,
 }
 
 impl NumberedSlots {
@@ -32,7 +34,19 @@ impl NumberedSlots {
             numbered().flat_map(|(n, changes)| changes.iter().filter_map(given).map(move |name| (n, name)));
         let names: HashMap<usize, &str> = names.filter(|(n, _)| slots.contains(n)).collect();
         let named = names.into_iter().map(|(n, name)| (name.to_owned(), n)).collect();
-        NumberedSlots { slots, named }
+        NumberedSlots { taken: slots.clone(), slots, named }
+    }
+
+    /// Also has the servers that `lines` add by name keep the slots that they have in `present`.
+    pub(super) fn and_those_of(mut self, present: &Config, lines: &[ConfigLine]) -> Self {
+        for name in lines.iter().filter_map(added_name) {
+            let slot = present.slot(&ServerRef::Name(name.to_owned()));
+            if let Some(n) = slot.filter(|n| !self.slots.contains(n) && !self.named.contains_key(name)) {
+                self.named.insert(name.to_owned(), n);
+                self.taken.insert(n);
+            }
+        }
+        self
     }
 
     /// Moves the servers away that have one of these slots in `config` and that `lines` add by name, unless the lines give
@@ -64,7 +78,7 @@ impl NumberedSlots {
     pub(super) fn spare(&self, config: &mut Config, command: &Command) -> Result<(), Error> {
         match command {
             Command::Server(server @ ServerRef::Name(name), changes)
-                if !self.slots.is_empty()
+                if !self.taken.is_empty()
                     && changes.iter().any(ServerChange::is_address)
                     && config.slot(server).is_none() =>
             {
@@ -73,7 +87,7 @@ impl NumberedSlots {
                         config.name_slot(*n, name);
                         Ok(())
                     }
-                    _ => config.add_server(name, &self.slots),
+                    _ => config.add_server(name, &self.taken),
                 }
             }
             _ => Ok(()),

@@ -160,7 +160,7 @@ impl State {
             Command::Server(_, changes) => {
                 !changes.iter().all(|change| matches!(change, ServerChange::Blacklist(_)))
             }
-            Command::NoServer(_) | Command::Acl(..) => true,
+            Command::NoServer(_) | Command::Acl(..) | Command::Set(..) => true,
             _ => false,
         };
         if may_tell && !before && self.takes_nobody(world.now()) {

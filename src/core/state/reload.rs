@@ -83,7 +83,7 @@ impl State {
         let mut kept = self.config.clone();
         let mut applied = config_file::apply(&mut kept, lines, 0, Phase::Running, &mut report);
         let mut exact = self.command_line.clone();
-        let exactly = config_file::apply(&mut exact, lines, 0, Phase::Start, &mut exact_report);
+        let exactly = config_file::apply_in_place_of(&self.config, &mut exact, lines, &mut exact_report);
         report.merge(exact_report);
         let fixed = self.keep_what_is_fixed(&mut exact);
         let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();

@@ -90,13 +90,17 @@ impl TlsServer {
     /// # Errors
     /// See [`TlsServer::check_names`].
     pub fn check_names_alone(settings: &TlsSettings) -> Result<Vec<String>, Vec<Error>> {
+        let Some(dir) = &settings.sni_path else { return Ok(Vec::new()) };
+        Sni::look(dir).map_err(|error| vec![of_directory(error)])?;
         if Authorities::load(settings.ca.as_deref(), settings.ca_dir.as_deref()).is_err() {
             // Names may need them.
             return Ok(Vec::new());
         }
         let alone = TlsSettings { files: Vec::new(), require: false, ..settings.clone() };
+        let any_cipher = || TlsServer::new(&TlsSettings { ciphers: None, ..alone.clone() }, 1);
         // What prevents that is told already.
-        TlsServer::new(&alone, 1).map_or(Ok(Vec::new()), |(server, _)| server.check_names())
+        let server = TlsServer::new(&alone, 1).or_else(|_| any_cipher());
+        server.map_or(Ok(Vec::new()), |(server, _)| server.check_names())
     }
 
     /// Starts to check files while pen serves. Call it when pen has its final user and root directory: the directory of

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::core::command::ServerRef;
 
 /// A line: the server by number or by name, whether it has an address, the name that it gives.
 type FileLine = (Result<usize, &'static str>, bool, Option<&'static str>);
@@ -49,7 +50,7 @@ proptest! {
             if state.reload(&mut world).is_err() {
                 continue;
             }
-            let (wanted, has) = (servers(&config(&text)), servers(&state.config));
+            let (mut wanted, mut has) = (servers(&config(&text)), servers(&state.config));
             for (name, address) in &wanted {
                 let is_there = |(other, at): &(Option<String>, String)| {
                     address == at && (name.is_none() || name == other)
@@ -57,6 +58,9 @@ proptest! {
                 prop_assert!(has.iter().any(is_there), "{text}{name:?} {address} is not in {has:?}");
             }
             if exact {
+                // In other slots, perhaps: those of names that were there stay.
+                wanted.sort();
+                has.sort();
                 prop_assert_eq!(&wanted, &has);
             }
             let again = state.diff(None, &mut world).unwrap();
@@ -144,4 +148,40 @@ fn a_name_that_lines_give_to_a_number_is_the_server_of_that_number_in_any_order(
         let mut state = state(&format!("listen 80\n{text}"));
         assert_eq!(reloads(&mut state, &[&text, &text]), ["# no setting changes\n"; 2]);
     }
+}
+
+#[test]
+fn an_exact_reload_leaves_servers_with_names_where_they_are_whatever_the_order_of_the_lines() {
+    let head = "listen 80\nreload_mode exact\n";
+    let line = |name: &str, port: usize| format!("server {name} address 10.0.0.{port} port 1\n");
+    let [a, b, c, d] = [("a", 1), ("b", 2), ("c", 3), ("d", 4)].map(|(name, port)| line(name, port));
+    let mut state = state(&format!("{head}{a}{b}{c}"));
+    let mut world = TestWorld::default();
+    let stats = |state: &mut State, name: &str| {
+        let n = state.config.slot(&ServerRef::Name(name.into())).unwrap();
+        (n, Arc::clone(state.stats.server(n)))
+    };
+    let known = ["a", "b", "c"].map(|name| stats(&mut state, name));
+    let same = |state: &mut State, names: &[&str]| {
+        names.iter().all(|name| {
+            let at = ["a", "b", "c"].iter().position(|known| known == name).unwrap();
+            let (n, own) = stats(state, name);
+            n == known[at].0 && Arc::ptr_eq(&own, &known[at].1)
+        })
+    };
+    // Exchanged, one more in front, one removed, and a new one in its slot.
+    for (file, kept, others) in [
+        (format!("{c}{a}{b}"), &["a", "b", "c"][..], ""),
+        (format!("{d}{b}{c}{a}"), &["a", "b", "c"], "d"),
+        (format!("{b}{c}"), &["b", "c"], ""),
+        (format!("{d}{c}{b}"), &["b", "c"], "d"),
+    ] {
+        world.files.insert("f".into(), format!("{head}{file}"));
+        state.reload(&mut world).unwrap();
+        assert!(same(&mut state, kept), "{file}: {:?}", servers(&state.config));
+        assert_eq!(servers(&state.config).len(), kept.len() + others.len(), "{file}");
+        assert_eq!(reply_of(&mut state, &mut world, "diff"), "# no setting changes\n", "{file}");
+    }
+    let (n, new) = stats(&mut state, "d");
+    assert!(n == 0 && !Arc::ptr_eq(&new, &known[0].1), "a new server in the slot of a removed one");
 }

@@ -149,3 +149,14 @@ fn a_server_without_a_port_is_not_checked() {
     };
     assert_eq!(["10.0.0.1 port 1", "10.0.0.1 port 0", "/run/x"].map(checks), [true, false, true]);
 }
+
+#[test]
+fn a_setting_that_leaves_nobody_served_says_so() {
+    let lines = "listen 80\nserver 0 address 10.0.0.1 port 1\nemergency 10.0.0.2:1\nacl 4 default deny\n";
+    for command in ["no emergency", "stubborn", "client_acl 4"] {
+        let (mut state, mut world) = (state(lines), TestWorld::default());
+        assert_eq!(reply_of(&mut state, &mut world, "server 0 state maint"), "");
+        let reply = reply_of(&mut state, &mut world, command);
+        assert!(reply.contains("no server takes new clients"), "{command}: {reply}");
+    }
+}
