@@ -27,8 +27,6 @@ pub const WHOLE: u64 = 1000;
 #[derive(Debug, Default)]
 #[repr(C, align(64))]
 pub struct ServerStats {
-    /// See [`ServerStats::id`].
-    id: u32,
     connections: AtomicU32,
     /// Consecutive failed connects.
     failed_in_a_row: AtomicU32,
@@ -44,6 +42,8 @@ pub struct ServerStats {
     worked: AtomicU64,
     /// Checks of datagrams in a row that another address has answered.
     misses: AtomicU32,
+    /// See [`ServerStats::id`].
+    id: u32,
     /// Connects in progress.
     pub connecting: ConnectPermits,
     /// Bytes sent to the server and received from it.

@@ -69,7 +69,8 @@ pub fn part_about(command: Command, wanted: impl Fn(Subject) -> bool) -> Option<
 }
 
 /// Applies all lines to a configuration. The first mention of an access list empties it, so that reading a file twice
-/// does not double it. A server to which lines give an address by number and one that they add by name are two. `report` gets the lines that are not settings; `from` is the number of lines before these.
+/// does not double it. A server to which lines give an address by number and one that they add by name are two. `report` gets the
+/// lines that are not settings; `from` is the number of lines before these.
 pub fn apply(
     config: &mut Config,
     lines: &[ConfigLine],
