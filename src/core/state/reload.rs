@@ -87,7 +87,6 @@ impl State {
         report.merge(exact_report);
         let fixed = self.keep_what_is_fixed(&mut exact);
         let mut notices: Vec<String> = applied.notices.iter().map(ToString::to_string).collect();
-        let mut replaced = BTreeSet::new();
         let config = match kept.settings.reload_mode {
             ReloadMode::Exact => {
                 // The state of a server is the one that an administrator set last, by whatever means.
@@ -96,13 +95,6 @@ impl State {
                         exact.servers[n].state = state;
                     }
                 }
-                let name = |config: &Config, n: usize| config.servers.get(n)?.name.clone();
-                let told = |n: &usize| {
-                    let (old, new) = (name(&self.config, *n)?, name(&exact, *n)?);
-                    Some(format!("server {n}: {new} has the place of {old}"))
-                };
-                replaced = self.replaced(&exact);
-                notices.extend(replaced.iter().filter_map(told));
                 // The slots are those of this configuration.
                 AppliedLines { named: applied.named, blacklists: applied.blacklists, .. } = exactly;
                 let unnamed = |setting: &Setting| !applied.named.contains(&Subject::Setting(setting.word()));
@@ -127,6 +119,13 @@ impl State {
                 kept
             }
         };
+        let name = |config: &Config, n: usize| config.servers.get(n)?.name.clone();
+        let told = |n: &usize| {
+            let (old, new) = (name(&self.config, *n)?, name(&config, *n)?);
+            Some(format!("server {n}: {new} has the place of {old}"))
+        };
+        let replaced = self.replaced(&config);
+        notices.extend(replaced.iter().filter_map(told));
         let (odd, known) = (config.warnings(), self.config.warnings());
         let index = LineIndex::new(lines, &config);
         let news = odd.into_iter().filter(|warning| !known.contains(warning));

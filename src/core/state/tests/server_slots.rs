@@ -185,3 +185,21 @@ fn an_exact_reload_leaves_servers_with_names_where_they_are_whatever_the_order_o
     let (n, new) = stats(&mut state, "d");
     assert!(n == 0 && !Arc::ptr_eq(&new, &known[0].1), "a new server in the slot of a removed one");
 }
+
+#[test]
+fn a_number_that_goes_to_another_server_has_none_of_the_counts_of_the_one_that_moves_in_both_modes() {
+    for mode in ["", "reload_mode exact\n"] {
+        let head = format!("listen 80\n{mode}");
+        let named = "server c address 10.0.0.1 port 1\nserver x address 10.0.0.2 port 1\n";
+        let mut state = state(&format!("{head}{named}"));
+        let mut world = TestWorld::default();
+        let held = Arc::clone(state.stats.server(0));
+        assert!(held.acquire(None));
+        let file = format!("{head}{named}server 0 address 10.0.0.3 port 1 name d\n");
+        world.files.insert("f".into(), file);
+        let (reload, _) = state.reload(&mut world).unwrap();
+        assert!(reload.to_string().contains("# server 0: d has the place of c\n"), "{reload}");
+        assert!(held.is_removed() || !Arc::ptr_eq(state.stats.server(0), &held), "{mode}");
+        assert_eq!(state.stats.server(0).connections(), 0, "{mode}");
+    }
+}
