@@ -122,7 +122,7 @@ impl Config {
 
     fn server_changes(&self, old: &Config, changes: &mut OrderedChanges) {
         let unused = ServerConfig::default();
-        let owners = old.slots_by_name();
+        let owner = |name: &String| old.slot_named(name);
         let weighted = self.settings.weight && !self.settings.prio;
         for n in 0..self.servers.len().max(old.servers.len()) {
             let (new, old) = (self.servers.get(n).unwrap_or(&unused), old.servers.get(n).unwrap_or(&unused));
@@ -133,7 +133,7 @@ impl Config {
                 changes.fewer.push(Command::NoServer(ServerRef::Slot(n)));
                 continue;
             }
-            let taken = new.name.as_ref().filter(|name| owners.get(name.as_str()).is_some_and(|m| *m != n));
+            let taken = new.name.as_ref().filter(|name| owner(name).is_some_and(|m| m != n));
             changes.names.extend(taken.map(|name| (n, name.clone())));
             let keys = server_change(new, old, |key| taken.is_none() || *key != ServerConfig::name());
             if keys.is_empty() {

@@ -11,14 +11,13 @@ impl Config {
     pub fn slot(&self, server: &ServerRef) -> Option<usize> {
         match server {
             ServerRef::Slot(n) => Some(*n),
-            ServerRef::Name(name) => self.slots.named(name),
+            ServerRef::Name(name) => self.slot_named(name),
         }
     }
 
-    /// The slot of each server that has a name.
-    pub(in crate::core) fn slots_by_name(&self) -> HashMap<&str, usize> {
-        let servers = self.servers.iter().enumerate();
-        servers.filter_map(|(n, server)| Some((server.name.as_deref()?, n))).collect()
+    /// The slot of the server with this name.
+    pub(in crate::core) fn slot_named(&self, name: &str) -> Option<usize> {
+        self.slots.named(name)
     }
 
     /// The slot that `changes` of a server apply to. An unknown name adds a server, in the lowest unused slot.
@@ -39,10 +38,8 @@ impl Config {
 
     /// The lowest unused slot that is none of `numbered`.
     fn unused_slot(&self, numbered: &BTreeSet<usize>) -> Option<usize> {
-        let default = ServerConfig::default();
-        let is_unused = |slot: &ServerConfig| slot.address.is_none() && *slot == default;
         let mut slots = (self.slots.unused()..SERVERS_MAX).filter(|n| !numbered.contains(n));
-        slots.find(|n| self.servers.get(*n).is_none_or(is_unused))
+        slots.find(|n| self.is_unused_slot(*n))
     }
 
     /// Adds a server of which nothing but its name is known, in the lowest unused slot that is none of `numbered`.
@@ -61,7 +58,9 @@ impl Config {
 
     /// Whether slot `n` has no server, and nothing is known of one.
     pub(in crate::core) fn is_unused_slot(&self, n: usize) -> bool {
-        self.servers.get(n).is_none_or(|slot| *slot == ServerConfig::default())
+        // Few slots without an address have anything else.
+        let is_unused = |slot: &ServerConfig| slot.address.is_none() && *slot == ServerConfig::default();
+        self.servers.get(n).is_none_or(is_unused)
     }
 
     /// Gives the server in slot `n` this name.
@@ -115,8 +114,7 @@ impl Config {
 
     /// Whether the server has no settings at all.
     pub fn is_unused(&self, server: &ServerRef) -> bool {
-        let slot = self.slot(server).and_then(|n| self.servers.get(n));
-        slot.is_none_or(|slot| *slot == ServerConfig::default())
+        self.slot(server).is_none_or(|n| self.is_unused_slot(n))
     }
 
     /// Servers with the name of another one. Found after all commands of a file are applied, since they may exchange

@@ -19,10 +19,9 @@ pub struct LineIndex<'a> {
 impl<'a> LineIndex<'a> {
     /// The index of the lines that have made `config`.
     pub fn new(lines: &'a [ConfigLine], config: &Config) -> Self {
-        let slots = config.slots_by_name();
         let mut last = HashMap::new();
         for (n, line) in lines.iter().enumerate() {
-            last.extend(topics(&line.command, &slots).into_iter().map(|topic| (topic, n)));
+            last.extend(topics(&line.command, config).into_iter().map(|topic| (topic, n)));
         }
         LineIndex { lines, last }
     }
@@ -55,7 +54,7 @@ impl<'a> LineIndex<'a> {
 }
 
 /// What a command is about, in the words of errors.
-fn topics(command: &Command, slots: &HashMap<&str, usize>) -> Vec<String> {
+fn topics(command: &Command, config: &Config) -> Vec<String> {
     match command {
         Command::Set(setting, value) => {
             let mut topics = vec![setting.word().to_owned()];
@@ -67,7 +66,7 @@ fn topics(command: &Command, slots: &HashMap<&str, usize>) -> Vec<String> {
         Command::Server(server, changes) => {
             let slot = match server {
                 ServerRef::Slot(_) => None,
-                ServerRef::Name(name) => slots.get(name.as_str()).map(|n| ServerRef::Slot(*n)),
+                ServerRef::Name(name) => config.slot_named(name).map(ServerRef::Slot),
             };
             let name = matches!(server, ServerRef::Name(_)).then(ServerConfig::name);
             let keys = || changes.iter().filter_map(ServerChange::key).chain(name);

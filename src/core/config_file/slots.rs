@@ -40,8 +40,9 @@ impl NumberedSlots {
     /// Also has the servers that `lines` add by name keep the slots that they have in `present`.
     pub(super) fn and_those_of(mut self, present: &Config, lines: &[ConfigLine]) -> Self {
         for name in lines.iter().filter_map(added_name) {
-            let slot = present.slot(&ServerRef::Name(name.to_owned()));
-            if let Some(n) = slot.filter(|n| !self.slots.contains(n) && !self.named.contains_key(name)) {
+            if let Some(n) =
+                present.slot_named(name).filter(|n| !self.slots.contains(n) && !self.named.contains_key(name))
+            {
                 self.named.insert(name.to_owned(), n);
                 self.taken.insert(n);
             }

@@ -124,7 +124,8 @@ impl State {
             let (old, new) = (name(&self.config, *n)?, name(&config, *n)?);
             Some(format!("server {n}: {new} has the place of {old}"))
         };
-        let replaced = self.replaced(&config);
+        let replaced: BTreeSet<usize> =
+            (0..config.servers.len()).filter(|n| self.is_replaced(&config, *n)).collect();
         notices.extend(replaced.iter().filter_map(told));
         let (odd, known) = (config.warnings(), self.config.warnings());
         let index = LineIndex::new(lines, &config);
@@ -139,31 +140,29 @@ impl State {
         Ok(Proposal { config, file_lines, applied, report, reload: Reload { changes, notices }, replaced })
     }
 
-    /// The slots that other servers have in `config`: both the name and the address are others.
-    fn replaced(&self, config: &Config) -> BTreeSet<usize> {
-        let both = self.config.servers.iter().zip(&config.servers).enumerate();
-        let is_other = |before: &ServerConfig, after: &ServerConfig| {
-            let has_moved = (&before.address, before.port) != (&after.address, after.port);
-            let names = before.name.as_ref().zip(after.name.as_ref());
-            let are_used = before.address.is_some() && after.address.is_some();
-            are_used && has_moved && names.is_some_and(|(before, after)| before != after)
+    /// Whether slot `n` has another server in `config`: both the name and the address are others.
+    fn is_replaced(&self, config: &Config, n: usize) -> bool {
+        let (Some(before), Some(after)) = (self.config.servers.get(n), config.servers.get(n)) else {
+            return false;
         };
-        both.filter(|(_, (before, after))| is_other(before, after)).map(|(n, _)| n).collect()
+        let has_moved = (&before.address, before.port) != (&after.address, after.port);
+        let names = before.name.as_ref().zip(after.name.as_ref());
+        let are_used = before.address.is_some() && after.address.is_some();
+        are_used && has_moved && names.is_some_and(|(before, after)| before != after)
     }
 
     /// The states that servers of `config` have now: of the server with the same name, or else with the same number, unless
     /// that has become another one.
     fn states_kept(&self, config: &Config) -> Vec<(usize, AdminState)> {
-        let (old, new) = (self.config.slots_by_name(), config.slots_by_name());
-        let replaced = self.replaced(config);
         let used = config.servers.iter().enumerate().filter(|(_, server)| server.address.is_some());
         let state = |(n, server): (usize, &ServerConfig)| {
-            let by_name = server.name.as_deref().and_then(|name| old.get(name));
+            let by_name = server.name.as_deref().and_then(|name| self.config.slot_named(name));
             let by_number = || {
                 let name = self.config.servers.get(n)?.name.as_deref();
-                Some(&n).filter(|n| !replaced.contains(n) && name.is_none_or(|name| !new.contains_key(name)))
+                let is_gone = name.is_none_or(|name| config.slot_named(name).is_none());
+                Some(n).filter(|_| is_gone && !self.is_replaced(config, n))
             };
-            let before = *by_name.or_else(by_number)?;
+            let before = by_name.or_else(by_number)?;
             Some((n, self.config.servers.get(before)?.state))
         };
         used.filter_map(state).collect()
