@@ -1,6 +1,7 @@
 //! The start, up to the moment when pen serves.
 
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -39,15 +40,20 @@ const FIXED_DESCRIPTORS: u64 = 32;
 /// and few enough to leave descriptors to connections.
 fn control_clients(descriptors: u64) -> u32 {
     let most = if descriptors < 4096 { 32 } else { 128 };
-    u32::try_from(descriptors / 8).unwrap_or(u32::MAX).clamp(4, most)
+    clients(descriptors / 8, 4..=most)
 }
 
 /// The same of the admin listener, if there is one.
 fn admin_clients(config: &Config, descriptors: u64) -> u32 {
     match config.settings.admin {
-        Some(_) => u32::try_from(descriptors / 16).unwrap_or(u32::MAX).clamp(2, admin::CONNECTIONS_MAX),
+        Some(_) => clients(descriptors / 16, 2..=admin::CONNECTIONS_MAX),
         None => 0,
     }
+}
+
+/// As many clients as this share of the descriptors, within `bounds`.
+fn clients(share: u64, bounds: RangeInclusive<u32>) -> u32 {
+    u32::try_from(share).unwrap_or(u32::MAX).clamp(*bounds.start(), *bounds.end())
 }
 
 /// Prints a message before pen serves.

@@ -52,7 +52,7 @@ impl RelayOutcome {
             Cause::Refused => Some(EndReason::BadRequest),
             Cause::Idle => Some(EndReason::Idle),
             Cause::Ended => None,
-            Cause::Broken { error, .. } if is_shortage(error) => Some(EndReason::Shortage),
+            Cause::Broken { .. } if self.shortage().is_some() => Some(EndReason::Shortage),
             // EPIPE follows the peer's own end of stream.
             Cause::Broken { side, error } if error.kind() == io::ErrorKind::BrokenPipe => Some(closed(*side)),
             Cause::Broken { side: Side::Client, .. } => Some(EndReason::ClientReset),

@@ -71,13 +71,10 @@ impl Stapling {
     /// # Errors
     /// It cannot be read, or is none.
     pub(super) fn look(path: &Path) -> Result<(), String> {
-        let damaged =
-            |e: ErrorStack| at(path, format_args!("is no OCSP response in DER form: {}", reason(&e)));
-        OcspResponse::from_der(&read(path)?).map(drop).map_err(damaged)
+        OcspResponse::from_der(&read(path)?).map(drop).map_err(|e| at(path, damaged(e)))
     }
 
     fn parse(&self, der: Vec<u8>) -> Result<Staple, String> {
-        let damaged = |e: ErrorStack| format!("is no OCSP response in DER form: {}", reason(&e));
         let response = OcspResponse::from_der(&der).map_err(damaged)?;
         if response.status() != OcspResponseStatus::SUCCESSFUL {
             return Err("the responder has refused to answer".into());
@@ -130,4 +127,9 @@ impl Stapling {
             Err(error) => log::warn(format_args!("{error}; the old OCSP response stays in use")),
         }
     }
+}
+
+/// That a file is none, since the library could not read it.
+fn damaged(errors: ErrorStack) -> String {
+    format!("is no OCSP response in DER form: {}", reason(&errors))
 }
