@@ -82,6 +82,19 @@ fn a_program_is_run_for_each_address() {
     assert_eq!(failure(&pen, 2), "no end of the program after 1 s");
 }
 
+/// The names two.example, with two addresses, and lone.example, where nobody is at the second.
+fn with_two(setup: Setup) -> Setup {
+    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n\
+        127.0.0.43 lone.example\n127.0.0.41 lone.example\n";
+    with_etc(setup, &[("resolv.conf", ASK_HERE), ("hosts", hosts)])
+}
+
+/// The addresses of two.example, at a port that is free.
+fn addresses_of_two() -> (u16, [SocketAddr; 2]) {
+    let port = reserve(Ipv4Addr::UNSPECIFIED);
+    (port, [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port))))
+}
+
 /// What a server does with a connection.
 type Manner = fn(Client);
 
@@ -172,8 +185,7 @@ fn a_check_over_a_connection_goes_on_where_an_address_gives_no_answer() {
     let identity = Pair::root("two.example");
     let mut servers = Vec::new();
     for (n, (check, first, second)) in cases.into_iter().enumerate() {
-        let port = reserve(Ipv4Addr::UNSPECIFIED);
-        let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+        let (port, [at_first, at_second]) = addresses_of_two();
         servers.push(Backend::on(&at_first.into(), first));
         servers.push(match second {
             Some(second) => Backend::on(&at_second.into(), second),
@@ -215,13 +227,10 @@ fn after_a_wrong_answer_the_next_address_is_asked_and_the_first_wrong_one_is_the
         (HTTP, |c| answer(c, "HTTP/1.1 200 OK\r\n\r\nB"), "status 200, but the body does not hold 'A'"),
         (SEND, |c| answer(c, "500"), "expected '200 OK', got '500'"),
     ];
-    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n\
-        127.0.0.43 lone.example\n127.0.0.41 lone.example\n";
-    let mut setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let mut setup = with_two(Setup::new());
     let mut servers = Vec::new();
     for (n, (check, first, _)) in cases.into_iter().enumerate() {
-        let port = reserve(Ipv4Addr::UNSPECIFIED);
-        let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+        let (port, [at_first, at_second]) = addresses_of_two();
         servers.push((Backend::on(&at_first.into(), first), Backend::on(&at_second.into(), web)));
         let (well, lone) = (2 * n, 2 * n + 1);
         setup = setup
@@ -242,8 +251,7 @@ fn an_address_that_answers_wrongly_is_not_asked_first_from_then_on() {
     if !inside("it::checks_names::an_address_that_answers_wrongly_is_not_asked_first_from_then_on") {
         return;
     }
-    let port = reserve(Ipv4Addr::UNSPECIFIED);
-    let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+    let (port, [at_first, at_second]) = addresses_of_two();
     let works = Arc::new(AtomicBool::new(false));
     let does_work = Arc::clone(&works);
     let _first = Backend::on(&at_first.into(), move |client| {
@@ -252,8 +260,7 @@ fn an_address_that_answers_wrongly_is_not_asked_first_from_then_on() {
         }
     });
     let _second = Backend::on(&at_second.into(), |client| answer(client, "HTTP/1.1 503 x\r\n\r\n"));
-    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n";
-    let setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let setup = with_two(Setup::new());
     let pen = setup
         .command("check it type http every 0.1 timeout 1 fall 1")
         .command(format!("server 0 address two.example port {port} check it"))
@@ -268,8 +275,7 @@ fn clients_are_connected_to_the_address_that_answers_the_check() {
     if !inside("it::checks_names::clients_are_connected_to_the_address_that_answers_the_check") {
         return;
     }
-    let port = reserve(Ipv4Addr::UNSPECIFIED);
-    let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+    let (port, [at_first, at_second]) = addresses_of_two();
     let frozen = Arc::new(AtomicBool::new(false));
     let is_frozen = Arc::clone(&frozen);
     let _first = Backend::on(&at_first.into(), move |mut client| {
@@ -280,8 +286,7 @@ fn clients_are_connected_to_the_address_that_answers_the_check() {
         client.rest();
     });
     let second = Backend::on(&at_second.into(), web);
-    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n";
-    let setup = with_etc(Setup::new(), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let setup = with_two(Setup::new());
     let pen = setup
         .command("check it type http every 0.1 timeout 1 fall 1")
         .command(format!("server 0 address two.example port {port} check it"))
@@ -318,8 +323,7 @@ fn flows_leave_an_address_that_the_check_finds_silent() {
     if !inside("it::checks_names::flows_leave_an_address_that_the_check_finds_silent") {
         return;
     }
-    let port = reserve(Ipv4Addr::UNSPECIFIED);
-    let [at_first, at_second] = [43, 42].map(|n| SocketAddr::from(([127, 0, 0, n], port)));
+    let (port, [at_first, at_second]) = addresses_of_two();
     let silent = Arc::new(AtomicBool::new(false));
     let is_silent = Arc::clone(&silent);
     let _first =
@@ -330,8 +334,7 @@ fn flows_leave_an_address_that_the_check_finds_silent() {
             },
         );
     let _second = Server::on(at_second, |_| vec![b"second".to_vec()]);
-    let hosts = "127.0.0.1 localhost\n127.0.0.43 two.example\n127.0.0.42 two.example\n";
-    let setup = with_etc(Setup::new().options("-U"), &[("resolv.conf", ASK_HERE), ("hosts", hosts)]);
+    let setup = with_two(Setup::new().options("-U"));
     let pen = setup
         .command("check it type udp send x every 0.1 timeout 0.2 fall 1")
         .command(format!("server 0 address two.example port {port} check it"))

@@ -359,6 +359,20 @@ mod tests {
     }
 
     #[test]
+    fn another_address_is_found_by_as_many_checks_in_a_row_as_take_a_server_down() {
+        let stats = ServerStats::default();
+        stats.check_found_address(1, 3);
+        assert_eq!((stats.worked(), stats.changes()), (1, 0));
+        // The answer of the first one was lost twice, and is there again.
+        for mark in [3, 3, 1, 3, 3] {
+            stats.check_found_address(mark, 3);
+            assert_eq!((stats.worked(), stats.changes()), (1, 0));
+        }
+        stats.check_found_address(3, 3);
+        assert_eq!((stats.worked(), stats.changes()), (3, 1));
+    }
+
+    #[test]
     fn equals_take_turns_by_weight_and_do_not_catch_up() {
         let (turns, [a, b, c]) = (Turns::default(), [(); 3].map(|()| ServerStats::default()));
         assert_eq!(sequence(&turns, &[("A", 1, &a), ("B", 1, &b)], 6), "ABABAB");
