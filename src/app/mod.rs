@@ -26,7 +26,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::cli::{Stop, pen};
-use crate::sys::inherited;
+use crate::sys::{inherited, tls_handshake};
 
 use check::check;
 use startup::{say, start};
@@ -38,6 +38,7 @@ pub fn main(argv: impl IntoIterator<Item = OsString>) -> ExitCode {
         say(&error.to_string());
         return ExitCode::FAILURE;
     }
+    tls_handshake::prepare_memory();
     let services = load::services();
     let options = match pen::parse(argv, &services) {
         Ok(options) => options,

@@ -1,7 +1,7 @@
 //! Functions of the operating system that the standard library does not offer.
 //!
 //! All `unsafe` code of pen is here: `fork`, `openlog`, an ioctl, the registration of descriptors with tokio, the
-//! control messages of datagrams, system calls made together, calls into libssl and, on Solaris, `setppriv`. Linux-only features are in
+//! control messages of datagrams, system calls made together, calls into libssl, its memory on Linux and, on Solaris, `setppriv`. Linux-only features are in
 //! [`platform`], which has a fallback for every other system, tested on Linux by [`emulation`]. Features that Solaris
 //! has too are in their own modules: privileges kept after root is given up in [`privileges`], the destination address
 //! of datagrams in [`datagram`].
@@ -32,5 +32,6 @@ pub mod socket;
 pub mod splice;
 pub mod tls;
 pub mod tls_client;
+pub mod tls_handshake;
 pub mod usage;
 pub mod watch;

@@ -230,8 +230,8 @@ fn resolve(module: &str, path: &str, modules: &BTreeSet<String>) -> Option<Strin
 }
 
 /// Types that each system has in its own form, under one name: a build contains one of them.
-const ONE_FOR_EACH_SYSTEM: [&str; 7] =
-    ["ControlBuffer", "Grant", "KernelPipe", "PolledFd", "PolledLane", "ReadyPort", "Ring"];
+const ONE_FOR_EACH_SYSTEM: [&str; 8] =
+    ["ControlBuffer", "Grant", "KernelPipe", "MessageBuffer", "PolledFd", "PolledLane", "ReadyPort", "Ring"];
 
 /// A reader does not have to find out which of several types a name stands for.
 #[test]

@@ -146,12 +146,12 @@ fn a_half_made_handshake_holds_little_memory() {
     let authority = Pair::root("ca");
     let backend = Backend::greeter("A");
     let hello = client_hello();
-    // What OpenSSL 3 holds until the handshake is complete is 42 KiB.
+    // OpenSSL 3 holds 42 KiB until the handshake is complete, of which pen gives back what the library does not use.
     let part = hello.len() - 1;
     for (what, sent, most) in [
         ("nothing was sent", 0, 8),
         ("part of the first message was sent", part, 8),
-        ("the whole first message was sent", hello.len(), 48),
+        ("the whole first message was sent", hello.len(), 32),
     ] {
         let pen = pen(&authority, Kind::Ec, &backend, |setup| {
             setup.options("-x 600").command("ssl_handshake_timeout 300")
@@ -174,8 +174,11 @@ fn a_half_made_handshake_holds_little_memory() {
         let first = open(50);
         let before = process::resident(pen.pid());
         let clients = open(CLIENTS);
-        let held = (process::resident(pen.pid()) - before) as usize / CLIENTS;
-        assert!(held <= most, "{what}: {held} KiB");
+        wait_until(&format!("{what}: at most {most} KiB each"), || {
+            let held = (process::resident(pen.pid()) - before) as usize / CLIENTS;
+            held <= most
+        });
+        assert_eq!(clients.len(), CLIENTS);
         drop((first, clients));
     }
 }

@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use openssl::x509::X509VerifyResult;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_openssl::SslStream;
 
 use crate::core::Millis;
@@ -24,6 +23,7 @@ use crate::net::first_bytes::{Undecided, read_until};
 use crate::net::socket::Socket;
 use crate::sys::log;
 use crate::sys::tls::{Method, forget_exchanged_keys};
+use crate::sys::tls_handshake::ServerHandshake;
 
 use super::server::TlsServer;
 use super::sni::SniSlot;
@@ -31,6 +31,9 @@ use super::worker::worker;
 
 /// The version of a handshake that ended before there was one.
 const NO_VERSION: &str = "unknown";
+
+/// How long a handshake waits for its client before its memory is given back: longer than the answer of most takes.
+const RELEASE_AFTER: Duration = Duration::from_millis(250);
 
 /// How long a rejected client may take to read the alert.
 const LINGER: Duration = Duration::from_secs(2);
@@ -126,18 +129,19 @@ pub(in crate::net) async fn accept(
         Err(NoHello::Missing) => return Err(NO_VERSION),
     }
     let ssl = server.current().new_ssl();
-    let (mut stream, slot) = match ssl.and_then(|(ssl, slot)| Ok((SslStream::new(ssl, tcp)?, slot))) {
-        Ok(ready) => ready,
+    let (mut handshake, slot) = match ssl.and_then(|(ssl, slot)| Ok((SslStream::new(ssl, tcp)?, slot))) {
+        Ok((stream, slot)) => (ServerHandshake::new(stream), slot),
         Err(errors) => {
             log::error(format_args!("TLS: no handshake is possible: {errors}"));
             return Err(NO_VERSION);
         }
     };
-    let undecided = Method::of(stream.ssl());
-    let shaken = timeout_at(deadline, shake(Pin::new(&mut stream), slot.as_deref())).await;
-    stream.get_mut().set_more_follows(false);
+    let undecided = Method::of(handshake.ssl());
+    let shaken = timeout_at(deadline, shake(&mut handshake, slot.as_deref())).await;
+    handshake.get_mut().set_more_follows(false);
     let failure = match shaken {
         Ok(Ok(())) => {
+            let stream = handshake.into_stream();
             forget_exchanged_keys(stream.ssl());
             if log::debug_level() > 1 {
                 let (shown, worker) = (session(stream.ssl()).notes().join(", "), worker());
@@ -148,14 +152,14 @@ pub(in crate::net) async fn accept(
         Ok(Err(failure)) => failure,
         Err(_) => {
             late(how.client, how.limit);
-            return Err(version_reached(stream.ssl(), undecided));
+            return Err(version_reached(handshake.ssl(), undecided));
         }
     };
-    let version = version_reached(stream.ssl(), undecided);
-    report(how.client, stream.ssl(), &failure);
+    let version = version_reached(handshake.ssl(), undecided);
+    report(how.client, handshake.ssl(), &failure);
     if failure.ssl_error().is_some() {
         // The library has sent the alert. Boxed for its buffer, for which every handshake would have room otherwise.
-        Box::pin(refuse(stream.get_mut(), deadline, &[])).await;
+        Box::pin(refuse(handshake.get_mut(), deadline, &[])).await;
     }
     Err(version)
 }
@@ -166,15 +170,16 @@ fn version_reached(ssl: &SslRef, undecided: Method) -> &'static str {
     if Method::of(ssl) == undecided { NO_VERSION } else { ssl.version_str() }
 }
 
-async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&SniSlot>) -> Result<(), Error> {
+async fn shake(handshake: &mut ServerHandshake<Socket>, slot: Option<&SniSlot>) -> Result<(), Error> {
     let turn = TURN.with(Arc::clone);
+    let mut released = false;
     'turn: loop {
         // The semaphore is never closed, so this is never an error.
         let permit = turn.acquire().await;
         for again in [true, false] {
-            let ends = has_sent_finished(stream.ssl());
-            stream.as_mut().get_mut().get_mut().set_more_follows(ends);
-            let step = poll_fn(|cx| Poll::Ready(stream.as_mut().poll_accept(cx))).await;
+            let ends = has_sent_finished(handshake.ssl());
+            handshake.get_mut().set_more_follows(ends);
+            let step = poll_fn(|cx| Poll::Ready(handshake.poll_accept(cx))).await;
             match (step, slot) {
                 (Poll::Ready(Err(e)), Some(slot)) if e.code() == ErrorCode::WANT_CLIENT_HELLO_CB => {
                     drop(permit);
@@ -191,7 +196,17 @@ async fn shake(mut stream: Pin<&mut SslStream<Socket>>, slot: Option<&SniSlot>) 
             }
         }
         drop(permit);
-        woken().await;
+        if released {
+            woken().await;
+            continue;
+        }
+        let begin = Instant::now();
+        // The timer wakes this task like any other event.
+        _ = timeout(RELEASE_AFTER, woken()).await;
+        if begin.elapsed() >= RELEASE_AFTER {
+            handshake.release_memory();
+            released = true;
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) mod lane_transfer;
 mod lanes;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod message_buffer;
 #[cfg(not(target_os = "linux"))]
 mod no_ring;
 #[cfg(not(target_os = "linux"))]
@@ -27,6 +29,7 @@ pub(super) mod together;
 pub(super) use {
     epoll::{PolledFd, prepare_event_port},
     linux::*,
+    message_buffer::{MessageBuffer, watch_library_memory},
     ready_port::ReadyPort,
     slot::PolledLane,
 };

@@ -119,6 +119,26 @@ impl AsFd for PolledFd {
     }
 }
 
+/// The library allocates its memory as it likes.
+pub(in crate::sys) fn watch_library_memory() {}
+
+/// Where a handshake keeps its messages: not known.
+#[derive(Debug, Default)]
+pub(in crate::sys) struct MessageBuffer;
+
+impl MessageBuffer {
+    pub(in crate::sys) fn during<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        step()
+    }
+
+    /// Does nothing: other systems do not promise that a page that is given back contains zeros.
+    ///
+    /// # Safety
+    /// There is nothing to observe.
+    #[allow(unsafe_code, reason = "the interface of Linux")]
+    pub(in crate::sys) unsafe fn release_unused(&mut self) {}
+}
+
 /// Never created: there is no splice(2).
 #[derive(Debug)]
 pub(in crate::sys) enum KernelPipe {}
