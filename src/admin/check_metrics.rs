@@ -1,34 +1,39 @@
 //! Metrics of the checks of servers.
 
-use std::fmt;
 use std::sync::Arc;
 
-use prometheus_client::encoding::{MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::NoLabelSet;
 
 use crate::core::health::CheckCounts;
+use crate::core::snapshot::Backend;
 
-use super::family::{Family, counter, encode_histogram, histogram};
+use super::family::{Family, RowFamily, counter, encode_histogram, histogram};
 
 /// The checks of one server.
 #[derive(Debug, Clone)]
-pub struct Checked {
+pub(super) struct Checked {
     /// The number of the server.
-    pub server: usize,
+    server: usize,
     /// The name of the check.
-    pub check: String,
+    check: String,
     /// The results so far.
-    pub counts: Arc<CheckCounts>,
+    counts: Arc<CheckCounts>,
+}
+
+impl Checked {
+    /// Those of `backend`, if it is a server with a number that is checked.
+    pub(super) fn of(backend: &Backend) -> Option<Self> {
+        let check = backend.check.as_ref()?.name.clone();
+        Some(Checked { server: backend.role.slot()?, check, counts: backend.stats.check_counts() })
+    }
 }
 
 pub(super) const CHECK_RESULTS: Family = counter("pen_check_results", "Checks of the server, by result");
 pub(super) const CHECK_TIME: Family =
     histogram("pen_check_duration_seconds", "How long the checks of the server took");
 
-/// A family, and what writes its series of one check.
-pub(super) type CheckFamily = (Family, fn(&mut MetricEncoder<'_>, &Checked) -> fmt::Result);
-
 /// Both families.
-pub(super) const CHECK_FAMILIES: [CheckFamily; 2] = [
+pub(super) static CHECK_FAMILIES: [RowFamily<Checked>; 2] = [
     (CHECK_RESULTS, |metric, one| {
         one.counts.results().into_iter().try_for_each(|(result, count)| {
             let [server, check] = labels(one);

@@ -18,6 +18,9 @@ pub struct Family {
     pub kind: MetricType,
 }
 
+/// A family, and what writes its series of one row.
+pub(super) type RowFamily<T> = (Family, fn(&mut MetricEncoder<'_>, &T) -> fmt::Result);
+
 pub(super) const fn gauge(name: &'static str, help: &'static str) -> Family {
     Family { name, help, kind: MetricType::Gauge }
 }

@@ -3,22 +3,20 @@
 //! doc/howto/monitoring.txt has a table of them, which a test compares with [`families`].
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
 
-use crate::core::Millis;
 use crate::core::report::model::ServerRow;
 use crate::core::report::pieces::Pieces;
-use crate::core::snapshot::Backend;
 
 use super::accept::Preference;
 use super::check_metrics::{CHECK_FAMILIES, CHECK_RESULTS, CHECK_TIME, Checked};
-use super::family::{Family, FamilyWriter, counter, gauge};
+use super::family::{Family, FamilyWriter, RowFamily, counter, gauge};
 use super::server_metrics::SERVER_FAMILIES;
+use super::server_source::ServerSource;
 use super::serving_metrics::{
     CLIENTS_REFUSED, CONNECTION_ENDS, CONNECTION_TIME, HEADER_FAULTS, RELOADS, ServingTotals, TLS_HANDSHAKES,
 };
@@ -44,16 +42,10 @@ pub struct Measurements {
     pub clients_max: usize,
     /// With UDP, the datagrams that were not passed on.
     pub datagrams_dropped: Option<u64>,
-    /// The servers, whose values are read when their series are made.
-    pub servers: Vec<Arc<Backend>>,
-    /// The time of pen's clock.
-    pub now: Millis,
     /// The outcome of connections, and reloads.
     pub serving: ServingTotals,
     /// Connections without a server.
     pub unserved: Unserved,
-    /// The checks of the servers.
-    pub checks: Vec<Checked>,
     /// The process.
     pub process: Process,
 }
@@ -120,21 +112,34 @@ pub fn families() -> Vec<Family> {
     OVERALL.into_iter().chain(of_servers).chain([CHECK_RESULTS, CHECK_TIME]).chain(OF_PROCESS).collect()
 }
 
-/// The number of servers, or of their checks, whose series of a family are made at a time.
+/// The number of servers whose series of a family are made at a time.
 const ROWS: usize = 16;
 
 /// The metrics, made as they are read, and their content type, for a client with these `Accept` headers.
-pub(super) fn pieces(measurements: Measurements, accepted: &str) -> (&'static str, Pieces) {
+pub(super) fn pieces(
+    measurements: Measurements,
+    source: &Arc<impl ServerSource>,
+    accepted: &str,
+) -> (&'static str, Pieces) {
     let format = ExpositionFormat::for_client(accepted);
-    let (servers, checks) = (measurements.servers.len(), measurements.checks.len());
-    let of_servers = (0..SERVER_FAMILIES.len())
-        .flat_map(move |family| runs(servers).map(move |run| MetricsPart::Servers(family, run)));
-    let of_checks = (0..CHECK_FAMILIES.len())
-        .flat_map(move |family| runs(checks).map(move |run| MetricsPart::Checks(family, run)));
-    let parts =
-        [MetricsPart::Overall].into_iter().chain(of_servers).chain(of_checks).chain([MetricsPart::Process]);
-    let measurements = Arc::new(measurements);
-    let texts = parts.map(move |part| text(&measurements, part, format));
+    let (of_servers, of_checks) = (Arc::clone(source), Arc::clone(source));
+    let now = source.now();
+    let servers = SERVER_FAMILIES.iter().flat_map(move |family| {
+        let rows = of_servers.servers(ROWS);
+        series(
+            family,
+            rows.map(move |some| some.iter().map(|one| ServerRow::new(one, now)).collect()),
+            format,
+        )
+    });
+    let checks = CHECK_FAMILIES.iter().flat_map(move |family| {
+        let rows = of_checks.servers(ROWS);
+        series(family, rows.map(|some| some.iter().filter_map(|one| Checked::of(one)).collect()), format)
+    });
+    let process = measurements.process.clone();
+    let overall = std::iter::once_with(move || encoded(format, move |out| measurements.encode_overall(out)));
+    let process = std::iter::once_with(move || encoded(format, move |out| process.encode(out)));
+    let texts = overall.chain(servers).chain(checks).chain(process);
     match format {
         ExpositionFormat::OpenMetrics => {
             let end = std::iter::once_with(|| {
@@ -149,9 +154,30 @@ pub(super) fn pieces(measurements: Measurements, accepted: &str) -> (&'static st
     }
 }
 
-/// The numbers up to `count`, in runs of at most [`ROWS`].
-fn runs(count: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..count).step_by(ROWS).map(move |begin| begin..count.min(begin + ROWS))
+/// The series of a family, of some rows at a time. The first of them come after the description of the family.
+fn series<T: fmt::Debug + Send + Sync + 'static>(
+    (family, write): &'static RowFamily<T>,
+    rows: impl Iterator<Item = Vec<T>> + Send + 'static,
+    format: ExpositionFormat,
+) -> impl Iterator<Item = String> + Send {
+    let mut is_described = false;
+    rows.map(move |rows| {
+        if rows.is_empty() {
+            return String::new();
+        }
+        let text = encoded(format, move |out| {
+            let mut metric = out.family(*family)?;
+            rows.iter().try_for_each(|row| write(&mut metric, row))
+        });
+        if std::mem::replace(&mut is_described, true) { without_description(&text) } else { text }
+    })
+}
+
+/// The series in a text that begins with the description of their family.
+fn without_description(text: &str) -> String {
+    let described = text.split_inclusive('\n').take_while(|line| line.starts_with('#'));
+    let length: usize = described.map(str::len).sum();
+    text.get(length..).unwrap_or_default().to_owned()
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -176,75 +202,34 @@ impl ExpositionFormat {
     }
 }
 
-/// A part of the metrics.
-#[derive(Debug, Clone)]
-enum MetricsPart {
-    /// What comes first, about pen as a whole.
-    Overall,
-    /// The series of some servers, of a family with that number.
-    Servers(usize, Range<usize>),
-    /// The series of some checks.
-    Checks(usize, Range<usize>),
-    /// What comes last, about the process.
-    Process,
-}
-
-impl MetricsPart {
-    /// Whether it goes on with a family that another part has begun.
-    fn goes_on(&self) -> bool {
-        matches!(self, MetricsPart::Servers(_, run) | MetricsPart::Checks(_, run) if run.start > 0)
-    }
-}
-
-/// The text of a part.
-fn text(measurements: &Arc<Measurements>, part: MetricsPart, format: ExpositionFormat) -> String {
-    let goes_on = part.goes_on();
+/// The text of what `write` writes.
+fn encoded(
+    format: ExpositionFormat,
+    write: impl Fn(&mut FamilyWriter<'_>) -> fmt::Result + Send + Sync + 'static,
+) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(PartCollector { measurements: Arc::clone(measurements), part }));
+    registry.register_collector(Box::new(PartCollector(write)));
     let mut out = String::new();
     // Writing to a string cannot fail.
     _ = match format {
         ExpositionFormat::OpenMetrics => text::encode_registry(&mut out, &registry),
         ExpositionFormat::Prometheus => prometheus_text::encode(&mut out, &registry),
     };
-    if goes_on {
-        // The family has its description already.
-        let described = out.split_inclusive('\n').take_while(|line| line.starts_with('#'));
-        let length: usize = described.map(str::len).sum();
-        out.drain(..length);
-    }
     out
 }
 
-/// What the library encodes a part with.
-#[derive(Debug)]
-struct PartCollector {
-    measurements: Arc<Measurements>,
-    part: MetricsPart,
+/// What the library encodes a part of the metrics with.
+struct PartCollector<F>(F);
+
+impl<F> fmt::Debug for PartCollector<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PartCollector")
+    }
 }
 
-impl Collector for PartCollector {
+impl<F: Fn(&mut FamilyWriter<'_>) -> fmt::Result + Send + Sync + 'static> Collector for PartCollector<F> {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = FamilyWriter(encoder);
-        let measurements = &self.measurements;
-        match &self.part {
-            MetricsPart::Overall => measurements.encode_overall(&mut out),
-            MetricsPart::Servers(family, run) => {
-                let Some((family, write)) = SERVER_FAMILIES.get(*family) else { return Ok(()) };
-                let mut metric = out.family(*family)?;
-                let servers = measurements.servers.get(run.clone()).unwrap_or_default();
-                servers
-                    .iter()
-                    .try_for_each(|server| write(&mut metric, &ServerRow::new(server, measurements.now)))
-            }
-            MetricsPart::Checks(family, run) => {
-                let Some((family, write)) = CHECK_FAMILIES.get(*family) else { return Ok(()) };
-                let mut metric = out.family(*family)?;
-                let checks = measurements.checks.get(run.clone()).unwrap_or_default();
-                checks.iter().try_for_each(|check| write(&mut metric, check))
-            }
-            MetricsPart::Process => measurements.process.encode(&mut out),
-        }
+        self.0(&mut FamilyWriter(encoder))
     }
 }
 
@@ -278,11 +263,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_are_the_whole_without_gaps() {
-        for count in [0, 1, ROWS, ROWS + 1, 3 * ROWS] {
-            let all: Vec<usize> = runs(count).flatten().collect();
-            assert_eq!(all, (0..count).collect::<Vec<_>>());
-            assert!(runs(count).all(|run| run.len() <= ROWS));
+    fn a_family_is_described_once_whatever_pieces_its_series_come_in() {
+        const FAMILY: Family = gauge("pen_sample", "Rows of a test");
+        static SAMPLE: RowFamily<u32> =
+            (FAMILY, |metric, row| metric.encode_family(&[("row", row.to_string())])?.encode_gauge(row));
+        for format in [ExpositionFormat::Prometheus, ExpositionFormat::OpenMetrics] {
+            let of = |rows: &[&[u32]]| {
+                let rows: Vec<_> = rows.iter().map(|rows| rows.to_vec()).collect();
+                series(&SAMPLE, rows.into_iter(), format).collect::<String>()
+            };
+            let whole = of(&[&[1, 2, 3, 4]]);
+            assert_eq!(whole.lines().filter(|line| !line.starts_with('#')).count(), 4, "{whole}");
+            assert_eq!(of(&[&[], &[1], &[], &[2, 3], &[4]]), whole);
+            assert_eq!(of(&[&[], &[]]), "");
         }
     }
 }

@@ -14,15 +14,16 @@ mod progress;
 mod routes;
 mod server;
 mod server_metrics;
+mod server_source;
 mod serving_metrics;
 mod source;
 mod unserved_metrics;
 
-pub use check_metrics::Checked;
 pub use dashboard::PageContents;
 pub use family::Family;
 pub use metrics::{Measurements, Process, families};
 pub use server::{AdminListener, CONNECTIONS_MAX, start};
+pub use server_source::ServerSource;
 pub use serving_metrics::ServingTotals;
 pub use source::ReportSource;
 pub use unserved_metrics::Unserved;

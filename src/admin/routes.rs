@@ -11,7 +11,7 @@ use crate::core::report::pieces::Pieces;
 use crate::sys::pace::Pace;
 
 use super::body::ResponseBody;
-use super::dashboard::{self, history::History};
+use super::dashboard::{self, PageContents, history::History};
 use super::progress::ConnectionProgress;
 use super::source::ReportSource;
 use super::{host, metrics, percent};
@@ -82,7 +82,7 @@ pub(super) fn answer<B>(
     } else if !head_only && request.method() != Method::GET {
         text(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.\n")
     } else {
-        find(&*context.source, &context.history, request.uri(), request.headers())
+        find(&context.source, &context.history, request.uri(), request.headers())
     };
     let not_allowed = found.status == StatusCode::METHOD_NOT_ALLOWED;
     let body = match found.content {
@@ -116,7 +116,18 @@ fn names_another_host<B>(request: &Request<B>) -> bool {
     named.chain(target).any(|host| !host::is_own(host))
 }
 
-fn find(source: &impl ReportSource, history: &Arc<Mutex<History>>, uri: &Uri, headers: &HeaderMap) -> Found {
+/// Makes the contents of the dashboard when it is their turn.
+fn contents<S: ReportSource>(source: &Arc<S>) -> impl FnOnce() -> PageContents + Send + use<S> {
+    let source = Arc::clone(source);
+    move || source.contents()
+}
+
+fn find(
+    source: &Arc<impl ReportSource>,
+    history: &Arc<Mutex<History>>,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Found {
     let Some(path) = percent::decoded(uri.path()) else {
         return text(StatusCode::BAD_REQUEST, "The path is wrongly encoded.\n");
     };
@@ -128,16 +139,16 @@ fn find(source: &impl ReportSource, history: &Arc<Mutex<History>>, uri: &Uri, he
         "/metrics" => {
             let accepted: Vec<_> =
                 headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok()).collect();
-            let (kind, pieces) = metrics::pieces(source.measurements(), &accepted.join(","));
+            let (kind, pieces) = metrics::pieces(source.measurements(), source, &accepted.join(","));
             Found { status: StatusCode::OK, kind, content: ResponseContent::Scrape(pieces) }
         }
         "/" => {
-            let pieces = dashboard::page(source.contents(), history);
+            let pieces = dashboard::page(contents(source), source, history);
             Found { status: StatusCode::OK, kind: HTML, content: ResponseContent::Pieces(pieces) }
         }
         "/dashboard/data" => {
             let known = uri.query().and_then(|query| query.strip_prefix("points=")?.parse().ok());
-            let pieces = dashboard::data(source.contents(), history, known);
+            let pieces = dashboard::data(contents(source), source, history, known);
             Found { status: StatusCode::OK, kind: JSON, content: ResponseContent::Pieces(pieces) }
         }
         "/dashboard.css" => Found::here("text/css; charset=utf-8", dashboard::STYLE),

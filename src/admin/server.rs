@@ -34,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BUFFER_MAX: usize = 64 * 1024;
 /// A sample of the servers is followed by a pause of at least so many times the time that it took.
 const SHARE: u32 = 9;
+/// The number of servers that are looked at in a row.
+const SAMPLES: usize = 256;
 /// The longest pause between two samples.
 const PERIOD_MAX: Duration = Duration::from_secs(10);
 /// How long accepting pauses when the system has no descriptors left.
@@ -98,11 +100,10 @@ async fn look(source: Arc<impl ReportSource>, history: Arc<Mutex<History>>) {
 
 fn record(source: &impl ReportSource, history: &mut History, passed: Duration) {
     let changes = source.state_changes();
-    let (servers, now) = source.servers();
     for (time, change) in &changes {
         history.note(time, change);
     }
-    history.look(&servers, now, &source.time(), passed);
+    history.look(source.servers(SAMPLES), source.now(), &source.time(), passed);
 }
 
 async fn serve(listener: AsyncListener, source: Arc<impl ReportSource>, connections: usize) {

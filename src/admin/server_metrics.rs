@@ -7,13 +7,10 @@ use prometheus_client::encoding::{EncodeGaugeValue, MetricEncoder, NoLabelSet};
 use crate::core::report::model::{ServerRow, ServerState};
 use crate::core::settings::{AdminState, Keyword};
 
-use super::family::{Family, counter, encode_histogram, gauge, histogram};
-
-/// A family, and what writes its series of one server.
-pub(super) type ServerFamily = (Family, fn(&mut MetricEncoder<'_>, &ServerRow) -> fmt::Result);
+use super::family::{RowFamily, counter, encode_histogram, gauge, histogram};
 
 /// All families of servers.
-pub(super) const SERVER_FAMILIES: [ServerFamily; 7] = [
+pub(super) static SERVER_FAMILIES: [RowFamily<ServerRow>; 7] = [
     (gauge("pen_server_state", "1 for the current state of the server, else 0"), |metric, row| {
         states(metric, row, ServerState::WORDS, row.state.word())
     }),

@@ -1,27 +1,23 @@
 //! The interface to the source of the reports.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use crate::core::report::pieces::Pieces;
 
-use crate::core::Millis;
-use crate::core::snapshot::Backend;
 use crate::core::state_changes::StateChange;
 
 use super::dashboard::PageContents;
 use super::metrics::Measurements;
+use super::server_source::ServerSource;
 
 /// The source of the reports.
-pub trait ReportSource: Send + Sync + 'static {
+pub trait ReportSource: ServerSource {
     /// Whether a client may send requests.
     fn permits(&self, client: IpAddr) -> bool;
     /// The document with that name below `/api/v1/`, if there is one.
     fn document(&self, name: &str) -> Option<Pieces>;
     /// The current values of the metrics.
     fn measurements(&self) -> Measurements;
-    /// The servers, except removed ones, and the time of pen's clock.
-    fn servers(&self) -> (Vec<Arc<Backend>>, Millis);
     /// The changes of servers' states since the last call, with their time in RFC 3339 form.
     fn state_changes(&self) -> Vec<(String, StateChange)>;
     /// The contents of the dashboard.

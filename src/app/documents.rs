@@ -8,17 +8,21 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use crate::admin::{Checked, Measurements, PageContents, Process, ReportSource, ServingTotals, Unserved};
+use crate::admin::{
+    Measurements, PageContents, Process, ReportSource, ServerSource, ServingTotals, Unserved,
+};
 use crate::core::Millis;
 use crate::core::addr::ClientAddress;
 use crate::core::affinity::Client;
 use crate::core::config::Config;
 use crate::core::json::{self, Document, DocumentHead, ServersHead, VersionDocument};
 use crate::core::refusals::Refusal;
-use crate::core::report::model::{self, CheckRow, ClientRow, ConnectionRow, ServerRow, ServerState, Status};
+use crate::core::report::model::{
+    CheckRow, ClientRow, ConnectionRow, ServerRow, ServerState, ServerWalk, Status, WalkOrder, standing_of,
+};
 use crate::core::report::pieces::{Pieces, Rows, lines};
 use crate::core::report::{html, replies, text};
-use crate::core::select::explain::Explanation;
+use crate::core::select::explain::{Candidate, Explanation};
 use crate::core::settings::Keyword;
 use crate::core::snapshot::Backend;
 use crate::core::state_changes::StateChange;
@@ -36,7 +40,7 @@ const ROWS: usize = 64;
 pub(super) struct Documents {
     shared: Arc<Shared>,
     /// The configuration in force.
-    config: ArcSwap<Config>,
+    config: Arc<ArcSwap<Config>>,
     /// The file of `-F`.
     file: Option<String>,
     start_time: String,
@@ -45,9 +49,9 @@ pub(super) struct Documents {
     failed_reloads: AtomicU64,
 }
 
-/// `json why`: which server a client would get.
+/// What `json why` begins with: which server a client would get.
 #[derive(Debug, Clone, Serialize)]
-struct Why {
+struct WhyHead {
     #[serde(flatten)]
     head: DocumentHead,
     #[serde(flatten)]
@@ -59,7 +63,7 @@ impl Documents {
     pub(super) fn new(shared: Arc<Shared>, config: &Config, file: Option<&str>) -> Self {
         Documents {
             shared,
-            config: ArcSwap::from_pointee(config.clone()),
+            config: Arc::new(ArcSwap::from_pointee(config.clone())),
             file: file.map(str::to_owned),
             start_time: clock::rfc3339(),
             start_seconds: clock::unix_seconds(),
@@ -85,7 +89,10 @@ impl Documents {
         match document {
             Document::Checks => json::list(&head, "checks", self.checks()),
             Document::Clients => json::list(&head, "clients", self.clients(0)),
-            Document::Config => json::config(&head, &self.config.load(), self.file.as_deref()),
+            Document::Config => {
+                let config = Arc::clone(&self.config);
+                json::config(&head, self.file.as_deref(), move || config.load_full())
+            }
             Document::Connections => json::list(&head, "connections", self.connections()),
             Document::Servers => {
                 let head = ServersHead {
@@ -94,14 +101,14 @@ impl Documents {
                     queue_max: self.shared.snapshot.load().queue_max,
                     can_serve: self.serves(),
                 };
-                json::list(&head, "servers", self.servers())
+                json::list(&head, "servers", self.server_rows(WalkOrder::All))
             }
             Document::Version => json::document(&self.version(head)),
         }
     }
 
     /// The server that a client would get, and why.
-    pub(super) fn explain(&self, client: ClientAddress) -> Explanation {
+    fn explanation(&self, client: ClientAddress) -> Explanation {
         let (shared, now) = (&self.shared, self.shared.now());
         let snapshot = shared.snapshot.load_full();
         let key = Client::new(client.ip).masked(snapshot.client_mask);
@@ -110,16 +117,46 @@ impl Documents {
         Explanation::new(&snapshot, client, record.as_ref(), usage, now)
     }
 
+    /// The reply to `why`.
+    pub(super) fn why_lines(&self, client: ClientAddress) -> Pieces {
+        let explanation = self.explanation(client);
+        let candidates = lines(self.candidates(&explanation), |candidate| format!("{candidate}\n"));
+        let once = std::iter::once;
+        Box::new(
+            once(explanation.before_servers()).chain(candidates).chain(once(explanation.after_servers())),
+        )
+    }
+
     /// The same as a JSON document.
     pub(super) fn why(&self, client: ClientAddress) -> Pieces {
         let head = DocumentHead { time: clock::rfc3339() };
-        json::document(&Why { head, explanation: self.explain(client) })
+        let explanation = self.explanation(client);
+        let candidates = self.candidates(&explanation);
+        json::list(&WhyHead { head, explanation }, "servers", candidates)
+    }
+
+    /// The servers as a client may have them.
+    fn candidates(&self, explanation: &Explanation) -> Rows<Candidate> {
+        let (shared, candidates) = (Arc::clone(&self.shared), explanation.candidates().clone());
+        let judge = move |some: Vec<Arc<Backend>>| {
+            candidates.judge(&some, &shared.snapshot.load_full(), shared.now())
+        };
+        Box::new(self.backends(WalkOrder::Present, ROWS).map(judge))
     }
 
     /// The reply to `servers`.
     pub(super) fn server_lines(&self) -> Pieces {
-        let rows = Status::servers(&self.shared.snapshot.load(), self.shared.now());
-        lines(in_pieces(rows.into_iter()), replies::server)
+        lines(self.server_rows(WalkOrder::ByNumber), replies::server)
+    }
+
+    /// The reply to `show sni_server`: the routes, as commands.
+    pub(super) fn route_lines(&self) -> Pieces {
+        let (config, mut begin) = (Arc::clone(&self.config), 0);
+        Box::new(std::iter::from_fn(move || {
+            let commands = config.load().route_commands(begin, ROWS);
+            begin += commands.len();
+            (!commands.is_empty()).then(|| commands.iter().map(|command| format!("{command}\n")).collect())
+        }))
     }
 
     /// The reply to `recent`: the clients that connected within the last `seconds`.
@@ -135,12 +172,17 @@ impl Documents {
 
     /// The status page.
     pub(super) fn page(&self) -> Pieces {
-        html::page(self.status(), self.clients(0), self.connections())
+        html::page(self.status(), self.server_rows(WalkOrder::ByNumber), self.clients(0), self.connections())
     }
 
     /// The statistics.
     pub(super) fn statistics(&self) -> Pieces {
-        text::statistics(self.status(), self.clients(0), self.connections())
+        text::statistics(
+            self.status(),
+            self.server_rows(WalkOrder::ByNumber),
+            self.clients(0),
+            self.connections(),
+        )
     }
 
     fn status(&self) -> Status {
@@ -148,7 +190,7 @@ impl Documents {
         let snapshot = shared.snapshot.load();
         Status {
             time: clock::local_time(),
-            servers: Status::servers(&snapshot, shared.now()),
+            servers: Status::servers(&snapshot),
             current: Status::current(&snapshot),
             clients_max: shared.clients.max(),
             connections: shared.connections.count(),
@@ -177,32 +219,27 @@ impl Documents {
     }
 
     fn checks(&self) -> Rows<CheckRow> {
-        let now = self.shared.now();
-        in_pieces(self.present().filter_map(move |backend| CheckRow::new(&backend, now)))
+        let shared = Arc::clone(&self.shared);
+        let row = move |backend: Arc<Backend>| CheckRow::new(&backend, shared.now());
+        Box::new(
+            self.backends(WalkOrder::Present, ROWS)
+                .map(move |some| some.into_iter().filter_map(&row).collect()),
+        )
     }
 
-    fn servers(&self) -> Rows<ServerRow> {
-        let now = self.shared.now();
-        in_pieces(self.backends().map(move |backend| ServerRow::new(&backend, now)))
+    fn server_rows(&self, order: WalkOrder) -> Rows<ServerRow> {
+        let shared = Arc::clone(&self.shared);
+        let row = move |backend: Arc<Backend>| ServerRow::new(&backend, shared.now());
+        Box::new(self.backends(order, ROWS).map(move |some| some.into_iter().map(&row).collect()))
     }
 
-    /// All servers, so that rows can be made of them later.
-    fn backends(&self) -> impl Iterator<Item = Arc<Backend>> + 'static {
-        let backends: Vec<_> = model::servers(&self.shared.snapshot.load()).map(Arc::clone).collect();
-        backends.into_iter()
-    }
-
-    /// All servers but the removed ones, which may share number and address with their successors.
-    fn present(&self) -> impl Iterator<Item = Arc<Backend>> + 'static {
-        self.backends().filter(|backend| !backend.stats.is_removed())
-    }
-
-    fn checked(&self) -> Vec<Checked> {
-        let checked = |backend: &Arc<Backend>| {
-            let check = backend.check.as_ref()?.name.clone();
-            Some(Checked { server: backend.role.slot()?, check, counts: backend.stats.check_counts() })
-        };
-        self.shared.snapshot.load().backends.iter().flatten().filter_map(checked).collect()
+    /// Servers, `most` at a time, of which rows are made at once.
+    fn backends(&self, order: WalkOrder, most: usize) -> Rows<Arc<Backend>> {
+        let (shared, mut walk) = (Arc::clone(&self.shared), ServerWalk::new(order));
+        Box::new(std::iter::from_fn(move || {
+            let some = walk.step(&shared.snapshot.load(), most);
+            (!some.is_empty()).then_some(some)
+        }))
     }
 
     /// Whether pen takes new clients and one of the servers can serve them.
@@ -230,6 +267,16 @@ impl Documents {
             uptime_seconds: self.shared.now() as f64 / 1000.0,
             documents: Document::WORDS,
         }
+    }
+}
+
+impl ServerSource for Documents {
+    fn servers(&self, most: usize) -> Rows<Arc<Backend>> {
+        self.backends(WalkOrder::Present, most)
+    }
+
+    fn now(&self) -> Millis {
+        self.shared.now()
     }
 }
 
@@ -266,9 +313,6 @@ impl ReportSource for Documents {
                 held_max: shared.snapshot.load().tarpit_max,
                 tarpit_results: [("held", shared.tarpit.accepted()), ("refused", shared.tarpit.refused())],
             },
-            checks: self.checked(),
-            servers: self.present().collect(),
-            now: shared.now(),
             serving: ServingTotals {
                 ends: shared.ends.read(),
                 refusals: shared.refusals.read(),
@@ -290,10 +334,6 @@ impl ReportSource for Documents {
         }
     }
 
-    fn servers(&self) -> (Vec<Arc<Backend>>, Millis) {
-        (self.present().collect(), self.shared.now())
-    }
-
     fn state_changes(&self) -> Vec<(String, StateChange)> {
         let now = self.shared.now();
         let time = |at: Millis| clock::rfc3339_ago(Duration::from_millis(now.saturating_sub(at)));
@@ -303,7 +343,8 @@ impl ReportSource for Documents {
     fn contents(&self) -> PageContents {
         let config = self.config.load();
         let settings = &config.settings;
-        let (servers, now) = ReportSource::servers(self);
+        let (snapshot, now) = (self.shared.snapshot.load(), self.shared.now());
+        let present = || snapshot.backends.iter().flatten().chain(&snapshot.emergency).chain(&snapshot.abuse);
         PageContents {
             listen: settings.listen.as_ref().map(ToString::to_string).unwrap_or_default(),
             protocol: match (settings.udp, settings.http, config.ends_tls()) {
@@ -320,9 +361,9 @@ impl ReportSource for Documents {
             clients_max: self.shared.clients.max(),
             queue_connections: self.shared.queue.waiting(),
             queue_max: self.shared.snapshot.load().queue_max,
+            servers: present().count(),
+            servers_up: present().filter(|server| standing_of(server, now) == ServerState::Up.word()).count(),
             can_serve: self.serves(),
-            servers,
-            now,
         }
     }
 

@@ -253,8 +253,9 @@ impl Owner {
             Answer::Text(text) => text,
             Answer::Json(document) => return ControlReply::Pieces(self.documents.pieces(document)),
             Answer::JsonWhy(client) => return ControlReply::Pieces(self.documents.why(client)),
-            Answer::Why(client) => self.documents.explain(client).to_string(),
+            Answer::Why(client) => return ControlReply::Pieces(self.documents.why_lines(client)),
             Answer::Servers => return ControlReply::Pieces(self.documents.server_lines()),
+            Answer::Routes => return ControlReply::Pieces(self.documents.route_lines()),
             Answer::Connection(n) => self.documents.connection(n),
             Answer::Wait(n, state, time) => {
                 let server = self.shared.snapshot.load().backend(Role::Regular(n)).cloned();

@@ -218,7 +218,13 @@ impl Acl {
 
     /// The lines that make the list.
     pub fn lines(&self) -> impl Iterator<Item = AclLine> {
-        self.entries.iter().copied().map(AclLine::Entry).chain(self.default_line())
+        self.lines_from(0)
+    }
+
+    /// The lines from the one with this number on.
+    pub fn lines_from(&self, begin: usize) -> impl Iterator<Item = AclLine> {
+        let entries = self.entries.get(begin..).unwrap_or_default().iter().copied().map(AclLine::Entry);
+        entries.chain(self.default_line().filter(|_| begin <= self.entries.len()))
     }
 
     /// True when no client is ever denied.

@@ -101,3 +101,54 @@ fn replies_that_nobody_reads_take_no_memory() {
         assert!(reply.ends_with([&b"</html>\n"[..], b"rx 0\n", b"]}\n"][n]));
     }
 }
+
+#[test]
+fn replies_about_thousands_of_servers_take_no_memory_and_hold_nobody_up() {
+    const SERVERS: usize = 3_000;
+    let setup = Setup::new();
+    let mut lines = String::new();
+    for n in 0..SERVERS {
+        let [high, low] = [n / 256, n % 256];
+        lines += &format!("server {n} address 127.1.{high}.{low} port 1 name s{n}\n");
+        lines += &format!("sni_server h{n}.example.com s{n}\n");
+        lines += &format!("acl 1 permit 127.1.{high}.{low}\n");
+    }
+    let file = setup.file("conf");
+    std::fs::write(&file, lines).expect("a file");
+    let pen = setup.options(format!("-F {file}")).start();
+    if process::status(pen.pid(), "VmRSS").is_none() {
+        return skipped("memory of replies", "no /proc");
+    }
+    let commands =
+        ["servers", "json servers", "json config", "why 127.0.0.1", "json why 127.0.0.1", "show sni_server"];
+    let whole = commands.map(|command| pen.control(command));
+    for (command, reply) in commands.iter().zip(&whole) {
+        assert!(reply.len() > 90_000, "{command}: {} bytes", reply.len());
+        if command.starts_with("json") {
+            serde_json::from_str::<serde_json::Value>(reply).expect("a whole document");
+        }
+    }
+    let before = process::resident(pen.pid());
+    let ask = |n: usize| {
+        let mut client = Client::to_path(&pen.control_path());
+        client.send(format!("{}\n", commands[n % commands.len()]));
+        client
+    };
+    let mut unread: Vec<Client> = (0..36).map(ask).collect();
+    // Whoever asks last is answered last.
+    assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
+    let all = pen.control("servers");
+    let after = process::resident(pen.pid());
+    // The replies alone would be 13 MB.
+    assert!(after.saturating_sub(before) < 4_000, "{before} kB became {after} kB");
+    // What changes meanwhile does so between two rows.
+    assert_eq!(pen.control("server 2999 max 7"), "");
+    for (client, (command, whole)) in unread.iter_mut().zip(commands.iter().zip(&whole)) {
+        let reply = String::from_utf8(client.rest()).expect("text");
+        assert_eq!(reply.lines().count(), whole.lines().count(), "{command}");
+        if command.starts_with("json") {
+            serde_json::from_str::<serde_json::Value>(&reply).expect("a whole document");
+        }
+    }
+    assert_eq!(all, whole[0]);
+}

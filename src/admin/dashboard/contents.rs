@@ -4,14 +4,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::core::Millis;
 use crate::core::json::VersionDocument;
-use crate::core::report::model::{ObservedServer, standing_of};
+use crate::core::report::model::ObservedServer;
 use crate::core::report::pieces::Rows;
 use crate::core::snapshot::Backend;
 
+use super::super::server_source::ServerSource;
 use super::history::History;
-use super::server_history::Rates;
 use super::view::{self, Bar, Cell, PageRow};
 
 /// The contents of the page.
@@ -35,10 +34,10 @@ pub struct PageContents {
     pub clients: usize,
     /// The limit of them.
     pub clients_max: usize,
-    /// The servers, of which rows are made as they are read.
-    pub servers: Vec<Arc<Backend>>,
-    /// The time of pen's clock.
-    pub now: Millis,
+    /// How many servers there are.
+    pub servers: usize,
+    /// How many of them are up.
+    pub servers_up: usize,
     /// Whether some server can serve new clients.
     pub can_serve: bool,
 }
@@ -65,11 +64,10 @@ impl PageContents {
             cell: format!("{used} of {limit}").into(),
             bar: Bar::new(used as u64, limit as u64),
         };
-        let rates: Rates = self.servers.iter().map(|server| history.rates(server.role.number())).sum();
-        let up = self.servers.iter().filter(|server| standing_of(server, self.now) == "up").count();
+        let rates = &history.totals().rates;
         let since = view::local(&self.version.start_time);
         [
-            fact("Servers up", format!("{up} of {}", self.servers.len()), String::new()),
+            fact("Servers up", format!("{} of {}", self.servers_up, self.servers), String::new()),
             share("Connections", self.connections, self.connections_max),
             match self.queue_max {
                 0 => fact("In the queue", "off".into(), String::new()),
@@ -86,15 +84,14 @@ impl PageContents {
     pub(super) fn health(&self) -> (&'static str, &'static str) {
         if self.can_serve { ("up", "serving") } else { ("down", "no server can serve new clients") }
     }
+}
 
-    /// The rows of the servers, some at a time. The history is locked while they are made.
-    pub(super) fn rows(self, history: &Arc<Mutex<History>>) -> Rows<PageRow> {
-        let (history, mut servers, now) = (Arc::clone(history), self.servers.into_iter(), self.now);
-        Box::new(std::iter::from_fn(move || {
-            let some: Vec<_> = servers.by_ref().take(ROWS).collect();
-            let history = history.lock();
-            let row = |server: &Arc<Backend>| PageRow::new(&ObservedServer::new(server, now), &history);
-            (!some.is_empty()).then(|| some.iter().map(row).collect())
-        }))
-    }
+/// The rows of the servers, some at a time. The history is locked while they are made.
+pub(super) fn rows(source: &impl ServerSource, history: &Arc<Mutex<History>>) -> Rows<PageRow> {
+    let (history, now) = (Arc::clone(history), source.now());
+    Box::new(source.servers(ROWS).map(move |some| {
+        let history = history.lock();
+        let row = |server: &Arc<Backend>| PageRow::new(&ObservedServer::new(server, now), &history);
+        some.iter().map(row).collect()
+    }))
 }

@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::core::json;
 use crate::core::report::pieces::Pieces;
 
-use super::contents::PageContents;
+use super::super::server_source::ServerSource;
+use super::contents::{self, PageContents};
 use super::history::{History, RecordedChange};
 use super::view::{self, Bar, COLUMNS, Cell, Curve, PageRow};
 
@@ -71,15 +72,16 @@ impl RowItem {
 
 /// The texts of the page. Curves are left out if the page has all of their points, of which it has `known`.
 pub(in crate::admin) fn data(
-    contents: PageContents,
+    contents: impl FnOnce() -> PageContents + Send + 'static,
+    source: &Arc<impl ServerSource>,
     history: &Arc<Mutex<History>>,
     known: Option<u64>,
 ) -> Pieces {
-    let history = Arc::clone(history);
+    let (source, history) = (Arc::clone(source), Arc::clone(history));
     let pieces = std::iter::once_with(move || {
-        let head = head(&contents, &history.lock(), known);
+        let head = head(&contents(), &history.lock(), known);
         let has_curves = head.curve.is_none();
-        let rows = contents.rows(&history);
+        let rows = contents::rows(&*source, &history);
         let items = rows.map(move |rows| rows.into_iter().map(|row| RowItem::new(row, has_curves)).collect());
         json::list(&head, "rows", Box::new(items))
     });
@@ -95,7 +97,7 @@ fn head(contents: &PageContents, history: &History, known: Option<u64>) -> PageH
         health,
         facts: contents.facts(history).into_iter().map(|fact| (fact.cell, fact.bar)).collect(),
         points: history.points(),
-        curve: (!has_curves).then(|| Curve::new(history.sum().into_iter())),
+        curve: (!has_curves).then(|| Curve::new(history.totals().curve.iter().copied())),
         changes: history.changes().map(ChangeItem::from).collect(),
     }
 }

@@ -1,12 +1,14 @@
 //! The recent history of the servers' counters: rates, curves and changes of state, for the dashboard.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::Millis;
 use crate::core::addr::with_port;
 use crate::core::report::model;
+use crate::core::report::pieces::Rows;
 use crate::core::snapshot::Backend;
 use crate::core::state_changes::StateChange;
 
@@ -32,6 +34,17 @@ pub(in crate::admin) struct History {
     /// How many of them came with the last sample, and the time since.
     new_points: u32,
     since_point: Duration,
+    /// Made once a sample: it takes milliseconds with thousands of servers, and every reader needs it.
+    totals: HistoryTotals,
+}
+
+/// All servers together, in the last sample.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HistoryTotals {
+    /// The sum of their rates.
+    pub(super) rates: Rates,
+    /// The sum of their curves: bytes per second in the last five minutes, oldest first.
+    pub(super) curve: Vec<f64>,
 }
 
 /// A change of a server's state.
@@ -89,15 +102,15 @@ impl History {
     /// Adds a sample of the servers at `now`, the date of which is `time`, `passed` after the one before.
     pub(in crate::admin) fn look(
         &mut self,
-        servers: &[Arc<Backend>],
+        servers: Rows<Arc<Backend>>,
         now: Millis,
         time: &str,
         passed: Duration,
     ) {
         self.begin(passed);
-        for backend in servers {
-            let reason = || model::reason(backend, now);
-            self.sample(&ServerSample::new(backend, now), reason, time, passed);
+        for backend in servers.flatten() {
+            let reason = || model::reason(&backend, now);
+            self.sample(&ServerSample::new(&backend, now), reason, time, passed);
         }
         self.end();
     }
@@ -116,8 +129,13 @@ impl History {
 
     /// Forgets the servers that were not in the sample.
     fn end(&mut self) {
-        let look = self.looks;
+        let (look, before) = (self.looks, self.servers.len());
         self.servers.retain(|_, server| server.look == look);
+        let is_same_curve = self.new_points == 0 && self.servers.len() == before;
+        self.totals = HistoryTotals {
+            rates: self.servers.values().map(|server| server.rates).sum(),
+            curve: if is_same_curve { mem::take(&mut self.totals.curve) } else { self.sum() },
+        };
     }
 
     fn sample(
@@ -152,8 +170,13 @@ impl History {
         self.servers.get(&number).map_or(&NONE, |server| &server.curve).iter().copied()
     }
 
+    /// All servers together.
+    pub(super) fn totals(&self) -> &HistoryTotals {
+        &self.totals
+    }
+
     /// The sum of the curves of all servers.
-    pub(super) fn sum(&self) -> Vec<f64> {
+    fn sum(&self) -> Vec<f64> {
         let length = self.servers.values().map(|server| server.curve.len()).max().unwrap_or(0);
         let mut sum = vec![0.0; length];
         for server in self.servers.values() {
@@ -282,7 +305,7 @@ pub(super) mod tests {
             }
             look(&mut history, &servers, "now", PERIOD);
         }
-        let (own, sum) = (history.curve(0).collect::<Vec<_>>(), history.sum());
+        let (own, sum) = (history.curve(0).collect::<Vec<_>>(), &history.totals().curve);
         assert_eq!(sum.len(), own.len());
         assert_eq!((sum[0], sum[1]), (own[0], own[1] + 1000.0));
     }

@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 
 use crate::core::report::pieces::Pieces;
 
-use super::contents::{Fact, PageContents};
+use super::super::server_source::ServerSource;
+use super::contents::{self, Fact, PageContents};
 use super::history::{History, RecordedChange};
 use super::server_history::POINTS;
 use super::view::{self, Bar, COLUMNS, CONNECTIONS, Cell, Curve, HEIGHT, PageRow, STATE};
@@ -19,13 +20,17 @@ const TRAFFIC: &str = "Last 5 minutes";
 const ROWS: &str = "<!-- rows -->";
 
 /// The page, made as it is read.
-pub(in crate::admin) fn page(contents: PageContents, history: &Arc<Mutex<History>>) -> Pieces {
-    let history = Arc::clone(history);
+pub(in crate::admin) fn page(
+    contents: impl FnOnce() -> PageContents + Send + 'static,
+    source: &Arc<impl ServerSource>,
+    history: &Arc<Mutex<History>>,
+) -> Pieces {
+    let (source, history) = (Arc::clone(source), Arc::clone(history));
     let pieces = std::iter::once_with(move || {
-        let page = around_rows(&contents, &history.lock());
+        let page = around_rows(&contents(), &history.lock());
         let (begin, end) = page.split_once(ROWS).unwrap_or((&page, ""));
         let text = |rows: Vec<PageRow>| rows.iter().map(|row| table_row(row).into_string()).collect();
-        let rows = contents.rows(&history).map(text);
+        let rows = contents::rows(&*source, &history).map(text);
         std::iter::once(begin.to_owned()).chain(rows).chain(std::iter::once(end.to_owned()))
     });
     Box::new(pieces.flatten())
@@ -95,7 +100,7 @@ fn tile(fact: &Fact) -> Markup {
 }
 
 fn traffic(history: &History) -> Markup {
-    let curve = Curve::new(history.sum().into_iter());
+    let curve = Curve::new(history.totals().curve.iter().copied());
     html! {
         figure id="traffic" .panel {
             figcaption {

@@ -17,6 +17,7 @@ use super::command::{Command, ServerRef};
 use super::error::{Error, Fault};
 use super::health::CheckConfig;
 use super::settings::{Setting, Settings, Value, When};
+use super::sni_route::SniRoute;
 use slot_index::SlotIndex;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -149,11 +150,17 @@ impl Config {
             Value::Paths(paths) => {
                 paths.into_iter().map(|path| Command::Set(setting, Value::Paths(vec![path]))).collect()
             }
-            Value::SniRoutes(routes) => {
-                routes.into_iter().map(|route| Command::Set(setting, Value::SniRoutes(vec![route]))).collect()
-            }
+            Value::SniRoutes(_) => self.route_commands(0, usize::MAX),
             value => vec![Command::Set(setting, value)],
         }
+    }
+
+    /// The commands that add the routes of `sni_server`, at most `most` from the one with number `begin` on.
+    pub fn route_commands(&self, begin: usize, most: usize) -> Vec<Command> {
+        let routes = self.settings.sni_server.get(begin..).unwrap_or_default().iter().take(most);
+        let command =
+            |route: &SniRoute| Command::Set(Settings::sni_server(), Value::SniRoutes(vec![route.clone()]));
+        routes.map(command).collect()
     }
 
     /// The commands that turn the default configuration into this one: in C pen's order, with settings that C pen lacks

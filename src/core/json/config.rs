@@ -1,38 +1,124 @@
 //! `json config`: all settings, server slots and access lists, named as in the control language.
 
-use serde_json::{Map, Value as Json, json};
+use std::iter;
+use std::ops::Bound;
+use std::sync::Arc;
 
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
+
+use crate::core::acl::LISTS;
 use crate::core::config::Config;
-use crate::core::report::pieces::Pieces;
-use crate::core::settings::{FieldKey, Setting, Table, Value};
+use crate::core::report::pieces::{Pieces, Rows};
+use crate::core::settings::{FieldKey, Setting, Settings, Table, Value};
 
 use super::head::DocumentHead;
-use super::pieces::document;
+use super::pieces::{elements, json, members};
 
-/// The document of `config`, which was read from `file`.
-pub fn config(head: &DocumentHead, config: &Config, file: Option<&str>) -> Pieces {
-    let settings =
-        Setting::all().map(|setting| (setting.word().to_owned(), value(&setting.get(&config.settings))));
-    let servers: Vec<Json> = config
-        .servers
-        .iter()
-        .enumerate()
-        .filter(|(_, slot)| slot.address.is_some())
-        .map(|(n, slot)| {
-            let mut row = fields(slot);
-            row.insert("server".into(), n.into());
-            Json::Object(row)
-        })
-        .collect();
-    let acls: Vec<Vec<String>> =
-        config.acls().iter().map(|acl| acl.lines().map(|line| line.to_string()).collect()).collect();
-    document(&json!({
-        "time": head.time,
-        "file": file,
-        "settings": Map::from_iter(settings),
-        "servers": servers,
-        "checks": config.checks.iter().map(|(name, check)| (name.clone(), fields(check).into())).collect::<Map<_, _>>(),
-        "acls": acls,
+/// The number of entries made at a time.
+const ROWS: usize = 64;
+
+/// What the document begins with.
+#[derive(Serialize)]
+struct ConfigHead<'a> {
+    #[serde(flatten)]
+    head: &'a DocumentHead,
+    file: Option<&'a str>,
+}
+
+/// The document of the configuration, which was read from `file`. Each piece shows what `current` gives when it is made:
+/// readers that wait keep no old configuration.
+pub fn config(
+    head: &DocumentHead,
+    file: Option<&str>,
+    current: impl Fn() -> Arc<Config> + Clone + Send + 'static,
+) -> Pieces {
+    let once = |text: &str| iter::once(text.to_owned());
+    let config = current();
+    let long = Settings::sni_server();
+    let others = Setting::all().filter(|setting| *setting != long);
+    let others = others.map(|setting| (setting.word().to_owned(), value(&setting.get(&config.settings))));
+    let head = open(&json(&ConfigHead { head, file }));
+    let settings = open(&json(&Map::from_iter(others)));
+    let begin = format!("{head},\"settings\":{settings},\n\"{}\":[", long.word());
+    let routes = elements(routes(current.clone()));
+    let servers = elements(servers(current.clone()));
+    let checks = members(checks(current.clone()));
+    let acls = (0..LISTS).flat_map(move |n| {
+        let begin = if n == 0 { "[" } else { ",\n[" };
+        once(begin).chain(elements(acl(n, current.clone()))).chain(once("]"))
+    });
+    Box::new(
+        iter::once(begin)
+            .chain(routes)
+            .chain(once("]},\n\"servers\":["))
+            .chain(servers)
+            .chain(once("],\n\"checks\":{"))
+            .chain(checks)
+            .chain(once("},\n\"acls\":["))
+            .chain(acls)
+            .chain(once("]}\n")),
+    )
+}
+
+/// An object without its end.
+fn open(object: &str) -> String {
+    object.strip_suffix('}').unwrap_or(object).to_owned()
+}
+
+/// The routes of `sni_server`, of which there may be as many as there are servers.
+fn routes(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<String> {
+    let mut begin = 0;
+    Box::new(iter::from_fn(move || {
+        let config = current();
+        let rest = config.settings.sni_server.get(begin..).unwrap_or_default();
+        let rows: Vec<_> = rest.iter().take(ROWS).map(ToString::to_string).collect();
+        begin += rows.len();
+        (!rows.is_empty()).then_some(rows)
+    }))
+}
+
+/// The slots that have a server.
+fn servers(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<Map<String, Json>> {
+    let mut begin = 0;
+    Box::new(iter::from_fn(move || {
+        let config = current();
+        let slots = config.servers.iter().enumerate().skip(begin);
+        let used = slots.filter(|(_, slot)| slot.address.is_some()).take(ROWS);
+        let rows: Vec<_> = used
+            .map(|(n, slot)| {
+                begin = n + 1;
+                let mut row = fields(slot);
+                row.insert("server".into(), n.into());
+                row
+            })
+            .collect();
+        (!rows.is_empty()).then_some(rows)
+    }))
+}
+
+/// The checks, with their names.
+fn checks(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<(String, Map<String, Json>)> {
+    let mut last: Option<String> = None;
+    Box::new(iter::from_fn(move || {
+        let after = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let config = current();
+        let next = config.checks.range::<str, _>((after, Bound::Unbounded)).take(ROWS);
+        let rows: Vec<_> = next.map(|(name, check)| (name.clone(), fields(check))).collect();
+        last = rows.last().map(|(name, _)| name.clone());
+        (!rows.is_empty()).then_some(rows)
+    }))
+}
+
+/// The lines of an access list.
+fn acl(list: usize, current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<String> {
+    let mut begin = 0;
+    Box::new(iter::from_fn(move || {
+        let config = current();
+        let rows: Vec<_> =
+            config.acl(list).lines_from(begin).take(ROWS).map(|line| line.to_string()).collect();
+        begin += rows.len();
+        (!rows.is_empty()).then_some(rows)
     }))
 }
 

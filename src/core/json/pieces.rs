@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::core::report::pieces::{Pieces, Rows};
 
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     // Only maps with keys that are not strings fail, and there are none.
     serde_json::to_string(value).unwrap_or_default()
 }
@@ -20,16 +20,29 @@ pub fn list<T: Serialize + 'static>(head: &impl Serialize, name: &str, rows: Row
     begin.pop();
     let separator = if begin.len() > 1 { "," } else { "" };
     let begin = format!("{begin}{separator}\"{name}\":[");
+    Box::new(std::iter::once(begin).chain(elements(rows)).chain(std::iter::once("\n]}\n".to_owned())))
+}
+
+/// The rows as elements of an array.
+pub(super) fn elements<T: Serialize + 'static>(rows: Rows<T>) -> Pieces {
+    separated(rows, json)
+}
+
+/// The rows as members of an object, each with its name.
+pub(super) fn members<T: Serialize + 'static>(rows: Rows<(String, T)>) -> Pieces {
+    separated(rows, |(name, row)| format!("{}:{}", json(name), json(row)))
+}
+
+fn separated<T: 'static>(rows: Rows<T>, text: fn(&T) -> String) -> Pieces {
     let mut first = true;
-    let rows = rows.map(move |rows| {
+    Box::new(rows.map(move |rows| {
         let mut piece = String::new();
         for row in rows {
             piece.push_str(if std::mem::take(&mut first) { "\n" } else { ",\n" });
-            piece.push_str(&json(&row));
+            piece.push_str(&text(&row));
         }
         piece
-    });
-    Box::new(std::iter::once(begin).chain(rows).chain(std::iter::once("\n]}\n".to_owned())))
+    }))
 }
 
 #[cfg(test)]

@@ -31,8 +31,14 @@ const CONNECTION_HEADS: [&str; 8] =
 const TABLE_END: &str = "</tbody>\n</table>\n";
 
 /// The status page.
-pub fn page(status: Status, clients: Rows<ClientRow>, connections: Rows<ConnectionRow>) -> Pieces {
+pub fn page(
+    status: Status,
+    servers: Rows<ServerRow>,
+    clients: Rows<ClientRow>,
+    connections: Rows<ConnectionRow>,
+) -> Pieces {
     let begin = begin(&status);
+    let servers_end = servers_end(&status);
     let between = format!(
         "{TABLE_END}<h2>Active connections</h2>\n<p>Number of connections: {} max, {} used, {} last</p>\n{}{}{}{}",
         status.connections_max,
@@ -51,21 +57,27 @@ pub fn page(status: Status, clients: Rows<ClientRow>, connections: Rows<Connecti
     );
     let end = format!("{TABLE_END}</body>\n</html>\n");
     let once = std::iter::once;
+    let servers = lines(servers, |server| row(cells_of_server(server)));
     let clients = lines(clients, |client| row(cells_of_client(client)));
     let connections = lines(connections, |connection| row(cells_of_connection(connection)));
-    Box::new(once(begin).chain(clients).chain(once(between)).chain(connections).chain(once(end)))
+    let tables = servers.chain(once(servers_end)).chain(clients).chain(once(between)).chain(connections);
+    Box::new(once(begin).chain(tables).chain(once(end)))
 }
 
-/// The page up to the first row of a client.
+/// The page up to the first row of a server.
 fn begin(status: &Status) -> String {
     let mut html = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     _ = writeln!(html, "<title>Pen status page</title>\n<style>{STYLE}</style>\n</head>\n<body>");
-    let (count, current, time) = (status.servers.len(), status.current, escape(&status.time));
+    let (count, current, time) = (status.servers, status.current, escape(&status.time));
     _ = writeln!(html, "<h1>Pen status page</h1>\n<p>Time {time}, {count} servers, {current} current</p>");
     html.push_str("<h2>Servers</h2>\n");
     html.push_str(&heads(SERVER_HEADS));
-    status.servers.iter().for_each(|server| html.push_str(&row(cells_of_server(server))));
-    html.push_str(TABLE_END);
+    html
+}
+
+/// What stands between the rows of servers and those of clients.
+fn servers_end(status: &Status) -> String {
+    let mut html = TABLE_END.to_owned();
     let max = status.clients_max;
     _ = writeln!(html, "<h2>Active clients</h2>\n<p>Max number of clients: {max}</p>");
     html.push_str(&heads(CLIENT_HEADS));

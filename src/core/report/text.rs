@@ -6,10 +6,14 @@ use super::model::{ClientRow, ConnectionRow, ServerRow, Status};
 use super::pieces::{Pieces, Rows, lines};
 
 /// The statistics.
-pub fn statistics(status: Status, clients: Rows<ClientRow>, connections: Rows<ConnectionRow>) -> Pieces {
-    let (count, current, time) = (status.servers.len(), status.current, &status.time);
+pub fn statistics(
+    status: Status,
+    servers: Rows<ServerRow>,
+    clients: Rows<ClientRow>,
+    connections: Rows<ConnectionRow>,
+) -> Pieces {
+    let (count, current, time) = (status.servers, status.current, &status.time);
     let begin = format!("Time {time}, {count} servers, {current} current\n");
-    let servers = status.servers.iter().map(server).collect::<String>();
     let clients_begin = format!("Max number of clients: {}\nActive clients:\n", status.clients_max);
     let mut between = String::new();
     if status.refused > 0 {
@@ -26,9 +30,9 @@ pub fn statistics(status: Status, clients: Rows<ClientRow>, connections: Rows<Co
         _ = writeln!(between, "Datagrams dropped: {dropped}");
     }
     _ = writeln!(between, "Max number of connections: {}\nActive connections:", status.connections_max);
-    let begin = std::iter::once(begin + &servers + &clients_begin);
-    let clients = lines(clients, client);
-    Box::new(begin.chain(clients).chain(std::iter::once(between)).chain(lines(connections, connection)))
+    let once = std::iter::once;
+    let before = once(begin).chain(lines(servers, server)).chain(once(clients_begin));
+    Box::new(before.chain(lines(clients, client)).chain(once(between)).chain(lines(connections, connection)))
 }
 
 fn server(row: &ServerRow) -> String {

@@ -2,7 +2,8 @@
 //! advanced.
 
 use serde::Serialize;
-use std::fmt;
+use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Selection;
@@ -21,8 +22,8 @@ use crate::core::settings::{AdminState, Keyword};
 use crate::core::snapshot::{Algorithm, Backend, Role, Snapshot};
 use std::sync::Arc;
 
-/// Why a client gets the server that it gets, step by step.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// Why a client gets the server that it gets, step by step; what speaks for and against each server say [`Candidates`].
+#[derive(Debug, Clone, Serialize)]
 pub struct Explanation {
     /// The client.
     client: String,
@@ -36,12 +37,25 @@ pub struct Explanation {
     remembered: Option<Remembered>,
     /// The rule by which a server is chosen.
     algorithm: &'static str,
-    /// The servers, each with what speaks against it.
-    servers: Vec<Candidate>,
     /// The server that it would get.
     choice: Option<Choice>,
     /// Where every server that could serve it is full: the queue.
     queue: Option<QueueState>,
+    /// What the servers are judged by.
+    #[serde(skip)]
+    candidates: Candidates,
+}
+
+/// What the servers are judged by, for one client: each of them when its turn comes, in the snapshot that is in force then.
+#[derive(Debug, Clone)]
+pub struct Candidates {
+    client: Client,
+    port: u16,
+    /// The server that it had, if that counts.
+    known: Option<usize>,
+    admission: Admission,
+    /// The server that its hash names, of those in service.
+    hashed: Option<usize>,
 }
 
 /// How the queue is for one more client.
@@ -79,7 +93,7 @@ struct Remembered {
 
 /// A server as this client may have it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Candidate {
+pub struct Candidate {
     /// Its number; none for the emergency and the abuse server.
     server: Option<usize>,
     /// As messages name it.
@@ -99,6 +113,9 @@ struct Choice {
     server: Option<usize>,
     /// As messages name it.
     name: String,
+    /// Whether something speaks against it all the same.
+    #[serde(skip)]
+    is_last_resort: bool,
 }
 
 impl ListVerdict {
@@ -147,11 +164,18 @@ impl Explanation {
             Some((record.server?, age, fresh && snapshot.policy.affinity))
         });
         let known = last.filter(|(.., used)| *used).map(|(n, ..)| n);
-        let search =
-            Selection::new(Arc::clone(snapshot), client, address.port.unwrap_or(0), known, admission);
-        let named =
-            |backend: &Arc<Backend>| Choice { server: backend.role.slot(), name: backend.to_string() };
-        let slots = snapshot.backends.iter().flatten();
+        let port = address.port.unwrap_or(0);
+        let search = Selection::new(Arc::clone(snapshot), client, port, known, admission);
+        let hashed = || search.by_hash(|n, b| search.is_in_service(n, b));
+        let by_hash = snapshot.policy.algorithm == Algorithm::Hash;
+        let candidates =
+            Candidates { client, port, known, admission, hashed: by_hash.then(hashed).flatten() };
+        let named = |backend: &Arc<Backend>| Choice {
+            server: backend.role.slot(),
+            name: backend.to_string(),
+            is_last_resort: !CandidateJudge::new(&candidates, snapshot).judge(backend, now).can_serve(),
+        };
+        let choice = search.peek(now).map(named);
         let limits = LimitsState::new(snapshot.allowance, usage, admission);
         let is_limited = limits.as_ref().is_some_and(LimitsState::is_reached);
         let queue = search.queue(now).filter(|_| !is_limited);
@@ -177,14 +201,95 @@ impl Explanation {
                 Algorithm::Hash => "hash",
                 Algorithm::RoundRobin => "roundrobin",
             },
-            servers: slots
-                .chain(&snapshot.emergency)
-                .chain(&snapshot.abuse)
-                .map(|backend| search.candidate_of(backend, now))
-                .collect(),
-            choice: search.peek(now).map(named).filter(|_| !waits && !is_limited),
+            choice: choice.filter(|_| !waits && !is_limited),
             queue,
+            candidates,
         }
+    }
+
+    /// What the servers are judged by.
+    pub fn candidates(&self) -> &Candidates {
+        &self.candidates
+    }
+
+    /// The steps up to the servers, a line each.
+    pub fn before_servers(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        _ = self.write_before_servers(&mut text);
+        text
+    }
+
+    /// The steps after the servers, a line each.
+    pub fn after_servers(&self) -> String {
+        let mut text = String::new();
+        _ = self.write_after_servers(&mut text);
+        text
+    }
+
+    fn write_before_servers(&self, f: &mut String) -> fmt::Result {
+        writeln!(f, "client {}: {}", self.client, self.list)?;
+        if let Some(limits) = &self.limits {
+            writeln!(f, "{limits}")?;
+        }
+        match (self.admission, &self.remembered) {
+            ("tarpit", _) => writeln!(f, "its connection is held, and nothing is sent to it (tarpit_acl)")?,
+            ("refuse", _) => writeln!(f, "it is denied, and there is no abuse server")?,
+            ("abuse", _) => writeln!(f, "it is denied, and the abuse server serves it")?,
+            (_, None) => writeln!(f, "no server is remembered")?,
+            (_, Some(Remembered { server, age_seconds, used })) => {
+                let used = if *used { "" } else { ", which is not used" };
+                writeln!(f, "server {server} is remembered, from {age_seconds} s ago{used}")?;
+            }
+        }
+        writeln!(f, "servers are chosen by {}", self.algorithm)
+    }
+
+    fn write_after_servers(&self, f: &mut String) -> fmt::Result {
+        if let Some(QueueState { ahead, max }) = self.queue {
+            if ahead < max {
+                let connections = if ahead == 1 { "connection" } else { "connections" };
+                return writeln!(
+                    f,
+                    "it would wait in the queue, behind {ahead} {connections} (queue_max {max})"
+                );
+            }
+            let wait = if ahead == 1 { "connection waits" } else { "connections wait" };
+            writeln!(f, "the queue is full: {ahead} {wait} (queue_max {max})")?;
+        }
+        match &self.choice {
+            // What has failed is tried again where nothing is left to lose.
+            Some(choice) if choice.is_last_resort => {
+                writeln!(f, "it would get {} all the same: no other can serve it", choice.name)
+            }
+            Some(choice) => writeln!(f, "it would get {}", choice.name),
+            None if self.admission == "tarpit" => writeln!(f, "it would be held"),
+            None => writeln!(f, "it would be closed"),
+        }
+    }
+}
+
+impl Candidates {
+    /// These servers of `snapshot` as the client may have them at `now`.
+    pub fn judge(&self, servers: &[Arc<Backend>], snapshot: &Arc<Snapshot>, now: Millis) -> Vec<Candidate> {
+        let mut judge = CandidateJudge::new(self, snapshot);
+        servers.iter().map(|backend| judge.judge(backend, now)).collect()
+    }
+}
+
+impl Candidate {
+    /// Nothing speaks against it.
+    fn can_serve(&self) -> bool {
+        self.obstacles.is_empty()
+    }
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verdict, reasons) =
+            if self.can_serve() { ("can serve", &self.merits) } else { ("cannot serve", &self.obstacles) };
+        let separator = if reasons.is_empty() { "" } else { ": " };
+        write!(f, "{} {verdict}{separator}{}", self.name, reasons.join(", "))
     }
 }
 
@@ -230,10 +335,27 @@ impl Selection {
             }
         }
     }
+}
+
+/// Judges servers of one snapshot.
+struct CandidateJudge<'a> {
+    candidates: &'a Candidates,
+    search: Selection,
+    /// The verdicts of access lists so far: a list may be long, and most servers have the same.
+    verdicts: HashMap<usize, ListVerdict>,
+}
+
+impl<'a> CandidateJudge<'a> {
+    fn new(candidates: &'a Candidates, snapshot: &Arc<Snapshot>) -> Self {
+        let Candidates { client, port, known, admission, .. } = *candidates;
+        let search = Selection::new(Arc::clone(snapshot), client, port, known, admission);
+        CandidateJudge { candidates, search, verdicts: HashMap::new() }
+    }
 
     /// The state of `backend` for this client.
-    fn candidate_of(&self, backend: &Backend, now: Millis) -> Candidate {
-        let snapshot = &*self.snapshot;
+    fn judge(&mut self, backend: &Backend, now: Millis) -> Candidate {
+        let search = &self.search;
+        let snapshot = &*search.snapshot;
         let stats = &backend.stats;
         let mut obstacles = Vec::new();
         let mut merits = Vec::new();
@@ -245,13 +367,13 @@ impl Selection {
             Role::Emergency if snapshot.policy.stubborn => {
                 obstacles.push("pen does not use it (stubborn)".into());
             }
-            Role::Abuse if self.admission() != Admission::Abuse => {
+            Role::Abuse if search.admission() != Admission::Abuse => {
                 obstacles.push("it is for clients that client_acl denies".into());
             }
             _ => {}
         }
         if let Some(n) = backend.role.slot() {
-            if let Some(own) = self.first_choice().filter(|own| snapshot.policy.stubborn && *own != n) {
+            if let Some(own) = search.first_choice().filter(|own| snapshot.policy.stubborn && *own != n) {
                 obstacles.push(format!("the client gets no other than server {own} (stubborn)"));
             }
             let failure = stats.last_failure().map(|reason| format!(": {reason}")).unwrap_or_default();
@@ -283,7 +405,7 @@ impl Selection {
                 Health::Up => merits.push(format!("its check finds it up: {}", reason())),
                 Health::Down => obstacles.push(format!("its check finds it down: {}", reason())),
             }
-            if !self.state_permits(n, backend) {
+            if !search.state_permits(n, backend) {
                 obstacles.push(match backend.admin_state {
                     AdminState::Drain => {
                         "it drains (state drain), and the client did not have it before".into()
@@ -291,7 +413,10 @@ impl Selection {
                     state => format!("it is out of service (state {})", state.word()),
                 });
             }
-            let verdict = ListVerdict::of(&snapshot.acls, backend.acl, self.client);
+            let verdict = self
+                .verdicts
+                .entry(backend.acl)
+                .or_insert_with(|| ListVerdict::of(&snapshot.acls, backend.acl, search.client));
             if !verdict.permitted {
                 obstacles.push(verdict.to_string());
             }
@@ -303,14 +428,14 @@ impl Selection {
                     share / 10
                 ));
             }
-            match self.limit(n, backend, now) {
+            match search.limit(n, backend, now) {
                 Some(limit) if connections >= limit => {
                     obstacles.push(format!("it has {connections} of {limit} connections"));
                 }
                 Some(limit) => merits.push(format!("{connections} of {limit} connections")),
                 None => merits.push(format!("{connections} connections")),
             }
-            let own = self.remembered == Some(n);
+            let own = search.remembered == Some(n);
             if own {
                 merits.push("the client had it before".into());
             }
@@ -318,7 +443,7 @@ impl Selection {
                 Algorithm::Prio => merits.push(format!("prio {}", backend.prio)),
                 Algorithm::Weight if backend.weight == 0 && !own => obstacles.push("its weight is 0".into()),
                 Algorithm::Weight => merits.push(format!("weight {}", backend.weight)),
-                Algorithm::Hash if self.by_hash(|n, b| self.is_in_service(n, b)) == Some(n) => {
+                Algorithm::Hash if self.candidates.hashed == Some(n) => {
                     merits.push("the client's hash names it".into());
                 }
                 Algorithm::RoundRobin if snapshot.cursor.load(Relaxed) == n => {
@@ -340,57 +465,6 @@ impl Selection {
 /// Seconds from `now` until then, rounded up.
 fn left(until: Millis, now: Millis) -> Millis {
     until.saturating_sub(now).div_ceil(1000)
-}
-
-impl fmt::Display for Explanation {
-    /// The steps, one per line.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "client {}: {}", self.client, self.list)?;
-        if let Some(limits) = &self.limits {
-            writeln!(f, "{limits}")?;
-        }
-        match (self.admission, &self.remembered) {
-            ("tarpit", _) => writeln!(f, "its connection is held, and nothing is sent to it (tarpit_acl)")?,
-            ("refuse", _) => writeln!(f, "it is denied, and there is no abuse server")?,
-            ("abuse", _) => writeln!(f, "it is denied, and the abuse server serves it")?,
-            (_, None) => writeln!(f, "no server is remembered")?,
-            (_, Some(Remembered { server, age_seconds, used })) => {
-                let used = if *used { "" } else { ", which is not used" };
-                writeln!(f, "server {server} is remembered, from {age_seconds} s ago{used}")?;
-            }
-        }
-        writeln!(f, "servers are chosen by {}", self.algorithm)?;
-        for server in &self.servers {
-            let (verdict, reasons) = match &server.obstacles[..] {
-                [] => ("can serve", &server.merits),
-                _ => ("cannot serve", &server.obstacles),
-            };
-            let separator = if reasons.is_empty() { "" } else { ": " };
-            writeln!(f, "{} {verdict}{separator}{}", server.name, reasons.join(", "))?;
-        }
-        if let Some(QueueState { ahead, max }) = self.queue {
-            if ahead < max {
-                let connections = if ahead == 1 { "connection" } else { "connections" };
-                return writeln!(
-                    f,
-                    "it would wait in the queue, behind {ahead} {connections} (queue_max {max})"
-                );
-            }
-            let wait = if ahead == 1 { "connection waits" } else { "connections wait" };
-            writeln!(f, "the queue is full: {ahead} {wait} (queue_max {max})")?;
-        }
-        match &self.choice {
-            // What has failed is tried again where nothing is left to lose.
-            Some(choice)
-                if self.servers.iter().any(|one| one.name == choice.name && !one.obstacles.is_empty()) =>
-            {
-                writeln!(f, "it would get {} all the same: no other can serve it", choice.name)
-            }
-            Some(choice) => writeln!(f, "it would get {}", choice.name),
-            None if self.admission == "tarpit" => writeln!(f, "it would be held"),
-            None => writeln!(f, "it would be closed"),
-        }
-    }
 }
 
 /// The choice as a role, for tests of the search.

@@ -112,6 +112,12 @@ impl Backend {
         self.name.as_deref().map_or_else(|| self.role.label().into(), Cow::Borrowed)
     }
 
+    /// Its slot, and a number that is the higher the later a server came to this slot.
+    pub fn succession(&self) -> (usize, u32) {
+        // Only regular servers succeed each other.
+        (self.role.slot().unwrap_or(usize::MAX), self.stats.id())
+    }
+
     /// Its address with the port, as replies show it.
     pub fn endpoint(&self) -> String {
         addr::with_port(&self.label, self.port)

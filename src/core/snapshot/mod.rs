@@ -42,7 +42,7 @@ pub struct Snapshot {
     pub emergency: Option<Arc<Backend>>,
     /// The abuse server.
     pub abuse: Option<Arc<Backend>>,
-    /// Servers that were removed and had connections when this was made.
+    /// Servers that were removed and had connections when this was made, by slot and time.
     pub removed: Vec<Arc<Backend>>,
     /// Which servers are for which server name of TLS that pen relays.
     pub sni_routes: Option<SniRoutes>,
@@ -215,6 +215,7 @@ impl Snapshot {
         let queue_timeout = Some(settings.queue_timeout).filter(|time| !time.is_zero());
         // One that is being removed may still get a connection by the snapshot before.
         live.removed.retain(|backend| !backend.stats.is_removed() || backend.stats.connections() > 0);
+        live.removed.sort_by_key(|backend| backend.succession());
         let backends: Vec<_> = config
             .servers
             .iter()

@@ -129,6 +129,8 @@ pub enum Answer {
     Text(String),
     /// The servers.
     Servers,
+    /// The routes of `sni_server`, as commands.
+    Routes,
     /// The connection of that number.
     Connection(usize),
     /// Nothing, once this server meets the condition; an error when the time is over first.

@@ -12,7 +12,7 @@ use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines, ErrorReport, FileLines, LineIndex};
 use crate::core::error::{Error, one_line};
 use crate::core::report::replies;
-use crate::core::settings::Value;
+use crate::core::settings::{Settings, Value};
 use crate::core::snapshot::{Backend, Role};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -50,6 +50,10 @@ impl State {
         match command {
             Command::Show(setting) => text(self.answer(*setting, &self.config)),
             Command::Servers => Ok((Answer::Servers, Vec::new())),
+            // There may be as many as there are servers.
+            Command::ShowSetting(setting) if *setting == Settings::sni_server() => {
+                Ok((Answer::Routes, Vec::new()))
+            }
             Command::ShowSetting(setting) => {
                 text(self.config.commands_of(*setting).iter().map(|command| format!("{command}\n")).collect())
             }

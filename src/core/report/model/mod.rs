@@ -10,11 +10,13 @@ mod observed;
 mod server;
 mod status;
 mod units;
+mod walk;
 
 pub use check::{CheckRow, HealthWord};
 pub use client::ClientRow;
 pub use connection::{ConnectionRow, ConnectionState};
 pub use observed::{ObservedServer, reason};
-pub use server::{ServerRow, ServerState, servers, standing, standing_of};
+pub use server::{ServerRow, ServerState, standing, standing_of};
 pub use status::Status;
 pub(crate) use units::seconds;
+pub use walk::{ServerWalk, WalkOrder};

@@ -1,7 +1,5 @@
 //! A row for each server that has an address.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use crate::core::Millis;
@@ -11,7 +9,7 @@ use crate::core::health::Health;
 use crate::core::histogram::Distribution;
 use crate::core::settings::keyword::keywords;
 use crate::core::settings::{AdminState, Keyword};
-use crate::core::snapshot::{Backend, Role, Snapshot};
+use crate::core::snapshot::{Backend, Role};
 
 use super::units::seconds;
 
@@ -197,10 +195,4 @@ pub fn standing<'a>(state: &'a str, admin_state: &'a str) -> &'a str {
 /// The same of a server at `now`.
 pub fn standing_of(backend: &Backend, now: Millis) -> &'static str {
     standing(ServerState::of(backend, now).word(), backend.admin_state.word())
-}
-
-/// Every server of a snapshot: the slots by number, the emergency and the abuse server, and those that were removed.
-pub fn servers(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Backend>> {
-    let slots = snapshot.backends.iter().flatten();
-    slots.chain(&snapshot.emergency).chain(&snapshot.abuse).chain(snapshot.leaving())
 }

@@ -2,17 +2,15 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::server::ServerRow;
-use crate::core::Millis;
 use crate::core::snapshot::Snapshot;
 
-/// The totals, and the servers.
+/// The totals.
 #[derive(Debug, Clone)]
 pub struct Status {
     /// Local date and time.
     pub time: String,
-    /// The servers that have a number.
-    pub servers: Vec<ServerRow>,
+    /// How many servers have a number.
+    pub servers: usize,
     /// The server that was chosen last.
     pub current: usize,
     /// Room for clients.
@@ -32,14 +30,9 @@ pub struct Status {
 }
 
 impl Status {
-    /// The servers of `snapshot` that have a number, at `now`. One that was removed stands before the one that has its slot
-    /// now.
-    pub fn servers(snapshot: &Snapshot, now: Millis) -> Vec<ServerRow> {
-        let slots = snapshot.leaving().chain(snapshot.backends.iter().flatten());
-        let rows = slots.map(|backend| ServerRow::new(backend, now));
-        let mut rows: Vec<ServerRow> = rows.filter(|row| row.server.is_some()).collect();
-        rows.sort_by_key(|row| row.number);
-        rows
+    /// How many servers of `snapshot` have a number; one that was removed counts as long as it has connections.
+    pub fn servers(snapshot: &Snapshot) -> usize {
+        snapshot.backends.iter().flatten().count() + snapshot.leaving().count()
     }
 
     /// The number of the server that was chosen last.

@@ -21,7 +21,7 @@ use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, FileLines};
 use crate::core::error::Error;
 use crate::core::log_target::LogTarget;
-use crate::core::report::model::Status;
+use crate::core::report::model::{ServerRow, ServerWalk, WalkOrder};
 use crate::core::report::replies;
 use crate::core::settings::{AdminState, ReloadMode};
 
@@ -121,7 +121,8 @@ fn reply_of(state: &mut State, world: &mut TestWorld, line: &str) -> String {
 
 /// The reply to `servers`.
 fn servers(state: &State) -> String {
-    Status::servers(state.snapshot(), 1).iter().map(replies::server).collect()
+    let servers = ServerWalk::new(WalkOrder::ByNumber).step(state.snapshot(), usize::MAX);
+    servers.iter().map(|backend| replies::server(&ServerRow::new(backend, 1))).collect()
 }
 
 fn refusal(state: &mut State, world: &mut TestWorld, line: &str) -> String {

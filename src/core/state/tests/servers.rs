@@ -160,3 +160,35 @@ fn a_setting_that_leaves_nobody_served_says_so() {
         assert!(reply.contains("no server takes new clients"), "{command}: {reply}");
     }
 }
+
+#[test]
+fn a_walk_visits_each_server_that_stays_once_while_others_change() {
+    let line = |n: usize| format!("server {n} address 10.0.0.{n} port 1\n");
+    let walked = |order| {
+        let mut state = state(&format!("listen 80\n{}{}{}emergency 10.0.1.1:1\n", line(0), line(1), line(3)));
+        let removed = Arc::clone(state.stats.server(1));
+        assert!(removed.acquire(None));
+        for command in ["no server 1", "server 1 address 10.0.0.9 port 1"] {
+            apply(&mut state, &mut TestWorld::default(), command).unwrap();
+        }
+        removed.remove();
+        let mut walk = ServerWalk::new(order);
+        let mut seen = Vec::new();
+        loop {
+            let some = walk.step(state.snapshot(), 1);
+            let Some(backend) = some.first() else { break };
+            seen.push(backend.label.clone());
+            // The one that was visited changes, one behind it is removed, and one is added.
+            if seen.len() == 1 {
+                for command in ["server 0 max 3", "no server 3", "server 4 address 10.0.0.4 port 1"] {
+                    apply(&mut state, &mut TestWorld::default(), command).unwrap();
+                }
+            }
+        }
+        seen
+    };
+    let present = ["10.0.0.0", "10.0.0.9", "10.0.0.4", "10.0.1.1"];
+    assert_eq!(walked(WalkOrder::Present), present);
+    assert_eq!(walked(WalkOrder::All), [&present[..], &["10.0.0.1"]].concat());
+    assert_eq!(walked(WalkOrder::ByNumber), ["10.0.0.0", "10.0.0.1", "10.0.0.9", "10.0.0.4"]);
+}
