@@ -7,7 +7,7 @@ use crate::core::command::server_keys::{ServerChange, ServerConfig, ServerKey};
 use crate::core::command::{Command, ServerRef};
 use crate::core::health::{CheckConfig, CheckKey};
 use crate::core::settings::{Setting, Settings, Value};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 /// The changes, by when they can be made.
 #[derive(Debug, Default)]
@@ -149,31 +149,44 @@ impl Config {
 }
 
 /// Gives servers names that others had. Where servers exchange their names, one of them has none for a moment.
-fn name_changes(mut names: Vec<(usize, String)>, old: &Config) -> Vec<Command> {
+fn name_changes(names: Vec<(usize, String)>, old: &Config) -> Vec<Command> {
     let rename = |n: usize, value: Value| {
         Command::Server(ServerRef::Slot(n), vec![ServerChange::Set(ServerConfig::name(), value)])
     };
-    let mut commands = Vec::new();
-    // The slots that have yet to change, with the names that they have until then.
-    let mut held: HashMap<String, usize> =
-        names.iter().filter_map(|(n, _)| Some((old.servers.get(*n)?.name.clone()?, *n))).collect();
-    while !names.is_empty() {
-        let before = names.len();
-        names.retain(|(n, name)| {
-            if held.contains_key(name) {
-                return true;
-            }
-            commands.push(rename(*n, Value::Text(name.clone())));
-            held.retain(|_, holder| holder != n);
-            false
-        });
-        if names.len() == before
-            && let Some(n) = names.first().and_then(|(_, name)| held.remove(name))
-        {
-            commands.push(rename(n, Value::None));
+    let name_before = |n: usize| old.servers.get(n)?.name.as_deref();
+    // The slots that have yet to change, by the names that they have until then.
+    let mut held: HashMap<&str, usize> =
+        names.iter().filter_map(|(n, _)| Some((name_before(*n)?, *n))).collect();
+    // Those that can change now, and those that wait for a name, each by its place.
+    let mut ready = VecDeque::new();
+    let mut waiting: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (at, (_, name)) in names.iter().enumerate() {
+        match held.contains_key(&**name) {
+            true => waiting.entry(name).or_default().push(at),
+            false => ready.push_back(at),
         }
     }
-    commands
+    let mut commands = Vec::with_capacity(names.len());
+    // Where the next cycle is looked for.
+    let mut rest = names.iter();
+    loop {
+        while let Some((n, name)) = ready.pop_front().and_then(|at| names.get(at)) {
+            commands.push(rename(*n, Value::Text(name.clone())));
+            if let Some(before) = name_before(*n)
+                && held.get(before) == Some(n)
+            {
+                held.remove(before);
+                ready.extend(waiting.remove(before).unwrap_or_default());
+            }
+        }
+        let Some((_, name)) = rest.next() else { return commands };
+        if waiting.contains_key(&**name)
+            && let Some(n) = held.remove(&**name)
+        {
+            commands.push(rename(n, Value::None));
+            ready.extend(waiting.remove(&**name).unwrap_or_default());
+        }
+    }
 }
 
 fn check_change(name: &str, new: &CheckConfig, old: Option<&CheckConfig>) -> Option<Command> {
@@ -261,6 +274,28 @@ mod tests {
         assert_eq!(told(&["b", "a"], &["a", "b"]), cycle);
         // The name of one that is removed.
         assert_eq!(told(&["b"], &["a", "b"]), ["no server 1", "server 0 name b"]);
+    }
+
+    /// In each direction, and in one cycle: a search for each of them takes minutes.
+    #[test]
+    fn every_server_may_get_the_name_of_another_one() {
+        const COUNT: usize = 60_000;
+        let named = |shift: usize, turn: usize| {
+            let mut config = Config::default();
+            (0..COUNT).for_each(|n| config.name_slot(n, &format!("s{}", (n + shift) % turn)));
+            config
+        };
+        let turned = |new: &Config, old: &Config| {
+            let changes = new.changes_from(old);
+            let mut changed = old.clone();
+            changes.iter().for_each(|command| changed.apply(command, Phase::Start).unwrap());
+            assert_eq!(changed, *new);
+            changes.len()
+        };
+        let row = |shift| named(shift, usize::MAX);
+        assert_eq!([turned(&row(0), &row(1)), turned(&row(2), &row(1))], [COUNT; 2]);
+        // In a cycle, one of them has no name for a moment.
+        assert_eq!(turned(&named(1, COUNT), &named(0, COUNT)), COUNT + 1);
     }
 
     #[test]
