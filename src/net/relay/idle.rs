@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The idle timeout. A message only records the time; when the timer fires, it is set again for the time remaining.
+/// The idle timeout. A message only records the time, be it carried by the task or by a lane; when the timer fires, it is set again
+/// for the time remaining.
 pub(super) struct Idle {
     pub(super) period: Duration,
     last: Instant,
@@ -19,6 +20,12 @@ impl Idle {
         Self { period, last: Instant::now(), timer: Box::pin(sleep(period)) }
     }
 
+    /// A lane has carried something at that time.
+    pub(super) fn note(&mut self, time: std::time::Instant) {
+        self.last = self.last.max(Instant::from_std(time));
+    }
+
+    /// Ready when nothing has moved for the period; `active` says whether something has just now. It may be asked again then.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, active: bool) -> Poll<()> {
         if active {
             self.last = Instant::now();

@@ -171,10 +171,6 @@ impl<M: SharedMeter> Relay<M> {
         self.up.state() == DirectionState::Failed || self.down.state() == DirectionState::Failed
     }
 
-    fn has_timer(&self) -> bool {
-        self.idle.is_some() || self.finish.is_some()
-    }
-
     /// Closes the lanes and takes over what they have transferred; returns what is left to be done for each direction.
     #[inline]
     fn take_over(&mut self) -> [Option<FastPathOutcome>; 2] {
@@ -186,6 +182,10 @@ impl<M: SharedMeter> Relay<M> {
 
     fn take_transfers(&mut self, [up, down]: [Option<LaneTransfer>; 2]) -> [Option<FastPathOutcome>; 2] {
         self.answer_due = lanes::answer_due(up.as_ref(), down.as_ref()).unwrap_or(self.answer_due);
+        if let Some(idle) = &mut self.idle {
+            let transfers = [&up, &down].into_iter().flatten();
+            transfers.filter_map(|transfer| transfer.last).for_each(|time| idle.note(time));
+        }
         [
             up.and_then(|transfer| self.up.take_over(transfer)),
             down.and_then(|transfer| self.down.take_over(transfer)),
@@ -200,14 +200,19 @@ impl<M: SharedMeter> Relay<M> {
         cx: &mut Context<'_>,
         [up, down]: [Option<FastPathOutcome>; 2],
     ) -> Poll<(Option<TransferOutcome>, Option<TransferOutcome>)> {
-        if self.filter.is_some() || self.has_timer() || matches!(self.client, Stream::Tls(_)) {
+        // One that stalls or is about to end has to be looked at as a whole.
+        let is_special = self.finish.is_some() || self.is_stalled();
+        if self.filter.is_some() || is_special || matches!(self.client, Stream::Tls(_)) {
             return Poll::Ready((self.step(up), self.step(down)));
         }
         let before = self.moved();
         let up = up.unwrap_or_else(|| self.up.fast_path(cx, &self.meter, &self.client, &self.server));
         let down = down.unwrap_or_else(|| self.down.fast_path(cx, &self.meter, &self.server, &self.client));
         self.note_progress(before);
-        if let (FastPathOutcome::Idle, FastPathOutcome::Idle) = (&up, &down) {
+        let active = before != self.moved();
+        if let (FastPathOutcome::Idle, FastPathOutcome::Idle) = (&up, &down)
+            && self.idle.as_mut().is_none_or(|idle| idle.poll(cx, active).is_pending())
+        {
             let (streams, directions) = ((&self.client, &self.server), (&self.up, &self.down));
             lanes::open(&mut self.lanes, &mut self.messages, streams, directions, &self.meter);
             return Poll::Pending;

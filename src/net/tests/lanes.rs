@@ -1,6 +1,7 @@
 //! Lanes: short messages that the event port carries without waking tasks.
 
 use std::future::poll_fn;
+use std::time::Instant;
 
 use super::*;
 use crate::net::relay::Cause;
@@ -15,11 +16,15 @@ struct Crowd {
 impl Crowd {
     /// So many, which have lanes.
     async fn new(count: usize, small: bool) -> Self {
+        Self::with(&spliced(), count, small).await
+    }
+
+    async fn with(settings: &RelaySettings, count: usize, small: bool) -> Self {
         let polls = Arc::new(AtomicUsize::new(0));
         let mut rigs = Vec::new();
         for _ in 0..count {
             let counts = Arc::new(RelayCounts::default());
-            let (client, server, mut relay) = at_rest(&spliced(), small, counts.clone()).await;
+            let (client, server, mut relay) = at_rest(settings, small, counts.clone()).await;
             let polled = Arc::clone(&polls);
             let relay = tokio::spawn(poll_fn(move |cx| {
                 polled.fetch_add(1, Relaxed);
@@ -86,6 +91,88 @@ fn messages_of_many_connections_wake_no_task_and_are_counted() {
                 assert!(matches!(end.cause, Cause::Closed), "{end:?}");
                 assert_eq!((end.to_server, end.to_client), (bytes as u64, bytes as u64));
             }
+        }
+    });
+}
+
+/// A connection whose messages pass by lanes is not idle, another one is, and the timer wakes either only when it fires.
+#[test]
+fn an_idle_timeout_leaves_messages_to_lanes_and_knows_of_them() {
+    const PERIOD: Duration = Duration::from_secs(1);
+    each_way(|| async {
+        let settings = RelaySettings { idle: Some(PERIOD), ..spliced() };
+        let mut crowd = Crowd::with(&settings, 2, false).await;
+        let (mut busy, mut idle) = (crowd.rigs.remove(0), crowd.rigs.remove(0));
+        let at_rest = Instant::now();
+        let (before, mut messages, mut last) = (crowd.polls.load(Relaxed), 0, at_rest);
+        while !idle.relay.is_finished() {
+            last = Instant::now();
+            talk(&mut busy.client, &mut busy.server).await;
+            messages += 1;
+        }
+        assert!(at_rest.elapsed() >= PERIOD - Duration::from_millis(20), "{:?}", at_rest.elapsed());
+        // At most the timers of both, which are set again once and fire once.
+        let polls = crowd.polls.load(Relaxed) - before;
+        assert!(messages > 100 && (polls <= 6 || !has_lanes()), "{polls} polls in {messages} messages");
+        assert!(matches!(idle.relay.await.unwrap().cause, Cause::Idle));
+        assert_eq!(read_all(&mut idle.client).await.1.unwrap(), 0, "a clean close");
+        // It has been woken by its timer meanwhile, and goes on as before.
+        for _ in 0..WARM {
+            last = Instant::now();
+            talk(&mut busy.client, &mut busy.server).await;
+        }
+        let end = busy.relay.await.unwrap();
+        assert!(matches!(end.cause, Cause::Idle), "{end:?}");
+        assert!(last.elapsed() >= PERIOD - Duration::from_millis(20), "{:?}", last.elapsed());
+    });
+}
+
+/// The last message of a connection passes by a lane: its idle timeout begins there, not where its task last saw one.
+#[test]
+fn the_idle_timeout_begins_with_the_last_message_of_a_lane() {
+    const PERIOD: Duration = Duration::from_millis(600);
+    each_way(|| async {
+        let settings = RelaySettings { idle: Some(PERIOD), ..spliced() };
+        let mut crowd = Crowd::with(&settings, 1, false).await;
+        let mut rig = crowd.rigs.remove(0);
+        tokio::time::sleep(PERIOD / 2).await;
+        let last = Instant::now();
+        talk(&mut rig.client, &mut rig.server).await;
+        assert!(matches!(rig.relay.await.unwrap().cause, Cause::Idle));
+        assert!(last.elapsed() >= PERIOD - Duration::from_millis(20), "{:?}", last.elapsed());
+    });
+}
+
+/// With an idle timeout too, all ways to end a connection are as without lanes.
+#[test]
+fn an_idle_timeout_changes_no_end() {
+    each_way(|| async {
+        let settings = RelaySettings { idle: Some(Duration::from_secs(60)), ..spliced() };
+        let mut crowd = Crowd::with(&settings, 4, false).await;
+        // One side ends its direction, and is answered.
+        let mut rig = crowd.rigs.remove(0);
+        rig.client.write_all(b"question").await.unwrap();
+        rig.client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut rig.server).await.0, b"question");
+        rig.server.write_all(b"answer").await.unwrap();
+        drop(rig.server);
+        assert_eq!(read_all(&mut rig.client).await.0, b"answer");
+        assert!(matches!(rig.relay.await.unwrap().cause, Cause::Closed));
+        // It breaks off.
+        let rig = crowd.rigs.remove(0);
+        let (client, mut server) = (rig.client, rig.server);
+        reset(client);
+        assert!(read_all(&mut server).await.1.is_err());
+        assert!(matches!(rig.relay.await.unwrap().cause, Cause::Broken { .. }));
+        // Pen ends it, whose question is answered or not.
+        for answered in [true, false] {
+            let mut rig = crowd.rigs.remove(0);
+            if !answered {
+                rig.client.write_all(b"question").await.unwrap();
+                rig.server.read_exact(&mut [0; 8]).await.unwrap();
+            }
+            rig.relay.abort();
+            assert_eq!(read_all(&mut rig.client).await.1.is_ok(), answered);
         }
     });
 }

@@ -1,6 +1,7 @@
 //! What passes between a lane and the task that opened it.
 
 use std::io;
+use std::time::Instant;
 
 /// The size of a lane's read. Longer messages are left to the task, which reads more at once and splices.
 pub const LANE_ROOM: usize = 4096;
@@ -21,6 +22,8 @@ pub struct LaneTransfer {
     pub bytes: u64,
     /// The last turn of the event port in which the lane read something.
     pub turn: u64,
+    /// When it last wrote something.
+    pub last: Option<Instant>,
     /// A read filled the whole buffer: the message may be longer than that.
     pub was_long: bool,
     /// Why the lane has stopped, if it has.

@@ -4,6 +4,7 @@ use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Poll, Waker};
+use std::time::Instant;
 
 use super::events::{CLOSED, ERROR, READABLE, URGENT, WRITABLE};
 use super::lane_transfer::{LaneOwner, LaneStop, LaneTransfer};
@@ -137,12 +138,13 @@ impl PolledLane {
         Some(std::mem::take(&mut *lock(&self.transfer)))
     }
 
-    /// Records that `count` bytes were written in `turn`; `was_long` if the read filled the buffer.
-    pub(super) fn record(&self, turn: u64, count: usize, was_long: bool) {
+    /// Records that `count` bytes were written in `turn`, which is `now`; `was_long` if the read filled the buffer.
+    pub(super) fn record(&self, (turn, now): (u64, Instant), count: usize, was_long: bool) {
         if count > 0 {
             self.owner.count(count);
         }
         let mut transfer = lock(&self.transfer);
+        transfer.last = Some(now).filter(|_| count > 0).or(transfer.last);
         transfer.bytes += count as u64;
         transfer.turn = turn;
         transfer.was_long |= was_long;

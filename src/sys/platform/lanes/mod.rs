@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::call::{RawCall, Returned};
 use super::events::{READABLE, WRITABLE};
@@ -113,6 +114,8 @@ impl LaneBatch {
         }));
         // SAFETY: the rooms are not changed until the calls are over.
         unsafe { together.make(calls, returned) };
+        // Of all of them: a connection is idle for much longer than a turn takes.
+        let now = Instant::now();
         for ((LaneMessage { slot, lane, destination, .. }, bytes), returned) in full().zip(returned) {
             let count = match returned.count() {
                 Ok(count) => count,
@@ -124,7 +127,7 @@ impl LaneBatch {
                 }
             };
             let is_long = bytes.len() == ROOM;
-            lane.record(*turn, count, is_long);
+            lane.record((*turn, now), count, is_long);
             if count < bytes.len() {
                 destination.clear(WRITABLE);
                 lane.stop(LaneStop::Unwritten(bytes[count..].to_vec()));
