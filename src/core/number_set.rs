@@ -23,6 +23,13 @@ impl NumberSet {
         self.0.is_empty()
     }
 
+    /// Which of the 32 numbers from `at * 32` on are in it: a bit each, the lowest for the first.
+    pub fn word(&self, at: usize) -> u32 {
+        let bits = self.0.get(at / 2).copied().unwrap_or_default();
+        // The half that is wanted.
+        (bits >> (at % 2 * 32)) as u32
+    }
+
     /// The least number in it that is `from` or more.
     pub fn next(&self, from: usize) -> Option<usize> {
         let within = self.0.get(from / 64)? & (u64::MAX << (from % 64));
@@ -48,6 +55,10 @@ mod tests {
             let found: BTreeSet<usize> = (0..300).filter(|n| set.contains(*n)).collect();
             prop_assert_eq!(&found, &numbers);
             prop_assert_eq!(set.next(from), numbers.range(from..).next().copied());
+            for at in 0..12 {
+                let bits = (0..32).filter(|bit| numbers.contains(&(at * 32 + bit)));
+                prop_assert_eq!(set.word(at), bits.fold(0, |word, bit| word | 1 << bit));
+            }
         }
     }
 }

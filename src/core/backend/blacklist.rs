@@ -65,6 +65,12 @@ impl Blacklist {
         }
     }
 
+    /// When the state changes by itself after `now`; `None` for never.
+    pub(super) fn until(&self, now: Millis) -> Option<Millis> {
+        let time = self.0.load(Relaxed) >> 2;
+        (now < time).then_some(time)
+    }
+
     /// Claims the trial of a server that is [`Standing::Due`]. The trial counts as a success if it has not failed by
     /// `end`. Exactly one of several concurrent callers succeeds.
     pub(super) fn claim(&self, now: Millis, end: Millis) -> Option<Claim> {

@@ -4,6 +4,7 @@
 mod blacklist;
 mod connect_permits;
 mod health;
+mod ruled_out;
 
 use super::Millis;
 use super::health::{CheckCounts, CheckResult, Health};
@@ -15,6 +16,7 @@ pub use blacklist::{Claim, Standing};
 pub use connect_permits::{ConnectPermit, ConnectPermits};
 use health::HealthRecord;
 use parking_lot::Mutex;
+pub use ruled_out::{Criterion, OwnMarks, PER_WORD, RuledOut, RuledOutTable, UnmetCriteria};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
@@ -56,13 +58,34 @@ pub struct ServerStats {
     last_failure: Mutex<Option<Arc<str>>>,
     /// Of the queue, for whoever waits for a place at it.
     wakeup: Arc<Wakeup>,
+    /// The criteria that it is known not to meet.
+    marks: OwnMarks,
 }
 
 impl ServerStats {
-    /// Of a server that `wakeup` tells of to those who wait for a place.
-    pub fn new(wakeup: Arc<Wakeup>) -> Self {
+    /// Of a server that `wakeup` tells of to those who wait for a place, and that is ruled out by these `marks`.
+    pub fn new(wakeup: Arc<Wakeup>, marks: OwnMarks) -> Self {
         static LAST: AtomicU32 = AtomicU32::new(0);
-        ServerStats { id: LAST.fetch_add(1, Relaxed).wrapping_add(1), wakeup, ..ServerStats::default() }
+        let id = LAST.fetch_add(1, Relaxed).wrapping_add(1);
+        ServerStats { id, wakeup, marks, ..ServerStats::default() }
+    }
+
+    /// Makes a change by which it may serve a client that it would not have served.
+    fn freeing<T>(&self, change: impl FnOnce() -> T) -> T {
+        // Those who wait are woken after the marks are gone, by which they search.
+        self.wakeup.frees(|| self.unmark(change))
+    }
+
+    /// Makes a change that affects which clients it may serve.
+    fn changing<T>(&self, change: impl FnOnce() -> T) -> T {
+        self.wakeup.changes(|| self.unmark(change))
+    }
+
+    /// Makes a change that affects which criteria it meets.
+    fn unmark<T>(&self, change: impl FnOnce() -> T) -> T {
+        let result = change();
+        self.marks.clear();
+        result
     }
 
     /// What tells it apart from the other servers that a slot has had.
@@ -88,7 +111,7 @@ impl ServerStats {
 
     /// Gives a connection back.
     pub fn release(&self) {
-        self.wakeup.frees(|| self.connections.fetch_sub(1, Relaxed));
+        self.freeing(|| self.connections.fetch_sub(1, Relaxed));
     }
 
     /// Whether a new connection may use the server. When its time on the blacklist is over, exactly one connection gets
@@ -96,19 +119,24 @@ impl ServerStats {
     pub fn admit(&self, now: Millis, end: Millis) -> Option<Option<Claim>> {
         match self.standing(now) {
             Standing::Clear => Some(None),
-            Standing::Due => self.blacklist.claim(now, end).map(Some),
+            Standing::Due => self.blacklist.claim(now, end).map(|claim| Some(self.unmark(|| claim))),
             _ => None,
         }
     }
 
     /// The connection of `claim` is over, see [`ServerStats::admit`]. If it gave no result, the next one may try.
     pub fn end_trial(&self, claim: Claim) {
-        self.wakeup.frees(|| self.blacklist.give_up(claim));
+        self.freeing(|| self.blacklist.give_up(claim));
     }
 
     /// The blacklist state at `now`.
     pub fn standing(&self, now: Millis) -> Standing {
         self.blacklist.standing(now)
+    }
+
+    /// When [`ServerStats::standing`] changes although nothing happens to the server; `None` for never.
+    pub fn standing_until(&self, now: Millis) -> Option<Millis> {
+        self.blacklist.until(now)
     }
 
     /// The server works. True when it was blacklisted for a failure.
@@ -117,7 +145,7 @@ impl ServerStats {
         if self.failed_in_a_row.load(Relaxed) != 0 {
             self.failed_in_a_row.store(0, Relaxed);
         }
-        self.blacklist.is_for_failure() && self.wakeup.changes(|| self.blacklist.lift())
+        self.blacklist.is_for_failure() && self.changing(|| self.blacklist.lift())
     }
 
     /// The server failed at `now`. After `limit` consecutive failures it is blacklisted for `time`: true if it was not
@@ -128,7 +156,7 @@ impl ServerStats {
         if in_a_row < limit && self.standing(now) == Standing::Clear {
             return false;
         }
-        let news = self.wakeup.changes(|| self.blacklist.fail(now, time));
+        let news = self.changing(|| self.blacklist.fail(now, time));
         self.connecting.dismiss();
         news
     }
@@ -156,7 +184,7 @@ impl ServerStats {
     /// Records the health that its checks have found. When it is down, connections that wait for one of its connect
     /// permits go elsewhere.
     pub fn set_health(&self, health: Health, now: Millis) {
-        self.wakeup.changes(|| self.health.set(health, now));
+        self.changing(|| self.health.set(health, now));
         if health == Health::Down {
             self.connecting.dismiss();
         }
@@ -164,12 +192,12 @@ impl ServerStats {
 
     /// It is back from maintenance at `now`.
     pub fn comes_back(&self, now: Millis) {
-        self.health.comes_back(now);
+        self.unmark(|| self.health.comes_back(now));
     }
 
     /// It may serve clients from `now` on. If it was down and has no check any more, its slow start begins.
     pub fn serves_unchecked(&self, now: Millis) {
-        self.health.serves_unchecked(now);
+        self.unmark(|| self.health.serves_unchecked(now));
     }
 
     /// The share of new clients that it takes, in thousandths: a server that has come up begins with a tenth and
@@ -186,7 +214,7 @@ impl ServerStats {
     /// Discards the results of its checks; `checked` says whether it is checked from now on. `period` is a number that no
     /// server has had before: by it a result belongs to this server, with this address and check, and to no other.
     pub fn forget_health(&self, checked: bool, period: u64) {
-        self.health.forget(checked, period);
+        self.unmark(|| self.health.forget(checked, period));
     }
 
     /// The number of the last [`ServerStats::forget_health`].
@@ -246,7 +274,7 @@ impl ServerStats {
 
     /// A command blacklists the server until then, whatever its connections find; 0 takes it off the blacklist.
     pub fn blacklist_until(&self, until: Millis) {
-        self.wakeup.changes(|| self.blacklist.order(until));
+        self.changing(|| self.blacklist.order(until));
         self.changes.fetch_add(1, Relaxed);
     }
 
@@ -254,7 +282,7 @@ impl ServerStats {
     /// `gone`, connections to these have to choose a server again.
     pub fn has_moved(&self, new: bool, gone: bool) {
         if new {
-            self.wakeup.frees(|| self.blacklist.lift());
+            self.freeing(|| self.blacklist.lift());
         }
         if gone {
             self.changes.fetch_add(1, Relaxed);

@@ -14,7 +14,7 @@ use crate::core::addr::ClientAddress;
 use crate::core::admission::Admission;
 use crate::core::admission::limits::ClientUsage;
 use crate::core::affinity::{Client, Record};
-use crate::core::backend::{Standing, WHOLE};
+use crate::core::backend::{Criterion, Standing, WHOLE};
 use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::report::model::{ServerState, seconds};
@@ -166,7 +166,7 @@ impl Explanation {
         let known = last.filter(|(.., used)| *used).map(|(n, ..)| n);
         let port = address.port.unwrap_or(0);
         let search = Selection::new(Arc::clone(snapshot), client, port, known, admission);
-        let hashed = || search.by_hash(|n, b| search.is_in_service(n, b));
+        let hashed = || search.by_hash((Criterion::Up, now), |n, b| search.is_in_service(n, b));
         let by_hash = snapshot.policy.algorithm == Algorithm::Hash;
         let candidates =
             Candidates { client, port, known, admission, hashed: by_hash.then(hashed).flatten() };
@@ -319,19 +319,19 @@ impl Selection {
         match found {
             Some(n) => slot(n),
             None if stubborn => None,
-            None => emergency().or_else(|| slot(*self.failed_servers(now).first()?)),
+            None => emergency().or_else(|| slot(self.first_to_return(now, &NumberSet::default())?)),
         }
     }
 
     /// The same, of the servers that have a number.
     fn peek_regular(&self, now: Millis) -> Option<usize> {
         let stubborn = self.snapshot.policy.stubborn;
-        match self.first_choice() {
+        match self.first_choice(now) {
             Some(n) if self.can_attempt(n, now) => Some(n),
             Some(n) if stubborn => Some(n).filter(|n| self.can_retry(*n, now)),
             choice => {
                 let found = self.candidate(now, choice, &NumberSet::default());
-                found.or_else(|| self.failed_servers(now).into_iter().next().filter(|_| stubborn))
+                found.or_else(|| self.first_to_return(now, &NumberSet::default()).filter(|_| stubborn))
             }
         }
     }
@@ -373,7 +373,7 @@ impl<'a> CandidateJudge<'a> {
             _ => {}
         }
         if let Some(n) = backend.role.slot() {
-            if let Some(own) = search.first_choice().filter(|own| snapshot.policy.stubborn && *own != n) {
+            if let Some(own) = search.first_choice(now).filter(|own| snapshot.policy.stubborn && *own != n) {
                 obstacles.push(format!("the client gets no other than server {own} (stubborn)"));
             }
             let failure = stats.last_failure().map(|reason| format!(": {reason}")).unwrap_or_default();

@@ -7,11 +7,9 @@ pub mod waiting;
 
 use super::admission::Admission;
 use super::affinity::Client;
-use super::backend::{Claim, Standing};
-use super::health::Health;
+use super::backend::{Claim, Criterion, Standing};
 use super::number_set::NumberSet;
-use super::settings::AdminState;
-use super::snapshot::{Algorithm, Backend, Role, Snapshot};
+use super::snapshot::{Algorithm, Backend, Role, Selectable, Snapshot};
 use super::{Millis, hash};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -213,22 +211,13 @@ impl Selection {
     /// Why there is no server for this client.
     pub fn why_none(&self, now: Millis) -> NoServer {
         let stubborn = self.snapshot.policy.stubborn;
-        let usable = |backend: &Backend| {
-            let weighted = self.snapshot.policy.algorithm != Algorithm::Weight || backend.weight > 0;
-            let ready = backend.admin_state == AdminState::Ready;
-            ready
-                && backend.stats.health() != Health::Down
-                && weighted
-                && !backend.addresses.is_empty()
-                && backend.stats.standing(now).may_be_tried()
-        };
-        let full = |b: &Backend| b.max != 0 && b.stats.connections() >= b.max;
-        let mut usable = self.snapshot.backends.iter().flatten().filter(|b| usable(b)).peekable();
+        let servers = &self.snapshot.selectable;
+        let is_any = |criterion| servers.meeting(criterion, &servers.for_all, now).next().is_some();
         // With a route, others than those that were tried in vain may work.
         let all_tried = self.route.is_none() && !stubborn && !self.tried.is_empty();
-        if all_tried || usable.peek().is_none() {
+        if all_tried || !is_any(Criterion::Working) {
             NoServer::Down
-        } else if usable.all(|b| full(b)) {
+        } else if !is_any(Criterion::PlaceForNew) && !is_any(Criterion::PlaceUnproven) {
             NoServer::Full
         } else {
             NoServer::ForClient
@@ -236,12 +225,12 @@ impl Selection {
     }
 
     /// The client's own server, whether it is available or not.
-    fn first_choice(&self) -> Option<usize> {
+    fn first_choice(&self, now: Millis) -> Option<usize> {
         self.remembered.or_else(|| {
             // The hash gives each client its own server.
             let policy = self.snapshot.policy;
             let hashed = policy.stubborn && policy.algorithm == Algorithm::Hash;
-            if hashed { self.by_hash(|n, b| self.is_in_service(n, b)) } else { None }
+            if hashed { self.by_hash((Criterion::Up, now), |n, b| self.is_in_service(n, b)) } else { None }
         })
     }
 
@@ -272,7 +261,7 @@ impl Selection {
     /// The client's first server.
     fn first(&mut self, now: Millis) -> Option<Selected> {
         let stubborn = self.snapshot.policy.stubborn;
-        let Some(n) = self.first_choice() else {
+        let Some(n) = self.first_choice(now) else {
             let found = self.search(now, None);
             return if stubborn { found.or_else(|| self.last_resort(now)) } else { found };
         };
@@ -339,21 +328,30 @@ impl Selection {
     /// When no other server can serve the client there is nothing to lose, and a server that was away for a moment
     /// serves again as soon as it can.
     fn last_resort(&self, now: Millis) -> Option<Selected> {
-        self.failed_servers(now).into_iter().find_map(|n| self.retry(n, now))
+        // Servers whose last connection was taken by another thread in the meantime.
+        let mut lost = NumberSet::default();
+        loop {
+            let n = self.first_to_return(now, &lost)?;
+            if let Some(selected) = self.retry(n, now) {
+                return Some(selected);
+            }
+            lost.insert(n);
+        }
     }
 
-    /// The servers that failed, were not tried for this client and may serve it, in the order in which their times on
-    /// the blacklist end.
-    fn failed_servers(&self, now: Millis) -> Vec<usize> {
-        let end = |backend: &Backend| match backend.stats.standing(now) {
-            Standing::Failed(until) => Some(until),
-            Standing::Trial => Some(0),
-            _ => None,
+    /// The number of the same server, without taking a connection; none of `lost`.
+    fn first_to_return(&self, now: Millis, lost: &NumberSet) -> Option<usize> {
+        let end = |one: &Selectable| match one.stats.standing(now) {
+            Standing::Failed(until) => until,
+            // A connection is trying it.
+            _ => 0,
         };
-        let mut failed: Vec<(Millis, usize)> =
-            self.untried().filter_map(|(n, b)| Some((end(b)?, n))).collect();
-        failed.sort_unstable();
-        failed.into_iter().map(|(_, n)| n).filter(|n| self.can_retry(*n, now)).collect()
+        self.best(
+            (Criterion::Transition, now),
+            end,
+            |end, best| end < best,
+            |n, _| !lost.contains(n) && self.can_retry(n, now),
+        )
     }
 }
 

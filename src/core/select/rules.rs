@@ -1,13 +1,12 @@
 //! The rules for choosing the next of several servers, and the servers that they consider.
 
 use super::{Selected, Selection};
-use crate::core::backend::WHOLE;
+use crate::core::backend::{Criterion, PER_WORD, WHOLE};
 use crate::core::health::Health;
 use crate::core::number_set::NumberSet;
 use crate::core::settings::AdminState;
 use crate::core::snapshot::{Algorithm, Backend, Selectable};
 use crate::core::{Millis, hash};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Selection {
@@ -32,91 +31,117 @@ impl Selection {
             let warm = |n: usize, b: &Backend| {
                 !lost.contains(n) && b.stats.health() != Health::Unknown && self.is_warm_enough(b, now)
             };
-            let found = self.candidate_among(now, after, warm);
+            let found = self.candidate_among((Criterion::PlaceForNew, now), after, warm);
             if found.is_some() {
                 return found;
             }
         }
-        let known =
-            self.candidate_among(now, after, |n, b| !lost.contains(n) && b.stats.health() != Health::Unknown);
-        known.or_else(|| {
-            let unknown = |n: usize, b: &Backend| !lost.contains(n) && b.stats.health() == Health::Unknown;
-            // Without checks the first search has considered all servers, and a second one is not needed.
-            let any = self.untried().any(|(n, b)| unknown(n, b));
-            any.then(|| self.candidate_among(now, after, unknown)).flatten()
-        })
+        let known = |n: usize, b: &Backend| !lost.contains(n) && b.stats.health() != Health::Unknown;
+        let unknown = |n: usize, b: &Backend| !lost.contains(n) && b.stats.health() == Health::Unknown;
+        self.candidate_among((Criterion::PlaceForNew, now), after, known)
+            .or_else(|| self.candidate_among((Criterion::PlaceUnproven, now), after, unknown))
     }
 
+    /// The first untried server by the rule in force that meets the criterion, is eligible and may be used.
     pub(super) fn candidate_among(
         &self,
-        now: Millis,
+        within: (Criterion, Millis),
         after: Option<usize>,
         eligible: impl Fn(usize, &Backend) -> bool,
     ) -> Option<usize> {
-        let usable = |n: usize, b: &Backend| eligible(n, b) && self.is_available(n, b, now);
+        let usable = |n: usize, b: &Backend| eligible(n, b) && self.is_available(n, b, within.1);
         let turns = self.snapshot.turns.begin();
         let turn = |one: &Selectable| turns.place(&one.stats);
         match self.snapshot.policy.algorithm {
-            Algorithm::Prio => self.best(|one| (one.prio, turn(one)), |one, best| one < best, usable),
+            Algorithm::Prio => self.best(within, |one| (one.prio, turn(one)), |one, best| one < best, usable),
             // a/b < c/d as a*d < c*b, exact in 64 bits
             Algorithm::Weight => self.best(
+                within,
                 |one| (u64::from(one.stats.connections()), u64::from(one.weight), turn(one)),
                 |(used, weight, turn), (best_used, best_weight, best_turn)| {
                     (used * best_weight).cmp(&(best_used * weight)).then_with(|| turn.cmp(best_turn)).is_lt()
                 },
                 usable,
             ),
-            Algorithm::Hash => self.by_hash(|n, b| usable(n, b)),
+            Algorithm::Hash => self.by_hash(within, |n, b| usable(n, b)),
             Algorithm::RoundRobin => {
                 let last = after.unwrap_or_else(|| self.snapshot.cursor.load(Relaxed));
-                let count = self.snapshot.backends.len();
-                let turn = (1..=count).map(|step| (last.wrapping_add(step)) % count);
+                let count = self.snapshot.backends.len().max(1);
+                let turn =
+                    self.those(within, last.wrapping_add(1) % count, &self.snapshot.selectable.for_all);
                 turn.filter_map(|n| self.snapshot.backends[n].as_ref().map(|b| (n, b)))
-                    .find(|(n, b)| self.is_untried(*n) && usable(*n, b))
+                    .find(|(n, b)| usable(*n, b))
                     .map(|(n, _)| n)
             }
         }
     }
 
-    /// The server that the client's hash names, among those that were not tried and fulfil `condition`.
-    pub(super) fn by_hash(&self, condition: impl Fn(usize, &Backend) -> bool) -> Option<usize> {
-        self.best(|one| hash::score(one.identity, self.key), |one, best| one >= best, condition)
+    /// The server that the client's hash names, among those that were not tried, meet the criterion and fulfil `usable`.
+    pub(super) fn by_hash(
+        &self,
+        within: (Criterion, Millis),
+        usable: impl Fn(usize, &Backend) -> bool,
+    ) -> Option<usize> {
+        self.best(within, |one| hash::score(one.identity, self.key), |one, best| one >= best, usable)
     }
 
-    /// The best of the servers that are not down, were not tried and fulfil `condition`; the first of several, unless `is_better` is
-    /// true for equals. The condition reads several places in memory for each server, and comparing reads few: a
-    /// server is asked for the condition only if it would be the best so far, which is so for a handful of thousands.
-    fn best<T>(
+    /// The best of the servers that were not tried, meet the criterion and fulfil `usable`; the first of several, unless `is_better`
+    /// is true for equals. What they ask reads several places in memory for each server, and comparing reads few: a server
+    /// is asked only if it would be the best so far, which is so for a handful of thousands. One that does not meet the
+    /// criterion is ruled out then; others like it are when a client comes for whom they would be the best.
+    pub(super) fn best<T>(
         &self,
+        (criterion, now): (Criterion, Millis),
         value: impl Fn(&Selectable) -> T,
         is_better: impl Fn(&T, &T) -> bool,
-        condition: impl Fn(usize, &Backend) -> bool,
+        usable: impl Fn(usize, &Backend) -> bool,
     ) -> Option<usize> {
+        let servers = &self.snapshot.selectable;
+        // A server that is up may be the client's own by its hash although it has no address yet.
+        let set = if criterion == Criterion::Up { &servers.ready } else { &servers.for_all };
         let mut best: Option<(T, usize)> = None;
-        for one in &self.snapshot.selectable {
-            if one.stats.health() == Health::Down {
-                continue;
-            }
+        let own = self.remembered;
+        servers.compare(criterion, now, self.mask(set), |n, one| {
             let value = value(one);
             if best.as_ref().is_none_or(|(best, _)| is_better(&value, best))
-                && self.is_untried(one.slot)
-                && let Some(backend) = &self.snapshot.backends[one.slot]
-                && condition(one.slot, backend)
+                && (own == Some(n) || servers.is_met_by(one, n, criterion, now))
+                && let Some(backend) = &self.snapshot.backends[n]
+                && usable(n, backend)
             {
-                best = Some((value, one.slot));
+                best = Some((value, n));
             }
-        }
-        best.map(|(_, slot)| slot)
+        });
+        best.map(|(_, n)| n)
     }
 
-    /// The servers that were not tried for this client, by number.
-    pub(super) fn untried(&self) -> impl Iterator<Item = (usize, &Arc<Backend>)> {
-        let all = self.snapshot.backends.iter().enumerate();
-        all.filter_map(|(n, b)| b.as_ref().map(|b| (n, b))).filter(|(n, _)| self.is_untried(*n))
+    /// The servers of a set that were not tried for this client and meet the criterion, from `begin` on and then those
+    /// before it. The client's own server is always among them if it was not tried: it has other limits, and it may be in no set.
+    pub(super) fn those(
+        &self,
+        (criterion, now): (Criterion, Millis),
+        begin: usize,
+        set: &NumberSet,
+    ) -> impl Iterator<Item = usize> {
+        let (servers, own) = (&self.snapshot.selectable, self.remembered);
+        let possible = servers.possible(criterion, now, begin, self.mask(set));
+        possible.filter(move |n| match own {
+            // It may be gone, or in maintenance.
+            Some(own) if own == *n => servers.get(own).is_some(),
+            _ => servers.meets(*n, criterion, now),
+        })
+    }
+
+    /// Those of a set that were not tried for this client, without who is ruled out but with the client's own server: for
+    /// [`possible`](crate::core::snapshot::SelectableServers::possible).
+    fn mask(&self, set: &NumberSet) -> impl Fn(usize, u32) -> u32 {
+        let own = self.remembered;
+        let own_word = move |at| own.filter(|n| n / PER_WORD == at).map_or(0, |n| 1 << (n % PER_WORD));
+        let route_word = |at| self.route.as_ref().map_or(u32::MAX, |route| route.word(at));
+        move |at, out| ((set.word(at) & !out) | own_word(at)) & !self.tried.word(at) & route_word(at)
     }
 
     /// Whether the server is one for this client, and was not tried.
-    fn is_untried(&self, n: usize) -> bool {
+    pub(super) fn is_untried(&self, n: usize) -> bool {
         !self.tried.contains(n) && self.is_on_route(n)
     }
 

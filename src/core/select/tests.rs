@@ -10,6 +10,8 @@ use super::*;
 use crate::core::addr::Services;
 use crate::core::command::Command;
 use crate::core::config::{Config, Phase};
+use crate::core::health::Health;
+use crate::core::settings::AdminState;
 use crate::core::snapshot::{Resolved, StatsTable};
 
 mod plain;

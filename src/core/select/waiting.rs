@@ -2,12 +2,10 @@
 
 use super::{Selected, Selection};
 use crate::core::Millis;
-use crate::core::backend::{Standing, WHOLE};
-use crate::core::health::Health;
+use crate::core::backend::{Criterion, Standing, WHOLE};
 use crate::core::number_set::NumberSet;
 use crate::core::queue::{Look, Waiter};
-use crate::core::settings::AdminState;
-use crate::core::snapshot::{Backend, Role, Snapshot};
+use crate::core::snapshot::{Role, Snapshot};
 use std::sync::Arc;
 
 /// How often a waiting client checks a limit that grows during slow start, in milliseconds.
@@ -20,12 +18,6 @@ pub struct View {
     pub snapshot: Arc<Snapshot>,
     /// Now.
     pub now: Millis,
-}
-
-impl View {
-    fn servers(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        self.snapshot.backends.iter().flatten()
-    }
 }
 
 impl Waiter for Selection {
@@ -45,43 +37,41 @@ impl Waiter for Selection {
     }
 
     fn has_room(view: &View) -> bool {
-        view.servers().any(|backend| {
-            let limit = backend.max.max(backend.hard);
-            is_in_use(backend, view.now)
-                && backend.admin_state != AdminState::Maint
-                && (backend.max == 0 || backend.stats.connections() < limit)
-        })
+        let servers = &view.snapshot.selectable;
+        servers.meeting(Criterion::Place, &servers.addressed, view.now).next().is_some()
     }
 
     fn next_change(view: &View) -> Option<Millis> {
-        let of = |backend: &Arc<Backend>| {
-            let grows = backend.stats.share(view.now, view.snapshot.slowstart) < WHOLE;
-            match backend.stats.standing(view.now) {
+        let servers = &view.snapshot.selectable;
+        let of = |n: usize| {
+            let stats = &servers.get(n)?.stats;
+            let grows = stats.share(view.now, view.snapshot.slowstart) < WHOLE;
+            match stats.standing(view.now) {
                 Standing::Failed(until) | Standing::Ordered(until) => Some(until),
                 _ => grows.then(|| view.now.saturating_add(GROWTH)),
             }
         };
-        view.servers().filter_map(of).min()
+        servers.meeting(Criterion::Transition, &servers.addressed, view.now).filter_map(of).min()
     }
-}
-
-/// Whether a server is available: not blacklisted, not down, not removed, and its address is known.
-fn is_in_use(backend: &Backend, now: Millis) -> bool {
-    backend.stats.standing(now).may_be_tried()
-        && backend.stats.health() != Health::Down
-        && !backend.stats.is_removed()
-        && !backend.addresses.is_empty()
 }
 
 impl Selection {
     /// Whether a server would serve the client if its limit were not reached. If a connection of that server ends meanwhile, the
     /// client is woken.
     pub(super) fn is_held_up(&self, now: Millis) -> bool {
-        let held = |n: usize, backend: &Backend| {
-            is_in_use(backend, now) && backend.max != 0 && self.serves_with_room(n, backend)
+        let held = |n: usize| {
+            let backend = self.snapshot.backends.get(n).and_then(Option::as_ref);
+            backend.is_some_and(|backend| {
+                let works = backend.stats.standing(now).may_be_tried();
+                backend.max != 0 && works && self.serves_with_room(n, backend)
+            })
         };
-        let only = self.first_choice().filter(|_| self.snapshot.policy.stubborn);
-        self.untried().any(|(n, backend)| only.is_none_or(|only| only == n) && held(n, backend))
+        if self.snapshot.policy.stubborn
+            && let Some(only) = self.first_choice(now)
+        {
+            return self.is_untried(only) && held(only);
+        }
+        self.those((Criterion::Working, now), 0, &self.snapshot.selectable.for_all).any(held)
     }
 
     /// Continues with the configuration in force. What the search knows about a server is kept only if it is still the same server.

@@ -13,17 +13,19 @@ use super::command::server_keys::ServerConfig;
 use super::config::Config;
 use super::health::Check;
 use super::queue::Wakeup;
-use super::settings::{AdminState, ConnectionLogFormat, Fastclose, HttpForwarded, ProxyProtocol, Settings};
+use super::settings::{AdminState, ConnectionLogFormat, Fastclose, HttpForwarded, ProxyProtocol};
 use super::sni_route::SniRoutes;
 use super::tls_peer::TlsPeer;
 use super::{Millis, millis};
 
 mod backend;
+mod policy;
 mod selectable;
 mod stats_table;
 
 pub use backend::{Backend, Resolved, Role, ServerAddress};
-pub use selectable::Selectable;
+pub use policy::{Algorithm, Policy};
+pub use selectable::{Selectable, SelectableServers};
 pub use stats_table::StatsTable;
 
 use backend::backend;
@@ -37,7 +39,7 @@ pub struct Snapshot {
     /// The server slots; none where a slot is unused.
     pub backends: Vec<Option<Arc<Backend>>>,
     /// Those of them that may be selected.
-    pub selectable: Box<[Selectable]>,
+    pub selectable: SelectableServers,
     /// The emergency server.
     pub emergency: Option<Arc<Backend>>,
     /// The abuse server.
@@ -117,49 +119,6 @@ pub struct Snapshot {
     pub wakeup: Arc<Wakeup>,
 }
 
-/// The rule by which a server is chosen for a new client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
-    /// The lowest `prio`.
-    Prio,
-    /// The fewest connections relative to the `weight`.
-    Weight,
-    /// The hash of the client's address.
-    Hash,
-    /// The next one after the last.
-    RoundRobin,
-}
-
-/// How a server is selected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// The rule.
-    pub algorithm: Algorithm,
-    /// A connection is closed if its first choice fails.
-    pub stubborn: bool,
-    /// A client is sent back to its last server.
-    pub affinity: bool,
-    /// The hash distinguishes connections of one client by their port.
-    pub hash_port: bool,
-}
-
-impl Policy {
-    fn of(settings: &Settings) -> Self {
-        let rules = [
-            (settings.prio, Algorithm::Prio),
-            (settings.weight, Algorithm::Weight),
-            (settings.hash, Algorithm::Hash),
-        ];
-        let first = rules.into_iter().find_map(|(on, rule)| on.then_some(rule));
-        Policy {
-            algorithm: first.unwrap_or(Algorithm::RoundRobin),
-            stubborn: settings.stubborn,
-            affinity: !settings.roundrobin && !settings.nomemory,
-            hash_port: settings.roundrobin,
-        }
-    }
-}
-
 /// How the bytes of connections are processed.
 #[derive(Debug, Clone, Copy)]
 pub struct ContentOptions {
@@ -226,10 +185,12 @@ impl Snapshot {
                 Some(Arc::new(Backend { check_pauses: config.check_pauses(server), ..backend }))
             })
             .collect();
+        let (policy, slowstart) = (Policy::of(settings), millis(settings.slowstart));
+        let ruled_out = live.ruled_out.begin(backends.len());
         let snapshot = Snapshot {
             emergency: special(&settings.emergency, Role::Emergency, &live.emergency),
             abuse: special(&settings.abuse, Role::Abuse, &live.abuse),
-            selectable: Selectable::all(&backends),
+            selectable: SelectableServers::new(&backends, policy, slowstart, ruled_out),
             backends,
             removed: live.removed.clone(),
             // Checked before the configuration was put in force.
@@ -246,7 +207,7 @@ impl Snapshot {
                 period: millis(settings.client_rate_time),
             },
             client_mask: settings.client_mask,
-            policy: Policy::of(settings),
+            policy,
             content: ContentOptions {
                 http: settings.http,
                 http_forwarded: settings.http_forwarded,
@@ -260,7 +221,7 @@ impl Snapshot {
                 transparent: settings.transparent,
                 source: settings.source,
             },
-            slowstart: millis(settings.slowstart),
+            slowstart,
             listen: config.listening().map(|endpoint| endpoint.host.to_string()).unwrap_or_default(),
             listener: Arc::new(config.listening().map(ToString::to_string).unwrap_or_default()),
             connection_log_format: settings.connection_log_format,

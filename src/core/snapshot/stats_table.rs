@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use crate::core::backend::{ServerStats, Turns};
+use crate::core::backend::{RuledOutTable, ServerStats, Turns};
 use crate::core::health::Check;
 use crate::core::queue::Wakeup;
 
@@ -20,6 +20,8 @@ pub struct StatsTable {
     pub cursor: Arc<AtomicUsize>,
     pub(super) turns: Arc<Turns>,
     pub(super) wakeup: Arc<Wakeup>,
+    /// Which servers are known not to meet a criterion.
+    pub(super) ruled_out: RuledOutTable,
     /// Servers that were removed and still have connections.
     pub(super) removed: Vec<Arc<Backend>>,
     /// The addresses and the check of each server in the last snapshot, by [`Role::number`].
@@ -55,14 +57,15 @@ impl StatsTable {
         self.removed.push(backend);
         self.published.remove(&Role::Regular(n).number());
         if let Some(stats) = self.servers.get_mut(n) {
-            *stats = Arc::new(ServerStats::new(Arc::clone(&self.wakeup)));
+            *stats = Arc::new(ServerStats::new(Arc::clone(&self.wakeup), self.ruled_out.server(n)));
         }
     }
 
     /// The counters of a server slot.
     pub fn server(&mut self, n: usize) -> &Arc<ServerStats> {
-        if self.servers.len() <= n {
-            self.servers.resize_with(n + 1, || Arc::new(ServerStats::new(Arc::clone(&self.wakeup))));
+        for slot in self.servers.len()..=n {
+            let marks = self.ruled_out.server(slot);
+            self.servers.push(Arc::new(ServerStats::new(Arc::clone(&self.wakeup), marks)));
         }
         &self.servers[n]
     }
