@@ -1,7 +1,7 @@
 //! Resolves names before pen serves, and while it does.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::thread;
@@ -18,6 +18,10 @@ use crate::sys::resolve;
 
 /// How long pen waits before it looks up a name again that could not be resolved.
 const RETRY: Duration = Duration::from_secs(10);
+
+/// The number of concurrent lookups while pen serves. They share their threads with work on files, which does not wait until
+/// thousands of names are looked up.
+const LOOKUPS_WHILE_SERVING: usize = 256;
 
 /// The number of concurrent lookups before pen serves.
 const LOOKUPS: usize = 64;
@@ -41,6 +45,13 @@ struct Names {
     troubled: Conditions<String>,
 }
 
+impl Names {
+    /// Whether `name`, which servers use, is to be looked up.
+    fn needs_lookup(&self, name: &str) -> bool {
+        self.stale.contains(name) || !self.known.contains(name)
+    }
+}
+
 impl Dns {
     /// A resolver for which these addresses are known.
     pub(super) fn new(resolved: &Resolved) -> Self {
@@ -61,16 +72,31 @@ impl Dns {
 
     /// Looks up names on demand, each on its own thread, and passes the addresses to `found`. Never returns.
     pub(super) async fn run(&self, found: impl Fn(String, Vec<IpAddr>)) {
+        self.look_up_with(async |name| resolve::lookup(&name).await, found).await;
+    }
+
+    /// The same with the answers that `lookup` gives.
+    async fn look_up_with<F>(
+        &self,
+        lookup: impl Fn(String) -> F + Copy + 'static,
+        found: impl Fn(String, Vec<IpAddr>),
+    ) where
+        F: Future<Output = io::Result<Vec<IpAddr>>> + 'static,
+    {
         let mut lookups = JoinSet::new();
         let mut busy = HashSet::new();
         let mut failed = HashSet::new();
+        // Not gone through anew for each answer: there may be thousands of names.
+        let mut due = VecDeque::from(self.due());
         loop {
-            for name in self.due() {
-                if !failed.contains(&name) && busy.insert(name.clone()) {
+            while lookups.len() < LOOKUPS_WHILE_SERVING
+                && let Some(name) = due.pop_front()
+            {
+                if !failed.contains(&name) && self.is_due(&name) && busy.insert(name.clone()) {
                     // A request from now on makes it stale again, and causes another lookup.
                     self.names.borrow_mut().stale.remove(&name);
                     lookups.spawn_local(async move {
-                        let addresses = resolve::lookup(&name).await;
+                        let addresses = lookup(name.clone()).await;
                         (name, addresses)
                     });
                 }
@@ -82,13 +108,24 @@ impl Dns {
                         if result.is_err() {
                             failed.insert(name.clone());
                         }
-                        if let Some(addresses) = self.judge(&name, result) {
+                        let addresses = self.judge(&name, result);
+                        // It was asked for once more while the lookup was in progress.
+                        if !failed.contains(&name) && self.is_due(&name) {
+                            due.push_back(name.clone());
+                        }
+                        if let Some(addresses) = addresses {
                             found(name, addresses);
                         }
                     }
                 }
-                () = self.wanted.notified() => failed.clear(),
-                () = tokio::time::sleep(RETRY), if !failed.is_empty() => failed.clear(),
+                () = self.wanted.notified() => {
+                    failed.clear();
+                    due = self.due().into();
+                }
+                () = tokio::time::sleep(RETRY), if !failed.is_empty() && due.is_empty() => {
+                    failed.clear();
+                    due = self.due().into();
+                }
             }
         }
     }
@@ -103,8 +140,12 @@ impl Dns {
 
     fn due(&self) -> Vec<String> {
         let names = self.names.borrow();
-        let due = |name: &&String| names.stale.contains(*name) || !names.known.contains(*name);
-        names.used.iter().filter(due).cloned().collect()
+        names.used.iter().filter(|name| names.needs_lookup(name)).cloned().collect()
+    }
+
+    fn is_due(&self, name: &str) -> bool {
+        let names = self.names.borrow();
+        names.used.contains(name) && names.needs_lookup(name)
     }
 
     /// Records and reports the resolver's answer for a name.
@@ -161,4 +202,49 @@ pub(super) fn look_up_now(names: &BTreeSet<String>, failed: impl Fn(&str, &io::E
         });
     }
     resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    /// To go through all names for each answer takes minutes.
+    #[tokio::test]
+    async fn thousands_of_names_are_looked_up_some_at_a_time() {
+        const COUNT: usize = 60_000;
+        thread_local! {
+            static RUNNING: Cell<usize> = const { Cell::new(0) };
+            static MOST: Cell<usize> = const { Cell::new(0) };
+        }
+        let dns = Dns::new(&Resolved::new());
+        let names: BTreeSet<String> = (0..COUNT).map(|n| format!("h{n}.example.com")).collect();
+        dns.look_up(Lookups { names, again: BTreeSet::new() });
+        let lookup = async |_: String| {
+            RUNNING.set(RUNNING.get() + 1);
+            MOST.set(MOST.get().max(RUNNING.get()));
+            tokio::task::yield_now().await;
+            RUNNING.set(RUNNING.get() - 1);
+            Ok(vec![IpAddr::from([10, 0, 0, 1])])
+        };
+        let (found, all) = (Rc::new(Cell::new(0)), Notify::new());
+        let note = |_, _| {
+            found.set(found.get() + 1);
+            if found.get() == COUNT {
+                all.notify_one();
+            }
+        };
+        let run = async {
+            tokio::select! {
+                () = dns.look_up_with(lookup, note) => {}
+                () = all.notified() => {}
+            }
+        };
+        LocalSet::new().run_until(run).await;
+        assert_eq!((MOST.get(), dns.due()), (LOOKUPS_WHILE_SERVING, Vec::new()));
+    }
 }
