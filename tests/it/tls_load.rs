@@ -8,7 +8,7 @@ use openssl::sha::sha256;
 use openssl::ssl::SslVersion;
 
 use crate::support::process;
-use crate::support::tls::{Kind, Pair, TlsClient, client_hello};
+use crate::support::tls::{HalfMade, Kind, Pair, TlsClient, client_hello};
 use crate::support::tls_server::TlsServer;
 use crate::support::{Backend, Client, Pen, wait_until};
 
@@ -180,6 +180,33 @@ fn a_half_made_handshake_holds_little_memory() {
         });
         assert_eq!(clients.len(), CLIENTS);
         drop((first, clients));
+    }
+}
+
+#[test]
+fn a_handshake_whose_memory_was_given_back_is_completed() {
+    const CLIENTS: usize = 100;
+    let authority = Pair::root("ca");
+    let identity = authority.issue("client");
+    let backend = Backend::greeter("A");
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let pen = pen(&authority, Kind::Rsa, &backend, |setup| {
+            setup.options("-x 600").command("ssl_handshake_timeout 300")
+        });
+        let client = || {
+            let client = TlsClient::new(&authority).version(version).identity(&identity);
+            client.begin(pen.client())
+        };
+        let first: Vec<HalfMade> = (0..20).map(|_| client()).collect();
+        let held = || process::resident(pen.pid());
+        assert!(first.iter().all(HalfMade::has_answer));
+        let before = held();
+        let all: Vec<HalfMade> = (0..CLIENTS).map(|_| client()).collect();
+        assert!(all.iter().all(HalfMade::has_answer));
+        wait_until("memory to be given back", || held() < before + 36 * CLIENTS as u64);
+        for client in first.into_iter().chain(all) {
+            assert_eq!(client.finish(), "A", "{version:?}");
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! TLS for the tests: certificate authorities, certificates, and a client whose every step is visible.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead as _, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -14,8 +15,8 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::ssl::{
-    ErrorCode, HandshakeError, Ssl, SslContext, SslContextBuilder, SslMethod, SslStream, SslVerifyMode,
-    SslVersion, StatusType,
+    ErrorCode, HandshakeError, MidHandshakeSslStream, Ssl, SslContext, SslContextBuilder, SslMethod,
+    SslStream, SslVerifyMode, SslVersion, StatusType,
 };
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Name, X509NameBuilder};
@@ -238,8 +239,23 @@ impl TlsClient {
         self.try_connect(address).unwrap_or_else(|e| panic!("TLS to {address}: {e}"))
     }
 
+    /// Sends the first message, and reads nothing before [`HalfMade::finish`].
+    pub(crate) fn begin(self, client: Client) -> HalfMade {
+        match self.prepared().connect(Gate { socket: client.0, open: false }) {
+            Err(HandshakeError::WouldBlock(stream)) => HalfMade(stream),
+            _ => panic!("a handshake without an answer"),
+        }
+    }
+
     /// Performs the handshake on a connection.
     pub(crate) fn over(self, client: Client) -> Result<Tls, String> {
+        match self.prepared().connect(client.0) {
+            Ok(stream) => Ok(Tls(stream)),
+            Err(e) => Err(e.to_string()),
+        }
+    }
+
+    fn prepared(self) -> Ssl {
         let context = self.context.build();
         let mut ssl = Ssl::new(&context).unwrap();
         if let Some(name) = &self.name {
@@ -249,10 +265,49 @@ impl TlsClient {
         if self.stapling {
             ssl.set_status_type(StatusType::OCSP).unwrap();
         }
-        match ssl.connect(client.0) {
-            Ok(stream) => Ok(Tls(stream)),
-            Err(e) => Err(e.to_string()),
-        }
+        ssl
+    }
+}
+
+/// A socket from which nothing can be read until it is opened.
+#[derive(Debug)]
+struct Gate {
+    socket: Socket,
+    open: bool,
+}
+
+impl Read for Gate {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.open { self.socket.read(buffer) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    }
+}
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+/// A handshake that the client has begun.
+pub(crate) struct HalfMade(MidHandshakeSslStream<Gate>);
+
+impl HalfMade {
+    /// Whether the server's first message has come.
+    pub(crate) fn has_answer(&self) -> bool {
+        self.0.get_ref().socket.peek(&mut [MaybeUninit::uninit()]).is_ok()
+    }
+
+    /// Performs the rest of the handshake, and reads the first line of the server.
+    pub(crate) fn finish(mut self) -> String {
+        self.0.get_mut().open = true;
+        let mut stream = self.0.handshake().unwrap_or_else(|e| panic!("the rest of a handshake: {e}"));
+        let mut line = String::new();
+        io::BufReader::new(&mut stream).read_line(&mut line).expect("a line");
+        line.trim_end().to_owned()
     }
 }
 

@@ -11,7 +11,7 @@ use openssl::x509::X509VerifyResult;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_openssl::SslStream;
 
 use crate::core::Millis;
@@ -32,7 +32,7 @@ use super::worker::worker;
 /// The version of a handshake that ended before there was one.
 const NO_VERSION: &str = "unknown";
 
-/// How long a handshake waits for its client before its memory is given back: longer than the answer of most takes.
+/// How old a handshake that waits for its client is when its memory is given back: older than most become.
 const RELEASE_AFTER: Duration = Duration::from_millis(250);
 
 /// How long a rejected client may take to read the alert.
@@ -172,7 +172,7 @@ fn version_reached(ssl: &SslRef, undecided: Method) -> &'static str {
 
 async fn shake(handshake: &mut ServerHandshake<Socket>, slot: Option<&SniSlot>) -> Result<(), Error> {
     let turn = TURN.with(Arc::clone);
-    let mut released = false;
+    let (mut released, release_at) = (false, Instant::now() + RELEASE_AFTER);
     'turn: loop {
         // The semaphore is never closed, so this is never an error.
         let permit = turn.acquire().await;
@@ -200,10 +200,9 @@ async fn shake(handshake: &mut ServerHandshake<Socket>, slot: Option<&SniSlot>) 
             woken().await;
             continue;
         }
-        let begin = Instant::now();
-        // The timer wakes this task like any other event.
-        _ = timeout(RELEASE_AFTER, woken()).await;
-        if begin.elapsed() >= RELEASE_AFTER {
+        // The timer wakes this task like any other event. It is not begun again for a client that sends a byte now and then.
+        _ = timeout_at(release_at, woken()).await;
+        if Instant::now() >= release_at {
             handshake.release_memory();
             released = true;
         }

@@ -8,18 +8,26 @@
 #![allow(unsafe_code, reason = "the library's memory functions are C functions, and no crate wraps them")]
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ffi::{c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::slice;
 
+use parking_lot::Mutex;
 use rustix::mm::{Advice, madvise};
-use rustix::param::page_size;
 
 use super::super::emulation::is_portable;
 
 /// The size of the buffer: SSL3_RT_MAX_PLAIN_LENGTH of `openssl/ssl3.h`, and the third that BUF_MEM_grow(3) adds.
 /// If another version of the library has another size, nothing is given back.
 const SIZE: usize = (16_384 + 3) / 3 * 4;
+
+/// The size of a page. From the C library, which always knows it: other sources need a file that an unprivileged process
+/// cannot read, and nothing here may fail.
+fn page_size() -> usize {
+    // SAFETY: the call only reads.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(usize::MAX)
+}
 
 /// What is allocated for it: nothing else is in its last page then.
 fn whole_pages() -> usize {
@@ -41,25 +49,53 @@ pub(in crate::sys) fn watch_library_memory() {
         /// Of `openssl/crypto.h`, which `openssl-sys` lacks.
         fn CRYPTO_set_mem_functions(allocate: Allocate, reallocate: Reallocate, free: Release) -> c_int;
     }
-    if is_portable() {
+    // A larger page would hold most of the buffer, or more than it.
+    if is_portable() || page_size() > SIZE / 4 {
         return;
     }
     // SAFETY: the three functions behave like malloc(3), realloc(3) and free(3), and fit each other.
     unsafe { CRYPTO_set_mem_functions(allocate, reallocate, free) };
 }
 
+/// The blocks that were allocated for buffers.
+#[derive(Debug)]
+struct Blocks {
+    /// The addresses of all.
+    all: BTreeSet<usize>,
+    /// Those that no handshake uses. A few are kept: the general allocator would not find the place of one again for another of
+    /// its size and alignment, and would leave a gap beside the memory of each connection.
+    spare: Vec<usize>,
+}
+
+static BLOCKS: Mutex<Blocks> = Mutex::new(Blocks { all: BTreeSet::new(), spare: Vec::new() });
+
+/// How many are kept.
+const SPARE: usize = 16;
+
+/// Whether it may be one of them: other blocks hardly ever begin at a page.
+fn begins_page(block: *mut c_void) -> bool {
+    block.addr().is_multiple_of(page_size())
+}
+
 /// # Safety
-/// As malloc(3).
+/// As malloc(3), except that a size of 0 gets no block, as from the library's own function.
 unsafe extern "C" fn allocate(size: usize, _file: *const c_char, _line: c_int) -> *mut c_void {
+    if size == 0 {
+        return ptr::null_mut();
+    }
     if size != SIZE {
         // SAFETY: malloc takes any size.
         return unsafe { libc::malloc(size) };
     }
-    let mut block = ptr::null_mut();
-    // SAFETY: a page is a power of two and a multiple of a pointer; the block has as many bytes as are set, if there is one.
+    let spare = BLOCKS.lock().spare.pop();
+    let mut block: *mut c_void = spare.map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut);
+    // SAFETY: a page is a power of two and a multiple of a pointer; a block has as many bytes as are set.
     unsafe {
-        if libc::posix_memalign(&raw mut block, page_size(), whole_pages()) != 0 {
-            return ptr::null_mut();
+        if block.is_null() {
+            if libc::posix_memalign(&raw mut block, page_size(), whole_pages()) != 0 {
+                return ptr::null_mut();
+            }
+            BLOCKS.lock().all.insert(block.expose_provenance());
         }
         ptr::write_bytes(block.cast::<u8>(), 0, whole_pages());
     }
@@ -84,15 +120,35 @@ unsafe extern "C" fn reallocate(
         unsafe { free(block, file, line) };
         return ptr::null_mut();
     }
-    forget(block);
-    // SAFETY: the block is one of malloc, realloc or posix_memalign, all of which realloc takes.
-    unsafe { libc::realloc(block, size) }
+    if !begins_page(block) || !BLOCKS.lock().all.contains(&block.addr()) {
+        // SAFETY: the block is one of malloc or realloc.
+        return unsafe { libc::realloc(block, size) };
+    }
+    // SAFETY: the new block has `size` bytes if there is one, the old one at least `SIZE`; it is not used after this.
+    unsafe {
+        let larger = allocate(size, file, line);
+        if !larger.is_null() {
+            ptr::copy_nonoverlapping(block.cast::<u8>(), larger.cast(), size.min(SIZE));
+            free(block, file, line);
+        }
+        larger
+    }
 }
 
 /// # Safety
 /// As free(3).
 unsafe extern "C" fn free(block: *mut c_void, _file: *const c_char, _line: c_int) {
-    forget(block);
+    if begins_page(block) && !block.is_null() {
+        forget(block);
+        let mut blocks = BLOCKS.lock();
+        if blocks.all.contains(&block.addr()) {
+            if blocks.spare.len() < SPARE {
+                blocks.spare.push(block.expose_provenance());
+                return;
+            }
+            blocks.all.remove(&block.addr());
+        }
+    }
     // SAFETY: the block is one of malloc, realloc or posix_memalign, and is not used after this.
     unsafe { libc::free(block) };
 }
@@ -101,6 +157,12 @@ fn forget(block: *mut c_void) {
     if CURRENT.get() == block {
         CURRENT.set(ptr::null_mut());
     }
+}
+
+/// Compares many bytes at a time, which a loop over them does not.
+fn is_zero(bytes: &[u8]) -> bool {
+    static ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| *chunk == ZEROS[..chunk.len()])
 }
 
 /// The buffer of one handshake, once the library has allocated it.
@@ -130,7 +192,7 @@ impl MessageBuffer {
         // of them set when it was allocated, and nobody writes to it now.
         let bytes = unsafe { slice::from_raw_parts(block.as_ptr().cast::<u8>(), whole_pages()) };
         for whole in bytes.chunks_exact(page) {
-            if whole.iter().all(|byte| *byte == 0) {
+            if is_zero(whole) {
                 // SAFETY: blocks of this size begin at a page, so this is one, of private memory without a file, and
                 // nobody uses it now. Whoever reads it next finds zeros, as before. The slices are not used any more then,
                 // except for the pages after this one. A system that refuses keeps the page.
@@ -168,25 +230,26 @@ mod tests {
     #[test]
     fn only_pages_without_content_are_given_back() {
         let mut buffer = MessageBuffer::default();
+        let last = SIZE - 1;
         let block = buffer.during(|| {
             let block = make(SIZE);
-            let page = page_size();
             // SAFETY: within the block.
             unsafe {
                 block.cast::<u8>().write(22);
-                block.cast::<u8>().add(3 * page - 1).write(20);
+                block.cast::<u8>().add(last).write(20);
             }
             block
         });
         assert!(resident(block).iter().all(|page| *page));
         // SAFETY: no handshake uses it.
         unsafe { buffer.release_unused() };
-        let kept: Vec<bool> = (0..whole_pages() / page_size()).map(|page| page == 0 || page == 2).collect();
+        let kept: Vec<bool> =
+            (0..whole_pages() / page_size()).map(|page| page == 0 || page == last / page_size()).collect();
         assert_eq!(resident(block), kept);
         // SAFETY: the block has that many bytes.
         let bytes = unsafe { slice::from_raw_parts(block.cast::<u8>(), whole_pages()) };
         let content = bytes.iter().enumerate().filter(|(_, byte)| **byte != 0);
-        let expected = [(0, 22), (3 * page_size() - 1, 20)];
+        let expected = [(0, 22), (last, 20)];
         assert!(content.map(|(at, byte)| (at, *byte)).eq(expected));
         drop_block(block);
     }
@@ -201,11 +264,21 @@ mod tests {
         assert_eq!(buffer.0, NonNull::new(block), "another handshake's is not its own");
         buffer.during(|| drop_block(other));
         assert_eq!(buffer.0, NonNull::new(block));
-        // SAFETY: the block is used once.
-        let larger = buffer.during(|| unsafe { reallocate(block, 2 * SIZE, NOWHERE.0, NOWHERE.1) });
+        // SAFETY: the block has that many bytes, and is used once.
+        let larger = buffer.during(|| unsafe {
+            block.cast::<u8>().add(SIZE - 1).write(7);
+            reallocate(block, 2 * SIZE, NOWHERE.0, NOWHERE.1)
+        });
+        // SAFETY: the block is larger than that.
+        assert_eq!(unsafe { larger.cast::<u8>().add(SIZE - 1).read() }, 7);
         assert_eq!(buffer.0, None, "it may have moved, and has another size");
         drop_block(larger);
         let block = buffer.during(|| make(SIZE));
+        // SAFETY: the block has that many bytes.
+        assert!(
+            is_zero(unsafe { slice::from_raw_parts(block.cast::<u8>(), whole_pages()) }),
+            "used before or not"
+        );
         buffer.during(|| drop_block(block));
         assert_eq!(buffer.0, None);
         // SAFETY: there is nothing to give back.
