@@ -82,27 +82,12 @@ struct Marks {
     is_judging: AtomicBool,
 }
 
-/// What concerns all servers.
-#[derive(Debug)]
-struct Validity {
-    /// The number of the snapshot in force. Only searches of that one rule servers out: others know outdated limits.
-    snapshot: AtomicU64,
-    /// The first time at which a server that is ruled out may meet a criterion by itself.
-    until: AtomicU64,
-}
-
 /// The marks on all servers. It outlives the snapshots.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RuledOutTable {
     marks: Vec<Arc<Marks>>,
-    validity: Arc<Validity>,
-}
-
-impl Default for RuledOutTable {
-    fn default() -> Self {
-        let validity = Validity { snapshot: AtomicU64::new(0), until: AtomicU64::new(Millis::MAX) };
-        RuledOutTable { marks: Vec::new(), validity: Arc::new(validity) }
-    }
+    /// The number of the snapshot in force. Only searches of that one rule servers out: others know outdated limits.
+    in_force: Arc<AtomicU64>,
 }
 
 impl RuledOutTable {
@@ -119,13 +104,14 @@ impl RuledOutTable {
     /// Begins anew, for a snapshot of so many slots that is about to be in force.
     pub fn begin(&mut self, slots: usize) -> RuledOut {
         self.grow(slots.div_ceil(PER_WORD));
-        let snapshot = self.validity.snapshot.fetch_add(1, SeqCst) + 1;
+        let snapshot = self.in_force.fetch_add(1, SeqCst) + 1;
         // Pairs with the one in `RuledOut::judge`: a search of the snapshot before sees the new number, or its mark is found.
         fence(SeqCst);
         let view = RuledOut {
             marks: self.marks.clone().into_boxed_slice(),
-            validity: Arc::clone(&self.validity),
+            in_force: Arc::clone(&self.in_force),
             snapshot,
+            until: AtomicU64::new(Millis::MAX),
         };
         view.clear();
         view
@@ -159,14 +145,17 @@ impl OwnMarks {
 #[derive(Debug)]
 pub struct RuledOut {
     marks: Box<[Arc<Marks>]>,
-    validity: Arc<Validity>,
+    in_force: Arc<AtomicU64>,
     /// Its number.
     snapshot: u64,
+    /// The first time at which a server that they have ruled out may meet a criterion by itself. Searches of another snapshot,
+    /// which may have fewer servers, do not touch it.
+    until: AtomicU64,
 }
 
 impl RuledOut {
     fn is_in_force(&self) -> bool {
-        self.validity.snapshot.load(Relaxed) == self.snapshot
+        self.in_force.load(Acquire) == self.snapshot
     }
 
     fn clear(&self) {
@@ -177,16 +166,23 @@ impl RuledOut {
 
     /// Who is known not to meet the criterion, of the [`PER_WORD`] servers from slot `at * PER_WORD` on: a bit each.
     pub fn word(&self, criterion: Criterion, at: usize) -> u32 {
-        let marks = self.marks.get(at).filter(|_| self.is_in_force());
-        // The lower half.
-        marks.map_or(0, |marks| marks.words[criterion as usize].load(Relaxed) as u32)
+        let Some(marks) = self.marks.get(at) else { return 0 };
+        // The lower half. Read first: with what a search of a later snapshot has written, its number is seen too.
+        let word = marks.words[criterion as usize].load(Acquire) as u32;
+        if self.is_in_force() { word } else { 0 }
     }
 
     /// Before a search at `now`: nobody is ruled out whose time is over.
     pub fn expire(&self, now: Millis) {
-        let until = self.validity.until.load(Relaxed);
-        // Of several searches the first one does it.
-        if now >= until && self.validity.until.compare_exchange(until, Millis::MAX, AcqRel, Relaxed).is_ok() {
+        // Acquire: who finds the time cleared finds the marks cleared too.
+        let until = self.until.load(Acquire);
+        if now < until || !self.is_in_force() {
+            return;
+        }
+        // Every search does it that finds the time over, since none waits for another.
+        self.clear();
+        if self.until.compare_exchange(until, Millis::MAX, AcqRel, Relaxed).is_ok() {
+            // Who was ruled out in between, until later than `until`, has lost its time.
             self.clear();
         }
     }
@@ -207,14 +203,54 @@ impl RuledOut {
         let verdict = if self.is_in_force() { judge() } else { UnmetCriteria::default() };
         if let Some(until) = verdict.until {
             // After the mark: whoever takes this time as over finds the mark or what becomes of it.
-            self.validity.until.fetch_min(until, AcqRel);
+            self.until.fetch_min(until, AcqRel);
         }
         for criterion in Criterion::ALL {
             let out = if verdict.meets(criterion) { 0 } else { bit };
-            let judged = |word| (word & mark != 0).then_some((word & !mark) | out);
+            let judged = |word| (word & mark != 0).then_some((word & !mark & !bit) | out);
             // It fails if the server has changed meanwhile.
             _ = marks.words[criterion as usize].fetch_update(SeqCst, SeqCst, judged);
         }
         marks.is_judging.store(false, Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn until(time: Millis) -> impl Fn() -> UnmetCriteria {
+        move || UnmetCriteria::new(|criterion| criterion == Criterion::Up, Some(time))
+    }
+
+    #[test]
+    fn a_search_of_a_smaller_snapshot_takes_no_time_of_a_larger_one() {
+        const SLOTS: usize = PER_WORD;
+        let mut table = RuledOutTable::default();
+        let before = table.begin(SLOTS);
+        before.rule_out(0, until(500));
+        let now = table.begin(SLOTS + 1);
+        let word = |criterion| (now.word(criterion, 0), now.word(criterion, 1));
+        assert_eq!(word(Criterion::Working), (0, 0));
+        now.rule_out(SLOTS, until(1000));
+        assert_eq!((word(Criterion::Working), word(Criterion::Up)), ((0, 1), (0, 0)));
+        // A client that began to connect before.
+        before.expire(2000);
+        assert_eq!(before.word(Criterion::Working, 0), 0);
+        before.rule_out(0, until(3000));
+        assert_eq!(word(Criterion::Working), (0, 1), "only searches of the one in force rule out");
+        now.expire(999);
+        assert_eq!(word(Criterion::Working), (0, 1));
+        now.expire(1000);
+        assert_eq!(word(Criterion::Working), (0, 0));
+    }
+
+    #[test]
+    fn a_later_judgement_replaces_an_earlier_one() {
+        let mut table = RuledOutTable::default();
+        let view = table.begin(1);
+        view.rule_out(0, until(1000));
+        view.rule_out(0, || UnmetCriteria::new(|criterion| criterion != Criterion::Up, None));
+        assert_eq!((view.word(Criterion::Up, 0), view.word(Criterion::Working, 0)), (1, 0));
     }
 }

@@ -216,8 +216,10 @@ impl<W: Waiter> QueuePosition<'_, W> {
             entry.waker.clone_from(waker);
             if list.first == Some(self.number) {
                 woken.extend(self.queue.update_first(&mut list));
+                // Asked before and after: a time that comes in between is neither a place for this look nor a change after it.
+                let before = W::next_change(&view());
                 woken.extend(self.queue.look(&mut list, &view, None));
-                *again = W::next_change(&view());
+                *again = before.into_iter().chain(W::next_change(&view())).min();
             }
         }
         let done = list.done.remove(&self.number);
