@@ -1,7 +1,7 @@
 //! Resolves names before pen serves, and while it does.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::thread;
@@ -86,6 +86,7 @@ impl Dns {
         let mut lookups = JoinSet::new();
         let mut busy = HashSet::new();
         let mut failed = HashSet::new();
+        let mut begun = LookupOrder::default();
         // Not gone through anew for each answer: there may be thousands of names.
         let mut due = VecDeque::from(self.due());
         loop {
@@ -95,6 +96,7 @@ impl Dns {
                 if !failed.contains(&name) && self.is_due(&name) && busy.insert(name.clone()) {
                     // A request from now on makes it stale again, and causes another lookup.
                     self.names.borrow_mut().stale.remove(&name);
+                    begun.note(&name);
                     lookups.spawn_local(async move {
                         let addresses = lookup(name.clone()).await;
                         (name, addresses)
@@ -120,11 +122,11 @@ impl Dns {
                 }
                 () = self.wanted.notified() => {
                     failed.clear();
-                    due = self.due().into();
+                    due = begun.sort(self.due());
                 }
                 () = tokio::time::sleep(RETRY), if !failed.is_empty() && due.is_empty() => {
                     failed.clear();
-                    due = self.due().into();
+                    due = begun.sort(self.due());
                 }
             }
         }
@@ -180,6 +182,29 @@ impl Dns {
     }
 }
 
+/// When each name was last looked up: there may be more names without an answer than lookups at a time, and none of them may
+/// keep another one waiting for ever.
+#[derive(Default)]
+struct LookupOrder {
+    last: HashMap<String, u64>,
+    count: u64,
+}
+
+impl LookupOrder {
+    fn note(&mut self, name: &str) {
+        self.count += 1;
+        self.last.insert(name.to_owned(), self.count);
+    }
+
+    /// Those that were not looked up for the longest time come first. Forgets all other names.
+    fn sort(&mut self, mut names: Vec<String>) -> VecDeque<String> {
+        let mut last = std::mem::take(&mut self.last);
+        self.last = names.iter().filter_map(|name| last.remove_entry(name)).collect();
+        names.sort_by_key(|name| self.last.get(name).copied());
+        names.into()
+    }
+}
+
 /// Looks names up while the resolver can still be reached, which may not be so in a chroot jail. All at once, or an
 /// unreachable DNS server would delay the start by one timeout per name; so no process may be forked after this.
 /// `failed` is called for each name without an address.
@@ -212,6 +237,20 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
+
+    #[test]
+    fn who_was_not_looked_up_for_long_is_next() {
+        let names = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut order = LookupOrder::default();
+        ["b", "a"].into_iter().for_each(|name| order.note(name));
+        assert_eq!(order.sort(names("a b c z")), names("c z b a"));
+        order.note("c");
+        assert_eq!(order.sort(names("a b c")), names("b a c"));
+        assert_eq!(order.last.len(), 3);
+        // A name that is not used meanwhile is new again.
+        order.sort(names("a"));
+        assert_eq!(order.sort(names("a b")), names("b a"));
+    }
 
     /// To go through all names for each answer takes minutes.
     #[tokio::test]
