@@ -89,10 +89,7 @@ impl Documents {
         match document {
             Document::Checks => json::list(&head, "checks", self.checks()),
             Document::Clients => json::list(&head, "clients", self.clients(0)),
-            Document::Config => {
-                let config = Arc::clone(&self.config);
-                json::config(&head, self.file.as_deref(), move || config.load_full())
-            }
+            Document::Config => json::config(&head, self.file.as_deref(), &self.config.load_full()),
             Document::Connections => json::list(&head, "connections", self.connections()),
             Document::Servers => {
                 let head = ServersHead {
@@ -151,9 +148,9 @@ impl Documents {
 
     /// The reply to `show sni_server`: the routes, as commands.
     pub(super) fn route_lines(&self) -> Pieces {
-        let (config, mut begin) = (Arc::clone(&self.config), 0);
+        let (config, mut begin) = (self.config.load_full(), 0);
         Box::new(std::iter::from_fn(move || {
-            let commands = config.load().route_commands(begin, ROWS);
+            let commands = config.route_commands(begin, ROWS);
             begin += commands.len();
             (!commands.is_empty()).then(|| commands.iter().map(|command| format!("{command}\n")).collect())
         }))

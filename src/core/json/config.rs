@@ -26,27 +26,22 @@ struct ConfigHead<'a> {
     file: Option<&'a str>,
 }
 
-/// The document of the configuration, which was read from `file`. Each piece shows what `current` gives when it is made:
-/// readers that wait keep no old configuration.
-pub fn config(
-    head: &DocumentHead,
-    file: Option<&str>,
-    current: impl Fn() -> Arc<Config> + Clone + Send + 'static,
-) -> Pieces {
+/// The document of a configuration, which was read from `file`. All readers share it.
+pub fn config(head: &DocumentHead, file: Option<&str>, config: &Arc<Config>) -> Pieces {
     let once = |text: &str| iter::once(text.to_owned());
-    let config = current();
     let long = Settings::sni_server();
     let others = Setting::all().filter(|setting| *setting != long);
     let others = others.map(|setting| (setting.word().to_owned(), value(&setting.get(&config.settings))));
     let head = open(&json(&ConfigHead { head, file }));
     let settings = open(&json(&Map::from_iter(others)));
     let begin = format!("{head},\"settings\":{settings},\n\"{}\":[", long.word());
-    let routes = elements(routes(current.clone()));
-    let servers = elements(servers(current.clone()));
-    let checks = members(checks(current.clone()));
+    let routes = elements(routes(Arc::clone(config)));
+    let servers = elements(servers(Arc::clone(config)));
+    let checks = members(checks(Arc::clone(config)));
+    let config = Arc::clone(config);
     let acls = (0..LISTS).flat_map(move |n| {
         let begin = if n == 0 { "[" } else { ",\n[" };
-        once(begin).chain(elements(acl(n, current.clone()))).chain(once("]"))
+        once(begin).chain(elements(acl(n, Arc::clone(&config)))).chain(once("]"))
     });
     Box::new(
         iter::once(begin)
@@ -67,10 +62,9 @@ fn open(object: &str) -> String {
 }
 
 /// The routes of `sni_server`, of which there may be as many as there are servers.
-fn routes(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<String> {
+fn routes(config: Arc<Config>) -> Rows<String> {
     let mut begin = 0;
     Box::new(iter::from_fn(move || {
-        let config = current();
         let rest = config.settings.sni_server.get(begin..).unwrap_or_default();
         let rows: Vec<_> = rest.iter().take(ROWS).map(ToString::to_string).collect();
         begin += rows.len();
@@ -79,10 +73,9 @@ fn routes(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<String> {
 }
 
 /// The slots that have a server.
-fn servers(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<Map<String, Json>> {
+fn servers(config: Arc<Config>) -> Rows<Map<String, Json>> {
     let mut begin = 0;
     Box::new(iter::from_fn(move || {
-        let config = current();
         let slots = config.servers.iter().enumerate().skip(begin);
         let used = slots.filter(|(_, slot)| slot.address.is_some()).take(ROWS);
         let rows: Vec<_> = used
@@ -98,11 +91,10 @@ fn servers(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<Map<Strin
 }
 
 /// The checks, with their names.
-fn checks(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<(String, Map<String, Json>)> {
+fn checks(config: Arc<Config>) -> Rows<(String, Map<String, Json>)> {
     let mut last: Option<String> = None;
     Box::new(iter::from_fn(move || {
         let after = last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let config = current();
         let next = config.checks.range::<str, _>((after, Bound::Unbounded)).take(ROWS);
         let rows: Vec<_> = next.map(|(name, check)| (name.clone(), fields(check))).collect();
         last = rows.last().map(|(name, _)| name.clone());
@@ -111,10 +103,9 @@ fn checks(current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<(String, M
 }
 
 /// The lines of an access list.
-fn acl(list: usize, current: impl Fn() -> Arc<Config> + Send + 'static) -> Rows<String> {
+fn acl(list: usize, config: Arc<Config>) -> Rows<String> {
     let mut begin = 0;
     Box::new(iter::from_fn(move || {
-        let config = current();
         let rows: Vec<_> =
             config.acl(list).lines_from(begin).take(ROWS).map(|line| line.to_string()).collect();
         begin += rows.len();
