@@ -105,7 +105,7 @@ impl RuledOutTable {
     pub fn begin(&mut self, slots: usize) -> RuledOut {
         self.grow(slots.div_ceil(PER_WORD));
         let snapshot = self.in_force.fetch_add(1, SeqCst) + 1;
-        // Pairs with the one in `RuledOut::judge`: a search of the snapshot before sees the new number, or its mark is found.
+        // Pairs with the one in `RuledOut::rule_out`: a search of the snapshot before sees the new number, or its mark is found.
         fence(SeqCst);
         let view = RuledOut {
             marks: self.marks.clone().into_boxed_slice(),
@@ -129,7 +129,7 @@ pub struct OwnMarks {
 impl OwnMarks {
     /// The server has changed: it may meet any criterion.
     pub(super) fn clear(&self) {
-        // Pairs with the one in `RuledOut::judge`.
+        // Pairs with the one in `RuledOut::rule_out`.
         fence(SeqCst);
         let mask = self.bit | (self.bit << PER_WORD);
         for word in &self.marks.words {
@@ -198,7 +198,7 @@ impl RuledOut {
         for word in &marks.words {
             word.fetch_or(mark, SeqCst);
         }
-        // Pairs with the one in `OwnMarks::clear`.
+        // Pairs with those in `OwnMarks::clear` and `RuledOutTable::begin`.
         fence(SeqCst);
         let verdict = if self.is_in_force() { judge() } else { UnmetCriteria::default() };
         if let Some(until) = verdict.until {
