@@ -72,9 +72,10 @@ static BLOCKS: Mutex<Blocks> = Mutex::new(Blocks { all: BTreeSet::new(), spare: 
 /// How many are kept.
 const SPARE: usize = 16;
 
-/// Whether it may be one of them: other blocks hardly ever begin at a page.
-fn begins_page(block: *mut c_void) -> bool {
-    block.addr().is_multiple_of(page_size())
+/// Whether it may be one of them: other blocks hardly ever begin at a page, the smallest of which has this size. This is asked
+/// for everything that the library frees.
+fn may_begin_page(block: *mut c_void) -> bool {
+    block.addr().is_multiple_of(4096)
 }
 
 /// # Safety
@@ -120,7 +121,7 @@ unsafe extern "C" fn reallocate(
         unsafe { free(block, file, line) };
         return ptr::null_mut();
     }
-    if !begins_page(block) || !BLOCKS.lock().all.contains(&block.addr()) {
+    if !may_begin_page(block) || !BLOCKS.lock().all.contains(&block.addr()) {
         // SAFETY: the block is one of malloc or realloc.
         return unsafe { libc::realloc(block, size) };
     }
@@ -138,7 +139,7 @@ unsafe extern "C" fn reallocate(
 /// # Safety
 /// As free(3).
 unsafe extern "C" fn free(block: *mut c_void, _file: *const c_char, _line: c_int) {
-    if begins_page(block) && !block.is_null() {
+    if may_begin_page(block) && !block.is_null() {
         forget(block);
         let mut blocks = BLOCKS.lock();
         if blocks.all.contains(&block.addr()) {
