@@ -5,7 +5,7 @@ use std::path::Path;
 use super::reload::hup;
 use crate::support::Setup;
 use crate::support::backend::{Backend, greeters};
-use crate::support::pen::run_pen;
+use crate::support::pen::{free_port, run_pen};
 use crate::support::tls::Pair;
 
 /// The lines with one of these prefixes, without it.
@@ -104,9 +104,9 @@ fn a_start_tells_all_that_it_lacks_with_its_lines() {
     let taken = Backend::greeter("taken");
     let setup = Setup::new();
     let lines = format!(
-        "server 0 address 10.0.0.1 port 80\nadmin {}\nssl_certfile /nonexist/cert\nlisten {}\n",
+        "server 0 address 10.0.0.1 port 80\nadmin {}\nssl_certfile /nonexist/cert\nlisten 127.0.0.1:{}\n",
         taken.address(),
-        taken.address().to_string().replace("127.0.0.1", "127.0.0.2"),
+        free_port(),
     );
     let file = setup.write("file", &lines);
     let said = |more: &str| {
