@@ -122,11 +122,11 @@ impl Dns {
                 }
                 () = self.wanted.notified() => {
                     failed.clear();
-                    due = begun.sort(self.due());
+                    due = begun.sort(self.due(), &self.names.borrow().used);
                 }
                 () = tokio::time::sleep(RETRY), if !failed.is_empty() && due.is_empty() => {
                     failed.clear();
-                    due = begun.sort(self.due());
+                    due = begun.sort(self.due(), &self.names.borrow().used);
                 }
             }
         }
@@ -196,10 +196,10 @@ impl LookupOrder {
         self.last.insert(name.to_owned(), self.count);
     }
 
-    /// Those that were not looked up for the longest time come first. Forgets all other names.
-    fn sort(&mut self, mut names: Vec<String>) -> VecDeque<String> {
-        let mut last = std::mem::take(&mut self.last);
-        self.last = names.iter().filter_map(|name| last.remove_entry(name)).collect();
+    /// Those that were not looked up for the longest time come first. Forgets names that are not `used`, but none whose lookup is
+    /// in progress.
+    fn sort(&mut self, mut names: Vec<String>, used: &BTreeSet<String>) -> VecDeque<String> {
+        self.last.retain(|name, _| used.contains(name));
         names.sort_by_key(|name| self.last.get(name).copied());
         names.into()
     }
@@ -241,15 +241,19 @@ mod tests {
     #[test]
     fn who_was_not_looked_up_for_long_is_next() {
         let names = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let mut order = LookupOrder::default();
+        let used = |text: &str| names(text).into_iter().collect::<BTreeSet<_>>();
+        let (mut order, all) = (LookupOrder::default(), used("a b c z"));
         ["b", "a"].into_iter().for_each(|name| order.note(name));
-        assert_eq!(order.sort(names("a b c z")), names("c z b a"));
+        assert_eq!(order.sort(names("a b c z"), &all), names("c z b a"));
         order.note("c");
-        assert_eq!(order.sort(names("a b c")), names("b a c"));
+        assert_eq!(order.sort(names("a b c"), &all), names("b a c"));
         assert_eq!(order.last.len(), 3);
+        // The lookup of the others is in progress: when it fails, they are behind one that was never looked up.
+        order.sort(names("z"), &all);
+        assert_eq!(order.sort(names("a b c z"), &all), names("z b a c"));
         // A name that is not used meanwhile is new again.
-        order.sort(names("a"));
-        assert_eq!(order.sort(names("a b")), names("b a"));
+        order.sort(names("a"), &used("a"));
+        assert_eq!(order.sort(names("a b"), &all), names("b a"));
     }
 
     /// To go through all names for each answer takes minutes.
