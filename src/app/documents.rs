@@ -20,7 +20,7 @@ use crate::core::refusals::Refusal;
 use crate::core::report::model::{
     CheckRow, ClientRow, ConnectionRow, ServerRow, ServerState, ServerWalk, Status, WalkOrder, standing_of,
 };
-use crate::core::report::pieces::{Pieces, Rows, lines};
+use crate::core::report::pieces::{Pieces, Rows, lines, numbered};
 use crate::core::report::{html, replies, text};
 use crate::core::select::explain::{Candidate, Explanation};
 use crate::core::settings::Keyword;
@@ -148,12 +148,8 @@ impl Documents {
 
     /// The reply to `show sni_server`: the routes, as commands.
     pub(super) fn route_lines(&self) -> Pieces {
-        let (config, mut begin) = (self.config.load_full(), 0);
-        Box::new(std::iter::from_fn(move || {
-            let commands = config.route_commands(begin, ROWS);
-            begin += commands.len();
-            (!commands.is_empty()).then(|| commands.iter().map(|command| format!("{command}\n")).collect())
-        }))
+        let config = self.config.load_full();
+        lines(numbered(move |begin| config.route_commands(begin, ROWS)), |command| format!("{command}\n"))
     }
 
     /// The reply to `recent`: the clients that connected within the last `seconds`.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::core::acl::LISTS;
 use crate::core::config::Config;
-use crate::core::report::pieces::{Pieces, Rows};
+use crate::core::report::pieces::{Pieces, Rows, numbered};
 use crate::core::settings::{FieldKey, Setting, Settings, Table, Value};
 
 use super::head::DocumentHead;
@@ -63,13 +63,10 @@ fn open(object: &str) -> String {
 
 /// The routes of `sni_server`, of which there may be as many as there are servers.
 fn routes(config: Arc<Config>) -> Rows<String> {
-    let mut begin = 0;
-    Box::new(iter::from_fn(move || {
+    numbered(move |begin| {
         let rest = config.settings.sni_server.get(begin..).unwrap_or_default();
-        let rows: Vec<_> = rest.iter().take(ROWS).map(ToString::to_string).collect();
-        begin += rows.len();
-        (!rows.is_empty()).then_some(rows)
-    }))
+        rest.iter().take(ROWS).map(ToString::to_string).collect()
+    })
 }
 
 /// The slots that have a server.
@@ -104,13 +101,9 @@ fn checks(config: Arc<Config>) -> Rows<(String, Map<String, Json>)> {
 
 /// The lines of an access list.
 fn acl(list: usize, config: Arc<Config>) -> Rows<String> {
-    let mut begin = 0;
-    Box::new(iter::from_fn(move || {
-        let rows: Vec<_> =
-            config.acl(list).lines_from(begin).take(ROWS).map(|line| line.to_string()).collect();
-        begin += rows.len();
-        (!rows.is_empty()).then_some(rows)
-    }))
+    numbered(move |begin| {
+        config.acl(list).lines_from(begin).take(ROWS).map(|line| line.to_string()).collect()
+    })
 }
 
 fn fields<T: Table>(row: &T) -> Map<String, Json> {
