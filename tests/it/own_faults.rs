@@ -1,17 +1,15 @@
 //! What goes wrong on pen's side of a connect: no server is blamed, and the next one is tried.
 
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-use nix::sys::signal::Signal;
 
 use crate::support::backend::{Backend, greeters};
 use crate::support::client::End;
 use crate::support::namespace::inside;
 use crate::support::tls::Pair;
 use crate::support::tls_server::TlsServer;
+use crate::support::tracer::Tracer;
 use crate::support::udp::{Server, choices};
-use crate::support::{Pen, Setup, process, skipped, wait_until};
+use crate::support::{Pen, Setup, skipped};
 
 /// In a namespace without IPv6, as `ipv6.disable` and the like leave it.
 fn without_ipv6(test: &str) -> bool {
@@ -89,36 +87,12 @@ fn set_port_range(range: &str) {
     std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", range).unwrap();
 }
 
-/// Lets calls of every thread fail as `inject` says, in the words of strace(1), once a tracer is found; `None` without one.
-fn failing(pen: &Pen, call: &str, inject: &str) -> Option<Tracer> {
-    let pid = pen.pid().to_string();
-    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{inject}"));
-    let tracer = Command::new("strace")
-        .args(["-f", "-qq", "-p", &pid, "-o", "/dev/null", "-e", &trace, "-e", &inject])
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let traced = || process::status(pen.pid(), "TracerPid").is_some_and(|tracer| tracer != "0");
-    wait_until("the tracer", traced);
-    Some(Tracer(tracer))
-}
-
-/// Lets go of the process when dropped.
-struct Tracer(Child);
-
-impl Drop for Tracer {
-    fn drop(&mut self) {
-        process::signal(i32::try_from(self.0.id()).unwrap(), Signal::SIGTERM);
-        self.0.wait().unwrap();
-    }
-}
-
 #[test]
 fn an_event_port_without_room_blames_nobody() {
     let backends = greeters(2);
     let pen = Setup::new().options("-r").command("workers 1").servers(&backends).start();
     // As where the user watches as many sockets as it may.
-    let Some(tracer) = failing(&pen, "epoll_ctl", "error=ENOSPC:when=1..4") else {
+    let Some(tracer) = Tracer::injecting(&pen, "epoll_ctl", "error=ENOSPC:when=1..4") else {
         return skipped("event port", "no strace");
     };
     let choices: Vec<String> = (0..40).map(|_| pen.choice(2)).collect();
@@ -139,7 +113,7 @@ fn a_tls_handshake_with_a_server_that_lacks_memory_is_made_again() {
         });
         let setup = Setup::new().options("-r").command("workers 1");
         let pen = lines.fold(setup, |setup, line| setup.command(line)).start();
-        let Some(tracer) = failing(&pen, call, &format!("error={error}:when=1..3")) else {
+        let Some(tracer) = Tracer::injecting(&pen, call, &format!("error={error}:when=1..3")) else {
             return skipped("handshake", "no strace");
         };
         for _ in 0..6 {
@@ -169,7 +143,7 @@ fn a_check_that_lacks_memory_says_nothing_about_its_server() {
         let setup = setup.command("check_default it").options(if is_udp { "-U" } else { "-r" });
         let pen = setup.server(address).start();
         pen.says("is up: check it");
-        let Some(tracer) = failing(&pen, call, &format!("error={error}:when=1..3")) else {
+        let Some(tracer) = Tracer::injecting(&pen, call, &format!("error={error}:when=1..3")) else {
             return skipped("check", "no strace");
         };
         pen.says("cannot check server 0");
@@ -188,7 +162,8 @@ fn a_connection_whose_bytes_find_no_memory_is_reset() {
             let setup = if options == "batch" { setup.command("no batch") } else { setup.options(options) };
             let pen = setup.server(echo.address()).start();
             let mut client = pen.client();
-            let Some(tracer) = failing(&pen, "sendto", &format!("error=ENOBUFS:when={when}")) else {
+            let Some(tracer) = Tracer::injecting(&pen, "sendto", &format!("error=ENOBUFS:when={when}"))
+            else {
                 return skipped("send", "no strace");
             };
             client.send("GET / HTTP/1.0\r\n\r\n");
@@ -205,7 +180,7 @@ fn answers_of_udp_that_find_no_memory_are_not_asked_for_without_a_pause() {
     let server = Server::named("A");
     let pen = Setup::new().options("-U").command("no batch").server(server.address).start();
     assert_eq!(choices(pen.address, [2]), "A");
-    let Some(tracer) = failing(&pen, "recvfrom", "error=ENOMEM:when=1..40") else {
+    let Some(tracer) = Tracer::injecting(&pen, "recvfrom", "error=ENOMEM:when=1..40") else {
         return skipped("receive", "no strace");
     };
     let begin = Instant::now();

@@ -1,7 +1,6 @@
 //! Files on a slow disk: pen hears signals and answers commands while it waits for them.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use nix::sys::signal::Signal;
@@ -9,35 +8,16 @@ use nix::sys::signal::Signal;
 use crate::support::backend::greeters;
 use crate::support::client::Client;
 use crate::support::tls::Pair;
-use crate::support::{Pen, Setup, process, skipped, wait_until};
+use crate::support::tracer::Tracer;
+use crate::support::{Pen, Setup, skipped, wait_until};
 
 /// The number of other commands that must be answered while one waits for the disk for a second.
 const ANSWERS: usize = 8;
 
-/// Makes a system call take a second, as on a busy disk.
-struct SlowDisk(Child);
-
-impl SlowDisk {
-    /// `what` are options of strace; `None` if it cannot be used.
-    fn begin(pen: &Pen, call: &str, what: &[&str]) -> Option<SlowDisk> {
-        let pid = pen.pid().to_string();
-        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:delay_enter=1000000"));
-        let tracer = Command::new("strace")
-            .args(["-f", "-qq", "-p", &pid, "-o", "/dev/null", "-e", &trace, "-e", &inject])
-            .args(what)
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        wait_until("the tracer", || {
-            process::status(pen.pid(), "TracerPid").is_some_and(|tracer| tracer != "0")
-        });
-        Some(SlowDisk(tracer))
-    }
-
-    fn end(mut self) {
-        process::signal(i32::try_from(self.0.id()).unwrap(), Signal::SIGTERM);
-        self.0.wait().unwrap();
-    }
+/// Makes a system call take a second, as on a busy disk; `what` are options of strace. `None` without it.
+fn slow_disk(pen: &Pen, call: &str, what: &[&str]) -> Option<Tracer> {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:delay_enter=1000000"));
+    Tracer::of(pen, &[&["-e", &trace, "-e", &inject], what].concat())
 }
 
 /// The number of commands that are answered until something is done.
@@ -53,7 +33,7 @@ fn answers_until(pen: &Pen, mut is_done: impl FnMut() -> bool) -> usize {
 /// Gives a command, which must succeed, while a system call takes a second, only for `path` unless that is empty.
 fn is_no_obstacle(pen: &Pen, line: &str, call: &str, path: &str) -> bool {
     let what = if path.is_empty() { vec![] } else { vec!["-P", path] };
-    let Some(disk) = SlowDisk::begin(pen, call, &what) else { return false };
+    let Some(disk) = slow_disk(pen, call, &what) else { return false };
     let mut client = Client::to_path(&pen.control_path());
     client.send(format!("{line}\n"));
     let reply = thread::spawn(move || client.text());
@@ -61,7 +41,7 @@ fn is_no_obstacle(pen: &Pen, line: &str, call: &str, path: &str) -> bool {
     let reply = reply.join().unwrap();
     assert!(!reply.starts_with("error"), "{line}: {reply}");
     assert!(answers >= ANSWERS, "{line}: {answers} answers");
-    disk.end();
+    drop(disk);
     true
 }
 
@@ -99,18 +79,18 @@ fn commands_are_answered_while_files_are_read_and_written() {
     assert!(Path::new(&format!("{logs}/requests")).exists());
     // The same by a signal.
     std::fs::write(&config, "blacklist 9\n").unwrap();
-    let disk = SlowDisk::begin(&pen, "openat", &["-P", &config]).unwrap();
+    let disk = slow_disk(&pen, "openat", &["-P", &config]).unwrap();
     pen.signal(Signal::SIGHUP);
     let answers = answers_until(&pen, || pen.stderr().contains("changed: blacklist 9"));
     assert!(answers >= ANSWERS, "{answers} answers");
-    disk.end();
+    drop(disk);
 }
 
 #[test]
 fn the_end_is_heard_while_a_file_is_written() {
     let backends = greeters(1);
     let mut pen = Setup::new().servers(&backends).start();
-    let Some(_disk) = SlowDisk::begin(&pen, "fsync", &[]) else {
+    let Some(_disk) = slow_disk(&pen, "fsync", &[]) else {
         return skipped("slow disk", "no strace");
     };
     let written = pen.file("written");
@@ -137,7 +117,7 @@ fn a_file_that_was_read_first_is_in_force_first() {
     std::fs::write(&first, "blacklist 5\n").unwrap();
     std::fs::write(&second, "blacklist 6\n").unwrap();
     let pen = setup.servers(&backends).start();
-    let Some(disk) = SlowDisk::begin(&pen, "openat", &["-P", &first]) else {
+    let Some(disk) = slow_disk(&pen, "openat", &["-P", &first]) else {
         return skipped("slow disk", "no strace");
     };
     let include = |file: &str| {
@@ -150,5 +130,5 @@ fn a_file_that_was_read_first_is_in_force_first() {
     let mut clients = [include(&first), include(&second)];
     clients.iter_mut().for_each(|client| assert_eq!(client.text(), ""));
     assert_eq!(pen.control("blacklist"), "6\n");
-    disk.end();
+    drop(disk);
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::support::tracer::Tracer;
 use crate::support::udp::{Asker, Server, choices};
 use crate::support::wait::DEADLINE;
 use crate::support::weblog::free_udp_port;
@@ -282,10 +283,7 @@ fn in_a_flood_what_has_waited_for_long_is_dropped_and_the_rest_is_in_time() {
     let server = Server::named("A");
     let pen = setup([&server]).environment("PEN_PORTABLE", "0").start();
     // Under a tracer pen is so slow that any machine can flood it.
-    let pid = pen.pid().to_string();
-    let tracer = Command::new("strace").args(["-f", "-qq", "-p", &pid, "-o", "/dev/null"]).spawn();
-    let Ok(mut tracer) = tracer else { return skipped("a flood", "no strace") };
-    wait_until("the tracer", || process::status(pen.pid(), "TracerPid").is_some_and(|t| t != "0"));
+    let Some(tracer) = Tracer::of(&pen, &[]) else { return skipped("a flood", "no strace") };
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for n in [2, 3] {
@@ -303,8 +301,7 @@ fn in_a_flood_what_has_waited_for_long_is_dropped_and_the_rest_is_in_time() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
-    process::signal(i32::try_from(tracer.id()).unwrap(), Signal::SIGTERM);
-    tracer.wait().unwrap();
+    drop(tracer);
     pen.says(LATE);
     wait_until("the flood to be over", || {
         Asker::new(4, pen.address).persist();

@@ -25,6 +25,7 @@ pub(crate) mod setup;
 pub(crate) mod solaris;
 pub(crate) mod tls;
 pub(crate) mod tls_server;
+pub(crate) mod tracer;
 pub(crate) mod tree;
 pub(crate) mod udp;
 pub(crate) mod wait;
