@@ -51,6 +51,7 @@ mod it {
     mod install_properties;
     mod ipv6;
     mod json;
+    mod killed;
     mod layers;
     mod limits;
     mod listen;

@@ -1,5 +1,6 @@
 //! Penctl's side: sends a line and prints the reply.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -47,14 +48,31 @@ pub fn run(target: &Endpoint, line: &str) -> ExitCode {
 /// # Errors
 /// Pen cannot be reached, does not answer in time, or refuses the command.
 pub fn ask(target: &Endpoint, line: &str, patience: Duration) -> io::Result<String> {
-    let mut stream = connect(target, patience, patience)?;
-    stream.write_all(protocol::frame(line).as_bytes())?;
-    let mut reply = String::new();
-    stream.read_to_string(&mut reply).map_err(|error| with_limit(error, patience))?;
+    let reply = whole_reply(target, line, patience)?;
     if protocol::is_refusal(&reply) {
         return Err(io::Error::other(reply.trim_end().to_owned()));
     }
     Ok(reply)
+}
+
+/// The whole reply to a command, whatever it is.
+fn whole_reply(target: &Endpoint, line: &str, patience: Duration) -> io::Result<String> {
+    let mut stream = connect(target, patience, patience)?;
+    stream.write_all(protocol::frame(line).as_bytes())?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).map_err(|error| explained(error, patience))?;
+    Ok(reply)
+}
+
+/// What pen has replied to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Replied {
+    /// It says, or shows, something.
+    Text,
+    /// Nothing, as after most changes.
+    Nothing,
+    /// The command had no effect, or the reply could not be printed.
+    WithoutEffect,
 }
 
 /// Prints the reply as it comes; false if the command had no effect or the reply cannot be printed.
@@ -72,13 +90,41 @@ fn exchange(target: &Endpoint, line: &str) -> io::Result<bool> {
     if waits {
         stream.reset_on_close()?;
     }
-    let replied = talk(stream, line).map_err(|error| with_limit(error, patience));
-    Ok(replied? && !pointless)
+    let replied = talk(stream, line).map_err(|error| explained(error, patience))?;
+    if replied == Replied::Nothing && !protocol::ends_pen(line) {
+        lives(target)?;
+    }
+    Ok(replied != Replied::WithoutEffect && !pointless)
 }
 
-/// The error of a read, which with a time limit of its socket says only that there was nothing to read.
-fn with_limit(error: io::Error, patience: Duration) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { late(patience) } else { error }
+/// Asks whether pen is there after an empty reply. One that was killed may have ended the connection before it carried out the
+/// command, and not every pen and not every system tells that from an empty reply.
+///
+/// # Errors
+/// Nobody answers.
+fn lives(target: &Endpoint) -> io::Result<()> {
+    let gone = |why: &dyn fmt::Display| {
+        io::Error::other(format!(
+            "an empty reply, and no pen after it: the command may have had no effect: {why}"
+        ))
+    };
+    match whole_reply(target, "pid", PATIENCE) {
+        Ok(reply) if reply.is_empty() => Err(gone(&"no answer to pid")),
+        // Any answer, and be it that this client is not permitted any more.
+        Ok(_) => Ok(()),
+        Err(error) => Err(gone(&SystemReason(&error))),
+    }
+}
+
+/// The error of a read. With a time limit of its socket it says only that there was nothing to read.
+fn explained(error: io::Error, patience: Duration) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => late(patience),
+        io::ErrorKind::ConnectionReset => {
+            io::Error::new(error.kind(), "pen has ended the connection before the reply was complete")
+        }
+        _ => error,
+    }
 }
 
 /// A connection to a control socket.
@@ -138,7 +184,7 @@ fn connect_now(
     Err(failure)
 }
 
-fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<bool> {
+fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<Replied> {
     stream.write_all(protocol::frame(line).as_bytes())?;
     let mut begin = Vec::new();
     (&mut stream).take(PREFIX).read_to_end(&mut begin)?;
@@ -149,9 +195,14 @@ fn talk(mut stream: impl Read + Write, line: &str) -> io::Result<bool> {
         if let Some(hint) = protocol::hint(line, &text) {
             _ = writeln!(io::stderr(), "penctl: {hint}");
         }
-        return Ok(false);
+        return Ok(Replied::WithoutEffect);
     }
-    Ok(pass_on(&begin, &mut stream)? && !protocol::did_nothing(line, &text))
+    let is_printed = pass_on(&begin, &mut stream)?;
+    Ok(match is_printed && !protocol::did_nothing(line, &text) {
+        true if text.is_empty() => Replied::Nothing,
+        true => Replied::Text,
+        false => Replied::WithoutEffect,
+    })
 }
 
 /// Prints `begin` and the rest of the reply; false if it cannot be printed.

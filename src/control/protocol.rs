@@ -44,6 +44,11 @@ pub fn question_before(command: &str) -> Option<String> {
     }
 }
 
+/// Whether a command may end pen before another one could be answered.
+pub fn ends_pen(command: &str) -> bool {
+    matches!(command.split_ascii_whitespace().collect::<Vec<_>>()[..], ["exit"])
+}
+
 /// Whether the reply to that query means that the command will have no effect.
 pub fn finds_nothing(reply: &str) -> bool {
     reply.lines().nth(1) == Some("state = 0")

@@ -4,26 +4,25 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::UCred;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
-use crate::core::lexer;
 use crate::core::report::pieces::Pieces;
 use crate::sys::connection_slots::{ConnectionSlot, ConnectionSlots};
-use crate::sys::{log, socket};
+use crate::sys::log;
 
 use super::long_reply::LongReplies;
+use super::owed_reply::{self, ClientStream};
+use super::protocol;
 use super::waiting_clients::WaitingClients;
-use super::{owed_reply, protocol};
 
 /// How long a client may take to send its line, and to read its reply.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -160,7 +159,7 @@ struct Common {
 
 /// Reads a line and replies. A `stranger` is told that it may give no commands: silence would look like success.
 async fn converse(
-    mut stream: impl AsyncRead + AsyncWrite + AsFd + Unpin,
+    mut stream: impl ClientStream,
     commander: Commander,
     stranger: Option<IpAddr>,
     handler: Rc<impl Handler>,
@@ -168,13 +167,14 @@ async fn converse(
     common: Rc<Common>,
 ) {
     let is_local = matches!(commander, Commander::Local(_));
+    owed_reply::is_owed(&stream);
     let talk = async {
         let reply = match stranger {
             Some(ip) => refused(format!("control_acl does not permit {ip}")),
             None => {
                 let line = tokio::select! {
-                    line = tokio::time::timeout(PATIENCE, line(&mut stream)) => line,
-                    () = slot.evicted() => Ok(Err(invalid("no line, and others wait".into()))),
+                    line = tokio::time::timeout(PATIENCE, owed_reply::line(&mut stream)) => line,
+                    () = slot.evicted() => Ok(Err(owed_reply::invalid("no line, and others wait".into()))),
                 };
                 slot.works();
                 match line {
@@ -191,16 +191,16 @@ async fn converse(
         };
         match reply {
             ControlReply::Text(text) => {
-                ReplyWriter::new(&mut stream, &slot, is_local).write_whole(&text).await?;
+                ReplyWriter { stream: &mut stream, slot: &slot }.write_whole(&text).await?;
             }
             ControlReply::Later(text) => {
                 let client = stream.as_fd();
                 let text = common.waiting.wait(text, client, is_local);
                 let text = owed_reply::for_client(client, text).await?;
-                ReplyWriter::new(&mut stream, &slot, is_local).write_whole(&text).await?;
+                ReplyWriter { stream: &mut stream, slot: &slot }.write_whole(&text).await?;
             }
             ControlReply::Pieces(pieces) => {
-                let mut writer = ReplyWriter::new(&mut stream, &slot, is_local);
+                let mut writer = ReplyWriter { stream: &mut stream, slot: &slot };
                 let mut reply = common.long_replies.reply(pieces);
                 while let Some(piece) = reply.next().await? {
                     writer.write(piece.as_bytes()).await?;
@@ -208,7 +208,7 @@ async fn converse(
                 writer.finish();
             }
             ControlReply::File(file) => {
-                ReplyWriter::new(&mut stream, &slot, is_local).write_file(file).await?;
+                ReplyWriter { stream: &mut stream, slot: &slot }.write_file(file).await?;
             }
         }
         stream.shutdown().await
@@ -228,41 +228,21 @@ async fn converse(
     }
 }
 
-/// The error for a client that has sent no valid line.
-fn invalid(why: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
-}
-
 /// The reply to a client that is not served.
 fn refused(why: String) -> ControlReply {
     ControlReply::Text(protocol::refusal(&[Error::new(why)]))
 }
 
 /// Writes a reply as long as the client reads it in time.
-struct ReplyWriter<'a, S: AsFd> {
+struct ReplyWriter<'a, S> {
     stream: &'a mut S,
     slot: &'a ConnectionSlot,
-    /// Whether all of it is written; on a Unix socket, which has no reset, from the beginning.
-    is_whole: bool,
 }
 
-impl<S: AsFd> Drop for ReplyWriter<'_, S> {
-    fn drop(&mut self) {
-        if !self.is_whole {
-            // The end of the connection would look like that of the reply.
-            socket::reset_on_close(self.stream);
-        }
-    }
-}
-
-impl<'a, S: AsyncWrite + AsFd + Unpin> ReplyWriter<'a, S> {
-    fn new(stream: &'a mut S, slot: &'a ConnectionSlot, is_local: bool) -> Self {
-        ReplyWriter { stream, slot, is_whole: is_local }
-    }
-
+impl<S: ClientStream> ReplyWriter<'_, S> {
     /// All of the reply is written.
-    fn finish(mut self) {
-        self.is_whole = true;
+    fn finish(self) {
+        owed_reply::is_whole(self.stream);
     }
 
     /// Writes the reply.
@@ -300,25 +280,6 @@ impl<'a, S: AsyncWrite + AsFd + Unpin> ReplyWriter<'a, S> {
             }
             self.write(&chunk).await?;
             file = back;
-        }
-    }
-}
-
-/// Reads up to a line feed or the end of the stream.
-async fn line(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
-    let mut line = Vec::new();
-    let mut chunk = [0; 1024];
-    loop {
-        let got = stream.read(&mut chunk).await?;
-        let chunk = chunk.get(..got).unwrap_or_default();
-        let end = memchr::memchr(b'\n', chunk);
-        line.extend_from_slice(end.map_or(chunk, |end| &chunk[..end]));
-        if line.len() > LINE_MAX {
-            return Err(invalid(format!("a line of more than {LINE_MAX} bytes")));
-        }
-        if end.is_some() || got == 0 {
-            let text = lexer::text_of(&line).map_err(|error| invalid(error.to_string()))?;
-            return Ok(text.into_owned());
         }
     }
 }
@@ -379,16 +340,14 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_reply_that_is_cut_off_does_not_look_like_a_short_one() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
+    /// Serves a client that does not read its long reply while another one waits for its slot.
+    async fn cut_off<S: ClientStream>(listener: ControlListener, connect: impl AsyncFn() -> io::Result<S>) {
         let serve = async move {
-            let served = serve(ControlListener::Tcp(listener), Rc::new(Talker), 1);
+            let served = serve(listener, Rc::new(Talker), 1);
             let clients = async {
-                let mut slow = TcpStream::connect(address).await.expect("connects");
+                let mut slow = connect().await.expect("connects");
                 slow.write_all(b"long\n").await.expect("sent");
-                let mut next = TcpStream::connect(address).await.expect("connects");
+                let mut next = connect().await.expect("connects");
                 next.write_all(b"other\n").await.expect("sent");
                 let mut reply = String::new();
                 next.read_to_string(&mut reply).await.expect("served when the first one has taken too long");
@@ -402,5 +361,19 @@ mod tests {
             }
         };
         LocalSet::new().run_until(serve).await;
+    }
+
+    #[tokio::test]
+    async fn a_reply_that_is_cut_off_does_not_look_like_a_short_one() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        cut_off(ControlListener::Tcp(listener), || TcpStream::connect(address)).await;
+        // Elsewhere a Unix socket tells nothing.
+        if cfg!(target_os = "linux") {
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("control");
+            let listener = UnixListener::bind(&path).expect("bound");
+            cut_off(ControlListener::Unix(listener), || UnixStream::connect(&path)).await;
+        }
     }
 }

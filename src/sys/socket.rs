@@ -25,6 +25,9 @@ pub use super::platform::lane_transfer::{LANE_ROOM, LaneOwner, LaneStop, LaneTra
 /// The interval for checking whether a peer with unread data is still there, if the event port does not report it.
 const LOOK_PAUSE: Duration = Duration::from_millis(250);
 
+/// How much unread data is dropped, in bytes.
+const SCRAP: usize = 4096;
+
 /// A stream socket in an event port: pen's own if the system has one that reports everything, otherwise tokio's.
 #[derive(Debug)]
 pub struct PolledSocket(Registration);
@@ -307,6 +310,24 @@ pub fn acknowledge(socket: &impl AsFd) {
 pub fn reset_on_close(socket: &impl AsFd) {
     // Fails only on a socket that the peer has reset already.
     _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+/// Makes the following close of a TCP connection a clean end again.
+pub fn end_on_close(socket: &impl AsFd) {
+    _ = SockRef::from(socket).set_linger(None);
+}
+
+/// Copies what can be read from a non-blocking stream socket into `buf` and leaves it there; 0 is the end.
+///
+/// # Errors
+/// See recv(2).
+pub fn peek(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    Ok(retry_on_intr(|| rustix::net::recv(socket, &mut *buf, RecvFlags::PEEK))?.0)
+}
+
+/// Drops what can be read from a stream socket, some kilobytes of it. Never waits.
+pub fn drop_unread(socket: &impl AsFd) {
+    _ = retry_on_intr(|| rustix::net::recv(socket, &mut [0; SCRAP][..], RecvFlags::DONTWAIT));
 }
 
 /// A non-blocking stream socket for connecting to `address`.
