@@ -44,7 +44,7 @@ pub(crate) const ALONE: [&str; 3] = ["keep1", "keep4", "keep50"];
 pub(crate) const SCALE: [&str; 2] = ["scale-servers", "scale-connections"];
 
 /// All rows, in the order of the report.
-pub(crate) const ROWS: [Row; 25] = [
+pub(crate) const ROWS: [Row; 26] = [
     row("keep", "Keep-alive requests, 64 connections", Work::Keep, 64, None),
     row(
         WATCHED,
@@ -63,6 +63,7 @@ pub(crate) const ROWS: [Row; 25] = [
     row(ALONE[0], "Keep-alive requests, 1 connection, one worker", Work::Keep, 1, None),
     row(ALONE[1], "Keep-alive requests, 4 connections, one worker", Work::Keep, 4, None),
     row(ALONE[2], "Keep-alive requests, 50 connections, one worker", Work::Keep, 50, None),
+    row("paced", "20,000 requests a second at random times, 64 connections", Work::Paced, 64, None),
     row("short", "Short connections, 32 at a time", Work::Short, 32, None),
     row(
         CHECKED[0],
@@ -130,7 +131,7 @@ impl Row {
 
     pub(crate) fn rate_label(&self) -> Option<&'static str> {
         match self.work {
-            Work::Keep => Some("req/s"),
+            Work::Keep | Work::Paced => Some("req/s"),
             Work::Short if self.has_tls() => Some("handshakes/s"),
             Work::Short => Some("conn/s"),
             Work::Bulk => Some("GB/s"),
@@ -150,7 +151,7 @@ impl Row {
 
     pub(crate) fn cost_label(&self) -> &'static str {
         match self.work {
-            Work::Keep => "CPU us a request",
+            Work::Keep | Work::Paced => "CPU us a request",
             Work::Short => "CPU us each",
             Work::Bulk => "CPU s a GB",
             Work::Ask | Work::Question => "CPU us an answer",
@@ -160,7 +161,7 @@ impl Row {
 
     /// Whether the cost of the whole machine is a column.
     pub(crate) fn has_machine(&self) -> bool {
-        matches!(self.work, Work::Keep | Work::Short)
+        !matches!(self.work, Work::Bulk | Work::Idle)
     }
 
     /// The number of workers or threads of each, if it is not the usual one.
@@ -207,13 +208,13 @@ impl Row {
         } else if self.work != Work::Idle {
             roles.insert(0, Role::Direct);
         }
-        if matches!(self.work, Work::Keep | Work::Short) && self.tls.is_none() {
+        if matches!(self.work, Work::Keep | Work::Paced | Work::Short) && self.tls.is_none() {
             roles.insert(1, Role::Bare);
         }
         if self.work == Work::Bulk && self.tls.is_none() {
             roles.insert(5, Role::HaProxySplice);
         }
-        if self.tls.is_none() && matches!(self.work, Work::Keep | Work::Short | Work::Bulk) {
+        if self.tls.is_none() && matches!(self.work, Work::Keep | Work::Paced | Work::Short | Work::Bulk) {
             roles.push(Role::Portable);
         }
         if effort.before {
@@ -232,7 +233,7 @@ impl Row {
             cost: match self.work {
                 Work::Idle => positive(out.grown_kib as f64 / units),
                 Work::Bulk => cpu(1e9),
-                Work::Keep | Work::Short | Work::Ask | Work::Question => cpu(1e3),
+                Work::Keep | Work::Paced | Work::Short | Work::Ask | Work::Question => cpu(1e3),
             },
             machine: positive(out.machine_ns as f64 / 1e3 / units).filter(|_| self.has_machine()),
             all: positive(out.all_kib as f64 / units),

@@ -4,6 +4,7 @@
 mod bulk;
 mod idle;
 mod keep;
+pub(crate) mod paced;
 mod pump;
 mod short;
 mod tls;
@@ -22,6 +23,8 @@ use crate::procfs;
 pub(crate) enum Work {
     /// Sequential requests on persistent connections.
     Keep,
+    /// Requests at random times on persistent connections, at a rate that all contenders can serve.
+    Paced,
     /// A new connection for each request.
     Short,
     /// Endless downloads.
@@ -35,8 +38,9 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    const NAMES: [(Work, &str); 6] = [
+    const NAMES: [(Work, &str); 7] = [
         (Work::Keep, "keep"),
+        (Work::Paced, "paced"),
         (Work::Short, "short"),
         (Work::Bulk, "bulk"),
         (Work::Idle, "idle"),
@@ -100,6 +104,7 @@ pub(crate) struct Outcome {
 pub(crate) fn run(task: &Task) -> Result<Outcome, String> {
     match (task.work, &task.tls) {
         (Work::Keep, None) => keep::run(task),
+        (Work::Paced, _) => paced::run(task),
         (Work::Short, None) => short::run(task),
         (Work::Bulk, None) => bulk::run(task),
         (Work::Idle, _) => idle::run(task),
