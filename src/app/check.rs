@@ -1,6 +1,7 @@
 //! `--check`: checks a configuration on this machine without serving.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use crate::cli::{Stop, pen};
@@ -15,6 +16,7 @@ use crate::net::tls::{TlsServer, TlsSettings};
 use crate::sys::privileges::{self, Account};
 use crate::sys::resolve;
 
+use super::dns::FoundName;
 use super::load::{self, LoadedConfig};
 use super::startup::{load_upstream_tls, say, tls_server};
 use super::{logs, missing, own_address};
@@ -163,21 +165,21 @@ fn check_tls(config: &Config) -> Result<Vec<String>, Vec<Error>> {
 /// Servers whose names resolve to pen itself. Pen leaves these addresses out, so this is a warning.
 fn own_names(config: &Config) -> Vec<Error> {
     let Some(listening) = config.listening() else { return Vec::new() };
-    let bound = own_address::first_address();
-    let mut warnings = Vec::new();
-    for name in config.names().into_iter().filter(|name| config.has_server(name, listening.port)) {
-        // Pen starts although a name has no address yet.
-        let addresses = resolve::lookup_now(&name).unwrap_or_default();
-        let (_, own) = own_address::divide(config, &bound, &name, addresses);
+    // Pen starts although a name has no address yet.
+    let look_up = |name: &str| (name.to_owned(), resolve::lookup_now(name).unwrap_or_default());
+    let mut found: Vec<FoundName> = config.names_with_port(listening.port).into_iter().map(look_up).collect();
+    let own = own_address::take_out(config, own_address::first_address(), &mut found);
+    let warning = |(name, ip): &(String, IpAddr)| {
         let at = config.servers.iter().position(|server| {
-            server.port == listening.port && server.address.as_ref().and_then(Host::name) == Some(&name)
+            server.port == listening.port && server.address.as_ref().and_then(Host::name) == Some(name)
         });
-        let is_emergency = config.settings.emergency.as_ref().is_some_and(|emergency| {
-            emergency.port == listening.port && emergency.host.name() == Some(&name)
-        });
+        let is_emergency =
+            config.settings.emergency.as_ref().is_some_and(|emergency| {
+                emergency.port == listening.port && emergency.host.name() == Some(name)
+            });
         let special = if is_emergency { "emergency" } else { "abuse" };
         let subject = at.map_or(special.into(), |n| format!("server {n}"));
-        warnings.extend(own.iter().map(|ip| Error::new(own_address::notice(&name, *ip)).of(&subject)));
-    }
-    warnings
+        Error::new(own_address::notice(name, *ip)).of(&subject)
+    };
+    own.iter().map(warning).collect()
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::core::error::SystemReason;
 use crate::core::snapshot::Resolved;
@@ -22,6 +23,9 @@ const RETRY: Duration = Duration::from_secs(10);
 /// The number of concurrent lookups while pen serves. They share their threads with work on files, which does not wait until
 /// thousands of names are looked up.
 const LOOKUPS_WHILE_SERVING: usize = 256;
+
+/// A name, and its addresses.
+pub(super) type FoundName = (String, Vec<IpAddr>);
 
 /// The number of concurrent lookups before pen serves.
 const LOOKUPS: usize = 64;
@@ -70,25 +74,28 @@ impl Dns {
         self.wanted.notify_one();
     }
 
-    /// Looks up names on demand, each on its own thread, and passes the addresses to `found`. Never returns.
-    pub(super) async fn run(&self, found: impl Fn(String, Vec<IpAddr>)) {
-        self.look_up_with(async |name| resolve::lookup(&name).await, found).await;
+    /// Looks up names on demand, each on its own thread, and passes the addresses of those that were found meanwhile to `found`.
+    /// Never returns.
+    pub(super) async fn run(&self, found: impl Fn(Vec<FoundName>)) {
+        self.look_up_with(resolve::lookup_now, found).await;
     }
 
     /// The same with the answers that `lookup` gives.
-    async fn look_up_with<F>(
+    async fn look_up_with(
         &self,
-        lookup: impl Fn(String) -> F + Copy + 'static,
-        found: impl Fn(String, Vec<IpAddr>),
-    ) where
-        F: Future<Output = io::Result<Vec<IpAddr>>> + 'static,
-    {
+        lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Copy + Send + 'static,
+        found: impl Fn(Vec<FoundName>),
+    ) {
         let mut lookups = JoinSet::new();
         let mut busy = HashSet::new();
         let mut failed = HashSet::new();
         let mut begun = LookupOrder::default();
         // Not gone through anew for each answer: there may be thousands of names.
         let mut due = VecDeque::from(self.due());
+        // Each call of `found` may be expensive, whatever the number of names: it gets all that came while the one before was in
+        // progress and as long again, so that other work has half of the time.
+        let mut answers = Vec::new();
+        let mut pause_ends = Instant::now();
         loop {
             while lookups.len() < LOOKUPS_WHILE_SERVING
                 && let Some(name) = due.pop_front()
@@ -97,38 +104,51 @@ impl Dns {
                     // A request from now on makes it stale again, and causes another lookup.
                     self.names.borrow_mut().stale.remove(&name);
                     begun.note(&name);
-                    lookups.spawn_local(async move {
-                        let addresses = lookup(name.clone()).await;
+                    lookups.spawn_blocking(move || {
+                        let addresses = lookup(&name);
                         (name, addresses)
                     });
                 }
             }
+            let retries = !failed.is_empty() && due.is_empty();
             tokio::select! {
-                Some(done) = lookups.join_next() => {
-                    if let Ok((name, result)) = done {
-                        busy.remove(&name);
-                        if result.is_err() {
-                            failed.insert(name.clone());
+                biased;
+                () = tokio::time::sleep_until(pause_ends), if !answers.is_empty() => {
+                    let begin = Instant::now();
+                    found(std::mem::take(&mut answers));
+                    pause_ends = Instant::now() + begin.elapsed();
+                }
+                Some(first) = lookups.join_next() => {
+                    let mut next = Some(first);
+                    while let Some(done) = next {
+                        if let Ok((name, result)) = done {
+                            busy.remove(&name);
+                            if result.is_err() {
+                                failed.insert(name.clone());
+                            }
+                            let addresses = self.judge(&name, result);
+                            // It was asked for once more while the lookup was in progress.
+                            if !failed.contains(&name) && self.is_due(&name) {
+                                due.push_back(name.clone());
+                            }
+                            answers.extend(addresses.map(|addresses| (name, addresses)));
                         }
-                        let addresses = self.judge(&name, result);
-                        // It was asked for once more while the lookup was in progress.
-                        if !failed.contains(&name) && self.is_due(&name) {
-                            due.push_back(name.clone());
-                        }
-                        if let Some(addresses) = addresses {
-                            found(name, addresses);
-                        }
+                        next = lookups.try_join_next();
                     }
                 }
-                () = self.wanted.notified() => {
-                    failed.clear();
-                    due = begun.sort(self.due(), &self.names.borrow().used);
-                }
-                () = tokio::time::sleep(RETRY), if !failed.is_empty() && due.is_empty() => {
+                () = self.wanted_or_due(retries) => {
                     failed.clear();
                     due = begun.sort(self.due(), &self.names.borrow().used);
                 }
             }
+        }
+    }
+
+    /// Waits until names are to be looked up; if it `retries`, at most until those that could not be resolved are due again.
+    async fn wanted_or_due(&self, retries: bool) {
+        tokio::select! {
+            () = self.wanted.notified() => {}
+            () = tokio::time::sleep(RETRY), if retries => {}
         }
     }
 
@@ -232,9 +252,7 @@ pub(super) fn look_up_now(names: &BTreeSet<String>, failed: impl Fn(&str, &io::E
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::rc::Rc;
-
-    use tokio::task::LocalSet;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use super::*;
 
@@ -256,38 +274,85 @@ mod tests {
         assert_eq!(order.sort(names("a b"), &all), names("b a"));
     }
 
-    /// To go through all names for each answer takes minutes.
-    #[tokio::test]
-    async fn thousands_of_names_are_looked_up_some_at_a_time() {
-        const COUNT: usize = 60_000;
-        thread_local! {
-            static RUNNING: Cell<usize> = const { Cell::new(0) };
-            static MOST: Cell<usize> = const { Cell::new(0) };
-        }
-        let dns = Dns::new(&Resolved::new());
-        let names: BTreeSet<String> = (0..COUNT).map(|n| format!("h{n}.example.com")).collect();
-        dns.look_up(Lookups { names, again: BTreeSet::new() });
-        let lookup = async |_: String| {
-            RUNNING.set(RUNNING.get() + 1);
-            MOST.set(MOST.get().max(RUNNING.get()));
-            tokio::task::yield_now().await;
-            RUNNING.set(RUNNING.get() - 1);
-            Ok(vec![IpAddr::from([10, 0, 0, 1])])
-        };
-        let (found, all) = (Rc::new(Cell::new(0)), Notify::new());
-        let note = |_, _| {
-            found.set(found.get() + 1);
-            if found.get() == COUNT {
+    fn names(count: usize) -> BTreeSet<String> {
+        (0..count).map(|n| format!("h{n}.example.com")).collect()
+    }
+
+    /// Looks names up until `found` has them all.
+    async fn look_up_all(
+        dns: &Dns,
+        count: usize,
+        lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Copy + Send + 'static,
+        found: impl Fn(&[FoundName]),
+    ) {
+        dns.look_up(Lookups { names: names(count), again: BTreeSet::new() });
+        let (sum, all) = (Cell::new(0), Notify::new());
+        let note = |some: Vec<FoundName>| {
+            found(&some);
+            sum.set(sum.get() + some.len());
+            if sum.get() == count {
                 all.notify_one();
             }
         };
-        let run = async {
-            tokio::select! {
-                () = dns.look_up_with(lookup, note) => {}
-                () = all.notified() => {}
-            }
+        tokio::select! {
+            () = dns.look_up_with(lookup, note) => {}
+            () = all.notified() => {}
+        }
+    }
+
+    const FOUND: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    /// To go through all names for each answer takes minutes.
+    #[tokio::test]
+    async fn thousands_of_names_are_looked_up_some_at_a_time() {
+        static RUNNING: AtomicUsize = AtomicUsize::new(0);
+        static MOST: AtomicUsize = AtomicUsize::new(0);
+        let dns = Dns::new(&Resolved::new());
+        let lookup = |_: &str| {
+            MOST.fetch_max(RUNNING.fetch_add(1, SeqCst) + 1, SeqCst);
+            RUNNING.fetch_sub(1, SeqCst);
+            Ok(vec![FOUND])
         };
-        LocalSet::new().run_until(run).await;
-        assert_eq!((MOST.get(), dns.due()), (LOOKUPS_WHILE_SERVING, Vec::new()));
+        look_up_all(&dns, 60_000, lookup, |_| {}).await;
+        assert!((1..=LOOKUPS_WHILE_SERVING).contains(&MOST.load(SeqCst)));
+        assert_eq!(dns.due(), Vec::<String>::new());
+    }
+
+    /// With thousands of servers it takes a while to put an address in force, and no less than to do so with all that came
+    /// meanwhile.
+    #[tokio::test]
+    async fn what_was_found_meanwhile_is_passed_on_together() {
+        const COUNT: usize = LOOKUPS_WHILE_SERVING;
+        static ENDED: AtomicUsize = AtomicUsize::new(0);
+        let lookup = |_: &str| {
+            ENDED.fetch_add(1, SeqCst);
+            Ok(vec![FOUND])
+        };
+        let calls = Cell::new(0);
+        look_up_all(&Dns::new(&Resolved::new()), COUNT, lookup, |_| {
+            calls.set(calls.get() + 1);
+            while ENDED.load(SeqCst) < COUNT {
+                thread::yield_now();
+            }
+        })
+        .await;
+        // Some threads may have been about to hand over their answers.
+        assert!(calls.get() <= COUNT / 8, "{} calls", calls.get());
+    }
+
+    #[tokio::test]
+    async fn no_name_waits_for_one_that_is_slow() {
+        static OTHERS: AtomicUsize = AtomicUsize::new(0);
+        let lookup = |name: &str| {
+            while name == "h7.example.com" && OTHERS.load(SeqCst) < 99 {
+                thread::yield_now();
+            }
+            Ok(vec![FOUND])
+        };
+        look_up_all(&Dns::new(&Resolved::new()), 100, lookup, |some| {
+            OTHERS.fetch_add(some.len(), SeqCst);
+        })
+        .await;
+        assert_eq!(OTHERS.load(SeqCst), 100);
     }
 }

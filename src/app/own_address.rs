@@ -7,6 +7,8 @@ use crate::core::addr::{Endpoint, Host, takes};
 use crate::core::config::Config;
 use crate::sys::{read_file, resolve};
 
+use super::dns::FoundName;
+
 /// Whether a connection to `host` and `port` reaches a pen that listens on `listening`. If that is a name, `bound` gives its
 /// address. False for a host that is a name: ask again with its addresses.
 pub(super) fn is_own(
@@ -43,18 +45,24 @@ fn reaches(own: IpAddr, ip: IpAddr) -> bool {
     takes(own, ip) && (own.to_canonical() == ip || resolve::is_local(ip))
 }
 
-/// Divides the addresses of a name into those that its servers may have and those that are pen itself. The latter are only
-/// looked for if a server has that name and the port that pen listens on; `bound` is as in [`is_own`].
-pub(super) fn divide(
+/// Takes out of the addresses that were found for names those that are pen itself, and returns them. They are only looked for if a
+/// server has that name and the port that pen listens on; `bound` is as in [`is_own`].
+pub(super) fn take_out(
     config: &Config,
     bound: impl Fn(&str) -> Option<IpAddr>,
-    name: &str,
-    addresses: Vec<IpAddr>,
-) -> (Vec<IpAddr>, Vec<IpAddr>) {
-    let Some(listening) = config.listening().filter(|own| config.has_server(name, own.port)) else {
-        return (addresses, Vec::new());
-    };
-    addresses.into_iter().partition(|ip| !is_own(listening, &bound, &Host::Ip(*ip), listening.port))
+    found: &mut [FoundName],
+) -> Vec<(String, IpAddr)> {
+    let Some(listening) = config.listening() else { return Vec::new() };
+    let names = config.names_with_port(listening.port);
+    let mut own = Vec::new();
+    for (name, addresses) in found.iter_mut().filter(|(name, _)| names.contains(&**name)) {
+        addresses.retain(|ip| {
+            let is_own = is_own(listening, &bound, &Host::Ip(*ip), listening.port);
+            own.extend(is_own.then(|| (name.clone(), *ip)));
+            !is_own
+        });
+    }
+    own
 }
 
 /// The message about an address that is left out.

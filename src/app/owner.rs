@@ -24,7 +24,7 @@ use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
 use crate::sys::{atomic_file, log};
 
-use super::dns::Dns;
+use super::dns::{Dns, FoundName};
 use super::documents::Documents;
 use super::logs::Logs;
 use super::own_address;
@@ -238,12 +238,12 @@ impl Owner {
         drop(self.writing.lock().await);
     }
 
-    /// Takes over the addresses that the resolver found for a name.
-    pub(super) fn found(&self, name: String, addresses: Vec<IpAddr>) {
+    /// Takes over the addresses that the resolver found for names.
+    pub(super) fn found(&self, mut found: Vec<FoundName>) {
         let bound = |name: &str| self.performer.borrow().bound_address(name);
-        let (addresses, own) = own_address::divide(self.state.borrow().config(), bound, &name, addresses);
-        own.iter().for_each(|ip| log::error(format_args!("{}", own_address::notice(&name, *ip))));
-        let effects = self.state.borrow_mut().found(name, addresses);
+        let own = own_address::take_out(self.state.borrow().config(), bound, &mut found);
+        own.iter().for_each(|(name, ip)| log::error(format_args!("{}", own_address::notice(name, *ip))));
+        let effects = self.state.borrow_mut().found(found.into_iter().collect());
         self.perform(effects);
     }
 

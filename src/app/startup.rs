@@ -22,7 +22,7 @@ use crate::sys::privileges::{self, Account};
 use crate::sys::{crash, limits, log, pidfile::PidFile};
 
 use super::admin_thread::AdminThread;
-use super::dns::{self, Dns};
+use super::dns::{self, Dns, FoundName};
 use super::documents::Documents;
 use super::listeners::{self, ControlSocket};
 use super::load::LoadedConfig;
@@ -245,12 +245,10 @@ fn serve(loaded: LoadedConfig, bound: Bound, services: Services) -> Result<Runni
         ));
     });
     let bound = listener.address();
-    let resolved = resolved.into_iter().map(|(name, addresses)| {
-        let (others, own) = own_address::divide(&config, |_| bound, &name, addresses);
-        own.iter().for_each(|ip| say(&own_address::notice(&name, *ip)));
-        (name, others)
-    });
-    let resolved = resolved.collect();
+    let mut found: Vec<FoundName> = resolved.into_iter().collect();
+    let own = own_address::take_out(&config, |_| bound, &mut found);
+    own.iter().for_each(|(name, ip)| say(&own_address::notice(name, *ip)));
+    let resolved = found.into_iter().collect();
     log::set_identity(config.settings.log_ident.as_deref(), config.settings.log_facility.word());
     log::connect();
     let programs = config.runs_programs();

@@ -90,7 +90,7 @@ impl Running {
             let file = serve_control(control, &owner);
             let resolver = Rc::clone(&owner);
             tokio::task::spawn_local(async move {
-                resolver.dns.run(|name, addresses| resolver.found(name, addresses)).await;
+                resolver.dns.run(|found| resolver.found(found)).await;
             });
             tokio::task::spawn_local(Rc::clone(&owner.checker).run());
             tokio::task::spawn_local(owner.hold_denied());

@@ -14,7 +14,7 @@ pub async fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
     collect(tokio::net::lookup_host((name, 0)).await?)
 }
 
-/// Looks a name up before pen serves, when blocking is harmless.
+/// Looks a name up where blocking is harmless: before pen serves, or on a thread for it.
 ///
 /// # Errors
 /// See [`lookup`].

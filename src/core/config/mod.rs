@@ -79,12 +79,12 @@ impl Config {
         hosts.filter_map(Host::name).map(str::to_owned).collect()
     }
 
-    /// Whether a server, or the one of `emergency` or `abuse`, has this name and port.
-    pub fn has_server(&self, name: &str, port: u16) -> bool {
+    /// Those of the host names whose server has this port.
+    pub fn names_with_port(&self, port: u16) -> BTreeSet<&str> {
         let slots = self.servers.iter().filter_map(|server| Some((server.address.as_ref()?, server.port)));
         let special = [&self.settings.emergency, &self.settings.abuse].into_iter().flatten();
-        let mut all = slots.chain(special.map(|endpoint| (&endpoint.host, endpoint.port)));
-        all.any(|(host, its)| host.name() == Some(name) && its == port)
+        let all = slots.chain(special.map(|endpoint| (&endpoint.host, endpoint.port)));
+        all.filter(|(_, its)| *its == port).filter_map(|(host, _)| host.name()).collect()
     }
 
     /// Applies a command that is a setting.

@@ -158,12 +158,14 @@ impl State {
         time
     }
 
-    /// Records the addresses of a name.
-    pub fn found(&mut self, name: String, addresses: Vec<IpAddr>) -> Vec<Effect> {
-        if self.resolved.get(&name) == Some(&addresses) {
+    /// Records the addresses of names, all in one snapshot.
+    pub fn found(&mut self, found: Resolved) -> Vec<Effect> {
+        let news = found.into_iter().filter(|(name, addresses)| self.resolved.get(name) != Some(addresses));
+        let news: Vec<_> = news.collect();
+        if news.is_empty() {
             return Vec::new();
         }
-        self.resolved.insert(name, addresses);
+        self.resolved.extend(news);
         self.publish()
     }
 

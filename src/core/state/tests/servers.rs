@@ -109,12 +109,21 @@ fn names_that_are_given_are_looked_up_again() {
 }
 
 #[test]
-fn addresses_are_published_when_they_are_news() {
-    let mut state = state("listen 80\nserver 0 address a.example port 1\n");
-    let found = vec!["10.0.0.1".parse().unwrap()];
-    assert!(!state.found("a.example".into(), found.clone()).is_empty());
-    assert_eq!(servers(&state).split(' ').nth(2), Some("10.0.0.1"));
-    assert!(state.found("a.example".into(), found).is_empty());
+fn addresses_are_published_together_when_one_is_news() {
+    let lines = "listen 80\nserver 0 address a.example port 1\nserver 1 address b.example port 1\n";
+    let mut state = state(lines);
+    let mut found = |found: &[(&str, &str)]| {
+        let found = found.iter().map(|(name, ip)| ((*name).to_owned(), vec![ip.parse().unwrap()]));
+        let effects = state.found(found.collect());
+        let published = effects.iter().filter(|effect| matches!(effect, Effect::Publish(..))).count();
+        let address = |n: usize| state.snapshot().backends[n].as_ref().unwrap().label.clone();
+        (published, address(0), address(1))
+    };
+    let expected = |published: usize, a: &str, b: &str| (published, a.to_owned(), b.to_owned());
+    let both = [("a.example", "10.0.0.1"), ("b.example", "10.0.0.2")];
+    assert_eq!(found(&both), expected(1, "10.0.0.1", "10.0.0.2"));
+    assert_eq!(found(&both), expected(0, "10.0.0.1", "10.0.0.2"));
+    assert_eq!(found(&[both[0], ("b.example", "10.0.0.3")]), expected(1, "10.0.0.1", "10.0.0.3"));
 }
 
 #[test]
@@ -122,7 +131,8 @@ fn a_server_that_is_pen_itself_is_refused_by_its_name_too() {
     let mut state = state("listen 10.0.0.9:80\nserver 0 address 10.0.0.1 port 1\n");
     let mut world = TestWorld::default();
     apply(&mut state, &mut world, "server 1 address a.example port 1").unwrap();
-    state.found("a.example".into(), vec!["10.0.0.8".parse().unwrap(), "10.0.0.9".parse().unwrap()]);
+    let addresses = ["10.0.0.8", "10.0.0.9"].map(|ip| ip.parse().unwrap());
+    state.found([("a.example".to_owned(), addresses.to_vec())].into());
     let reason = |what: &str, address: &str| {
         format!("{what}: {address} is pen's own address: pen would be its own client\n")
     };
