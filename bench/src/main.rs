@@ -10,6 +10,7 @@ mod bare;
 mod checks;
 mod contender;
 mod failover;
+mod filling;
 mod load;
 mod logs;
 mod netns;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "logs" => logs::run(rest),
         Some((word, rest)) if word == "checks" => checks::run(rest),
         Some((word, rest)) if word == "checks-alone" => checks::alone(rest),
+        Some((word, rest)) if word == "filling" => filling::run(rest),
         Some((word, rest)) if word == "failover" => failover::run(rest),
         Some((word, rest)) if word == "failover-server" => failover::serve(rest),
         _ => args::parse().and_then(|options| bench(&options)),
