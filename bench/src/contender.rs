@@ -32,6 +32,8 @@ pub(crate) enum Role {
     Checked,
     /// The pen under test with so many servers, and the rule that selects one.
     Servers(&'static str, u16),
+    /// The same with as many as the most, of which so many serve.
+    FewServe(&'static str, u16),
     /// The pen under test while so many other connections are open and idle.
     Holding(u32),
     /// The pen under test with other arguments.
@@ -59,7 +61,7 @@ impl Role {
     /// The least of the same kind, with which one that grows is compared.
     pub(crate) fn least(self) -> Option<Role> {
         match self {
-            Role::Servers(rule, _) => Some(Role::Servers(rule, SERVERS[0])),
+            Role::Servers(rule, _) | Role::FewServe(rule, _) => Some(Role::Servers(rule, SERVERS[0])),
             Role::Holding(_) => Some(Role::Holding(IDLE[0])),
             _ => None,
         }
@@ -67,7 +69,8 @@ impl Role {
 }
 
 /// The numbers of servers with which the cost of a connection is to be the same.
-pub(crate) const SERVERS: [u16; 4] = [2, 20, 200, 1000];
+pub(crate) const SERVERS: [u16; 4] = [2, 20, 200, MOST];
+const MOST: u16 = 1000;
 /// The same of idle connections. For 9,000 a descriptor limit of 20,000 is enough.
 pub(crate) const IDLE: [u32; 3] = [100, 9_000, 50_000];
 /// The rules that select a server.
@@ -96,6 +99,9 @@ impl Contender {
             Role::Many => "pen, 20 servers",
             Role::Checked => "pen, 20 servers checked, all limits",
             Role::Servers(rule, count) => return Self::named(role, format!("pen, {rule}, {count} servers")),
+            Role::FewServe(rule, count) => {
+                return Self::named(role, format!("pen, {rule}, {MOST} servers of which {count} serve"));
+            }
             Role::Holding(count) => return Self::named(role, format!("pen, {count} idle connections")),
             Role::Variant => "pen, other arguments",
             Role::Before => "pen before",
@@ -226,14 +232,15 @@ impl Setup {
                 let file = file.to_string_lossy().into_owned();
                 (self.ours.clone(), self.pen_args(&["-F".into(), file], port, front, server))
             }
-            Role::Servers(..) | Role::Holding(_) => {
+            Role::Servers(..) | Role::FewServe(..) | Role::Holding(_) => {
                 let file = self.dir.join(format!("servers-{port}.conf"));
-                let (rule, count) = match who.role {
-                    Role::Servers(rule, count) => (rule, count),
+                let (rule, count, serving) = match who.role {
+                    Role::Servers(rule, count) => (rule, count, count),
+                    Role::FewServe(rule, serving) => (rule, MOST, serving),
                     // One server has fewer ports than there are connections.
-                    _ => ("roundrobin", 4),
+                    _ => ("roundrobin", 4, 4),
                 };
-                write(&file, &self.equal_servers(rule, count))?;
+                write(&file, &self.equal_servers(rule, count, serving))?;
                 let (file, control) = (file.to_string_lossy(), self.control(port));
                 let limits = ["-u", "root", "-x", "60000", "-S", "1000", "-F", &file, "-C"];
                 let mut extra = words(&limits);
@@ -336,13 +343,17 @@ impl Setup {
         text
     }
 
-    /// The configuration of a pen with servers that are equally good by `rule`.
-    fn equal_servers(&self, rule: &str, count: u16) -> String {
+    /// The configuration of a pen with servers that are equally good by `rule`, the last of which are `serving`: a search
+    /// from the first one finds them late.
+    fn equal_servers(&self, rule: &str, count: u16, serving: u16) -> String {
         let server = |n: u16| {
             let (net, host) = (n / 250, n % 250 + 1);
             format!("server {n} address 127.0.{net}.{host} port {} weight 1 prio 1\n", self.backend.port())
         };
-        format!("{rule}\nnomemory\n{}", (0..count).map(server).collect::<String>())
+        let off = |n: u16| format!("server {n} blacklist 86400\n");
+        let (servers, off): (String, String) =
+            ((0..count).map(server).collect(), (0..count - serving).map(off).collect());
+        format!("{rule}\nnomemory\n{servers}{off}")
     }
 
     fn haproxy(&self, port: u16, tls: bool, splice: bool, server: &Upstream) -> String {

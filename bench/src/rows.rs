@@ -193,7 +193,10 @@ impl Row {
         }
         let ours = [Role::Ours, Role::Control].into_iter();
         if self.key == SCALE[0] {
-            let servers = RULES.into_iter().flat_map(|rule| SERVERS.map(|count| Role::Servers(rule, count)));
+            let servers = RULES.into_iter().flat_map(|rule| {
+                let all_serve = SERVERS.map(|count| Role::Servers(rule, count));
+                all_serve.into_iter().chain([Role::FewServe(rule, SERVERS[0])])
+            });
             return ours.chain(servers).map(Contender::new).collect();
         }
         if self.key == SCALE[1] {
