@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pen::core::json::Document;
 use pen::core::settings::Keyword as _;
@@ -14,7 +14,7 @@ use crate::support::http::{Answer, admin_of, ask, get};
 use crate::support::process;
 use crate::support::schema::valid;
 use crate::support::tls::{Kind, Pair};
-use crate::support::{Client, Pen, Setup, wait_until};
+use crate::support::{Client, Pen, Setup, Stopwatch, wait_until};
 
 /// A pen whose admin listener is on another port that the system picks.
 fn with_admin() -> Setup {
@@ -158,7 +158,7 @@ fn many_idle_clients_keep_no_request_waiting() {
     let request = "GET /api/v1/version HTTP/1.1\r\nHost: localhost\r\n\r\n";
     // They say nothing, begin a request, or have their answer and keep the connection.
     for (said, count) in [("", 800), ("", 200), ("GET /health HTTP/1.1\r\nHo", 200), (request, 200)] {
-        let begin = Instant::now();
+        let stopwatch = Stopwatch::start();
         let idle: Vec<Client> = (0..count)
             .map(|_| {
                 let mut client = Client::to(admin_of(&pen));
@@ -167,7 +167,7 @@ fn many_idle_clients_keep_no_request_waiting() {
             })
             .collect();
         assert_eq!(page(&pen, "/api/v1/version").status, 200);
-        let took = begin.elapsed();
+        let took = stopwatch.elapsed();
         assert!(took < Duration::from_secs(1), "{said:?}: {took:?}");
         drop(idle);
     }
@@ -363,9 +363,9 @@ fn answers_that_nobody_reads_hold_up_nobody() {
             })
             .collect();
         for _ in 0..5 {
-            let begin = Instant::now();
+            let stopwatch = Stopwatch::start();
             page(&pen, "/health");
-            assert!(begin.elapsed() < Duration::from_secs(1), "{path}: {:?}", begin.elapsed());
+            assert!(stopwatch.elapsed() < Duration::from_secs(1), "{path}: {:?}", stopwatch.elapsed());
         }
         let grown = process::resident(pen.pid()).saturating_sub(before);
         assert!(grown < 32 * 1024, "{path}: {grown} KiB for 60 answers");

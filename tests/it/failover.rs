@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
-use crate::support::{Client, Pen, Setup, wait_until};
+use crate::support::{Client, Pen, Setup, Stopwatch, wait_until};
 
 #[test]
 fn a_refused_connection_goes_to_the_next_server() {
@@ -92,7 +92,7 @@ fn when_the_time_on_the_blacklist_is_over_one_client_tries_the_server() {
         pen.stderr().contains("failed, to be tried again")
     });
     let mut clients: Vec<Client> = (0..8).map(|n| pen.client_from(n + 10)).collect();
-    let begin = Instant::now();
+    let stopwatch = Stopwatch::start();
     let mut served = 0;
     wait_until("all but one to be served", || {
         clients.retain_mut(|client| {
@@ -105,7 +105,7 @@ fn when_the_time_on_the_blacklist_is_over_one_client_tries_the_server() {
         });
         served == 7
     });
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    stopwatch.is_below(Duration::from_secs(2));
     assert_eq!(clients[0].line(), "A");
 }
 
@@ -155,11 +155,11 @@ fn a_connect_that_takes_too_long_fails_over_and_keeps_what_the_client_sent() {
     assert_eq!(recorder.received_by(0), text);
     pen.says("timed out");
     // The next client does not wait: the server is blacklisted.
-    let begin = Instant::now();
+    let stopwatch = Stopwatch::start();
     let mut client = pen.client_from(3);
     client.finish();
     assert_eq!(client.text(), "got it");
-    assert!(begin.elapsed() < Duration::from_millis(900), "{:?}", begin.elapsed());
+    stopwatch.is_below(Duration::from_millis(900));
 }
 
 #[test]
@@ -240,12 +240,12 @@ fn a_connect_to_a_silent_server_holds_up_no_other() {
     let hole = BlackHole::new();
     let backends = greeters(1);
     let pen = Setup::new()
-        .options("-r -t 4")
+        .options("-r -t 10")
         .command("pending_max 1")
         .servers(&backends)
         .server(hole.address())
         .start();
-    let begin = Instant::now();
+    let stopwatch = Stopwatch::start();
     let mut clients: Vec<Client> = (0..10).map(|n| pen.client_from(n + 2)).collect();
     let serve = |clients: &mut Vec<Client>| {
         clients.retain_mut(|client| {
@@ -257,10 +257,10 @@ fn a_connect_to_a_silent_server_holds_up_no_other() {
     };
     // Workers that choose at the same moment may choose alike.
     wait_until("about every second client to be served", || (4..=6).contains(&serve(&mut clients)));
-    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    stopwatch.is_below(Duration::from_secs(10));
     // One has tried the silent server; those who waited to try it go elsewhere when that is known.
     wait_until("all clients to be served", || serve(&mut clients) == 0);
-    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    stopwatch.is_below(Duration::from_secs(14));
     pen.says("blacklisting");
     assert_eq!(pen.stderr().matches("blacklisting").count(), 1, "{}", pen.stderr());
 }

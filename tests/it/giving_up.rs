@@ -9,7 +9,7 @@ use crate::support::backend::{BlackHole, greeters};
 use crate::support::client::End;
 use crate::support::proxy::v1;
 use crate::support::tls::{Pair, Tls, TlsClient};
-use crate::support::{Client, Pen, Setup, wait_until};
+use crate::support::{Client, Pen, Setup, Stopwatch, wait_until};
 
 use super::queue::becomes;
 
@@ -139,11 +139,11 @@ fn who_connects_makes_room_for_those_who_wait() {
             Fixture::new(way, portable, Setup::new().command("pending_max 1").server(hole.address()));
         let mut tries = fixture.client();
         fixture.has(1);
-        let begin = Instant::now();
+        let stopwatch = Stopwatch::start();
         tries.finish();
         let _waits = fixture.client();
         tries.expects_its_end();
-        assert!(begin.elapsed() < PATIENCE, "{way:?} {portable}: {:?}", begin.elapsed());
+        assert!(stopwatch.elapsed() < PATIENCE, "{way:?} {portable}: {:?}", stopwatch.elapsed());
         fixture.has(1);
         // Who waits already needs no further reason.
         let mut waits = fixture.client();

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::backend::{Backend, BlackHole, Refusing, greeters};
-use crate::support::{Client, Pen, Setup, skipped, wait_until};
+use crate::support::{Client, Pen, Setup, skipped, wait_for, wait_until};
 
 fn connections(pen: &Pen) -> Vec<i64> {
     pen.servers().iter().map(|s| s.conn).collect()
@@ -62,14 +62,18 @@ fn connects_in_progress_count_against_the_limit() {
     let hole = BlackHole::new();
     let backends = greeters(1);
     let pen =
-        Setup::new().options("-r -t 2").servers(&backends).server(format!("{}:2", hole.address())).start();
+        Setup::new().options("-r -t 5").servers(&backends).server(format!("{}:2", hole.address())).start();
     // The hole takes its two; everybody else is served by A at once. C pen let any number into it.
     let mut waiting = Vec::new();
     let mut served = 0;
     let mut most = 0;
     while served < 6 {
         let mut client = pen.client_from(2);
-        if waiting.len() < 2 && client.is_silent_for(Duration::from_millis(200)) {
+        let is_at_hole = wait_for("a server for the client", || {
+            let more = pen.servers()[1].conn > waiting.len() as i64;
+            (more || !client.is_silent_for(Duration::from_millis(1))).then_some(more)
+        });
+        if is_at_hole {
             waiting.push(client);
         } else {
             assert_eq!(client.line(), "A");

@@ -4,14 +4,14 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use super::penctl::{penctl, text};
-use crate::support::Setup;
 use crate::support::pen::{free_port, penctl_program, run_penctl};
 use crate::support::tree::tool;
+use crate::support::{Setup, Stopwatch};
 
 /// Expects the answer of a plugin that has found nothing out, and returns its line.
 #[track_caller]
@@ -69,9 +69,9 @@ fn check_health_is_unknown_in_time_whatever_does_not_answer() {
     let _first = UnixStream::connect(&path).unwrap();
     let targets = [pen.file("control"), silent.local_addr().unwrap().to_string(), path.display().to_string()];
     for target in &targets {
-        let begin = Instant::now();
+        let stopwatch = Stopwatch::start();
         let line = unknown(&run_penctl([target, "check-health", "0.3"]));
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        stopwatch.is_below(Duration::from_secs(5));
         assert_eq!(line, format!("PEN UNKNOWN - {target}: expected an answer within 0.3 s, got none\n"));
     }
     pen.signal(Signal::SIGCONT);

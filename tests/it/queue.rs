@@ -209,9 +209,10 @@ fn nobody_is_forgotten_when_servers_change() {
     pen.becomes_idle();
     // A blacklisted server is worth no wait as long as it is alone, and is waited for beside one that is full.
     pen.control(&format!("server 2 address {} port {} max 1", c.ip(), c.port()));
-    pen.control(&format!("server 1 address {} port {} max 1 state ready blacklist 1", a.ip(), a.port()));
+    pen.control(&format!("server 1 address {} port {} max 1 state ready blacklist 1000", a.ip(), a.port()));
     let _held = pen.hold(2);
     assert_eq!(_held.1, "C");
+    pen.control("server 1 blacklist 1");
     let mut waits = pen.client_from(3);
     assert_eq!(waits.line(), "A", "once its time on the blacklist is over");
 }

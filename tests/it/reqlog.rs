@@ -3,13 +3,13 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 
 use crate::support::backend::Backend;
 use crate::support::wait::DEADLINE;
-use crate::support::{Client, Pen, Setup, namespace, skipped, wait_for, wait_until};
+use crate::support::{Client, Pen, Setup, Stopwatch, namespace, skipped, wait_for, wait_until};
 
 /// Sends a request, and waits until pen has passed it on.
 fn request(pen: &Pen, n: u8, text: impl AsRef<[u8]>) {
@@ -48,9 +48,9 @@ fn a_line_a_request_within_a_second() {
     let file = setup.file("log");
     let pen = setup.options(format!("-l {file}")).server(recorder.address()).start();
     request(&pen, 2, "GET / HTTP/1.1\r\nHost: x\r\n\r\n");
-    let begin = Instant::now();
+    let stopwatch = Stopwatch::start();
     assert_eq!(logged(&file, 1), ["127.0.0.2 127.0.0.1 GET / HTTP/1.1"]);
-    assert!(begin.elapsed() < Duration::from_millis(1500), "{:?}", begin.elapsed());
+    stopwatch.is_below(Duration::from_millis(1500));
     assert_eq!(pen.control("log"), format!("{file}\n"));
     // As C pen cuts and cleans, and control characters too.
     request(&pen, 3, "N".repeat(100));

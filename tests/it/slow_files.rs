@@ -30,17 +30,35 @@ fn answers_until(pen: &Pen, mut is_done: impl FnMut() -> bool) -> usize {
     answers
 }
 
+/// Asserts that enough commands are answered in one of several attempts: the machine may halt for as long as the disk does,
+/// but not each time.
+#[track_caller]
+fn enough_are_answered(what: &str, attempt: impl FnMut() -> usize) {
+    let mut few = Vec::new();
+    for answers in std::iter::repeat_with(attempt) {
+        if answers >= ANSWERS {
+            return;
+        }
+        few.push(answers);
+        assert!(few.len() < 5, "{what}: {few:?} answers");
+    }
+}
+
 /// Gives a command, which must succeed, while a system call takes a second, only for `path` unless that is empty.
 fn is_no_obstacle(pen: &Pen, line: &str, call: &str, path: &str) -> bool {
     let what = if path.is_empty() { vec![] } else { vec!["-P", path] };
     let Some(disk) = slow_disk(pen, call, &what) else { return false };
-    let mut client = Client::to_path(&pen.control_path());
-    client.send(format!("{line}\n"));
-    let reply = thread::spawn(move || client.text());
-    let answers = answers_until(pen, || reply.is_finished());
-    let reply = reply.join().unwrap();
-    assert!(!reply.starts_with("error"), "{line}: {reply}");
-    assert!(answers >= ANSWERS, "{line}: {answers} answers");
+    enough_are_answered(line, || {
+        // A log that is open already is not opened again.
+        pen.control("no log");
+        let mut client = Client::to_path(&pen.control_path());
+        client.send(format!("{line}\n"));
+        let reply = thread::spawn(move || client.text());
+        let answers = answers_until(pen, || reply.is_finished());
+        let reply = reply.join().unwrap();
+        assert!(!reply.starts_with("error"), "{line}: {reply}");
+        answers
+    });
     drop(disk);
     true
 }
@@ -78,34 +96,49 @@ fn commands_are_answered_while_files_are_read_and_written() {
     assert_eq!(pen.control("blacklist"), "7\n", "the reload came after the include");
     assert!(Path::new(&format!("{logs}/requests")).exists());
     // The same by a signal.
-    std::fs::write(&config, "blacklist 9\n").unwrap();
     let disk = slow_disk(&pen, "openat", &["-P", &config]).unwrap();
-    pen.signal(Signal::SIGHUP);
-    let answers = answers_until(&pen, || pen.stderr().contains("changed: blacklist 9"));
-    assert!(answers >= ANSWERS, "{answers} answers");
+    let mut times = 9..;
+    enough_are_answered("HUP", || {
+        let line = format!("blacklist {}", times.next().unwrap());
+        std::fs::write(&config, format!("{line}\n")).unwrap();
+        pen.signal(Signal::SIGHUP);
+        answers_until(&pen, || pen.stderr().contains(&format!("changed: {line}")))
+    });
     drop(disk);
 }
 
-#[test]
-fn the_end_is_heard_while_a_file_is_written() {
+/// Ends pen while it writes a file. Whether it has heard of its end before the file was there; `None` without strace.
+fn is_heard_in_between() -> Option<bool> {
     let backends = greeters(1);
     let mut pen = Setup::new().servers(&backends).start();
-    let Some(_disk) = slow_disk(&pen, "fsync", &[]) else {
-        return skipped("slow disk", "no strace");
-    };
+    let _disk = slow_disk(&pen, "fsync", &[])?;
     let written = pen.file("written");
     let mut client = Client::to_path(&pen.control_path());
     client.send(format!("write {written}\n"));
     let is_temporary = |name: &str| name.starts_with(".written.");
-    wait_until("the temporary file", || {
+    wait_until("a file", || {
         let mut names = std::fs::read_dir(pen.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        names.any(|name| name.to_str().is_some_and(is_temporary))
+        names.any(|name| name.to_str().is_some_and(|name| is_temporary(name) || name == "written"))
     });
     pen.signal(Signal::SIGTERM);
     pen.says("stopping on SIGTERM");
-    assert!(!Path::new(&written).exists(), "the end waited for the disk");
+    let is_heard = !Path::new(&written).exists();
     assert!(pen.wait().unwrap().success());
     assert!(Path::new(&written).exists(), "what is being written is not lost");
+    Some(is_heard)
+}
+
+#[test]
+fn the_end_is_heard_while_a_file_is_written() {
+    // The machine may halt for as long as the disk does, but not each time.
+    for _ in 0..5 {
+        match is_heard_in_between() {
+            None => return skipped("slow disk", "no strace"),
+            Some(true) => return,
+            Some(false) => {}
+        }
+    }
+    panic!("the end waited for the disk");
 }
 
 /// Commands that need files are carried out in the order in which they were given.
@@ -124,11 +157,14 @@ fn a_file_that_was_read_first_is_in_force_first() {
         let mut client = Client::to_path(&pen.control_path());
         client.send(format!("include {file}\n"));
         // Its line has been read when a later command is answered.
-        assert_eq!(pen.control("blacklist"), "30\n");
-        client
+        (client, pen.control("blacklist"))
     };
-    let mut clients = [include(&first), include(&second)];
-    clients.iter_mut().for_each(|client| assert_eq!(client.text(), ""));
-    assert_eq!(pen.control("blacklist"), "6\n");
+    wait_until("a second file that is named before the first is in force", || {
+        pen.control("blacklist 30");
+        let ((mut first, before), (mut second, between)) = (include(&first), include(&second));
+        assert_eq!([first.text(), second.text()], ["", ""]);
+        assert_eq!(pen.control("blacklist"), "6\n");
+        [before, between] == ["30\n", "30\n"]
+    });
     drop(disk);
 }

@@ -11,7 +11,7 @@ use crate::support::client::End;
 use crate::support::pen::free_port;
 use crate::support::tls::{Pair, TlsClient, TlsEnd};
 use crate::support::udp::{Asker, Server};
-use crate::support::{Backend, Client, Pen, Setup, skipped, wait_until};
+use crate::support::{Backend, Client, Pen, Setup, Stopwatch, skipped, wait_until};
 
 /// Sends without an end, whatever the client does.
 fn endless() -> Backend {
@@ -231,9 +231,9 @@ fn logs_that_have_failed_delay_no_stop() {
         let mut pen = setup.start();
         assert_eq!(pen.choice(2), "A");
         pen.says("connection_log: cannot ");
-        let begun = Instant::now();
+        let stopwatch = Stopwatch::start();
         assert_eq!(pen.terminate().unwrap().code(), Some(0));
-        assert!(begun.elapsed() < Duration::from_secs(4), "{log}: {:?}", begun.elapsed());
+        assert!(stopwatch.elapsed() < Duration::from_secs(4), "{log}: {:?}", stopwatch.elapsed());
         let said = pen.stderr();
         assert!(said.contains("connection_log: log: 1 line lost: cannot "), "{said}");
     }

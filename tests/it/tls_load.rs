@@ -10,7 +10,7 @@ use openssl::ssl::SslVersion;
 use crate::support::process;
 use crate::support::tls::{HalfMade, Kind, Pair, TlsClient, client_hello};
 use crate::support::tls_server::TlsServer;
-use crate::support::{Backend, Client, Pen, wait_until};
+use crate::support::{Backend, Client, Pen, Stopwatch, wait_until};
 
 use super::tls::{noise, pen, same};
 use super::tls_servers::{self, at};
@@ -113,11 +113,19 @@ fn handshakes_let_other_connections_of_the_worker_go_first() {
             answered += 1;
         }
         // Were they made one after the other, a message would wait for a large part of them.
-        assert!(answered > CLIENTS / 10, "{answered} messages during {CLIENTS} handshakes");
-        longest < all.join().unwrap() / 5
+        (answered > CLIENTS / 10 && longest < all.join().unwrap() / 5)
+            .then_some(())
+            .ok_or((answered, longest))
     };
     // The machine may halt once for as long, but not each time.
-    assert!((0..3).any(|_| attempt()), "a message waits for a large part of {CLIENTS} handshakes");
+    let mut attempts = Vec::new();
+    while let Err(attempt) = attempt() {
+        attempts.push(attempt);
+        assert!(
+            attempts.len() < 5,
+            "messages during {CLIENTS} handshakes, and the longest wait: {attempts:?}"
+        );
+    }
 }
 
 #[test]
@@ -128,13 +136,14 @@ fn stalled_handshakes_hold_nobody_up_and_end_in_time() {
     let mut stalled: Vec<Client> = (0..50).map(|_| pen.client()).collect();
     // Some stop in the middle of their first record.
     stalled.iter_mut().step_by(2).for_each(|c| c.send([0x16, 3, 1, 2, 0, 1, 0]));
-    let begin = Instant::now();
+    let stopwatch = Stopwatch::start();
     assert_eq!(TlsClient::new(&authority).connect(pen.address).line(), "A");
-    assert!(begin.elapsed() < Duration::from_secs(1), "a good handshake waited {:?}", begin.elapsed());
+    let waited = stopwatch.elapsed();
+    assert!(waited < Duration::from_secs(1), "a good handshake waited {waited:?}");
     for client in &mut stalled {
         client.end();
     }
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    stopwatch.is_below(Duration::from_secs(5));
     // Their places are free again.
     let served: Vec<_> = (0..55).map(|_| TlsClient::new(&authority).connect(pen.address)).collect();
     assert_eq!(served.len(), 55);

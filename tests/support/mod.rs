@@ -23,6 +23,7 @@ pub(crate) mod script;
 pub(crate) mod servers;
 pub(crate) mod setup;
 pub(crate) mod solaris;
+pub(crate) mod stopwatch;
 pub(crate) mod tls;
 pub(crate) mod tls_server;
 pub(crate) mod tracer;
@@ -38,6 +39,7 @@ pub(crate) use backend::Backend;
 pub(crate) use client::Client;
 pub(crate) use pen::Pen;
 pub(crate) use setup::Setup;
+pub(crate) use stopwatch::Stopwatch;
 pub(crate) use wait::{wait_for, wait_until};
 
 /// Prints that a test cannot run here, and why, even when the test harness captures output.
