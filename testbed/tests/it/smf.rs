@@ -18,14 +18,14 @@ const MANIFEST: &str = r#"<?xml version="1.0"?>
       <service_fmri value="svc:/milestone/name-services"/>
       <service_fmri value="svc:/network/absent"/>
     </dependency>
-    <exec_method type="method" name="start" exec="/lib/svc/method/toy %m '%i' %{toy/args:}" timeout_seconds="2">
+    <exec_method type="method" name="start" exec="/lib/svc/method/toy %m '%i' %{toy/args:}" timeout_seconds="60">
       <method_context working_directory="/tmp">
         <method_credential user="daemon" group="daemon" privileges="basic,net_privaddr"/>
         <method_environment><envvar name="TOYENV" value="set"/></method_environment>
       </method_context>
     </exec_method>
-    <exec_method type="method" name="stop" exec=":kill" timeout_seconds="2"/>
-    <exec_method type="method" name="refresh" exec="/lib/svc/method/toy %m" timeout_seconds="5"/>
+    <exec_method type="method" name="stop" exec=":kill" timeout_seconds="60"/>
+    <exec_method type="method" name="refresh" exec="/lib/svc/method/toy %m" timeout_seconds="60"/>
     <property_group name="toy" type="application">
       <propval name="mode" type="astring" value="run"/>
       <property name="args" type="astring"><astring_list><value_node value="a b"/><value_node value="c"/></astring_list></property>
@@ -201,6 +201,7 @@ fn start_methods_that_fail() {
     is "$(grep -c 'exited with status 1\.' $log)" 3
     has "$(svcs -x)" 'Start method failed repeatedly, last exited with status 1.'
     # Longer than its two seconds, three times.
+    svccfg -s toy setprop start/timeout_seconds = 2
     svccfg -s toy:default setprop toy/mode = hang
     svcadm refresh toy
     svcadm clear toy
@@ -210,6 +211,8 @@ fn start_methods_that_fail() {
     is "$(pid)" ''
     svcadm disable -s toy
     # Deaf to SIGTERM: killed when the stop method's time is over.
+    svccfg -s toy setprop start/timeout_seconds = 60
+    svccfg -s toy setprop stop/timeout_seconds = 2
     svccfg -s toy:default setprop toy/mode = stubborn
     svcadm refresh toy
     svcadm enable -s toy
@@ -339,7 +342,7 @@ fn authorizations() {
 #[test]
 fn signals_across_sessions() {
     toy(r#"
-    sed -e 's|<exec_method type="method" name="refresh" exec="/lib/svc/method/toy %m" timeout_seconds="5"/>|<exec_method type="method" name="refresh" exec="/lib/svc/method/toy %m" timeout_seconds="5"><method_context><method_credential user="root" privileges="PRIVILEGES,proc_owner"/></method_context></exec_method>|' "$1/toy.xml" >/tmp/toy.xml
+    sed -e 's|<exec_method type="method" name="refresh" exec="/lib/svc/method/toy %m" timeout_seconds="60"/>|<exec_method type="method" name="refresh" exec="/lib/svc/method/toy %m" timeout_seconds="60"><method_context><method_credential user="root" privileges="PRIVILEGES,proc_owner"/></method_context></exec_method>|' "$1/toy.xml" >/tmp/toy.xml
     sed 's/PRIVILEGES/basic,!proc_session/' /tmp/toy.xml >/tmp/without.xml
     sed 's/PRIVILEGES/basic/' /tmp/toy.xml >/tmp/with.xml
     sed -i 's/smf_clear_env; sh -c/smf_clear_env; setsid sh -c/' /lib/svc/method/toy
