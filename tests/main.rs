@@ -1,6 +1,6 @@
 //! Integration tests: the real programs, driven over sockets, signals and files.
 //!
-//! Every test starts its own processes on ports that the system picks and waits for events, never for time.
+//! Every test starts its own processes on ports that no other test has, and waits for events, never for time.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
+use crate::support::port::reserve_datagrams;
 use crate::support::tree::tool;
 use crate::support::weblog::{PENLOG, Penlog, Penlogd, run, web_line};
 use crate::support::{process, skipped, wait_until};
@@ -47,8 +48,8 @@ fn sends_over_ipv6_too() {
 
 #[test]
 fn outlives_penlogd_and_counts_what_was_lost() {
-    let first = Penlogd::start("127.0.0.1:0", &["-w", "0"]);
-    let (host, port) = ("127.0.0.1", first.address.port().to_string());
+    let (host, port) = ("127.0.0.1", reserve_datagrams(Ipv4Addr::LOCALHOST.into()).to_string());
+    let first = Penlogd::start(&format!("{host}:{port}"), &["-w", "0"]);
     let mut penlog = Penlog::start(&[host, &port], None);
     penlog.write(web_line("GET /1") + "\n");
     first.lines(1);

@@ -8,8 +8,9 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
+use crate::support::port::reserve_datagrams;
 use crate::support::tree::tool;
-use crate::support::weblog::{PENLOGD, Penlogd, different, free_udp_port, run, web_line};
+use crate::support::weblog::{PENLOGD, Penlogd, different, run, web_line};
 use crate::support::{directory, is_root, process, skipped, wait_until};
 
 fn clients(lines: &[String]) -> Vec<&str> {
@@ -243,7 +244,7 @@ fn term_writes_what_is_held_and_removes_the_pid_file() {
 fn goes_to_the_background_when_it_receives() {
     let directory = directory::directory();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let port = free_udp_port(Ipv4Addr::LOCALHOST.into());
+    let port = reserve_datagrams(Ipv4Addr::LOCALHOST.into());
     let address = format!("127.0.0.1:{port}");
     let started = run(PENLOGD, ["-b", "-l", &path("log"), "-p", &path("pid"), &address]);
     assert!(started.status.success(), "{started:?}");
@@ -311,7 +312,7 @@ fn agrees_with_c_where_requests_differ() {
     let directory = directory::directory();
     let log = directory.path().join("log");
     let ours = Penlogd::start("127.0.0.1:0", &["-w", "0"]);
-    let port = free_udp_port(Ipv4Addr::LOCALHOST.into());
+    let port = reserve_datagrams(Ipv4Addr::LOCALHOST.into());
     let mut c = Command::new("/usr/bin/penlogd")
         .args(["-f", "-b", "-n", "1000", "-l", log.to_str().unwrap(), &port.to_string()])
         .stderr(Stdio::null())

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::support::port::reserve_datagrams;
 use crate::support::tracer::Tracer;
 use crate::support::udp::{Asker, Server, choices};
 use crate::support::wait::DEADLINE;
-use crate::support::weblog::free_udp_port;
 use crate::support::{Backend, Setup, process, skipped, wait_until};
 
 fn setup<'a>(servers: impl IntoIterator<Item = &'a Server>) -> Setup {
@@ -144,7 +144,7 @@ fn a_move_takes_new_clients_along_and_leaves_flows_where_they_are() {
     let pen = setup([&server]).start();
     let (old, stays) = (pen.address, Asker::new(2, pen.address));
     assert_eq!(stays.name(), "A");
-    let new = SocketAddr::new(old.ip(), free_udp_port(old.ip()));
+    let new = SocketAddr::new(old.ip(), reserve_datagrams(old.ip()));
     assert_eq!(pen.control(&format!("listen {new}")), format!("{new}\n"));
     assert_eq!(choices(new, [3]), "A");
     assert_eq!(stays.name(), "A", "its flow is where it was");

@@ -39,7 +39,7 @@ pub(crate) fn run_penctl<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item
     assert_cmd::Command::new(penctl_program()).args(args).timeout(DEADLINE).output().unwrap()
 }
 
-/// A TCP port on every IPv4 address that only this test uses. Over UDP another process may use it.
+/// A TCP port on every IPv4 address that only this test uses.
 pub(crate) fn free_port() -> u16 {
     reserve(Ipv4Addr::UNSPECIFIED)
 }

@@ -9,6 +9,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use super::backend::Backend;
 use super::directory::{Directory, directory};
 use super::pen::{Pen, Process, answers, free_port, program, read_pid};
+use super::port::reserve_datagrams;
 use super::wait::wait_for;
 
 /// The parameters for starting a pen.
@@ -183,9 +184,15 @@ impl Setup {
             .map_or_else(|| address.to_string(), |l| l.replace('%', &address.port().to_string()))
     }
 
+    /// A port for the listening address, on every IPv4 address.
+    fn port(&self) -> u16 {
+        let is_udp = self.options.iter().any(|option| option == "-U");
+        if is_udp { reserve_datagrams(Ipv4Addr::UNSPECIFIED.into()) } else { free_port() }
+    }
+
     fn attempt(&self) -> Attempt {
         let path = |name: &str| self.path().join(name);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port()));
         let stderr = path("stderr");
         let default = || (path("pid"), path("pid").to_str().unwrap().to_owned());
         let (pid_file, told) = self.pid_file.clone().unwrap_or_else(default);

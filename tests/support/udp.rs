@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::port::reserve_datagrams;
 use super::wait::{DEADLINE, wait_for};
 
 /// Room for the largest datagram.
@@ -13,7 +14,7 @@ const LARGEST: usize = 65_536;
 
 type Received = Arc<Mutex<Vec<(SocketAddr, Vec<u8>)>>>;
 
-/// A server on a port that the system picks, with a record of what it received.
+/// A server on a port of its own, with a record of what it received.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     received: Received,
@@ -27,8 +28,9 @@ impl Server {
         address: SocketAddr,
         mut answer: impl FnMut(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
     ) -> Self {
+        let port = if address.port() == 0 { reserve_datagrams(address.ip()) } else { address.port() };
+        let address = SocketAddr::new(address.ip(), port);
         let socket = UdpSocket::bind(address).unwrap();
-        let address = socket.local_addr().unwrap();
         let (received, stop) = (Received::default(), Arc::new(AtomicBool::new(false)));
         let thread = std::thread::spawn({
             let (received, stop) = (Arc::clone(&received), Arc::clone(&stop));
@@ -94,7 +96,7 @@ impl Server {
         })
     }
 
-    /// Stops it; its address is free afterwards.
+    /// Stops it; its address is free afterwards, for this test only.
     pub(crate) fn stop(self) -> SocketAddr {
         self.address
     }

@@ -39,11 +39,6 @@ pub(crate) fn different(
     Some((line.clone(), ours.get(line).cloned(), c.get(line).cloned()))
 }
 
-/// A UDP port of `ip` that was free a moment ago.
-pub(crate) fn free_udp_port(ip: IpAddr) -> u16 {
-    UdpSocket::bind((ip, 0)).unwrap().local_addr().unwrap().port()
-}
-
 /// A running penlogd in the foreground, killed when dropped.
 pub(crate) struct Penlogd {
     /// The address that it receives on.
