@@ -16,6 +16,7 @@ use crate::support::chaos::{Ending, Plain, Plan, Random, Transport, commands, co
 use crate::support::client::Client;
 use crate::support::pen::free_port;
 use crate::support::tls::{Pair, TlsClient};
+use crate::support::wait::DEADLINE;
 use crate::support::{Backend, Pen, Setup, wait_until};
 
 /// Clients at once.
@@ -117,11 +118,18 @@ impl Scene {
         }
     }
 
+    /// Whether a client begins another conversation. The machine may halt for as long as the test is to take, and at least some
+    /// follow one another.
+    fn goes_on(&self) -> bool {
+        let now = Instant::now();
+        now < self.until || now < self.until + DEADLINE && self.conversations.load(SeqCst) <= CLIENTS
+    }
+
     /// One client after the other, until the time is over.
     fn converse<T: Transport>(&self, seed: u64, transport: impl Fn(Client) -> Option<T>) -> Vec<String> {
         let mut random = Random::new(seed);
         let mut complaints = Vec::new();
-        while Instant::now() < self.until {
+        while self.goes_on() {
             let plan = Plan::random(&mut random);
             let closes = || self.closes.load(SeqCst);
             let moves = self.moves.load(SeqCst);
