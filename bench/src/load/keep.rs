@@ -19,14 +19,9 @@ struct PersistentConn {
 
 pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     let epoll = Epoll::new(EpollCreateFlags::empty()).map_err(failed("epoll"))?;
-    let mut conns = Vec::with_capacity(task.conns);
-    for id in 0..task.conns {
-        let stream = TcpStream::connect(task.addr).map_err(failed("connect"))?;
-        stream.set_nodelay(true).map_err(failed("nodelay"))?;
-        stream.set_nonblocking(true).map_err(failed("nonblocking"))?;
-        epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64)).map_err(failed("epoll"))?;
-        conns.push(PersistentConn { stream, sent: Instant::now(), got: 0 });
-    }
+    let streams = connect(task, &epoll)?.into_iter();
+    let mut conns: Vec<_> =
+        streams.map(|stream| PersistentConn { stream, sent: Instant::now(), got: 0 }).collect();
     for conn in &mut conns {
         send(conn)?;
     }
@@ -52,7 +47,24 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
 fn send(conn: &mut PersistentConn) -> Result<(), String> {
     conn.got = 0;
     conn.sent = Instant::now();
-    match conn.stream.write(wire::KEEP).map_err(failed("write"))? {
+    request(&mut conn.stream)
+}
+
+/// Opens the connections of a round; the events of each have its number.
+pub(super) fn connect(task: &Task, epoll: &Epoll) -> Result<Vec<TcpStream>, String> {
+    let open = |id| {
+        let stream = TcpStream::connect(task.addr).map_err(failed("connect"))?;
+        stream.set_nodelay(true).map_err(failed("nodelay"))?;
+        stream.set_nonblocking(true).map_err(failed("nonblocking"))?;
+        epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64)).map_err(failed("epoll"))?;
+        Ok(stream)
+    };
+    (0..task.conns).map(open).collect()
+}
+
+/// Sends a request on a connection that carries none.
+pub(super) fn request(stream: &mut TcpStream) -> Result<(), String> {
+    match stream.write(wire::KEEP).map_err(failed("write"))? {
         n if n == wire::KEEP.len() => Ok(()),
         _ => Err("short write of a request".into()),
     }

@@ -2,7 +2,7 @@
 //! most of the day.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use rustix::time::{
 };
 
 use super::pump::answers;
-use super::{Outcome, Task, failed};
+use super::{Outcome, Task, failed, keep};
 use crate::wire;
 
 /// Requests a second.
@@ -44,14 +44,9 @@ impl Arrivals {
 
 pub(super) fn run(task: &Task) -> Result<Outcome, String> {
     let epoll = Epoll::new(EpollCreateFlags::empty()).map_err(failed("epoll"))?;
-    let mut conns = Vec::with_capacity(task.conns);
-    for id in 0..task.conns {
-        let stream = TcpStream::connect(task.addr).map_err(failed("connect"))?;
-        stream.set_nodelay(true).map_err(failed("nodelay"))?;
-        stream.set_nonblocking(true).map_err(failed("nonblocking"))?;
-        epoll.add(&stream, EpollEvent::new(EpollFlags::EPOLLIN, id as u64)).map_err(failed("epoll"))?;
-        conns.push(PacedConn { stream, due: Instant::now(), received: 0 });
-    }
+    let streams = keep::connect(task, &epoll)?.into_iter();
+    let mut conns: Vec<_> =
+        streams.map(|stream| PacedConn { stream, due: Instant::now(), received: 0 }).collect();
     // Of all waits only this kind ends to the microsecond.
     let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK).map_err(failed("timer"))?;
     epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, task.conns as u64)).map_err(failed("epoll"))?;
@@ -88,10 +83,7 @@ pub(super) fn run(task: &Task) -> Result<Outcome, String> {
         {
             let conn = &mut conns[id];
             (conn.due, conn.received) = (due, 0);
-            match conn.stream.write(wire::KEEP).map_err(failed("write"))? {
-                count if count == wire::KEEP.len() => {}
-                _ => return Err("short write of a request".into()),
-            }
+            keep::request(&mut conn.stream)?;
         }
         Ok(took)
     })
