@@ -30,7 +30,7 @@ const SOON: usize = 10;
 
 /// What decides where connections are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rule {
+enum Placement {
     /// A client goes to the worker with the fewest connections.
     Even,
     /// A client goes to the worker that has the token, until that one is busy.
@@ -41,12 +41,12 @@ enum Rule {
     Emptied,
 }
 
-impl Rule {
-    const ALL: [(Rule, &str); 4] = [
-        (Rule::Even, "even shares, as now"),
-        (Rule::Filled, "filled, nothing moves"),
-        (Rule::Relieved, "filled, over 90 % moves"),
-        (Rule::Emptied, "the same, and the least busy is emptied"),
+impl Placement {
+    const ALL: [(Placement, &str); 4] = [
+        (Placement::Even, "even shares, as now"),
+        (Placement::Filled, "filled, nothing moves"),
+        (Placement::Relieved, "filled, over 90 % moves"),
+        (Placement::Emptied, "the same, and the least busy is emptied"),
     ];
 }
 
@@ -61,7 +61,7 @@ struct Connection {
 
 /// What a history has shown, summed up over its steps; the longest is a maximum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-struct Seen {
+struct HistorySummary {
     steps: usize,
     possible: f64,
     done: f64,
@@ -72,9 +72,9 @@ struct Seen {
     longest_starved: usize,
 }
 
-impl Seen {
-    fn and(self, other: Seen) -> Seen {
-        Seen {
+impl HistorySummary {
+    fn and(self, other: HistorySummary) -> HistorySummary {
+        HistorySummary {
             steps: self.steps + other.steps,
             possible: self.possible + other.possible,
             done: self.done + other.done,
@@ -87,7 +87,7 @@ impl Seen {
 }
 
 struct Model {
-    rule: Rule,
+    rule: Placement,
     random: Rng,
     connections: Vec<Connection>,
     /// What the connections of each worker want together.
@@ -97,7 +97,7 @@ struct Model {
 }
 
 impl Model {
-    fn new(rule: Rule, workers: usize, connections: usize, seed: u64) -> Self {
+    fn new(rule: Placement, workers: usize, connections: usize, seed: u64) -> Self {
         let mut model = Model {
             rule,
             random: Rng::with_seed(seed),
@@ -117,7 +117,7 @@ impl Model {
 
     /// The worker that accepts the next client.
     fn accepting(&mut self) -> usize {
-        if self.rule == Rule::Even || self.load[self.holder] >= PASSES {
+        if self.rule == Placement::Even || self.load[self.holder] >= PASSES {
             let mut counts = vec![0; self.load.len()];
             self.connections.iter().for_each(|connection| counts[connection.worker] += 1);
             self.holder = (0..counts.len()).min_by_key(|worker| counts[*worker]).unwrap_or(0);
@@ -160,7 +160,7 @@ impl Model {
     }
 
     /// Takes a look at this step.
-    fn look(&mut self, seen: &mut Seen) {
+    fn look(&mut self, seen: &mut HistorySummary) {
         let workers = self.load.len() as f64;
         seen.steps += 1;
         seen.possible += self.wanted().min(workers);
@@ -172,15 +172,15 @@ impl Model {
     }
 
     /// Moves connections, as the rule says.
-    fn relieve(&mut self, step: usize, seen: &mut Seen) {
+    fn relieve(&mut self, step: usize, seen: &mut HistorySummary) {
         let by_load = |a: &usize, b: &usize| self.load[*a].total_cmp(&self.load[*b]);
         let mut order: Vec<usize> = (0..self.load.len()).collect();
         order.sort_by(by_load);
         let [least, .., most] = order[..] else { return };
-        if self.rule >= Rule::Relieved && self.load[most] > GIVES && self.load[least] < TAKES {
+        if self.rule >= Placement::Relieved && self.load[most] > GIVES && self.load[least] < TAKES {
             let share = (self.load[most] - self.load[least]) / 2.0;
             self.give(most, least, share, step, seen);
-        } else if self.rule == Rule::Emptied {
+        } else if self.rule == Placement::Emptied {
             let mut awake = order.into_iter().filter(|worker| self.load[*worker] > 0.0);
             if let (Some(first), Some(second)) = (awake.next(), awake.next())
                 && self.load[first] + self.load[second] < TAKES
@@ -190,7 +190,7 @@ impl Model {
         }
     }
 
-    fn give(&mut self, from: usize, to: usize, share: f64, step: usize, seen: &mut Seen) {
+    fn give(&mut self, from: usize, to: usize, share: f64, step: usize, seen: &mut HistorySummary) {
         let mut left = share;
         for connection in self.connections.iter_mut().filter(|c| c.active && c.worker == from) {
             if connection.wants <= left {
@@ -208,9 +208,14 @@ impl Model {
 }
 
 /// A history: `low` and `high` are what is wanted, as a share of what all workers can do.
-fn history(rule: Rule, (workers, connections): (usize, usize), (low, high): (f64, f64), seed: u64) -> Seen {
+fn history(
+    rule: Placement,
+    (workers, connections): (usize, usize),
+    (low, high): (f64, f64),
+    seed: u64,
+) -> HistorySummary {
     let mut model = Model::new(rule, workers, connections, seed);
-    let (mut seen, mut demand) = (Seen::default(), 0.0);
+    let (mut seen, mut demand) = (HistorySummary::default(), 0.0);
     for step in 0..STEPS {
         if step % LEVEL == 0 {
             demand = (low + (high - low) * model.random.f64()) * workers as f64;
@@ -236,9 +241,9 @@ pub(crate) fn run(args: &[String]) -> Result<(), String> {
     );
     for demand in [(0.05, 0.40), (0.30, 0.90)] {
         for size in [(2, 64), (4, 200)] {
-            for (rule, name) in Rule::ALL {
+            for (rule, name) in Placement::ALL {
                 let each = (0..SEEDS).map(|seed| history(rule, size, demand, seed));
-                let seen = each.fold(Seen::default(), Seen::and);
+                let seen = each.fold(HistorySummary::default(), HistorySummary::and);
                 let steps = seen.steps as f64;
                 let _ = writeln!(
                     table,
@@ -267,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_seed_has_one_history() {
-        for (rule, _) in Rule::ALL {
+        for (rule, _) in Placement::ALL {
             assert_eq!(history(rule, (2, 64), BUSY, 7), history(rule, (2, 64), BUSY, 7));
         }
     }
@@ -275,10 +280,10 @@ mod tests {
     #[test]
     fn only_moving_keeps_a_filled_worker_from_starving_its_clients() {
         let [even, filled, relieved, _] =
-            Rule::ALL.map(|(rule, _)| (0..4).map(move |seed| history(rule, (4, 200), BUSY, seed)));
+            Placement::ALL.map(|(rule, _)| (0..4).map(move |seed| history(rule, (4, 200), BUSY, seed)));
         let [even, filled, relieved] =
-            [even, filled, relieved].map(|all| all.fold(Seen::default(), Seen::and));
-        let undone = |seen: &Seen| 1.0 - seen.done / seen.possible;
+            [even, filled, relieved].map(|all| all.fold(HistorySummary::default(), HistorySummary::and));
+        let undone = |seen: &HistorySummary| 1.0 - seen.done / seen.possible;
         assert!(undone(&filled) > 4.0 * undone(&even), "{filled:?} {even:?}");
         assert!(undone(&relieved) < 0.02, "{relieved:?}");
         assert!(relieved.longest_starved < filled.longest_starved / 10, "{relieved:?} {filled:?}");
@@ -287,11 +292,11 @@ mod tests {
 
     #[test]
     fn no_rule_loses_or_changes_what_is_wanted() {
-        for (rule, _) in Rule::ALL {
+        for (rule, _) in Placement::ALL {
             let mut model = Model::new(rule, 3, 90, 1);
             for step in 0..500 {
                 model.live(1.5);
-                model.relieve(step, &mut Seen::default());
+                model.relieve(step, &mut HistorySummary::default());
                 let sum: f64 = model.load.iter().sum();
                 assert!((sum - model.wanted()).abs() < 1e-9 && sum <= 1.5 + 1e-9, "{rule:?} {step}");
             }
