@@ -10,6 +10,7 @@ use crate::it::penctl::text;
 use crate::support::backend::greeters;
 use crate::support::client::End;
 use crate::support::pen::{penctl_program, run_penctl};
+use crate::support::port::reserve;
 use crate::support::{Backend, Client, Pen, Setup, wait_until};
 
 /// The number of commands that may wait, and what all of them wait for in vain.
@@ -64,7 +65,7 @@ fn no_reply_of_a_killed_pen_looks_like_success() {
 
 /// A pen that ends the connection of its first client without a reply, and is gone then.
 fn gone() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, reserve(Ipv4Addr::LOCALHOST))).unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         let mut client: Client = socket2::Socket::from(listener.accept().unwrap().0).into();

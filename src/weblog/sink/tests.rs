@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Read as _;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use socket2::{Domain, Socket, Type};
 
 use super::*;
 use crate::core::log_target::SyslogTransport;
@@ -117,9 +118,25 @@ fn a_full_disk_is_reported_once_and_what_does_not_fit_is_counted() {
     assert_eq!(lost, 11);
 }
 
+/// A socket on a port that can be given up for a while: systems give none of those below 32768 to sockets without one.
+pub(super) fn lasting_udp_socket() -> UdpSocket {
+    // The processes of tests begin in different places.
+    let first = (std::process::id() % 4_000) as u16;
+    let mut ports = (first..4_000).chain(0..first).map(|port| 28_000 + port);
+    ports.find_map(|port| UdpSocket::bind(("127.0.0.1", port)).ok()).expect("a free port")
+}
+
+/// A TCP socket that does not listen: connections to its address are refused, and nobody else gets it.
+fn tcp_socket() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 #[test]
 fn datagrams_go_to_penlogd_and_its_absence_is_survived() {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = lasting_udp_socket();
     let address = socket.local_addr().unwrap();
     let target = SinkTarget::Udp { host: address.ip().to_string(), port: address.port(), source: None };
     let (log, told) = start(SinkOptions::default());
@@ -226,7 +243,7 @@ fn closed_early(log: LogHandle, told: &Receiver<String>) -> Vec<String> {
 
 #[test]
 fn a_target_that_has_failed_is_not_waited_for() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_socket, closed) = tcp_socket();
     let server = SinkTarget::SyslogServer {
         transport: SyslogTransport::Tcp,
         host: closed.ip().to_string(),
@@ -295,9 +312,7 @@ fn a_slow_reader_gets_every_line_at_the_end() {
 /// A log server that was away, and is there again when the log ends.
 #[test]
 fn the_last_attempt_is_made_at_once() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (socket, address) = tcp_socket();
     let (log, told) = start(SinkOptions::default());
     let target = SinkTarget::SyslogServer {
         transport: SyslogTransport::Tcp,
@@ -307,11 +322,11 @@ fn the_last_attempt_is_made_at_once() {
     log.set(Some(target)).unwrap();
     log.line(b"a line\n");
     assert!(told.recv().unwrap().starts_with("cannot send log to "));
-    let listener = TcpListener::bind(address).unwrap();
+    socket.listen(1).unwrap();
     assert_eq!(log.close(PATIENCE), Ok(()));
     drop(log);
     let mut text = String::new();
-    listener.accept().unwrap().0.read_to_string(&mut text).unwrap();
+    socket.accept().unwrap().0.read_to_string(&mut text).unwrap();
     assert!(text.ends_with(" a line"), "{text}");
     assert!(told.iter().all(|said| !said.contains("lost")));
 }

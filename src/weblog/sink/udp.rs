@@ -129,10 +129,11 @@ mod tests {
     use std::sync::mpsc;
 
     use super::*;
+    use crate::weblog::sink::tests::lasting_udp_socket;
 
     #[test]
     fn it_works_again_after_a_time_without_errors() {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let socket = lasting_udp_socket();
         let address = socket.local_addr().unwrap();
         drop(socket);
         let target = SinkTarget::Udp { host: address.ip().to_string(), port: address.port(), source: None };
