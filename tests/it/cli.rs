@@ -140,6 +140,7 @@ fn what_is_obsolete_is_accepted_and_said_once() {
     let backends = greeters(1);
     let pen = Setup::new().options("-S 5 -P -Q -n -D -n").servers(&backends).start();
     for option in ["-S", "-P", "-Q", "-n", "-D"] {
+        pen.says(&format!("{option}:"));
         let lines = pen.stderr().lines().filter(|l| l.contains(&format!("{option}:"))).count();
         assert_eq!(lines, 1, "{option}: {}", pen.stderr());
     }

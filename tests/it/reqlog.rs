@@ -1,13 +1,14 @@
 //! The request log: to a file, and to a penlogd.
 
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::signal::Signal;
 
 use crate::support::backend::Backend;
+use crate::support::port::reserve_datagrams;
 use crate::support::wait::DEADLINE;
 use crate::support::{Client, Pen, Setup, Stopwatch, namespace, skipped, wait_for, wait_until};
 
@@ -19,9 +20,12 @@ fn request(pen: &Pen, n: u8, text: impl AsRef<[u8]>) {
     assert_eq!(client.text(), "ok");
 }
 
+/// The lines so far, all of them whole. Who reads while pen writes may see a part of the last one.
 fn lines(file: &str) -> Vec<String> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    assert!(text.is_empty() || text.ends_with('\n'), "whole lines only: {text:?}");
+    let text = wait_for("whole lines only", || {
+        Some(fs::read_to_string(file).unwrap_or_default())
+            .filter(|text| text.is_empty() || text.ends_with('\n'))
+    });
     text.lines().map(str::to_owned).collect()
 }
 
@@ -258,7 +262,9 @@ fn clients_and_servers_of_every_kind_are_named() {
 
 #[test]
 fn a_penlogd_gets_a_datagram_a_request() {
-    let penlogd = UdpSocket::bind("127.0.0.1:0").unwrap();
+    // Pen still sends there when it is gone: no other test may have the port then.
+    let ip = Ipv4Addr::LOCALHOST;
+    let penlogd = UdpSocket::bind((ip, reserve_datagrams(ip.into()))).unwrap();
     penlogd.set_read_timeout(Some(DEADLINE)).unwrap();
     let target = penlogd.local_addr().unwrap();
     let recorder = Backend::recorder("ok");

@@ -241,6 +241,7 @@ fn bad_files_of_a_name_are_a_line_and_the_default_certificate() {
         assert_eq!(served(&authority, &pen, "bad.example"), "localhost");
     }
     for said in ["bad.example.crt: contains no certificate", "bad.example.key: contains no private key"] {
+        pen.says(said);
         assert_eq!(pen.stderr().matches(said).count(), 1, "{said}: {}", pen.stderr());
     }
     let (cert, key, dir) = (pen.file("pen.crt"), pen.file("pen.key"), pen.file("names"));
