@@ -192,7 +192,7 @@ fn a_check_over_a_connection_goes_on_where_an_address_gives_no_answer() {
             None => TlsServer::new(&identity).serve_on(at_second, |mut tls| drop(tls.rest())),
         });
         setup = setup
-            .command(format!("check c{n} {check} every 0.1 timeout 1 fall 1"))
+            .command(format!("check c{n} {check} every 0.1 timeout 4 fall 1"))
             .command(format!("server {n} address two.example port {port} check c{n}"));
     }
     let pen = setup.start();
@@ -234,7 +234,7 @@ fn after_a_wrong_answer_the_next_address_is_asked_and_the_first_wrong_one_is_the
         servers.push((Backend::on(&at_first.into(), first), Backend::on(&at_second.into(), web)));
         let (well, lone) = (2 * n, 2 * n + 1);
         setup = setup
-            .command(format!("check c{n} {check} every 0.1 timeout 1 fall 1"))
+            .command(format!("check c{n} {check} every 0.1 timeout 4 fall 1"))
             .command(format!("server {well} address two.example port {port} check c{n}"))
             .command(format!("server {lone} address lone.example port {port} check c{n}"));
     }
@@ -262,7 +262,7 @@ fn an_address_that_answers_wrongly_is_not_asked_first_from_then_on() {
     let _second = Backend::on(&at_second.into(), |client| answer(client, "HTTP/1.1 503 x\r\n\r\n"));
     let setup = with_two(Setup::new());
     let pen = setup
-        .command("check it type http every 0.1 timeout 1 fall 1")
+        .command("check it type http every 0.1 timeout 4 fall 1")
         .command(format!("server 0 address two.example port {port} check it"))
         .start();
     assert_eq!(failure(&pen, 0), "status 503, expected 200-399");
@@ -288,7 +288,7 @@ fn clients_are_connected_to_the_address_that_answers_the_check() {
     let second = Backend::on(&at_second.into(), web);
     let setup = with_two(Setup::new());
     let pen = setup
-        .command("check it type http every 0.1 timeout 1 fall 1")
+        .command("check it type http every 0.1 timeout 4 fall 1")
         .command(format!("server 0 address two.example port {port} check it"))
         .start();
     becomes(&pen, 0, "up");
@@ -336,7 +336,7 @@ fn flows_leave_an_address_that_the_check_finds_silent() {
     let _second = Server::on(at_second, |_| vec![b"second".to_vec()]);
     let setup = with_two(Setup::new().options("-U"));
     let pen = setup
-        .command("check it type udp send x every 0.1 timeout 0.2 fall 1")
+        .command("check it type udp send x every 0.1 timeout 2 fall 1")
         .command(format!("server 0 address two.example port {port} check it"))
         .start();
     becomes(&pen, 0, "up");

@@ -190,7 +190,7 @@ fn serve() -> (Vec<Backend>, Vec<Server>) {
 
 /// What stands for dig(1): any answer, from the address that was asked, will do.
 const DIG: &str = r#"#!/bin/bash
-exec 3<>"/dev/udp/${1#@}/53" && echo "$2" >&3 && timeout 5 dd bs=512 count=1 <&3 2>/dev/null | grep ns
+exec 3<>"/dev/udp/${1#@}/53" && echo "$2" >&3 && timeout 20 dd bs=512 count=1 <&3 2>/dev/null | grep ns
 "#;
 
 fn prepare(given: &Given, place: &Path) {

@@ -312,7 +312,7 @@ fn a_wrong_header_closes_the_connection() {
 #[test]
 fn closed_connections_are_counted_by_reason() {
     let backends = greeters(1);
-    let pen = behind("require").command("timeout 1").command("admin %").servers(&backends).start();
+    let pen = behind("require").command("timeout 1000").command("admin %").servers(&backends).start();
     let counts = || {
         let text = get(admin_of(&pen), "/metrics").body;
         let of = |reason: &str| {
@@ -332,6 +332,7 @@ fn closed_connections_are_counted_by_reason() {
         client.finish();
         client.end();
     }
+    pen.control("timeout 1");
     proxied(&pen, b"PROXY").end();
     assert_eq!(counts(), [2, 1, 1, 2, 1]);
     assert_eq!(closed(&pen), 7);

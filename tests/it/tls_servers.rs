@@ -107,7 +107,8 @@ fn whatever_keeps_a_handshake_from_its_end_is_a_failed_connect() {
             at(0, address, "tls on tls_name app prio 1"),
             at(1, good.address(), "tls on tls_name app prio 2"),
         ];
-        let pen = pen(&authority, &["prio", "timeout 1", &lines[0], &lines[1]], |s| s);
+        let timeout = if reason.ends_with("timed out") { "timeout 3" } else { "timeout 60" };
+        let pen = pen(&authority, &["prio", timeout, &lines[0], &lines[1]], |s| s);
         let mut client = pen.client();
         client.send("said before there was a server");
         client.finish();

@@ -9,7 +9,7 @@ use crate::support::udp::{Asker, Refusing, Server};
 
 /// What comes back, or that nothing does in good time.
 fn said(asker: &Asker, datagram: &[u8]) -> Option<Vec<u8>> {
-    asker.0.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    asker.0.set_read_timeout(Some(Duration::from_secs(4))).unwrap();
     asker.send(datagram);
     let mut buffer = vec![0; 65_536];
     let count = asker.0.recv(&mut buffer).ok()?;
