@@ -272,8 +272,12 @@ fn a_prometheus_has_the_values() {
             (&"0".into(), &backend.address().to_string().into())
         );
     }
-    assert_eq!(prometheus.query("up")[0].1, 1.0);
-    let names = prometheus.query("count({__name__=~\"pen_.%2B|process_.%2B\"})by(__name__)");
+    // A later scrape may have been too late for Prometheus: then there is none of its values.
+    let names = wait_for("the names of a scrape", || {
+        let names = prometheus.query("count({__name__=~\"pen_.%2B|process_.%2B\"})by(__name__)");
+        let up = prometheus.query("up");
+        (up.first().is_some_and(|(_, up)| *up == 1.0) && !names.is_empty()).then_some(names)
+    });
     let names: BTreeSet<_> =
         names.iter().map(|(labels, _)| labels["__name__"].as_str().unwrap().to_owned()).collect();
     let wanted = families().into_iter().flat_map(|f| f.series()).filter(|name| !name.contains("datagrams"));

@@ -291,6 +291,8 @@ impl BlackHole {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             match socket.connect_timeout(&address, Duration::from_millis(100)) {
                 Ok(()) => waiting.push(socket),
+                // Nobody in the queue yet: the machine was slow, and not the queue full.
+                Err(e) if is_timeout(&e) && waiting.is_empty() => {}
                 Err(e) if is_timeout(&e) => break,
                 Err(e) => panic!("fill the queue: {e}"),
             }
