@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ pub(super) struct Dns {
 #[derive(Debug, Default)]
 struct Names {
     /// The names that servers use.
-    used: BTreeSet<String>,
+    used: Arc<BTreeSet<String>>,
     /// The names that have an address.
     known: HashSet<String>,
     /// The names to look up although they have an address, or although a lookup is in progress, which began too early.
@@ -285,7 +286,7 @@ mod tests {
         lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Copy + Send + 'static,
         found: impl Fn(&[FoundName]),
     ) {
-        dns.look_up(Lookups { names: names(count), again: BTreeSet::new() });
+        dns.look_up(Lookups { names: Arc::new(names(count)), again: BTreeSet::new() });
         let (sum, all) = (Cell::new(0), Notify::new());
         let note = |some: Vec<FoundName>| {
             found(&some);

@@ -18,7 +18,6 @@ use crate::net::shared::Shared;
 use crate::net::tls::TlsSettings;
 use crate::sys::{crash, log};
 
-use super::clock;
 use super::dns::Dns;
 use super::documents::Documents;
 use super::listeners;
@@ -167,9 +166,7 @@ impl World for Performer {
                     .and_then(|endpoint| listeners::listener(&endpoint, settings, self.listening.used()));
                 bound.map(|bound| self.prepared.listener = Some(bound))
             }
-            Need::Write(file, lines) => self.prepared.written(file, || {
-                format!("# Written by pen {} at {}\n{lines}", env!("CARGO_PKG_VERSION"), clock::local_time())
-            }),
+            Need::Write(file, config) => self.prepared.written(file, config),
             Need::Log(log, target) => self.prepared.log(*log, target.as_ref()),
         };
         met.map_err(|error| vec![error])

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::core::addr::{Endpoint, Host, Services};
+use crate::core::config::Config;
 use crate::core::config_file::{self, FileLines};
 use crate::core::error::Error;
 use crate::core::log_target::LogTarget;
@@ -21,6 +21,7 @@ use crate::net::upstream_tls::LoadedUpstream;
 use crate::sys::{atomic_file, log};
 use crate::weblog::SinkOutput;
 
+use super::clock;
 use super::listeners::BoundListener;
 use super::load;
 use super::logs;
@@ -36,7 +37,7 @@ pub(super) struct Prepared {
     /// The listening name, and its address.
     name: Option<(String, Result<IpAddr, Error>)>,
     lines: Option<(String, Arc<FileLines>)>,
-    written: Option<(PathBuf, Result<(), Error>)>,
+    written: Option<(String, Result<(), Error>)>,
     tls: Option<Box<(TlsSettings, WithNotices<tls::Loaded>)>>,
     upstream_tls: Option<(UpstreamTlsSettings, WithNotices<LoadedUpstream>)>,
     checked_logs: HashMap<Log, (LogTarget, Result<(), Error>)>,
@@ -61,7 +62,7 @@ pub(super) enum FileWork {
     /// A file of commands is read.
     Load(String, Services),
     /// A file is written.
-    Write(PathBuf, String),
+    Write(String, Arc<Config>),
     /// The certificates and keys for clients are read.
     Tls(TlsSettings),
     /// The TLS files for servers are read.
@@ -109,8 +110,10 @@ impl Prepared {
                 let lines = config_file::load(&file, &services, &load::read);
                 self.lines = Some((file, Arc::new(lines)));
             }
-            FileWork::Write(file, text) => {
-                let written = atomic_file::replace(&file, text.as_bytes()).map_err(Error::from);
+            FileWork::Write(file, config) => {
+                let (version, time) = (env!("CARGO_PKG_VERSION"), clock::local_time());
+                let text = format!("# Written by pen {version} at {time}\n{}", config.file_text(&file));
+                let written = atomic_file::replace(file.as_ref(), text.as_bytes()).map_err(Error::from);
                 self.written = Some((file, written));
             }
             FileWork::Tls(settings) => {
@@ -155,10 +158,10 @@ impl Prepared {
     ///
     /// # Errors
     /// It could not be written, or is not written yet.
-    pub(super) fn written(&mut self, file: &Path, text: impl FnOnce() -> String) -> Result<(), Error> {
+    pub(super) fn written(&mut self, file: &str, config: &Arc<Config>) -> Result<(), Error> {
         match &self.written {
             Some((name, written)) if name == file => written.clone(),
-            _ => Err(self.lacks(FileWork::Write(file.to_owned(), text()))),
+            _ => Err(self.lacks(FileWork::Write(file.to_owned(), Arc::clone(config)))),
         }
     }
 

@@ -19,19 +19,16 @@ pub(super) fn summary(config: &Config) -> String {
         _ => "TCP on ",
     };
     let address = config.listening().map(ToString::to_string).unwrap_or_default();
-    let servers: Vec<String> = config
-        .servers
-        .iter()
-        .filter(|server| server.port != 0)
-        .filter_map(|server| {
+    let used = || config.servers.iter().filter(|server| server.port != 0 && server.address.is_some());
+    let count = used().count();
+    let mut text = format!("{kind}{address}, {}", Count(count, "server"));
+    if count > 0 {
+        let named = used().take(SERVERS).filter_map(|server| {
             let host = server.address.clone()?;
             Some(Endpoint { host, port: server.port }.to_string())
-        })
-        .collect();
-    let mut text = format!("{kind}{address}, {}", Count(servers.len(), "server"));
-    if !servers.is_empty() {
-        let named = servers[..servers.len().min(SERVERS)].join(", ");
-        let more = if servers.len() > SERVERS { ", ..." } else { "" };
+        });
+        let named = named.collect::<Vec<_>>().join(", ");
+        let more = if count > SERVERS { ", ..." } else { "" };
         text.push_str(&format!(" ({named}{more})"));
     }
     for (name, endpoint) in [("emergency", &settings.emergency), ("abuse", &settings.abuse)] {

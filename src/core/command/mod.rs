@@ -98,6 +98,11 @@ pub enum Command {
 }
 
 impl Command {
+    /// Whether it is about a server and changes no setting: it has only events.
+    pub fn is_only_events(&self) -> bool {
+        matches!(self, Command::Server(_, changes) if changes.iter().all(ServerChange::is_event))
+    }
+
     /// Whether it changes something rather than showing it, so that the log should say who gave it.
     pub fn is_change(&self) -> bool {
         match self {

@@ -94,6 +94,11 @@ impl ServerChange {
         }
     }
 
+    /// Whether it is an event.
+    pub fn is_event(&self) -> bool {
+        matches!(self, ServerChange::Blacklist(_))
+    }
+
     /// Whether it gives the server an address.
     pub fn is_address(&self) -> bool {
         matches!(self, ServerChange::Set(key, value) if *key == ServerConfig::address() && *value != Value::None)

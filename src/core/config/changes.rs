@@ -8,6 +8,7 @@ use crate::core::command::{Command, ServerRef};
 use crate::core::health::{CheckConfig, CheckKey};
 use crate::core::settings::{Setting, Settings, Value};
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 /// The changes, by when they can be made.
 #[derive(Debug, Default)]
@@ -121,11 +122,12 @@ impl Config {
     }
 
     fn server_changes(&self, old: &Config, changes: &mut OrderedChanges) {
-        let unused = ServerConfig::default();
+        let unused = Arc::<ServerConfig>::default();
         let owner = |name: &String| old.slot_named(name);
         let weighted = self.settings.weight && !self.settings.prio;
         for n in 0..self.servers.len().max(old.servers.len()) {
             let (new, old) = (self.servers.get(n).unwrap_or(&unused), old.servers.get(n).unwrap_or(&unused));
+            // Most are the same one.
             if new == old {
                 continue;
             }
@@ -224,7 +226,7 @@ mod tests {
     fn config(lines: &[String]) -> Config {
         let mut config = Config::default();
         lines.iter().for_each(|line| apply(&mut config, line));
-        while config.servers.last() == Some(&ServerConfig::default()) {
+        while config.servers.last().is_some_and(|slot| **slot == ServerConfig::default()) {
             config.servers.pop();
         }
         config
@@ -241,7 +243,7 @@ mod tests {
             let new = config(&[&both[..], &new[..]].concat());
             let mut changed = old.clone();
             new.changes_from(&old).iter().for_each(|command| apply(&mut changed, &command.to_string()));
-            while changed.servers.last() == Some(&ServerConfig::default()) {
+            while changed.servers.last().is_some_and(|slot| **slot == ServerConfig::default()) {
                 changed.servers.pop();
             }
             prop_assert_eq!(&changed, &new);

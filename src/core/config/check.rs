@@ -54,17 +54,17 @@ impl Config {
             errors.push(excluded("listen", &format!("the listening address {at}"), path));
         }
         for (n, server) in self.servers.iter().enumerate() {
-            let name = format!("server {n}");
+            let key = |key: &str| format!("server {n} {key}");
             if server.tls {
-                let topic = format!("{name} tls");
+                let topic = key("tls");
                 errors.push(excluded(&topic, &topic, "TLS needs connections"));
             }
             if server.proxy == ProxyHeader::V1 {
                 let why = "version 1 is for connections only; v2 is for both";
-                errors.push(excluded(&format!("{name} proxy"), &format!("{name} proxy v1"), why));
+                errors.push(excluded(&key("proxy"), &key("proxy v1"), why));
             }
             if let Some(host) = server.address.as_ref().filter(|host| host.is_path()) {
-                errors.push(excluded(&format!("{name} address"), &format!("{name} {host}"), path));
+                errors.push(excluded(&key("address"), &key(&host.to_string()), path));
             }
         }
         for (endpoint, word) in [(&settings.emergency, "emergency"), (&settings.abuse, "abuse")] {
@@ -109,14 +109,14 @@ impl Config {
         let mut errors = Vec::new();
         for (n, server) in self.servers.iter().enumerate() {
             let expected = "a host name or an IP address";
-            let subject = format!("server {n} tls_name");
+            let subject = || format!("server {n} tls_name");
             if let Some(path) = server.tls_name.as_ref().filter(|name| name.is_path()) {
-                errors.push(Error::expected(expected, path.to_string()).of(&subject));
+                errors.push(Error::expected(expected, path.to_string()).of(&subject()));
             }
             let at_path = server.address.as_ref().is_some_and(Host::is_path);
             if server.tls && server.tls_verify && at_path && server.tls_name.is_none() {
                 let expected = format!("{expected}, since a Unix socket has none, or tls_verify off");
-                errors.push(Error::missing(expected).of(&subject).about(&format!("server {n} tls")));
+                errors.push(Error::missing(expected).of(&subject()).about(&format!("server {n} tls")));
             }
         }
         errors
@@ -181,7 +181,8 @@ impl Config {
 
     /// The servers that have an address and a port, with their numbers.
     pub(super) fn used_servers(&self) -> impl Iterator<Item = (usize, &ServerConfig)> {
-        self.servers.iter().enumerate().filter(|(_, server)| server.address.is_some() && server.port != 0)
+        let servers = self.servers.iter().map(|server| &**server).enumerate();
+        servers.filter(|(_, server)| server.address.is_some() && server.port != 0)
     }
 
     /// Whether it listens on a Unix socket.

@@ -5,6 +5,7 @@ use crate::core::command::server_keys::ServerConfig;
 use crate::core::error::Error;
 use crate::core::health::{CheckChoice, CheckConfig, CheckKey, CheckType};
 use crate::core::settings::{AdminState, Value};
+use std::sync::Arc;
 
 impl Config {
     /// Changes a check, or adds a new one.
@@ -23,7 +24,7 @@ impl Config {
             return of(Error::expected(CHECK_NAME, name));
         }
         let named =
-            |server: &ServerConfig| matches!(&server.check, CheckChoice::Named(other) if other == name);
+            |server: &Arc<ServerConfig>| matches!(&server.check, CheckChoice::Named(other) if other == name);
         if let Some(n) = self.servers.iter().position(named) {
             return of(Error::new(format!("server {n} uses it")));
         }
@@ -56,7 +57,7 @@ impl Config {
 
     /// Whether some server has a check that runs a program.
     pub fn runs_programs(&self) -> bool {
-        let used = |server: &ServerConfig| {
+        let used = |server: &Arc<ServerConfig>| {
             self.check_of(server).is_some_and(|(_, check)| check.kind == CheckType::Exec)
         };
         self.servers.iter().any(used)

@@ -2,9 +2,18 @@
 //! it.
 
 use super::Config;
+use crate::core::error::one_line;
 use crate::core::settings::Settings;
+use std::fmt::Write as _;
 
 impl Config {
+    /// The lines that `write` saves this configuration in, in the file of that name.
+    pub fn file_text(&self, file: &str) -> String {
+        let mut text = format!("# {}\n", one_line(self.command_line(file)));
+        self.commands().iter().for_each(|command| _ = writeln!(text, "{command}"));
+        text
+    }
+
     /// The command line that starts pen with this configuration from `file`: the options that C pen writes, in its
     /// order.
     pub fn command_line(&self, file: &str) -> String {

@@ -20,6 +20,7 @@ use super::settings::{Setting, Settings, Value, When};
 use super::sni_route::SniRoute;
 use slot_index::SlotIndex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The beginning of what is expected where a check is named, for errors.
 pub const CHECK_NAME: &str = "the name of a check";
@@ -43,9 +44,9 @@ pub struct Config {
     acls: Vec<Acl>,
     /// The checks, by their names.
     pub checks: BTreeMap<String, CheckConfig>,
-    /// The server slots. Only [`Config::apply`] may change their names, or which are used.
-    pub servers: Vec<ServerConfig>,
-    slots: SlotIndex,
+    /// The server slots, which copies of a configuration share. Only [`Config::apply`] may change their names, or which are used.
+    pub servers: Vec<Arc<ServerConfig>>,
+    slots: Arc<SlotIndex>,
 }
 
 impl Default for Config {
@@ -55,7 +56,7 @@ impl Default for Config {
             acls: vec![Acl::default(); LISTS],
             checks: BTreeMap::new(),
             servers: Vec::new(),
-            slots: SlotIndex::default(),
+            slots: Arc::default(),
         }
     }
 }
@@ -77,6 +78,16 @@ impl Config {
         let special = [&self.settings.emergency, &self.settings.abuse].into_iter().flatten();
         let hosts = servers.chain(special.map(|endpoint| &endpoint.host));
         hosts.filter_map(Host::name).map(str::to_owned).collect()
+    }
+
+    /// Whether each server has the host that it has in `other`.
+    pub(in crate::core) fn has_hosts_of(&self, other: &Config) -> bool {
+        let is_same =
+            |(a, b): (&Arc<ServerConfig>, &Arc<ServerConfig>)| Arc::ptr_eq(a, b) || a.address == b.address;
+        let special = |config: &Config| (config.settings.emergency.clone(), config.settings.abuse.clone());
+        self.servers.len() == other.servers.len()
+            && self.servers.iter().zip(&other.servers).all(is_same)
+            && special(self) == special(other)
     }
 
     /// Those of the host names whose server has this port.
@@ -185,7 +196,8 @@ impl Config {
             Command::Set(setting, Value::Paths(_) | Value::SniRoutes(_)) => setting.word().to_owned(),
             command => command.to_string().trim_start_matches("no ").to_owned(),
         });
-        let slots = self.servers.iter().enumerate().filter(|(_, server)| **server != ServerConfig::default());
+        let slots =
+            self.servers.iter().enumerate().filter(|(_, server)| ***server != ServerConfig::default());
         let at = rest.partition_point(|c| c.to_string().trim_start_matches("no ") < "server");
         rest.splice(at..at, slots.map(|(n, server)| Command::Server(ServerRef::Slot(n), server.changes())));
         commands.extend(rest);
@@ -286,7 +298,7 @@ pub(crate) mod tests {
             lines.iter().for_each(|line| apply(&mut config, line));
             let mut again = Config::default();
             config.commands().iter().for_each(|command| apply(&mut again, &command.to_string()));
-            while config.servers.last() == Some(&ServerConfig::default()) {
+            while config.servers.last().is_some_and(|slot| **slot == ServerConfig::default()) {
                 config.servers.pop();
             }
             prop_assert_eq!(config, again);
@@ -301,7 +313,7 @@ pub(crate) mod tests {
                 prop_assert_eq!(config.slot(&ServerRef::Name(name.clone())), first);
             }
             let default = ServerConfig::default();
-            let unused = config.servers.iter().position(|server| *server == default);
+            let unused = config.servers.iter().position(|server| **server == default);
             prop_assert_eq!(config.slots.unused(), unused.unwrap_or(config.servers.len()));
             prop_assert_eq!(config.slot(&ServerRef::Name("nobody".into())), None);
         }

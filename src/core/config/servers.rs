@@ -5,6 +5,7 @@ use crate::core::command::server_keys::{ServerChange, ServerConfig};
 use crate::core::command::{SERVERS_MAX, ServerRef};
 use crate::core::error::Error;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 impl Config {
     /// The slot of an existing server; a slot given by its number may be unused.
@@ -59,7 +60,8 @@ impl Config {
     /// Whether slot `n` has no server, and nothing is known of one.
     pub(in crate::core) fn is_unused_slot(&self, n: usize) -> bool {
         // Few slots without an address have anything else.
-        let is_unused = |slot: &ServerConfig| slot.address.is_none() && *slot == ServerConfig::default();
+        let is_unused =
+            |slot: &Arc<ServerConfig>| slot.address.is_none() && **slot == ServerConfig::default();
         self.servers.get(n).is_none_or(is_unused)
     }
 
@@ -80,18 +82,20 @@ impl Config {
     /// Changes slot `n`, which need not be there yet.
     fn change_slot<R>(&mut self, n: usize, change: impl FnOnce(&mut ServerConfig) -> R) -> R {
         if self.servers.len() <= n {
-            self.servers.resize(n + 1, ServerConfig::default());
+            self.servers.resize(n + 1, Arc::default());
         }
-        let slot = &mut self.servers[n];
+        let slot = Arc::make_mut(&mut self.servers[n]);
         let before = slot.name.clone();
         let result = change(slot);
-        self.slots.changed(n, before, &self.servers);
+        if self.slots.concerns(n, before.as_deref(), &self.servers) {
+            Arc::make_mut(&mut self.slots).changed(n, before, &self.servers);
+        }
         result
     }
 
     /// Applies `changes` to the slot `n`, which `server` refers to.
     pub(super) fn change_server(&mut self, n: usize, server: &ServerRef, changes: &[ServerChange]) {
-        if changes.iter().all(|change| matches!(change, ServerChange::Blacklist(_))) {
+        if changes.iter().all(ServerChange::is_event) {
             return;
         }
         self.change_slot(n, |slot| {
@@ -107,7 +111,7 @@ impl Config {
         if let Some(n) = self.slot(server).filter(|n| *n < self.servers.len()) {
             self.change_slot(n, |slot| *slot = ServerConfig::default());
         }
-        while self.servers.last() == Some(&ServerConfig::default()) {
+        while self.servers.last().is_some_and(|slot| **slot == ServerConfig::default()) {
             self.servers.pop();
         }
     }
@@ -120,6 +124,9 @@ impl Config {
     /// Servers with the name of another one. Found after all commands of a file are applied, since they may exchange
     /// names.
     pub(super) fn name_errors(&self) -> Vec<Error> {
+        if self.slots.has_unique_names() {
+            return Vec::new();
+        }
         let (mut names, mut errors) = (HashMap::new(), Vec::new());
         for (n, slot) in self.servers.iter().enumerate() {
             let Some(name) = &slot.name else { continue };

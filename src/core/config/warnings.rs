@@ -152,13 +152,12 @@ impl Config {
             ("proxy_acl", settings.proxy_acl),
         ];
         let global = global.into_iter().chain(tarpit);
-        let global = global.map(|(word, n)| (word.to_owned(), n));
-        let of_servers =
-            self.servers.iter().enumerate().map(|(n, server)| (format!("server {n}"), server.acl));
+        let is_empty = |n: usize| n != 0 && self.acl(n).is_empty();
+        let global = global.filter(|(_, n)| is_empty(*n)).map(|(word, n)| (word.to_owned(), n));
+        let servers = self.servers.iter().enumerate().filter(|(_, server)| is_empty(server.acl));
+        let of_servers = servers.map(|(n, server)| (format!("server {n}"), server.acl));
         let mut warnings: Vec<Error> = global
-            .into_iter()
             .chain(of_servers)
-            .filter(|(_, n)| *n != 0 && self.acl(*n).is_empty())
             .map(|(subject, n)| {
                 Error::new(format!("access list {n} is empty, and permits everybody")).of(&subject)
             })

@@ -78,7 +78,7 @@ fn servers(config: Arc<Config>) -> Rows<Map<String, Json>> {
         let rows: Vec<_> = used
             .map(|(n, slot)| {
                 begin = n + 1;
-                let mut row = fields(slot);
+                let mut row = fields(&**slot);
                 row.insert("server".into(), n.into());
                 row
             })

@@ -107,6 +107,17 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Whether it has the addresses that the name of its server has, if that is a name.
+    pub(super) fn is_at(&self, server: &ServerConfig, resolved: &Resolved) -> bool {
+        match &server.address {
+            Some(host @ Host::Name(_)) => {
+                let (addresses, label) = place(host, server.port, resolved);
+                (&self.addresses, &self.label) == (&addresses, &label)
+            }
+            _ => true,
+        }
+    }
+
     /// Its name, or what it is called without one.
     pub fn display_name(&self) -> Cow<'_, str> {
         self.name.as_deref().map_or_else(|| self.role.label().into(), Cow::Borrowed)
@@ -140,6 +151,21 @@ impl fmt::Display for Backend {
     }
 }
 
+/// The addresses of a server, and its address as replies show it.
+fn place(host: &Host, port: u16, resolved: &Resolved) -> (Vec<ServerAddress>, String) {
+    let ips = match host {
+        Host::Unix(_) => &[][..],
+        Host::Ip(ip) => std::slice::from_ref(ip),
+        Host::Name(name) => resolved.get(name).map_or(&[][..], Vec::as_slice),
+    };
+    let addresses = match host {
+        Host::Unix(path) => vec![ServerAddress::Unix(path.clone())],
+        _ if port == 0 => Vec::new(),
+        _ => ips.iter().map(|ip| ServerAddress::Ip(SocketAddr::new(*ip, port))).collect(),
+    };
+    (addresses, ips.first().map_or_else(|| host.to_string(), IpAddr::to_string))
+}
+
 /// The server of a role, unless its slot is unused.
 pub(super) fn backend(
     role: Role,
@@ -148,18 +174,8 @@ pub(super) fn backend(
     stats: &Arc<ServerStats>,
     resolved: &Resolved,
 ) -> Option<Backend> {
-    let host = server.address.clone()?;
-    let ips = match &host {
-        Host::Unix(_) => &[][..],
-        Host::Ip(ip) => std::slice::from_ref(ip),
-        Host::Name(name) => resolved.get(name).map_or(&[][..], Vec::as_slice),
-    };
-    let addresses = match &host {
-        Host::Unix(path) => vec![ServerAddress::Unix(path.clone())],
-        _ if server.port == 0 => Vec::new(),
-        _ => ips.iter().map(|ip| ServerAddress::Ip(SocketAddr::new(*ip, server.port))).collect(),
-    };
-    let label = ips.first().map_or_else(|| host.to_string(), IpAddr::to_string);
+    let host = server.address.as_ref()?;
+    let (addresses, label) = place(host, server.port, resolved);
     Some(Backend {
         role,
         name: server.name.clone(),
@@ -175,7 +191,7 @@ pub(super) fn backend(
         check,
         check_pauses: false,
         tls: TlsPeer::of_server(server).map(Arc::new),
-        identity: hash::server(&host, server.port),
+        identity: hash::server(host, server.port),
         label,
         port: server.port,
         stats: Arc::clone(stats),

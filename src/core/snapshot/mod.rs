@@ -175,14 +175,21 @@ impl Snapshot {
         // One that is being removed may still get a connection by the snapshot before.
         live.removed.retain(|backend| !backend.stats.is_removed() || backend.stats.connections() > 0);
         live.removed.sort_by_key(|backend| backend.succession());
+        let mut changed = Vec::new();
         let backends: Vec<_> = config
             .servers
             .iter()
             .enumerate()
             .map(|(n, server)| {
-                let role = Role::Regular(n);
-                let backend = backend(role, server, check(server), live.server(n), resolved)?;
-                Some(Arc::new(Backend { check_pauses: config.check_pauses(server), ..backend }))
+                let (check, check_pauses) = (check(server), config.check_pauses(server));
+                if let Some(same) = live.same(n, server, check.as_ref(), check_pauses, resolved) {
+                    return Some(same);
+                }
+                changed.push(n);
+                let backend = backend(Role::Regular(n), server, check, live.server(n), resolved);
+                let backend = backend.map(|backend| Arc::new(Backend { check_pauses, ..backend }));
+                live.note(n, server, backend.as_ref());
+                backend
             })
             .collect();
         let (policy, slowstart) = (Policy::of(settings), millis(settings.slowstart));
@@ -245,8 +252,7 @@ impl Snapshot {
             turns: Arc::clone(&live.turns),
             wakeup: Arc::clone(&live.wakeup),
         };
-        let slots = (0..snapshot.backends.len()).map(Role::Regular);
-        for role in slots.chain([Role::Emergency, Role::Abuse]) {
+        for role in changed.into_iter().map(Role::Regular).chain([Role::Emergency, Role::Abuse]) {
             let (addresses, check) =
                 snapshot.backend(role).map_or((&[][..], None), |b| (&b.addresses[..], b.check.as_ref()));
             live.publish(role, addresses, check);

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crate::core::backend::{RuledOutTable, ServerStats, Turns};
+use crate::core::command::server_keys::ServerConfig;
 use crate::core::health::Check;
 use crate::core::queue::Wakeup;
 
-use super::backend::{Backend, Role, ServerAddress};
+use super::backend::{Backend, Resolved, Role, ServerAddress};
 
 /// The data that lives as long as pen does, whatever the configuration.
 #[derive(Debug, Default)]
@@ -26,11 +27,39 @@ pub struct StatsTable {
     pub(super) removed: Vec<Arc<Backend>>,
     /// The addresses and the check of each server in the last snapshot, by [`Role::number`].
     published: HashMap<i64, (Vec<ServerAddress>, Option<Arc<Check>>)>,
+    /// The servers of the last snapshot by slot, and what they were made from: most stay the same.
+    made: Vec<Option<(Arc<ServerConfig>, Arc<Backend>)>>,
     /// The number of the last period of a server, see [`ServerStats::forget_health`].
     last_period: u64,
 }
 
 impl StatsTable {
+    /// The server that the last snapshot has in a slot, if it would be the same again.
+    pub(super) fn same(
+        &self,
+        n: usize,
+        server: &Arc<ServerConfig>,
+        check: Option<&Arc<Check>>,
+        check_pauses: bool,
+        resolved: &Resolved,
+    ) -> Option<Arc<Backend>> {
+        let (from, backend) = self.made.get(n)?.as_ref()?;
+        let is_same = from == server
+            && self.servers.get(n).is_some_and(|stats| Arc::ptr_eq(stats, &backend.stats))
+            && backend.check.as_ref() == check
+            && backend.check_pauses == check_pauses
+            && backend.is_at(server, resolved);
+        is_same.then(|| Arc::clone(backend))
+    }
+
+    /// Records the server that is made for a slot.
+    pub(super) fn note(&mut self, n: usize, server: &Arc<ServerConfig>, backend: Option<&Arc<Backend>>) {
+        if self.made.len() <= n {
+            self.made.resize(n + 1, None);
+        }
+        self.made[n] = backend.map(|backend| (Arc::clone(server), Arc::clone(backend)));
+    }
+
     /// Records the addresses and the check that a server has from now on.
     pub(super) fn publish(&mut self, role: Role, addresses: &[ServerAddress], check: Option<&Arc<Check>>) {
         let published = (addresses.to_vec(), check.cloned());
@@ -56,6 +85,9 @@ impl StatsTable {
     pub fn remove(&mut self, n: usize, backend: Arc<Backend>) {
         self.removed.push(backend);
         self.published.remove(&Role::Regular(n).number());
+        if let Some(made) = self.made.get_mut(n) {
+            *made = None;
+        }
         if let Some(stats) = self.servers.get_mut(n) {
             *stats = Arc::new(ServerStats::new(Arc::clone(&self.wakeup), self.ruled_out.server(n)));
         }

@@ -10,7 +10,6 @@ use crate::core::settings::{Setting, Settings};
 use crate::core::snapshot::{Backend, Snapshot};
 use crate::core::upstream_tls::UpstreamTlsSettings;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +22,8 @@ pub enum Need {
     UpstreamTls(Box<UpstreamTlsSettings>),
     /// A socket is bound to the address that clients connect to, as configured.
     Listener(Endpoint, Box<Settings>),
-    /// A file is written with these lines.
-    Write(PathBuf, String),
+    /// This file is written with this configuration.
+    Write(String, Arc<Config>),
     /// A log is opened.
     Log(Log, Option<LogTarget>),
 }
@@ -117,7 +116,7 @@ pub enum Effect {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lookups {
     /// All names in the configuration. Those without an address are looked up until they have one.
-    pub names: BTreeSet<String>,
+    pub names: Arc<BTreeSet<String>>,
     /// The names among them that are looked up although they have an address.
     pub again: BTreeSet<String>,
 }

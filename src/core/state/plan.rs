@@ -10,7 +10,7 @@ use crate::core::command::{Command, ServerRef};
 use crate::core::config::warnings::NOBODY;
 use crate::core::config::{Config, Phase};
 use crate::core::config_file::{self, AppliedLines, ErrorReport, FileLines, LineIndex};
-use crate::core::error::{Error, one_line};
+use crate::core::error::Error;
 use crate::core::report::replies;
 use crate::core::settings::{Settings, Value};
 use crate::core::snapshot::{Backend, Role};
@@ -28,7 +28,7 @@ fn all(errors: Vec<Error>, place: impl Fn(Error) -> Error) -> Vec<Error> {
 /// A new configuration, and what must succeed before it is in force.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     /// Whether TLS files are read again although their names are unchanged.
     pub(super) rereads: bool,
     /// Servers to blacklist, and for how long from now.
@@ -117,8 +117,10 @@ impl State {
 
     /// Changes a setting.
     fn set(&mut self, command: &Command, world: &mut dyn World) -> Outcome<Answer> {
-        let mut plan = Plan { config: self.config.clone(), ..Plan::default() };
-        plan.config.apply(command, Phase::Running).map_err(|e| vec![e])?;
+        let mut plan = Plan { config: Arc::clone(&self.config), ..Plan::default() };
+        if !command.is_only_events() {
+            Arc::make_mut(&mut plan.config).apply(command, Phase::Running).map_err(|e| vec![e])?;
+        }
         let mut reply = String::new();
         match command {
             Command::Set(setting, value) => {
@@ -161,9 +163,7 @@ impl State {
         let effects = self.run(plan, world).map_err(|errors| all(errors, of))?;
         // The reply to `blacklist` is C pen's; the log tells when a client finds no server.
         let may_tell = match command {
-            Command::Server(_, changes) => {
-                !changes.iter().all(|change| matches!(change, ServerChange::Blacklist(_)))
-            }
+            Command::Server(..) => !command.is_only_events(),
             Command::NoServer(_) | Command::Acl(..) | Command::Set(..) => true,
             _ => false,
         };
@@ -184,9 +184,10 @@ impl State {
         let file_lines = world.load(file, &self.services).map_err(|error| vec![error])?;
         let mut report = ErrorReport::default();
         report.read(&file_lines, 0);
-        let mut config = self.config.clone();
+        let mut config = Config::clone(&self.config);
         let applied = config_file::apply(&mut config, &file_lines.lines, 0, Phase::Running, &mut report);
         let again = config.names();
+        let config = Arc::new(config);
         let plan = Plan { config, blacklists: applied.blacklists.clone(), again, ..Plan::default() };
         let effects = self.run_lines(plan, file, &file_lines, report, world)?;
         Ok((applied, effects))
@@ -202,7 +203,7 @@ impl State {
         world: &mut dyn World,
     ) -> Result<Vec<Effect>, Vec<Error>> {
         let needs = self.judge_lines(&plan, file, file_lines, report, world)?;
-        let config = plan.config.clone();
+        let config = Arc::clone(&plan.config);
         self.carry_out(plan, needs, world).map_err(|errors| {
             let mut report = ErrorReport::default();
             report.whole(errors, &LineIndex::new(&file_lines.lines, &config), Some(file));
@@ -239,7 +240,7 @@ impl State {
             let why = "there is no TLS: pen was started without ssl_certfile, and no server has it";
             return Err(vec![Error::new(why)]);
         }
-        let plan = Plan { config: self.config.clone(), rereads: true, ..Plan::default() };
+        let plan = Plan { config: Arc::clone(&self.config), rereads: true, ..Plan::default() };
         let kept = |error: &Error| Error::new(format!("{error}; the old files stay in use"));
         self.run(plan, world).map_err(|errors| errors.iter().map(kept).collect())
     }
@@ -248,9 +249,7 @@ impl State {
         let Some(file) = file.or(self.file.as_deref()) else {
             return Err(vec![Error::new("no file; name one, or start pen with -F").of("write")]);
         };
-        let mut lines = format!("# {}\n", one_line(self.config.command_line(file)));
-        self.config.commands().iter().for_each(|command| lines.push_str(&format!("{command}\n")));
-        let need = Need::Write(file.into(), lines);
+        let need = Need::Write(file.into(), Arc::clone(&self.config));
         world.meet(&need).map_err(|errors| all(errors, |error| error.of("write")))?;
         Ok((Answer::Text(String::new()), Vec::new()))
     }
@@ -279,6 +278,9 @@ impl State {
             || new.tcp_fastclose != old.tcp_fastclose;
         self.forgive_moved(&plan.config);
         let removed = self.remove_gone(&plan.config, &plan.replaced);
+        if !plan.config.has_hosts_of(&self.config) {
+            self.names = Arc::new(plan.config.names());
+        }
         self.config = plan.config;
         self.blacklist(&plan.blacklists, world.now());
         effects.extend(self.publish());
@@ -307,7 +309,7 @@ impl State {
     /// Takes servers that move to another address off the blacklist: they are not the ones that failed.
     fn forgive_moved(&mut self, config: &Config) {
         for (n, (old, new)) in self.config.servers.iter().zip(&config.servers).enumerate() {
-            if (&old.address, old.port) != (&new.address, new.port) {
+            if !Arc::ptr_eq(old, new) && (&old.address, old.port) != (&new.address, new.port) {
                 self.stats.server(n).blacklist_until(0);
             }
         }

@@ -55,6 +55,7 @@ impl State {
         let Proposal { config, file_lines, applied, report, reload, replaced } =
             self.propose(&file, world)?;
         let again = config.names();
+        let config = Arc::new(config);
         let plan = Plan { config, rereads: true, blacklists: applied.blacklists, again, replaced };
         let effects = self.run_lines(plan, &file, &file_lines, report, world)?;
         self.file_named = applied.named;
@@ -70,7 +71,7 @@ impl State {
             return Err(vec![Error::new("no file; name one, or start pen with -F").of("diff")]);
         };
         let Proposal { config, file_lines, report, reload, .. } = self.propose(file, world)?;
-        let plan = Plan { config, rereads: true, ..Plan::default() };
+        let plan = Plan { config: Arc::new(config), rereads: true, ..Plan::default() };
         self.judge_lines(&plan, file, &file_lines, report, world).map(|_| reload)
     }
 
@@ -80,7 +81,7 @@ impl State {
         let (mut report, mut exact_report) = (ErrorReport::default(), ErrorReport::default());
         report.read(&file_lines, 0);
         exact_report.read(&file_lines, 0);
-        let mut kept = self.config.clone();
+        let mut kept = Config::clone(&self.config);
         let mut applied = config_file::apply(&mut kept, lines, 0, Phase::Running, &mut report);
         let mut exact = self.command_line.clone();
         let exactly = config_file::apply_in_place_of(&self.config, &mut exact, lines, &mut exact_report);
@@ -92,7 +93,7 @@ impl State {
                 // The state of a server is the one that an administrator set last, by whatever means.
                 for (n, state) in self.states_kept(&exact) {
                     if !exactly.named.contains(&Subject::Server(n, ServerConfig::state().word())) {
-                        exact.servers[n].state = state;
+                        Arc::make_mut(&mut exact.servers[n]).state = state;
                     }
                 }
                 // The slots are those of this configuration.
@@ -155,7 +156,7 @@ impl State {
     /// that has become another one.
     fn states_kept(&self, config: &Config) -> Vec<(usize, AdminState)> {
         let used = config.servers.iter().enumerate().filter(|(_, server)| server.address.is_some());
-        let state = |(n, server): (usize, &ServerConfig)| {
+        let state = |(n, server): (usize, &Arc<ServerConfig>)| {
             let by_name = server.name.as_deref().and_then(|name| self.config.slot_named(name));
             let by_number = || {
                 let name = self.config.servers.get(n)?.name.as_deref();

@@ -73,9 +73,11 @@ const TARPIT_MAX: usize = 16_384;
 /// The state of a running pen.
 #[derive(Debug)]
 pub struct State {
-    pub(super) config: Config,
+    pub(super) config: Arc<Config>,
     pub(super) stats: StatsTable,
     pub(super) resolved: Resolved,
+    /// The host names in the configuration.
+    pub(super) names: Arc<BTreeSet<String>>,
     pub(super) services: Services,
     pub(super) file: Option<String>,
     pub(super) file_named: BTreeSet<Subject>,
@@ -94,7 +96,8 @@ impl State {
         let mut stats = StatsTable::default();
         let snapshot = Arc::new(Snapshot::new(&start.config, &mut stats, &start.resolved));
         let mut state = State {
-            config: start.config,
+            names: Arc::new(start.config.names()),
+            config: Arc::new(start.config),
             stats,
             resolved: start.resolved,
             services: start.services,
@@ -171,11 +174,11 @@ impl State {
 
     /// An administrator reports that DNS may have changed: every name is looked up again.
     pub fn look_up_all(&self) -> Effect {
-        self.look_up(self.config.names())
+        self.look_up(BTreeSet::clone(&self.names))
     }
 
     pub(super) fn look_up(&self, again: BTreeSet<String>) -> Effect {
-        Effect::LookUp(Lookups { names: self.config.names(), again })
+        Effect::LookUp(Lookups { names: Arc::clone(&self.names), again })
     }
 
     pub(super) fn blacklist(&mut self, servers: &[(usize, Duration)], now: Millis) {
@@ -209,7 +212,7 @@ impl State {
         let left = (self.descriptors - snapshot.conn_max.min(self.descriptors)).saturating_mul(2);
         snapshot.tarpit_max = left.min(TARPIT_MAX);
         self.snapshot = Arc::new(snapshot);
-        effects.push(Effect::Publish(Arc::clone(&self.snapshot), Arc::new(self.config.clone())));
+        effects.push(Effect::Publish(Arc::clone(&self.snapshot), Arc::clone(&self.config)));
         effects
     }
 

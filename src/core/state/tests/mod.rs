@@ -94,9 +94,9 @@ fn written(state: &mut State) -> String {
     let mut world = TestWorld::default();
     state.apply(&Command::Write(None), &mut world).unwrap();
     match world.met.pop() {
-        Some(Need::Write(file, lines)) => {
-            assert_eq!(file, std::path::PathBuf::from("f"));
-            lines
+        Some(Need::Write(file, config)) => {
+            assert_eq!(file, "f");
+            config.file_text(&file)
         }
         other => panic!("{other:?}"),
     }

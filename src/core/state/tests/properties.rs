@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::config::tests::line;
+use crate::core::snapshot::{Backend, Snapshot, StatsTable};
 
 #[derive(Debug, Clone)]
 enum StateStep {
@@ -29,6 +30,8 @@ fn steps() -> impl Strategy<Value = Vec<(StateStep, Option<usize>)>> {
         "reload_mode exact",
         "server 1 blacklist 9",
         "server 2 address 10.0.0.9 port 1",
+        "server 3 address a.example port 1",
+        "emergency a.example:1",
         "no listen",
         "write",
     ]);
@@ -39,6 +42,17 @@ fn steps() -> impl Strategy<Value = Vec<(StateStep, Option<usize>)>> {
         1 => prop::collection::vec(bad, 0..8).prop_map(StateStep::Reload),
     ];
     prop::collection::vec((step, prop::option::weighted(0.3, 0usize..3)), 0..30)
+}
+
+/// The servers of a snapshot, without their counters.
+fn backends(snapshot: &Snapshot) -> Vec<Option<String>> {
+    let text = |one: &Arc<Backend>| {
+        let numbers = (one.port, one.max, one.hard, one.weight, one.prio, one.acl, one.identity);
+        let words =
+            (one.role, &one.name, &one.label, &one.addresses, one.admin_state, one.on_down, one.proxy);
+        format!("{numbers:?} {words:?} {:?}", (&one.check, one.check_pauses, &one.tls))
+    };
+    snapshot.backends.iter().map(|one| one.as_ref().map(text)).collect()
 }
 
 proptest! {
@@ -71,7 +85,11 @@ proptest! {
                 prop_assert!(refuses.is_none_or(|n| n >= world.met.len()));
             }
         }
-        let mut now = state.config.clone();
+        // Servers that stay the same are not made anew, and nobody sees a difference.
+        let anew = Snapshot::new(&state.config, &mut StatsTable::default(), &state.resolved);
+        prop_assert_eq!(backends(&state.snapshot), backends(&anew));
+        prop_assert_eq!(&*state.names, &state.config.names());
+        let mut now = Config::clone(&state.config);
         while now.servers.last() == Some(&Default::default()) {
             now.servers.pop();
         }

@@ -1,6 +1,7 @@
 //! Servers: their addresses, their state, and the refusal of changes that leave none to serve.
 
 use super::*;
+use crate::core::command::server_keys::ServerConfig;
 use crate::core::snapshot::Role;
 
 #[test]
@@ -96,8 +97,8 @@ fn names_that_are_given_are_looked_up_again() {
             _ => None,
         });
         let Lookups { names, again } = lookups.unwrap();
-        let list = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(" ");
-        (list(names), list(again))
+        let list = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(" ");
+        (list(&names), list(&again))
     };
     assert_eq!(lookups("blacklist 3"), ("a.example".into(), String::new()));
     assert_eq!(
@@ -201,4 +202,35 @@ fn a_walk_visits_each_server_that_stays_once_while_others_change() {
     assert_eq!(walked(WalkOrder::Present), present);
     assert_eq!(walked(WalkOrder::All), [&present[..], &["10.0.0.1"]].concat());
     assert_eq!(walked(WalkOrder::ByNumber), ["10.0.0.0", "10.0.0.1", "10.0.0.9", "10.0.0.4"]);
+}
+
+/// With thousands of servers, all else takes much longer than the change.
+#[test]
+fn a_change_of_one_server_leaves_the_others_as_they_are() {
+    const COUNT: usize = 50;
+    let lines: String =
+        (0..COUNT).map(|n| format!("server {n} address h{}.example port 1 name s{n}\n", n % 9)).collect();
+    let mut state = state(&format!("listen 80\n{lines}"));
+    let at = |n: usize, ip: &str| (format!("h{n}.example"), vec![ip.parse().unwrap()]);
+    state.found((0..9).map(|n| at(n, "10.0.0.1")).collect());
+    let mut changed = |change: &dyn Fn(&mut State)| {
+        let (config, snapshot) = (Arc::clone(&state.config), Arc::clone(state.snapshot()));
+        let names = Arc::clone(&state.names);
+        change(&mut state);
+        assert!(Arc::ptr_eq(&names, &state.names));
+        let slots = |old: &[Arc<ServerConfig>], new: &[Arc<ServerConfig>]| {
+            old.iter().zip(new).filter(|(old, new)| !Arc::ptr_eq(old, new)).count()
+        };
+        let servers = snapshot.backends.iter().flatten().zip(state.snapshot().backends.iter().flatten());
+        let servers = servers.filter(|(old, new)| !Arc::ptr_eq(old, new)).count();
+        (Arc::ptr_eq(&config, &state.config), slots(&config.servers, &state.config.servers), servers)
+    };
+    let command = |line: &'static str| {
+        move |state: &mut State| _ = apply(state, &mut TestWorld::default(), line).unwrap()
+    };
+    assert_eq!(changed(&command("server 7 blacklist 3")), (true, 0, 0));
+    assert_eq!(changed(&command("server s7 weight 3")), (false, 1, 1));
+    assert_eq!(changed(&command("idle_timeout 3")), (false, 0, 0));
+    let found = |state: &mut State| _ = state.found([at(8, "10.0.1.1")].into());
+    assert_eq!(changed(&found), (true, 0, COUNT / 9));
 }
