@@ -17,7 +17,7 @@ use crate::core::command::Command;
 use crate::core::error::{Error, SystemReason};
 use crate::core::settings::Value;
 use crate::core::snapshot::Role;
-use crate::core::state::{Answer, Effect, Outcome, Reload, State};
+use crate::core::state::{Answer, Effect, Outcome, State};
 use crate::net::check::Checker;
 use crate::net::held_clients;
 use crate::net::lifecycle::LifeStage;
@@ -187,22 +187,26 @@ impl Owner {
         tokio::task::spawn_blocking(run).await.map_err(io::Error::other)
     }
 
-    /// Reopens the logs and reads the file of `-F` again, completely or not at all. Returns the changes, or all errors.
-    pub(super) async fn reload(&self) -> Result<Reload, Vec<Error>> {
+    /// Reopens the logs and reads the file of `-F` again, completely or not at all. Returns the changes as text, or all errors.
+    pub(super) async fn reload(&self) -> Result<String, Vec<Error>> {
         self.logs().reopen();
         let file = self.state.borrow().file().map(str::to_owned);
         let outcome = match self.attempt(|state, performer| state.reload(performer)).await {
             Ok((reload, effects)) => {
-                reload.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
-                reload.changes.iter().for_each(|command| log::info(format_args!("changed: {command}")));
                 self.perform(effects);
+                let told = move || {
+                    reload.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+                    reload.changes.iter().for_each(|command| log::info(format_args!("changed: {command}")));
+                    reload.to_string()
+                };
+                let text = long_text(told).await;
                 let what = match file {
                     Some(file) => format!("{file} read again"),
                     None if self.state.borrow().has_tls() => "certificates and keys read again".to_owned(),
                     None => "log reopened".to_owned(),
                 };
                 log::info(format_args!("{what} by pen {VERSION}: {}", summary(self.state.borrow().config())));
-                Ok(reload)
+                Ok(text)
             }
             Err(errors) => {
                 errors.iter().for_each(|error| log::error(format_args!("{error}")));
@@ -251,6 +255,7 @@ impl Owner {
         let connections = &self.shared.connections;
         ControlReply::Text(match answer {
             Answer::Text(text) => text,
+            Answer::Diff(reload) => long_text(move || reload.to_string()).await,
             Answer::Json(document) => return ControlReply::Pieces(self.documents.pieces(document)),
             Answer::JsonWhy(client) => return ControlReply::Pieces(self.documents.why(client)),
             Answer::Why(client) => return ControlReply::Pieces(self.documents.why_lines(client)),
@@ -310,6 +315,12 @@ impl Owner {
     }
 }
 
+/// Makes a text of perhaps thousands of lines on a thread of its own. Nothing can prevent that but a panic, which is logged.
+async fn long_text(make: impl FnOnce() -> String + Send + 'static) -> String {
+    let made = tokio::task::spawn_blocking(make).await;
+    made.unwrap_or_else(|error| protocol::refusal(&[Error::failed("the reply", io::Error::other(error))]))
+}
+
 impl Handler for Owner {
     fn permits(&self, client: IpAddr) -> bool {
         self.state.borrow().permits(client)
@@ -324,7 +335,7 @@ impl Handler for Owner {
         };
         if command == Command::Reload {
             return ControlReply::Text(match self.reload().await {
-                Ok(reload) => reload.to_string(),
+                Ok(changes) => changes,
                 Err(errors) => protocol::refusal(&errors),
             });
         }

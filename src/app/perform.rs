@@ -12,7 +12,7 @@ use crate::core::config_file::FileLines;
 use crate::core::end_reason::EndReason;
 use crate::core::error::Error;
 use crate::core::snapshot::Role;
-use crate::core::state::{Effect, Need, World};
+use crate::core::state::{Effect, Need, ReloadProposal, ReloadSource, World};
 use crate::net::check::Checker;
 use crate::net::shared::Shared;
 use crate::net::tls::TlsSettings;
@@ -138,6 +138,10 @@ impl Performer {
 impl World for Performer {
     fn load(&mut self, file: &str, services: &Services) -> Result<Arc<FileLines>, Error> {
         self.prepared.lines(file, services)
+    }
+
+    fn propose(&mut self, source: &ReloadSource) -> Result<Arc<ReloadProposal>, Error> {
+        self.prepared.proposal(source)
     }
 
     fn check(&mut self, need: &Need) -> Result<(), Vec<Error>> {

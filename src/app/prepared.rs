@@ -1,4 +1,5 @@
-//! What a command requires and may have to wait for: files that are read or written, and names that are looked up.
+//! What a command requires and may have to wait for: files that are read or written, what a reload would change, and names that are
+//! looked up.
 //!
 //! A command that lacks something of that is refused at first, which changes nothing. What it lacks is prepared, file work
 //! on a thread of its own, while signals and other commands are served; then the command is carried out again.
@@ -13,7 +14,7 @@ use crate::core::config::Config;
 use crate::core::config_file::{self, FileLines};
 use crate::core::error::Error;
 use crate::core::log_target::LogTarget;
-use crate::core::state::Log;
+use crate::core::state::{Log, ReloadProposal, ReloadSource};
 use crate::core::upstream_tls::UpstreamTlsSettings;
 use crate::net::shared::Shared;
 use crate::net::tls::{self, TlsSettings};
@@ -26,6 +27,9 @@ use super::listeners::BoundListener;
 use super::load;
 use super::logs;
 
+/// How often what a file would change is worked out while other commands are carried out.
+const PROPOSALS_MAX: usize = 3;
+
 /// What was read, and warnings about it.
 type WithNotices<T> = Result<(T, Vec<String>), Vec<Error>>;
 /// The target of a log, if it has one.
@@ -37,6 +41,9 @@ pub(super) struct Prepared {
     /// The listening name, and its address.
     name: Option<(String, Result<IpAddr, Error>)>,
     lines: Option<(String, Arc<FileLines>)>,
+    proposal: Option<(ReloadSource, Arc<ReloadProposal>)>,
+    /// How often a proposal was asked for that was not there.
+    proposals: usize,
     written: Option<(String, Result<(), Error>)>,
     tls: Option<Box<(TlsSettings, WithNotices<tls::Loaded>)>>,
     upstream_tls: Option<(UpstreamTlsSettings, WithNotices<LoadedUpstream>)>,
@@ -61,6 +68,8 @@ pub(super) enum Missing {
 pub(super) enum FileWork {
     /// A file of commands is read.
     Load(String, Services),
+    /// It is worked out what a file would change.
+    Propose(ReloadSource),
     /// A file is written.
     Write(String, Arc<Config>),
     /// The certificates and keys for clients are read.
@@ -90,6 +99,7 @@ impl Prepared {
     pub(super) fn keep_for_effects(&mut self) {
         self.name = None;
         self.lines = None;
+        self.proposal = None;
         self.written = None;
     }
 
@@ -110,6 +120,7 @@ impl Prepared {
                 let lines = config_file::load(&file, &services, &load::read);
                 self.lines = Some((file, Arc::new(lines)));
             }
+            FileWork::Propose(source) => _ = self.propose(source),
             FileWork::Write(file, config) => {
                 let (version, time) = (env!("CARGO_PKG_VERSION"), clock::local_time());
                 let text = format!("# Written by pen {version} at {time}\n{}", config.file_text(&file));
@@ -151,6 +162,28 @@ impl Prepared {
         match &self.lines {
             Some((of, lines)) if of == file => Ok(Arc::clone(lines)),
             _ => Err(self.lacks(FileWork::Load(file.to_owned(), services.clone()))),
+        }
+    }
+
+    fn propose(&mut self, source: ReloadSource) -> Arc<ReloadProposal> {
+        let proposal = Arc::new(source.propose());
+        self.proposal = Some((source, Arc::clone(&proposal)));
+        proposal
+    }
+
+    /// What a file would change.
+    ///
+    /// # Errors
+    /// It is not worked out yet. Other commands are carried out meanwhile; if they change the configuration again and again, it is
+    /// worked out at once in the end.
+    pub(super) fn proposal(&mut self, source: &ReloadSource) -> Result<Arc<ReloadProposal>, Error> {
+        match &self.proposal {
+            Some((of, proposal)) if of == source => Ok(Arc::clone(proposal)),
+            _ if self.proposals < PROPOSALS_MAX => {
+                self.proposals += 1;
+                Err(self.lacks(FileWork::Propose(source.clone())))
+            }
+            _ => Ok(self.propose(source.clone())),
         }
     }
 
@@ -253,5 +286,89 @@ fn outcome<T, E: Clone>(result: &Result<T, E>) -> Result<(), E> {
     match result {
         Ok(_) => Ok(()),
         Err(error) => Err(error.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Millis;
+    use crate::core::command::Command;
+    use crate::core::config::Phase;
+    use crate::core::state::{Need, Start, State, World};
+
+    /// A world in which only proposals have to be waited for.
+    struct Proposing {
+        prepared: Prepared,
+        lines: Arc<FileLines>,
+    }
+
+    impl World for Proposing {
+        fn load(&mut self, _: &str, _: &Services) -> Result<Arc<FileLines>, Error> {
+            Ok(Arc::clone(&self.lines))
+        }
+
+        fn propose(&mut self, source: &ReloadSource) -> Result<Arc<ReloadProposal>, Error> {
+            self.prepared.proposal(source)
+        }
+
+        fn check(&mut self, _: &Need) -> Result<(), Vec<Error>> {
+            Ok(())
+        }
+
+        fn meet(&mut self, _: &Need) -> Result<(), Vec<Error>> {
+            Ok(())
+        }
+
+        fn is_own(&self, _: &Endpoint, _: &Host, _: u16) -> bool {
+            false
+        }
+
+        fn now(&self) -> Millis {
+            1
+        }
+    }
+
+    /// Whether a reload must wait until its changes are worked out, which is done.
+    fn waits(state: &mut State, world: &mut Proposing) -> bool {
+        let reloaded = state.reload(world).is_ok();
+        match world.prepared.take_missing() {
+            Some(Missing::Files(FileWork::Propose(source))) => {
+                world.prepared.propose(source);
+                assert!(!reloaded);
+                true
+            }
+            other => {
+                assert!(reloaded, "{other:?}");
+                false
+            }
+        }
+    }
+
+    #[test]
+    fn a_reload_is_worked_out_before_it_is_carried_out_but_not_for_ever() {
+        let parsed = |line: &str| Command::parse(line, &Services::default()).unwrap().unwrap();
+        let read = |_: &str| Ok("listen 80\nserver 0 address 10.0.0.1 port 1 weight 7\n".into());
+        let lines = Arc::new(config_file::load("f", &Services::default(), &read));
+        let new = || {
+            let mut config = Config::default();
+            config.apply(&parsed("listen 80"), Phase::Start).unwrap();
+            let start = Start { config, file: Some("f".into()), descriptors: 1000, ..Start::default() };
+            let world = Proposing { prepared: Prepared::default(), lines: Arc::clone(&lines) };
+            (State::new(start, 1), world)
+        };
+        let (mut state, mut world) = new();
+        assert!(waits(&mut state, &mut world) && !waits(&mut state, &mut world));
+        // Each change of the configuration makes another proposal necessary.
+        let (mut state, mut world) = new();
+        let mut times = 0;
+        while waits(&mut state, &mut world) {
+            times += 1;
+            let command = parsed(&format!("server 0 address 10.0.0.1 port 1 max {times}"));
+            state.apply(&command, &mut world).unwrap();
+        }
+        assert_eq!(times, PROPOSALS_MAX);
+        let server = &state.config().servers[0];
+        assert_eq!((server.weight, server.max), (7, u32::try_from(times).unwrap()));
     }
 }

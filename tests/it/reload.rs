@@ -1,5 +1,7 @@
 //! The configuration file: precedence, HUP and reload, include.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 
 use crate::support::backend::{Backend, greeters};
@@ -335,4 +337,27 @@ fn bytes_that_are_no_text_are_told_with_their_line_and_comments_may_have_them() 
     let reply = pen.control(&format!("include {file}"));
     assert!(reply.starts_with(&format!("error: {file}:2: expected UTF-8")), "{reply}");
     assert_eq!(pen.control("blacklist"), "5\n");
+}
+
+/// What it changes is worked out on another thread, from a configuration that commands may have changed when that is done.
+#[test]
+fn a_reload_and_the_commands_meanwhile_both_count() {
+    let setup = Setup::new();
+    let file = |weight: usize| -> String {
+        (0..2000).map(|n| format!("server {n} address 127.0.0.1 port 1 max 9 weight {weight}\n")).collect()
+    };
+    let path = setup.write("file", file(1));
+    let pen = setup.options(format!("-F {path}")).start();
+    pen.write("file", file(2));
+    let mut reload = Client::to_path(&pen.control_path());
+    reload.send("reload\n");
+    let mut hard = 9;
+    while hard == 9 || reload.is_silent_for(Duration::from_millis(1)) {
+        hard += 1;
+        assert_eq!(pen.control(&format!("server 1999 hard {hard}")), "");
+    }
+    let reply = reload.text();
+    assert!(reply.starts_with("server 0 weight 2\n") && reply.lines().count() == 2000, "{reply}");
+    let line = format!("1999 addr 127.0.0.1 port 1 conn 0 max 9 hard {hard} weight 2 prio 0 sx 0 rx 0");
+    assert_eq!(pen.control("servers").lines().last(), Some(&*line));
 }

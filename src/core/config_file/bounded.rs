@@ -6,7 +6,7 @@ use crate::core::error::Error;
 pub(super) const SHOWN_MAX: usize = 100;
 
 /// The first errors by their positions, and the number of the others: a file may have millions.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Bounded {
     /// In the order of their positions.
     shown: Vec<(usize, Error)>,

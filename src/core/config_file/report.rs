@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 const LAST: usize = usize::MAX;
 
 /// The errors found so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct ErrorReport {
     errors: Bounded,
     /// The checks and servers that refused lines would have added, in their words: using them is no further error.

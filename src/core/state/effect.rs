@@ -1,5 +1,6 @@
 //! What a command requires: needs, which can fail, and effects, which cannot.
 
+use super::proposal::Reload;
 use crate::core::addr::{ClientAddress, Endpoint};
 use crate::core::command::Awaited;
 use crate::core::config::Config;
@@ -126,6 +127,8 @@ pub struct Lookups {
 pub enum Answer {
     /// This text.
     Text(String),
+    /// The changes that a reload would make.
+    Diff(Arc<Reload>),
     /// The servers.
     Servers,
     /// The routes of `sni_server`, as commands.

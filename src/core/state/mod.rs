@@ -7,6 +7,7 @@
 mod effect;
 mod judge;
 mod plan;
+mod proposal;
 mod reload;
 mod running;
 #[cfg(test)]
@@ -14,5 +15,5 @@ mod tests;
 
 pub use effect::{Answer, Effect, Log, Lookups, Need};
 pub use plan::Outcome;
-pub use reload::Reload;
+pub use proposal::{Reload, ReloadProposal, ReloadSource};
 pub use running::{Start, State, World};

@@ -93,7 +93,7 @@ impl State {
                 let (reload, effects) = self.reload(world)?;
                 Ok((Answer::Text(reload.to_string()), effects))
             }
-            Command::Diff(file) => text(self.diff(file.as_deref(), world)?.to_string()),
+            Command::Diff(file) => Ok((Answer::Diff(self.diff(file.as_deref(), world)?), Vec::new())),
             Command::SslReload => {
                 let of = |error: Error| error.of("ssl_reload");
                 let effects =

@@ -1,6 +1,7 @@
 //! The state itself, and the world that it depends on.
 
 use super::effect::{Effect, Lookups, Need};
+use super::proposal::{ReloadProposal, ReloadSource};
 use crate::core::addr::{Endpoint, Host, Services};
 use crate::core::config::Config;
 use crate::core::config_file::{FileLines, Subject};
@@ -20,6 +21,12 @@ pub trait World {
     /// # Errors
     /// They are not read yet.
     fn load(&mut self, file: &str, services: &Services) -> Result<Arc<FileLines>, Error>;
+
+    /// What a file would change.
+    ///
+    /// # Errors
+    /// It is not worked out yet.
+    fn propose(&mut self, source: &ReloadSource) -> Result<Arc<ReloadProposal>, Error>;
 
     /// Whether a need could be met. Nothing is created, and no client can connect.
     ///
@@ -80,8 +87,8 @@ pub struct State {
     pub(super) names: Arc<BTreeSet<String>>,
     pub(super) services: Services,
     pub(super) file: Option<String>,
-    pub(super) file_named: BTreeSet<Subject>,
-    pub(super) command_line: Config,
+    pub(super) file_named: Arc<BTreeSet<Subject>>,
+    pub(super) command_line: Arc<Config>,
     pub(super) descriptors: usize,
     pub(super) pid: u32,
     pub(super) tls: bool,
@@ -102,8 +109,8 @@ impl State {
             resolved: start.resolved,
             services: start.services,
             file: start.file,
-            file_named: start.file_named,
-            command_line: start.command_line,
+            file_named: Arc::new(start.file_named),
+            command_line: Arc::new(start.command_line),
             descriptors: start.descriptors,
             pid: start.pid,
             tls: start.tls,

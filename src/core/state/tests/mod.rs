@@ -33,6 +33,8 @@ struct TestWorld {
     /// What could not be met, as is known before.
     impossible: Vec<Need>,
     met: Vec<Need>,
+    /// What was proposed from.
+    sources: Vec<ReloadSource>,
     now: Millis,
 }
 
@@ -43,6 +45,11 @@ impl World for TestWorld {
             None => Err(io::ErrorKind::NotFound.into()),
         };
         Ok(Arc::new(config_file::load(file, services, &read)))
+    }
+
+    fn propose(&mut self, source: &ReloadSource) -> Result<Arc<ReloadProposal>, Error> {
+        self.sources.push(source.clone());
+        Ok(Arc::new(source.propose()))
     }
 
     fn check(&mut self, need: &Need) -> Result<(), Vec<Error>> {
@@ -115,6 +122,7 @@ fn reply(state: &mut State, line: &str) -> String {
 fn reply_of(state: &mut State, world: &mut TestWorld, line: &str) -> String {
     match apply(state, world, line) {
         Ok((Answer::Text(text), _)) => text,
+        Ok((Answer::Diff(reload), _)) => reload.to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -8,7 +8,7 @@ fn what_a_file_no_longer_names_is_told() {
     let mut world = TestWorld::default();
     let mut reload = |text: &str| {
         world.files.insert("f".into(), text.into());
-        state.reload(&mut world).map(|(reload, _)| reload.notices)
+        state.reload(&mut world).map(|(reload, _)| reload.notices.clone())
     };
     let (one, two) = ("server 0 address 10.0.0.1 port 1\n", "server 1 address 10.0.0.2 port 1\n");
     assert_eq!(reload(&format!("{one}{two}")), Ok(Vec::new()));
@@ -28,13 +28,13 @@ fn an_exact_reload_takes_back_what_nobody_names() {
     let file = "listen 80\nreload_mode exact\nblacklist 5\nconn_max 700\nuser nobody\nssl_option no_tlsv1\n\
                 acl 1 deny 10.0.0.9\nserver 0 address 10.0.0.1 port 1 max 3\nserver 1 address 10.0.0.2 port 1\n";
     let mut state = state(file);
-    state.command_line = config("timeout 7\nserver 4 address 10.0.0.5 port 5\n");
+    state.command_line = config("timeout 7\nserver 4 address 10.0.0.5 port 5\n").into();
     let mut world = TestWorld::default();
     world.files.insert("f".into(), file.into());
     // At start the command line is in force too.
     let (reload, _) = state.reload(&mut world).unwrap();
     assert_eq!(reload.to_string(), "timeout 7\nserver 4 address 10.0.0.5 port 5\n");
-    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    assert_eq!(*state.reload(&mut world).unwrap().0, Reload::default());
     for line in ["hash", "no server 4", "server 2 address 10.0.0.3 port 1", "timeout 9"] {
         apply(&mut state, &mut world, line).unwrap();
     }
@@ -63,7 +63,7 @@ fn an_exact_reload_takes_back_what_nobody_names() {
     world.files.insert("f".into(), "server 0 address 10.0.0.1 port 1\n".into());
     assert_eq!(state.reload(&mut world).unwrap().0.changes[0].to_string(), "reload_mode keep");
     apply(&mut state, &mut world, "hash").unwrap();
-    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    assert_eq!(*state.reload(&mut world).unwrap().0, Reload::default());
     assert_eq!(refusal(&mut state, &mut world, "diff nowhere").lines().count(), 1);
     world.files.insert("g".into(), "server 0 port 0\nno server 4\nblacklist 9\n".into());
     assert_eq!(
@@ -82,7 +82,7 @@ fn an_exact_reload_keeps_the_state_of_a_server_unless_the_file_names_it() {
         apply(&mut state, &mut world, line).unwrap();
     }
     world.files.insert("f".into(), file.into());
-    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    assert_eq!(*state.reload(&mut world).unwrap().0, Reload::default());
     world.files.insert("f".into(), format!("{file}server a state ready\n"));
     let (reload, _) = state.reload(&mut world).unwrap();
     assert_eq!(reload.to_string(), "server 1 state ready\n");
@@ -99,7 +99,7 @@ fn each_setting_that_stays_is_told_when_the_file_names_it_no_longer() {
     let mut world = TestWorld::default();
     let mut reload = |text: &str| {
         world.files.insert("f".into(), text.into());
-        state.reload(&mut world).map(|(reload, _)| reload.notices).unwrap()
+        state.reload(&mut world).map(|(reload, _)| reload.notices.clone()).unwrap()
     };
     let server = "server 0 address 10.0.0.1 port 1";
     let all = format!("{server} max 5\nblacklist 5\nhash\nclients_max 2048\nacl 2 permit 10.0.0.1\nlog /l\n");
@@ -123,7 +123,7 @@ fn a_reload_tells_what_has_become_odd_with_its_line() {
     world.files.insert("f".into(), file.into());
     let (reload, _) = state.reload(&mut world).unwrap();
     assert_eq!(reload.notices, ["f:2: server 1: it has the address and the port of server 0"]);
-    assert_eq!(state.reload(&mut world).unwrap().0, Reload::default());
+    assert_eq!(*state.reload(&mut world).unwrap().0, Reload::default());
 }
 
 #[test]

@@ -64,7 +64,7 @@ proptest! {
                 prop_assert_eq!(&wanted, &has);
             }
             let again = state.diff(None, &mut world).unwrap();
-            prop_assert_eq!(again.changes, Vec::new(), "{}", text);
+            prop_assert_eq!(&again.changes, &Vec::new(), "{}", text);
         }
     }
 }
