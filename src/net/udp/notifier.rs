@@ -45,7 +45,7 @@ impl Notifier {
     /// The event port has no room.
     pub(super) fn add(&self, token: u64, upstream: &UpstreamSocket) -> io::Result<()> {
         match self {
-            Notifier::Port(port) => port.add(upstream, token),
+            Notifier::Port(port) => upstream.join(port, token),
             Notifier::Queue(_) => Ok(()),
         }
     }

@@ -3,16 +3,18 @@
 use std::io::{self, IoSlice};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::{OnceLock, Weak};
 
 use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::io::Interest;
 
-use crate::sys::platform;
+use crate::sys::platform::{self, ReadyPort};
 use crate::sys::watch::Watch;
 
 use super::batch::Batch;
 use super::buffers;
+use super::flow_port::FlowPort;
 
 /// A socket connected to a server.
 #[derive(Debug)]
@@ -23,8 +25,8 @@ pub struct UpstreamSocket(Readiness);
 enum Readiness {
     /// The runtime.
     Runtime(Watch),
-    /// The [`FlowPort`](super::FlowPort) that it is added to.
-    Port(OwnedFd),
+    /// The port of the [`FlowPort`] that it has joined.
+    Port(OwnedFd, OnceLock<Weak<ReadyPort>>),
 }
 
 /// Not for writing: a datagram for which the buffer has no room is dropped, and every sent datagram would wake the
@@ -32,8 +34,8 @@ enum Readiness {
 const INTEREST: Interest = Interest::READABLE.add(Interest::ERROR);
 
 impl UpstreamSocket {
-    /// A connected, non-blocking socket: to be added to a [`FlowPort`](super::FlowPort) where there are such, else watched by
-    /// the runtime that this is called within.
+    /// A connected, non-blocking socket: to join a [`FlowPort`] where there are such, else watched by the runtime that this is
+    /// called within.
     ///
     /// # Errors
     /// The event port of the runtime has no room.
@@ -41,11 +43,24 @@ impl UpstreamSocket {
         buffers::make_room_to_send(&socket);
         platform::report_icmp_errors(&socket);
         let readiness = if platform::has_event_port() {
-            Readiness::Port(socket.into())
+            Readiness::Port(socket.into(), OnceLock::new())
         } else {
             Readiness::Runtime(Watch::new(socket.into(), INTEREST)?)
         };
         Ok(UpstreamSocket(readiness))
+    }
+
+    /// Lets `port` report datagrams or an error of it by `token`, until it is dropped.
+    ///
+    /// # Errors
+    /// The event port has no room.
+    pub fn join(&self, port: &FlowPort, token: u64) -> io::Result<()> {
+        port.add(self, token)?;
+        if let Readiness::Port(_, joined) = &self.0 {
+            // A flow has one listener.
+            _ = joined.set(port.system_port());
+        }
+        Ok(())
     }
 
     /// Waits until there may be an answer, or an error such as one that an ICMP message reports (RFC 1122 4.1.3.3). For ever
@@ -56,7 +71,7 @@ impl UpstreamSocket {
     pub async fn ready(&self) -> io::Result<()> {
         match &self.0 {
             Readiness::Runtime(watch) => watch.ready(INTEREST).await,
-            Readiness::Port(_) => std::future::pending().await,
+            Readiness::Port(..) => std::future::pending().await,
         }
     }
 
@@ -74,7 +89,7 @@ impl UpstreamSocket {
         };
         let result = match &self.0 {
             Readiness::Runtime(watch) => watch.try_read_or_error(receive),
-            Readiness::Port(_) => receive(),
+            Readiness::Port(..) => receive(),
         };
         self.clear_if_failed(result)
     }
@@ -114,11 +129,21 @@ impl UpstreamSocket {
     }
 }
 
+impl Drop for UpstreamSocket {
+    fn drop(&mut self) {
+        if let Readiness::Port(socket, joined) = &self.0
+            && let Some(port) = joined.get().and_then(Weak::upgrade)
+        {
+            port.remove(socket);
+        }
+    }
+}
+
 impl AsFd for UpstreamSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.0 {
             Readiness::Runtime(watch) => watch.as_fd(),
-            Readiness::Port(socket) => socket.as_fd(),
+            Readiness::Port(socket, _) => socket.as_fd(),
         }
     }
 }
@@ -132,7 +157,28 @@ impl AsRawFd for UpstreamSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::datagram::FlowPort;
+
+    /// A child process that has not yet executed its program holds the socket, too.
+    #[tokio::test]
+    async fn what_has_ended_is_told_no_more_although_others_hold_the_socket() {
+        let Ok(port) = FlowPort::new() else { return };
+        let server = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let (address, held) = (socket.local_addr().expect("bound"), socket.try_clone().expect("a copy"));
+        socket.connect(server.local_addr().expect("bound")).expect("a destination");
+        socket.set_nonblocking(true).expect("non-blocking");
+        let upstream = UpstreamSocket::new(socket).expect("room in the event port");
+        upstream.join(&port, 1).expect("room in the event port");
+        server.send_to(b"x", address).expect("sent");
+        let mut tokens = vec![];
+        port.wait().await.expect("an event");
+        port.ready(&mut tokens).expect("asked");
+        assert_eq!(tokens, [1]);
+        drop(upstream);
+        port.ready(&mut tokens).expect("asked");
+        assert!(tokens.is_empty(), "{tokens:?}");
+        drop(held);
+    }
 
     #[tokio::test]
     async fn a_server_that_is_not_there_is_told() {
@@ -146,7 +192,7 @@ mod tests {
         let upstream = UpstreamSocket::new(socket).expect("room in the event port");
         let port = FlowPort::new().ok();
         if let Some(port) = &port {
-            port.add(&upstream, 1).expect("room in the event port");
+            upstream.join(port, 1).expect("room in the event port");
         }
         let ready = async || match &port {
             Some(port) => port.wait().await.expect("an event"),

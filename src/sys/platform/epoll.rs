@@ -1,14 +1,18 @@
 //! Pen's own event port for the sockets of the data path, inside tokio's.
 //!
 //! Tokio's registrations can be shared by tasks and threads; a socket of the data path belongs to one task of one
-//! thread all its life. Here a registration costs one small allocation, an event is a bit in it, and closing the socket
-//! removes it. Tokio watches the port itself, so that timers, tasks and the rest of its runtime work as usual.
+//! thread all its life. Here a registration costs one small allocation, an event is a bit in it, and no call is needed to
+//! remove it. Tokio watches the port itself, so that timers, tasks and the rest of its runtime work as usual.
+//!
+//! Closing a socket removes its registration, but only when nobody else has the socket open (epoll(7), question 6): a child
+//! process that has not yet executed its program does. So each event carries the generation of its socket, and those of a
+//! socket that is gone are not taken for events of the one that has its place now.
 
 use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
 
@@ -39,6 +43,8 @@ const WATCHED: EventFlags = EventFlags::IN
 struct EventPort {
     epoll: Arc<OwnedFd>,
     slots: Mutex<Slab<Arc<PollSlot>>>,
+    /// The sockets so far, modulo 2^32.
+    generations: AtomicU32,
     lanes: Mutex<LaneBatch>,
     /// Whether its task still runs: it ends with its runtime.
     is_served: AtomicBool,
@@ -60,6 +66,7 @@ impl EventPort {
             let new = Arc::new(Self {
                 epoll,
                 slots: Mutex::default(),
+                generations: AtomicU32::default(),
                 lanes: Mutex::new(LaneBatch::new(together())),
                 is_served: AtomicBool::new(true),
             });
@@ -81,7 +88,8 @@ impl EventPort {
         let (slots, mut lanes) = (lock(&self.slots), lock(&self.lanes));
         lanes.begin();
         for event in &*events {
-            if let Some(slot) = usize::try_from(event.data.u64()).ok().and_then(|at| slots.get(at)) {
+            let (at, generation) = place(event.data.u64());
+            if let Some(slot) = slots.get(at).filter(|slot| slot.generation == generation) {
                 let events = bits(event.flags);
                 if !lanes.take(slot, events) {
                     slot.tell(events);
@@ -97,6 +105,16 @@ impl EventPort {
 /// Creates the event port of this thread's runtime if there is none yet.
 pub(in crate::sys) fn prepare_event_port(together: Together) -> io::Result<()> {
     EventPort::here(|| together).map(drop)
+}
+
+/// The data of the events of a socket; see [`place`].
+fn event_data(at: u32, generation: u32) -> EventData {
+    EventData::new_u64(u64::from(generation) << 32 | u64::from(at))
+}
+
+/// The index and the generation of the slot that an event is for.
+fn place(data: u64) -> (usize, u32) {
+    ((data & u64::from(u32::MAX)) as usize, (data >> 32) as u32)
 }
 
 fn bits(flags: EventFlags) -> u32 {
@@ -150,10 +168,11 @@ impl PolledFd {
     /// Watches a non-blocking socket. Call it within a single-threaded runtime.
     pub(in crate::sys) fn new(socket: OwnedFd) -> io::Result<Self> {
         let port = EventPort::here(Together::default)?;
-        let slot = Arc::new(PollSlot::default());
+        let generation = port.generations.fetch_add(1, Relaxed);
+        let slot = Arc::new(PollSlot::new(generation));
         let at = lock(&port.slots).insert(Arc::clone(&slot)) as u32;
         let polled = Self { slot, port, at, socket };
-        epoll::add(&*polled.port.epoll, &polled.socket, EventData::new_u64(at.into()), WATCHED)?;
+        epoll::add(&*polled.port.epoll, &polled.socket, event_data(at, generation), WATCHED)?;
         Ok(polled)
     }
 
@@ -250,6 +269,28 @@ mod tests {
             }
             drop(far);
             poll_fn(|cx| member.poll_any(cx, CLOSED)).await;
+        });
+    }
+
+    /// A child process that has not yet executed its program holds the socket, too.
+    #[test]
+    fn what_is_told_of_a_closed_socket_is_not_taken_for_news_of_the_next_one() {
+        run(async {
+            let (first, mut far_of_first) = pair();
+            let held = first.as_fd().try_clone_to_owned().unwrap();
+            let at = first.at;
+            drop(first);
+            let (next, mut far) = pair();
+            assert_eq!(next.at, at);
+            process_events().await;
+            far_of_first.write_all(b"late").unwrap();
+            drop(far_of_first);
+            process_events().await;
+            assert!(!next.any(READABLE | CLOSED | ERROR | URGENT));
+            far.write_all(b"news").unwrap();
+            poll_fn(|cx| next.poll_any(cx, READABLE)).await;
+            assert_eq!(read(&next), 4);
+            drop(held);
         });
     }
 

@@ -178,6 +178,10 @@ impl ReadyPort {
         match *self {}
     }
 
+    pub(in crate::sys) fn remove(&self, _socket: impl AsFd) {
+        match *self {}
+    }
+
     pub(in crate::sys) fn ready(&self, _tokens: &mut Vec<u64>) -> io::Result<()> {
         match *self {}
     }

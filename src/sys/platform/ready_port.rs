@@ -15,7 +15,7 @@ use crate::sys::watch::Watch;
 /// The maximum number of sockets reported at once.
 const MOST: usize = 64;
 
-/// The event port. Closing a socket removes it.
+/// The event port.
 #[derive(Debug)]
 pub(in crate::sys) struct ReadyPort {
     epoll: Arc<OwnedFd>,
@@ -36,6 +36,13 @@ impl ReadyPort {
     /// Reports the socket by `token` from now on when it is readable or has an error.
     pub(in crate::sys) fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
         Ok(epoll::add(&*self.epoll, socket, EventData::new_u64(token), EventFlags::IN)?)
+    }
+
+    /// Reports the socket no longer. Closing is not enough: a child process that has not yet executed its program has all
+    /// sockets open, and one that is ready would be reported until then.
+    pub(in crate::sys) fn remove(&self, socket: impl AsFd) {
+        // The socket was added: there is no error.
+        _ = epoll::delete(&*self.epoll, socket);
     }
 
     /// Replaces `tokens` by those of ready sockets, or of some of them if there are many. Repeated calls report every
@@ -70,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_is_told_for_as_long_as_it_is_ready_and_open() {
+    fn a_socket_is_told_for_as_long_as_it_is_ready_and_added() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let port = ReadyPort::new().unwrap();
@@ -91,9 +98,13 @@ mod tests {
             assert!(tokens.is_empty());
             far.send_to(b"x", near.local_addr().unwrap()).unwrap();
             port.wait().await.unwrap();
+            // As in a child process.
+            let held = near.try_clone().unwrap();
+            port.remove(&near);
             drop(near);
             port.ready(&mut tokens).unwrap();
             assert!(tokens.is_empty());
+            drop(held);
         });
     }
 }

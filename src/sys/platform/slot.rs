@@ -12,6 +12,8 @@ use super::lane_transfer::{LaneOwner, LaneStop, LaneTransfer};
 /// The place of a socket in an event port.
 #[derive(Debug, Default)]
 pub(super) struct PollSlot {
+    /// Tells it from those that had its place before.
+    pub(super) generation: u32,
     events: AtomicU32,
     subscribers: Mutex<Subscribers>,
 }
@@ -29,6 +31,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl PollSlot {
+    pub(super) fn new(generation: u32) -> Self {
+        Self { generation, ..Self::default() }
+    }
+
     /// Adds `events`; wakes the waiting task when some of them are new.
     pub(super) fn tell(&self, events: u32) {
         if events & !self.events.fetch_or(events, Relaxed) != 0
