@@ -148,10 +148,10 @@ fn without_reason() -> EndReason {
     }
 }
 
-/// Counts and logs a client that was refused after that time.
+/// Counts and logs a client that was refused after that time by a pen that listened there.
 pub(in crate::net) fn refused(
     shared: &Shared,
-    snapshot: &Snapshot,
+    listener: &str,
     client: ClientName,
     reason: EndReason,
     after: Duration,
@@ -159,7 +159,7 @@ pub(in crate::net) fn refused(
     shared.ends.refused(reason);
     if shared.connection_log.is_on() {
         let millis = millis(after);
-        log(shared, &line(shared, client, &snapshot.listener, millis, reason));
+        log(shared, &line(shared, client, listener, millis, reason));
     }
 }
 

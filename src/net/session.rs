@@ -126,7 +126,7 @@ pub fn start(shared: &Arc<Shared>, accepted: Accepted, permit: Permit, connectio
 }
 
 fn refused(shared: &Shared, snapshot: &Snapshot, client: KnownClient, reason: EndReason) {
-    connection_record::refused(shared, snapshot, client.name(), reason, Duration::ZERO);
+    connection_record::refused(shared, &snapshot.listener, client.name(), reason, Duration::ZERO);
 }
 
 /// Whether a client is served, and the slot that counts it from now on.

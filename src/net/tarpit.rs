@@ -5,6 +5,7 @@
 
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,8 @@ struct HeldConnections {
 struct HeldClient {
     socket: OwnedFd,
     name: ClientName,
+    /// The address that pen listened on.
+    listener: Arc<String>,
     since: Instant,
 }
 
@@ -59,11 +62,11 @@ impl AsFd for HeldClient {
     }
 }
 
-/// Called for each released client, with the time that it was held.
-type LetGo<'a> = dyn Fn(ClientName, Duration) + 'a;
+/// Called for each released client, with the address that pen listened on and the time that it was held.
+type LetGo<'a> = dyn Fn(ClientName, &str, Duration) + 'a;
 
 fn let_go(clients: &[HeldClient], tell: &LetGo<'_>) {
-    clients.iter().for_each(|client| tell(client.name, client.since.elapsed()));
+    clients.iter().for_each(|client| tell(client.name, &client.listener, client.since.elapsed()));
 }
 
 impl Tarpit {
@@ -83,7 +86,13 @@ impl Tarpit {
     }
 
     /// Holds the connection of a client, if there are fewer than `limit`; else it is closed. Returns whether it is held.
-    pub(super) fn hold(&self, socket: OwnedFd, name: ClientName, limit: usize) -> bool {
+    pub(super) fn hold(
+        &self,
+        socket: OwnedFd,
+        name: ClientName,
+        listener: &Arc<String>,
+        limit: usize,
+    ) -> bool {
         static FULL: log::Condition = log::Condition::new();
         if self.count.fetch_update(Relaxed, Relaxed, |count| (count < limit).then(|| count + 1)).is_err() {
             self.refused.fetch_add(1, Relaxed);
@@ -103,7 +112,7 @@ impl Tarpit {
             self.count.fetch_sub(1, Relaxed);
             return false;
         }
-        held.clients.push(HeldClient { socket, name, since: Instant::now() });
+        held.clients.push(HeldClient { socket, name, listener: Arc::clone(listener), since: Instant::now() });
         self.first.notify_one();
         true
     }
@@ -113,7 +122,7 @@ impl Tarpit {
         &self,
         lifecycle: &Lifecycle,
         snapshot: &ArcSwap<Snapshot>,
-        tell: impl Fn(ClientName, Duration),
+        tell: impl Fn(ClientName, &str, Duration),
     ) {
         let look = async {
             loop {

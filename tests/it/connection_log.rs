@@ -14,6 +14,7 @@ use pen::core::settings::Keyword as _;
 
 use crate::support::client::End;
 use crate::support::connection_log::{address, all_ended, end, end_of, held, lines, logged, obedient, setup};
+use crate::support::pen::free_port;
 use crate::support::tls::{Kind, Pair, TlsClient};
 use crate::support::tree::top;
 use crate::support::udp::{Asker, Server};
@@ -45,9 +46,13 @@ fn a_client_that_is_held_has_its_line_when_it_is_let_go() {
     let mut last = pen.client_from(7);
     let last_at = address(&last, 7);
     assert!(last.is_silent_for(Duration::from_millis(10)));
+    let elsewhere = format!("127.0.0.1:{}", free_port());
+    assert_eq!(pen.control(&format!("listen {elsewhere}")), format!("{elsewhere}\n"));
     assert!(pen.terminate().is_some_and(|status| status.success()));
     last.end();
-    assert_eq!(end_of(&logged(&file, 3), last_at), "denied");
+    let lines = logged(&file, 3);
+    assert_eq!(end_of(&lines, last_at), "denied");
+    assert_eq!(lines[2]["listener"], pen.address.to_string(), "where it has connected");
 }
 
 #[test]
