@@ -13,7 +13,7 @@ pub use loader::{FileLines, load};
 pub use report::ErrorReport;
 
 use bounded::Bounded;
-use slots::NumberedSlots;
+use slots::{AddedNames, NumberedSlots};
 
 use super::command::server_keys::{ServerChange, ServerConfig, ServerKey};
 use super::command::{Command, ServerRef};
@@ -78,7 +78,12 @@ pub fn apply(
     phase: Phase,
     report: &mut ErrorReport,
 ) -> AppliedLines {
-    apply_with(config, lines, from, phase, report, &NumberedSlots::new(lines))
+    apply_with(config, lines, from, phase, report, (&NumberedSlots::new(lines), Some(AddedNames::default())))
+}
+
+/// The same for lines that are read once, as those of `include`: a server may get one name after the other.
+pub fn apply_once(config: &mut Config, lines: &[ConfigLine], report: &mut ErrorReport) -> AppliedLines {
+    apply_with(config, lines, 0, Phase::Running, report, (&NumberedSlots::new(lines), None))
 }
 
 /// The same at start, for a configuration in whose place another one is in force: servers that lines add by name get the slots that they
@@ -90,7 +95,7 @@ pub fn apply_in_place_of(
     report: &mut ErrorReport,
 ) -> AppliedLines {
     let numbered = NumberedSlots::new(lines).and_those_of(present, lines);
-    apply_with(config, lines, 0, Phase::Start, report, &numbered)
+    apply_with(config, lines, 0, Phase::Start, report, (&numbered, Some(AddedNames::default())))
 }
 
 fn apply_with(
@@ -99,16 +104,16 @@ fn apply_with(
     from: usize,
     phase: Phase,
     report: &mut ErrorReport,
-    numbered: &NumberedSlots,
+    (numbered, mut names): (&NumberedSlots, Option<AddedNames>),
 ) -> AppliedLines {
     let mut applied = AppliedLines::default();
     let mut notices = Bounded::default();
     let mut lists = BTreeSet::new();
     applied.moved = numbered.clear(config, lines);
-    for (n, ConfigLine { at, command }) in lines.iter().enumerate() {
+    for (line, ConfigLine { at, command }) in lines.iter().enumerate() {
         applied.named.extend(Subject::of(command));
         if let Err(error) = numbered.spare(config, command) {
-            report.line(from + n, error.at(at));
+            report.line(from + line, error.at(at));
             continue;
         }
         match command {
@@ -119,6 +124,12 @@ fn apply_with(
             Command::Server(server, changes) => {
                 // `Config::apply` returns the error, if there is one.
                 if let Ok(n) = config.target(server, changes) {
+                    if let Some(Err(error)) =
+                        names.as_mut().map(|names| names.note(n, server, changes, numbered))
+                    {
+                        report.line(from + line, error.at(at));
+                        continue;
+                    }
                     let keys = changes.iter().filter_map(ServerChange::key).map(ServerKey::word);
                     let name = matches!(server, ServerRef::Name(_)).then(|| ServerConfig::name().word());
                     applied.named.extend(keys.chain(name).map(|word| Subject::Server(n, word)));
@@ -128,12 +139,17 @@ fn apply_with(
                     }));
                 }
             }
+            Command::NoServer(server) => {
+                if let (Some(names), Some(n)) = (&mut names, config.slot(server)) {
+                    names.forget(n);
+                }
+            }
             _ => {}
         }
         match config.apply(command, phase).map_err(|error| error.at(at)) {
             Ok(()) => {}
-            Err(error) if *error.fault() == Fault::NeedsRestart => notices.push(n, error),
-            Err(error) => report.line(from + n, error),
+            Err(error) if *error.fault() == Fault::NeedsRestart => notices.push(line, error),
+            Err(error) => report.line(from + line, error),
         }
     }
     applied.notices = notices.into_shown("settings that need a restart");

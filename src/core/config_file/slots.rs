@@ -21,19 +21,13 @@ pub(super) struct NumberedSlots {
 impl NumberedSlots {
     /// Those of `lines`.
     pub(super) fn new(lines: &[ConfigLine]) -> Self {
-        let numbered = || {
-            lines.iter().filter_map(|line| match &line.command {
-                Command::Server(ServerRef::Slot(n), changes) => Some((*n, changes)),
-                _ => None,
-            })
-        };
-        let slots = numbered().filter(|(_, changes)| changes.iter().any(ServerChange::is_address));
+        let numbered = lines.iter().filter_map(|line| match &line.command {
+            Command::Server(ServerRef::Slot(n), changes) => Some((*n, changes)),
+            _ => None,
+        });
+        let slots = numbered.filter(|(_, changes)| changes.iter().any(ServerChange::is_address));
         let slots: BTreeSet<usize> = slots.map(|(n, _)| n).collect();
-        // The last name of each slot counts.
-        let names =
-            numbered().flat_map(|(n, changes)| changes.iter().filter_map(given).map(move |name| (n, name)));
-        let names: HashMap<usize, &str> = names.filter(|(n, _)| slots.contains(n)).collect();
-        let named = names.into_iter().map(|(n, name)| (name.to_owned(), n)).collect();
+        let named = last_names(lines, &slots).into_iter().map(|(n, name)| (name.to_owned(), n)).collect();
         NumberedSlots { taken: slots.clone(), slots, named }
     }
 
@@ -77,6 +71,7 @@ impl NumberedSlots {
     /// # Errors
     /// No other slot is unused.
     pub(super) fn spare(&self, config: &mut Config, command: &Command) -> Result<(), Error> {
+        let has_no_name = |n: usize| config.servers.get(n).is_none_or(|server| server.name.is_none());
         match command {
             Command::Server(server @ ServerRef::Name(name), changes)
                 if !self.taken.is_empty()
@@ -84,7 +79,7 @@ impl NumberedSlots {
                     && config.slot(server).is_none() =>
             {
                 match self.named.get(name) {
-                    Some(n) if config.is_unused_slot(*n) => {
+                    Some(n) if has_no_name(*n) => {
                         config.name_slot(*n, name);
                         Ok(())
                     }
@@ -93,6 +88,69 @@ impl NumberedSlots {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// The last name that lines give to each of these slots, by its number or by the name before.
+fn last_names<'a>(lines: &'a [ConfigLine], slots: &BTreeSet<usize>) -> HashMap<usize, &'a str> {
+    let mut names: HashMap<usize, &str> = HashMap::new();
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for line in lines {
+        let Command::Server(server, changes) = &line.command else { continue };
+        let n = match server {
+            ServerRef::Slot(n) => Some(*n),
+            ServerRef::Name(name) => by_name.get(name.as_str()).copied(),
+        };
+        let Some(n) = n.filter(|n| slots.contains(n)) else { continue };
+        for name in changes.iter().filter_map(given) {
+            if let Some(before) = names.remove(&n) {
+                by_name.remove(before);
+            }
+            if let Some(name) = name {
+                names.insert(n, name);
+                by_name.insert(name, n);
+            }
+        }
+    }
+    names
+}
+
+/// The servers that the lines of a file have added by name so far, where they give none an address by number.
+#[derive(Default)]
+pub(super) struct AddedNames(HashMap<usize, String>);
+
+impl AddedNames {
+    /// Notes that a line changes the server in slot `n`.
+    ///
+    /// # Errors
+    /// It gives another name to a server that was added by name. When the file is read again, the server would be there by this
+    /// name, and the line that adds it would add another one.
+    pub(super) fn note(
+        &mut self,
+        n: usize,
+        server: &ServerRef,
+        changes: &[ServerChange],
+        numbered: &NumberedSlots,
+    ) -> Result<(), Error> {
+        if let ServerRef::Name(name) = server
+            && changes.iter().any(ServerChange::is_address)
+            && !numbered.slots.contains(&n)
+        {
+            self.0.entry(n).or_insert_with(|| name.clone());
+        }
+        let Some(added) = self.0.get(&n) else { return Ok(()) };
+        match changes.iter().filter_map(given).find(|name| *name != Some(added)) {
+            None => Ok(()),
+            Some(name) => {
+                let expected = format!("the name by which this file adds it, '{added}'");
+                Err(Error::expected(expected, name.unwrap_or_default()).of(&format!("server {server} name")))
+            }
+        }
+    }
+
+    /// Notes that a line removes the server in slot `n`.
+    pub(super) fn forget(&mut self, n: usize) {
+        self.0.remove(&n);
     }
 }
 
@@ -106,10 +164,13 @@ fn added_name(line: &ConfigLine) -> Option<&str> {
     }
 }
 
-/// The name that a change gives to a server.
-fn given(change: &ServerChange) -> Option<&str> {
+/// The name that a change gives to a server, or that it takes the name away; `None` for other changes.
+fn given(change: &ServerChange) -> Option<Option<&str>> {
     match change {
-        ServerChange::Set(key, Value::Text(name)) if *key == ServerConfig::name() => Some(name),
+        ServerChange::Set(key, value) if *key == ServerConfig::name() => match value {
+            Value::Text(name) => Some(Some(name)),
+            _ => Some(None),
+        },
         _ => None,
     }
 }

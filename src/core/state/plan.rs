@@ -185,7 +185,7 @@ impl State {
         let mut report = ErrorReport::default();
         report.read(&file_lines, 0);
         let mut config = Config::clone(&self.config);
-        let applied = config_file::apply(&mut config, &file_lines.lines, 0, Phase::Running, &mut report);
+        let applied = config_file::apply_once(&mut config, &file_lines.lines, &mut report);
         let again = config.names();
         let config = Arc::new(config);
         let plan = Plan { config, blacklists: applied.blacklists.clone(), again, ..Plan::default() };

@@ -151,6 +151,52 @@ fn a_name_that_lines_give_to_a_number_is_the_server_of_that_number_in_any_order(
 }
 
 #[test]
+fn a_name_that_a_number_has_gets_the_line_that_adds_it_also_when_the_number_is_in_use() {
+    let text = "server 0 address 10.0.0.1 port 1\nserver a address 10.0.0.2 port 1\n\
+                server 0 address 10.0.0.3 port 1 name a\n";
+    assert_eq!(servers(&config(text)), [(Some("a".into()), "10.0.0.3".into())]);
+    reloads(&mut state(&format!("listen 80\n{text}")), &[text, text]);
+}
+
+#[test]
+fn a_name_given_by_the_name_before_is_that_of_the_number_too() {
+    let text = "server 2 address 10.0.0.1 port 1 name x\nserver x name z\nserver z address 10.0.0.2\n";
+    assert_eq!(servers(&config(text)), [(Some("z".into()), "10.0.0.2".into())]);
+    let told = reloads(&mut state(&format!("listen 80\n{text}")), &[text, text]);
+    assert_eq!(told, ["# no setting changes\n"; 2]);
+}
+
+#[test]
+fn a_server_that_a_file_adds_by_name_has_no_other_name_in_it() {
+    let added = "server 0 address 10.0.0.1 port 1\nserver a address 10.0.0.2 port 1\n";
+    for (line, got) in [("server 1 name b", "b"), ("server a name b", "b"), ("server 1 name \"\"", "")] {
+        let text = format!("listen 80\n{added}{line}\n");
+        let subject = line.rsplit_once(" name").unwrap().0;
+        let expected =
+            format!("f:4: {subject} name: expected the name by which this file adds it, 'a', got '{got}'");
+        for mode in ["", "reload_mode exact\n"] {
+            let mut state = state(&format!("listen 80\n{mode}{added}"));
+            let mut world = TestWorld::default();
+            world.files.insert("f".into(), format!("{text}{mode}"));
+            let errors = state.reload(&mut world).unwrap_err();
+            assert_eq!(errors.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected.as_str()]);
+        }
+        let lines =
+            config_file::tests::load("f", &Services::default(), &|_| Ok(text.clone().into())).unwrap();
+        let start = config_file::tests::apply(&mut Config::default(), &lines, Phase::Start);
+        assert_eq!(start.unwrap_err()[0].to_string(), expected);
+        // What is read once may do so, and so may what adds another one afterwards.
+        let mut state = state(&format!("listen 80\n{added}"));
+        let mut world = TestWorld::default();
+        world.files.insert("g".into(), format!("{line}\n"));
+        apply(&mut state, &mut world, "include g").unwrap();
+        let again = format!("listen 80\n{added}no server a\nserver 1 name c address 10.0.0.4 port 1\n");
+        world.files.insert("f".into(), again);
+        state.reload(&mut world).unwrap();
+    }
+}
+
+#[test]
 fn an_exact_reload_leaves_servers_with_names_where_they_are_whatever_the_order_of_the_lines() {
     let head = "listen 80\nreload_mode exact\n";
     let line = |name: &str, port: usize| format!("server {name} address 10.0.0.{port} port 1\n");
