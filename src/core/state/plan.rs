@@ -129,6 +129,13 @@ impl State {
                 if let Value::Endpoint(endpoint) = value {
                     plan.again.extend(endpoint.host.name().map(str::to_owned));
                 }
+                if self.config.listening() != plan.config.listening() {
+                    // Addresses that were pen's own may be others' now, and the other way round.
+                    for config in [&self.config, &plan.config] {
+                        let names = config.listening().map(|own| config.names_with_port(own.port));
+                        plan.again.extend(names.into_iter().flatten().map(str::to_owned));
+                    }
+                }
                 reply = self.answer(*setting, &plan.config);
             }
             Command::Acl(n, _) => {
@@ -150,6 +157,15 @@ impl State {
                         }
                         ServerChange::Set(..) => {}
                     }
+                }
+                let port = |config: &Config| config.servers.get(n).map(|server| server.port);
+                let own = plan.config.listening().map(|own| own.port);
+                if port(&self.config) != port(&plan.config)
+                    && own.is_some_and(|_| [port(&self.config), port(&plan.config)].contains(&own))
+                {
+                    // Likewise.
+                    let host = plan.config.servers.get(n).and_then(|server| server.address.as_ref());
+                    plan.again.extend(host.map(named).unwrap_or_default());
                 }
             }
             _ => {}

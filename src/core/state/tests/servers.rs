@@ -107,6 +107,14 @@ fn names_that_are_given_are_looked_up_again() {
     );
     assert_eq!(lookups("server 0 address b.example address 10.0.0.1"), (String::new(), String::new()));
     assert_eq!(lookups("emergency c.example:1"), ("c.example".into(), "c.example".into()));
+    // What was left out as pen's own address is another's now, and the other way round.
+    let (all, own) = ("c.example d.example".to_owned(), "d.example".to_owned());
+    assert_eq!(lookups("server 0 address d.example port 80"), (all.clone(), own.clone()));
+    assert_eq!(lookups("server 0 port 81"), (all.clone(), own.clone()));
+    assert_eq!(lookups("server 0 port 82"), (all.clone(), String::new()));
+    assert_eq!(lookups("listen 81"), (all.clone(), String::new()));
+    assert_eq!(lookups("listen 82"), (all.clone(), own.clone()));
+    assert_eq!(lookups("listen 80"), (all, own));
 }
 
 #[test]
