@@ -8,6 +8,7 @@
 
 pub mod atomic_file;
 pub mod calls;
+pub mod child;
 pub mod connection_slots;
 pub mod crash;
 pub mod daemon;

@@ -14,6 +14,7 @@ use crate::core::error::SystemReason;
 use crate::core::settings::Value;
 use crate::core::snapshot::ServerAddress;
 use crate::net::connect::failure::{Failure, Origin};
+use crate::sys::child;
 
 use super::addresses::{first_of, of_server};
 use super::outcome::Trouble;
@@ -59,6 +60,7 @@ async fn run_for(
         ServerAddress::Unix(path) => (path.clone(), probe.backend.port),
     };
     let protocol = if probe.check.datagrams { "UDP" } else { "TCP" };
+    child::begins();
     let mut child = Command::new(program)
         .args([&probe.snapshot.listen, &address, protocol, &port.to_string()])
         .arg(Value::Seconds(time).to_string())

@@ -9,6 +9,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 use tokio::io::Interest;
 
+use crate::sys::child;
 use crate::sys::platform::{self, ReadyPort};
 use crate::sys::watch::Watch;
 
@@ -131,7 +132,10 @@ impl UpstreamSocket {
 
 impl Drop for UpstreamSocket {
     fn drop(&mut self) {
-        if let Readiness::Port(socket, joined) = &self.0
+        // The port ignores what it is told of a flow that has ended: when the first child is made at this moment, it is told
+        // until that one executes its program.
+        if child::may_be_there()
+            && let Readiness::Port(socket, joined) = &self.0
             && let Some(port) = joined.get().and_then(Weak::upgrade)
         {
             port.remove(socket);
@@ -162,6 +166,7 @@ mod tests {
     #[tokio::test]
     async fn what_has_ended_is_told_no_more_although_others_hold_the_socket() {
         let Ok(port) = FlowPort::new() else { return };
+        child::begins();
         let server = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
         let (address, held) = (socket.local_addr().expect("bound"), socket.try_clone().expect("a copy"));
