@@ -8,21 +8,19 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use crate::core::error::SystemReason;
 use crate::core::snapshot::Resolved;
 use crate::core::state::Lookups;
 use crate::sys::log::Conditions;
-use crate::sys::resolve;
+use crate::sys::{resolve, runtime};
 
 /// How long pen waits before it looks up a name again that could not be resolved.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// The number of concurrent lookups while pen serves. They share their threads with work on files, which does not wait until
-/// thousands of names are looked up.
+/// The number of concurrent lookups while pen serves, each on a thread of its own.
 const LOOKUPS_WHILE_SERVING: usize = 256;
 
 /// A name, and its addresses.
@@ -87,7 +85,7 @@ impl Dns {
         lookup: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Copy + Send + 'static,
         found: impl Fn(Vec<FoundName>),
     ) {
-        let mut lookups = JoinSet::new();
+        let (sender, mut results) = mpsc::unbounded_channel();
         let mut busy = HashSet::new();
         let mut failed = HashSet::new();
         let mut begun = LookupOrder::default();
@@ -98,17 +96,19 @@ impl Dns {
         let mut answers = Vec::new();
         let mut pause_ends = Instant::now();
         loop {
-            while lookups.len() < LOOKUPS_WHILE_SERVING
+            while busy.len() < LOOKUPS_WHILE_SERVING
                 && let Some(name) = due.pop_front()
             {
                 if !failed.contains(&name) && self.is_due(&name) && busy.insert(name.clone()) {
                     // A request from now on makes it stale again, and causes another lookup.
                     self.names.borrow_mut().stale.remove(&name);
                     begun.note(&name);
-                    lookups.spawn_blocking(move || {
-                        let addresses = lookup(&name);
-                        (name, addresses)
-                    });
+                    let (theirs, asked) = (sender.clone(), name.clone());
+                    let look = move || _ = theirs.send((asked.clone(), lookup(&asked)));
+                    if let Err(error) = runtime::start_blocking(look) {
+                        // As if it could not be resolved: it is retried. The receiver is here.
+                        _ = sender.send((name, Err(error)));
+                    }
                 }
             }
             let retries = !failed.is_empty() && due.is_empty();
@@ -119,22 +119,20 @@ impl Dns {
                     found(std::mem::take(&mut answers));
                     pause_ends = Instant::now() + begin.elapsed();
                 }
-                Some(first) = lookups.join_next() => {
+                Some(first) = results.recv() => {
                     let mut next = Some(first);
-                    while let Some(done) = next {
-                        if let Ok((name, result)) = done {
-                            busy.remove(&name);
-                            if result.is_err() {
-                                failed.insert(name.clone());
-                            }
-                            let addresses = self.judge(&name, result);
-                            // It was asked for once more while the lookup was in progress.
-                            if !failed.contains(&name) && self.is_due(&name) {
-                                due.push_back(name.clone());
-                            }
-                            answers.extend(addresses.map(|addresses| (name, addresses)));
+                    while let Some((name, result)) = next {
+                        busy.remove(&name);
+                        if result.is_err() {
+                            failed.insert(name.clone());
                         }
-                        next = lookups.try_join_next();
+                        let addresses = self.judge(&name, result);
+                        // It was asked for once more while the lookup was in progress.
+                        if !failed.contains(&name) && self.is_due(&name) {
+                            due.push_back(name.clone());
+                        }
+                        answers.extend(addresses.map(|addresses| (name, addresses)));
+                        next = results.try_recv().ok();
                     }
                 }
                 () = self.wanted_or_due(retries) => {

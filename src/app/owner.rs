@@ -22,7 +22,7 @@ use crate::net::check::Checker;
 use crate::net::held_clients;
 use crate::net::lifecycle::LifeStage;
 use crate::net::shared::Shared;
-use crate::sys::{atomic_file, log};
+use crate::sys::{atomic_file, log, runtime};
 
 use super::dns::{Dns, FoundName};
 use super::documents::Documents;
@@ -184,42 +184,49 @@ impl Owner {
             prepared.prepare(work, &shared, workers);
             prepared
         };
-        tokio::task::spawn_blocking(run).await.map_err(io::Error::other)
+        runtime::blocking(run).await
     }
 
     /// Reopens the logs and reads the file of `-F` again, completely or not at all. Returns the changes as text, or all errors.
     pub(super) async fn reload(&self) -> Result<String, Vec<Error>> {
         self.logs().reopen();
         let file = self.state.borrow().file().map(str::to_owned);
-        let outcome = match self.attempt(|state, performer| state.reload(performer)).await {
+        match self.attempt(|state, performer| state.reload(performer)).await {
             Ok((reload, effects)) => {
                 self.perform(effects);
-                let told = move || {
-                    reload.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
-                    reload.changes.iter().for_each(|command| log::info(format_args!("changed: {command}")));
-                    reload.to_string()
-                };
-                let text = long_text(told).await;
+                self.is_reloaded(true);
                 let what = match file {
                     Some(file) => format!("{file} read again"),
                     None if self.state.borrow().has_tls() => "certificates and keys read again".to_owned(),
                     None => "log reopened".to_owned(),
                 };
-                log::info(format_args!("{what} by pen {VERSION}: {}", summary(self.state.borrow().config())));
-                Ok(text)
+                let summary = summary(self.state.borrow().config());
+                // Up to so many lines, the log has the order in which changes were made.
+                let is_long = reload.changes.len() + reload.notices.len() > LOGGED_AT_ONCE;
+                let tell = move || {
+                    reload.notices.iter().for_each(|notice| log::warn(format_args!("{notice}")));
+                    reload.changes.iter().for_each(|command| log::info(format_args!("changed: {command}")));
+                    log::info(format_args!("{what} by pen {VERSION}: {summary}"));
+                    reload.to_string()
+                };
+                Ok(if is_long { long_text(tell).await } else { tell() })
             }
             Err(errors) => {
                 errors.iter().for_each(|error| log::error(format_args!("{error}")));
                 if let Some(file) = file {
                     log::error(format_args!("{file}: it is not applied"));
                 }
+                self.is_reloaded(false);
                 Err(errors)
             }
-        };
-        self.documents.reloaded(outcome.is_ok());
+        }
+    }
+
+    /// Counts a reload, and looks up all names again, once, with those that it may have added.
+    fn is_reloaded(&self, is_applied: bool) {
+        self.documents.reloaded(is_applied);
         let effect = self.state.borrow().look_up_all();
         self.perform(vec![effect]);
-        outcome
     }
 
     /// Writes the statistics: the status page to the file of web_stats, or else text to pen's own log.
@@ -311,14 +318,24 @@ impl Owner {
                 page.try_for_each(|piece| file.write_all(piece.as_bytes()))
             })
         };
-        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+        runtime::blocking(write).await?
     }
 }
 
-/// Makes a text of perhaps thousands of lines on a thread of its own. Nothing can prevent that but a panic, which is logged.
-async fn long_text(make: impl FnOnce() -> String + Send + 'static) -> String {
-    let made = tokio::task::spawn_blocking(make).await;
-    made.unwrap_or_else(|error| protocol::refusal(&[Error::failed("the reply", io::Error::other(error))]))
+/// How many lines a reload logs before anything else is done: a millisecond's work.
+const LOGGED_AT_ONCE: usize = 500;
+
+/// Makes a text of perhaps thousands of lines on a thread of its own, or here if the system has none.
+async fn long_text(make: impl Fn() -> String + Send + Sync + 'static) -> String {
+    let make = Arc::new(make);
+    let there = Arc::clone(&make);
+    match runtime::blocking(move || there()).await {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::Other => {
+            protocol::refusal(&[Error::failed("the reply", error)])
+        }
+        Err(_) => make(),
+    }
 }
 
 impl Handler for Owner {

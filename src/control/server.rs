@@ -17,7 +17,7 @@ use crate::core::command::LINE_MAX;
 use crate::core::error::Error;
 use crate::core::report::pieces::Pieces;
 use crate::sys::connection_slots::{ConnectionSlot, ConnectionSlots};
-use crate::sys::log;
+use crate::sys::{log, runtime};
 
 use super::long_reply::LongReplies;
 use super::owed_reply::{self, ClientStream};
@@ -273,7 +273,7 @@ impl<S: ClientStream> ReplyWriter<'_, S> {
                 chunk.truncate(got);
                 io::Result::Ok((file, chunk))
             };
-            let (back, chunk) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+            let (back, chunk) = runtime::blocking(read).await??;
             if chunk.is_empty() {
                 self.finish();
                 return Ok(());

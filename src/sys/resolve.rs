@@ -3,21 +3,24 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
+use super::runtime;
+
 /// The maximum number of addresses of one name that pen tries.
 const ADDRESSES_MAX: usize = 8;
 
 /// Looks a name up on a separate thread.
 ///
 /// # Errors
-/// See getaddrinfo(3): no such name, no answer from a server.
+/// See getaddrinfo(3): no such name, no answer from a server. Or the system cannot create a thread.
 pub async fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
-    collect(tokio::net::lookup_host((name, 0)).await?)
+    let name = name.to_owned();
+    runtime::blocking(move || lookup_now(&name)).await?
 }
 
 /// Looks a name up where blocking is harmless: before pen serves, or on a thread for it.
 ///
 /// # Errors
-/// See [`lookup`].
+/// See getaddrinfo(3).
 #[allow(clippy::disallowed_methods, reason = "the one place where blocking is right")]
 pub fn lookup_now(name: &str) -> io::Result<Vec<IpAddr>> {
     collect(std::net::ToSocketAddrs::to_socket_addrs(&(name, 0))?)

@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
 use super::{emulation, log, platform};
 
@@ -56,6 +57,26 @@ pub fn start_thread(
     Ok(thread)
 }
 
+/// Starts a thread for work that may block. Nobody waits for its end.
+///
+/// Tokio has threads for that, but it panics when the system refuses the first of them.
+///
+/// # Errors
+/// The system cannot create the thread: `work` has not begun.
+pub fn start_blocking(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name("blocking".into()).spawn(work).map(drop)
+}
+
+/// The result of work that may block, done on a thread of its own.
+///
+/// # Errors
+/// As [`start_blocking`]; or, of the kind `Other`, the work has panicked, which was logged.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let (sender, result) = oneshot::channel();
+    start_blocking(move || _ = sender.send(work()))?;
+    result.await.map_err(|_| io::Error::other("internal error, see the log"))
+}
+
 /// Makes the calling thread yield to pen's other threads, on systems where threads have priorities of their own.
 pub fn lower_priority() {
     if let Err(error) = platform::lower_priority() {
@@ -66,6 +87,16 @@ pub fn lower_priority() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn work_that_blocks_has_a_result_or_has_panicked() {
+        let runtime = current_thread().expect("a runtime");
+        runtime.block_on(async {
+            assert_eq!(blocking(|| 7).await.expect("a thread"), 7);
+            let panicked: io::Result<()> = blocking(|| panic!("on purpose")).await;
+            assert_eq!(panicked.expect_err("it has no result").kind(), io::ErrorKind::Other);
+        });
+    }
 
     #[test]
     fn a_thread_that_cannot_begin_is_an_error() {

@@ -3,8 +3,10 @@
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::support::backend::{Backend, BlackHole, greeters};
-use crate::support::{Client, Pen, Setup, Stopwatch, process, skipped, wait_until};
+use crate::support::{Client, Pen, Setup, Stopwatch, is_root, process, skipped, wait_until};
 
 /// Sets how many descriptors pen may have from now on. False when the system has no prlimit(1).
 fn limit(pen: &Pen, descriptors: usize) -> bool {
@@ -205,4 +207,43 @@ fn silent_control_clients_leave_descriptors_to_clients_and_to_each_other() {
         assert_eq!(pen.control("pid"), format!("{}\n", pen.pid()));
         assert!(!pen.stderr().contains("no new connections"), "{descriptors}: {}", pen.stderr());
     }
+}
+
+/// Names, reloads and pages need threads. A user has only so many.
+#[test]
+fn without_threads_what_needs_one_fails_and_later_works() {
+    if !is_root() {
+        return skipped("threads", "needs root");
+    }
+    // Nobody else's.
+    const USER: u32 = 1_999_999_997;
+    let setup = Setup::new();
+    std::os::unix::fs::chown(setup.path(), Some(USER), Some(USER)).unwrap();
+    let file = setup.write("file", "blacklist 5\n");
+    let backends = greeters(1);
+    let setup = setup.no_user().options(format!("-u {USER} -F {file}"));
+    let pen = setup.servers(&backends).start();
+    let threads = |limit: &str| {
+        let pid = pen.pid().to_string();
+        let limit = format!("--nproc={limit}:");
+        Command::new("prlimit").args(["--pid", &pid, &limit]).status().is_ok_and(|s| s.success())
+    };
+    if !threads("1") {
+        return skipped("threads", "no prlimit");
+    }
+    let port = backends[0].address().port();
+    assert_eq!(pen.control(&format!("server 1 address localhost port {port}")), "");
+    pen.says("localhost cannot be resolved, its servers are not used until it can: ");
+    let refused = pen.control("reload");
+    assert!(refused.starts_with("error: files: "), "{refused}");
+    pen.signal(Signal::SIGHUP);
+    pen.says(&format!("{file}: it is not applied"));
+    assert_eq!(pen.choice(2), "A");
+    assert!(threads("1000"));
+    pen.signal(Signal::SIGHUP);
+    pen.says(&format!("{file} read again"));
+    pen.says("localhost has an address now");
+    pen.control("server 0 state maint");
+    assert_eq!(pen.choice(2), "A");
+    assert!(!pen.stderr().contains("internal error"), "{}", pen.stderr());
 }
