@@ -1,5 +1,6 @@
 //! Out of descriptors: pen waits without burning anything, says so once, and goes on when there are some again.
 
+use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -223,10 +224,15 @@ fn without_threads_what_needs_one_fails_and_later_works() {
     let backends = greeters(1);
     let setup = setup.no_user().options(format!("-u {USER} -F {file}"));
     let pen = setup.servers(&backends).start();
+    // Its own threads are there.
+    pen.says(" started: ");
     let threads = |limit: &str| {
         let pid = pen.pid().to_string();
         let limit = format!("--nproc={limit}:");
-        Command::new("prlimit").args(["--pid", &pid, &limit]).status().is_ok_and(|s| s.success())
+        // As that user: root need not have the capability.
+        let mut prlimit = Command::new("prlimit");
+        prlimit.uid(USER).gid(USER).args(["--pid", &pid, &limit]);
+        prlimit.status().is_ok_and(|s| s.success())
     };
     if !threads("1") {
         return skipped("threads", "no prlimit");
