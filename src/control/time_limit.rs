@@ -2,8 +2,9 @@
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::Duration;
+
+use crate::sys::runtime;
 
 /// Carries out `work` on a thread of its own, which is left behind when the limit is reached: a name that is looked up and
 /// a connect to a path cannot be interrupted on every system.
@@ -19,7 +20,7 @@ pub(super) fn within<T: Send + 'static>(
         // Nobody takes a result that is late.
         _ = sender.send(work());
     };
-    thread::Builder::new().spawn(run)?;
+    runtime::start_blocking(run)?;
     match receiver.recv_timeout(limit) {
         Ok(result) => result,
         Err(RecvTimeoutError::Timeout) => Err(late(limit)),

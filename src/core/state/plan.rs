@@ -159,10 +159,9 @@ impl State {
                     }
                 }
                 let port = |config: &Config| config.servers.get(n).map(|server| server.port);
+                let ports = [port(&self.config), port(&plan.config)];
                 let own = plan.config.listening().map(|own| own.port);
-                if port(&self.config) != port(&plan.config)
-                    && own.is_some_and(|_| [port(&self.config), port(&plan.config)].contains(&own))
-                {
+                if ports[0] != ports[1] && own.is_some() && ports.contains(&own) {
                     // Likewise.
                     let host = plan.config.servers.get(n).and_then(|server| server.address.as_ref());
                     plan.again.extend(host.map(named).unwrap_or_default());

@@ -7,7 +7,8 @@ use crate::core::error::Error;
 use std::sync::Arc;
 
 impl State {
-    /// Reads the file of `-F` again, all of it or nothing; without such a file, the TLS files.
+    /// Reads the file of `-F` again, all of it or nothing; without such a file, the TLS files. [`State::look_up_all`] is to
+    /// follow, whatever the outcome.
     ///
     /// # Errors
     /// All that is wrong. Nothing has changed then.
@@ -23,8 +24,8 @@ impl State {
             config: Arc::clone(config),
             rereads: true,
             blacklists: blacklists.clone(),
-            again: config.names(),
             replaced: replaced.clone(),
+            ..Plan::default()
         };
         let effects = self.run_lines(plan, &file, &source.file_lines, report.clone(), world)?;
         self.file_named = Arc::clone(named);
